@@ -1,0 +1,85 @@
+"""The nouns that every part of the package shares. Imports nothing of ours.
+
+Axis alphabet of all shape annotations: ``b`` clips in a batch, ``t`` frames in a clip, ``v`` keypoints (14), ``c`` channels
+of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dimensions of a feature, ``q`` query and ``g`` gallery tracklets,
+``f`` frames of a tracklet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+JUNK_ID = -1
+"""Person id of a junk tracklet (MARS ``00-1``): a bad detection, ignored everywhere."""
+
+DISTRACTOR_ID = 0
+"""Person id of a distractor tracklet: in the gallery, never a match."""
+
+
+class InputError(ValueError):
+    """Something that the user handed over is wrong and the user can mend it.
+
+    The message is one sentence or two: the thing, what was expected, what was found, what to do. The commands print it
+    without a traceback and exit with status 2.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Tracklet:
+    """One person seen by one camera for a while.
+
+    ``frames``: image paths relative to the data set's root, with forward slashes, in temporal order. ``person_id`` is the
+    raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID`` or positive), never a class label; ``camera_id`` counts from 1.
+    """
+
+    frames: tuple[str, ...]
+    person_id: int
+    camera_id: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set as it is used: what is trained on, what asks, and what is searched.
+
+    ``root`` is the folder to which the frames' paths are relative. ``gallery`` may contain the queries themselves
+    (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself.
+    """
+
+    name: str
+    root: Path
+    train: Sequence[Tracklet]
+    query: Sequence[Tracklet]
+    gallery: Sequence[Tracklet]
+
+    @property
+    def train_person_ids(self) -> tuple[int, ...]:
+        """Sorted raw ids of the training identities; the class label of a person is the position in it."""
+        return tuple(sorted({t.person_id for t in self.train}))
+
+
+class Batch(TypedDict):
+    """What travels to the device: B clips of T frames. A padded clip (``index`` -1) or frame is masked and carries zeros or repeats."""
+
+    frames: UInt8[np.ndarray, "b t h w 3"]
+    """RGB, not normalised."""
+    keypoints: Float32[np.ndarray, "b t 14 3"]
+    """x, y as shares of the crop's width and height, and confidence; (0, 0, 0) where not detected."""
+    frame_mask: Bool[np.ndarray, "b t"]
+    """False for frames that only fill up a clip."""
+    label: Int32[np.ndarray, "b"]
+    """Class label in training; -1 in evaluation, so that no identity can reach the model there."""
+    index: Int32[np.ndarray, "b"]
+    """Position of the tracklet in the sequence that is read; -1 for a clip that only fills up the batch."""
+
+
+class Embeddings(NamedTuple):
+    """Features of N tracklets and what the ranking needs to know of them. ``pose`` has zero columns without a pose branch."""
+
+    appearance: Float32[np.ndarray, "n d_a"]
+    pose: Float32[np.ndarray, "n d_p"]
+    person_ids: Int32[np.ndarray, "n"]
+    camera_ids: Int32[np.ndarray, "n"]

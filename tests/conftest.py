@@ -1,0 +1,33 @@
+"""Every test runs on the CPU with jit disabled, unless it is marked ``jit``. Eight fake devices are there for the mesh."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+REAL_DATA = Path(os.environ.get("RGCN_JAX_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _jit_only_where_marked(request):
+    with jax.disable_jit(request.node.get_closest_marker("jit") is None):
+        yield
+
+
+def pytest_collection_modifyitems(items):
+    if not REAL_DATA.is_dir():
+        reason = f"real data not found: no folder {REAL_DATA} (set RGCN_JAX_REAL_DATA to where it is)"
+        for item in items:
+            if item.get_closest_marker("real_data"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    return REAL_DATA
