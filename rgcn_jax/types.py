@@ -46,7 +46,9 @@ class Split:
     """A data set as it is used: what is trained on, what asks, and what is searched.
 
     ``root`` is the folder to which the frames' paths are relative. ``gallery`` may contain the queries themselves
-    (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself.
+    (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself. ``junk`` holds
+    the tracklets of ``JUNK_ID``: in no gallery, embedded only for the protocol that keeps them. ``frame_size`` is (height, width)
+    in pixels where all crops of the data set share it, else None.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Split:
     train: Sequence[Tracklet]
     query: Sequence[Tracklet]
     gallery: Sequence[Tracklet]
+    junk: Sequence[Tracklet] = ()
+    frame_size: tuple[int, int] | None = None
 
     @property
     def train_person_ids(self) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Configurations: ``base.py`` states every field, the other files override."""

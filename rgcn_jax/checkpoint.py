@@ -1,0 +1,109 @@
+"""Checkpoints with Orbax: the latest ones to resume from, and the best one by the headline metric.
+
+Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record. A save runs in the
+background; a killed save leaves the one before it intact.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+
+from rgcn_jax.state import TrainState
+from rgcn_jax.types import InputError
+
+KINDS = ("latest", "best")
+
+
+class Checkpoints:
+    """The folder ``<workdir>/checkpoints``: ``latest/<step>`` (two are kept) and ``best/<step>`` (one is kept)."""
+
+    def __init__(self, workdir: Path):
+        logging.set_verbosity(logging.WARNING)  # Orbax tells every detail of every save at INFO
+        self._folder = workdir.resolve() / "checkpoints"
+        self._managers = {
+            kind: ocp.CheckpointManager(
+                self._folder / kind, options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+            )
+            for kind, keep in zip(KINDS, (2, 1), strict=True)
+        }
+
+    def latest_step(self, kind: str = "latest") -> int | None:
+        """The step of the newest checkpoint of a kind, None if there is none."""
+        return self._managers[kind].latest_step()
+
+    def save(self, kind: str, state: TrainState, record: Mapping[str, Any]) -> None:
+        """Saves the state at its step with a JSON record; returns before the files are written. A step is saved once."""
+        manager, step = self._managers[kind], int(state.step)
+        if manager.latest_step() == step:
+            return
+        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record))))
+
+    def restore(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The newest checkpoint of a kind, in the shapes and on the devices of ``target``, and its record.
+
+        Raises:
+          InputError: there is none, or it holds another model; the message names what differs.
+        """
+        manager, step = self._managers[kind], self.latest_step(kind)
+        if step is None:
+            raise InputError(
+                f"no {kind!r} checkpoint in {self._folder / kind}: train first, or point --workdir to the folder of a finished run."
+            )
+        stored = manager.item_metadata(step)["state"]
+        _check_same_model(stored, target, self._folder / kind / str(step))
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
+        restored = manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
+        )
+        return restored["state"], restored["record"]
+
+    def close(self) -> None:
+        """Waits for saves under way."""
+        for manager in self._managers.values():
+            manager.wait_until_finished()
+            manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of the leaves, for a tree of arrays or of Orbax metadata."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): tuple(leaf.shape)
+        for path, leaf in leaves
+        if hasattr(leaf, "shape")
+    }
+
+
+def _check_same_model(stored: Any, target: TrainState, path: Path) -> None:
+    """Compares the parameters' names and shapes; the optimiser's state follows from them."""
+    found, expected = _shapes(_params_of(stored)), _shapes(target.params)
+    differing = sorted(
+        [f"{name}: the checkpoint has none" for name in expected.keys() - found.keys()]
+        + [f"{name}: the model has none" for name in found.keys() - expected.keys()]
+        + [
+            f"{name}: the checkpoint has {found[name]}, the model {expected[name]}"
+            for name in expected.keys() & found.keys()
+            if found[name] != expected[name]
+        ]
+    )
+    if differing:
+        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise InputError(
+            f"the checkpoint {path} is of another model ({'; '.join(differing[:3])}{more}): use the config it was trained with, "
+            "or another --workdir."
+        )
+
+
+def _params_of(stored: Any) -> Any:
+    tree = getattr(stored, "tree", stored)
+    return tree["params"] if isinstance(tree, Mapping) else tree.params

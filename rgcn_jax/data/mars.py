@@ -1,0 +1,303 @@
+"""MARS: its folders and official split files in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+
+Published counts: 625 training identities in 8,298 tracklets (509,914 frames); 12,180 test tracks (681,089 frames), of
+which 870 are junk (id -1), 3,248 are distractors (id 0) and 1,980 are queries. 20,478 tracklets in all; the paper's
+table II says 20,751.
+
+Layout below the root::
+
+    bbox_train/0001/0001C1T0001F001.jpg     person (4 characters, junk is "00-1"), camera, tracklet, frame
+    bbox_test/0002/...
+    info/train_name.txt, test_name.txt      one frame name a line
+    info/tracks_train_info.mat              [8298, 4]: first line, last line (both from 1, inclusive), person, camera
+    info/tracks_test_info.mat               [12180, 4], the same
+    info/query_IDX.mat                      [1, 1980]: rows of tracks_test_info, from 1
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, InputError, Split, Tracklet
+
+FRAME_SIZE = (256, 128)
+"""Height and width in pixels of every crop."""
+
+_PUBLISHED = {
+    "training identities": 625,
+    "training tracklets": 8298,
+    "training frames": 509_914,
+    "test tracks": 12_180,
+    "test frames": 681_089,
+    "junk tracks": 870,
+    "distractor tracks": 3248,
+    "queries": 1980,
+}
+_SMALL = 1000  # up to so many training tracklets a data set only has MARS's layout: its counts are not compared
+_GRAMMAR = np.frombuffer(b"0000C0T0000F000.jpg", np.uint8)  # 0 stands for a digit
+_FIELDS = {"person": slice(0, 4), "camera": slice(5, 6), "tracklet": slice(7, 11), "frame": slice(12, 15)}
+
+
+def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, check_files: bool = True) -> Split:
+    """Read the official split of MARS, or of a smaller data set in its layout.
+
+    Args:
+      root: the folder that holds ``bbox_train``, ``bbox_test`` and ``info``.
+      gallery_includes_query: True, the official protocol: the gallery is the queries and then all other test tracks
+        but the junk, in the order of the file (11,310). False: without the queries (9,330), the other protocol in use,
+        under which 140 queries have no match.
+      check_files: compare the listed frames with what is in the folders, one directory listing a person. False is for
+        the split files without images.
+
+    Returns:
+      The split: ``train`` in the order of the file, ``query``, ``gallery``, ``junk``; ``frame_size`` is (256, 128).
+
+    Raises:
+      InputError: a folder or file is missing or unreadable, a row is not one tracklet of one person in one camera in
+        temporal order, a query cannot be one, or a listed frame is absent.
+
+    Warns:
+      UserWarning: the data set is as large as MARS (more than 1,000 training tracklets), but a count is not the
+        published one; or the name file has lines that belong to no tracklet.
+    """
+    root = Path(root)
+    _check_layout(root, check_files)
+    train = _read_tracklets(root, "bbox_train", "train_name.txt", "tracks_train_info.mat", "track_train_info")
+    test = _read_tracklets(root, "bbox_test", "test_name.txt", "tracks_test_info.mat", "track_test_info")
+    for row, tracklet in enumerate(train, 1):
+        if tracklet.person_id <= 0:
+            raise InputError(
+                f"{root / 'info' / 'tracks_train_info.mat'}: row {row} has person id {tracklet.person_id}, but a "
+                "training tracklet must have a positive one; junk and distractors are for the test set."
+            )
+    queries = _read_queries(root / "info" / "query_IDX.mat", test)
+    if check_files:
+        _check_frames(root, "bbox_train", train)
+        _check_frames(root, "bbox_test", test)
+    is_query = set(queries)
+    query = tuple(test[i] for i in queries)
+    rest = tuple(t for i, t in enumerate(test) if i not in is_query and t.person_id != JUNK_ID)
+    gallery = query + rest if gallery_includes_query else rest
+    junk = tuple(t for t in test if t.person_id == JUNK_ID)
+    _compare_with_published(train, test, len(query))
+    return Split("mars", root, train, query, gallery, junk, FRAME_SIZE)
+
+
+def _check_layout(root: Path, check_files: bool) -> None:
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise InputError(
+            f"MARS not found: {root} {what}; expected the folder that holds bbox_train, bbox_test and info."
+        )
+    parts = ("bbox_train", "bbox_test", "info") if check_files else ("info",)
+    missing = [part for part in parts if not (root / part).is_dir()]
+    if not missing:
+        return
+    message = f"MARS is incomplete: {root} has no folder {' and no folder '.join(missing)}."
+    for other in (root.parent, *sorted(_folders(root))):
+        if all((other / part).is_dir() for part in parts):
+            raise InputError(f"{message} But {other} has all of it: give that folder as the root.")
+    if missing == ["info"]:
+        raise InputError(
+            f"{message} MARS's info is a separate download, from the authors' MARS-evaluation repository: put its "
+            f"folder info at {root / 'info'}."
+        )
+    raise InputError(f"{message} Expected bbox_train, bbox_test and info in it: unpack what is missing there.")
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    with os.scandir(root) as entries:
+        yield from (Path(entry.path) for entry in entries if entry.is_dir())
+
+
+def _read_matrix(path: Path, key: str) -> Int64[np.ndarray, "rows columns"]:
+    """A matrix of whole numbers from a MATLAB file."""
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise InputError(
+            f"SciPy is needed to read {path} and is not installed: pip install 'rgcn_jax[data]'."
+        ) from None
+    if not path.is_file():
+        raise InputError(f"MARS is incomplete: there is no file {path}; it comes with the info folder, copy it there.")
+    try:
+        contents = loadmat(path)
+    except Exception as error:  # a damaged file raises nearly anything in SciPy
+        raise InputError(
+            f"{path} cannot be read as a MATLAB file ({type(error).__name__}: {error}), it may be cut off: "
+            "download the info folder again."
+        ) from error
+    if key not in contents:
+        found = ", ".join(name for name in contents if not name.startswith("__")) or "nothing"
+        raise InputError(f"{path}: expected a matrix called {key}, found {found}: download the info folder again.")
+    matrix = contents[key]
+    numeric = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "iuf" and matrix.ndim == 2
+    if not numeric or not np.all(np.isfinite(matrix)) or np.any(matrix != np.round(matrix)):
+        raise InputError(f"{path}: {key} must be a matrix of whole numbers: download the info folder again.")
+    return matrix.astype(np.int64)
+
+
+def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The frame names, one a line, and their fields as arrays: person, camera, tracklet, frame."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(
+            f"MARS is incomplete: cannot read {path} ({error.strerror}); it comes with the info folder, copy it there."
+        ) from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    wrong = next((i for i, line in enumerate(lines) if len(line) != len(_GRAMMAR)), None)
+    characters = np.frombuffer(b"".join(lines[:wrong]), np.uint8).reshape(-1, len(_GRAMMAR))
+    junk = np.all(characters[:, :4] == np.frombuffer(b"00-1", np.uint8), axis=1)
+    is_digit = (characters >= ord("0")) & (characters <= ord("9"))
+    fits = np.where(np.equal(_GRAMMAR, ord("0")), is_digit, characters == _GRAMMAR)
+    fits[junk, :4] = True
+    misfits = np.flatnonzero(~fits.all(axis=1))
+    wrong = int(misfits[0]) if len(misfits) else wrong
+    if wrong is not None:
+        raise InputError(
+            f"{path}: line {wrong + 1} must be a frame name like 0065C1T0002F016.jpg (person, camera, tracklet, "
+            f"frame), found {lines[wrong][:60].decode('utf-8', 'replace')!r}."
+        )
+    numbers = characters.astype(np.int64) - ord("0")
+    fields = {f: numbers[:, s] @ 10 ** np.arange(s.stop - s.start)[::-1] for f, s in _FIELDS.items()}
+    fields["person"][junk] = JUNK_ID
+    return [line.decode() for line in lines], fields
+
+
+def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key: str) -> tuple[Tracklet, ...]:
+    name_path, row_path = root / "info" / name_file, root / "info" / row_file
+    rows = _read_matrix(row_path, key)
+    if rows.shape[1] != 4 or len(rows) == 0:
+        raise InputError(
+            f"{row_path}: {key} must have 4 columns (first line, last line, person, camera) and at least one row, "
+            f"found shape {rows.shape}: download the info folder again."
+        )
+    names, fields = _read_names(name_path)
+    _check_rows(rows, names, fields, row_path, name_path)
+    paths = [f"{folder}/{name[:4]}/{name}" for name in names]
+    # As Python integers: a row of NumPy's would keep its own type in the tracklet.
+    return tuple(Tracklet(tuple(paths[a - 1 : b]), person, camera) for a, b, person, camera in rows.tolist())
+
+
+def _check_rows(
+    rows: np.ndarray, names: list[str], fields: dict[str, np.ndarray], row_path: Path, name_path: Path
+) -> None:
+    first, last = rows[:, 0], rows[:, 1]
+
+    def fail(row: int, problem: str) -> None:
+        raise InputError(
+            f"{row_path}: row {row + 1} (lines {first[row]} to {last[row]} of {name_path.name}, person {rows[row, 2]}, "
+            f"camera {rows[row, 3]}) {problem} The two files must come from one download: take both from there again."
+        )
+
+    beyond = np.flatnonzero((first < 1) | (last < first) | (last > len(names)))
+    if len(beyond):
+        fail(int(beyond[0]), f"does not lie within the {len(names)} lines of the name file, counted from 1.")
+    order = np.argsort(first, kind="stable")
+    overlap = np.flatnonzero(first[order][1:] <= last[order][:-1])
+    if len(overlap):
+        fail(int(order[overlap[0] + 1]), f"shares lines with row {order[overlap[0]] + 1}.")
+
+    lengths = last - first + 1
+    row_of = np.repeat(np.arange(len(rows)), lengths)
+    line_of = np.arange(len(row_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + (first - 1)[row_of]
+    expected = {"person": rows[:, 2], "camera": rows[:, 3], "tracklet": fields["tracklet"][first - 1]}
+    for field, of_row in expected.items():
+        differs = np.flatnonzero(fields[field][line_of] != of_row[row_of])
+        if len(differs):
+            at = differs[0]
+            name = names[line_of[at]]
+            fail(int(row_of[at]), f"is a tracklet that mixes {field}s: line {line_of[at] + 1} is {name}.")
+    frames = fields["frame"][line_of]
+    disorder = np.flatnonzero((np.diff(frames) <= 0) & (np.diff(row_of) == 0))
+    if len(disorder):
+        at = disorder[0]
+        pair = f"{names[line_of[at]]} is followed by {names[line_of[at + 1]]}"
+        fail(int(row_of[at]), f"is not in temporal order: {pair}.")
+    if np.any(rows[:, 3] < 1):
+        fail(int(np.argmax(rows[:, 3] < 1)), "has no camera: cameras count from 1.")
+    if len(line_of) < len(names):
+        warnings.warn(
+            f"{len(names) - len(line_of)} of the {len(names)} lines of {name_path} belong to no row of {row_path.name} "
+            "and are not used.",
+            stacklevel=4,
+        )
+
+
+def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
+    """Positions of the queries in ``test``, from 0, in the order of the file."""
+    matrix = _read_matrix(path, "query_IDX")
+    if 1 not in matrix.shape or matrix.size == 0:
+        raise InputError(
+            f"{path}: query_IDX must be one row of test tracks, at least one, found shape {matrix.shape}: without a "
+            "query nothing can be evaluated; download the info folder again."
+        )
+    rows = matrix.ravel().tolist()
+    seen: set[int] = set()
+    for row in rows:
+        if not 1 <= row <= len(test):
+            raise InputError(
+                f"{path}: a query is row {row} of tracks_test_info.mat, which has rows 1 to {len(test)}: the two files "
+                "must come from one download."
+            )
+        person = test[row - 1].person_id
+        if person in (JUNK_ID, DISTRACTOR_ID):
+            kind = "junk" if person == JUNK_ID else "a distractor"
+            raise InputError(
+                f"{path}: a query is row {row} of tracks_test_info.mat, which is {kind} (person id {person}), but a "
+                "query must be a person: the two files must come from one download."
+            )
+        if row in seen:
+            raise InputError(
+                f"{path}: row {row} of tracks_test_info.mat is a query twice: download the info folder again."
+            )
+        seen.add(row)
+    return [row - 1 for row in rows]
+
+
+def _check_frames(root: Path, folder: str, tracklets: tuple[Tracklet, ...]) -> None:
+    """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself."""
+    present: dict[str, set[str]] = {}
+    total, missing, first = 0, 0, ""
+    for tracklet in tracklets:
+        person = tracklet.frames[0].rpartition("/")[0]
+        if person not in present:
+            try:
+                present[person] = {f"{person}/{name}" for name in os.listdir(root / person)}
+            except OSError:
+                present[person] = set()
+        absent = [frame for frame in tracklet.frames if frame not in present[person]]
+        first = first or (absent[0] if absent else "")
+        total, missing = total + len(tracklet.frames), missing + len(absent)
+    if missing:
+        raise InputError(
+            f"{missing:,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first is "
+            f"{root / first}: unpack {folder} again, in full."
+        )
+
+
+def _compare_with_published(train: tuple[Tracklet, ...], test: tuple[Tracklet, ...], num_queries: int) -> None:
+    if len(train) <= _SMALL:
+        return
+    found = {
+        "training identities": len({t.person_id for t in train}),
+        "training tracklets": len(train),
+        "training frames": sum(len(t.frames) for t in train),
+        "test tracks": len(test),
+        "test frames": sum(len(t.frames) for t in test),
+        "junk tracks": sum(t.person_id == JUNK_ID for t in test),
+        "distractor tracks": sum(t.person_id == DISTRACTOR_ID for t in test),
+        "queries": num_queries,
+    }
+    differ = [f"{part}: expected {n:,}, found {found[part]:,}" for part, n in _PUBLISHED.items() if found[part] != n]
+    if differ:
+        warnings.warn(
+            f"This is not MARS as published ({'; '.join(differ)}): scores on it cannot stand beside published ones.",
+            stacklevel=3,
+        )

@@ -1,0 +1,125 @@
+"""Reading clips of frames that are arrays already (the walkers, a benchmark's noise): NumPy and OpenCV, no TensorFlow."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rgcn_jax.data.augment import ERASED_RGB
+from rgcn_jax.data.reader import planned_keypoints
+from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.types import Batch, Tracklet
+
+
+class ArraySource(Protocol):
+    """Frames and keypoints of a tracklet as arrays; ``frames`` are uint8 RGB of the size that is trained on."""
+
+    def frames(self, tracklet: Tracklet) -> UInt8[np.ndarray, "f h w 3"]:
+        """All frames of the tracklet."""
+        ...
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """All keypoints of the tracklet, as ``KeypointSource`` says."""
+        ...
+
+
+class CachedSource:
+    """An ``ArraySource`` from functions that compute a tracklet; each tracklet is computed once and kept."""
+
+    def __init__(
+        self,
+        frames: Callable[[Tracklet], UInt8[np.ndarray, "f h w 3"]],
+        keypoints: Callable[[Tracklet], Float32[np.ndarray, "f 14 3"]],
+    ):
+        self._compute_frames, self._compute_keypoints = frames, keypoints
+        self._frames: dict[Tracklet, np.ndarray] = {}
+        self._keypoints: dict[Tracklet, np.ndarray] = {}
+
+    def frames(self, tracklet: Tracklet) -> UInt8[np.ndarray, "f h w 3"]:
+        """All frames of the tracklet."""
+        if tracklet not in self._frames:
+            self._frames[tracklet] = self._compute_frames(tracklet)
+        return self._frames[tracklet]
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """All keypoints of the tracklet."""
+        if tracklet not in self._keypoints:
+            self._keypoints[tracklet] = self._compute_keypoints(tracklet)
+        return self._keypoints[tracklet]
+
+
+def show(
+    frame: UInt8[np.ndarray, "h w 3"], box: Float32[np.ndarray, "4"], flip: bool, erase: Float32[np.ndarray, "4"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The box of a frame at the frame's size (bilinear), mirrored and erased as the draw says."""
+    height, width = frame.shape[:2]
+    if not (box == (0, 0, 1, 1)).all():
+        left, top, right, bottom = (float(v) for v in box)
+        # Pixel centres: output x + 0.5 of width shows input (left + (x + 0.5) / width * (right - left)) * width.
+        sx, sy = right - left, bottom - top
+        matrix = np.float32([[sx, 0, left * width + 0.5 * sx - 0.5], [0, sy, top * height + 0.5 * sy - 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        frame = cv2.warpAffine(frame, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    if flip:
+        frame = frame[:, ::-1]
+    if erase[2] > erase[0]:
+        x0, y0, x1, y1 = (round(float(v) * n) for v, n in zip(erase, (width, height, width, height), strict=True))
+        frame = frame.copy()
+        frame[y0:y1, x0:x1] = ERASED_RGB
+    return frame
+
+
+def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
+    """The batch of one plan."""
+    clips = []
+    for i, (tracklet, positions) in enumerate(zip(plan.tracklets, plan.frames, strict=True)):
+        frames = source.frames(tracklet)
+        clips.append(np.stack([show(frames[p], plan.box[i], bool(plan.flip[i]), plan.erase[i]) for p in positions]))
+    return Batch(
+        frames=np.stack(clips),
+        keypoints=planned_keypoints(plan, source),
+        frame_mask=plan.frame_mask,
+        label=plan.label,
+        index=plan.index,
+    )
+
+
+class MemoryReader:
+    """A ``Reader`` over an ``ArraySource``; one thread reads ``ahead`` batches in advance."""
+
+    def __init__(self, source: ArraySource, ahead: int = 2):
+        self._source, self._ahead = source, ahead
+
+    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+        """The batches of the plans, in order. An error in the thread is raised here."""
+        done, ready = threading.Event(), queue.Queue(maxsize=self._ahead)
+
+        def offer(item: object) -> None:
+            while not done.is_set():
+                try:
+                    return ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+
+        def work() -> None:
+            try:
+                for plan in plans:
+                    if done.is_set():
+                        return
+                    offer(read_batch(plan, self._source))
+                offer(None)
+            except Exception as error:  # handed over, and raised where the batch is asked for
+                offer(error)
+
+        threading.Thread(target=work, daemon=True, name="memory-reader").start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            done.set()

@@ -1,0 +1,50 @@
+"""What every reader shares: the interface, and the part of a batch that needs no pixels."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.data.augment import transform_keypoints
+from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.types import Batch, Split, Tracklet
+
+
+class Reader(Protocol):
+    """Turns plans into batches, in their order, reading ahead of whoever consumes them."""
+
+    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+        """The batches of the plans."""
+        ...
+
+
+class KeypointSource(Protocol):
+    """Where the keypoints of a tracklet come from: the walkers, or a table read from files."""
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """x, y as shares of the crop's width and height, and confidence, for all frames; (0, 0, 0) where not detected."""
+        ...
+
+
+class NoKeypoints:
+    """A ``KeypointSource`` in which nothing was detected: what an appearance-only model is fed."""
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """Zeros."""
+        return np.zeros((len(tracklet.frames), 14, 3), np.float32)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set opened for use: its tracklets, and how their clips are read."""
+
+    split: Split
+    read: Reader
+
+
+def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:
+    """The keypoints of a plan's clips, moved as its frames are."""
+    chosen = np.stack([source.of(t)[frames] for t, frames in zip(plan.tracklets, plan.frames, strict=True)])
+    return transform_keypoints(chosen, plan.box, plan.flip)

@@ -1,0 +1,190 @@
+"""Which tracklets and which frames a batch holds: pure functions of (seed, step) and of the tracklets' lengths.
+
+Nothing here touches an image. A ``BatchPlan`` says everything about a batch but the pixels; the readers (``memory``,
+``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can begin
+at any step, on any number of workers, and see the same data.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32
+
+from rgcn_jax.data.augment import Augmentation, draw, no_transform
+from rgcn_jax.types import InputError, Tracklet
+
+# Each kind of draw has its own random stream, so that adding draws to one never shifts another.
+_IDENTITIES, _CLIPS = 0, 1
+
+
+class BatchPlan(NamedTuple):
+    """A batch before its pixels are read: B clips of T frames."""
+
+    tracklets: tuple[Tracklet, ...]
+    """The tracklet of each clip; a clip with ``index`` -1 repeats some tracklet and is to be ignored."""
+    frames: Int32[np.ndarray, "b t"]
+    """Positions in the tracklet's ``frames``."""
+    frame_mask: Bool[np.ndarray, "b t"]
+    label: Int32[np.ndarray, "b"]
+    index: Int32[np.ndarray, "b"]
+    box: Float32[np.ndarray, "b 4"]
+    """Part of the frame that is shown: left, top, right, bottom as shares of width and height."""
+    flip: Bool[np.ndarray, "b"]
+    """Mirror left and right, after the box."""
+    erase: Float32[np.ndarray, "b 4"]
+    """Rectangle painted over, in shares of what is shown; of no area: nothing."""
+
+
+class IdentitySampler:
+    """P x K sampling: each batch has P distinct identities with K clips each (section IV-A: 8 and 4).
+
+    An epoch is one pass over the identities in random order; the last ones that do not fill a batch wait for the next epoch, which
+    draws a new order. Of a person with at least K tracklets, K different ones are taken; of a person with fewer, each one
+    is taken before any is taken again (the clips still differ: each has its own frames).
+
+    Raises:
+      InputError: there are fewer than P identities.
+    """
+
+    def __init__(
+        self,
+        tracklets: Sequence[Tracklet],
+        *,
+        identities: int,
+        clips_per_identity: int,
+        frames_per_clip: int,
+        max_frame_stride: int,
+        augmentation: Augmentation,
+        seed: int,
+    ):
+        self.tracklets = tuple(tracklets)
+        self.person_ids = tuple(sorted({t.person_id for t in tracklets}))
+        if len(self.person_ids) < identities:
+            raise InputError(
+                f"batch.identities is {identities}, but the training set has {len(self.person_ids)} identities: "
+                f"lower batch.identities to at most {len(self.person_ids)}."
+            )
+        of_person: dict[int, list[int]] = {pid: [] for pid in self.person_ids}
+        for i, tracklet in enumerate(self.tracklets):
+            of_person[tracklet.person_id].append(i)
+        self._of_person = list(of_person.values())
+        self._identities, self._clips, self._length = identities, clips_per_identity, frames_per_clip
+        self._max_stride, self._augmentation, self._seed = max_frame_stride, augmentation, seed
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in a pass over the identities: floor(identities / P)."""
+        return len(self.person_ids) // self._identities
+
+    def plan(self, step: int) -> BatchPlan:
+        """The batch of this step (counted from 0): a pure function of (seed, step)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self._seed, _IDENTITIES, epoch]).permutation(len(self.person_ids))
+        labels = order[position * self._identities : (position + 1) * self._identities]
+        rng = np.random.default_rng([self._seed, _CLIPS, step])
+        index = np.concatenate([choose_tracklets(rng, self._of_person[label], self._clips) for label in labels])
+        clips = [training_clip(rng, len(self.tracklets[i].frames), self._length, self._max_stride) for i in index]
+        box, flip, erase = draw(rng, len(index), self._augmentation)
+        return BatchPlan(
+            tracklets=tuple(self.tracklets[i] for i in index),
+            frames=np.stack([frames for frames, _ in clips]),
+            frame_mask=np.stack([mask for _, mask in clips]),
+            label=np.repeat(labels, self._clips).astype(np.int32),
+            index=index.astype(np.int32),
+            box=box,
+            flip=flip,
+            erase=erase,
+        )
+
+    def plans(self, first_step: int, last_step: int) -> Iterator[BatchPlan]:
+        """Plans of the steps first_step, ..., last_step - 1."""
+        return (self.plan(step) for step in range(first_step, last_step))
+
+
+def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count: int) -> Int32[np.ndarray, "k"]:
+    """``count`` of the candidates in random order; none twice before all were taken once."""
+    rounds = [rng.permutation(candidates) for _ in range(-(-count // len(candidates)))]
+    return np.concatenate(rounds)[:count].astype(np.int32)
+
+
+def _completed(frames: np.ndarray, length: int) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
+    """The clip filled up to ``length`` by repeating its last frame, and the mask that leaves the repeats out."""
+    missing = length - len(frames)
+    mask = np.arange(length) < len(frames)
+    return np.concatenate([frames, np.repeat(frames[-1:], missing)]).astype(np.int32), mask
+
+
+def training_clip(
+    rng: np.random.Generator, num_frames: int, length: int, max_stride: int
+) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
+    """T frames at a random start and a random stride that fits, and their mask.
+
+    The stride is uniform over 1, ..., the smaller of ``max_stride`` and the largest that fits; the start is uniform over what
+    then fits. A tracklet shorter than T gives all its frames, completed by its last one, masked.
+    """
+    if num_frames < length:
+        return _completed(np.arange(num_frames), length)
+    fits = (num_frames - 1) // (length - 1) if length > 1 else 1
+    stride = int(rng.integers(1, min(fits, max_stride) + 1))
+    start = int(rng.integers(0, num_frames - (length - 1) * stride))
+    return _completed(start + stride * np.arange(length), length)
+
+
+def dense_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
+    """All frames, cut into consecutive clips of T; the last is completed by repeating its own last frame, masked."""
+    frames = np.arange(num_frames)
+    return [_completed(frames[start : start + length], length) for start in range(0, num_frames, length)]
+
+
+def even_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
+    """One clip of T frames evenly spaced from the first to the last; all frames, completed, where there are fewer than T."""
+    if num_frames < length:
+        return [_completed(np.arange(num_frames), length)]
+    return [_completed(np.round(np.linspace(0, num_frames - 1, length)), length)]
+
+
+EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips}
+
+
+def evaluation_plans(
+    tracklets: Sequence[Tracklet], *, clips: str, frames_per_clip: int, clips_per_batch: int
+) -> Iterator[BatchPlan]:
+    """Every clip of every tracklet exactly once, in order, in batches of one size; the last batch is filled up (``index`` -1).
+
+    Labels are -1 throughout: no identity reaches a model that is being evaluated.
+    """
+    rows: list[tuple[int, np.ndarray, np.ndarray]] = []
+    cut = EVALUATION_CLIPS[clips]
+    for index, tracklet in enumerate(tracklets):
+        for frames, mask in cut(len(tracklet.frames), frames_per_clip):
+            rows.append((index, frames, mask))
+            if len(rows) == clips_per_batch:
+                yield _evaluation_plan(tracklets, rows, clips_per_batch)
+                rows = []
+    if rows:
+        yield _evaluation_plan(tracklets, rows, clips_per_batch)
+
+
+def num_evaluation_batches(
+    tracklets: Sequence[Tracklet], *, clips: str, frames_per_clip: int, clips_per_batch: int
+) -> int:
+    """How many plans ``evaluation_plans`` gives."""
+    cut = EVALUATION_CLIPS[clips]
+    total = sum(len(cut(len(t.frames), frames_per_clip)) for t in tracklets)
+    return -(-total // clips_per_batch)
+
+
+def _evaluation_plan(tracklets: Sequence[Tracklet], rows: list, size: int) -> BatchPlan:
+    filler = [(-1, rows[-1][1], np.zeros_like(rows[-1][2]))] * (size - len(rows))
+    box, flip, erase = no_transform(size)
+    return BatchPlan(
+        tracklets=tuple(tracklets[i] for i, _, _ in rows) + (tracklets[rows[-1][0]],) * len(filler),
+        frames=np.stack([frames for _, frames, _ in rows + filler]),
+        frame_mask=np.stack([mask for _, _, mask in rows + filler]),
+        label=np.full(size, -1, np.int32),
+        index=np.array([i for i, _, _ in rows + filler], np.int32),
+        box=box,
+        flip=flip,
+        erase=erase,
+    )

@@ -1,0 +1,48 @@
+"""``python -m rgcn_jax.evaluate --workdir=RUN``: score a run's checkpoint again, and save its features."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from rgcn_jax.checkpoint import KINDS, Checkpoints
+from rgcn_jax.command import CONFIG_FILE, load_config_json, override, run_command
+from rgcn_jax.score import Evaluation, save_features
+from rgcn_jax.train import prepare
+from rgcn_jax.types import InputError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line, restores a checkpoint, scores it and prints the rows of every protocol."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rgcn_jax.evaluate",
+        description="Score a checkpoint of a run under every protocol.",
+        epilog="Fields of the run's config can be changed: --config.evaluation.distance=normalized, --config.data.root=...",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="the folder of a run of python -m rgcn_jax.main")
+    parser.add_argument("--checkpoint", choices=KINDS, default="latest", help="which checkpoint (default: latest)")
+    parser.add_argument("--features", metavar="FILE.npz", help="also save features, ids and cameras of all test tracklets")
+    known, overrides = parser.parse_known_args(arguments)
+    workdir = Path(known.workdir)
+    config = override(load_config_json(workdir / CONFIG_FILE), overrides)
+    if known.features and not known.features.endswith(".npz"):
+        raise InputError(f"--features={known.features}: the file's name must end in .npz.")
+    evaluation = evaluate_checkpoint(config, workdir, known.checkpoint)
+    print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")
+    if known.features:
+        save_features(Path(known.features), evaluation)
+        print(f"features of {len(evaluation.tracklets)} tracklets: {known.features}")
+
+
+def evaluate_checkpoint(config: ConfigDict, workdir: Path, kind: str) -> Evaluation:
+    """The scores of the newest checkpoint of a kind ("latest" or "best") in ``workdir``; nothing there is changed."""
+    run = prepare(config)
+    with Checkpoints(workdir) as checkpoints:
+        state, _ = checkpoints.restore(kind, run.state)
+    return run.scorer.evaluate(state.variables, int(state.step))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,62 @@
+"""From clips to one embedding a tracklet: every tracklet exactly once, clip features averaged."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from rgcn_jax.types import Batch, Embeddings, Tracklet
+
+
+def embed_tracklets(
+    tracklets: Sequence[Tracklet],
+    batches: Iterable[Batch],
+    embed_clips: Callable[[Batch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]],
+) -> Embeddings:
+    """Features of the tracklets: the mean over the clips of each (method: "dense" or "even", whatever the batches hold).
+
+    Args:
+      tracklets: what ``index`` of the batches counts.
+      batches: all clips of all tracklets; a clip with ``index`` -1 is ignored.
+      embed_clips: (batch) -> (f_a, f_p), a row a clip. It may return before the numbers are there: while a batch is computed
+        the one before it is summed.
+
+    Raises:
+      ValueError: a tracklet has no clip in the batches, or a feature is not finite.
+    """
+    sums: list[np.ndarray] = []
+    counts = np.zeros(len(tracklets), np.int64)
+
+    def add(index: np.ndarray, features: tuple) -> None:
+        rows = index >= 0
+        for i, feature in enumerate(features):
+            values = np.asarray(feature, np.float32)[rows]
+            if len(sums) <= i:
+                sums.append(np.zeros((len(tracklets), values.shape[1]), np.float64))
+            np.add.at(sums[i], index[rows], values)
+        np.add.at(counts, index[rows], 1)
+
+    waiting = None
+    for batch in batches:
+        computed = (batch["index"], embed_clips(batch))
+        if waiting is not None:
+            add(*waiting)
+        waiting = computed
+    if waiting is not None:
+        add(*waiting)
+    if not counts.all():
+        missing = np.flatnonzero(counts == 0)
+        raise ValueError(
+            f"{len(missing)} of {len(tracklets)} tracklets have no clip in the batches, the first is number {missing[0]}."
+        )
+    appearance, pose = (np.float32(total / counts[:, None]) for total in sums)
+    if not (np.isfinite(appearance).all() and np.isfinite(pose).all()):
+        raise ValueError(
+            "the model gave a feature that is not finite: its parameters have diverged; lower the learning rate."
+        )
+    return Embeddings(
+        appearance=appearance,
+        pose=pose,
+        person_ids=np.array([t.person_id for t in tracklets], np.int32),
+        camera_ids=np.array([t.camera_id for t in tracklets], np.int32),
+    )

@@ -1,0 +1,273 @@
+"""Who is gallery for whom, by name: all protocols of the field from one set of features.
+
+Four incompatible ways to score MARS are in public code, and they differ by as much as a paper gains. So a protocol
+has a name, every result carries it, and all of them are computed at once: ``test_tracklets`` lists the distinct
+tracklets of a split with their roles, the model embeds each of them once, and ``evaluate_protocols`` returns the metrics
+by protocol and row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Integer
+
+from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse
+from rgcn_jax.evaluation.ranking import (
+    RankingMetrics,
+    as_percentages,
+    check_any_match,
+    count_matches,
+    match_ranks,
+    summarize,
+)
+from rgcn_jax.types import Embeddings, InputError, Split, Tracklet
+
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way to score a split; in all of them the same person in the query's own camera is ignored.
+
+    ``queries_in_gallery``: whether queries that the data set has in its gallery stay there. ``junk_in_gallery``:
+    whether junk tracklets are gallery entries that never match. ``ap``: the form of average precision
+    (``ranking.AP_FORMS``).
+    """
+
+    name: str
+    queries_in_gallery: bool
+    junk_in_gallery: bool
+    ap: str
+    description: str
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "official", True, False, "mean", "the data set's own gallery (MARS: with the queries); BiCnet-TKS, AP3D"
+        ),
+        Protocol("official_matlab", True, False, "trapezoid", "official, AP by trapezoid as in the MARS MATLAB code"),
+        Protocol("query_excluded", False, False, "mean", "the gallery without the queries; torchreid and others"),
+        Protocol("junk_kept", True, True, "mean", "junk tracklets stay as entries that never match; AGRL"),
+    )
+}
+"""All protocols by name; the first is the default."""
+
+
+class Roles(NamedTuple):
+    """What each of N distinct test tracklets is. A tracklet may be query and gallery at once.
+
+    ``gallery`` is the data set's own (official) gallery: for MARS with the queries, for iLIDS-VID without. ``junk``
+    belongs to no gallery.
+    """
+
+    query: Bool[np.ndarray, "n"]
+    gallery: Bool[np.ndarray, "n"]
+    junk: Bool[np.ndarray, "n"]
+
+
+def test_tracklets(split: Split) -> tuple[list[Tracklet], Roles]:
+    """The distinct tracklets of query, gallery and junk, each once, and their roles.
+
+    The order is the gallery's, then the queries that are not in it, then junk, hence a stable one for ties.
+    """
+    position = {tracklet: i for i, tracklet in enumerate(dict.fromkeys([*split.gallery, *split.query, *split.junk]))}
+    roles = Roles(*np.zeros((3, len(position)), bool))
+    for role, tracklets in zip(roles, (split.query, split.gallery, split.junk), strict=True):
+        role[[position[tracklet] for tracklet in tracklets]] = True
+    return list(position), roles
+
+
+test_tracklets.__test__ = False  # not a test, whatever its name tells pytest
+
+
+def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:
+    """Which of the N tracklets are gallery entries under a protocol."""
+    gallery = roles.gallery & ~roles.junk
+    if not protocol.queries_in_gallery:
+        gallery = gallery & ~roles.query
+    return gallery | roles.junk if protocol.junk_in_gallery else gallery
+
+
+def applicable_protocols(
+    person_ids: Integer[np.ndarray, "n"], camera_ids: Integer[np.ndarray, "n"], roles: Roles
+) -> dict[str, Protocol]:
+    """The protocols that say something about these tracklets, by name, in the order of ``PROTOCOLS``.
+
+    The two official ones always do. ``query_excluded`` is left out where no query is in the gallery, or no query keeps
+    a match without them; ``junk_kept`` where there is no junk.
+
+    Args:
+        person_ids: of the N distinct test tracklets.
+        camera_ids: of the same.
+        roles: what each of them is.
+    """
+    without_queries = gallery_of(PROTOCOLS["query_excluded"], roles)
+    matches, _ = count_matches(*_persons_and_cameras(person_ids, camera_ids, roles), without_queries)
+    makes_sense = {
+        "query_excluded": bool((roles.query & roles.gallery).any() and matches.any()),
+        "junk_kept": bool(roles.junk.any()),
+    }
+    return {name: protocol for name, protocol in PROTOCOLS.items() if makes_sense.get(name, True)}
+
+
+def scorable_protocols(
+    tracklets: Sequence[Tracklet], roles: Roles, headline: str = "official"
+) -> tuple[dict[str, Protocol], float]:
+    """What can be scored on these tracklets, found out before a model is trained or run.
+
+    Args:
+        tracklets: the distinct test tracklets, see ``test_tracklets``.
+        roles: what each of them is.
+        headline: name of the protocol whose numbers stand for the run.
+
+    Returns:
+        The applicable protocols by name, and the chance level: the Rank-1, as a share, that a random ranking expects
+        under the headline protocol.
+
+    Raises:
+        InputError: the headline protocol is unknown or does not apply, or no query has a match under it.
+    """
+    if headline not in PROTOCOLS:
+        raise InputError(f"The protocol must be one of {', '.join(PROTOCOLS)}, found {headline!r}.")
+    person_ids = np.array([tracklet.person_id for tracklet in tracklets], np.int32)
+    camera_ids = np.array([tracklet.camera_id for tracklet in tracklets], np.int32)
+    gallery = gallery_of(PROTOCOLS[headline], roles)
+    columns = _persons_and_cameras(person_ids, camera_ids, roles)
+    protocols = applicable_protocols(person_ids, camera_ids, roles)
+    if headline not in protocols and (headline == "junk_kept" or not (roles.query & roles.gallery).any()):
+        lacks = "junk tracklets" if headline == "junk_kept" else "queries in the gallery"
+        raise InputError(
+            f"The protocol {headline!r} does not apply: this data set has no {lacks}. "
+            f"Choose one of {', '.join(protocols)}."
+        )
+    _check_any_match(headline, columns, gallery)
+    matches, candidates = count_matches(*columns, gallery)
+    return protocols, float((matches / np.maximum(candidates, 1))[matches > 0].mean())
+
+
+def evaluate_protocols(
+    embeddings: Embeddings,
+    roles: Roles,
+    kind: str = "euclidean",
+    pose_weight: float = 1.0,
+    statistics: FeatureStatistics | None = None,
+    protocols: Mapping[str, Protocol] | None = None,
+) -> dict[str, dict[str, RankingMetrics | None]]:
+    """Rank with the appearance, the pose and the fused feature under every protocol.
+
+    The distances of a row are computed once for all protocols, a block of queries at a time.
+
+    Args:
+        embeddings: of N distinct test tracklets (``test_tracklets``).
+        roles: what each of the N is.
+        kind: of the distance, one of ``distance.KINDS``.
+        pose_weight: of the fused row, see ``distance.fuse``.
+        statistics: of the training set, for the kind ``standardized``.
+        protocols: by default ``applicable_protocols`` of these tracklets.
+
+    Returns:
+        ``result[protocol name][row]``. The rows ``pose`` and ``fused`` are None for a model without a pose branch.
+
+    Raises:
+        InputError: a feature is not finite; under a protocol no query has a match; ``standardized`` without statistics.
+        ValueError: the lengths do not fit, or the kind is unknown.
+    """
+    if any(len(array) != len(embeddings.person_ids) for array in (*embeddings, *roles)):
+        lengths = [len(array) for array in embeddings], [len(array) for array in roles]
+        raise ValueError(
+            f"embeddings and roles are of different tracklets: their lengths are {lengths[0]}, {lengths[1]}"
+        )
+    if protocols is None:
+        protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles)
+    results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
+    for row in ROWS if embeddings.pose.shape[1] else ("appearance",):
+        features = fuse(embeddings, row, kind, pose_weight, statistics)
+        metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
+        for name in protocols:
+            results[name][row] = metrics[name]
+    return results
+
+
+def rank_features(
+    features: Float32[np.ndarray, "n d"],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocols: Mapping[str, Protocol],
+    overwrite: bool = False,
+) -> dict[str, RankingMetrics]:
+    """Metrics by protocol of one Euclidean feature per tracklet, never holding more than a block of distances.
+
+    Args:
+        features: one row per tracklet, see ``distance.fuse``.
+        embeddings: of the same N tracklets; person and camera ids are read.
+        roles: what each of the N is.
+        protocols: by name.
+        overwrite: whether ``features`` may be changed in place, which saves a copy of them.
+
+    Raises:
+        InputError: a feature is not finite, or under a protocol no query has a match.
+    """
+    queries = np.flatnonzero(roles.query)
+    persons, cameras = embeddings.person_ids, embeddings.camera_ids
+    # Protocols that differ in the form of AP alone share their gallery and hence their ranks.
+    galleries = {(p.queries_in_gallery, p.junk_in_gallery): gallery_of(p, roles) for p in protocols.values()}
+    columns = _persons_and_cameras(persons, cameras, roles)
+    for name, protocol in protocols.items():
+        _check_any_match(name, columns, galleries[protocol.queries_in_gallery, protocol.junk_in_gallery])
+    ranks: dict[tuple[bool, bool], list[np.ndarray]] = {key: [] for key in galleries}
+    for rows, distances in distance_blocks(features, queries, overwrite):
+        block = queries[rows]
+        for key, gallery in galleries.items():
+            ranks[key] += match_ranks(distances, persons[block], persons, cameras[block], cameras, gallery)
+    metrics = {}
+    for name, protocol in protocols.items():
+        key = protocol.queries_in_gallery, protocol.junk_in_gallery
+        metrics[name] = summarize(ranks[key], int(galleries[key].sum()), protocol.ap)
+    return metrics
+
+
+def format_table(rows: Mapping[str, RankingMetrics | None], protocol: str, kind: str) -> str:
+    """The rows of one protocol as a table for the terminal, in per cent, under a line that says what was measured.
+
+    Args:
+        rows: metrics by row name; a row that is None is left out.
+        protocol: its name.
+        kind: the distance kind.
+
+    Example::
+
+        protocol official, distance euclidean, gallery 11310, queries 1980 valid + 0 skipped
+                      mAP  Rank-1  Rank-5  Rank-10  Rank-20
+        appearance   81.1    85.2    94.9     96.6     97.6
+    """
+    present = {name: metrics for name, metrics in rows.items() if metrics is not None}
+    if not present:
+        raise ValueError("there is no row to show")
+    counts = next(iter(present.values()))
+    lines = [
+        f"protocol {protocol}, distance {kind}, gallery {counts.num_gallery}, "
+        f"queries {counts.num_valid_queries} valid + {counts.num_skipped_queries} skipped"
+    ]
+    titles = ("mAP", "Rank-1", "Rank-5", "Rank-10", "Rank-20")
+    width = max(len(name) for name in ROWS)
+    lines.append(" " * width + "".join(f"{title:>9}" for title in titles))
+    for name, metrics in present.items():
+        lines.append(f"{name:<{width}}" + "".join(f"{value:9.1f}" for value in as_percentages(metrics).values()))
+    return "\n".join(lines)
+
+
+def _persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:
+    """Person ids of the queries and of all N, camera ids of the queries and of all N."""
+    return person_ids[roles.query], person_ids, camera_ids[roles.query], camera_ids
+
+
+def _check_any_match(name: str, columns: Columns, in_gallery: np.ndarray) -> None:
+    """``check_any_match`` with the protocol's name in the message."""
+    try:
+        check_any_match(*columns, in_gallery)
+    except InputError as error:
+        raise InputError(f"Protocol {name!r}: {error}") from None

@@ -1,0 +1,30 @@
+"""``python -m rgcn_jax.main --config=configs/mars.py [--workdir=...] [--config.field=value ...]``: train and evaluate."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rgcn_jax.command import load_config_file, override, run_command
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parses the command line and trains; the work directory defaults to ``runs/<name of the config file>``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m rgcn_jax.main",
+        description="Train a video re-identification model and score it; the same command again resumes.",
+        epilog="Any field of the config can be set: --config.model.pose=LGCN (configs/base.py lists them).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/, such as configs/walkers.py")
+    parser.add_argument("--workdir", metavar="DIR", help="where the run is kept (default: runs/<name of the config file>)")
+    known, overrides = parser.parse_known_args(arguments)
+    config = override(load_config_file(known.config), overrides)
+    workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)
+
+    from rgcn_jax.train import train  # after the arguments: it imports JAX, which takes seconds
+
+    train(config, workdir)
+
+
+if __name__ == "__main__":
+    run_command(main)

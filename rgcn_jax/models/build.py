@@ -1,0 +1,124 @@
+"""From names and numbers to a model: the visible lists of what there is. Names are read without regard to case."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.pretrained import load_resnet50
+from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
+from rgcn_jax.models.resnet import ResNet50
+from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.types import InputError
+
+AGGREGATIONS: Mapping[str, Callable[[int], nn.Module]] = {
+    "ap": lambda _: AveragePooling(),
+    "aa": lambda _: AttentionAggregation(),
+    "ra": RecurrentAggregation,
+}
+"""Frame features -> f_a; called with the trunk's output width (2048)."""
+
+POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"rgcn": RGCN, "lgcn": LGCN}
+"""Keypoints -> node embeddings; called with features, num_layers, relu_each_layer, dtype."""
+
+READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
+    "dam": (DualAttention, 2),
+    "nam": (NodeAttention, 1),
+    "tam": (TimeAttention, 1),
+    "mean": (MeanReadout, 1),
+}
+"""Node embeddings -> f_p, and how many vectors of the node's width f_p consists of."""
+
+
+DTYPES: Mapping[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+"""What the trunk and the large matrix products may compute in."""
+
+
+def _choose(table: Mapping[str, Any], name: str, field: str, *others: str) -> Any:
+    if name.lower() not in table:
+        raise InputError(f"{field} is {name!r}: expected one of {', '.join([*others, *(key.upper() for key in table)])}.")
+    return table[name.lower()]
+
+
+def compute_dtype(name: str) -> Any:
+    """"float32" or "bfloat16" as a dtype; raises ``InputError`` for another name."""
+    if name not in DTYPES:
+        raise InputError(f"dtype is {name!r}: expected one of {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def build_model(
+    fields: Mapping[str, Any], num_identities: int, dtype: str = "float32", axis_name: str | None = None
+) -> TwoBranch:
+    """The two-branch model of ``config.model`` (configs/base.py says what each field means).
+
+    Args:
+      fields: the fields of ``config.model``; ``pretrained`` is not read here.
+      num_identities: outputs of the classifier.
+      dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
+      axis_name: set for the training step alone: normalisation statistics are then those of all devices' clips.
+
+    Raises:
+      InputError: a name is unknown, or ``pose_features`` does not divide by the readout's number of vectors.
+    """
+    compute = compute_dtype(dtype)
+    trunk = ResNet50(
+        stage_sizes=tuple(fields["stage_sizes"]),
+        width=fields["width"],
+        last_stride=fields["last_stride"],
+        dtype=compute,
+        axis_name=axis_name,
+    )
+    encoder = reader = None
+    if fields["pose"].lower() != "none":
+        encoder_class = _choose(POSE_ENCODERS, fields["pose"], "model.pose", "none")
+        reader_class, vectors = _choose(READOUTS, fields["readout"], "model.readout")
+        if fields["pose_features"] % vectors:
+            raise InputError(
+                f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot divide into "
+                f"{vectors} equal vectors: choose a multiple of {vectors}."
+            )
+        encoder = encoder_class(
+            features=fields["pose_features"] // vectors,
+            num_layers=fields["graph_layers"],
+            relu_each_layer=fields["graph_relu_each_layer"],
+            dtype=compute,
+        )
+        reader = reader_class()
+    aggregation = _choose(AGGREGATIONS, fields["appearance"], "model.appearance")(4 * trunk.width * 2 ** (len(trunk.stage_sizes) - 1))
+    return TwoBranch(
+        appearance=FrameAppearance(trunk=trunk, aggregation=aggregation),
+        pose=encoder,
+        readout=reader,
+        num_identities=num_identities,
+        pose_input=fields["pose_input"],
+        neck=fields["neck"],
+        axis_name=axis_name,
+    )
+
+
+def initialise(model: TwoBranch, seed: int, frames_per_clip: int, height: int, width: int) -> dict[str, Any]:
+    """Fresh variables (params, batch_stats) of a model without ``axis_name``; a pure function of the seed.
+
+    Compiled as a whole: a ResNet-50 takes a minute to initialise operation by operation.
+    """
+    frames = jnp.zeros((2, frames_per_clip, height, width, 3), jnp.float32)
+    keypoints = jnp.zeros((2, frames_per_clip, 14, 3), jnp.float32)
+    mask = jnp.ones((2, frames_per_clip), bool)
+    init = jax.jit(lambda key: model.init(key, frames, keypoints, mask, train=False))
+    return dict(init(jax.random.key(seed)))
+
+
+def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The variables of a model with its trunk's taken from a ResNet-50 file, as ``pretrained.load_resnet50`` reads it."""
+    trunk = {kind: variables[kind]["appearance"]["trunk"] for kind in ("params", "batch_stats")}
+    loaded = load_resnet50(path, trunk)
+    return {
+        kind: {**variables[kind], "appearance": {**variables[kind]["appearance"], "trunk": loaded[kind]}}
+        for kind in ("params", "batch_stats")
+    }

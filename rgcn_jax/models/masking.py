@@ -1,0 +1,34 @@
+"""Means and softmaxes over the frames of a clip that leave out the frames which only fill it up."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Casts to float32, or leaves float64 as it is: sums, softmaxes and recurrent states never run in half
+    precision.
+    """
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def masked_mean(x: Float[Array, "b t *rest"], mask: Bool[Array, "b t"] | None) -> Float[Array, "b *rest"]:
+    """Mean over the frames where ``mask`` is True (None: all of them); 0 for a clip without any such frame."""
+    x = at_least_float32(x)
+    if mask is None:
+        return x.mean(axis=1)
+    kept = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+    count = jnp.maximum(kept.sum(axis=1), 1).astype(x.dtype)
+    return jnp.where(kept, x, 0.0).sum(axis=1) / count
+
+
+def masked_softmax(scores: Float[Array, "b t"], mask: Bool[Array, "b t"] | None) -> Float[Array, "b t"]:
+    """Softmax over the frames where ``mask`` is True; exactly 0 elsewhere, and everywhere in a clip without any such
+    frame.
+    """
+    scores = at_least_float32(scores)
+    if mask is None:
+        return jax.nn.softmax(scores, axis=1)
+    # The lowest finite number instead of -inf keeps a clip without frames, and every gradient, free of NaN.
+    lowest = jnp.finfo(scores.dtype).min
+    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, scores, lowest), axis=1), 0.0)

@@ -1,0 +1,103 @@
+"""From stored keypoints to the input X of the pose encoders (the paper's section III-C1).
+
+The paper says "2D position" and no more. Its literal reading, "crop", hides the pose behind where the person stands
+in the crop; "centred" (decision) takes position and size out and learns far better. Pure functions, static shapes.
+"""
+
+from types import MappingProxyType
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.types import InputError
+
+CHANNELS = MappingProxyType({"crop": 2, "centred": 2, "centred+confidence": 3})
+"""The modes of ``pose_input`` and the number C of channels each gives."""
+
+NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
+
+TYPICAL_TORSO = 0.3
+"""Torso length in crop heights of a standing person who fills the crop: stands in where a clip shows no torso at
+all."""
+
+MIN_TORSO = 0.05
+"""A torso shorter than this, in crop heights, is a slip of the pose detector and has no say in the scale."""
+
+
+def pose_input(
+    keypoints: Float[Array, "b t 14 3"], mode: str, aspect: float, mask: Bool[Array, "b t"] | None = None
+) -> Float[Array, "b t 14 c"]:
+    """X of eq. 4-8 from the stored keypoints. A keypoint that was not detected, and a masked frame, is 0 in every
+    channel.
+
+    Args:
+      keypoints: x and y as shares of the crop's width and height, and confidence; confidence 0 where not detected.
+      mode: "crop": x and y as they are (C = 2). "centred": see ``centre`` (C = 2). "centred+confidence": the same
+        with the confidence as third channel (C = 3).
+      aspect: width of the crop over its height, in pixels. Not used by "crop".
+      mask: False for frames that only fill up a clip; they have no influence on the others. None: all frames count.
+
+    Returns:
+      X in float32 (float64 for float64 keypoints), always finite. "crop" is in shares of the crop, "centred" in
+      torso lengths.
+
+    Raises:
+      InputError: the mode is unknown.
+    """
+    if mode not in CHANNELS:
+        raise InputError(f"unknown pose input {mode!r}: expected one of {', '.join(CHANNELS)}.")
+    keypoints = at_least_float32(keypoints)
+    confidence = keypoints[..., 2:]
+    detected = confidence > 0
+    if mask is not None:
+        detected &= mask[:, :, None, None]
+    if mode == "crop":
+        return jnp.where(detected, keypoints[..., :2], 0.0)
+    position = centre(keypoints[..., :2] * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0])
+    channels = position if mode == "centred" else jnp.concatenate([position, confidence], axis=-1)
+    return jnp.where(detected, channels, 0.0)
+
+
+def centre(position: Float[Array, "b t 14 2"], detected: Bool[Array, "b t 14"]) -> Float[Array, "b t 14 2"]:
+    """Positions relative to the middle of the hips of the same frame, in torso lengths of the clip.
+
+    The origin of a frame is the middle of its hips, or its only detected hip. A frame without hips takes the median
+    origin of the clip's frames that have one; a clip without any hip takes the mean of all its detected keypoints,
+    in every frame. The scale is the median over the clip of the distance from the neck to the frame's own origin,
+    over the frames that show the neck and a hip and where it is at least ``MIN_TORSO``; ``TYPICAL_TORSO`` in a clip
+    without such a frame. The median of an even number of values is the mean of the middle two. One scale serves both
+    coordinates and all keypoints.
+
+    Args:
+      position: x and y in units of the crop's height, so that the two are comparable.
+      detected: which positions mean anything; the others are neither read nor set to 0.
+    """
+    hips = jnp.array([RIGHT_HIP, LEFT_HIP])
+    middle, has_middle = _mean(position[..., hips, :], detected[..., hips], axis=2)
+    torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
+    has_torso = has_middle & detected[..., NECK] & (torso >= MIN_TORSO)
+
+    everything, _ = _mean(position, detected, axis=(1, 2))
+    median_x = _median(middle[..., 0], has_middle, everything[:, 0])
+    median_y = _median(middle[..., 1], has_middle, everything[:, 1])
+    fallback = jnp.stack([median_x, median_y], axis=-1)[:, None, :]
+    origin = jnp.where(has_middle[..., None], middle, fallback)
+    scale = _median(torso, has_torso, jnp.full_like(torso[:, 0], TYPICAL_TORSO))
+    return (position - origin[:, :, None, :]) / scale[:, None, None, None]
+
+
+def _mean(position: Array, detected: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean of the detected positions over ``axis`` (0 where there is none), and whether there is any."""
+    count = detected.sum(axis=axis)
+    total = jnp.where(detected[..., None], position, 0.0).sum(axis=axis)
+    return total / jnp.maximum(count, 1)[..., None].astype(position.dtype), count > 0
+
+
+def _median(values: Array, valid: Array, fallback: Array) -> Array:
+    """Median over the second axis of the valid values, ``fallback`` where there is none. [b, t], [b, t], [b] -> [b]."""
+    count = valid.sum(axis=1)
+    ordered = jnp.sort(jnp.where(valid, values, jnp.inf), axis=1)
+    middle = jnp.stack([(count - 1) // 2, count // 2], axis=1)
+    two = jnp.take_along_axis(ordered, jnp.maximum(middle, 0), axis=1)
+    return jnp.where(count > 0, two.mean(axis=1), fallback)

@@ -1,0 +1,92 @@
+"""From node embeddings H [B, T, V, n] to the pose feature f_p: mean, node attention, time attention, or both (eq.
+9-14).
+
+Every readout returns (f_p, weights). ``weights`` maps "node" to a_v [B, V] and "time" to a_t [B, T], as far as it
+has them: what figure 11 draws. They sum to 1 over the keypoints and over the frames that count; a frame that only
+fills up a clip weighs exactly 0. A clip without any frame that counts gives f_p = 0. All of it runs in float32
+(float64 for float64 input).
+
+The score vectors start normal with standard deviation n^-1/2 (decision, the paper is silent).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rgcn_jax.models.masking import at_least_float32, masked_mean, masked_softmax
+
+
+def _score_vector(key: Array, shape: tuple[int]) -> Array:
+    return jax.random.normal(key, shape) * shape[0] ** -0.5
+
+
+def _attend_nodes(h: Array, w_n: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Eq. 9-11: h_n [B, n] and a_v [B, V]. The score is a sum of products, not a matmul, to stay in full precision
+    everywhere.
+    """
+    mean = masked_mean(h, mask)
+    weights = jax.nn.softmax((mean * w_n).sum(axis=-1), axis=1)
+    return (weights[..., None] * mean).sum(axis=1), weights
+
+
+def _attend_frames(h: Array, w_t: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Eq. 12-14: h_t [B, n] and a_t [B, T]."""
+    mean = at_least_float32(h).mean(axis=2)
+    if mask is not None:
+        mean = jnp.where(mask[..., None], mean, 0.0)
+    weights = masked_softmax((mean * w_t).sum(axis=-1), mask)
+    return (weights[..., None] * mean).sum(axis=1), weights
+
+
+class MeanReadout(nn.Module):
+    """f_p is the mean over frames and keypoints, [B, n]; no weights, no parameters."""
+
+    def __call__(
+        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
+        """H and the mask of the frames that count (None: all) to (f_p, {})."""
+        return masked_mean(H, mask).mean(axis=1), {}
+
+
+class NodeAttention(nn.Module):
+    """f_p = h_n, eq. 9-11: mean over the frames, then the keypoints weighted by softmax_v(h_bar_v w_n). Parameter
+    ``w_n`` [n].
+    """
+
+    @nn.compact
+    def __call__(
+        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
+        """H and the mask of the frames that count (None: all) to (f_p, {"node"})."""
+        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, H.shape[-1:]), mask)
+        return h_n, {"node": node}
+
+
+class TimeAttention(nn.Module):
+    """f_p = h_t, eq. 12-14: mean over the keypoints, then the frames weighted by softmax_t(h_bar_t w_t). Parameter
+    ``w_t`` [n].
+    """
+
+    @nn.compact
+    def __call__(
+        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
+        """H and the mask of the frames that count (None: all) to (f_p, {"time"})."""
+        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, H.shape[-1:]), mask)
+        return h_t, {"time": time}
+
+
+class DualAttention(nn.Module):
+    """f_p = [h_n ; h_t], eq. 9-14: node and time attention side by side, [B, 2n]. Parameters ``w_n`` [n] and ``w_t``
+    [n].
+    """
+
+    @nn.compact
+    def __call__(
+        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+    ) -> tuple[Float[Array, "b m"], dict[str, Array]]:
+        """H and the mask of the frames that count (None: all) to (f_p, {"node", "time"})."""
+        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, H.shape[-1:]), mask)
+        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, H.shape[-1:]), mask)
+        return jnp.concatenate([h_n, h_t], axis=-1), {"node": node, "time": time}

@@ -1,0 +1,117 @@
+"""ResNet-50, the trunk of the appearance branch: frames -> one feature each.
+
+Method (section 2): He et al., CVPR 2016, in the form that torchvision calls v1.5 (the stride of a bottleneck sits in
+its 3x3 convolution, not in the first 1x1), with ImageNet weights from `rgcn_jax.models.pretrained`. Submodules carry
+torchvision's names (``conv1``, ``bn1``, ``layer1_0`` ... with ``downsample_conv`` and ``downsample_bn``), so that the
+mapping of weights is a renaming.
+
+Two departures from PyTorch, both without effect on features computed in evaluation mode. The running variance is
+updated with the batch's biased variance (Flax), where PyTorch uses the unbiased one: a factor of (m - 1) / m for m
+values a channel. Where several values of a pooling window are equal and largest, see
+`rgcn_jax.models.convolution.max_pool_3x3`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from rgcn_jax.models.convolution import Conv, max_pool_3x3
+
+EXPANSION = 4
+"""A bottleneck's output channels, as a multiple of its inner width."""
+
+
+class Bottleneck(nn.Module):
+    """A residual block: relu(x' + bn(1x1(relu(bn(3x3(relu(bn(1x1(x)))))))), x' = x or its projection where the shape
+    changes.
+
+    ``width``: inner channels; the output has ``4 * width``. ``stride``: of the 3x3 convolution and the projection.
+    """
+
+    width: int
+    stride: int = 1
+    dtype: DTypeLike = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
+        """``x`` [N, h, w, d_in] -> [N, ceil(h / stride), ceil(w / stride), 4 * width]."""
+        norm = partial(_batch_norm, train=train, dtype=self.dtype, axis_name=self.axis_name)
+        features = EXPANSION * self.width
+        y = Conv(self.width, (1, 1), dtype=self.dtype, name="conv1")(x)
+        y = nn.relu(norm(name="bn1")(y))
+        y = Conv(self.width, (3, 3), strides=self.stride, padding=1, dtype=self.dtype, name="conv2")(y)
+        y = nn.relu(norm(name="bn2")(y))
+        y = Conv(features, (1, 1), dtype=self.dtype, name="conv3")(y)
+        y = norm(name="bn3")(y)
+        if self.stride != 1 or x.shape[-1] != features:
+            x = Conv(features, (1, 1), strides=self.stride, dtype=self.dtype, name="downsample_conv")(x)
+            x = norm(name="downsample_bn")(x)
+        return nn.relu(x + y)
+
+
+class ResNet50(nn.Module):
+    """Residual network of bottlenecks; ResNet-50 by default, smaller for tests and demonstrations.
+
+    ``stage_sizes``: blocks of each stage. ``width``: channels of the stem and inner width of the first stage; it
+    doubles with every stage, so a feature has D = 4 * width * 2^(stages - 1) dimensions (2048). ``last_stride``: 1 or
+    2, the stride of the last of several stages; 1 keeps a map twice as fine (method: the field's convention for
+    re-identification), the weights are the same. ``dtype``: of the computation; parameters and batch statistics are
+    float32 in any case. ``axis_name``: mesh axis over which BatchNorm's batch statistics are averaged, named by the
+    parallel training step only.
+
+    Raises ValueError where ``last_stride`` is neither 1 nor 2, or the images are not floats with three channels.
+    """
+
+    stage_sizes: Sequence[int] = (3, 4, 6, 3)
+    width: int = 64
+    last_stride: int = 1
+    dtype: DTypeLike = jnp.float32
+    axis_name: str | None = None
+
+    def __call__(self, images: Float[Array, "n h w 3"], train: bool) -> Float[Array, "n d"]:
+        """Feature of every image: the mean of `feature_map` over its positions, in float32 at least.
+
+        ``images`` [N, H, W, 3]: RGB, ImageNet mean and standard deviation already applied. ``train``: normalise by
+        the batch's statistics and update the running ones (collection ``batch_stats`` must be mutable), instead of
+        using the latter.
+        """
+        feature_map = self.feature_map(images, train)
+        return jnp.mean(feature_map, axis=(1, 2), dtype=jnp.promote_types(feature_map.dtype, jnp.float32))
+
+    @nn.compact
+    def feature_map(self, images: Float[Array, "n h w 3"], train: bool) -> Float[Array, "n h_map w_map d"]:
+        """The map before pooling, [N, H / 16, W / 16, D] with four stages and ``last_stride`` 1 (else H / 32),
+        rounded up.
+        """
+        if self.last_stride not in (1, 2):
+            raise ValueError(f"last_stride is 1 or 2, not {self.last_stride}")
+        if images.ndim != 4 or images.shape[-1] != 3 or not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"the images must be normalised floats [N, H, W, 3]; found {images.dtype}{list(images.shape)}"
+            )
+        x = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype, name="conv1")(images)
+        x = _batch_norm(name="bn1", train=train, dtype=self.dtype, axis_name=self.axis_name)(x)
+        x = max_pool_3x3(nn.relu(x))
+        for stage, blocks in enumerate(self.stage_sizes):
+            stride = 1 if stage == 0 else self.last_stride if stage == len(self.stage_sizes) - 1 else 2
+            for block in range(blocks):
+                x = Bottleneck(
+                    self.width * 2**stage,
+                    stride if block == 0 else 1,
+                    self.dtype,
+                    self.axis_name,
+                    name=f"layer{stage + 1}_{block}",
+                )(x, train)
+        return x
+
+
+def _batch_norm(name: str, train: bool, dtype: DTypeLike, axis_name: str | None) -> nn.BatchNorm:
+    """BatchNorm as torchvision's: epsilon 1e-5, momentum 0.1 for new values, which Flax calls 0.9 (for the old)."""
+    return nn.BatchNorm(
+        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
+    )

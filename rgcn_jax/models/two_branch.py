@@ -1,0 +1,133 @@
+"""The two-branch model (figure 3): f_a from the frames, f_p from the keypoints, identity logits from [f_a ; f_p].
+
+The model knows no loss, no label and no data set. Frames come in normalised, keypoints as they are stored.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.models.pose_input import pose_input
+
+EPSILON = MappingProxyType({"appearance": 1e-5, "pose": 1e-7})
+"""Added to a variance before its square root, in the statistics and so in the neck. A dimension of f_p may vary by 1e-5
+between clips (an untrained LGCN on "crop" input), where the usual 1e-5 would shrink it."""
+
+NECKS = ("none", "batchnorm")
+
+
+class Features(NamedTuple):
+    """What the model makes of B clips; f_a, f_p and the logits in float32."""
+
+    appearance: Float[Array, "b d_a"]
+    """f_a, raw: what the triplet loss and the distances take."""
+    pose: Float[Array, "b d_p"]
+    """f_p, raw; zero columns without a pose branch."""
+    logits: Float[Array, "b k"]
+    """FC([f_a ; f_p]) over the training identities."""
+    attention: dict[str, Array]
+    """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
+    aux: dict[str, Array]
+    """What the appearance model has to say besides f_a."""
+
+
+class TwoBranch(nn.Module):
+    """Any appearance model, and any pose encoder with any readout, or none.
+
+    Fields:
+      appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict).
+      pose: X [B, T, 14, C], mask -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's parameters.
+      readout: H, mask -> (f_p, weights); None where ``pose`` is.
+      num_identities: training identities.
+      pose_input: a mode of ``pose_input``.
+      neck: "none": the classifier sees [f_a ; f_p] (the paper). "batchnorm": it sees each dimension standardised
+        over the batch (in evaluation: by the running statistics) and scaled by a learned factor, ``neck_appearance``
+        [D] and ``neck_pose``, without an offset (the BNNeck of Luo et al., 2019), so that both branches have a say
+        however small their spread is; the features stay raw.
+      axis_name: the mesh axis over which batch statistics are taken, where the model runs under ``shard_map``.
+
+    Whatever the neck, the running mean and variance of every dimension of f_a and f_p are kept in ``batch_stats``
+    (BatchNorm momentum 0.9) as ``statistics_appearance`` and ``statistics_pose``; ``feature_statistics`` reads them.
+    """
+
+    appearance: nn.Module
+    pose: nn.Module | None
+    readout: nn.Module | None
+    num_identities: int
+    pose_input: str = "centred"
+    neck: str = "none"
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        frames: Float[Array, "b t h w 3"],
+        keypoints: Float[Array, "b t 14 3"],
+        frame_mask: Bool[Array, "b t"],
+        train: bool = False,
+    ) -> Features:
+        """Normalised RGB frames, stored keypoints and the mask of the frames that count to ``Features``.
+
+        Raises:
+          ValueError: the neck is unknown, or only one of pose encoder and readout is given.
+          InputError: the pose input is unknown.
+        """
+        if self.neck not in NECKS:
+            raise ValueError(f"unknown neck {self.neck!r}: expected one of {', '.join(NECKS)}.")
+        if (self.pose is None) != (self.readout is None):
+            raise ValueError("a pose encoder needs a readout and a readout a pose encoder: give both or neither.")
+        f_a, aux = self.appearance(frames, frame_mask, train=train)
+        f_a = at_least_float32(f_a)
+        seen = [self._neck("appearance", f_a, train)]
+        f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
+        if self.pose is not None and self.readout is not None:
+            x = pose_input(keypoints, self.pose_input, frames.shape[3] / frames.shape[2], frame_mask)
+            f_p, attention = self.readout(self.pose(x, frame_mask), frame_mask)
+            seen.append(self._neck("pose", f_p, train))
+        logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
+        return Features(f_a, f_p, logits, attention, aux)
+
+    def _neck(self, branch: str, f: Array, train: bool) -> Array:
+        """Updates the running statistics of a branch and returns what the classifier sees of it."""
+        # Two passes (mean, then squares of the rest): a pose feature varies by less than a hundredth of its mean.
+        standardised = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=EPSILON[branch],
+            use_bias=False,
+            use_scale=False,
+            use_fast_variance=False,
+            axis_name=self.axis_name,
+            name=f"statistics_{branch}",
+        )(f)
+        if self.neck == "none":
+            return f
+        return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])
+
+
+def feature_statistics(
+    batch_stats: Mapping,
+) -> tuple[
+    tuple[Float[Array, "d_a"], Float[Array, "d_a"]],
+    tuple[Float[Array, "d_p"], Float[Array, "d_p"]],
+]:
+    """((mean, std) of f_a, (mean, std) of f_p) over the training set, for the "standardized" distance.
+
+    Args:
+      batch_stats: the collection "batch_stats" of a ``TwoBranch``.
+
+    Returns:
+      One number a dimension; zero dimensions for the pose without a pose branch. The standard deviation is
+      sqrt(variance + ``EPSILON``), never 0.
+    """
+
+    def read(branch: str) -> tuple[Array, Array]:
+        kept = batch_stats.get(f"statistics_{branch}", {"mean": jnp.zeros(0), "var": jnp.zeros(0)})
+        return kept["mean"], jnp.sqrt(kept["var"] + EPSILON[branch])
+
+    return read("appearance"), read("pose")

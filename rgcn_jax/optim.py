@@ -1,0 +1,19 @@
+"""The paper's optimiser (section IV-A): Adam, 3e-4, times 0.1 every 200 epochs; with the coupled L2 of its ancestors."""
+
+import optax
+
+
+def step_schedule(learning_rate: float, decay_factor: float, decay_every_steps: int) -> optax.Schedule:
+    """learning_rate * decay_factor ** floor(step / decay_every_steps); constant if ``decay_every_steps`` is 0."""
+    if decay_every_steps == 0:
+        return optax.constant_schedule(learning_rate)
+    return optax.exponential_decay(learning_rate, decay_every_steps, decay_factor, staircase=True)
+
+
+def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
+    """Adam with L2 regularisation added to the gradient before the moments, as PyTorch's ``Adam(weight_decay=...)`` does.
+
+    This is not AdamW, which shrinks the weights beside the moments. As in PyTorch every parameter is decayed, biases and
+    normalisation scales too.
+    """
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.scale_by_adam(), optax.scale_by_learning_rate(schedule))

@@ -1,0 +1,191 @@
+"""Scoring a model: three rows (appearance, pose, fused) of mAP and CMC, under every protocol, from one set of features.
+
+Training and the command ``rgcn_jax.evaluate`` use the same ``Scorer``.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from rgcn_jax import parallel
+from rgcn_jax.data.reader import Data
+from rgcn_jax.data.sampling import evaluation_plans, num_evaluation_batches
+from rgcn_jax.evaluation.distance import FeatureStatistics
+from rgcn_jax.evaluation.embed import embed_tracklets
+from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.models.build import build_model, compute_dtype
+from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
+from rgcn_jax.step import make_embed_step
+from rgcn_jax.types import Embeddings, InputError, Split, Tracklet
+
+RESULTS_FILE = "results.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model at a step, and everything that names them."""
+
+    step: int
+    protocol: str
+    """The headline's."""
+    distance: str
+    clips: str
+    chance_rank1: float
+    """Rank-1 in per cent that a random ranking expects under the headline protocol."""
+    metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
+    """By protocol and row; a row is None where the model has no pose branch."""
+    embeddings: Embeddings
+    tracklets: Sequence[Tracklet]
+    roles: Roles
+
+    @property
+    def rows(self) -> dict[str, dict[str, float]]:
+        """The headline protocol: row -> {mAP, rank1, rank5, rank10, rank20} in per cent."""
+        return self.protocol_rows(self.protocol)
+
+    def protocol_rows(self, protocol: str) -> dict[str, dict[str, float]]:
+        """Likewise of any protocol."""
+        return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
+
+    @property
+    def headline_mAP(self) -> float:
+        """mAP of the fused row, of the appearance row without a pose branch: what "best" means."""
+        return self.rows.get("fused", self.rows["appearance"])["mAP"]
+
+    def description(self) -> dict[str, Any]:
+        """What has to be said beside the rows for them to mean something."""
+        counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
+        return {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "clips": self.clips,
+            "gallery": counts.num_gallery,
+            "valid_queries": counts.num_valid_queries,
+            "skipped_queries": counts.num_skipped_queries,
+            "chance_rank1": self.chance_rank1,
+        }
+
+    def summary(self) -> str:
+        """One line: mAP / Rank-1 of the rows."""
+        parts = (f"{row} {numbers['mAP']:.1f}/{numbers['rank1']:.1f}" for row, numbers in self.rows.items())
+        return f"mAP/Rank-1 (%): {', '.join(parts)}"
+
+    def table(self) -> str:
+        """The headline as a table, the other protocols as a line each."""
+        lines = [format_table(self.metrics[self.protocol], self.protocol, self.distance)]
+        lines.append(f"(per cent; a random ranking expects Rank-1 {self.chance_rank1:.1f})")
+        for name, rows in self.metrics.items():
+            if name == self.protocol:
+                continue
+            numbers = (f"{row} {v['mAP']:.1f}/{v['rank1']:.1f}" for row, v in self.protocol_rows(name).items())
+            counts = next(m for m in rows.values() if m is not None)
+            lines.append(f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: {', '.join(numbers)}")
+        return "\n".join(lines)
+
+
+class Scorer:
+    """Evaluates variables on the test tracklets of a data set; compiles once, whatever is evaluated how often.
+
+    Raises:
+      InputError: the protocol, the clips or the distance are unknown, or no query has a match.
+    """
+
+    def __init__(self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: ConfigDict):
+        self.model = model
+        self._data, self._mesh, self._settings = data, mesh, settings
+        self.tracklets, self._roles = test_tracklets(data.split)
+        self._protocols, self._chance = scorable_protocols(self.tracklets, self._roles, settings.protocol)
+        self._cutting = {
+            "clips": settings.clips,
+            "frames_per_clip": frames_per_clip,
+            "clips_per_batch": settings.clips_per_batch,
+        }
+        parallel.check_divides(settings.clips_per_batch, mesh, "evaluation.clips_per_batch")
+        self._batches = num_evaluation_batches(self.tracklets, **self._cutting)
+        self._embed_step = make_embed_step(model, mesh, dtype)
+
+    def embed(self, variables: Any) -> Embeddings:
+        """Features of the test tracklets, each exactly once."""
+        batches = self._data.read(evaluation_plans(self.tracklets, **self._cutting))
+        shown = tqdm(batches, "evaluating", self._batches, unit="batch", leave=False, disable=not sys.stderr.isatty())
+        return embed_tracklets(
+            self.tracklets, shown, lambda batch: self._embed_step(variables, parallel.shard(batch, self._mesh))
+        )
+
+    def evaluate(self, variables: Any, step: int) -> Evaluation:
+        """Embeds and ranks."""
+        embeddings = self.embed(variables)
+        (mean_a, std_a), (mean_p, std_p) = jax.device_get(feature_statistics(variables["batch_stats"]))
+        metrics = evaluate_protocols(
+            embeddings,
+            self._roles,
+            kind=self._settings.distance,
+            pose_weight=self._settings.pose_weight,
+            statistics=FeatureStatistics(mean_a, std_a, mean_p, std_p),
+            protocols=self._protocols,
+        )
+        return Evaluation(
+            step=step,
+            protocol=self._settings.protocol,
+            distance=self._settings.distance,
+            clips=self._settings.clips,
+            chance_rank1=100 * self._chance,
+            metrics=metrics,
+            embeddings=embeddings,
+            tracklets=self.tracklets,
+            roles=self._roles,
+        )
+
+
+def scorer_from_config(config: ConfigDict, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
+    """The scorer of a config; its model takes statistics from no other device, for it only evaluates."""
+    model = build_model(config.model, num_identities, config.dtype)
+    dtype = compute_dtype(config.dtype)
+    return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
+
+
+def write_results(workdir: Path, evaluation: Evaluation, config: ConfigDict) -> dict[str, Any]:
+    """Writes ``results.json``, whole or not at all: the last evaluation under all protocols, the config, versions."""
+    packages = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    results = {
+        "step": evaluation.step,
+        **evaluation.rows,
+        **evaluation.description(),
+        "protocols": {name: evaluation.protocol_rows(name) for name in evaluation.metrics},
+        "config": config.to_dict(),
+        "versions": {name: importlib.metadata.version(name) for name in packages}
+        | {"python": platform.python_version()},
+        "devices": [device.device_kind for device in jax.devices()],
+    }
+    path = workdir / RESULTS_FILE
+    path.with_suffix(".tmp").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    os.replace(path.with_suffix(".tmp"), path)
+    return results
+
+
+def save_features(path: Path, evaluation: Evaluation) -> None:
+    """Features, ids and cameras of the test tracklets to one ``.npz``: appearance [N, D_a], pose [N, D_p], person_ids [N],
+    camera_ids [N], first_frames [N] (the path of each tracklet's first frame), is_query [N], is_gallery [N].
+    """
+    query, gallery = evaluation.roles.query, evaluation.roles.gallery
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            **evaluation.embeddings._asdict(),
+            first_frames=np.array([t.frames[0] for t in evaluation.tracklets]),
+            is_query=query,
+            is_gallery=gallery,
+        )

@@ -1,0 +1,44 @@
+"""The state of a training run: one frozen dataclass, everything that a checkpoint holds."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, Key
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What a step reads and returns."""
+
+    step: Int[Array, ""]
+    """Steps taken so far."""
+    params: Any
+    batch_stats: Any
+    """Running statistics of the normalisations, and those of the features that the "standardized" distance uses."""
+    opt_state: Any
+    key: Key[Array, ""]
+    """Base key; what is random in step s uses fold_in(key, s), so that a resumed run repeats nothing."""
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What ``model.apply`` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+    """The state before the first step, from freshly initialised (or pretrained) variables."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+        key=jax.random.key(seed),
+    )
+
+
+def count_parameters(params: Any) -> int:
+    """Number of trained values."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,129 @@
+"""The two steps, pure: one of training, one of feature extraction. Both take uint8 frames and normalise on the device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, UInt8
+
+from rgcn_jax import losses, parallel
+from rgcn_jax.state import TrainState
+from rgcn_jax.types import Batch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Settings of eq. 15-19; fields as the functions of ``losses`` describe them."""
+
+    margin: float = 0.3
+    label_smoothing: float = 0.1
+    pose_weight: str | float = "adaptive"
+    weight_gradient: bool = False
+
+
+def normalise_frames(frames: UInt8[Array, "b t h w 3"], dtype: Any) -> Float[Array, "b t h w 3"]:
+    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation."""
+    mean, std = (255.0 * jnp.array(v, jnp.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((frames.astype(jnp.float32) - mean) / std).astype(dtype)
+
+
+def local_losses(
+    params: Any, batch_stats: Any, batch: Batch, key: Array, *, model: nn.Module, objective: Objective, dtype: Any
+) -> tuple[losses.LossTerms, Any]:
+    """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside ``parallel.over_clips``.
+
+    Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices.
+    """
+    frames = normalise_frames(batch["frames"], dtype)
+    features, updated = model.apply(
+        {"params": params, "batch_stats": batch_stats},
+        frames,
+        batch["keypoints"],
+        batch["frame_mask"],
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))},
+    )
+    labels = batch["label"]
+    all_labels = parallel.gather_clips(labels)
+
+    def triplet(rows: Float[Array, "b d"]) -> Float[Array, ""]:
+        positive, negative = losses.hardest_distances(rows, labels, parallel.gather_clips(rows), all_labels)
+        return jnp.maximum(objective.margin + positive - negative, 0.0).mean()
+
+    identity, appearance, pose = parallel.mean_over_devices(
+        (
+            losses.identity_loss(features.logits, labels, objective.label_smoothing),
+            triplet(features.appearance),
+            triplet(features.pose) if features.pose.shape[1] else jnp.zeros_like(triplet(features.appearance)),
+        )
+    )
+    pose = pose if features.pose.shape[1] else None
+    terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient)
+    return terms, updated["batch_stats"]
+
+
+def make_train_step(
+    model: nn.Module, optimizer: optax.GradientTransformation, objective: Objective, mesh: Mesh, dtype: Any = jnp.float32
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
+
+    The returned ``grad_norm`` is the global norm of the gradient before weight decay.
+    """
+
+    def mapped_losses(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[losses.LossTerms, Any]:
+        return local_losses(params, batch_stats, batch, key, model=model, objective=objective, dtype=dtype)
+
+    replicated, sharded = parallel.REPLICATED, parallel.SHARDED
+    batch_losses = parallel.over_clips(
+        mapped_losses, mesh, (replicated, replicated, sharded, replicated), (replicated, replicated)
+    )
+
+    def loss(params: Any, state: TrainState, batch: Batch) -> tuple[Array, tuple[losses.LossTerms, Any]]:
+        terms, batch_stats = batch_losses(params, state.batch_stats, batch, jax.random.fold_in(state.key, state.step))
+        return terms.total, (terms, batch_stats)
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        gradients, (terms, batch_stats) = jax.grad(loss, has_aux=True)(state.params, state, batch)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        metrics = {
+            "loss": terms.total,
+            "loss_id": terms.identity,
+            "loss_appearance": terms.appearance,
+            "loss_pose": terms.pose,
+            "lambda": terms.weight,
+            "grad_norm": optax.global_norm(gradients),
+        }
+        state = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, metrics
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def make_embed_step(
+    model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
+) -> Callable[[Any, Batch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
+    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), a row a clip, float32."""
+
+    def embed(variables: Any, batch: Batch) -> tuple[Array, Array]:
+        frames = normalise_frames(batch["frames"], dtype)
+        features = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"], train=False)
+        return features.appearance, features.pose
+
+    replicated, sharded = parallel.REPLICATED, parallel.SHARDED
+    return jax.jit(parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded)))

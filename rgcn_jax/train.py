@@ -1,0 +1,164 @@
+"""Training: wiring and the loop, to be read from top to bottom."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from rgcn_jax import parallel
+from rgcn_jax.checkpoint import Checkpoints
+from rgcn_jax.command import CONFIG_FILE, save_config
+from rgcn_jax.data.augment import Augmentation
+from rgcn_jax.data.open import open_data
+from rgcn_jax.data.reader import Data
+from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
+from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
+from rgcn_jax.state import TrainState, count_parameters, create_state
+from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.writer import Writer
+
+
+def is_time(step: int, every: int, total: int) -> bool:
+    """Whether something periodic is due after ``step`` of ``total`` steps: every ``every`` steps (0: never), and after the last."""
+    return step == total or (every > 0 and step % every == 0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a training run consists of, made from the config before the first step."""
+
+    data: Data
+    sampler: IdentitySampler
+    mesh: Mesh
+    train_step: Callable
+    scorer: Scorer
+    schedule: Callable[[int], Any]
+    state: TrainState
+    total_steps: int
+
+
+def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three rows.
+
+    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
+
+    Returns:
+      What ``results.json`` holds.
+
+    Raises:
+      InputError: the config, the data, the weights or the checkpoint are not as they must be.
+    """
+    run = prepare(config)
+    with Checkpoints(workdir) as checkpoints:
+        state, best = run.state, -1.0
+        if checkpoints.latest_step() is not None:
+            state, record = checkpoints.restore("latest", state)
+            best = record["best_mAP"]
+            _say(f"resuming after step {int(state.step)} from {workdir}")
+        save_config(config, workdir / CONFIG_FILE)
+        with Writer(workdir, run.total_steps, int(state.step)) as writer:
+            evaluation = _loop(config, run, state, best, checkpoints, writer)
+    _say(evaluation.table())
+    return write_results(workdir, evaluation, config)
+
+
+def prepare(config: ConfigDict) -> Run:
+    """Opens the data, checks all that can be checked before any training, and builds model, optimiser and steps."""
+    mesh = parallel.make_mesh(config.parallel.num_devices)
+    clips = config.batch.identities * config.batch.clips_per_identity
+    parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
+    size = {"height": config.image_height, "width": config.image_width}
+    with_pose = config.model.pose.lower() != "none"
+    data = open_data(**config.data, **size, with_pose=with_pose)
+    sampler = IdentitySampler(
+        data.split.train,
+        frames_per_clip=config.frames_per_clip,
+        augmentation=Augmentation(**config.augment),
+        seed=config.seed,
+        **config.batch,
+    )
+    identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
+    split = data.split
+    _say(
+        f"{split.name}: {len(split.train)} training tracklets of {identities} people; "
+        f"{len(split.query)} queries, {len(split.gallery)} gallery tracklets"
+    )
+    scorer = scorer_from_config(config, data, identities, mesh)
+    model = build_model(config.model, identities, config.dtype, parallel.AXIS)
+    variables = initialise(scorer.model, config.seed, config.frames_per_clip, **size)
+    if config.model.pretrained:
+        variables = with_pretrained_trunk(variables, Path(config.model.pretrained))
+    adam = config.optimizer
+    schedule = step_schedule(adam.learning_rate, adam.decay_factor, adam.decay_every_epochs * per_epoch)
+    optimizer = adam_coupled_l2(schedule, adam.weight_decay)
+    state = create_state(variables, optimizer, config.seed)
+    _say(
+        f"{config.model.appearance} + {config.model.pose}: {count_parameters(state.params):,} parameters, trunk from "
+        f"{config.model.pretrained or 'random weights (model.pretrained is empty)'}; {clips} clips x "
+        f"{config.frames_per_clip} frames a step on {mesh.size} {mesh.devices.flat[0].platform} device(s)"
+    )
+    return Run(
+        data=data,
+        sampler=sampler,
+        mesh=mesh,
+        train_step=make_train_step(model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype)),
+        scorer=scorer,
+        schedule=schedule,
+        state=parallel.replicate(state, mesh),
+        total_steps=config.num_steps or config.num_epochs * per_epoch,
+    )
+
+
+def _loop(
+    config: ConfigDict, run: Run, state: TrainState, best: float, checkpoints: Checkpoints, writer: Writer
+) -> Evaluation:
+    """Steps until ``run.total_steps``; in each: batch, step, log, evaluate, save, in this order. Returns the last evaluation."""
+    first, total, per_epoch = int(state.step), run.total_steps, run.sampler.steps_per_epoch
+    evaluation, clock = None, Clock(first)
+    for step, batch in enumerate(run.data.read(run.sampler.plans(first, total)), start=first + 1):
+        state, metrics = run.train_step(state, parallel.shard(batch, run.mesh))
+        if is_time(step, config.log_every_steps, total):
+            numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            rate = clock.steps_per_second(step)
+            numbers["frames_per_second"] = rate * batch["frame_mask"].size
+            numbers["seconds_left"] = (total - step) / rate
+            numbers["epoch"] = step / per_epoch
+            numbers["learning_rate"] = float(run.schedule(step - 1))
+            writer.train(step, numbers)
+        evaluated = is_time(step, config.eval_every_epochs * per_epoch, total)
+        if evaluated:
+            evaluation = run.scorer.evaluate(state.variables, step)
+            writer.evaluation(step, evaluation.rows, evaluation.description())
+            writer.say(f"step {step}: {evaluation.summary()}")
+            if evaluation.headline_mAP > best:
+                best = evaluation.headline_mAP
+                checkpoints.save("best", state, {"best_mAP": best})
+        if evaluated or is_time(step, config.checkpoint_every_steps, total):
+            checkpoints.save("latest", state, {"best_mAP": best})
+            clock = Clock(step)
+    return evaluation or run.scorer.evaluate(state.variables, total)
+
+
+class Clock:
+    """Steps per second since it was made, or since it was last asked; its first step (compilation) counts like any other."""
+
+    def __init__(self, step: int):
+        self._step, self._time = step, time.monotonic()
+
+    def steps_per_second(self, step: int) -> float:
+        """The rate since the last call."""
+        now = time.monotonic()
+        rate = (step - self._step) / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        return rate
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

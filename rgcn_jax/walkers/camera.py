@@ -1,0 +1,112 @@
+"""Cameras: from joints in space to the crop that a person detector cuts out, and the light of a place."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64
+
+# (yaw, elevation) in degrees. Yaw 0 sees a walker's front, 90 the left side.
+_VIEWS = ((-25, 8), (0, 15), (25, 10), (50, 18), (-50, 12), (12, 20), (-12, 6), (38, 8))
+_YAW_JITTER = 12.0
+_CROP_MARGIN = 1.07
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the picture, y down) points to the light."""
+
+    yaw: float
+    elevation: float
+    distance: float
+    gain: Float64[np.ndarray, "3"]
+    light: Float64[np.ndarray, "2"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How one tracklet's crops look at the scene.
+
+    ``right``, ``up``, ``away`` are the camera's axes in the walker's; ``aim`` is what the camera points at, ``distance`` metres
+    away. ``corner`` is the top left corner of the crop of each frame and ``size`` its height, in metres at ``distance``; a
+    crop is half as wide as it is high.
+    """
+
+    right: Float64[np.ndarray, "3"]
+    up: Float64[np.ndarray, "3"]
+    away: Float64[np.ndarray, "3"]
+    aim: Float64[np.ndarray, "3"]
+    distance: float
+    corner: Float64[np.ndarray, "f 2"]
+    size: Float64[np.ndarray, "f"]
+
+    def project(self, points: Float64[np.ndarray, "f *n 3"]) -> tuple[Float64[np.ndarray, "f *n 2"], Float64[np.ndarray, "f *n"], Float64[np.ndarray, "f *n"]]:
+        """Points in space [F, ..., 3] as seen in the crops.
+
+        Returns:
+          x and y in crop HEIGHTS from the crop's top left corner (x reaches 0.5 at the right edge); depth behind the aim in
+          metres; and the scale, crop heights per metre there.
+        """
+        offset = points - self.aim
+        depth = offset @ self.away
+        zoom = self.distance / (self.distance + depth)
+        per_frame = (slice(None),) + (None,) * (points.ndim - 2)
+        scale = zoom / self.size[per_frame]
+        plane = np.stack([offset @ self.right, -(offset @ self.up)], -1) * zoom[..., None]
+        return (plane - self.corner[(*per_frame, slice(None))]) / self.size[(*per_frame, None)], depth, scale
+
+    def missed(self, rng: np.random.Generator) -> "View":
+        """The same scene in boxes of a bad detection: on a part of the walker, beside the walker, or far too large."""
+        zoom, aside, down = (
+            (rng.uniform(0.35, 0.5), rng.uniform(0.0, 0.2), rng.uniform(0.0, 0.7)),
+            (rng.uniform(0.8, 1.1), rng.uniform(0.14, 0.27), rng.uniform(0.0, 0.2)),
+            (rng.uniform(2.0, 3.0), rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.2)),
+        )[rng.integers(3)]
+        size = self.size * zoom
+        middle = self.corner + self.size[:, None] * np.array([0.25, 0.5])
+        middle = middle + size.mean() * rng.choice((-1.0, 1.0), 2) * (aside, down)
+        return replace(self, corner=middle - size[:, None] * np.array([0.25, 0.5]), size=size)
+
+
+def draw_cameras(rng: np.random.Generator, count: int) -> list[Camera]:
+    """The first ``count`` of eight views, each with a random distance (6 to 12 m), light and mild colour cast."""
+    cameras = []
+    for yaw, elevation in _VIEWS[:count]:
+        gain = rng.uniform(0.92, 1.08) * rng.uniform(0.96, 1.04, 3)
+        side = rng.choice((-1.0, 1.0))
+        light = np.array([side * rng.uniform(0.5, 0.9), -rng.uniform(0.3, 0.8)])
+        cameras.append(Camera(yaw, elevation, rng.uniform(6.0, 12.0), np.clip(gain, 0.88, 1.12), light / np.linalg.norm(light)))
+    return cameras
+
+
+def look(
+    camera: Camera,
+    rng: np.random.Generator,
+    points: Float64[np.ndarray, "f n 3"],
+    box_jitter: float = 1.0,
+) -> View:
+    """Points a camera at a walker and cuts the crops of a tracklet, as a person detector would: around the body, with jitter.
+
+    Args:
+      camera: the camera; the walker's path is turned by up to 12 degrees about its yaw (half of a normal's 2 deviations).
+      rng: random numbers for path, distance and boxes.
+      points: the walker's points in metres, which the boxes follow.
+      box_jitter: factor on the jitter of the boxes; 0 gives steady boxes.
+    """
+    yaw = np.radians(camera.yaw + _YAW_JITTER * np.clip(rng.standard_normal(), -2, 2))
+    elevation = np.radians(camera.elevation + rng.uniform(-1.5, 1.5))
+    level = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+    right = np.array([-np.sin(yaw), np.cos(yaw), 0.0])
+    away = -np.cos(elevation) * level - np.array([0.0, 0.0, np.sin(elevation)])
+    up = np.cross(right, away)
+    aim = np.array([0.0, 0.0, points[..., 2].max() / 2])
+    frames = len(points)
+    open_view = View(right, up, away, aim, camera.distance * rng.uniform(0.85, 1.15), np.zeros((frames, 2)), np.ones(frames))
+    plane, _, _ = open_view.project(points)
+    low, high = plane.min(axis=1) - 0.06, plane.max(axis=1) + 0.06  # the flesh around the points
+    size = _CROP_MARGIN * (high - low)[:, 1] * np.exp(box_jitter * 0.025 * rng.standard_normal(frames))
+    centre = (low + high) / 2
+    # The box follows the trunk more than the swinging limbs.
+    centre[:, 0] = 0.5 * centre[:, 0] + 0.5 * plane[:, 1, 0]
+    centre += box_jitter * 0.014 * size[:, None] * rng.standard_normal((frames, 2))
+    corner = centre - size[:, None] * np.array([0.25, 0.5])
+    return View(right, up, away, aim, open_view.distance, corner, size)

@@ -1,0 +1,85 @@
+"""One picture that shows what the data are: look-alikes below one another, each as seen by every camera."""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from rgcn_jax.skeleton import EDGES
+from rgcn_jax.types import Tracklet
+from rgcn_jax.walkers.generate import Walkers
+
+_GAP = 4
+
+
+def _right_sided(joint: int) -> bool:
+    return joint in (2, 3, 4, 8, 9, 10)
+
+
+def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], keypoints: np.ndarray) -> None:
+    """Draws the detected ones of 14 keypoints [14, 3] (shares of width and height) and their bones into an RGB image, in place.
+
+    The right side is orange, the left side blue, the trunk white.
+    """
+    height, width = image.shape[:2]
+    places = np.rint((keypoints[:, :2] * (width, height) - 0.5) * 16).astype(int).tolist()
+    thick = max(1, height // 100)
+    for a, b in EDGES:
+        if keypoints[a, 2] > 0 and keypoints[b, 2] > 0:
+            colour = (255, 255, 255) if b in (0, 1) else (255, 150, 40) if _right_sided(b) else (60, 170, 255)
+            cv2.line(image, places[a], places[b], colour, thick, cv2.LINE_AA, 4)
+    for joint, place in enumerate(places):
+        if keypoints[joint, 2] > 0:
+            cv2.circle(image, place, 16 * (thick + 1), (255, 230, 90), -1, cv2.LINE_AA, 4)
+
+
+def most_varied_group(walkers: Walkers) -> tuple[int, ...]:
+    """Of the test set's look-alike groups the one with the most different postures (the first of equals)."""
+    test = {t.person_id for t in walkers.split.query}
+    groups = [group for group in walkers.look_alikes if test.issuperset(group)]
+    return max(groups, key=lambda group: len({walkers.people[person_id].posture for person_id in group}))
+
+
+def contact_sheet(
+    walkers: Walkers,
+    group: tuple[int, ...] | None = None,
+    height: int = 256,
+    frames_per_camera: int = 3,
+    skeleton: bool = True,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Look-alikes below one another: same clothes, another walk.
+
+    Args:
+      walkers: the data.
+      group: person ids, one row each; None takes ``most_varied_group``.
+      height: of a crop, in pixels; its width is half of it.
+      frames_per_camera: evenly spaced frames of the person's first tracklet in each camera, side by side.
+      skeleton: draws the detected keypoints over the last frame of each camera.
+
+    Returns:
+      An RGB picture.
+
+    Raises:
+      ValueError: a person id is not in the data.
+    """
+    tracklets = (*walkers.split.train, *walkers.split.gallery)
+    rows = []
+    for person_id in most_varied_group(walkers) if group is None else group:
+        first: dict[int, Tracklet] = {}
+        for tracklet in tracklets:
+            if tracklet.person_id == person_id:
+                first.setdefault(tracklet.camera_id, tracklet)
+        if not first:
+            raise ValueError(f"there is no person {person_id} in the data (seed {walkers.spec.seed}).")
+        cells = []
+        for _, tracklet in sorted(first.items()):
+            crops, keypoints = walkers.frames(tracklet, height, height // 2), walkers.keypoints(tracklet)
+            # Half a stride or so is enough to tell a walk, and leaves the crops alike in place and size.
+            chosen = np.linspace(0, min(len(crops) - 1, 8), frames_per_camera).round().astype(int)
+            for f in chosen:
+                cells.append(crops[f].copy())
+            if skeleton:
+                draw_skeleton(cells[-1], keypoints[chosen[-1]])
+            cells.append(np.full((height, _GAP, 3), 255, np.uint8))
+        rows += [np.concatenate(cells[:-1], axis=1), None]
+    width = rows[0].shape[1]
+    return np.concatenate([np.full((_GAP, width, 3), 255, np.uint8) if row is None else row for row in rows[:-1]])

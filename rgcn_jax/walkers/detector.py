@@ -1,0 +1,95 @@
+"""What a pose estimator would report of a walker: noisy, gappy, blind where something is in the way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+_NOISE = 0.010  # standard deviation in crop heights
+_OUTLIERS = 0.05  # joints whose noise is three times as large
+_MISSES = 0.03
+_FAR_SIDE_MISSES = 0.25  # at a full side view, for elbow, wrist, knee and ankle; a third of it for shoulder and hip
+_BURSTS = 0.25  # tracklets in which something passes before the walker
+_KINDS = ("pole", "car", "bush")
+
+_RIGHT = np.array([2, 3, 4, 8, 9, 10])
+_LEFT = np.array([5, 6, 7, 11, 12, 13])
+_FAR_WEIGHT = np.array([1 / 3, 1, 1] * 2)
+
+
+@dataclass(frozen=True)
+class Occluder:
+    """Something between camera and walker during ``frames``; ``box`` holds its left, top, right, bottom edges in crop heights.
+
+    A "pole" or "car" covers its box, a "bush" the ellipse in it. Outside of the burst the box is empty (all zero).
+    """
+
+    kind: str
+    box: Float64[np.ndarray, "f 4"]
+
+    def covers(self, xy: Float64[np.ndarray, "f n 2"]) -> Bool[np.ndarray, "f n"]:
+        """Which points (in crop heights) are hidden."""
+        low, high = self.box[:, None, :2], self.box[:, None, 2:]
+        if self.kind == "bush":
+            half = np.maximum((high - low) / 2, 1e-9)
+            return (((xy - (low + high) / 2) / half) ** 2).sum(-1) < 1.0
+        return ((xy > low) & (xy < high)).all(-1)
+
+
+def draw_occluder(rng: np.random.Generator, frames: int) -> Occluder | None:
+    """Nothing for three tracklets of four, else something that slides through the crop for 5 to 14 frames."""
+    if rng.random() >= _BURSTS:
+        return None
+    kind = _KINDS[rng.integers(len(_KINDS))]
+    length = min(frames, int(rng.integers(5, 15)))
+    start = int(rng.integers(0, frames - length + 1))
+    width, top, bottom = {
+        "pole": (rng.uniform(0.14, 0.24), -0.1, 1.1),
+        "car": (rng.uniform(0.6, 0.9), rng.uniform(0.5, 0.68), 1.1),
+        "bush": (rng.uniform(0.4, 0.6), rng.uniform(0.4, 0.6), rng.uniform(1.1, 1.3)),
+    }[kind]
+    centre = 0.25 + rng.choice((-1.0, 1.0)) * np.linspace(-1, 1, length) * (0.2 + 0.35 * width)
+    box = np.zeros((frames, 4))
+    box[start : start + length] = np.stack(
+        [centre - width / 2, np.full(length, top), centre + width / 2, np.full(length, bottom)], axis=-1
+    )
+    return Occluder(kind, box)
+
+
+def detect(
+    xy: Float64[np.ndarray, "f 14 2"],
+    yaw_sine: float,
+    occluder: Occluder | None,
+    rng: np.random.Generator,
+    misses: float = _MISSES,
+) -> Float32[np.ndarray, "f 14 3"]:
+    """Detections of the 14 keypoints.
+
+    Args:
+      xy: true places in crop heights from the top left corner.
+      yaw_sine: sine of the angle between the walker's front and the camera; positive where the left side is nearer.
+      occluder: hides what it covers.
+      rng: random numbers.
+      misses: share of keypoints that go missing for no reason.
+
+    Returns:
+      x and y as shares of the crop's width and height and a confidence in (0, 1]; (0, 0, 0) where not detected: hidden,
+      outside of the crop, overlooked.
+    """
+    shape = xy.shape[:2]
+    spread = np.where(rng.random(shape) < _OUTLIERS, 3.0, 1.0)
+    error = rng.standard_normal(xy.shape) * _NOISE * spread[..., None]
+    found = xy + error
+    missed = np.full(shape, misses)
+    far = _RIGHT if yaw_sine > 0 else _LEFT
+    missed[:, far] += _FAR_SIDE_MISSES * abs(yaw_sine) * _FAR_WEIGHT
+    detected = rng.random(shape) >= missed
+    if occluder is not None:
+        detected &= ~occluder.covers(xy)
+    share = found * np.array([2.0, 1.0])
+    detected &= ((share > 0) & (share < 1)).all(-1)
+    # An estimator is less sure of what it places badly and of the far side.
+    doubt = np.linalg.norm(error, axis=-1) / 0.06 + 0.25 * rng.random(shape)
+    doubt[:, far] += 0.3 * abs(yaw_sine) * _FAR_WEIGHT
+    confidence = np.clip(0.97 - doubt, 0.05, 1.0)
+    return np.where(detected[..., None], np.concatenate([share, confidence[..., None]], -1), 0.0).astype(np.float32)

@@ -1,0 +1,213 @@
+"""The data set: who is seen where and when, as a ``Split`` whose frames and keypoints are made when they are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
+from rgcn_jax.walkers.camera import Camera, View, draw_cameras, look
+from rgcn_jax.walkers.detector import Occluder, detect, draw_occluder
+from rgcn_jax.walkers.dress import dress
+from rgcn_jax.walkers.gait import Motion, walk
+from rgcn_jax.walkers.outfit import Outfit, draw_outfits
+from rgcn_jax.walkers.population import Person, draw_person, on_a_day
+from rgcn_jax.walkers.render import Painter, Place, draw_frames
+from rgcn_jax.walkers.scenery import LENGTH, occluder_shapes, panorama
+from rgcn_jax.walkers.spec import WalkersSpec
+
+FRAMES_PER_SECOND = 12.5
+
+# What the random streams are for; each is drawn from (seed, purpose, number).
+_PEOPLE, _OUTFITS, _CAMERAS, _IDS, _TAKES, _PLACES = range(6)
+
+
+@dataclass(frozen=True)
+class _Take:
+    """What lies behind one tracklet. ``number`` seeds its random streams: a running number over shuffled takes, no identity."""
+
+    number: int
+    person: Person
+    outfit: Outfit
+    camera: int
+    frames: int
+    kind: Literal["walker", "junk"]
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A take, filmed: all that both the drawing and the keypoints are made from."""
+
+    person: Person
+    motion: Motion
+    view: View
+    occluder: Occluder | None
+
+
+class Walkers:
+    """A generated data set; made by ``generate``.
+
+    Attributes:
+      spec: the recipe.
+      split: tracklets with MARS-like frame names; the root is ".", for nothing is on disk.
+      look_alikes: the groups of person ids that share an outfit, training and test.
+      people: body, gait and posture of each person id.
+      outfits: the clothes of each person id.
+    """
+
+    def __init__(
+        self,
+        spec: WalkersSpec,
+        split: Split,
+        look_alikes: tuple[tuple[int, ...], ...],
+        people: dict[int, Person],
+        outfits: dict[int, Outfit],
+        takes: dict[Tracklet, _Take],
+    ):
+        self.spec = spec
+        self.split = split
+        self.look_alikes = look_alikes
+        self.people = people
+        self.outfits = outfits
+        self._takes = takes
+        self._cameras = _cameras(spec)
+        self._panoramas: dict[int, np.ndarray] = {}
+
+    def keypoints(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """What a pose estimator reports of a tracklet.
+
+        Returns:
+          For each frame the 14 keypoints: x and y as shares of the crop's width and height, and a confidence in (0, 1];
+          (0, 0, 0) where not detected.
+
+        Raises:
+          ValueError: the tracklet is not of this data set.
+        """
+        take = self._take(tracklet)
+        shot = self._film(take)
+        xy, _, _ = shot.view.project(shot.motion.points[:, :14])
+        misses = 0.5 if take.kind == "junk" else 0.03
+        return detect(xy, -float(shot.view.right[0]), shot.occluder, self._rng(_TAKES, take.number, 2), misses)
+
+    def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
+        """The crops of a tracklet, RGB, drawn at this size in pixels (made for 64 x 32 to 256 x 128).
+
+        Raises:
+          ValueError: the tracklet is not of this data set, or the size is not positive.
+        """
+        if height < 1 or width < 1:
+            raise ValueError(f"a crop needs a positive height and width: found {height} x {width}.")
+        take = self._take(tracklet)
+        shot = self._film(take)
+        camera = self._cameras[take.camera - 1]
+        painter = Painter(dress(shot.person, shot.motion, take.outfit), shot.view, camera, height, width)
+        rng = self._rng(_TAKES, take.number, 3)
+        speed = shot.person["cadence"] * 1.35 / FRAMES_PER_SECOND  # metres a frame, about
+        place = Place(
+            self._panorama(take.camera),
+            rng.uniform(0, LENGTH),
+            speed * float(shot.view.right[0]) / float(np.median(shot.view.size)),
+            shot.occluder,
+            [] if shot.occluder is None else occluder_shapes(shot.occluder.kind, rng),
+        )
+        return draw_frames(painter, shot.view, place, rng, height, width)
+
+    def _take(self, tracklet: Tracklet) -> _Take:
+        if tracklet not in self._takes:
+            raise ValueError(f"the tracklet of {tracklet.frames[:1]} is not of this data set (seed {self.spec.seed}).")
+        return self._takes[tracklet]
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return _rng(self.spec, *key)
+
+    def _panorama(self, camera: int) -> UInt8[np.ndarray, "h w 3"]:
+        if camera not in self._panoramas:
+            self._panoramas[camera] = panorama(self._cameras[camera - 1], self._rng(_PLACES, camera))
+        return self._panoramas[camera]
+
+    def _film(self, take: _Take) -> _Shot:
+        """Lets the person walk before the camera."""
+        rng = self._rng(_TAKES, take.number, 1)
+        person = on_a_day(take.person, rng, self.spec.session_noise)
+        phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * person["cadence"] / FRAMES_PER_SECOND * np.arange(take.frames)
+        motion = walk(person, phase)
+        view = look(self._cameras[take.camera - 1], rng, motion.points)
+        if take.kind == "junk":
+            view = view.missed(rng)
+        return _Shot(person, motion, view, draw_occluder(rng, take.frames))
+
+
+def _rng(spec: WalkersSpec, *key: int) -> np.random.Generator:
+    return np.random.default_rng([spec.seed, *key])
+
+
+def _cameras(spec: WalkersSpec) -> list[Camera]:
+    return draw_cameras(_rng(spec, _CAMERAS), spec.cameras)
+
+
+def _names(folder: str, person: str, camera: int, number: int, frames: int) -> tuple[str, ...]:
+    """Frame names in the grammar of MARS."""
+    return tuple(f"{folder}/{person}/{person}C{camera}T{number:04}F{f:03}.jpg" for f in range(1, frames + 1))
+
+
+def _spread(rng: np.random.Generator, count: int, cameras: int) -> Sequence[int]:
+    """``count`` camera numbers, as evenly as it goes, in random order."""
+    return rng.permutation(np.arange(count) % cameras + 1).tolist()
+
+
+def generate(spec: WalkersSpec) -> Walkers:
+    """Plans a data set of walkers; frames and keypoints are made later, tracklet by tracklet.
+
+    Queries are one tracklet of each test person and camera; the gallery holds all test tracklets, the queries included (the
+    official MARS protocol), and the distractors, sorted by name.
+    """
+    count = spec.train_identities + spec.test_identities
+    rng = _rng(spec, _PEOPLE)
+    people = [draw_person(rng, spec.variation) for _ in range(count + spec.distractors + spec.junk)]
+    groups = count // spec.group_size
+    outfits = draw_outfits(_rng(spec, _OUTFITS), groups + spec.distractors + spec.junk)
+    worn = [outfits[i // spec.group_size] for i in range(count)] + outfits[groups:]
+    # Ids tell neither the group nor the half.
+    ids = (1 + _rng(spec, _IDS).permutation(count)).tolist()
+
+    rng = _rng(spec, _TAKES)
+    wanted = []  # (folder, id as text, person id, index of the person, camera, number of the tracklet, kind)
+    for i, person_id in enumerate(ids):
+        folder = "bbox_train" if i < spec.train_identities else "bbox_test"
+        number = 0
+        for camera in range(1, spec.cameras + 1):
+            for _ in range(spec.tracklets_per_camera):
+                number += 1
+                wanted.append((folder, f"{person_id:04}", person_id, i, camera, number, "walker"))
+    for text, person_id, extra, first, kind in (
+        ("0000", DISTRACTOR_ID, spec.distractors, count, "walker"),
+        ("00-1", JUNK_ID, spec.junk, count + spec.distractors, "junk"),
+    ):
+        for n, camera in enumerate(_spread(rng, extra, spec.cameras)):
+            wanted.append(("bbox_test", text, person_id, first + n, camera, n + 1, kind))
+
+    takes: dict[Tracklet, _Take] = {}
+    lengths = rng.integers(spec.min_frames, spec.max_frames + 1, len(wanted)).tolist()
+    for order, length, (folder, text, person_id, i, camera, number, kind) in zip(
+        rng.permutation(len(wanted)).tolist(), lengths, wanted, strict=True
+    ):
+        tracklet = Tracklet(_names(folder, text, camera, number, length), person_id, camera)
+        takes[tracklet] = _Take(order, people[i], worn[i], camera, length, kind)
+
+    by_name = sorted(takes, key=lambda t: t.frames[0])
+    test = [t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id > 0]
+    choice = rng.integers(0, spec.tracklets_per_camera, (len(test) // spec.tracklets_per_camera,)).tolist()
+    split = Split(
+        name="walkers",
+        root=Path("."),
+        train=tuple(t for t in by_name if t.frames[0].startswith("bbox_train")),
+        query=tuple(test[n * spec.tracklets_per_camera + pick] for n, pick in enumerate(choice)),
+        gallery=tuple(t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id != JUNK_ID),
+        junk=tuple(t for t in by_name if t.person_id == JUNK_ID),
+    )
+    look_alikes = tuple(tuple(ids[g * spec.group_size : (g + 1) * spec.group_size]) for g in range(groups))
+    named = dict(zip(ids, people[:count], strict=True)), dict(zip(ids, worn[:count], strict=True))
+    return Walkers(spec, split, look_alikes, *named, takes)

@@ -1,0 +1,83 @@
+"""What people wear, hair and skin included: everything in the drawing of a person that is neither body nor pose."""
+
+import colorsys
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+RGB = tuple[float, float, float]
+"""A colour; components from 0 to 255."""
+
+_SKINS = ((244, 208, 177), (229, 184, 143), (198, 146, 105), (150, 103, 70), (101, 67, 45))
+_HAIRS = ((32, 26, 24), (66, 44, 30), (112, 78, 44), (192, 158, 96), (140, 62, 32), (150, 150, 152))
+_CLOTHS = 24  # colours of tops and of bags: hues and greys
+_TROUSERS = ((38, 48, 84), (70, 98, 142), (34, 34, 38), (92, 92, 96), (150, 132, 96), (196, 180, 146), (86, 60, 42), (74, 84, 52), (120, 40, 48))
+_SHOES = ((30, 28, 28), (236, 236, 232), (104, 68, 42), (176, 38, 42), (60, 90, 150))
+
+
+@dataclass(frozen=True, slots=True)
+class Outfit:
+    """One set of clothes with hair, skin and bag; look-alikes share it."""
+
+    skin: RGB
+    hair: RGB
+    hair_style: Literal["short", "long", "bun", "bald", "cap"]
+    top: RGB
+    second: RGB
+    """Of the stripes, of the logo, of what shows in an open jacket, and of a cap."""
+    top_style: Literal["plain", "stripes", "logo", "open"]
+    long_sleeves: bool
+    coat: bool
+    """The top reaches to the middle of the thighs."""
+    bottom: RGB
+    bottom_style: Literal["trousers", "shorts", "skirt"]
+    shoes: RGB
+    bag: Literal["none", "backpack", "shoulder"]
+    bag_colour: RGB
+
+
+def _cloth(index: int) -> RGB:
+    """One of ``_CLOTHS`` well spread colours."""
+    if index < 5:
+        return (245.0 - 50 * index,) * 3
+    hue, tone = divmod(index - 5, 2)
+    r, g, b = colorsys.hsv_to_rgb(hue / 10 + 0.02, 0.68 if tone else 0.52, 0.52 if tone else 0.86)
+    return (255 * r, 255 * g, 255 * b)
+
+
+def _draw(rng: np.random.Generator) -> Outfit:
+    """One random outfit."""
+    top, second, bag = (_cloth(int(i)) for i in rng.choice(_CLOTHS, 3, replace=False))
+    coat = bool(rng.random() < 0.2)
+    return Outfit(
+        skin=_SKINS[rng.integers(len(_SKINS))],
+        hair=_HAIRS[rng.integers(len(_HAIRS))],
+        hair_style=("short", "long", "bun", "bald", "cap")[rng.choice(5, p=(0.42, 0.28, 0.1, 0.08, 0.12))],
+        top=top,
+        second=second,
+        top_style=("plain", "stripes", "logo", "open")[rng.choice(4, p=(0.3, 0.25, 0.2, 0.25))],
+        long_sleeves=coat or bool(rng.random() < 0.6),
+        coat=coat,
+        bottom=_TROUSERS[rng.integers(len(_TROUSERS))],
+        bottom_style=("trousers", "shorts", "skirt")[rng.choice(3, p=(0.65, 0.18, 0.17))],
+        shoes=_SHOES[rng.integers(len(_SHOES))],
+        bag=("none", "backpack", "shoulder")[rng.choice(3, p=(0.5, 0.25, 0.25))],
+        bag_colour=bag,
+    )
+
+
+def _difference(a: Outfit, b: Outfit) -> float:
+    """How unlike two outfits look from afar: distances of the large colours, and steps for another cut or bag."""
+    colours = np.array([a.top, a.bottom]) - np.array([b.top, b.bottom])
+    cuts = sum(getattr(a, name) != getattr(b, name) for name in ("bottom_style", "top_style", "long_sleeves", "coat", "bag"))
+    return float(np.linalg.norm(colours, axis=1).sum() + 15.0 * cuts)
+
+
+def draw_outfits(rng: np.random.Generator, count: int) -> list[Outfit]:
+    """``count`` outfits, no two the same: each the one of twelve random candidates that is least like those before it."""
+    outfits: list[Outfit] = []
+    while len(outfits) < count:
+        candidates = [_draw(rng) for _ in range(12)]
+        outfits.append(max(candidates, key=lambda c: min((_difference(c, o) for o in outfits), default=0.0)))
+    return outfits

@@ -1,0 +1,210 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rgcn_jax.data.openpose import choose_subject, parse_openpose, read_folder
+from rgcn_jax.skeleton import to_14
+from rgcn_jax.types import InputError
+
+SIZE = np.array([[256, 128]])
+QUICK = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def _file(*people):
+    return json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": list(p)} for p in people]}).encode()
+
+
+def _person(size, x=40.0):
+    """Keypoint i at (x, 2 i) with confidence 0.5."""
+    return [number for i in range(size) for number in (x, 2.0 * i, 0.5)]
+
+
+def _line(x, confidence=0.5, height=200.0):
+    person = np.zeros((14, 3))
+    person[:, 0], person[:, 1], person[:, 2] = x, np.linspace(20, height, 14), confidence
+    return person
+
+
+@pytest.mark.parametrize("size", [25, 18])
+def test_the_skeleton_is_told_by_the_number_of_numbers(size):
+    people = parse_openpose(_file(_person(size), _person(size, 50)))
+    assert people.shape == (2, size, 3)
+    assert people[1, 3].tolist() == [50, 6, 0.5]
+    assert parse_openpose(_file()).shape == (0, 25, 3)
+
+
+def test_both_skeletons_give_the_14_keypoints(tmp_path):
+    for size, hip in ((25, 9), (18, 8)):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        (folder / "a_keypoints.json").write_bytes(_file(_person(size)))
+        (folder / "b_keypoints.json").write_bytes(_file())
+        pixels = read_folder(folder, ["x/a.jpg", "x/b.jpg"], SIZE)
+        assert pixels[0, 8].tolist() == [40, 2 * hip, 0.5]
+        assert pixels[0, 1].tolist() == [40, 2, 0.5]
+        assert not pixels[1].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "is empty, zero bytes"),
+        (_file(_person(25))[:-9], "is not JSON or is cut off"),
+        (b"\xff\xfe\x00", "is not JSON or is cut off"),
+        (b"[" * 200_000, "is not JSON or is cut off"),
+        (b"[]", 'has no list "people", so OpenPose did not write it'),
+        (b'{"people": 3}', 'has no list "people"'),
+        (b'{"people": [3]}', 'has a person without a list "pose_keypoints_2d"'),
+        (b'{"people": [{"pose_keypoints": []}]}', 'has a person without a list "pose_keypoints_2d"'),
+        (
+            _file(_person(17)),
+            "has 51 numbers a person (that is COCO-17, as AlphaPose writes it), expected 75 (BODY_25) or 54",
+        ),
+        (_file(_person(21)), "has 63 numbers a person (that is a hand, 21 keypoints)"),
+        (_file([1.0, 2.0]), "has 2 numbers a person, expected 75"),
+        (_file(_person(25), _person(18)), "has people of different skeletons"),
+        (_file([*_person(25)[:-1], "1.0"]), "has something other than numbers"),
+        (_file([*_person(25)[:-1], None]), "has something other than numbers"),
+        (_file([*_person(25)[:-1], True]), "has something other than numbers"),
+        (_file([*_person(25)[:-1], [1.0]]), "has something other than numbers"),
+        (_file([*_person(25)[:-1], float("nan")]), "has a number that is not finite or above 1e6"),
+        (_file([*_person(25)[:-1], float("-inf")]), "has a number that is not finite or above 1e6"),
+        (_file([*_person(25)[:-1], 1e30]), "has a number that is not finite or above 1e6"),
+        (_file([*_person(25)[:-1], 10**400]), "has a number that is not finite or above 1e6"),
+    ],
+)
+def test_a_file_is_not_what_it_must_be(text, reason):
+    with pytest.raises(InputError) as caught:
+        parse_openpose(text)
+    assert reason in str(caught.value)
+
+
+def _parses_or_says_why(text):
+    try:
+        people = parse_openpose(text)
+    except InputError as error:
+        assert str(error)
+        return
+    assert people.dtype == np.float32
+    assert people.shape[1:] in ((25, 3), (18, 3))
+    assert np.isfinite(people).all()
+
+
+@QUICK
+@given(st.binary(max_size=200))
+def test_any_bytes(text):
+    _parses_or_says_why(text)
+
+
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+_number = st.floats() | st.integers() | st.integers(min_value=10**300) | _anything
+_numbers = (
+    st.sampled_from([0, 54, 75, 74])
+    .flatmap(lambda n: st.tuples(_number, st.just(n)))
+    .map(lambda pair: [0.5] * (pair[1] - 1) + [pair[0]])
+)
+_people = st.lists(st.fixed_dictionaries({"pose_keypoints_2d": _numbers | _anything}) | _anything, max_size=3)
+
+
+@QUICK
+@given(st.fixed_dictionaries({"people": _people | _anything}) | _anything)
+def test_any_json(contents):
+    _parses_or_says_why(json.dumps(contents).encode())
+
+
+@QUICK
+@given(st.integers(0, 10_000), st.sampled_from([b"", b"0", b"}", b'"', b"-", b"e9", b"NaN", b"\x00", b"\xc3"]))
+def test_any_damage(at, put):
+    text = _file(_person(18), _person(18))
+    at %= len(text)
+    _parses_or_says_why(text[:at] + put + text[at + 1 :])
+
+
+def test_the_subject_is_in_the_middle():
+    middle, side = _line(60.0), _line(15.0, confidence=0.9)
+    # 14 x 0.5 x (1 - 4/64) = 6.56 against 14 x 0.9 x (1 - 49/64) = 2.95
+    assert choose_subject(np.stack([side, middle]), 256, 128) == 1
+    assert choose_subject(np.stack([middle, side]), 256, 128) == 0
+    # 14 x 0.1 x 0.9375 = 1.31: so faint a person does not win by position alone
+    assert choose_subject(np.stack([_line(60.0, 0.1), side]), 256, 128) == 1
+
+
+def test_the_subject_counts_only_inside_of_the_crop():
+    outside = _line(64.0, confidence=0.9)
+    outside[2:, 1] = 300.0  # below the crop: 2 x 0.9 remain
+    assert choose_subject(np.stack([outside, _line(64.0, confidence=0.3)]), 256, 128) == 1
+    assert choose_subject(np.stack([_line(64.0), _line(64.0)]), 256, 128) == 0
+    assert choose_subject(np.zeros((2, 14, 3)), 256, 128) == 0
+
+
+@pytest.mark.real_data
+def test_the_subject_of_real_crops_with_bystanders(real_data):
+    several = 0
+    for file in sorted((real_data / "vtest_mars" / "openpose").iterdir()):
+        people = parse_openpose(file.read_bytes())
+        if len(people) > 1:
+            several += 1
+            # The subject is written first; here it is put last, so that a tie or the order cannot help.
+            assert choose_subject(to_14(people[::-1], "openpose_body25"), 256, 128) == len(people) - 1, file.name
+    assert several == 49
+
+
+def test_several_people_in_a_folder(tmp_path):
+    (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25, 5), _person(25, 60)))
+    (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25, 60), _person(25, 5)))
+    # For a crop that is 16 pixels wide the one at 5 is the subject.
+    pixels = read_folder(tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]]))
+    assert pixels[:, 0, 0].tolist() == [60, 5]
+
+
+def test_all_bad_files_are_counted(tmp_path):
+    frames = [f"d/{i:04d}.jpg" for i in range(1200)]
+    (tmp_path / "d").mkdir()
+    for i, frame in enumerate(frames):
+        bad = i in (3, 700, 701, 1199)
+        (tmp_path / f"{frame[:-4]}_keypoints.json").write_bytes(_file(_person(17)) if bad else _file())
+    (tmp_path / "d/0700_keypoints.json").unlink()
+    (tmp_path / "d/0700_keypoints.json").mkdir()
+    with pytest.raises(InputError) as caught:
+        read_folder(tmp_path, frames, SIZE)
+    message = str(caught.value)
+    assert f"4 of the 1,200 keypoint files in {tmp_path} cannot be used: d/0003_keypoints.json has 51" in message
+    assert "d/0700_keypoints.json cannot be read (Is a directory)" in message
+    assert "and 1 more. Run OpenPose (BODY_25 or COCO) again" in message
+
+
+def test_a_folder_mixes_skeletons(tmp_path):
+    (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25)))
+    (tmp_path / "b_keypoints.json").write_bytes(_file(_person(18)))
+    with pytest.raises(
+        InputError, match=r"a_keypoints.json is openpose_body25 and b_keypoints.json is openpose_coco18"
+    ):
+        read_folder(tmp_path, ["a.jpg", "b.jpg"], SIZE)
+
+
+def test_a_folder_has_not_what_is_asked_for(tmp_path):
+    with pytest.raises(InputError, match="is empty: expected OpenPose files"):
+        read_folder(tmp_path, ["d/a.jpg"], SIZE)
+    (tmp_path / "readme.txt").touch()
+    with pytest.raises(InputError) as caught:
+        read_folder(tmp_path, ["d/a.jpg"], SIZE)
+    assert "no keypoints for any of the 1 frames" in str(caught.value)
+    assert f"{tmp_path / 'a_keypoints.json'} or {tmp_path / 'd/a_keypoints.json'}, found readme.txt" in str(
+        caught.value
+    )
+    (tmp_path / "a_keypoints.json").write_bytes(_file())
+    with pytest.raises(InputError) as caught:
+        read_folder(tmp_path, ["d/a.jpg", "d/b.jpg", "d/c.jpg"], SIZE)
+    assert "missing for 2 of the 3 frames; the first is d/b.jpg (no file" in str(caught.value)
+    assert "run OpenPose on these frames too; where it finds nobody it writes a file with an empty list" in str(
+        caught.value
+    )
+    with pytest.raises(InputError, match=r"both d/a.jpg and e/a.jpg in a_keypoints.json.*\(e/a_keypoints.json\)"):
+        read_folder(tmp_path, ["d/a.jpg", "e/a.jpg"], SIZE)

@@ -1,0 +1,137 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rgcn_jax.models.convolution import (
+    FEW_POSITIONS,
+    Conv,
+    convolution_form,
+    max_pool_3x3,
+    patches_convolution,
+    xla_convolution,
+)
+
+# kernel, stride, padding, height, width: every layer type of the trunk, odd sizes, and one without padding.
+CASES = [(7, 2, 3, 9, 6), (3, 1, 1, 4, 2), (3, 2, 1, 5, 4), (3, 2, 1, 4, 3), (1, 1, 0, 3, 2), (1, 2, 0, 5, 4), (3, 1, 0, 5, 3)]
+
+
+def drawn(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def looped(x, kernel, stride, padding):
+    """The definition: one sum per output number, in float64."""
+    n, h, w, _ = x.shape
+    kh, kw, _, features = kernel.shape
+    padded = np.zeros((n, h + 2 * padding, w + 2 * padding, x.shape[3]))
+    padded[:, padding : padding + h, padding : padding + w] = x
+    rows, columns = (h + 2 * padding - kh) // stride + 1, (w + 2 * padding - kw) // stride + 1
+    out = np.zeros((n, rows, columns, features))
+    for i in range(rows):
+        for j in range(columns):
+            patch = padded[:, i * stride : i * stride + kh, j * stride : j * stride + kw]
+            out[:, i, j] = np.tensordot(patch, np.asarray(kernel, np.float64), axes=3)
+    return out
+
+
+@pytest.mark.parametrize(("k", "stride", "padding", "h", "w"), CASES)
+@pytest.mark.parametrize("form", [patches_convolution, xla_convolution])
+def test_both_forms_are_the_definition(form, k, stride, padding, h, w):
+    x, kernel = drawn(0, 2, h, w, 3), drawn(1, k, k, 3, 5)
+    np.testing.assert_allclose(form(x, kernel, stride, padding), looped(x, kernel, stride, padding), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("k", "stride", "padding", "h", "w"), CASES)
+def test_gradients_of_both_forms_agree(k, stride, padding, h, w):
+    x, kernel = drawn(2, 2, h, w, 3), drawn(3, k, k, 3, 5)
+    value, pull_patches = jax.vjp(lambda x, kernel: patches_convolution(x, kernel, stride, padding), x, kernel)
+    _, pull_xla = jax.vjp(lambda x, kernel: xla_convolution(x, kernel, stride, padding), x, kernel)
+    cotangent = drawn(4, *value.shape)
+    for ours, xlas in zip(pull_patches(cotangent), pull_xla(cotangent), strict=True):
+        np.testing.assert_allclose(ours, xlas, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backend", "kernel", "positions", "form"),
+    [
+        ("cpu", (1, 1), 10_000, "patches"),
+        ("cpu", (3, 3), FEW_POSITIONS, "patches"),
+        ("cpu", (3, 3), FEW_POSITIONS + 1, "convolution"),
+        ("cpu", (7, 7), 512, "convolution"),
+        ("gpu", (1, 1), 1, "convolution"),
+        ("gpu", (3, 3), 1, "convolution"),
+        ("tpu", (3, 3), 1, "convolution"),
+    ],
+)
+def test_form_depends_on_backend_and_size_only(backend, kernel, positions, form):
+    assert convolution_form(backend, kernel, positions) == form
+
+
+def matrix_products(height, width, kernel_size):
+    conv = Conv(4, kernel_size, padding=kernel_size[0] // 2)
+    x = jnp.zeros((2, height, width, 3))
+    variables = conv.init(jax.random.key(0), x)
+    return [equation.primitive.name for equation in jax.make_jaxpr(lambda x: conv.apply(variables, x))(x).eqns]
+
+
+def test_module_follows_the_choice():
+    assert "dot_general" in matrix_products(4, 2, (3, 3))
+    assert "conv_general_dilated" not in matrix_products(4, 2, (3, 3))
+    assert "conv_general_dilated" in matrix_products(8, 4, (3, 3))
+    assert "conv_general_dilated" not in matrix_products(8, 4, (1, 1))
+
+
+@pytest.mark.parametrize(("h", "w"), [(4, 2), (8, 4)])
+def test_parameters_and_numbers_are_those_of_flax(h, w):
+    x = drawn(5, 2, h, w, 3)
+    ours = Conv(6, (3, 3), strides=2, padding=1)
+    flaxs = nn.Conv(6, (3, 3), strides=2, padding=1, use_bias=False)
+    variables = ours.init(jax.random.key(0), x)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, flaxs.init(jax.random.key(0), x))
+    np.testing.assert_allclose(ours.apply(variables, x), flaxs.apply(variables, x), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_the_kernel_in_float32():
+    conv = Conv(6, (3, 3), padding=1, dtype=jnp.bfloat16)
+    x = drawn(6, 2, 4, 2, 3)
+    variables = conv.init(jax.random.key(0), x)
+    assert variables["params"]["kernel"].dtype == jnp.float32
+    out = conv.apply(variables, x)
+    assert out.dtype == jnp.bfloat16
+    exact = looped(x, np.asarray(variables["params"]["kernel"]), 1, 1)
+    np.testing.assert_allclose(np.asarray(out, np.float32), exact, atol=0.02 * np.abs(exact).max())
+
+
+def test_initial_kernel_has_the_fan_out_variance():
+    kernel = Conv(64, (3, 3)).init(jax.random.key(0), jnp.zeros((1, 4, 4, 32)))["params"]["kernel"]
+    assert kernel.shape == (3, 3, 32, 64)
+    # 18,432 normal numbers: the standard deviation is known to 0.5 %; the fan-in would give 41 % more.
+    assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.03)
+
+
+@pytest.mark.parametrize(("h", "w"), [(8, 4), (5, 7), (1, 1), (2, 3)])
+def test_max_pool_is_the_definition(h, w):
+    x = drawn(7, 2, h, w, 3) - 3  # mostly negative: a padding with zeros would win
+    padded = np.full((2, h + 2, w + 2, 3), -np.inf, np.float32)
+    padded[:, 1:-1, 1:-1] = x
+    expected = np.stack(
+        [
+            np.stack([padded[:, i : i + 3, j : j + 3].max((1, 2)) for j in range(0, w, 2)], axis=1)
+            for i in range(0, h, 2)
+        ],
+        axis=1,
+    )
+    np.testing.assert_array_equal(max_pool_3x3(x), expected)
+
+
+def test_max_pool_gradient_goes_to_the_largest_value():
+    x = drawn(8, 2, 6, 5, 3)
+    theirs = jax.grad(lambda x: jnp.sum(nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) ** 3))(x)
+    np.testing.assert_allclose(jax.grad(lambda x: jnp.sum(max_pool_3x3(x) ** 3))(x), theirs, rtol=1e-6)
+
+
+def test_max_pool_shares_the_gradient_among_equal_values():
+    gradient = jax.grad(lambda x: jnp.sum(max_pool_3x3(x)))(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_allclose(gradient[0, :, :, 0], np.full((2, 2), 0.25))
