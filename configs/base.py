@@ -5,6 +5,7 @@ Not run by itself: a data set's file (mars.py, walkers.py, ...) starts from here
 
 from ml_collections import ConfigDict
 
+
 def get_config() -> ConfigDict:
     """The paper's recipe (section IV-A), without a data set."""
     c = ConfigDict()

@@ -15,7 +15,9 @@ def get_config() -> ConfigDict:
     """The five-minute run."""
     c = base.get_config()
     c.data.name = "walkers"
-    c.data.walkers = ConfigDict({"train_identities": 120, "test_identities": 60, "group_size": 3, "variation": 1.75, "seed": 0})
+    c.data.walkers = ConfigDict(
+        {"train_identities": 120, "test_identities": 60, "group_size": 3, "variation": 1.75, "seed": 0}
+    )
     c.image_height, c.image_width = 64, 32
     c.num_epochs = 20
     c.eval_every_epochs = 10

@@ -26,7 +26,9 @@ class Checkpoints:
         self._folder = workdir.resolve() / "checkpoints"
         self._managers = {
             kind: ocp.CheckpointManager(
-                self._folder / kind, options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+                self._folder / kind,
+                options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+                item_handlers={"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()},
             )
             for kind, keep in zip(KINDS, (2, 1), strict=True)
         }
@@ -40,7 +42,9 @@ class Checkpoints:
         manager, step = self._managers[kind], int(state.step)
         if manager.latest_step() == step:
             return
-        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record))))
+        manager.save(
+            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record)))
+        )
 
     def restore(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """The newest checkpoint of a kind, in the shapes and on the devices of ``target``, and its record.
@@ -78,7 +82,9 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """Path -> shape of the leaves, for a tree of arrays or of Orbax metadata."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
-        "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): tuple(leaf.shape)
+        "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): tuple(
+            leaf.shape
+        )
         for path, leaf in leaves
         if hasattr(leaf, "shape")
     }

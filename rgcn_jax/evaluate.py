@@ -21,9 +21,13 @@ def main(arguments: Sequence[str]) -> None:
         epilog="Fields of the run's config can be changed: --config.evaluation.distance=normalized, --config.data.root=...",
         allow_abbrev=False,
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="the folder of a run of python -m rgcn_jax.main")
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="the folder of a run of python -m rgcn_jax.main"
+    )
     parser.add_argument("--checkpoint", choices=KINDS, default="latest", help="which checkpoint (default: latest)")
-    parser.add_argument("--features", metavar="FILE.npz", help="also save features, ids and cameras of all test tracklets")
+    parser.add_argument(
+        "--features", metavar="FILE.npz", help="also save features, ids and cameras of all test tracklets"
+    )
     known, overrides = parser.parse_known_args(arguments)
     workdir = Path(known.workdir)
     config = override(load_config_json(workdir / CONFIG_FILE), overrides)

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 
-def squared_distances(a: Float[Array, "a d"], b: Float[Array, "b d"]) -> Float[Array, "a b"]:
+def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) -> Float[Array, "a b"]:
     """Squared Euclidean distances between the rows of a and b, in float32 (or float64), never negative.
 
     |a|^2 + |b|^2 - 2ab with the mean of b subtracted from both first: distances do not change, but the cancellation that
     costs un-centred features up to 15 % of the distance in float32 is gone. ``precision=HIGHEST`` keeps TF32 and bfloat16
     passes out of the product.
     """
+    a, b = jnp.asarray(a), jnp.asarray(b)
     dtype = jnp.promote_types(a.dtype, jnp.float32)
     a, b = a.astype(dtype), b.astype(dtype)
     centre = jax.lax.stop_gradient(b.mean(axis=0))
@@ -27,7 +28,10 @@ def squared_distances(a: Float[Array, "a d"], b: Float[Array, "b d"]) -> Float[A
 
 
 def hardest_distances(
-    anchors: Float[Array, "a d"], anchor_labels: Int[Array, "a"], features: Float[Array, "b d"], labels: Int[Array, "b"]
+    anchors: Float[ArrayLike, "a d"],
+    anchor_labels: Int[ArrayLike, "a"],
+    features: Float[ArrayLike, "b d"],
+    labels: Int[ArrayLike, "b"],
 ) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
     """For each anchor the distance to its farthest positive and to its nearest negative among ``features``.
 
@@ -36,13 +40,15 @@ def hardest_distances(
     is taken of max(d^2, 1e-12): the gradient is finite everywhere, and 0 between exact duplicates.
     """
     squared = squared_distances(anchors, features)
-    same = anchor_labels[:, None] == labels[None, :]
+    same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(labels)[None, :]
     positive = jnp.where(same, squared, 0.0).max(axis=1)
     negative = jnp.where(same, jnp.inf, squared).min(axis=1)
     return jnp.sqrt(jnp.maximum(positive, 1e-12)), jnp.sqrt(jnp.maximum(negative, 1e-12))
 
 
-def batch_hard_triplet_loss(features: Float[Array, "b d"], labels: Int[Array, "b"], margin: float) -> Float[Array, ""]:
+def batch_hard_triplet_loss(
+    features: Float[ArrayLike, "b d"], labels: Int[ArrayLike, "b"], margin: float
+) -> Float[Array, ""]:
     """Batch-hard triplet loss, eq. 15 (f_a) and eq. 16 (f_p): mean over anchors of max(0, margin + d_positive - d_negative).
 
     Args:
@@ -54,19 +60,20 @@ def batch_hard_triplet_loss(features: Float[Array, "b d"], labels: Int[Array, "b
     return jnp.maximum(margin + positive - negative, 0.0).mean()
 
 
-def identity_loss(logits: Float[Array, "b k"], labels: Int[Array, "b"], smoothing: float) -> Float[Array, ""]:
+def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], smoothing: float) -> Float[Array, ""]:
     """Softmax cross-entropy over the training identities, eq. 17, mean over clips.
 
     ``smoothing`` s moves s of the target's mass evenly over all identities (0: the paper's words; the recipes it follows use 0.1).
     The softmax runs over the identities; the paper's index N there is a slip.
     """
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
     picked = jnp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
     return -((1.0 - smoothing) * picked + smoothing * log_p.mean(axis=1)).mean()
 
 
 def adaptive_weight(
-    loss_a: Float[Array, ""] | float, loss_p: Float[Array, ""] | float, stop_gradient: bool = True
+    loss_a: Float[ArrayLike, ""], loss_p: Float[ArrayLike, ""], stop_gradient: bool = True
 ) -> Float[Array, ""]:
     """lambda = L_a / (L_a + L_p), eq. 18, in [0, 1]: the branch that lags behind gets the larger weight; 0.5 where both are 0.
 
@@ -89,9 +96,9 @@ class LossTerms(NamedTuple):
 
 
 def combine(
-    identity: Float[Array, ""],
-    appearance: Float[Array, ""],
-    pose: Float[Array, ""] | None,
+    identity: Float[ArrayLike, ""],
+    appearance: Float[ArrayLike, ""],
+    pose: Float[ArrayLike, ""] | None,
     pose_weight: str | float,
     weight_gradient: bool,
 ) -> LossTerms:

@@ -15,8 +15,12 @@ def main(arguments: Sequence[str]) -> None:
         epilog="Any field of the config can be set: --config.model.pose=LGCN (configs/base.py lists them).",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="a file of configs/, such as configs/walkers.py")
-    parser.add_argument("--workdir", metavar="DIR", help="where the run is kept (default: runs/<name of the config file>)")
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="a file of configs/, such as configs/walkers.py"
+    )
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="where the run is kept (default: runs/<name of the config file>)"
+    )
     known, overrides = parser.parse_known_args(arguments)
     config = override(load_config_file(known.config), overrides)
     workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)

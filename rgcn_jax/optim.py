@@ -16,4 +16,6 @@ def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.Grad
     This is not AdamW, which shrinks the weights beside the moments. As in PyTorch every parameter is decayed, biases and
     normalisation scales too.
     """
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.scale_by_adam(), optax.scale_by_learning_rate(schedule))
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay), optax.scale_by_adam(), optax.scale_by_learning_rate(schedule)
+    )

@@ -21,15 +21,15 @@ from tqdm import tqdm
 
 from rgcn_jax import parallel
 from rgcn_jax.data.reader import Data
-from rgcn_jax.data.sampling import evaluation_plans, num_evaluation_batches
-from rgcn_jax.evaluation.distance import FeatureStatistics
+from rgcn_jax.data.sampling import EVALUATION_CLIPS, evaluation_plans, num_evaluation_batches
+from rgcn_jax.evaluation.distance import KINDS, FeatureStatistics
 from rgcn_jax.evaluation.embed import embed_tracklets
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.step import make_embed_step
-from rgcn_jax.types import Embeddings, InputError, Split, Tracklet
+from rgcn_jax.types import Embeddings, InputError, Tracklet
 
 RESULTS_FILE = "results.json"
 
@@ -92,7 +92,9 @@ class Evaluation:
                 continue
             numbers = (f"{row} {v['mAP']:.1f}/{v['rank1']:.1f}" for row, v in self.protocol_rows(name).items())
             counts = next(m for m in rows.values() if m is not None)
-            lines.append(f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: {', '.join(numbers)}")
+            lines.append(
+                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: {', '.join(numbers)}"
+            )
         return "\n".join(lines)
 
 
@@ -103,7 +105,12 @@ class Scorer:
       InputError: the protocol, the clips or the distance are unknown, or no query has a match.
     """
 
-    def __init__(self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: ConfigDict):
+    def __init__(
+        self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: ConfigDict
+    ):
+        for field, choices in (("distance", KINDS), ("clips", EVALUATION_CLIPS)):
+            if settings[field] not in choices:
+                raise InputError(f"evaluation.{field} is {settings[field]!r}: expected one of {', '.join(choices)}.")
         self.model = model
         self._data, self._mesh, self._settings = data, mesh, settings
         self.tracklets, self._roles = test_tracklets(data.split)

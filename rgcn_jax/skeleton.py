@@ -75,7 +75,9 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
         raise ValueError(f"unknown skeleton {source!r}: expected one of {', '.join(_SOURCES)}.")
     size, order = _SOURCES[source]
     if keypoints.shape[-2] != size:
-        raise ValueError(f"{source} has {size} keypoints, but the array of shape {keypoints.shape} has {keypoints.shape[-2]}.")
+        raise ValueError(
+            f"{source} has {size} keypoints, but the array of shape {keypoints.shape} has {keypoints.shape[-2]}."
+        )
     detected = np.where(keypoints[..., 2:] > 0, keypoints, 0.0)
     out = np.empty((*keypoints.shape[:-2], 14, 3), np.float32)
     for node, index in enumerate(order):

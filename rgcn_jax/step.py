@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.state import TrainState
-from rgcn_jax.types import Batch
+from rgcn_jax.types import Batch, InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,6 +29,16 @@ class Objective:
     label_smoothing: float = 0.1
     pose_weight: str | float = "adaptive"
     weight_gradient: bool = False
+
+    def __post_init__(self):
+        if self.pose_weight == "adaptive":
+            return
+        try:
+            object.__setattr__(self, "pose_weight", float(self.pose_weight))
+        except ValueError:
+            object.__setattr__(self, "pose_weight", float("nan"))
+        if not 0.0 <= self.pose_weight <= 1.0:
+            raise InputError('loss.pose_weight must be "adaptive" or a number from 0 to 1.')
 
 
 def normalise_frames(frames: UInt8[Array, "b t h w 3"], dtype: Any) -> Float[Array, "b t h w 3"]:
@@ -74,7 +84,11 @@ def local_losses(
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, objective: Objective, mesh: Mesh, dtype: Any = jnp.float32
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    mesh: Mesh,
+    dtype: Any = jnp.float32,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
 

@@ -19,7 +19,12 @@ class Writer:
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            total=total_steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not self._terminal, leave=False
+            total=total_steps,
+            initial=first_step,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not self._terminal,
+            leave=False,
         )
         self._total = total_steps
         self._board = _tensorboard(workdir)

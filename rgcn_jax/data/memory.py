@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.types import Batch, Tracklet
 
 
+@runtime_checkable
 class ArraySource(Protocol):
     """Frames and keypoints of a tracklet as arrays; ``frames`` are uint8 RGB of the size that is trained on."""
 

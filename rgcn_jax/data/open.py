@@ -34,7 +34,9 @@ def open_data(
     if name not in FOLDERS:
         raise InputError(f"data.name is {name!r}: expected one of {', '.join(['walkers', *FOLDERS])}.")
     if not root:
-        raise InputError(f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{name}.")
+        raise InputError(
+            f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{name}."
+        )
     if with_pose and not keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to a folder of OpenPose JSON "
@@ -43,7 +45,8 @@ def open_data(
     from rgcn_jax.data.pipeline import FileReader  # imports TensorFlow, which the walkers do without
 
     split = FOLDERS[name](Path(root))
-    table = keypoint_files.load(Path(keypoints), split) if with_pose else NoKeypoints()
+    everything = [*split.train, *split.query, *split.gallery, *split.junk]
+    table = keypoint_files.load(Path(keypoints), split, everything) if with_pose else NoKeypoints()
     return Data(split, FileReader(split.root, table, height, width))
 
 

@@ -139,4 +139,6 @@ def _unreadable(under_way: list[list[str]]) -> InputError | None:
     if not bad:
         return None
     more = f" (and {len(bad) - 1} more near it)" if len(bad) > 1 else ""
-    return InputError(f"cannot decode the image {bad[0]}{more}: it is missing, truncated or no image; restore it from the data set's archive.")
+    return InputError(
+        f"cannot decode the image {bad[0]}{more}: it is missing, truncated or no image; restore it from the data set's archive."
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,6 +12,7 @@ from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.types import Batch, Split, Tracklet
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Turns plans into batches, in their order, reading ahead of whoever consumes them."""
 
@@ -20,6 +21,7 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
 class KeypointSource(Protocol):
     """Where the keypoints of a tracklet come from: the walkers, or a table read from files."""
 

@@ -137,6 +137,7 @@ def euclidean(query: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "g d"]
     centre = gallery.mean(axis=0, dtype=np.float64).astype(gallery.dtype)
     query = np.subtract(query, centre, dtype=np.float32, casting="same_kind")
     query_squares = _squared_norms(query, "query")
+    query *= -2
     for start in range(0, len(gallery), GALLERY_BLOCK):
         block = gallery[start : start + GALLERY_BLOCK] - centre
         block = block.astype(np.float32, copy=False)
@@ -180,16 +181,17 @@ def distance_blocks(
     for start in range(0, len(queries), rows):
         block = queries[start : start + rows]
         out = buffer[: len(block)]
-        _distances(features[block], squares[block], features, squares, out)
+        _distances(-2 * features[block], squares[block], features, squares, out)
         yield slice(start, start + len(block)), out
 
 
-def _distances(query: np.ndarray, query_squares: np.ndarray, gallery: np.ndarray, squares: np.ndarray, out: np.ndarray):
-    """Write sqrt(|x|^2 + |y|^2 - 2 x.y) into ``out``; ``query`` is spoilt. A few rows at a time stay in the cache."""
-    query *= -2
-    np.matmul(query, gallery.T, out=out)
+def _distances(
+    minus_two_query: np.ndarray, query_squares: np.ndarray, gallery: np.ndarray, squares: np.ndarray, out: np.ndarray
+):
+    """Write sqrt(|x|^2 + |y|^2 - 2 x.y) into ``out``, from -2 x and y. A few rows at a time stay in the cache."""
+    np.matmul(minus_two_query, gallery.T, out=out)
     rows = 16
-    for start in range(0, len(query), rows):
+    for start in range(0, len(out), rows):
         part = out[start : start + rows]
         part += squares
         part += query_squares[start : start + rows, None]

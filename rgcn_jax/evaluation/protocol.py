@@ -2,8 +2,8 @@
 
 Four incompatible ways to score MARS are in public code, and they differ by as much as a paper gains. So a protocol
 has a name, every result carries it, and all of them are computed at once: ``test_tracklets`` lists the distinct
-tracklets of a split with their roles, the model embeds each of them once, and ``evaluate_protocols`` returns the metrics
-by protocol and row.
+tracklets of a split with their roles, the model embeds each of them once, and ``evaluate_protocols`` returns the
+metrics by protocol and row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,15 @@ from rgcn_jax.evaluation.ranking import (
     match_ranks,
     summarize,
 )
-from rgcn_jax.types import Embeddings, InputError, Split, Tracklet
+from rgcn_jax.types import JUNK_ID, Embeddings, InputError, Split, Tracklet
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Person ids of the queries and of all N tracklets, camera ids of the queries and of all N."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named way to score a split; in all of them the same person in the query's own camera is ignored.
+    """A named way to score a split; under all of them the same person in the query's own camera is ignored.
 
     ``queries_in_gallery``: whether queries that the data set has in its gallery stay there. ``junk_in_gallery``:
     whether junk tracklets are gallery entries that never match. ``ap``: the form of average precision
@@ -72,12 +73,14 @@ class Roles(NamedTuple):
 def test_tracklets(split: Split) -> tuple[list[Tracklet], Roles]:
     """The distinct tracklets of query, gallery and junk, each once, and their roles.
 
-    The order is the gallery's, then the queries that are not in it, then junk, hence a stable one for ties.
+    The order is the gallery's, then the queries that are not in it, then junk. Whatever has the junk id is junk, even
+    if the split has it elsewhere.
     """
     position = {tracklet: i for i, tracklet in enumerate(dict.fromkeys([*split.gallery, *split.query, *split.junk]))}
     roles = Roles(*np.zeros((3, len(position)), bool))
     for role, tracklets in zip(roles, (split.query, split.gallery, split.junk), strict=True):
         role[[position[tracklet] for tracklet in tracklets]] = True
+    roles.junk[[i for tracklet, i in position.items() if tracklet.person_id == JUNK_ID]] = True
     return list(position), roles
 
 
@@ -261,7 +264,7 @@ def format_table(rows: Mapping[str, RankingMetrics | None], protocol: str, kind:
 
 
 def _persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:
-    """Person ids of the queries and of all N, camera ids of the queries and of all N."""
+    """The four arrays of ids that the ranking takes."""
     return person_ids[roles.query], person_ids, camera_ids[roles.query], camera_ids
 
 

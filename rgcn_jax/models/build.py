@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.pose_input import CHANNELS
 from rgcn_jax.models.pretrained import load_resnet50
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
-from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.models.two_branch import NECKS, TwoBranch
 from rgcn_jax.types import InputError
 
 AGGREGATIONS: Mapping[str, Callable[[int], nn.Module]] = {
@@ -67,6 +68,9 @@ def build_model(
       InputError: a name is unknown, or ``pose_features`` does not divide by the readout's number of vectors.
     """
     compute = compute_dtype(dtype)
+    for field, choices in (("neck", NECKS), ("pose_input", CHANNELS)):
+        if fields[field] not in choices:
+            raise InputError(f"model.{field} is {fields[field]!r}: expected one of {', '.join(choices)}.")
     trunk = ResNet50(
         stage_sizes=tuple(fields["stage_sizes"]),
         width=fields["width"],

@@ -13,7 +13,9 @@ _CROP_MARGIN = 1.07
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the picture, y down) points to the light."""
+    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the picture, y down)
+    points to the light.
+    """
 
     yaw: float
     elevation: float
@@ -26,9 +28,9 @@ class Camera:
 class View:
     """How one tracklet's crops look at the scene.
 
-    ``right``, ``up``, ``away`` are the camera's axes in the walker's; ``aim`` is what the camera points at, ``distance`` metres
-    away. ``corner`` is the top left corner of the crop of each frame and ``size`` its height, in metres at ``distance``; a
-    crop is half as wide as it is high.
+    ``right``, ``up``, ``away`` are the camera's axes in the walker's; ``aim`` is what the camera points at,
+    ``distance`` metres away. ``corner`` is the top left corner of the crop of each frame and ``size`` its height, in
+    metres at ``distance``; a crop is half as wide as it is high.
     """
 
     right: Float64[np.ndarray, "3"]
@@ -39,12 +41,14 @@ class View:
     corner: Float64[np.ndarray, "f 2"]
     size: Float64[np.ndarray, "f"]
 
-    def project(self, points: Float64[np.ndarray, "f *n 3"]) -> tuple[Float64[np.ndarray, "f *n 2"], Float64[np.ndarray, "f *n"], Float64[np.ndarray, "f *n"]]:
+    def project(
+        self, points: Float64[np.ndarray, "f *n 3"]
+    ) -> tuple[Float64[np.ndarray, "f *n 2"], Float64[np.ndarray, "f *n"], Float64[np.ndarray, "f *n"]]:
         """Points in space [F, ..., 3] as seen in the crops.
 
         Returns:
-          x and y in crop HEIGHTS from the crop's top left corner (x reaches 0.5 at the right edge); depth behind the aim in
-          metres; and the scale, crop heights per metre there.
+          x and y in crop HEIGHTS from the crop's top left corner (x reaches 0.5 at the right edge); depth behind the
+          aim in metres; and the scale, crop heights per metre there.
         """
         offset = points - self.aim
         depth = offset @ self.away
@@ -74,7 +78,9 @@ def draw_cameras(rng: np.random.Generator, count: int) -> list[Camera]:
         gain = rng.uniform(0.92, 1.08) * rng.uniform(0.96, 1.04, 3)
         side = rng.choice((-1.0, 1.0))
         light = np.array([side * rng.uniform(0.5, 0.9), -rng.uniform(0.3, 0.8)])
-        cameras.append(Camera(yaw, elevation, rng.uniform(6.0, 12.0), np.clip(gain, 0.88, 1.12), light / np.linalg.norm(light)))
+        cameras.append(
+            Camera(yaw, elevation, rng.uniform(6.0, 12.0), np.clip(gain, 0.88, 1.12), light / np.linalg.norm(light))
+        )
     return cameras
 
 
@@ -84,10 +90,12 @@ def look(
     points: Float64[np.ndarray, "f n 3"],
     box_jitter: float = 1.0,
 ) -> View:
-    """Points a camera at a walker and cuts the crops of a tracklet, as a person detector would: around the body, with jitter.
+    """Points a camera at a walker and cuts the crops of a tracklet, as a person detector would: around the body,
+    with jitter.
 
     Args:
-      camera: the camera; the walker's path is turned by up to 12 degrees about its yaw (half of a normal's 2 deviations).
+      camera: the camera; the walker's path is turned by up to 12 degrees about its yaw (half of a normal's 2
+        deviations).
       rng: random numbers for path, distance and boxes.
       points: the walker's points in metres, which the boxes follow.
       box_jitter: factor on the jitter of the boxes; 0 gives steady boxes.
@@ -100,7 +108,9 @@ def look(
     up = np.cross(right, away)
     aim = np.array([0.0, 0.0, points[..., 2].max() / 2])
     frames = len(points)
-    open_view = View(right, up, away, aim, camera.distance * rng.uniform(0.85, 1.15), np.zeros((frames, 2)), np.ones(frames))
+    open_view = View(
+        right, up, away, aim, camera.distance * rng.uniform(0.85, 1.15), np.zeros((frames, 2)), np.ones(frames)
+    )
     plane, _, _ = open_view.project(points)
     low, high = plane.min(axis=1) - 0.06, plane.max(axis=1) + 0.06  # the flesh around the points
     size = _CROP_MARGIN * (high - low)[:, 1] * np.exp(box_jitter * 0.025 * rng.standard_normal(frames))

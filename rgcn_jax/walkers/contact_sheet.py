@@ -16,7 +16,8 @@ def _right_sided(joint: int) -> bool:
 
 
 def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], keypoints: np.ndarray) -> None:
-    """Draws the detected ones of 14 keypoints [14, 3] (shares of width and height) and their bones into an RGB image, in place.
+    """Draws the detected ones of 14 keypoints [14, 3] (shares of width and height) and their bones into an RGB
+    image, in place.
 
     The right side is orange, the left side blue, the trunk white.
     """

@@ -19,7 +19,8 @@ _FAR_WEIGHT = np.array([1 / 3, 1, 1] * 2)
 
 @dataclass(frozen=True)
 class Occluder:
-    """Something between camera and walker during ``frames``; ``box`` holds its left, top, right, bottom edges in crop heights.
+    """Something between camera and walker during ``frames``; ``box`` holds its left, top, right, bottom edges in
+    crop heights.
 
     A "pole" or "car" covers its box, a "bush" the ellipse in it. Outside of the burst the box is empty (all zero).
     """
@@ -33,7 +34,7 @@ class Occluder:
         if self.kind == "bush":
             half = np.maximum((high - low) / 2, 1e-9)
             return (((xy - (low + high) / 2) / half) ** 2).sum(-1) < 1.0
-        return ((xy > low) & (xy < high)).all(-1)
+        return np.all((xy > low) & (xy < high), axis=-1)
 
 
 def draw_occluder(rng: np.random.Generator, frames: int) -> Occluder | None:

@@ -1,7 +1,7 @@
 """A walker's flesh and clothes as balls: every part of the drawing is the convex hull of up to four of them.
 
-Thickness follows the body's ``build``; colours follow the outfit. Radii are in metres in the output, and as shares of the
-person's height inside.
+Thickness follows the body's ``build``; colours follow the outfit. Radii are in metres in the output, and as shares
+of the person's height inside.
 """
 
 from dataclasses import dataclass
@@ -43,11 +43,20 @@ class _Tailor:
         self.motion = motion
         self.parts: list[tuple] = []
 
-    def at(self, name: str, forward: float = 0.0, left: float = 0.0, up: float = 0.0, frame: str = "trunk") -> np.ndarray:
-        """A point, moved along the axes of the trunk (in heights) or of the head (in heights times 0.182, a head's size)."""
+    def at(
+        self, name: str, forward: float = 0.0, left: float = 0.0, up: float = 0.0, frame: str = "trunk"
+    ) -> np.ndarray:
+        """A point, moved along the axes of the trunk (in heights) or of the head (in heights times 0.182, a head's
+        size).
+        """
         axes = getattr(self.motion, frame)
         unit = self.tall * (0.182 if frame == "head" else 1.0)
         return self.motion.points[:, _INDEX[name]] + unit * (forward * axes[:, 0] + left * axes[:, 1] + up * axes[:, 2])
+
+    def core(self, forward: float) -> np.ndarray:
+        """The middle of the trunk, moved forward by a share of the height: what lies on the trunk is ordered by it."""
+        middle = (self.at("neck") + self.at("pelvis")) / 2
+        return middle + forward * self.tall * self.motion.trunk[:, 0]
 
     def add(
         self,
@@ -58,7 +67,9 @@ class _Tailor:
         shiny: bool = False,
         middle: np.ndarray | None = None,
     ):
-        """One part: balls of (centre, radius as a share of the height), ordered by ``middle`` or else the mean of the centres."""
+        """One part: balls of (centre, radius as a share of the height), ordered by ``middle`` or else the mean of
+        the centres.
+        """
         own = [centre for centre, _ in balls]
         self.parts.append((colour, balls, sum(own) / len(own) if middle is None else middle, nearer, flat, shiny))
 
@@ -97,10 +108,19 @@ def _legs(t: _Tailor, outfit: Outfit):
         shoe = ((t.at(f"{side}_heel"), 0.017), (t.at(f"{side}_toe"), 0.014), (ankle, 0.020))
         t.add(outfit.shoes, *shoe, nearer=-0.12)
         if outfit.bottom_style == "shorts":
-            t.add(outfit.bottom, (hip, 0.054 * b), (_between(hip, knee, 0.72), 0.044 * b), nearer=-0.095, shiny=True, middle=_between(hip, knee, 0.5))
+            t.add(
+                outfit.bottom,
+                (hip, 0.054 * b),
+                (_between(hip, knee, 0.72), 0.044 * b),
+                nearer=-0.095,
+                shiny=True,
+                middle=_between(hip, knee, 0.5),
+            )
     if outfit.bottom_style == "skirt":
         hem = [(_between(t.at(f"{s}_hip"), t.at(f"{s}_knee"), 0.8), 0.056 * b) for s in ("right", "left")]
-        t.add(outfit.bottom, (t.at("right_hip"), 0.050 * b), (t.at("left_hip"), 0.050 * b), *hem, nearer=0.04, shiny=True)
+        t.add(
+            outfit.bottom, (t.at("right_hip"), 0.050 * b), (t.at("left_hip"), 0.050 * b), *hem, nearer=0.04, shiny=True
+        )
 
 
 def _trunk(t: _Tailor, outfit: Outfit):
@@ -112,21 +132,25 @@ def _trunk(t: _Tailor, outfit: Outfit):
         (t.at("left_hip", up=0.02), 0.048 * b),
         (t.at("right_hip", up=0.02), 0.048 * b),
     ]
-    t.add(outfit.top, *corners, nearer=0.03, shiny=True)
+    t.add(outfit.top, *corners, nearer=0.03, shiny=True, middle=t.core(0.0))
     if outfit.coat:
         hem = [(_between(t.at(f"{s}_hip"), t.at(f"{s}_knee"), 0.5), 0.056 * b) for s in ("right", "left")]
-        t.add(outfit.top, *corners[2:], *hem, nearer=0.045, shiny=True)
+        t.add(outfit.top, *corners[2:], *hem, nearer=0.025, shiny=True, middle=t.core(0.0))
     match outfit.top_style:
         case "stripes":
             for share in (0.22, 0.48, 0.74):
                 radius = (0.036 + 0.012 * share) * b * 0.98
                 ends = [(_between(corners[i][0], corners[j][0], share), radius) for i, j in ((0, 3), (1, 2))]
-                t.add(outfit.second, *ends, nearer=0.034, flat=0.36)
+                t.add(outfit.second, *ends, nearer=0.034, flat=0.36, middle=t.core(0.0))
         case "logo":
-            t.add(outfit.second, *[(t.at("neck", 0.045 * b, x, -0.095), 0.022) for x in (-0.022, 0.022)], nearer=0.02)
+            t.add(
+                outfit.second,
+                *[(t.at("neck", 0.045 * b, x, -0.095), 0.022) for x in (-0.022, 0.022)],
+                middle=t.core(0.045),
+            )
         case "open":
             strip = ((t.at("neck", 0.035 * b, 0.0, -0.015), 0.022), (t.at("pelvis", 0.052 * b, 0.0, 0.0), 0.026))
-            t.add(outfit.second, *strip, nearer=0.02)
+            t.add(outfit.second, *strip, middle=t.core(0.045))
 
 
 def _arms(t: _Tailor, outfit: Outfit):
@@ -138,7 +162,13 @@ def _arms(t: _Tailor, outfit: Outfit):
         t.add(cloth, (elbow, 0.024 * b), (wrist, 0.018 * b), nearer=0.06, shiny=True)
         t.add(outfit.skin, (_between(elbow, wrist, 0.97), 0.014 * b), (t.at(f"{side}_hand"), 0.016), nearer=0.055)
         if not outfit.long_sleeves:
-            t.add(outfit.top, (shoulder, 0.032 * b), (_between(shoulder, elbow, 0.65), 0.030 * b), nearer=0.055, shiny=True)
+            t.add(
+                outfit.top,
+                (shoulder, 0.032 * b),
+                (_between(shoulder, elbow, 0.65), 0.030 * b),
+                nearer=0.055,
+                shiny=True,
+            )
 
 
 def _head(t: _Tailor, outfit: Outfit):
@@ -161,7 +191,7 @@ def _head(t: _Tailor, outfit: Outfit):
         t.add(hair, *[(on(0.10, x, 0.21), 0.10 * h) for x in (-0.11, 0.11)], nearer=0.015)
         if outfit.hair_style == "long":
             ends = ((t.at("neck", -0.045, -0.02, -0.06), 0.036), (t.at("neck", -0.045, 0.02, -0.06), 0.036))
-            t.add(hair, (on(-0.10, 0, 0.0), 0.27 * h), *ends, nearer=0.035)
+            t.add(hair, (on(-0.10, 0, 0.0), 0.27 * h), *ends, nearer=0.03, middle=t.core(-0.06))
         elif outfit.hair_style == "bun":
             t.add(hair, (on(-0.32, 0, 0.10), 0.12 * h), nearer=0.02)
 
@@ -169,17 +199,26 @@ def _head(t: _Tailor, outfit: Outfit):
 def _bag(t: _Tailor, outfit: Outfit):
     b, colour = t.build, outfit.bag_colour
     if outfit.bag == "backpack":
-        bulk = [(t.at("neck", -0.085 * b, x, z), 0.042) for x, z in ((-0.035, -0.05), (0.035, -0.05), (0.035, -0.19), (-0.035, -0.19))]
-        t.add(colour, *bulk, nearer=0.0, shiny=True)
+        bulk = [
+            (t.at("neck", -0.085 * b, x, z), 0.042)
+            for x, z in ((-0.035, -0.05), (0.035, -0.05), (0.035, -0.19), (-0.035, -0.19))
+        ]
+        t.add(colour, *bulk, shiny=True, middle=t.core(-0.085))
         for side, x in (("right", 0.02), ("left", -0.02)):
             top = t.at(f"{side}_shoulder", 0.012, x, 0.028)
-            t.add(colour, (top, 0.010), (t.at(f"{side}_shoulder", 0.046 * b, x, -0.12), 0.010), nearer=0.02)
+            t.add(colour, (top, 0.010), (t.at(f"{side}_shoulder", 0.046 * b, x, -0.12), 0.010), middle=t.core(0.04))
     elif outfit.bag == "shoulder":
-        bulk = [(t.at("left_hip", x, 0.062 * b, z), 0.026) for x, z in ((-0.06, 0.0), (0.06, 0.0), (0.06, -0.05), (-0.06, -0.05))]
+        bulk = [
+            (t.at("left_hip", x, 0.062 * b, z), 0.026)
+            for x, z in ((-0.06, 0.0), (0.06, 0.0), (0.06, -0.05), (-0.06, -0.05))
+        ]
         t.add(colour, *bulk, nearer=0.05, shiny=True)
         for depth in (0.046 * b, -0.050 * b):
-            strap = ((t.at("right_shoulder", depth / 2, 0.03, 0.03), 0.009), (t.at("left_hip", depth, 0.04, 0.03), 0.009))
-            t.add(colour, *strap, nearer=0.025)
+            strap = (
+                (t.at("right_shoulder", depth / 2, 0.03, 0.03), 0.009),
+                (t.at("left_hip", depth, 0.04, 0.03), 0.009),
+            )
+            t.add(colour, *strap, middle=t.core(depth))
 
 
 def dress(person: Person, motion: Motion, outfit: Outfit) -> Figure:

@@ -12,7 +12,18 @@ from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.walkers.population import Person
 
 # Points beyond the 14 keypoints, in this order after them.
-EXTRA_POINTS = ("pelvis", "skull", "crown", "chin", "right_toe", "right_heel", "left_toe", "left_heel", "right_hand", "left_hand")
+EXTRA_POINTS = (
+    "pelvis",
+    "skull",
+    "crown",
+    "chin",
+    "right_toe",
+    "right_heel",
+    "left_toe",
+    "left_heel",
+    "right_hand",
+    "left_hand",
+)
 POINTS = {name: 14 + i for i, name in enumerate(EXTRA_POINTS)}
 
 
@@ -20,7 +31,8 @@ POINTS = {name: 14 + i for i, name in enumerate(EXTRA_POINTS)}
 class Motion:
     """Where a walker's points are in every frame, and which way trunk and head face.
 
-    ``points``: the 14 keypoints, then ``EXTRA_POINTS``. ``trunk`` and ``head``: rows forward, left, up, as unit vectors.
+    ``points``: the 14 keypoints, then ``EXTRA_POINTS``. ``trunk`` and ``head``: rows forward, left, up, as unit
+    vectors.
     """
 
     points: Float64[np.ndarray, "f n 3"]
@@ -29,7 +41,9 @@ class Motion:
 
 
 def _rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """Rows forward, left, up [F, 3, 3] of a body turned left by yaw, leaned forward by pitch, left side lifted by roll (radians)."""
+    """Rows forward, left, up [F, 3, 3] of a body turned left by yaw, leaned forward by pitch, left side lifted by
+    roll (radians).
+    """
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     zero = np.zeros_like(yaw)
     forward = np.stack([cy * cp, sy * cp, -sp], -1)
@@ -46,10 +60,14 @@ def _bump(phase: np.ndarray, centre: float, sharpness: float) -> np.ndarray:
 
 
 def _leg(person: Person, phase: np.ndarray, swing: float, side: float) -> tuple[np.ndarray, ...]:
-    """Knee, ankle, toe and heel [F, 3] of one leg relative to its hip. Phase 0 is the heel strike; side is +1 for left."""
+    """Knee, ankle, toe and heel [F, 3] of one leg relative to its hip. Phase 0 is the heel strike; side is +1 for
+    left.
+    """
     length = person["leg"] * person["height"] * 0.955  # the ankle is above the ground
     thigh, shank = length * person["thigh"], length * (1 - person["thigh"])
-    hip = np.radians(person["hip_bias"] + swing * person["hip_swing"] * (np.cos(phase) + 0.12 * np.cos(2 * phase + 0.8)))
+    hip = np.radians(
+        person["hip_bias"] + swing * person["hip_swing"] * (np.cos(phase) + 0.12 * np.cos(2 * phase + 0.8))
+    )
     knee = np.radians(
         4.0 + person["knee_stance"] * _bump(phase, 0.14, 4.0) + swing * person["knee_swing"] * _bump(phase, 0.72, 3.0)
     )
@@ -68,8 +86,12 @@ def _leg(person: Person, phase: np.ndarray, swing: float, side: float) -> tuple[
     return knee_at, ankle, ankle + size * (0.092 * toes + 0.030 * down), ankle + size * (0.030 * down - 0.026 * toes)
 
 
-def _reach(shoulder: np.ndarray, target: np.ndarray, pole: np.ndarray, upper: float, fore: float) -> tuple[np.ndarray, np.ndarray]:
-    """Elbow and wrist of an arm whose wrist goes to ``target`` (or as near as it can), the elbow on the side of ``pole``."""
+def _reach(
+    shoulder: np.ndarray, target: np.ndarray, pole: np.ndarray, upper: float, fore: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Elbow and wrist of an arm whose wrist goes to ``target`` (or as near as it can), the elbow on the side of
+    ``pole``.
+    """
     way = target - shoulder
     distance = np.linalg.norm(way, axis=-1, keepdims=True)
     way = way / distance
@@ -81,7 +103,9 @@ def _reach(shoulder: np.ndarray, target: np.ndarray, pole: np.ndarray, upper: fl
     return elbow, shoulder + distance * way
 
 
-def _swinging_arm(person: Person, phase: np.ndarray, shoulder: np.ndarray, trunk: np.ndarray, side: float) -> tuple[np.ndarray, ...]:
+def _swinging_arm(
+    person: Person, phase: np.ndarray, shoulder: np.ndarray, trunk: np.ndarray, side: float
+) -> tuple[np.ndarray, ...]:
     """Elbow and wrist of an arm that swings against the leg of its side."""
     arm = person["arm"] * person["height"]
     wave = -np.cos(phase - np.radians(person["arm_lag"])) * (1 + side * person["arm_asymmetry"])
@@ -99,7 +123,9 @@ def _swinging_arm(person: Person, phase: np.ndarray, shoulder: np.ndarray, trunk
     return elbow, elbow + arm * (1 - person["upper_arm"]) * along(flexion + np.maximum(bend, 0.0))
 
 
-def _held_arm(person: Person, side: float, points: dict[str, np.ndarray], trunk: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _held_arm(
+    person: Person, side: float, points: dict[str, np.ndarray], trunk: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Elbow and wrist of an arm that the posture holds; None where the posture leaves it to swing."""
     name = "left" if side > 0 else "right"
     tall = person["height"]
@@ -156,7 +182,9 @@ def walk(person: Person, phase: Float64[np.ndarray, "f"]) -> Motion:
     points["head"] = points["skull"] + size * (0.31 * head[:, 0] - 0.06 * head[:, 2])
     for name, side, own_phase in (("right", -1.0, phase), ("left", 1.0, phase + np.pi)):
         points[f"{name}_hip"] = pelvis + side * tall * person["hips"] / 2 * hips_frame[:, 1]
-        points[f"{name}_shoulder"] = points["neck"] + side * tall * person["shoulders"] / 2 * trunk[:, 1] - 0.012 * tall * trunk[:, 2]
+        points[f"{name}_shoulder"] = (
+            points["neck"] + side * tall * person["shoulders"] / 2 * trunk[:, 1] - 0.012 * tall * trunk[:, 2]
+        )
         for joint, offset in zip(("knee", "ankle", "toe", "heel"), legs[name], strict=True):
             points[f"{name}_{joint}"] = points[f"{name}_hip"] + offset
         elbow, wrist = _held_arm(person, side, points, trunk) or _swinging_arm(

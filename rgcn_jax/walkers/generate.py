@@ -1,4 +1,6 @@
-"""The data set: who is seen where and when, as a ``Split`` whose frames and keypoints are made when they are asked for."""
+"""The data set: who is seen where and when, as a ``Split`` whose frames and keypoints are made when they are asked
+for.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +29,9 @@ _PEOPLE, _OUTFITS, _CAMERAS, _IDS, _TAKES, _PLACES = range(6)
 
 @dataclass(frozen=True)
 class _Take:
-    """What lies behind one tracklet. ``number`` seeds its random streams: a running number over shuffled takes, no identity."""
+    """What lies behind one tracklet. ``number`` seeds its random streams: a running number over shuffled takes, no
+    identity.
+    """
 
     number: int
     person: Person
@@ -161,8 +165,8 @@ def _spread(rng: np.random.Generator, count: int, cameras: int) -> Sequence[int]
 def generate(spec: WalkersSpec) -> Walkers:
     """Plans a data set of walkers; frames and keypoints are made later, tracklet by tracklet.
 
-    Queries are one tracklet of each test person and camera; the gallery holds all test tracklets, the queries included (the
-    official MARS protocol), and the distractors, sorted by name.
+    Queries are one tracklet of each test person and camera; the gallery holds all test tracklets, the queries
+    included (the official MARS protocol), and the distractors, sorted by name.
     """
     count = spec.train_identities + spec.test_identities
     rng = _rng(spec, _PEOPLE)

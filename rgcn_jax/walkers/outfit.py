@@ -12,7 +12,17 @@ RGB = tuple[float, float, float]
 _SKINS = ((244, 208, 177), (229, 184, 143), (198, 146, 105), (150, 103, 70), (101, 67, 45))
 _HAIRS = ((32, 26, 24), (66, 44, 30), (112, 78, 44), (192, 158, 96), (140, 62, 32), (150, 150, 152))
 _CLOTHS = 24  # colours of tops and of bags: hues and greys
-_TROUSERS = ((38, 48, 84), (70, 98, 142), (34, 34, 38), (92, 92, 96), (150, 132, 96), (196, 180, 146), (86, 60, 42), (74, 84, 52), (120, 40, 48))
+_TROUSERS = (
+    (38, 48, 84),
+    (70, 98, 142),
+    (34, 34, 38),
+    (92, 92, 96),
+    (150, 132, 96),
+    (196, 180, 146),
+    (86, 60, 42),
+    (74, 84, 52),
+    (120, 40, 48),
+)
 _SHOES = ((30, 28, 28), (236, 236, 232), (104, 68, 42), (176, 38, 42), (60, 90, 150))
 
 
@@ -40,7 +50,8 @@ class Outfit:
 def _cloth(index: int) -> RGB:
     """One of ``_CLOTHS`` well spread colours."""
     if index < 5:
-        return (245.0 - 50 * index,) * 3
+        grey = 245.0 - 50 * index
+        return (grey, grey, grey)
     hue, tone = divmod(index - 5, 2)
     r, g, b = colorsys.hsv_to_rgb(hue / 10 + 0.02, 0.68 if tone else 0.52, 0.52 if tone else 0.86)
     return (255 * r, 255 * g, 255 * b)
@@ -70,12 +81,16 @@ def _draw(rng: np.random.Generator) -> Outfit:
 def _difference(a: Outfit, b: Outfit) -> float:
     """How unlike two outfits look from afar: distances of the large colours, and steps for another cut or bag."""
     colours = np.array([a.top, a.bottom]) - np.array([b.top, b.bottom])
-    cuts = sum(getattr(a, name) != getattr(b, name) for name in ("bottom_style", "top_style", "long_sleeves", "coat", "bag"))
+    cuts = sum(
+        getattr(a, name) != getattr(b, name) for name in ("bottom_style", "top_style", "long_sleeves", "coat", "bag")
+    )
     return float(np.linalg.norm(colours, axis=1).sum() + 15.0 * cuts)
 
 
 def draw_outfits(rng: np.random.Generator, count: int) -> list[Outfit]:
-    """``count`` outfits, no two the same: each the one of twelve random candidates that is least like those before it."""
+    """``count`` outfits, no two the same: each the one of twelve random candidates that is least like those before
+    it.
+    """
     outfits: list[Outfit] = []
     while len(outfits) < count:
         candidates = [_draw(rng) for _ in range(12)]

@@ -17,35 +17,35 @@ _POSTURE_SHARES = (0.5, 0.1, 0.1, 0.1, 0.05, 0.05, 0.1)
 # name: (mean, standard deviation, lowest, highest)
 BODY = {
     "height": (1.72, 0.07, 1.45, 2.00),
-    "leg": (0.515, 0.010, 0.47, 0.56),  # hip joint above the ground
+    "leg": (0.515, 0.012, 0.47, 0.56),  # hip joint above the ground
     "thigh": (0.51, 0.010, 0.46, 0.56),  # share of the leg
-    "arm": (0.325, 0.009, 0.28, 0.37),  # shoulder to wrist
+    "arm": (0.325, 0.012, 0.28, 0.37),  # shoulder to wrist
     "upper_arm": (0.54, 0.012, 0.48, 0.60),  # share of the arm
-    "shoulders": (0.205, 0.010, 0.16, 0.25),  # joint to joint
-    "hips": (0.108, 0.008, 0.075, 0.145),  # joint to joint
-    "head": (0.182, 0.006, 0.16, 0.205),  # neck joint to crown
+    "shoulders": (0.205, 0.012, 0.16, 0.25),  # joint to joint
+    "hips": (0.108, 0.009, 0.075, 0.145),  # joint to joint
+    "head": (0.182, 0.007, 0.16, 0.205),  # neck joint to crown
     "build": (1.0, 0.08, 0.72, 1.32),  # factor on all girths
 }
 GAIT = {
     "cadence": (0.95, 0.05, 0.70, 1.25),  # strides (two steps) a second
-    "hip_swing": (22.0, 3.0, 11.0, 33.0),
+    "hip_swing": (22.0, 3.6, 11.0, 33.0),
     "hip_bias": (7.0, 2.5, -2.0, 16.0),
-    "knee_swing": (50.0, 5.0, 30.0, 70.0),
+    "knee_swing": (50.0, 6.0, 30.0, 70.0),
     "knee_stance": (12.0, 3.0, 2.0, 24.0),
-    "arm_swing": (20.0, 6.0, 2.0, 44.0),
-    "arm_bias": (-2.0, 4.0, -16.0, 14.0),
+    "arm_swing": (20.0, 7.5, 2.0, 44.0),
+    "arm_bias": (-2.0, 5.0, -16.0, 14.0),
     "arm_lag": (0.0, 12.0, -40.0, 40.0),  # behind the opposite leg, degrees of the stride
-    "elbow_bend": (20.0, 8.0, 4.0, 60.0),
+    "elbow_bend": (20.0, 9.5, 4.0, 60.0),
     "elbow_swing": (12.0, 4.0, 0.0, 28.0),
-    "abduction": (8.0, 2.5, 1.0, 18.0),  # of the arms
-    "lean": (4.0, 2.2, -5.0, 14.0),
+    "abduction": (8.0, 3.2, 1.0, 18.0),  # of the arms
+    "lean": (4.0, 2.7, -5.0, 14.0),
     "head_pitch": (8.0, 5.0, -8.0, 30.0),
     "bounce": (1.0, 0.25, 0.2, 2.0),  # factor on the rise and fall that the legs make
-    "sway": (0.018, 0.006, 0.0, 0.045),  # of the trunk over the standing leg, metres
+    "sway": (0.018, 0.007, 0.0, 0.045),  # of the trunk over the standing leg, metres
     "pelvis_turn": (6.0, 2.5, 0.0, 14.0),
-    "shoulder_turn": (6.0, 2.5, 0.0, 15.0),
+    "shoulder_turn": (6.0, 3.0, 0.0, 15.0),
     "shoulder_tilt": (0.0, 1.5, -6.0, 6.0),  # constant; positive lifts the left shoulder
-    "foot_spread": (0.5, 1.6, -4.0, 6.0),  # sideways angle of each leg
+    "foot_spread": (0.5, 1.8, -4.0, 6.0),  # sideways angle of each leg
     "toe_out": (8.0, 5.0, -6.0, 26.0),
     "arm_asymmetry": (0.0, 0.15, -0.7, 0.7),  # positive swings the left arm more
     "leg_asymmetry": (0.0, 0.05, -0.25, 0.25),  # positive swings the left leg more
@@ -72,7 +72,9 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator, variation: float) -> Person:
-    """A random person: each parameter normal, cut at two standard deviations, the deviation multiplied by ``variation``."""
+    """A random person: each parameter normal, cut at two standard deviations, the deviation multiplied by
+    ``variation``.
+    """
     z = rng.standard_normal(len(PARAMETERS))
     z = np.where(np.abs(z) > 2.0, rng.uniform(-2.0, 2.0, len(PARAMETERS)), z)
     posture = get_args(Posture)[rng.choice(len(_POSTURE_SHARES), p=_POSTURE_SHARES)]

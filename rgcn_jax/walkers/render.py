@@ -1,7 +1,7 @@
 """Draws crops: a place, the walker's parts from far to near, what is in the way, and the sensor's noise.
 
-Every part is a convex polygon. It is filled at two to three times the size of the crop and averaged down, which is quicker than OpenCV's
-anti-aliased polygons and just as smooth.
+Every part is a convex polygon. It is filled at two to three times the size of the crop and averaged down, which is
+quicker than OpenCV's anti-aliased polygons and just as smooth.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,9 @@ class Painter:
     def __init__(self, figure: Figure, view: View, camera: Camera, height: int, width: int):
         self.rows, self.columns = height * supersampling(height), width * supersampling(height)
         centres, _, scale = view.project(figure.centres)
-        _, depth, _ = view.project(figure.middle)
+        # Seen from above, the head is nearer than the feet but does not hide them: order by the distance on the ground.
+        level = view.away * (1.0, 1.0, 0.0)
+        depth = figure.middle @ (level / np.linalg.norm(level))
         radii = figure.radii * scale
         shiny = np.flatnonzero(figure.shiny)
         # The lit side of a part is a second, smaller hull on it.
@@ -144,7 +146,9 @@ def draw_frames(
         if place.occluder is not None and place.occluder.box[f].any():
             low, high = place.occluder.box[f, :2], place.occluder.box[f, 2:]
             for polygon, colour in place.occluder_shapes:
-                cv2.fillConvexPoly(canvas, _fixed_point(low + polygon * (high - low), rows, columns), colour, cv2.LINE_8, _SHIFT)
+                cv2.fillConvexPoly(
+                    canvas, _fixed_point(low + polygon * (high - low), rows, columns), colour, cv2.LINE_8, _SHIFT
+                )
         cv2.resize(canvas, (width, height), dst=out[f], interpolation=cv2.INTER_AREA)
         u, v = rng.integers(0, 64, 2)
         cv2.add(out[f], noise[v : v + height, u : u + width], dst=out[f], dtype=cv2.CV_8U)

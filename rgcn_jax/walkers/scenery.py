@@ -70,7 +70,14 @@ def _clutter(rng: np.random.Generator, image: np.ndarray, foot: int):
             green = _shade((70, 104, 52), rng.uniform(0.8, 1.3))
             for _ in range(7):
                 centre = (left + int(rng.normal(0.03, 0.16) * CROP), int(rng.uniform(0.0, 0.35) * foot))
-                cv2.circle(image, centre, int(rng.uniform(0.08, 0.17) * CROP), _shade(green, rng.uniform(0.8, 1.2)), -1, cv2.LINE_AA)
+                cv2.circle(
+                    image,
+                    centre,
+                    int(rng.uniform(0.08, 0.17) * CROP),
+                    _shade(green, rng.uniform(0.8, 1.2)),
+                    -1,
+                    cv2.LINE_AA,
+                )
         elif kind == 1:  # post with a sign
             grey = _colour(rng, 70, 140)
             cv2.rectangle(image, (left, int(0.25 * foot)), (left + 5, stand), grey, -1)
@@ -89,13 +96,24 @@ def _clutter(rng: np.random.Generator, image: np.ndarray, foot: int):
                 cv2.rectangle(image, (leg, stand - int(0.22 * CROP)), (leg + 4, stand), (60, 60, 62), -1)
         else:  # car
             paint, w, h = _colour(rng, 50, 200, 45), int(1.1 * CROP), int(0.34 * CROP)
-            body = [(0.0, 0.9), (0.0, 0.5), (0.2, 0.42), (0.32, 0.05), (0.72, 0.05), (0.86, 0.42), (1.0, 0.5), (1.0, 0.9)]
+            body = [
+                (0.0, 0.9),
+                (0.0, 0.5),
+                (0.2, 0.42),
+                (0.32, 0.05),
+                (0.72, 0.05),
+                (0.86, 0.42),
+                (1.0, 0.5),
+                (1.0, 0.9),
+            ]
             glass = [(0.25, 0.42), (0.35, 0.12), (0.70, 0.12), (0.80, 0.42)]
             for outline, colour in ((body, paint), (glass, _shade(paint, 0.45))):
                 corners = np.array([(left + u * w, stand - h + v * h) for u, v in outline], np.int32)
                 cv2.fillPoly(image, [corners], colour, cv2.LINE_AA)
             for u in (0.2, 0.8):
-                cv2.circle(image, (left + int(u * w), stand - int(0.1 * h)), int(0.2 * h), (32, 32, 34), -1, cv2.LINE_AA)
+                cv2.circle(
+                    image, (left + int(u * w), stand - int(0.1 * h)), int(0.2 * h), (32, 32, 34), -1, cv2.LINE_AA
+                )
         x += rng.uniform(0.5, 1.6) * CROP
 
 
@@ -119,7 +137,11 @@ def occluder_shapes(kind: str, rng: np.random.Generator) -> list[tuple[np.ndarra
     base = _colour(rng, 60, 190, 25)
     box = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
     if kind == "pole":
-        return [(box, _shade(base, 0.7)), (box * (0.45, 1.0) + (0.2, 0.0), base), (box * (0.14, 1.0) + (0.3, 0.0), _shade(base, 1.2))]
+        return [
+            (box, _shade(base, 0.7)),
+            (box * (0.45, 1.0) + (0.2, 0.0), base),
+            (box * (0.14, 1.0) + (0.3, 0.0), _shade(base, 1.2)),
+        ]
     if kind == "car":
         glass = np.array([(0.08, 0.2), (0.16, 0.05), (0.84, 0.05), (0.92, 0.2)])
         return [(box, base), (glass, _shade(base, 0.4)), (box * (1.0, 0.025) + (0.0, 0.3), _shade(base, 1.25))]
@@ -128,5 +150,7 @@ def occluder_shapes(kind: str, rng: np.random.Generator) -> list[tuple[np.ndarra
     shapes = [(0.5 + 0.5 * np.stack([np.cos(angle), np.sin(angle)], -1), _shade(green, 0.8))]
     for _ in range(9):
         centre, radius = rng.uniform(0.3, 0.7, 2), rng.uniform(0.06, 0.14)
-        shapes.append((centre + radius * np.stack([np.cos(angle), np.sin(angle)], -1), _shade(green, rng.uniform(0.85, 1.35))))
+        shapes.append(
+            (centre + radius * np.stack([np.cos(angle), np.sin(angle)], -1), _shade(green, rng.uniform(0.85, 1.35)))
+        )
     return shapes

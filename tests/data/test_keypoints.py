@@ -28,6 +28,11 @@ def _pixels():
     return np.stack([10 * f + v + 1, 5 * f + 2 * v + 1, np.full((3, 14), 0.9)], axis=-1).astype(np.float32)
 
 
+def _command(*arguments):
+    command = [sys.executable, "-m", "rgcn_jax.data.keypoints", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def _fails(path, split, *fragments):
     with pytest.raises(InputError) as caught:
         keypoints.load(path, split)
@@ -58,7 +63,7 @@ def test_rows_of_a_tracklet_in_its_order(tmp_path, split):
     np.testing.assert_array_equal(got, table.values[[2, 0]])
     got[:] = 7
     assert table.values.max() < 7
-    with pytest.raises(KeyError, match="no keypoints for frame 'd/x.jpg'"):
+    with pytest.raises(KeyError, match=r"no keypoints for frame 'd/x\.jpg'"):
         table.of(Tracklet(("d/a.jpg", "d/x.jpg"), 1, 1))
 
 
@@ -202,9 +207,9 @@ def test_save_is_all_or_nothing(tmp_path):
     keypoints.save(path, FRAMES[:1], _pixels()[:1])
     assert [p.name for p in tmp_path.iterdir()] == ["k.npz"]
     assert len(np.load(path)["names"]) == 1
-    with pytest.raises(InputError, match="must be called something.npz"):
+    with pytest.raises(InputError, match=r"must be called something\.npz"):
         keypoints.save(tmp_path / "k", FRAMES, _pixels())
-    with pytest.raises(InputError, match="there is no folder .*, make it first"):
+    with pytest.raises(InputError, match=r"there is no folder .*, make it first"):
         keypoints.save(tmp_path / "no" / "k.npz", FRAMES, _pixels())
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
@@ -274,12 +279,12 @@ def test_files_in_the_folders_of_the_frames(real_data, tmp_path):
 
 
 @pytest.mark.real_data
-def test_command_writes_a_store_that_gives_the_same_table(real_data, tmp_path, capsys):
+def test_command_writes_a_store_that_gives_the_same_table(real_data, tmp_path):
     root = real_data / "vtest_mars"
     out = tmp_path / "k.npz"
-    arguments = ["--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={out}"]
-    assert keypoints.main(arguments) == 0
-    printed = capsys.readouterr().out.splitlines()
+    done = _command("--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={out}")
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = done.stdout.splitlines()
     assert "1,178 frames" in printed[0]
     assert printed[1].split() == ["camera", "0", "1-7", "8-13", "14"]
     assert [line.split()[0] for line in printed[2:]] == ["1", "2"]
@@ -290,12 +295,11 @@ def test_command_writes_a_store_that_gives_the_same_table(real_data, tmp_path, c
 
 
 def test_command_says_what_is_wrong_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "rgcn_jax.data.keypoints", "--dataset=mars", f"--root={tmp_path / 'MARS'}"]
-    command += [f"--keypoints={tmp_path}", f"--out={tmp_path / 'k.npz'}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    arguments = ["--dataset=mars", f"--root={tmp_path / 'MARS'}", f"--keypoints={tmp_path}"]
+    done = _command(*arguments, f"--out={tmp_path / 'k.npz'}")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: MARS not found: ")
     assert done.stderr.count("\n") == 1
-    done = subprocess.run([*command[:-1], "--out=k"], capture_output=True, text=True, check=False)
+    done = _command(*arguments, "--out=k")
     assert (done.returncode, done.stderr.startswith("error: A keypoint store must be called")) == (2, True)

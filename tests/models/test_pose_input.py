@@ -22,7 +22,9 @@ def clips(seed=0, b=3, t=5, missing=0.2):
 def centred_by_loops(keypoints, aspect, mask=None):
     """The rule of the docstring, clip by clip and frame by frame."""
     out = np.zeros((*keypoints.shape[:3], 2))
-    for clip, keep, result in zip(keypoints, mask if mask is not None else np.ones(keypoints.shape[:2], bool), out, strict=True):
+    for clip, keep, result in zip(
+        keypoints, mask if mask is not None else np.ones(keypoints.shape[:2], bool), out, strict=True
+    ):
         frames = [t for t in range(len(clip)) if keep[t]]
         seen = {t: [v for v in range(14) if clip[t, v, 2] > 0] for t in frames}
         point = {(t, v): np.array([clip[t, v, 0] * aspect, clip[t, v, 1]], float) for t in frames for v in seen[t]}
@@ -87,8 +89,8 @@ def test_channels_are_as_listed_and_the_third_is_the_confidence(mode):
         np.testing.assert_array_equal(x[..., :2], pose_input(jnp.asarray(keypoints), "centred", ASPECT))
 
 
-def test_centred_forgets_where_the_person_stands_and_how_large(missing=0.2):
-    keypoints = clips(missing=missing)
+def test_centred_forgets_where_the_person_stands_and_how_large():
+    keypoints = clips()
     detected = keypoints[..., 2:] > 0
     moved = keypoints.copy()
     moved[..., 0] = 0.6 * moved[..., 0] + 0.17
@@ -114,9 +116,7 @@ def test_a_mirrored_clip_gives_a_mirrored_input():
     mirrored[..., 0] = np.where(mirrored[..., 2] > 0, 1.0 - mirrored[..., 0], 0.0)
     x = np.asarray(pose_input(jnp.asarray(keypoints), "centred+confidence", ASPECT))
     expected = x[..., FLIP_ORDER, :] * np.array([-1.0, 1.0, 1.0])
-    np.testing.assert_allclose(
-        pose_input(jnp.asarray(mirrored), "centred+confidence", ASPECT), expected, atol=1e-5
-    )
+    np.testing.assert_allclose(pose_input(jnp.asarray(mirrored), "centred+confidence", ASPECT), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", CHANNELS)
@@ -156,5 +156,7 @@ def test_the_median_ignores_one_frame_with_a_wild_neck():
 
 
 def test_an_unknown_mode_is_named_with_the_choices():
-    with pytest.raises(InputError, match=r"unknown pose input 'centered': expected one of crop, centred, centred\+confidence"):
+    with pytest.raises(
+        InputError, match=r"unknown pose input 'centered': expected one of crop, centred, centred\+confidence"
+    ):
         pose_input(jnp.zeros((1, 1, 14, 3)), "centered", ASPECT)

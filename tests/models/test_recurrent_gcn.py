@@ -12,7 +12,7 @@ N = 6
 ENCODERS = [
     pytest.param(cls, layers, relu, id=f"{cls.__name__}-{layers}{'-relu' if relu else ''}")
     for cls in (RGCN, LGCN)
-    for layers, relu in ((1, False), (2, False), (3, False), (2, True), (3, True))
+    for layers, relu in ((1, False), (3, False), (3, True))
 ]
 
 
@@ -41,7 +41,7 @@ def initialised(module, x, seed=1):
 
 
 def graph_convolution(x, weights, relu_each_layer):
-    """sigma(A_hat ... A_hat X W_1 ... W_L) of one frame, as eq. 7 prints it; or sigma(A_hat Z W_l) layer after layer."""
+    """sigma(A_hat ... A_hat X W_1 ... W_L) of one frame, as eq. 7 prints it; or sigma(A_hat Z W_l) layer by layer."""
     if relu_each_layer:
         for w in weights:
             x = np.maximum(a_hat() @ x @ w, 0)
@@ -81,9 +81,8 @@ def by_equation(cls, params, x, layers, relu):
 
 
 @pytest.mark.parametrize(("cls", "layers", "relu"), ENCODERS)
-@pytest.mark.parametrize("c", [2, 3])
-def test_equals_the_equations_written_as_loops(cls, layers, relu, c):
-    x = inputs(c=c)
+def test_equals_the_equations_written_as_loops(cls, layers, relu):
+    x = inputs(c=3)
     module = cls(N, num_layers=layers, relu_each_layer=relu)
     variables = initialised(module, x)
     h = module.apply(variables, x)
@@ -94,10 +93,10 @@ def test_equals_the_equations_written_as_loops(cls, layers, relu, c):
 @pytest.mark.parametrize(("cls", "layers", "relu"), ENCODERS)
 def test_gradients_equal_finite_differences(cls, layers, relu):
     with jax.enable_x64(True):
-        x = jax.random.normal(jax.random.key(0), (2, 3, 14, 2), jnp.float64)
+        x = jax.random.normal(jax.random.key(0), (1, 2, 14, 2), jnp.float64)
         module = cls(4, num_layers=layers, relu_each_layer=relu)
         params = jax.tree.map(lambda p: p.astype(jnp.float64), initialised(module, x)["params"])
-        weight = jax.random.normal(jax.random.key(5), (2, 3, 14, 4), jnp.float64)
+        weight = jax.random.normal(jax.random.key(5), (1, 2, 14, 4), jnp.float64)
 
         def loss(params):
             h = module.apply({"params": params}, x)
@@ -114,12 +113,15 @@ def test_gradients_equal_finite_differences(cls, layers, relu):
 
 
 @pytest.mark.parametrize(("cls", "layers", "relu"), ENCODERS)
-def test_every_number_of_every_parameter_gets_a_gradient(cls, layers, relu):
+def test_every_parameter_gets_a_gradient(cls, layers, relu):
     x = inputs(b=4)
     module = cls(N, num_layers=layers, relu_each_layer=relu)
     params = initialised(module, x)["params"]
     gradient = jax.grad(lambda p: (module.apply({"params": p}, x) ** 2).sum())(params)
-    assert all((np.asarray(g) != 0).all() for g in jax.tree.leaves(gradient))
+    for name, g in (named_gates(gradient) if cls is LGCN else gradient).items():
+        # An inner ReLU may leave some units dead; without one every number moves the output.
+        moves = np.asarray(g) != 0
+        assert moves.any() if relu else moves.all(), name
 
 
 @pytest.mark.parametrize("cls", [RGCN, LGCN])
@@ -185,12 +187,11 @@ def test_a_masked_frame_changes_nothing(cls):
 
 
 @pytest.mark.parametrize("cls", [RGCN, LGCN])
-@pytest.mark.parametrize("layers", [1, 2])
-def test_bfloat16_stays_close_with_a_float32_state(cls, layers):
-    x = inputs(t=10)
-    variables = initialised(cls(32, num_layers=layers), x)
-    exact = cls(32, num_layers=layers).apply(variables, x)
-    rough = cls(32, num_layers=layers, dtype=jnp.bfloat16).apply(variables, x)
+def test_bfloat16_stays_close_with_a_float32_state(cls):
+    x = inputs(t=6)
+    variables = initialised(cls(32), x)
+    exact = cls(32).apply(variables, x)
+    rough = cls(32, dtype=jnp.bfloat16).apply(variables, x)
     assert rough.dtype == jnp.float32
     difference = np.abs(rough - exact)
     assert 0 < difference.max() < 0.05
@@ -200,7 +201,7 @@ def test_bfloat16_stays_close_with_a_float32_state(cls, layers):
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize(("cls", "layers", "relu"), ENCODERS)
+@pytest.mark.parametrize(("cls", "layers", "relu"), [(RGCN, 1, False), (LGCN, 1, False), (LGCN, 2, True)])
 def test_runs_in_a_mesh_with_the_same_numbers_and_gradients(cls, layers, relu):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
     x = inputs(b=4)
@@ -241,15 +242,15 @@ def test_parameters_carry_the_papers_symbols():
 
 def test_initialisation():
     x = inputs()
-    n = 400
+    n = 128
     rgcn = RGCN(n).init(jax.random.key(0), x)["params"]
-    assert float(rgcn["W_x"].std()) == pytest.approx(2**-0.5, rel=0.1)
+    assert float(rgcn["W_x"].std()) == pytest.approx(2**-0.5, rel=0.15)
     np.testing.assert_allclose(rgcn["W_h"].T @ rgcn["W_h"], np.eye(n), atol=1e-4)
     assert not np.asarray(rgcn["b"]).any()
     lgcn = named_gates(LGCN(n, num_layers=2).init(jax.random.key(0), x)["params"])
     for k in "fiog":
-        assert float(lgcn[f"W_{k}1"].std()) == pytest.approx(2**-0.5, rel=0.1)
-        assert float(lgcn[f"W_{k}2"].std()) == pytest.approx(n**-0.5, rel=0.1)
+        assert float(lgcn[f"W_{k}1"].std()) == pytest.approx(2**-0.5, rel=0.15)
+        assert float(lgcn[f"W_{k}2"].std()) == pytest.approx(n**-0.5, rel=0.15)
         np.testing.assert_allclose(lgcn[f"U_{k}"].T @ lgcn[f"U_{k}"], np.eye(n), atol=1e-4)
         assert (np.asarray(lgcn[f"b_{k}"]) == (k == "f")).all()
     assert np.abs(lgcn["U_f"] - lgcn["U_i"]).max() > 0.01

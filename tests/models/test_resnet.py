@@ -154,14 +154,17 @@ def test_shapes_of_features_and_map(stage_sizes, width, last_stride, map_shape):
     assert jax.eval_shape(lambda v: trunk.apply(v, x, False), variables).shape == (2, map_shape[-1])
 
 
-@pytest.mark.parametrize(("h", "w"), [(1, 1), (17, 9), (33, 20)])
+@pytest.mark.jit
+@pytest.mark.parametrize(("h", "w"), [(1, 1), (17, 9)])
 def test_any_size_of_image_gives_a_feature_that_is_the_mean_of_the_map(h, w):
-    x = images(2, h, w)
-    mapped = SMALL.apply(small_variables(), x, False, method="feature_map")
+    variables, x = small_variables(), images(2, h, w)
+    mapped = jax.jit(lambda v: SMALL.apply(v, x, False, method="feature_map"))(variables)
     assert mapped.shape == (2, -(-h // 4), -(-w // 4), 64)
-    np.testing.assert_allclose(SMALL.apply(small_variables(), x, False), np.mean(mapped, (1, 2)), rtol=1e-5, atol=1e-6)
+    features = jax.jit(lambda v: SMALL.apply(v, x, False))(variables)
+    np.testing.assert_allclose(features, np.mean(mapped, (1, 2)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.jit
 def test_running_statistics_follow_momentum_and_only_in_training():
     """The stem's norm, from NumPy's statistics of the stem's convolution."""
     variables, x = small_variables(), images(4)
@@ -170,11 +173,11 @@ def test_running_statistics_follow_momentum_and_only_in_training():
         jax.lax.conv_general_dilated(x, kernel, (2, 2), [(3, 3)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")),
         np.float64,
     )
-    _, update = SMALL.apply(variables, x, True, mutable=["batch_stats"])
+    _, update = jax.jit(lambda v: SMALL.apply(v, x, True, mutable=["batch_stats"]))(variables)
     stem = update["batch_stats"]["bn1"]
     np.testing.assert_allclose(stem["mean"], 0.1 * convolved.mean((0, 1, 2)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(stem["var"], 0.9 + 0.1 * convolved.var((0, 1, 2)), rtol=1e-4)
-    _, unchanged = SMALL.apply(variables, x, False, mutable=["batch_stats"])
+    _, unchanged = jax.jit(lambda v: SMALL.apply(v, x, False, mutable=["batch_stats"]))(variables)
     for before, after in zip(*map(jax.tree.leaves, (variables["batch_stats"], unchanged["batch_stats"])), strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -186,7 +189,9 @@ def test_evaluation_of_an_image_does_not_depend_on_the_others():
 
 @pytest.mark.jit
 def test_norm_over_a_mesh_axis_sees_the_whole_batch():
-    """With ``axis_name``, four devices with two images each give the features and statistics of one device with eight."""
+    """With ``axis_name``, four devices with two images each give the features and statistics of one device with
+    eight.
+    """
     mesh = jax.make_mesh((4,), ("data",), devices=jax.devices()[:4], axis_types=(AxisType.Auto,))
     variables, x = small_variables(), images(8)
 
@@ -225,7 +230,8 @@ def test_bfloat16_stays_close_and_keeps_state_in_float32():
     ]
     (exact, exact_stats), (rough, rough_stats) = [step(small_variables(), x) for step in train]
     assert rough.dtype == jnp.float32
-    assert half.apply(small_variables(), x, False, method="feature_map").dtype == jnp.bfloat16
+    mapped = jax.eval_shape(lambda v: half.apply(v, x, False, method="feature_map"), small_variables())
+    assert mapped.dtype == jnp.bfloat16
     close_to_scale(rough, exact, 0.03)
     for found, expected in zip(jax.tree.leaves(rough_stats), jax.tree.leaves(exact_stats), strict=True):
         assert found.dtype == jnp.float32

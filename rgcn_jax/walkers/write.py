@@ -1,0 +1,101 @@
+"""Writes a planned data set to disk: images, the lists beside them, and OpenPose files for every frame."""
+
+import json
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+from scipy.io import savemat
+from tqdm import tqdm
+
+from rgcn_jax.types import InputError
+from rgcn_jax.walkers.generate import Walkers
+from rgcn_jax.walkers.layouts import LAYOUTS, Plan
+
+OPENPOSE_FOLDER = "openpose"
+
+# Where each of the 14 keypoints lies in BODY_25; index 8 there is the middle of the hips.
+_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14)
+_MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12
+
+
+def openpose_people(keypoints: Float32[np.ndarray, "14 3"], height: int, width: int) -> dict:
+    """The contents of OpenPose's file for one frame, BODY_25, in pixels of the crop.
+
+    Args:
+      keypoints: x and y as shares of the crop, confidence; zeros where not detected.
+      height: of the crop, in pixels.
+      width: of the crop, in pixels.
+
+    Returns:
+      One person, or nobody where no keypoint was detected. MidHip is the middle of the hips where both were
+      detected; eyes, ears and feet are zeros.
+    """
+    body = np.zeros((25, 3))
+    body[list(_BODY_25)] = keypoints * (width, height, 1.0)
+    hips = body[[_RIGHT_HIP, _LEFT_HIP]]
+    if (hips[:, 2] > 0).all():
+        body[_MID_HIP] = [*hips[:, :2].mean(axis=0), hips[:, 2].min()]
+    rest = {f"{part}_keypoints_{d}d": [] for d in (2, 3) for part in ("face", "hand_left", "hand_right")}
+    person = {"person_id": [-1], "pose_keypoints_2d": body.round(4).ravel().tolist(), "pose_keypoints_3d": [], **rest}
+    return {"version": 1.3, "people": [person] if keypoints[:, 2].any() else []}
+
+
+def _write_image(path: Path, image: UInt8[np.ndarray, "h w 3"]):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), image[..., ::-1], options):
+        raise InputError(f"could not write the image {path}: check that the disk has room.")
+
+
+def _write_lists(root: Path, plan: Plan):
+    for name, text in plan.texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="ascii")
+    for name, matrices in plan.matrices.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        savemat(root / name, dict(matrices))
+
+
+def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, image_width: int = 128) -> int:
+    """Writes the data in the true layout of a data set, with OpenPose files under ``openpose/`` in the same folders
+    as the frames.
+
+    Args:
+      walkers: the data.
+      root: a folder that does not exist yet or is empty.
+      layout: a key of ``LAYOUTS``.
+      image_height: of the crops, in pixels.
+      image_width: of the crops, in pixels.
+
+    Returns:
+      The number of images written.
+
+    Raises:
+      InputError: the folder is not empty or cannot be written, or the data do not fit the layout.
+      ValueError: the layout is unknown, or a size is not positive.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}.")
+    plan = LAYOUTS[layout](walkers)
+    images = 0
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if any(root.iterdir()):
+            raise InputError(
+                f"the folder {root} is not empty, and nothing in it will be overwritten: name a new folder."
+            )
+        for tracklet, names in tqdm(plan.files, desc="tracklets", unit="tracklet", disable=None):
+            crops = walkers.frames(tracklet, image_height, image_width)
+            for name, crop, keypoints in zip(names, crops, walkers.keypoints(tracklet), strict=True):
+                _write_image(root / name, crop)
+                path = PurePosixPath(OPENPOSE_FOLDER) / name
+                file = root / path.with_name(f"{path.stem}_keypoints.json")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps(openpose_people(keypoints, image_height, image_width)), encoding="ascii")
+            images += len(names)
+        _write_lists(root, plan)
+    except OSError as error:
+        raise InputError(f"cannot write to {root}: {error.strerror or error}.") from error
+    return images

@@ -1,0 +1,138 @@
+"""Batches as pure functions of (seed, step); the rules for identities and clips; every tracklet read exactly once."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from rgcn_jax.data.augment import Augmentation
+from rgcn_jax.data.sampling import (
+    IdentitySampler,
+    choose_tracklets,
+    dense_clips,
+    evaluation_plans,
+    even_clips,
+    num_evaluation_batches,
+    training_clip,
+)
+from rgcn_jax.types import InputError, Tracklet
+
+
+def tracklets(persons=10, each=5, frames=30):
+    return [
+        Tracklet(tuple(f"{p}/{k}/{f:03d}.jpg" for f in range(frames)), 100 + p, 1 + k % 3)
+        for p in range(persons)
+        for k in range(each)
+    ]
+
+
+def sampler(data=None, **changes):
+    settings = {
+        "identities": 4,
+        "clips_per_identity": 3,
+        "frames_per_clip": 6,
+        "max_frame_stride": 4,
+        "augmentation": Augmentation(),
+        "seed": 0,
+    }
+    return IdentitySampler(data or tracklets(), **(settings | changes))
+
+
+def equal(a, b):
+    return all(np.array_equal(x, y) if isinstance(x, np.ndarray) else x == y for x, y in zip(a, b, strict=True))
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    one, other = sampler(), sampler()
+    forwards = [one.plan(step) for step in range(7)]
+    backwards = [other.plan(step) for step in reversed(range(7))][::-1]
+    assert all(equal(a, b) for a, b in zip(forwards, backwards, strict=True))
+    assert all(equal(a, b) for a, b in zip(forwards[3:], sampler().plans(3, 7), strict=True))
+    assert not equal(one.plan(0), one.plan(1))
+    assert not equal(one.plan(0), sampler(seed=1).plan(0))
+
+
+def test_a_batch_has_p_distinct_people_with_k_clips_each():
+    for step in range(20):
+        plan = sampler().plan(step)
+        assert sorted(Counter(plan.label.tolist()).values()) == [3, 3, 3, 3]
+        people = {t.person_id for t in plan.tracklets}
+        assert len(people) == 4
+        for label, tracklet in zip(plan.label, plan.tracklets, strict=True):
+            assert tracklet.person_id == sorted(range(100, 110))[label]
+
+
+def test_an_epoch_visits_each_identity_at_most_once_and_later_ones_the_rest():
+    s = sampler()
+    assert s.steps_per_epoch == 2  # 10 identities, 4 a batch
+    seen = [label for step in range(2) for label in set(s.plan(step).label.tolist())]
+    assert len(seen) == len(set(seen)) == 8
+    over_time = {label for step in range(40) for label in s.plan(step).label.tolist()}
+    assert over_time == set(range(10))
+
+
+def test_a_person_with_fewer_tracklets_than_k_shows_each_before_any_again():
+    rng = np.random.default_rng(0)
+    for have, want in ((1, 4), (3, 4), (4, 4), (9, 4)):
+        counts = Counter(choose_tracklets(rng, range(have), want).tolist())
+        assert sum(counts.values()) == want
+        assert max(counts.values()) - min(counts[i] for i in range(have)) <= 1
+
+
+def test_fewer_identities_than_p_is_told():
+    with pytest.raises(InputError, match=r"batch.identities is 11, but the training set has 10"):
+        sampler(identities=11)
+
+
+@pytest.mark.parametrize("length", [1, 6, 10])
+@pytest.mark.parametrize("frames", [1, 5, 6, 10, 11, 29, 200])
+def test_a_training_clip_fits_with_one_stride(frames, length):
+    rng = np.random.default_rng(0)
+    strides, starts = set(), set()
+    for _ in range(200):
+        clip, mask = training_clip(rng, frames, length, 4)
+        assert clip.shape == mask.shape == (length,)
+        assert 0 <= clip.min() <= clip.max() < frames
+        if frames < length:
+            assert clip.tolist() == [*range(frames), *[frames - 1] * (length - frames)]
+            assert mask.tolist() == [True] * frames + [False] * (length - frames)
+        else:
+            assert mask.all()
+            strides |= set(np.diff(clip).tolist())
+            starts.add(clip[0])
+    if frames >= length > 1:
+        assert strides == set(range(1, min(4, (frames - 1) // (length - 1)) + 1))
+    if frames == 11 and length == 10:
+        assert starts == {0, 1}
+
+
+@pytest.mark.parametrize("frames", [1, 5, 6, 7, 12, 29])
+def test_dense_clips_hold_every_frame_once(frames):
+    clips = dense_clips(frames, 6)
+    kept = np.concatenate([clip[mask] for clip, mask in clips])
+    assert kept.tolist() == list(range(frames))
+    last, mask = clips[-1]
+    assert (last[~mask] == frames - 1).all()
+
+
+def test_even_clips_span_the_tracklet():
+    ((clip, mask),) = even_clips(29, 5)
+    assert clip.tolist() == [0, 7, 14, 21, 28]
+    assert mask.all()
+    ((clip, mask),) = even_clips(3, 5)
+    assert clip.tolist() == [0, 1, 2, 2, 2]
+    assert mask.tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("clips", ["dense", "even"])
+def test_evaluation_reads_every_tracklet_once_in_batches_of_one_size(clips):
+    data = tracklets(persons=7, each=1, frames=17)
+    settings = {"clips": clips, "frames_per_clip": 6, "clips_per_batch": 4}
+    plans = list(evaluation_plans(data, **settings))
+    assert len(plans) == num_evaluation_batches(data, **settings)
+    assert {len(p.index) for p in plans} == {4}
+    index = np.concatenate([p.index for p in plans])
+    per_tracklet = 3 if clips == "dense" else 1
+    assert Counter(index[index >= 0].tolist()) == dict.fromkeys(range(7), per_tracklet)
+    assert not np.concatenate([p.frame_mask for p in plans])[index < 0].any()
+    assert (np.concatenate([p.label for p in plans]) == -1).all()

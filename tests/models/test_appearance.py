@@ -1,0 +1,119 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+
+AGGREGATIONS = [AveragePooling(), AttentionAggregation(), RecurrentAggregation(4)]
+MASK = np.array([[True] * 4, [True, True, False, False], [False, True, False, True]])
+
+
+def features(seed=0):
+    return jax.random.normal(jax.random.key(seed), (3, 4, 6))
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def average(frames, params):
+    return sum(frames) / len(frames)
+
+
+def attention(frames, params):
+    scores = [np.exp(f @ params["w"]) for f in frames]
+    return sum(s / sum(scores) * f for s, f in zip(scores, frames, strict=True))
+
+
+def recurrent(frames, params):
+    """The mean of the outputs of an LSTM, each gate from its own columns: forget, input, output, candidate."""
+    W, U, b = (np.split(params[k], 4, axis=-1) for k in ("W", "U", "b"))
+    h, c, outputs = np.zeros(4), np.zeros(4), []
+    for x in frames:
+        forget, keep, out = (sigmoid(x @ W[k] + h @ U[k] + b[k]) for k in range(3))
+        c = forget * c + keep * np.tanh(x @ W[3] + h @ U[3] + b[3])
+        h = out * np.tanh(c)
+        outputs.append(h)
+    return sum(outputs) / len(outputs)
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+@pytest.mark.parametrize(
+    ("module", "reference"), zip(AGGREGATIONS, (average, attention, recurrent), strict=True), ids=["AP", "AA", "RA"]
+)
+def test_equals_the_equation_written_as_a_loop(module, reference, mask):
+    f = features()
+    variables = module.init(jax.random.key(1), f)
+    params = jax.tree.map(lambda p: np.asarray(p, np.float64), variables.get("params", {}))
+    f_a = module.apply(variables, f, None if mask is None else jnp.asarray(mask))
+    for b in range(3):
+        frames = [np.asarray(f[b, t], np.float64) for t in range(4) if mask is None or mask[b, t]]
+        np.testing.assert_allclose(f_a[b], reference(frames, params), atol=1e-5)
+
+
+@pytest.mark.parametrize("module", AGGREGATIONS)
+def test_masked_frames_change_nothing_and_a_clip_without_frames_is_finite(module):
+    f = features()
+    variables = module.init(jax.random.key(1), f)
+    mask = jnp.asarray(MASK)
+    one = module.apply(variables, f, mask)
+    np.testing.assert_array_equal(module.apply(variables, jnp.where(mask[..., None], f, 1e6), mask), one)
+    none = jnp.zeros((3, 4), bool)
+    assert np.isfinite(module.apply(variables, f, none)).all()
+    gradient = jax.grad(lambda v: module.apply(v, f, none).sum())(variables)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("module", AGGREGATIONS[1:])
+def test_every_parameter_gets_a_gradient(module):
+    f = features()
+    variables = module.init(jax.random.key(1), f)
+    gradient = jax.grad(lambda v: (module.apply(v, f) ** 2).sum())({"params": variables["params"]})
+    assert all((np.asarray(g) != 0).all() for g in jax.tree.leaves(gradient))
+
+
+def test_attention_weights_are_sown_and_sum_to_one():
+    f = features()
+    variables = AttentionAggregation().init(jax.random.key(1), f)
+    params = {"params": variables["params"]}
+    _, state = AttentionAggregation().apply(params, f, jnp.asarray(MASK), mutable="intermediates")
+    (weights,) = state["intermediates"]["weights"]
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
+    assert not np.asarray(weights)[~MASK].any()
+
+
+def test_half_precision_features_are_averaged_in_float32():
+    f = jnp.full((1, 3, 2), 1.0, jnp.bfloat16).at[0, 0].set(1.0078125)
+    np.testing.assert_allclose(AveragePooling().apply({}, f), 1.0 + 0.0078125 / 3, rtol=1e-6)
+
+
+class ColourTrunk(nn.Module):
+    """Mean colour of an image, through a BatchNorm."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        return nn.BatchNorm(use_running_average=not train, momentum=0.0, epsilon=0.0)(images.mean(axis=(1, 2)))
+
+
+def test_the_trunk_sees_the_frames_of_all_clips_as_one_batch():
+    frames = jax.random.normal(jax.random.key(0), (2, 3, 5, 4, 3))
+    model = FrameAppearance(ColourTrunk(), AveragePooling())
+    variables = model.init(jax.random.key(1), frames)
+    (f_a, aux), state = model.apply(variables, frames, train=True, mutable=["batch_stats"])
+    colours = np.asarray(frames, np.float64).mean(axis=(2, 3))
+    mean, std = colours.reshape(6, 3).mean(axis=0), colours.reshape(6, 3).std(axis=0)
+    np.testing.assert_allclose(aux["frame_features"], (colours - mean) / std, atol=1e-4)
+    np.testing.assert_allclose(f_a, ((colours - mean) / std).mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(state["batch_stats"]["trunk"]["BatchNorm_0"]["mean"], mean, atol=1e-6)
+
+
+def test_frames_keep_to_their_clip():
+    frames = jax.random.normal(jax.random.key(0), (2, 3, 5, 4, 3))
+    mask = jnp.array([[True, True, False], [True, False, True]])
+    model = FrameAppearance(ColourTrunk(), AveragePooling())
+    f_a, _ = model.apply(model.init(jax.random.key(1), frames), frames, mask)
+    colours = np.asarray(frames).mean(axis=(2, 3))
+    np.testing.assert_allclose(f_a[0], colours[0, :2].mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(f_a[1], colours[1, [0, 2]].mean(axis=0), atol=1e-5)

@@ -1,0 +1,86 @@
+"""How many parameters each model has at the settings of the paper, counted by hand. Complete: every exported model is in the table."""
+
+import inspect
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from rgcn_jax import models
+
+B, T, C, N, D, K = 2, 3, 2, 256, 2048, 625
+X = jax.ShapeDtypeStruct((B, T, 14, C), jnp.float32)
+H = jax.ShapeDtypeStruct((B, T, 14, N), jnp.float32)
+FRAME_FEATURES = jax.ShapeDtypeStruct((B, T, D), jnp.float32)
+FRAMES = jax.ShapeDtypeStruct((B, T, 64, 32, 3), jnp.float32)
+KEYPOINTS = jax.ShapeDtypeStruct((B, T, 14, 3), jnp.float32)
+MASK = jax.ShapeDtypeStruct((B, T), jnp.bool_)
+IMAGES = jax.ShapeDtypeStruct((B, 64, 32, 3), jnp.float32)
+
+
+def bottlenecks(d_in, width, blocks):
+    """Parameters of one stage of ResNet-50: three convolutions without bias and their BatchNorms, one projection."""
+    d_out = 4 * width
+    block = [
+        (d_in if i == 0 else d_out) * width + 9 * width**2 + width * d_out + 2 * (2 * width + d_out)
+        for i in range(blocks)
+    ]
+    return sum(block) + d_in * d_out + 2 * d_out
+
+
+STEM = 7 * 7 * 3 * 64 + 2 * 64
+RESNET50 = (
+    STEM + bottlenecks(64, 64, 3) + bottlenecks(256, 128, 4) + bottlenecks(512, 256, 6) + bottlenecks(1024, 512, 3)
+)
+RGCN = C * N + N * N + N
+LGCN = 4 * RGCN
+
+
+def frame_appearance():
+    return models.FrameAppearance(models.ResNet50(), models.AveragePooling())
+
+
+def two_branch(pose, readout):
+    return models.TwoBranch(frame_appearance(), pose, readout, K)
+
+
+TABLE = [
+    (models.RGCN(N), (X,), RGCN),
+    (models.RGCN(N, num_layers=3), (X,), RGCN + 2 * N * N),
+    (models.LGCN(N), (X,), LGCN),
+    (models.LGCN(N, num_layers=3), (X,), LGCN + 2 * 4 * N * N),
+    (models.MeanReadout(), (H,), 0),
+    (models.NodeAttention(), (H,), N),
+    (models.TimeAttention(), (H,), N),
+    (models.DualAttention(), (H,), 2 * N),
+    (models.AveragePooling(), (FRAME_FEATURES,), 0),
+    (models.AttentionAggregation(), (FRAME_FEATURES,), D),
+    (models.RecurrentAggregation(D), (FRAME_FEATURES,), 4 * (D * D + D * D + D)),
+    (models.ResNet50(), (IMAGES, False), 23_508_032),
+    (frame_appearance(), (FRAMES,), RESNET50),
+    (two_branch(None, None), (FRAMES, KEYPOINTS, MASK), RESNET50 + D * K + K),
+    (two_branch(models.RGCN(N), models.DualAttention()), (FRAMES, KEYPOINTS, MASK), RESNET50 + RGCN + 2 * N + (D + 512) * K + K),
+    (two_branch(models.LGCN(N), models.DualAttention()), (FRAMES, KEYPOINTS, MASK), RESNET50 + LGCN + 2 * N + (D + 512) * K + K),
+]  # fmt: skip
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(
+    ("model", "inputs", "count"), TABLE, ids=[f"{type(model).__name__}-{count}" for model, _, count in TABLE]
+)
+def test_parameter_count(model, inputs, count):
+    arrays = [i for i in inputs if isinstance(i, jax.ShapeDtypeStruct)]
+    train = inputs[len(arrays) :]
+    variables = jax.eval_shape(lambda *a: model.init(jax.random.key(0), *a, *train), *arrays)
+    assert sum(p.size for p in jax.tree.leaves(variables.get("params", {}))) == count
+
+
+def test_every_exported_model_is_in_the_table():
+    exported = {c for c in vars(models).values() if inspect.isclass(c) and issubclass(c, nn.Module)}
+    assert exported == {type(model) for model, _, _ in TABLE}
+
+
+def test_the_sums_by_hand():
+    assert RGCN == 66_304
+    assert RESNET50 == 23_508_032

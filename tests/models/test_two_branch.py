@@ -1,0 +1,212 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from rgcn_jax.models.appearance import AveragePooling, FrameAppearance
+from rgcn_jax.models.pose_input import pose_input
+from rgcn_jax.models.readout import DualAttention
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
+from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
+from rgcn_jax.types import InputError
+
+D, N, K = 5, 4, 7
+
+
+class ColourTrunk(nn.Module):
+    """Linear in the mean colour of an image."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        return nn.Dense(D)(images.mean(axis=(1, 2)))
+
+
+def two_branch(pose=True, **fields):
+    encoder, readout = (RGCN(N), DualAttention()) if pose else (None, None)
+    return TwoBranch(FrameAppearance(ColourTrunk(), AveragePooling()), encoder, readout, K, **fields)
+
+
+def clips(b=4, t=3, seed=0):
+    rng = np.random.default_rng(seed)
+    frames = jnp.asarray(rng.normal(size=(b, t, 8, 4, 3)), jnp.float32)
+    keypoints = jnp.asarray(rng.uniform(0.2, 0.8, (b, t, 14, 3)), jnp.float32)
+    return frames, keypoints, jnp.asarray([[True] * t] * (b - 1) + [[True] * (t - 1) + [False]])
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return {neck: two_branch(neck=neck).init(jax.random.key(0), *clips()) for neck in ("none", "batchnorm")}
+
+
+def test_each_branch_is_what_its_parts_compute_and_the_classifier_sees_both(variables):
+    frames, keypoints, mask = clips()
+    out = two_branch().apply(variables["none"], frames, keypoints, mask)
+    params = variables["none"]["params"]
+    f_a, aux = FrameAppearance(ColourTrunk(), AveragePooling()).apply({"params": params["appearance"]}, frames, mask)
+    x = pose_input(keypoints, "centred", 4 / 8, mask)
+    H = RGCN(N).apply({"params": params["pose"]}, x, mask)
+    f_p, attention = DualAttention().apply({"params": params["readout"]}, H, mask)
+    np.testing.assert_allclose(out.appearance, f_a, atol=1e-6)
+    np.testing.assert_allclose(out.pose, f_p, atol=1e-6)
+    f = np.concatenate([f_a, f_p], axis=1)
+    np.testing.assert_allclose(out.logits, f @ params["classifier"]["kernel"] + params["classifier"]["bias"], atol=1e-5)
+    np.testing.assert_allclose(out.attention["node"], attention["node"], atol=1e-6)
+    np.testing.assert_allclose(out.attention["time"], attention["time"], atol=1e-6)
+    np.testing.assert_allclose(out.aux["frame_features"], aux["frame_features"], atol=1e-6)
+    assert out.pose.shape == (4, 2 * N)
+    assert {a.dtype for a in out[:3]} == {jnp.dtype("float32")}
+
+
+def test_the_pose_input_is_the_one_that_is_named(variables):
+    frames, keypoints, mask = clips()
+    out = two_branch(pose_input="crop").apply(variables["none"], frames, keypoints, mask)
+    params = variables["none"]["params"]
+    H = RGCN(N).apply({"params": params["pose"]}, pose_input(keypoints, "crop", 0.5, mask), mask)
+    f_p, _ = DualAttention().apply({"params": params["readout"]}, H, mask)
+    np.testing.assert_allclose(out.pose, f_p, atol=1e-6)
+
+
+@pytest.mark.parametrize("neck", ["none", "batchnorm"])
+def test_training_keeps_running_statistics_of_the_raw_features(variables, neck):
+    out, state = two_branch(neck=neck).apply(variables[neck], *clips(), train=True, mutable=["batch_stats"])
+    for name, f in (("appearance", out.appearance), ("pose", out.pose)):
+        f = np.asarray(f, np.float64)
+        kept = state["batch_stats"][f"statistics_{name}"]
+        np.testing.assert_allclose(kept["mean"], 0.1 * f.mean(axis=0), rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(kept["var"], 0.9 + 0.1 * f.var(axis=0), rtol=1e-4)
+
+
+def test_tiny_variances_of_pose_features_are_kept_exactly():
+    """The neck standardises a feature of spread 1e-3 around 1: the usual epsilon would shrink it threefold."""
+
+    class Constant(nn.Module):
+        def __call__(self, keypoints, mask):
+            return jnp.ones((*keypoints.shape[:3], N)) + 1e-3 * jnp.arange(4.0)[:, None, None, None]
+
+    model = TwoBranch(
+        FrameAppearance(ColourTrunk(), AveragePooling()), Constant(), DualAttention(), K, neck="batchnorm"
+    )
+    state = model.init(jax.random.key(0), *clips())
+    for _ in range(2):
+        out, new = model.apply(state, *clips(), train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(out.pose.var(axis=0), 1.25e-6, rtol=1e-3)
+    seen = np.asarray(out.logits - out.logits.mean(axis=0))
+    f = np.asarray(out.pose - out.pose.mean(axis=0))
+    params = state["params"]
+    a = np.asarray(out.appearance, np.float64)
+    z = np.concatenate([(a - a.mean(axis=0)) / np.sqrt(a.var(axis=0) + 1e-5), f / np.sqrt(1.25e-6 + 1e-7)], axis=1)
+    np.testing.assert_allclose(seen, z @ np.asarray(params["classifier"]["kernel"]), atol=2e-3)
+    np.testing.assert_allclose(new["batch_stats"]["statistics_pose"]["var"], 0.9 + 1.25e-7, rtol=1e-6)
+
+
+def test_the_neck_standardises_and_scales_what_the_classifier_sees_and_leaves_the_features_raw(variables):
+    inputs = clips()
+    params = dict(variables["batchnorm"]["params"])
+    assert params["neck_appearance"].shape == (D,)
+    assert params["neck_pose"].shape == (2 * N,)
+    params["neck_pose"] = jnp.arange(2.0 * N)
+    rng = np.random.default_rng(0)
+    stats = jax.tree.map(
+        lambda s: jnp.asarray(rng.uniform(0.1, 1.0, s.shape), jnp.float32), variables["batchnorm"]["batch_stats"]
+    )
+    out = two_branch(neck="batchnorm").apply({"params": params, "batch_stats": stats}, *inputs)
+    (mean_a, std_a), (mean_p, std_p) = feature_statistics(stats)
+    seen = np.concatenate([(out.appearance - mean_a) / std_a, (out.pose - mean_p) / std_p * np.arange(2.0 * N)], axis=1)
+    expected = seen @ params["classifier"]["kernel"] + params["classifier"]["bias"]
+    np.testing.assert_allclose(out.logits, expected, atol=1e-4)
+    raw = two_branch().apply(
+        {**variables["none"], "params": {k: v for k, v in params.items() if "neck" not in k}}, *inputs
+    )
+    np.testing.assert_array_equal(out.appearance, raw.appearance)
+    np.testing.assert_array_equal(out.pose, raw.pose)
+
+
+def test_statistics_are_those_of_the_collection():
+    stats = {
+        "statistics_appearance": {"mean": jnp.array([1.0, 2.0]), "var": jnp.array([4.0, 0.0])},
+        "statistics_pose": {"mean": jnp.array([3.0]), "var": jnp.array([1e-4])},
+    }
+    (mean_a, std_a), (mean_p, std_p) = feature_statistics(stats)
+    np.testing.assert_array_equal(mean_a, [1.0, 2.0])
+    np.testing.assert_allclose(std_a, [2.0, 1e-5**0.5], rtol=1e-5)
+    np.testing.assert_array_equal(mean_p, [3.0])
+    np.testing.assert_allclose(std_p, [1e-2], rtol=1e-3)
+
+
+def test_without_a_pose_branch_only_the_baseline_is_left():
+    inputs = clips()
+    variables = two_branch(pose=False).init(jax.random.key(0), *inputs)
+    out = two_branch(pose=False).apply(variables, *inputs)
+    assert sum(p.size for p in jax.tree.leaves(variables["params"])) == (3 * D + D) + (D * K + K)
+    assert out.pose.shape == (4, 0)
+    assert out.attention == {}
+    kernel, bias = (variables["params"]["classifier"][k] for k in ("kernel", "bias"))
+    np.testing.assert_allclose(out.logits, out.appearance @ kernel + bias, atol=1e-6)
+    statistics = feature_statistics(variables["batch_stats"])
+    assert [[s.shape for s in pair] for pair in statistics] == [[(D,), (D,)], [(0,), (0,)]]
+
+
+def test_every_parameter_gets_a_gradient(variables):
+    for neck, v in variables.items():
+
+        def loss(params, v=v, neck=neck):
+            model = two_branch(neck=neck)
+            out, _ = model.apply({**v, "params": params}, *clips(), train=True, mutable=["batch_stats"])
+            return (jax.nn.log_softmax(out.logits)[:, :3] ** 2).sum() + (out.appearance**2).sum() + (out.pose**2).sum()
+
+        for path, g in jax.tree.leaves_with_path(jax.grad(loss)(v["params"])):
+            assert (np.asarray(g) != 0).any(), path
+
+
+@pytest.mark.parametrize("neck", ["none", "batchnorm"])
+def test_a_filler_clip_and_filler_frames_disturb_nobody_and_stay_finite(variables, neck):
+    frames, keypoints, mask = clips()
+    model = two_branch(neck=neck)
+    out = model.apply(variables[neck], frames, keypoints, mask)
+    more = model.apply(
+        variables[neck],
+        jnp.concatenate([frames, jnp.zeros_like(frames[:1])]),
+        jnp.concatenate([keypoints, jnp.zeros_like(keypoints[:1])]),
+        jnp.concatenate([mask, jnp.zeros_like(mask[:1])]),
+    )
+    for a, b in zip(jax.tree.leaves(more), jax.tree.leaves(out), strict=True):
+        assert np.isfinite(a).all()
+        np.testing.assert_allclose(a[:4], b, atol=1e-6)
+    short = model.apply(variables[neck], frames[3:, :2], keypoints[3:, :2], mask[3:, :2])
+    for name in ("appearance", "pose", "logits"):
+        np.testing.assert_allclose(getattr(out, name)[3:], getattr(short, name), atol=1e-5)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("pose", [RGCN(N), LGCN(N)])
+def test_training_in_a_mesh_equals_training_on_one_device(pose):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    model = two_branch(neck="batchnorm").clone(pose=pose)
+    variables = jax.jit(model.init)(jax.random.key(0), *clips())
+
+    def step(model, variables, *inputs):
+        def loss(params):
+            out, new = model.apply({**variables, "params": params}, *inputs, train=True, mutable=["batch_stats"])
+            return (out.logits**2).sum() + (out.pose**2).sum(), new
+
+        return jax.grad(loss, has_aux=True)(variables["params"])
+
+    meshed = model.clone(axis_name="data")
+    specs = (P(), P("data"), P("data"), P("data"))
+    both = jax.shard_map(lambda *a: step(meshed, *a), mesh=mesh, in_specs=specs, out_specs=P(), check_vma=True)
+    one = jax.jit(lambda *a: step(model, *a))(variables, *clips())
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), jax.jit(both)(variables, *clips()), one
+    )
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match="unknown neck 'bn': expected one of none, batchnorm"):
+        two_branch(neck="bn").init(jax.random.key(0), *clips())
+    with pytest.raises(ValueError, match="give both or neither"):
+        two_branch().clone(readout=None).init(jax.random.key(0), *clips())
+    with pytest.raises(InputError, match="unknown pose input 'raw'"):
+        two_branch(pose_input="raw").init(jax.random.key(0), *clips())
