@@ -6,21 +6,21 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, Key
 
 
 @flax.struct.dataclass
 class TrainState:
     """What a step reads and returns."""
 
-    step: Int[Array, ""]
-    """Steps taken so far."""
+    # JAX rebuilds this class with placeholders for its leaves, so the fields carry no shape that could be checked.
+    step: Any
+    """Steps taken so far, int32 []."""
     params: Any
     batch_stats: Any
     """Running statistics of the normalisations, and those of the features that the "standardized" distance uses."""
     opt_state: Any
-    key: Key[Array, ""]
-    """Base key; what is random in step s uses fold_in(key, s), so that a resumed run repeats nothing."""
+    key: Any
+    """Base key, a typed key []; what is random in step s uses fold_in(key, s), so that a resumed run repeats nothing."""
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def euclidean(query: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "g d"]
     for name, features in (("query", query), ("gallery", gallery)):
         _squared_norms(features, name)
     centre = gallery.mean(axis=0, dtype=np.float64).astype(gallery.dtype)
-    query = np.subtract(query, centre, dtype=np.float32, casting="same_kind")
+    query = (query - centre).astype(np.float32, copy=False)
     query_squares = _squared_norms(query, "query")
     query *= -2
     for start in range(0, len(gallery), GALLERY_BLOCK):

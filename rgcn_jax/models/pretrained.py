@@ -78,7 +78,8 @@ def _converted(path: Path, name: str, value: np.ndarray, shape: tuple[int, ...])
             f"{path}: {name} has shape {list(value.shape)}, this trunk needs {list(shape)} "
             "(kernels as [kh, kw, d_in, d_out]); it is another network or another width."
         )
-    value = value.astype(np.float32)
+    with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite and is refused
+        value = value.astype(np.float32)
     if not np.isfinite(value).all():
         raise InputError(f"{path}: {name} holds numbers that are not finite (in float32); the file is damaged.")
     return jnp.asarray(value)

@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
         "--contact_sheet", type=Path, metavar="FILE.png", help="picture of one look-alike group to draw"
     )
     for field in fields(WalkersSpec):
-        parser.add_argument(f"--{field.name}", type=field.type, default=field.default, help=field.metadata["help"])
+        parser.add_argument(
+            f"--{field.name}", type=type(field.default), default=field.default, help=field.metadata["help"]
+        )
     return parser
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 
 # (yaw, elevation) in degrees. Yaw 0 sees a walker's front, 90 the left side.
-_VIEWS = ((-25, 8), (0, 15), (25, 10), (50, 18), (-50, 12), (12, 20), (-12, 6), (38, 8))
+_VIEWS = ((-25.0, 8.0), (0.0, 15.0), (25.0, 10.0), (50.0, 18.0), (-50.0, 12.0), (12.0, 20.0), (-12.0, 6.0), (38.0, 8.0))
 _YAW_JITTER = 12.0
 _CROP_MARGIN = 1.07
 
@@ -113,10 +113,13 @@ def look(
     )
     plane, _, _ = open_view.project(points)
     low, high = plane.min(axis=1) - 0.06, plane.max(axis=1) + 0.06  # the flesh around the points
-    size = _CROP_MARGIN * (high - low)[:, 1] * np.exp(box_jitter * 0.025 * rng.standard_normal(frames))
+    # Boxes are off for a whole tracklet, and then a little more from frame to frame.
+    loose = np.exp(box_jitter * (rng.uniform(-0.03, 0.16) + 0.025 * rng.standard_normal(frames)))
+    size = _CROP_MARGIN * (high - low)[:, 1] * loose
     centre = (low + high) / 2
     # The box follows the trunk more than the swinging limbs.
     centre[:, 0] = 0.5 * centre[:, 0] + 0.5 * plane[:, 1, 0]
-    centre += box_jitter * 0.014 * size[:, None] * rng.standard_normal((frames, 2))
+    shift = rng.uniform(-0.03, 0.03, 2) + 0.014 * rng.standard_normal((frames, 2))
+    centre += box_jitter * size[:, None] * shift
     corner = centre - size[:, None] * np.array([0.25, 0.5])
     return View(right, up, away, aim, open_view.distance, corner, size)

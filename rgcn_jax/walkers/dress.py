@@ -38,8 +38,8 @@ class Figure:
 class _Tailor:
     """Collects the parts of one figure."""
 
-    def __init__(self, person: Person, motion: Motion):
-        self.tall, self.build = person["height"], person["build"]
+    def __init__(self, person: Person, motion: Motion, loose: float, hem: float):
+        self.tall, self.build, self.hem = person["height"], person["build"] * loose, hem
         self.motion = motion
         self.parts: list[tuple] = []
 
@@ -98,26 +98,26 @@ def _between(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
 
 def _legs(t: _Tailor, outfit: Outfit):
     b, bare = t.build, outfit.bottom_style != "trousers"
-    # All legs are ordered as if 0.1 m farther away, so that a thigh that swings forward stays below the shirt's hem.
-    t.add(outfit.bottom, (t.at("right_hip"), 0.050 * b), (t.at("left_hip"), 0.050 * b), nearer=-0.09)
+    # All legs are ordered as if 0.2 m farther away, so that a thigh that swings forward stays below shirt and coat.
+    t.add(outfit.bottom, (t.at("right_hip"), 0.050 * b), (t.at("left_hip"), 0.050 * b), nearer=-0.19)
     for side in ("right", "left"):
         hip, knee, ankle = t.at(f"{side}_hip"), t.at(f"{side}_knee"), t.at(f"{side}_ankle")
         cloth = outfit.skin if bare else outfit.bottom
-        t.add(cloth, (hip, 0.050 * b), (knee, 0.033 * b), nearer=-0.10, shiny=True)
-        t.add(cloth, (knee, 0.033 * b), (ankle, (0.022 if bare else 0.027) * b), nearer=-0.11, shiny=True)
+        t.add(cloth, (hip, 0.050 * b), (knee, 0.033 * b), nearer=-0.20, shiny=True)
+        t.add(cloth, (knee, 0.033 * b), (ankle, (0.022 if bare else 0.027) * b), nearer=-0.21, shiny=True)
         shoe = ((t.at(f"{side}_heel"), 0.017), (t.at(f"{side}_toe"), 0.014), (ankle, 0.020))
-        t.add(outfit.shoes, *shoe, nearer=-0.12)
+        t.add(outfit.shoes, *shoe, nearer=-0.22)
         if outfit.bottom_style == "shorts":
             t.add(
                 outfit.bottom,
                 (hip, 0.054 * b),
-                (_between(hip, knee, 0.72), 0.044 * b),
-                nearer=-0.095,
+                (_between(hip, knee, 0.72 + 4 * t.hem), 0.044 * b),
+                nearer=-0.195,
                 shiny=True,
                 middle=_between(hip, knee, 0.5),
             )
     if outfit.bottom_style == "skirt":
-        hem = [(_between(t.at(f"{s}_hip"), t.at(f"{s}_knee"), 0.8), 0.056 * b) for s in ("right", "left")]
+        hem = [(_between(t.at(f"{s}_hip"), t.at(f"{s}_knee"), 0.8 + 4 * t.hem), 0.056 * b) for s in ("right", "left")]
         t.add(
             outfit.bottom, (t.at("right_hip"), 0.050 * b), (t.at("left_hip"), 0.050 * b), *hem, nearer=0.04, shiny=True
         )
@@ -129,8 +129,8 @@ def _trunk(t: _Tailor, outfit: Outfit):
     corners = [
         (_between(t.at("right_shoulder"), neck, 0.28), 0.036 * b),
         (_between(t.at("left_shoulder"), neck, 0.28), 0.036 * b),
-        (t.at("left_hip", up=0.02), 0.048 * b),
-        (t.at("right_hip", up=0.02), 0.048 * b),
+        (t.at("left_hip", up=0.02 - t.hem), 0.048 * b),
+        (t.at("right_hip", up=0.02 - t.hem), 0.048 * b),
     ]
     t.add(outfit.top, *corners, nearer=0.03, shiny=True, middle=t.core(0.0))
     if outfit.coat:
@@ -177,23 +177,23 @@ def _head(t: _Tailor, outfit: Outfit):
 
     h = 0.182  # radii below are shares of a head's size, as the places are
     t.add(outfit.skin, (t.at("neck"), 0.030), (_between(t.at("neck"), t.at("skull"), 0.6), 0.028), nearer=0.005)
-    t.add(outfit.skin, (on(0, 0, 0), 0.26 * h), (t.at("chin"), 0.13 * h), nearer=0.03, shiny=True)
-    t.add(outfit.skin, (on(0.27, 0, -0.06), 0.05 * h), nearer=0.0)
+    t.add(outfit.skin, (on(0.0, 0.0, 0.0), 0.26 * h), (t.at("chin"), 0.13 * h), nearer=0.03, shiny=True)
+    t.add(outfit.skin, (on(0.27, 0.0, -0.06), 0.05 * h), nearer=0.0)
     for left in (-0.1, 0.1):
         t.add((36.0, 28.0, 26.0), (on(0.22, left, 0.02), 0.030 * h), nearer=-0.02)
     hair = outfit.hair
     if outfit.hair_style == "cap":
-        t.add(outfit.hair, (on(-0.08, 0, 0.0), 0.25 * h), nearer=0.03)
-        t.add(outfit.second, *[(on(-0.02, x, 0.13), 0.21 * h) for x in (-0.06, 0.06)], nearer=0.035, flat=0.85)
-        t.add(outfit.second, (on(0.16, 0, 0.08), 0.17 * h), (on(0.42, 0, 0.05), 0.10 * h), nearer=0.0, flat=0.4)
+        t.add(outfit.hair, (on(-0.08, 0.0, 0.0), 0.25 * h), nearer=0.03)
+        t.add(outfit.second, *[(on(-0.02, x, 0.16), 0.21 * h) for x in (-0.06, 0.06)], nearer=0.035, flat=0.8)
+        t.add(outfit.second, (on(0.18, 0.0, 0.17), 0.16 * h), (on(0.38, 0.0, 0.16), 0.11 * h), flat=0.35)
     elif outfit.hair_style != "bald":
-        t.add(hair, (on(-0.06, 0, 0.06), 0.27 * h), (on(-0.12, 0, -0.08), 0.21 * h), nearer=0.03)
+        t.add(hair, (on(-0.06, 0.0, 0.06), 0.27 * h), (on(-0.12, 0.0, -0.08), 0.21 * h), nearer=0.03)
         t.add(hair, *[(on(0.10, x, 0.21), 0.10 * h) for x in (-0.11, 0.11)], nearer=0.015)
         if outfit.hair_style == "long":
             ends = ((t.at("neck", -0.045, -0.02, -0.06), 0.036), (t.at("neck", -0.045, 0.02, -0.06), 0.036))
-            t.add(hair, (on(-0.10, 0, 0.0), 0.27 * h), *ends, nearer=0.03, middle=t.core(-0.06))
+            t.add(hair, (on(-0.10, 0.0, 0.0), 0.27 * h), *ends, nearer=0.03, middle=t.core(-0.06))
         elif outfit.hair_style == "bun":
-            t.add(hair, (on(-0.32, 0, 0.10), 0.12 * h), nearer=0.02)
+            t.add(hair, (on(-0.32, 0.0, 0.10), 0.12 * h), nearer=0.02)
 
 
 def _bag(t: _Tailor, outfit: Outfit):
@@ -221,9 +221,17 @@ def _bag(t: _Tailor, outfit: Outfit):
             t.add(colour, *strap, middle=t.core(depth))
 
 
-def dress(person: Person, motion: Motion, outfit: Outfit) -> Figure:
-    """All parts of a walker in every frame, in no particular order."""
-    tailor = _Tailor(person, motion)
+def dress(person: Person, motion: Motion, outfit: Outfit, loose: float = 1.0, hem: float = 0.0) -> Figure:
+    """All parts of a walker in every frame, in no particular order.
+
+    Args:
+      person: the body below the clothes.
+      motion: its points in space.
+      outfit: the clothes.
+      loose: factor on all girths; how wide the clothes are worn.
+      hem: how much lower the hems are than usual, as a share of the height.
+    """
+    tailor = _Tailor(person, motion, loose, hem)
     for clothe in (_legs, _trunk, _arms, _head, _bag):
         clothe(tailor, outfit)
     return tailor.figure()

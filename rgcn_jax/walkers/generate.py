@@ -107,8 +107,11 @@ class Walkers:
         take = self._take(tracklet)
         shot = self._film(take)
         camera = self._cameras[take.camera - 1]
-        painter = Painter(dress(shot.person, shot.motion, take.outfit), shot.view, camera, height, width)
         rng = self._rng(_TAKES, take.number, 3)
+        # The same clothes are worn a little differently every time.
+        loose, hem = float(np.exp(rng.normal(0, 0.08))), float(rng.uniform(-0.03, 0.03))
+        figure = dress(shot.person, shot.motion, take.outfit, loose, hem)
+        painter = Painter(figure, shot.view, camera, height, width)
         speed = shot.person["cadence"] * 1.35 / FRAMES_PER_SECOND  # metres a frame, about
         place = Place(
             self._panorama(take.camera),

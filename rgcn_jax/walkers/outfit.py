@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-RGB = tuple[float, float, float]
+RGB = tuple[int | float, int | float, int | float]
 """A colour; components from 0 to 255."""
 
 _SKINS = ((244, 208, 177), (229, 184, 143), (198, 146, 105), (150, 103, 70), (101, 67, 45))

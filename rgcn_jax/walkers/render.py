@@ -1,6 +1,6 @@
 """Draws crops: a place, the walker's parts from far to near, what is in the way, and the sensor's noise.
 
-Every part is a convex polygon. It is filled at two to three times the size of the crop and averaged down, which is
+Every part is a convex polygon. It is filled at twice the size of the crop and averaged down, which is
 quicker than OpenCV's anti-aliased polygons and just as smooth.
 """
 
@@ -17,13 +17,9 @@ from rgcn_jax.walkers.dress import Figure
 from rgcn_jax.walkers.scenery import ABOVE, CROP
 
 _CORNERS = 16
+_SUPERSAMPLING = 2
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV takes
 _SENSOR_NOISE = 3.5
-
-
-def supersampling(height: int) -> int:
-    """How many times larger than the crop it is drawn."""
-    return 3 if height <= 96 else 2
 
 
 def _hulls(
@@ -57,7 +53,7 @@ class Painter:
     """
 
     def __init__(self, figure: Figure, view: View, camera: Camera, height: int, width: int):
-        self.rows, self.columns = height * supersampling(height), width * supersampling(height)
+        self.rows, self.columns = _SUPERSAMPLING * height, _SUPERSAMPLING * width
         centres, _, scale = view.project(figure.centres)
         # Seen from above, the head is nearer than the feet but does not hide them: order by the distance on the ground.
         level = view.away * (1.0, 1.0, 0.0)

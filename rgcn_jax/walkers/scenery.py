@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rgcn_jax.walkers.camera import Camera
+from rgcn_jax.walkers.outfit import RGB
 
 CROP = 160
 """Resolution of a panorama: its pixels for one crop height."""
@@ -14,12 +15,14 @@ LENGTH = 14
 """Width of a panorama in crop heights."""
 
 
-def _colour(rng: np.random.Generator, low: float, high: float, tint: float = 12.0) -> tuple[float, ...]:
-    return tuple(float(c) for c in rng.uniform(low, high) + rng.uniform(-tint, tint, 3))
+def _colour(rng: np.random.Generator, low: int, high: int, tint: int = 12) -> RGB:
+    r, g, b = (rng.uniform(low, high) + rng.uniform(-tint, tint, 3)).tolist()
+    return (r, g, b)
 
 
-def _shade(colour: tuple[float, ...], factor: float) -> tuple[float, ...]:
-    return tuple(min(255.0, c * factor) for c in colour)
+def _shade(colour: RGB, factor: float) -> RGB:
+    r, g, b = (min(255.0, c * factor) for c in colour)
+    return (r, g, b)
 
 
 def _wall(rng: np.random.Generator, image: np.ndarray, foot: int):
@@ -132,7 +135,7 @@ def panorama(camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "h w
     return np.clip(lit, 0, 255).astype(np.uint8)
 
 
-def occluder_shapes(kind: str, rng: np.random.Generator) -> list[tuple[np.ndarray, tuple[float, ...]]]:
+def occluder_shapes(kind: str, rng: np.random.Generator) -> list[tuple[np.ndarray, RGB]]:
     """What an occluder looks like: polygons in its box, x and y from 0 to 1, and their colours, back to front."""
     base = _colour(rng, 60, 190, 25)
     box = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])

@@ -9,7 +9,7 @@ MAX_CAMERAS = 8
 MAX_PEOPLE = 9999
 
 
-def _field(default: float, meaning: str) -> Any:
+def _field(default: int | float, meaning: str) -> Any:
     """A field with its meaning, which the command line prints too."""
     return field(default=default, metadata={"help": meaning})
 
@@ -33,11 +33,11 @@ class WalkersSpec:
     )
     min_frames: int = _field(20, "Shortest tracklet, in frames at 12.5 frames a second.")
     max_frames: int = _field(40, "Longest tracklet, in frames.")
-    variation: float = _field(
+    variation: int | float = _field(
         2.0,
         "How much people differ: factor on the deviations of body and gait. 1 is lifelike and hard, 3 is easy.",
     )
-    session_noise: float = _field(
+    session_noise: int | float = _field(
         0.25,
         "How much one person differs between tracklets, as a share of the deviations of variation 1.",
     )
@@ -75,5 +75,5 @@ class WalkersSpec:
             ("junk", 0),
             ("seed", 0),
         ):
-            if getattr(self, name) < low:
+            if not low <= getattr(self, name) < float("inf"):  # NaN is in no range
                 raise ValueError(f"{name} must be {low} or more: found {getattr(self, name)}.")

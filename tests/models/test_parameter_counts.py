@@ -1,4 +1,4 @@
-"""How many parameters each model has at the settings of the paper, counted by hand. Complete: every exported model is in the table."""
+"""Parameters of each model at the settings of the paper, counted by hand. Every exported model is in the table."""
 
 import inspect
 
@@ -16,6 +16,7 @@ FRAME_FEATURES = jax.ShapeDtypeStruct((B, T, D), jnp.float32)
 FRAMES = jax.ShapeDtypeStruct((B, T, 64, 32, 3), jnp.float32)
 KEYPOINTS = jax.ShapeDtypeStruct((B, T, 14, 3), jnp.float32)
 MASK = jax.ShapeDtypeStruct((B, T), jnp.bool_)
+CLIPS = (FRAMES, KEYPOINTS, MASK)
 IMAGES = jax.ShapeDtypeStruct((B, 64, 32, 3), jnp.float32)
 
 
@@ -33,6 +34,7 @@ STEM = 7 * 7 * 3 * 64 + 2 * 64
 RESNET50 = (
     STEM + bottlenecks(64, 64, 3) + bottlenecks(256, 128, 4) + bottlenecks(512, 256, 6) + bottlenecks(1024, 512, 3)
 )
+CLASSIFIER = (D + 512) * K + K
 RGCN = C * N + N * N + N
 LGCN = 4 * RGCN
 
@@ -59,10 +61,10 @@ TABLE = [
     (models.RecurrentAggregation(D), (FRAME_FEATURES,), 4 * (D * D + D * D + D)),
     (models.ResNet50(), (IMAGES, False), 23_508_032),
     (frame_appearance(), (FRAMES,), RESNET50),
-    (two_branch(None, None), (FRAMES, KEYPOINTS, MASK), RESNET50 + D * K + K),
-    (two_branch(models.RGCN(N), models.DualAttention()), (FRAMES, KEYPOINTS, MASK), RESNET50 + RGCN + 2 * N + (D + 512) * K + K),
-    (two_branch(models.LGCN(N), models.DualAttention()), (FRAMES, KEYPOINTS, MASK), RESNET50 + LGCN + 2 * N + (D + 512) * K + K),
-]  # fmt: skip
+    (two_branch(None, None), CLIPS, RESNET50 + D * K + K),
+    (two_branch(models.RGCN(N), models.DualAttention()), CLIPS, RESNET50 + RGCN + 2 * N + CLASSIFIER),
+    (two_branch(models.LGCN(N), models.DualAttention()), CLIPS, RESNET50 + LGCN + 2 * N + CLASSIFIER),
+]
 
 
 @pytest.mark.jit

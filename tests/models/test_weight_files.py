@@ -6,6 +6,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -44,7 +45,7 @@ def test_a_state_dict_that_pytorch_wrote_is_read_exactly(weights):
 
 
 def test_a_checkpoint_with_other_types_and_strides_is_read(weights):
-    """Channels-last strides, bfloat16, a strided view of float16 with an offset, a double Parameter, 64-bit integers."""
+    """Channels-last strides, bfloat16, a strided view of float16, a double Parameter, 64-bit integers."""
     found = read_weights(DATA / "small_trunk_checkpoint.pth")
     assert found.keys() == {f"module.{name}" for name in weights}
     kernel = "layer1.0.conv2.weight"
@@ -59,10 +60,8 @@ def test_a_checkpoint_with_other_types_and_strides_is_read(weights):
 
 
 def test_safetensors_are_read_exactly(tmp_path, weights):
-    import ml_dtypes
-
     weights["half"] = np.arange(6, dtype=np.float16).reshape(2, 3)
-    weights["brain"] = np.arange(6, dtype=ml_dtypes.bfloat16)
+    weights["brain"] = np.arange(6, dtype=jnp.bfloat16)
     weights["empty"] = np.zeros((0, 3), np.float32)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     found = read_weights(tmp_path / "model.safetensors")
@@ -145,15 +144,15 @@ def test_damaged_and_foreign_torch_files_are_refused(tmp_path):
     flipped.write_bytes(whole.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v3"))
     with pytest.raises(InputError, match="damaged"):
         read_weights(flipped)
-    with pytest.raises(InputError, match="has no single data.pkl"):
+    with pytest.raises(InputError, match=r"has no single data\.pkl"):
         read_weights(zipped(tmp_path / "other.pth", version=b"3"))
     with pytest.raises(InputError, match="big-endian"):
         read_weights(zipped(tmp_path / "big.pth", data_pkl=torch_pickle((4,), (1,)), data__0=FOUR, byteorder=b"big"))
-    with pytest.raises(InputError, match="cannot be read as a file that torch.save wrote"):
+    with pytest.raises(InputError, match=r"cannot be read as a file that torch\.save wrote"):
         read_weights(zipped(tmp_path / "no_numbers.pth", data_pkl=torch_pickle((4,), (1,))))
     with pytest.raises(InputError, match="holds no state dict"):
         read_weights(zipped(tmp_path / "list.pth", data_pkl=pickle.dumps([1, 2], protocol=2)))
-    with pytest.raises(InputError, match="before version 1.6. Convert it once"):
+    with pytest.raises(InputError, match=r"before version 1\.6\. Convert it once"):
         read_weights(DATA / "small_trunk_legacy.pth")
 
 

@@ -1,0 +1,127 @@
+"""The training step: the same numbers on one device and on several, the objective of the paper, and finite under stress."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from rgcn_jax import losses, parallel
+from rgcn_jax.models.build import build_model
+from rgcn_jax.step import IMAGENET_MEAN, IMAGENET_STD, Objective, make_embed_step, normalise_frames
+from rgcn_jax.types import InputError
+from tests import tiny
+
+
+def test_frames_are_normalised_as_the_images_of_the_pretrained_weights():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 2, 4, 4, 3), dtype=np.uint8)
+    expected = (frames / 255.0 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    np.testing.assert_allclose(normalise_frames(jax.numpy.asarray(frames), np.float32), expected, atol=1e-5)
+
+
+@pytest.mark.jit
+def test_the_loss_is_the_papers_from_the_models_features():
+    state, step, mesh = tiny.start(1)
+    batch = tiny.batch()
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES)
+    frames = normalise_frames(jax.numpy.asarray(batch["frames"]), np.float32)
+    variables = jax.device_get(state.variables)
+    features, _ = model.apply(
+        variables,
+        frames,
+        jax.numpy.asarray(batch["keypoints"]),
+        jax.numpy.asarray(batch["frame_mask"]),
+        train=True,
+        mutable=["batch_stats"],
+    )
+    triplet = [losses.batch_hard_triplet_loss(f, batch["label"], 0.3) for f in (features.appearance, features.pose)]
+    identity = losses.identity_loss(features.logits, batch["label"], 0.1)
+    weight = float(triplet[0] / (triplet[0] + triplet[1]))
+    _, metrics = step(state, parallel.shard(batch, mesh))
+    assert float(metrics["loss_id"]) == pytest.approx(float(identity), rel=1e-5)
+    assert float(metrics["loss_appearance"]) == pytest.approx(float(triplet[0]), rel=1e-4)
+    assert float(metrics["loss_pose"]) == pytest.approx(float(triplet[1]), rel=1e-4)
+    assert float(metrics["lambda"]) == pytest.approx(weight, rel=1e-4)
+    total = identity + weight * triplet[0] + (1 - weight) * triplet[1]
+    assert float(metrics["loss"]) == pytest.approx(float(total), rel=1e-5)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_gradients_and_statistics_do_not_depend_on_the_number_of_devices(devices):
+    """With plain SGD at rate 1 the change of the parameters is the gradient: a factor of N would show."""
+    results = []
+    for n in (1, devices):
+        state, step, mesh = tiny.start(n, optax.sgd(1.0))
+        before = jax.device_get(state.params)
+        after, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+        gradient = jax.tree.map(np.subtract, before, jax.device_get(after.params))
+        results.append((gradient, jax.device_get(after.batch_stats), jax.device_get(metrics)))
+    (gradient, stats, metrics), (other_gradient, other_stats, other_metrics) = results
+    for (path, g), o in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(other_gradient), strict=True):
+        scale = np.abs(g).max()
+        np.testing.assert_allclose(o, g, rtol=1e-3, atol=1e-4 * scale + 1e-7, err_msg=jax.tree_util.keystr(path))
+    tiny.leaves_close(other_stats, stats, rtol=1e-4, atol=1e-6)
+    tiny.leaves_close(other_metrics, metrics, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.jit
+def test_the_step_is_compiled_once():
+    state, step, mesh = tiny.start(1)
+    for seed in range(3):
+        state, _ = step(state, parallel.shard(tiny.batch(seed), mesh))
+    assert step._cache_size() == 1
+    assert int(state.step) == 3
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("what", ["keypoints", "frames", "label"])
+def test_degenerate_batches_are_finite(what):
+    """All keypoints missing; identical frames; one identity."""
+    batch = tiny.batch()
+    batch[what] = np.zeros_like(batch[what])
+    state, step, mesh = tiny.start(1)
+    state, metrics = step(state, parallel.shard(batch, mesh))
+    assert all(np.isfinite(v) for v in metrics.values())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+@pytest.mark.jit
+def test_without_a_pose_branch_the_weight_is_the_appearance_triplets():
+    state, step, mesh = tiny.start(1, pose="none")
+    _, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+    assert float(metrics["lambda"]) == 1.0
+    assert float(metrics["loss"]) == pytest.approx(float(metrics["loss_id"] + metrics["loss_appearance"]), rel=1e-6)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("devices", [1, 4])
+def test_features_ignore_labels_ids_and_padding(devices):
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES)
+    mesh = parallel.make_mesh(devices)
+    embed, variables = make_embed_step(model, mesh), tiny.variables()
+    batch = tiny.batch()
+    expected = jax.device_get(embed(variables, parallel.shard(batch, mesh)))
+    changed = dict(batch, label=batch["label"][::-1].copy(), index=batch["index"] + 7)
+    changed["frames"] = batch["frames"].copy()
+    changed["frames"][0, -1] = 99  # masked
+    changed["keypoints"] = batch["keypoints"].copy()
+    changed["keypoints"][0, -1] = 0.5  # masked
+    tiny.leaves_close(jax.device_get(embed(variables, parallel.shard(changed, mesh))), expected, atol=1e-6)
+    order = np.random.default_rng(0).permutation(8)
+    shuffled = {name: value[order] for name, value in batch.items()}
+    result = jax.device_get(embed(variables, parallel.shard(shuffled, mesh)))
+    tiny.leaves_close(result, [f[order] for f in expected], atol=1e-5)
+
+
+@pytest.mark.parametrize("weight", ["adaptve", "1.5", "-0.1", "nan"])
+def test_a_wrong_pose_weight_is_told(weight):
+    with pytest.raises(InputError, match=r"loss.pose_weight must be"):
+        Objective(pose_weight=weight)
+    assert Objective(pose_weight="0.5").pose_weight == 0.5
+
+
+def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
+    with pytest.raises(InputError, match=r"parallel.num_devices is 9, but JAX sees 8 cpu"):
+        parallel.make_mesh(9)
+    with pytest.raises(InputError, match=r"things makes batches of 6 clips, which do not divide by 4 devices"):
+        parallel.check_divides(6, parallel.make_mesh(4), "things")
