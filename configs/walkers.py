@@ -19,14 +19,14 @@ def get_config() -> ConfigDict:
         {"train_identities": 120, "test_identities": 60, "group_size": 3, "variation": 1.75, "seed": 0}
     )
     c.image_height, c.image_width = 64, 32
-    c.num_epochs = 20
-    c.eval_every_epochs = 10
+    c.num_epochs = 30
+    c.eval_every_epochs = 15
     c.batch.max_frame_stride = 4
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
     c.model.pose_input = "centred+confidence"
     c.model.neck = "batchnorm"
     c.optimizer.learning_rate = 1e-3
-    c.optimizer.decay_every_epochs = 15
+    c.optimizer.decay_every_epochs = 20
     c.evaluation.clips = "even"
     c.evaluation.distance = "standardized"
     c.evaluation.clips_per_batch = 32

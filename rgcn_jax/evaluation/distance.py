@@ -1,7 +1,7 @@
 """Which distance two tracklets have: from features to Euclidean distances, in float32 and bounded memory.
 
 ``Embeddings`` come in. ``fuse`` turns them into one feature per tracklet in which the plain Euclidean distance is the
-wanted one; ``euclidean`` and ``distance_blocks`` measure it. There are three kinds (method.md, section 7):
+wanted one; ``distance_blocks`` measures it. There are three kinds (method.md, section 7):
 
 - ``euclidean``: the raw concatenation [f_a ; f_p], which is all that the paper says;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer
+from jaxtyping import Float32, Integer
 
 from rgcn_jax.types import Embeddings, InputError
 
@@ -26,38 +26,20 @@ ROWS = ("appearance", "pose", "fused")
 BLOCK_ELEMENTS = 2**25
 """Distances held at a time by ``distance_blocks`` (128 MiB): all of MARS, 335 queries of a gallery of 100,000."""
 
-GALLERY_BLOCK = 8192
-"""Gallery tracklets centred at a time by ``euclidean``."""
-
 CONSTANT_STD = 1e-6
 """A dimension whose standard deviation is below this share of its branch's largest one counts as constant."""
 
 
 class FeatureStatistics(NamedTuple):
-    """Mean and standard deviation of every feature dimension over the training set, for the kind ``standardized``."""
+    """Mean and standard deviation of every feature dimension over the training set, for the kind ``standardized``.
+
+    The model keeps them as running statistics of its training; ``models.two_branch.feature_statistics`` reads them.
+    """
 
     mean_a: Float32[np.ndarray, "d_a"]
     std_a: Float32[np.ndarray, "d_a"]
     mean_p: Float32[np.ndarray, "d_p"]
     std_p: Float32[np.ndarray, "d_p"]
-
-
-def feature_statistics(training: Embeddings) -> FeatureStatistics:
-    """Mean and (population) standard deviation of every dimension of both branches, summed in float64.
-
-    Args:
-        training: embeddings of the training tracklets, at least one.
-
-    Raises:
-        InputError: a feature is not finite. ValueError: there is no tracklet.
-    """
-    if len(training.appearance) == 0:
-        raise ValueError("feature statistics need at least one training tracklet, found none")
-    moments = []
-    for name, features in (("appearance", training.appearance), ("pose", training.pose)):
-        _squared_norms(features, name)
-        moments += [moment.astype(np.float32) for moment in (features.mean(0, np.float64), features.std(0, np.float64))]
-    return FeatureStatistics(*moments)
 
 
 def fuse(
@@ -117,33 +99,6 @@ def fuse(
             weight = pose_weight if row == "fused" and name == "pose" else 1.0
             part *= (weight / np.sqrt(np.where(norms > 0, norms, 1)))[:, None].astype(np.float32)
     return fused
-
-
-def euclidean(query: Float[np.ndarray, "q d"], gallery: Float[np.ndarray, "g d"]) -> Float32[np.ndarray, "q g"]:
-    """Euclidean distances between all queries and all gallery features, blocked over the gallery.
-
-    Beside the result it holds one centred copy of the queries and of ``GALLERY_BLOCK`` gallery features.
-
-    Raises:
-        InputError: a feature is not finite. ValueError: different numbers of dimensions.
-    """
-    if query.shape[1] != gallery.shape[1]:
-        raise ValueError(f"query features have {query.shape[1]} dimensions, gallery features {gallery.shape[1]}")
-    distances = np.empty((len(query), len(gallery)), np.float32)
-    if distances.size == 0:
-        return distances
-    for name, features in (("query", query), ("gallery", gallery)):
-        _squared_norms(features, name)
-    centre = gallery.mean(axis=0, dtype=np.float64).astype(gallery.dtype)
-    query = (query - centre).astype(np.float32, copy=False)
-    query_squares = _squared_norms(query, "query")
-    query *= -2
-    for start in range(0, len(gallery), GALLERY_BLOCK):
-        block = gallery[start : start + GALLERY_BLOCK] - centre
-        block = block.astype(np.float32, copy=False)
-        out = distances[:, start : start + GALLERY_BLOCK]
-        _distances(query, query_squares, block, _squared_norms(block, "gallery"), out)
-    return distances
 
 
 def distance_blocks(

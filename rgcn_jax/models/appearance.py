@@ -7,7 +7,7 @@ for float64 input). A clip without any frame that counts gives finite numbers of
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32, masked_mean, masked_softmax
 from rgcn_jax.models.recurrent_gcn import forget_one, orthogonal_gates, scan_frames
@@ -17,7 +17,7 @@ class AveragePooling(nn.Module):
     """AP, eq. 1: f_a is the mean of f_t over the frames. No parameters."""
 
     def __call__(
-        self, frame_features: Float[Array, "b t d"], mask: Bool[Array, "b t"] | None = None
+        self, frame_features: Float[ArrayLike, "b t d"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b d"]:
         """Frame features and the mask of the frames that count (None: all) to f_a."""
         return masked_mean(frame_features, mask)
@@ -32,12 +32,12 @@ class AttentionAggregation(nn.Module):
 
     @nn.compact
     def __call__(
-        self, frame_features: Float[Array, "b t d"], mask: Bool[Array, "b t"] | None = None
+        self, frame_features: Float[ArrayLike, "b t d"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b d"]:
         """Frame features and the mask of the frames that count (None: all) to f_a."""
         f = at_least_float32(frame_features)
         if mask is not None:
-            f = jnp.where(mask[..., None], f, 0.0)
+            f = jnp.where(jnp.asarray(mask)[..., None], f, 0.0)
         w = self.param("w", nn.initializers.normal(f.shape[-1] ** -0.5), f.shape[-1:])
         weights = masked_softmax((f * w).sum(axis=-1), mask)
         self.sow("intermediates", "weights", weights)
@@ -57,7 +57,7 @@ class RecurrentAggregation(nn.Module):
 
     @nn.compact
     def __call__(
-        self, frame_features: Float[Array, "b t d"], mask: Bool[Array, "b t"] | None = None
+        self, frame_features: Float[ArrayLike, "b t d"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b {self.features}"]:
         """Frame features and the mask of the frames that count (None: all) to f_a."""
         n = self.features
@@ -88,9 +88,10 @@ class FrameAppearance(nn.Module):
     aggregation: nn.Module
 
     def __call__(
-        self, frames: Float[Array, "b t h w 3"], mask: Bool[Array, "b t"] | None = None, train: bool = False
+        self, frames: Float[ArrayLike, "b t h w 3"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> tuple[Float[Array, "b d"], dict[str, jax.Array]]:
         """Normalised RGB frames to (f_a, {"frame_features": f_t [B, T, D]})."""
+        frames = jnp.asarray(frames)
         b, t = frames.shape[:2]
         features = self.trunk(frames.reshape(b * t, *frames.shape[2:]), train=train)
         features = features.reshape(b, t, -1)

@@ -42,12 +42,14 @@ DTYPES: Mapping[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 def _choose(table: Mapping[str, Any], name: str, field: str, *others: str) -> Any:
     if name.lower() not in table:
-        raise InputError(f"{field} is {name!r}: expected one of {', '.join([*others, *(key.upper() for key in table)])}.")
+        raise InputError(
+            f"{field} is {name!r}: expected one of {', '.join([*others, *(key.upper() for key in table)])}."
+        )
     return table[name.lower()]
 
 
 def compute_dtype(name: str) -> Any:
-    """"float32" or "bfloat16" as a dtype; raises ``InputError`` for another name."""
+    """The dtype of the name "float32" or "bfloat16"; raises ``InputError`` for another name."""
     if name not in DTYPES:
         raise InputError(f"dtype is {name!r}: expected one of {', '.join(DTYPES)}.")
     return DTYPES[name]
@@ -84,8 +86,8 @@ def build_model(
         reader_class, vectors = _choose(READOUTS, fields["readout"], "model.readout")
         if fields["pose_features"] % vectors:
             raise InputError(
-                f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot divide into "
-                f"{vectors} equal vectors: choose a multiple of {vectors}."
+                f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot divide "
+                f"into {vectors} equal vectors: choose a multiple of {vectors}."
             )
         encoder = encoder_class(
             features=fields["pose_features"] // vectors,
@@ -94,7 +96,9 @@ def build_model(
             dtype=compute,
         )
         reader = reader_class()
-    aggregation = _choose(AGGREGATIONS, fields["appearance"], "model.appearance")(4 * trunk.width * 2 ** (len(trunk.stage_sizes) - 1))
+    aggregation = _choose(AGGREGATIONS, fields["appearance"], "model.appearance")(
+        4 * trunk.width * 2 ** (len(trunk.stage_sizes) - 1)
+    )
     return TwoBranch(
         appearance=FrameAppearance(trunk=trunk, aggregation=aggregation),
         pose=encoder,
@@ -119,7 +123,7 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, height: int, w
 
 
 def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file, as ``pretrained.load_resnet50`` reads it."""
+    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``)."""
     trunk = {kind: variables[kind]["appearance"]["trunk"] for kind in ("params", "batch_stats")}
     loaded = load_resnet50(path, trunk)
     return {

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 FEW_POSITIONS = 16
 """Output positions of an image up to which the CPU gathers patches (measured: XLA collapses at 8 and is level from 12
@@ -56,34 +56,40 @@ class Conv(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w d_in"]) -> Float[Array, "n h_out w_out d_out"]:
+    def __call__(self, x: Float[ArrayLike, "n h w d_in"]) -> Float[Array, "n h_out w_out d_out"]:
         """``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, likewise for w, features]."""
+        x = jnp.asarray(x)
         kernel = self.param("kernel", he_normal, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
-        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         height, width = (
             (size + 2 * self.padding - k) // self.strides + 1
             for size, k in zip(x.shape[1:3], self.kernel_size, strict=True)
         )
+        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if convolution_form(jax.default_backend(), self.kernel_size, height * width) == "patches":
             return patches_convolution(x, kernel, self.strides, self.padding)
         return xla_convolution(x, kernel, self.strides, self.padding)
 
 
 def xla_convolution(
-    x: Float[Array, "n h w d_in"], kernel: Float[Array, "kh kw d_in d_out"], stride: int, padding: int
+    x: Float[ArrayLike, "n h w d_in"], kernel: Float[ArrayLike, "kh kw d_in d_out"], stride: int, padding: int
 ) -> Float[Array, "n h_out w_out d_out"]:
     """Cross-correlation of ``x``, padded by ``padding`` zeros on every side, with ``kernel``, by XLA's convolution."""
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(padding, padding)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        jnp.asarray(x),
+        jnp.asarray(kernel),
+        (stride, stride),
+        [(padding, padding)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
 def patches_convolution(
-    x: Float[Array, "n h w d_in"], kernel: Float[Array, "kh kw d_in d_out"], stride: int, padding: int
+    x: Float[ArrayLike, "n h w d_in"], kernel: Float[ArrayLike, "kh kw d_in d_out"], stride: int, padding: int
 ) -> Float[Array, "n h_out w_out d_out"]:
     """The same as `xla_convolution`: patches [N, h_out, w_out, kh * kw * d_in] times the kernel as [kh * kw * d_in,
     d_out].
     """
+    kernel = jnp.asarray(kernel)
     kernel_height, kernel_width, _, features = kernel.shape
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = x.shape[1] - kernel_height + 1, x.shape[2] - kernel_width + 1
@@ -93,7 +99,7 @@ def patches_convolution(
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, features)
 
 
-def max_pool_3x3(x: Float[Array, "n h w d"]) -> Float[Array, "n h_out w_out d"]:
+def max_pool_3x3(x: Float[ArrayLike, "n h w d"]) -> Float[Array, "n h_out w_out d"]:
     """Maximum over 3x3 windows with stride 2 and padding 1: [N, h, w, d] -> [N, ceil(h / 2), ceil(w / 2), d].
 
     Taken as maxima of shifted slices, along the height and then along the width, because the gradient of XLA's
@@ -101,6 +107,7 @@ def max_pool_3x3(x: Float[Array, "n h w d"]) -> Float[Array, "n h_out w_out d"]:
     are equal and largest, they share the gradient, where PyTorch gives it to the first one. After a ReLU most such
     ties are zeros, whose gradient is zero anyhow.
     """
+    x = jnp.asarray(x)
     for axis in (1, 2):
         size = x.shape[axis]
         padding = [(0, 0)] * 4

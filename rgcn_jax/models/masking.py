@@ -2,27 +2,28 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 
-def at_least_float32(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def at_least_float32(x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
     """Casts to float32, or leaves float64 as it is: sums, softmaxes and recurrent states never run in half
     precision.
     """
+    x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def masked_mean(x: Float[Array, "b t *rest"], mask: Bool[Array, "b t"] | None) -> Float[Array, "b *rest"]:
+def masked_mean(x: Float[ArrayLike, "b t *rest"], mask: Bool[ArrayLike, "b t"] | None) -> Float[Array, "b *rest"]:
     """Mean over the frames where ``mask`` is True (None: all of them); 0 for a clip without any such frame."""
     x = at_least_float32(x)
     if mask is None:
         return x.mean(axis=1)
-    kept = mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+    kept = jnp.reshape(mask, x.shape[:2] + (1,) * (x.ndim - 2))
     count = jnp.maximum(kept.sum(axis=1), 1).astype(x.dtype)
     return jnp.where(kept, x, 0.0).sum(axis=1) / count
 
 
-def masked_softmax(scores: Float[Array, "b t"], mask: Bool[Array, "b t"] | None) -> Float[Array, "b t"]:
+def masked_softmax(scores: Float[ArrayLike, "b t"], mask: Bool[ArrayLike, "b t"] | None) -> Float[Array, "b t"]:
     """Softmax over the frames where ``mask`` is True; exactly 0 elsewhere, and everywhere in a clip without any such
     frame.
     """

@@ -7,7 +7,7 @@ in the crop; "centred" (decision) takes position and size out and learns far bet
 from types import MappingProxyType
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.types import InputError
@@ -26,7 +26,7 @@ MIN_TORSO = 0.05
 
 
 def pose_input(
-    keypoints: Float[Array, "b t 14 3"], mode: str, aspect: float, mask: Bool[Array, "b t"] | None = None
+    keypoints: Float[ArrayLike, "b t 14 3"], mode: str, aspect: float, mask: Bool[ArrayLike, "b t"] | None = None
 ) -> Float[Array, "b t 14 c"]:
     """X of eq. 4-8 from the stored keypoints. A keypoint that was not detected, and a masked frame, is 0 in every
     channel.
@@ -51,7 +51,7 @@ def pose_input(
     confidence = keypoints[..., 2:]
     detected = confidence > 0
     if mask is not None:
-        detected &= mask[:, :, None, None]
+        detected &= jnp.asarray(mask)[:, :, None, None]
     if mode == "crop":
         return jnp.where(detected, keypoints[..., :2], 0.0)
     position = centre(keypoints[..., :2] * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0])
@@ -59,7 +59,7 @@ def pose_input(
     return jnp.where(detected, channels, 0.0)
 
 
-def centre(position: Float[Array, "b t 14 2"], detected: Bool[Array, "b t 14"]) -> Float[Array, "b t 14 2"]:
+def centre(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b t 14 2"]:
     """Positions relative to the middle of the hips of the same frame, in torso lengths of the clip.
 
     The origin of a frame is the middle of its hips, or its only detected hip. A frame without hips takes the median
@@ -73,6 +73,7 @@ def centre(position: Float[Array, "b t 14 2"], detected: Bool[Array, "b t 14"]) 
       position: x and y in units of the crop's height, so that the two are comparable.
       detected: which positions mean anything; the others are neither read nor set to 0.
     """
+    position, detected = jnp.asarray(position), jnp.asarray(detected)
     hips = jnp.array([RIGHT_HIP, LEFT_HIP])
     middle, has_middle = _mean(position[..., hips, :], detected[..., hips], axis=2)
     torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)

@@ -12,7 +12,7 @@ The score vectors start normal with standard deviation n^-1/2 (decision, the pap
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32, masked_mean, masked_softmax
 
@@ -21,7 +21,7 @@ def _score_vector(key: Array, shape: tuple[int]) -> Array:
     return jax.random.normal(key, shape) * shape[0] ** -0.5
 
 
-def _attend_nodes(h: Array, w_n: Array, mask: Array | None) -> tuple[Array, Array]:
+def _attend_nodes(h: ArrayLike, w_n: Array, mask: ArrayLike | None) -> tuple[Array, Array]:
     """Eq. 9-11: h_n [B, n] and a_v [B, V]. The score is a sum of products, not a matmul, to stay in full precision
     everywhere.
     """
@@ -30,11 +30,11 @@ def _attend_nodes(h: Array, w_n: Array, mask: Array | None) -> tuple[Array, Arra
     return (weights[..., None] * mean).sum(axis=1), weights
 
 
-def _attend_frames(h: Array, w_t: Array, mask: Array | None) -> tuple[Array, Array]:
+def _attend_frames(h: ArrayLike, w_t: Array, mask: ArrayLike | None) -> tuple[Array, Array]:
     """Eq. 12-14: h_t [B, n] and a_t [B, T]."""
     mean = at_least_float32(h).mean(axis=2)
     if mask is not None:
-        mean = jnp.where(mask[..., None], mean, 0.0)
+        mean = jnp.where(jnp.asarray(mask)[..., None], mean, 0.0)
     weights = masked_softmax((mean * w_t).sum(axis=-1), mask)
     return (weights[..., None] * mean).sum(axis=1), weights
 
@@ -43,7 +43,7 @@ class MeanReadout(nn.Module):
     """f_p is the mean over frames and keypoints, [B, n]; no weights, no parameters."""
 
     def __call__(
-        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
         """H and the mask of the frames that count (None: all) to (f_p, {})."""
         return masked_mean(H, mask).mean(axis=1), {}
@@ -56,10 +56,10 @@ class NodeAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
         """H and the mask of the frames that count (None: all) to (f_p, {"node"})."""
-        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, H.shape[-1:]), mask)
+        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
         return h_n, {"node": node}
 
 
@@ -70,10 +70,10 @@ class TimeAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
         """H and the mask of the frames that count (None: all) to (f_p, {"time"})."""
-        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, H.shape[-1:]), mask)
+        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
         return h_t, {"time": time}
 
 
@@ -84,9 +84,9 @@ class DualAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, H: Float[Array, "b t v n"], mask: Bool[Array, "b t"] | None = None
+        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b m"], dict[str, Array]]:
         """H and the mask of the frames that count (None: all) to (f_p, {"node", "time"})."""
-        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, H.shape[-1:]), mask)
-        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, H.shape[-1:]), mask)
+        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
+        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
         return jnp.concatenate([h_n, h_t], axis=-1), {"node": node, "time": time}

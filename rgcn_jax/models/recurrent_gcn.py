@@ -22,7 +22,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.skeleton import normalized_adjacency
@@ -38,7 +38,7 @@ _orthogonal = nn.initializers.orthogonal()
 
 
 def project(
-    x: Float[Array, "*batch c"], w: Float[Array, "..."], dtype: DTypeLike = jnp.float32
+    x: Float[ArrayLike, "*batch c"], w: Float[ArrayLike, "..."], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "*batch m"]:
     """The product x W with the factors in ``dtype`` and the sum in float32 or better.
 
@@ -46,7 +46,7 @@ def project(
     by side.
     """
     total = jnp.promote_types(dtype, jnp.float32)
-    x, w = x.astype(dtype), w.astype(dtype)
+    x, w = jnp.asarray(x).astype(dtype), jnp.asarray(w).astype(dtype)
     if w.ndim == 2:
         return jnp.matmul(x, w, preferred_element_type=total)
     x = x.reshape(*x.shape[:-1], *w.shape[:2])
@@ -55,7 +55,10 @@ def project(
 
 
 def rgcn_step(
-    params: Mapping[str, Array], h: Float[Array, "b v n"], ax: Float[Array, "b v c"], dtype: DTypeLike = jnp.float32
+    params: Mapping[str, ArrayLike],
+    h: Float[ArrayLike, "b v n"],
+    ax: Float[ArrayLike, "b v c"],
+    dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "b v n"]:
     """One frame of eq. 6: tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b).
 
@@ -69,9 +72,9 @@ def rgcn_step(
 
 
 def lgcn_step(
-    params: Mapping[str, Array],
-    state: tuple[Float[Array, "b v n"], ...],
-    ax: Float[Array, "b v c"],
+    params: Mapping[str, ArrayLike],
+    state: tuple[Float[ArrayLike, "b v n"], ...],
+    ax: Float[ArrayLike, "b v c"],
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, "b v n"], Float[Array, "b v n"]]:
     """One frame of eq. 8: (H_{t-1}, C_{t-1}) to (H_t, C_t).
@@ -87,9 +90,9 @@ def lgcn_step(
 
 
 def convolve(
-    x: Float[Array, "b t v c"],
-    a_hat: Float[Array, "v v"],
-    weights: Sequence[Array],
+    x: Float[ArrayLike, "b t v c"],
+    a_hat: Float[ArrayLike, "v v"],
+    weights: Sequence[Float[ArrayLike, "..."]],
     relu_each_layer: bool,
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, "b t v k"], Float[Array, "..."]]:
@@ -98,8 +101,8 @@ def convolve(
 
     The last product is left to the scan, which so reads C numbers a keypoint instead of n or 4n.
     """
-    ax, w = jnp.einsum("uv,btvc->btuc", a_hat, x), weights[0]
-    for following in weights[1:]:
+    ax, w = jnp.einsum("uv,btvc->btuc", a_hat, x), jnp.asarray(weights[0])
+    for following in map(jnp.asarray, weights[1:]):
         if relu_each_layer:
             ax, w = nn.relu(project(ax, w, dtype)), following
         else:
@@ -111,8 +114,8 @@ def convolve(
 def scan_frames(
     step: Callable[[State, Array], State],
     state: State,
-    inputs: Float[Array, "b t *rest"],
-    mask: Bool[Array, "b t"] | None,
+    inputs: Float[ArrayLike, "b t *rest"],
+    mask: Bool[ArrayLike, "b t"] | None,
 ) -> Float[Array, "b t *out"]:
     """Runs ``step`` over the frames; the first member of the state after each frame, frame by frame.
 
@@ -130,7 +133,7 @@ def scan_frames(
             )
         return new, new[0]
 
-    per_frame = jnp.swapaxes(inputs, 0, 1), None if mask is None else mask.T
+    per_frame = jnp.swapaxes(jnp.asarray(inputs), 0, 1), None if mask is None else jnp.asarray(mask).T
     _, outputs = jax.lax.scan(frame, state, per_frame)
     return jnp.swapaxes(outputs, 0, 1)
 
@@ -148,7 +151,7 @@ class _GraphEncoder(nn.Module):
     adjacency: Adjacency | None = None
     dtype: DTypeLike = jnp.float32
 
-    def _prepare(self, keypoints: Array) -> tuple[Array, Array, DTypeLike]:
+    def _prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
         """X in float32 or better, A_hat in the same type, and the type of the factors of the matmuls."""
         if self.num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, not {self.num_layers}.")
@@ -169,7 +172,7 @@ class RGCN(_GraphEncoder):
 
     @nn.compact
     def __call__(
-        self, keypoints: Float[Array, "b t v c"], mask: Bool[Array, "b t"] | None = None
+        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b t v {self.features}"]:
         """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held."""
         x, a_hat, dtype = self._prepare(keypoints)
@@ -196,7 +199,7 @@ class LGCN(_GraphEncoder):
 
     @nn.compact
     def __call__(
-        self, keypoints: Float[Array, "b t v c"], mask: Bool[Array, "b t"] | None = None
+        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b t v {self.features}"]:
         """X to H. ``mask`` is False for frames that only fill up a clip; over these H and C are held."""
         x, a_hat, dtype = self._prepare(keypoints)
@@ -227,6 +230,7 @@ def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:
     named = {}
     for name, fused in params.get("params", params).items():
         symbol, layer = name[0], name[1:]
+        fused = jnp.asarray(fused)
         gates = fused if fused.ndim == 3 else jnp.split(fused, 4, axis=-1)
         named |= {f"{symbol}_{gate}{layer}": value for gate, value in zip(GATES, gates, strict=True)}
     return named

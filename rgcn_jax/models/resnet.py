@@ -21,7 +21,7 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from rgcn_jax.models.convolution import Conv, max_pool_3x3
 
@@ -42,8 +42,9 @@ class Bottleneck(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
+    def __call__(self, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
         """``x`` [N, h, w, d_in] -> [N, ceil(h / stride), ceil(w / stride), 4 * width]."""
+        x = jnp.asarray(x)
         norm = partial(_batch_norm, train=train, dtype=self.dtype, axis_name=self.axis_name)
         features = EXPANSION * self.width
         y = Conv(self.width, (1, 1), dtype=self.dtype, name="conv1")(x)
@@ -77,7 +78,7 @@ class ResNet50(nn.Module):
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
-    def __call__(self, images: Float[Array, "n h w 3"], train: bool) -> Float[Array, "n d"]:
+    def __call__(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n d"]:
         """Feature of every image: the mean of `feature_map` over its positions, in float32 at least.
 
         ``images`` [N, H, W, 3]: RGB, ImageNet mean and standard deviation already applied. ``train``: normalise by
@@ -88,12 +89,13 @@ class ResNet50(nn.Module):
         return jnp.mean(feature_map, axis=(1, 2), dtype=jnp.promote_types(feature_map.dtype, jnp.float32))
 
     @nn.compact
-    def feature_map(self, images: Float[Array, "n h w 3"], train: bool) -> Float[Array, "n h_map w_map d"]:
+    def feature_map(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n h_map w_map d"]:
         """The map before pooling, [N, H / 16, W / 16, D] with four stages and ``last_stride`` 1 (else H / 32),
         rounded up.
         """
         if self.last_stride not in (1, 2):
             raise ValueError(f"last_stride is 1 or 2, not {self.last_stride}")
+        images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[-1] != 3 or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"the images must be normalised floats [N, H, W, 3]; found {images.dtype}{list(images.shape)}"

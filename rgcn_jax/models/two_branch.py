@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.pose_input import pose_input
@@ -66,9 +66,9 @@ class TwoBranch(nn.Module):
     @nn.compact
     def __call__(
         self,
-        frames: Float[Array, "b t h w 3"],
-        keypoints: Float[Array, "b t 14 3"],
-        frame_mask: Bool[Array, "b t"],
+        frames: Float[ArrayLike, "b t h w 3"],
+        keypoints: Float[ArrayLike, "b t 14 3"],
+        frame_mask: Bool[ArrayLike, "b t"],
         train: bool = False,
     ) -> Features:
         """Normalised RGB frames, stored keypoints and the mask of the frames that count to ``Features``.
@@ -81,6 +81,7 @@ class TwoBranch(nn.Module):
             raise ValueError(f"unknown neck {self.neck!r}: expected one of {', '.join(NECKS)}.")
         if (self.pose is None) != (self.readout is None):
             raise ValueError("a pose encoder needs a readout and a readout a pose encoder: give both or neither.")
+        frames, keypoints, frame_mask = map(jnp.asarray, (frames, keypoints, frame_mask))
         f_a, aux = self.appearance(frames, frame_mask, train=train)
         f_a = at_least_float32(f_a)
         seen = [self._neck("appearance", f_a, train)]
@@ -128,6 +129,6 @@ def feature_statistics(
 
     def read(branch: str) -> tuple[Array, Array]:
         kept = batch_stats.get(f"statistics_{branch}", {"mean": jnp.zeros(0), "var": jnp.zeros(0)})
-        return kept["mean"], jnp.sqrt(kept["var"] + EPSILON[branch])
+        return jnp.asarray(kept["mean"]), jnp.sqrt(kept["var"] + EPSILON[branch])
 
     return read("appearance"), read("pose")

@@ -94,8 +94,7 @@ def look(
     with jitter.
 
     Args:
-      camera: the camera; the walker's path is turned by up to 12 degrees about its yaw (half of a normal's 2
-        deviations).
+      camera: the camera; the walker's path is turned about its yaw (normal, 12 degrees, at most 24).
       rng: random numbers for path, distance and boxes.
       points: the walker's points in metres, which the boxes follow.
       box_jitter: factor on the jitter of the boxes; 0 gives steady boxes.

@@ -7,8 +7,11 @@ from jaxtyping import Bool, Float32, Float64
 
 _NOISE = 0.010  # standard deviation in crop heights
 _OUTLIERS = 0.05  # joints whose noise is three times as large
-_MISSES = 0.03
-_FAR_SIDE_MISSES = 0.25  # at a full side view, for elbow, wrist, knee and ankle; a third of it for shoulder and hip
+MISSES = 0.03
+"""Share of keypoints that go missing for no reason."""
+JUNK_MISSES = 0.5
+"""The same in a junk tracklet."""
+_FAR_MISSES = 0.25  # at a full side view, for elbow, wrist, knee and ankle; a third of it for shoulder and hip
 _BURSTS = 0.25  # tracklets in which something passes before the walker
 _KINDS = ("pole", "car", "bush")
 
@@ -62,7 +65,7 @@ def detect(
     yaw_sine: float,
     occluder: Occluder | None,
     rng: np.random.Generator,
-    misses: float = _MISSES,
+    misses: float = MISSES,
 ) -> Float32[np.ndarray, "f 14 3"]:
     """Detections of the 14 keypoints.
 
@@ -83,7 +86,7 @@ def detect(
     found = xy + error
     missed = np.full(shape, misses)
     far = _RIGHT if yaw_sine > 0 else _LEFT
-    missed[:, far] += _FAR_SIDE_MISSES * abs(yaw_sine) * _FAR_WEIGHT
+    missed[:, far] += _FAR_MISSES * abs(yaw_sine) * _FAR_WEIGHT
     detected = rng.random(shape) >= missed
     if occluder is not None:
         detected &= ~occluder.covers(xy)

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 from rgcn_jax.walkers.camera import Camera, View, draw_cameras, look
-from rgcn_jax.walkers.detector import Occluder, detect, draw_occluder
+from rgcn_jax.walkers.detector import JUNK_MISSES, MISSES, Occluder, detect, draw_occluder
 from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
 from rgcn_jax.walkers.outfit import Outfit, draw_outfits
@@ -93,7 +93,7 @@ class Walkers:
         take = self._take(tracklet)
         shot = self._film(take)
         xy, _, _ = shot.view.project(shot.motion.points[:, :14])
-        misses = 0.5 if take.kind == "junk" else 0.03
+        misses = JUNK_MISSES if take.kind == "junk" else MISSES
         return detect(xy, -float(shot.view.right[0]), shot.occluder, self._rng(_TAKES, take.number, 2), misses)
 
     def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
