@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from rgcn_jax.data.augment import ERASED_RGB
@@ -50,8 +49,16 @@ class FileReader:
         if first is None:
             return
         under_way: list[list[str]] = []
+        failures: list[Exception] = []
 
         def inputs() -> Iterator[dict[str, np.ndarray]]:
+            try:
+                yield from planned()
+            except Exception as error:  # TensorFlow would hand on its text alone
+                failures.append(error)
+                raise
+
+        def planned() -> Iterator[dict[str, np.ndarray]]:
             for plan in itertools.chain([first], plans):
                 pairs = zip(plan.tracklets, plan.frames, strict=True)
                 paths = [[str(self._root / t.frames[p]) for p in positions] for t, positions in pairs]
@@ -84,7 +91,7 @@ class FileReader:
             try:
                 batch = next(iterator, None)
             except tf.errors.OpError as error:
-                raise _unreadable(under_way) or error from error
+                raise (failures[0] if failures else _unreadable(under_way) or error) from error
             if batch is None:
                 return
             under_way.pop(0)
@@ -101,7 +108,7 @@ class FileReader:
         return {"frames": frames, **{name: clip[name] for name in ("keypoints", "frame_mask", "label", "index")}}
 
     def _read_frame(self, path: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+        image = _decode(path)
         image.set_shape((None, None, 3))
         same = tf.reduce_all(tf.shape(image)[:2] == self._size)
         return tf.cond(same, lambda: image, lambda: _uint8(tf.image.resize(image, self._size, antialias=True)))
@@ -128,6 +135,10 @@ class FileReader:
         return tf.where(inside[None, :, :, None], tf.constant(ERASED_RGB, tf.uint8), frames)
 
 
+def _decode(path: tf.Tensor | str) -> tf.Tensor:
+    return tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
+
+
 def _uint8(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
@@ -135,10 +146,19 @@ def _uint8(pixels: tf.Tensor) -> tf.Tensor:
 def _unreadable(under_way: list[list[str]]) -> InputError | None:
     """Names the files of the batches under way that cannot be decoded, if that is what went wrong."""
     paths = sorted({path for batch in under_way for path in batch})
-    bad = [path for path in paths if cv2.imread(path) is None]
+    bad = [path for path in paths if not _decodes(path)]
     if not bad:
         return None
     more = f" (and {len(bad) - 1} more near it)" if len(bad) > 1 else ""
     return InputError(
         f"cannot decode the image {bad[0]}{more}: it is missing, truncated or no image; restore it from the data set's archive."
     )
+
+
+def _decodes(path: str) -> bool:
+    """Whether the pipeline can decode a file; another decoder would pass truncated JPEG files."""
+    try:
+        _decode(path)
+    except tf.errors.OpError:
+        return False
+    return True

@@ -5,8 +5,9 @@ wanted one; ``distance_blocks`` measures it. There are three kinds (method.md, s
 
 - ``euclidean``: the raw concatenation [f_a ; f_p], which is all that the paper says;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
-- ``standardized``: every dimension is standardised by its mean and standard deviation on the training set, then as
-  ``normalized`` (decision, not in the paper: the branches of a trained model differ in scale by orders of magnitude).
+- ``standardized``: every dimension is standardised by its mean and standard deviation on the training set (the model's
+  running statistics), then as ``normalized`` (decision, not in the paper: the branches of a trained model differ in
+  scale by orders of magnitude).
 
 Distances are computed as |x|^2 + |y|^2 - 2 x.y, one matrix product. In float32 that loses every digit when the features
 share a large offset (rectified features do), so a common centre is subtracted first, which changes no distance.
@@ -79,7 +80,8 @@ def fuse(
     if kind == "standardized" and statistics is None:
         raise InputError(
             'The distance "standardized" needs the feature statistics of the training set and there are none; '
-            'compute them from the training tracklets or choose "normalized" or "euclidean".'
+            'hand over those that the model keeps (models.two_branch.feature_statistics), or choose "normalized" or '
+            '"euclidean".'
         )
     branches = [name for name in ("appearance", "pose") if row in (name, "fused")]
     if "pose" in branches and embeddings.pose.shape[1] == 0:

@@ -89,7 +89,7 @@ def test_all_frames_of_a_clip_are_moved_alike_and_the_keypoints_with_them(data):
 
 
 def test_a_box_is_cut_out_bilinearly(data):
-    """OpenCV rounds coordinates to 1/32 of a pixel, so on noise a value may be off by 255 x 2 x 1/64 = 8, and half for rounding."""
+    """OpenCV 4 rounds coordinates to 1/32 of a pixel, so on noise a value may be off by 255 x 2 x 1/64 = 8, and half for rounding."""
     rng = np.random.default_rng(1)
     for _ in range(5):
         left, top = rng.uniform(0, 1 / 9, 2)

@@ -53,13 +53,12 @@ def test_without_a_crop_the_batches_are_those_from_memory_bit_for_bit(sharp):
         frames.assert_batches_equal(batch, other)
 
 
-def test_with_a_crop_pictures_agree_within_two_grey_levels(data):
-    """OpenCV rounds coordinates to 1/32 of a pixel, TensorFlow does not; the frames are as soft as photographs."""
+def test_with_a_crop_pictures_agree_within_one_grey_level(data):
+    """They differ where rounding decides. (OpenCV 4 also rounds coordinates to 1/32 of a pixel: half a level in frames so soft.)"""
     plans = frames.plans(6, crop=1.0, flip=0.5, erase=0.3)
     for batch, other in zip(reader(data)(plans), MemoryReader(data.source)(plans), strict=True):
         error = np.abs(batch["frames"].astype(int) - other["frames"])
-        assert error.max() <= 2
-        assert error.mean() <= 0.25
+        assert error.max() <= 1
         for name in ("keypoints", "frame_mask", "label", "index"):
             assert batch[name].dtype == other[name].dtype
             np.testing.assert_array_equal(batch[name], other[name])
@@ -149,7 +148,7 @@ def test_a_bad_image_is_named(spoil, suffix, tmp_path):
     rng = np.random.default_rng(0)
     names = [f"{i}{suffix}" for i in range(6)]
     for name in names:
-        cv2.imwrite(str(tmp_path / name), frames.picture(rng, sharp=True))
+        cv2.imwrite(str(tmp_path / name), frames.picture(rng, sharp=True, height=64))
     spoil(tmp_path / names[4])
     tracklets = [Tracklet((name,), 1, 1) for name in names]
     plans = evaluation_plans(tracklets, clips="dense", frames_per_clip=1, clips_per_batch=2)

@@ -3,8 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from rgcn_jax.evaluation import distance
-from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, euclidean, feature_statistics, fuse
+from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse
 from rgcn_jax.types import Embeddings, InputError
 
 
@@ -18,6 +17,12 @@ def random_embeddings(seed=0, count=12):
     return embed(3 + 5 * rng.random((count, 7)), rng.standard_normal((count, 4)) / 100)
 
 
+def statistics_of(training):
+    """Mean and population standard deviation of every dimension, from float64."""
+    branches = [np.asarray(f, np.float64) for f in (training.appearance, training.pose)]
+    return FeatureStatistics(*(np.float32(moment) for f in branches for moment in (f.mean(0), f.std(0))))
+
+
 def direct(query, gallery):
     """Float64 differences, pair by pair."""
     return np.array([[np.sqrt(np.sum((q - g) ** 2)) for g in gallery.astype(float)] for q in query.astype(float)])
@@ -27,30 +32,14 @@ def direct(query, gallery):
 def test_large_common_offsets_lose_no_digits(offset):
     rng = np.random.default_rng(0)
     features = (offset + 0.02 * rng.standard_normal((40, 2048))).astype(np.float32)
-    query, gallery = features[:9], features[9:]
-    np.testing.assert_allclose(euclidean(query, gallery), direct(query, gallery), rtol=2e-5)
-
-
-def test_euclidean_of_several_gallery_blocks(monkeypatch):
-    monkeypatch.setattr(distance, "GALLERY_BLOCK", 8)
-    rng = np.random.default_rng(1)
-    query, gallery = (rng.standard_normal((n, 16), dtype=np.float32) for n in (5, 29))
-    untouched = query.copy(), gallery.copy()
-    np.testing.assert_allclose(euclidean(query, gallery), direct(query, gallery), rtol=1e-5)
-    np.testing.assert_array_equal(query, untouched[0])
-    np.testing.assert_array_equal(gallery, untouched[1])
-
-
-def test_euclidean_of_float64():
-    rng = np.random.default_rng(1)
-    query, gallery = rng.standard_normal((5, 16)), rng.standard_normal((6, 16))
-    np.testing.assert_allclose(euclidean(query, gallery), direct(query, gallery), rtol=1e-5)
+    ((_, distances),) = distance_blocks(features, np.arange(9))
+    np.testing.assert_allclose(distances[:, 9:], direct(features[:9], features[9:]), rtol=2e-5)
 
 
 def test_duplicates_are_near_zero_and_never_nan():
     rng = np.random.default_rng(2)
     features = 100 + rng.standard_normal((50, 512), dtype=np.float32)
-    distances = euclidean(features, features)
+    ((_, distances),) = distance_blocks(features, np.arange(50))
     scale = distances[~np.eye(50, dtype=bool)].mean()
     assert np.all(np.diag(distances) >= 0)
     assert np.diag(distances).max() < 2e-3 * scale
@@ -119,7 +108,7 @@ def test_standardized():
     for test, train in ((e.appearance, training.appearance), (e.pose, training.pose)):
         z = (test.astype(float) - train.astype(float).mean(0)) / train.astype(float).std(0)
         branches.append(z / np.sqrt((z**2).sum(1, keepdims=True)))
-    statistics = feature_statistics(training)
+    statistics = statistics_of(training)
     np.testing.assert_allclose(
         fuse(e, "fused", "standardized", 2.0, statistics),
         np.hstack([branches[0], 2 * branches[1]]),
@@ -134,8 +123,8 @@ def test_standardized_undoes_any_scale_of_a_dimension():
     scale = np.float32(2.0 ** np.arange(-3, 4))
     scaled = [x._replace(appearance=x.appearance * scale) for x in (e, training)]
     np.testing.assert_allclose(
-        fuse(e, "appearance", "standardized", statistics=feature_statistics(training)),
-        fuse(scaled[0], "appearance", "standardized", statistics=feature_statistics(scaled[1])),
+        fuse(e, "appearance", "standardized", statistics=statistics_of(training)),
+        fuse(scaled[0], "appearance", "standardized", statistics=statistics_of(scaled[1])),
         rtol=1e-5,
     )
 
@@ -143,7 +132,7 @@ def test_standardized_undoes_any_scale_of_a_dimension():
 @pytest.mark.parametrize("tiny", [0, 1e-12])
 def test_a_constant_dimension_does_not_count(tiny):
     e = random_embeddings()
-    statistics = feature_statistics(e)
+    statistics = statistics_of(e)
     statistics.std_a[2] = tiny
     without = FeatureStatistics(np.delete(statistics.mean_a, 2), np.delete(statistics.std_a, 2), *statistics[2:])
     features = fuse(e, "appearance", "standardized", statistics=statistics)
@@ -154,7 +143,7 @@ def test_a_constant_dimension_does_not_count(tiny):
 
 def test_all_dimensions_constant():
     e = embed(np.ones((3, 2)), np.ones((3, 2)))
-    features = fuse(e, "fused", "standardized", statistics=feature_statistics(e))
+    features = fuse(e, "fused", "standardized", statistics=statistics_of(e))
     np.testing.assert_array_equal(features, np.zeros((3, 4)))
 
 
@@ -164,20 +153,8 @@ def test_zero_vectors_stay_zero(kind):
     statistics = FeatureStatistics(*(np.float32(x) for x in ([0, 0], [1, 1], [0], [1])))
     features = fuse(e, "fused", kind, statistics=statistics)
     np.testing.assert_array_equal(features[0], [0, 0, 0])
-    assert np.isfinite(euclidean(features, features)).all()
-
-
-def test_statistics_are_those_of_numpy_in_float64():
-    e = embed(1000 + np.random.default_rng(0).standard_normal((500, 3)), np.zeros((500, 0)))
-    statistics = feature_statistics(e)
-    np.testing.assert_allclose(statistics.mean_a, e.appearance.astype(float).mean(0), rtol=1e-7)
-    np.testing.assert_allclose(statistics.std_a, e.appearance.astype(float).std(0), rtol=1e-6)
-    assert statistics.mean_p.shape == statistics.std_p.shape == (0,)
-
-
-def test_statistics_of_nothing():
-    with pytest.raises(ValueError, match="at least one training tracklet"):
-        feature_statistics(embed(np.zeros((0, 3)), np.zeros((0, 2))))
+    ((_, distances),) = distance_blocks(features, np.arange(2))
+    assert np.isfinite(distances).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
@@ -187,12 +164,6 @@ def test_features_that_are_not_finite(bad):
     message = "1 of 12 {} features are not finite or too large .the first is number 5"
     with pytest.raises(InputError, match=message.format("pose")):
         fuse(e, "fused")
-    with pytest.raises(InputError, match=message.format("pose")):
-        feature_statistics(e)
-    with pytest.raises(InputError, match=message.format("query")):
-        euclidean(e.pose, e.pose[:2])
-    with pytest.raises(InputError, match=message.format("gallery")):
-        euclidean(e.pose[:2], e.pose)
     with pytest.raises(InputError, match=message.format("feature")):
         next(distance_blocks(e.pose, np.array([0])))
 
@@ -210,6 +181,6 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="'fused' needs pose features"):
         fuse(e._replace(pose=np.zeros((12, 0), np.float32)), "fused")
     with pytest.raises(ValueError, match=r"statistics of shapes \(3,\), \(3,\) for 7 dimensions"):
-        fuse(e, "fused", "standardized", statistics=feature_statistics(embed(np.ones((2, 3)), np.ones((2, 4)))))
+        fuse(e, "fused", "standardized", statistics=statistics_of(embed(np.ones((2, 3)), np.ones((2, 4)))))
     with pytest.raises(ValueError, match="statistics of shapes"):
-        fuse(e, "pose", "standardized", statistics=feature_statistics(embed(np.ones((2, 7)), np.ones((2, 1)))))
+        fuse(e, "pose", "standardized", statistics=statistics_of(embed(np.ones((2, 7)), np.ones((2, 1)))))
