@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     c.data.walkers = ConfigDict()  # of the generated data set, see rgcn_jax/walkers/spec.py
 
     c.model = ConfigDict()
-    c.model.appearance = "AP"  # average pooling over frames
+    c.model.appearance = "AP"  # over frames: average pooling; "AA" attention, "RA" recurrent; "BiC" is BiCnet-TKS
     c.model.pose = "RGCN"  # "RGCN", "LGCN", or "none" for appearance only
     c.model.readout = "DAM"  # "DAM", "NAM", "TAM", "mean"
     c.model.pose_features = 512  # dimensions of f_p; a node has half of them under DAM, else all

@@ -1,9 +1,11 @@
-"""MARS (Zheng et al., 2016), the paper's recipe: ResNet-50 + AP + RGCN + DAM.
+r"""MARS (Zheng et al., 2016), the paper's recipe: ResNet-50 + AP + RGCN + DAM.
 
-    python -m rgcn_jax.main --config=configs/mars.py --config.data.root=/path/to/MARS \\
-        --config.data.keypoints=/path/to/openpose --config.model.pretrained=/path/to/resnet50.safetensors
+    python -m rgcn_jax.main --config=configs/mars.py --config.data.root=/path/to/MARS \
+        --config.data.keypoints=/path/to/openpose \
+        --config.model.pretrained=/path/to/resnet50.safetensors
 
-Hardware: the paper trained 32.14 hours on two V100. Expected, the paper's numbers: mAP 82.6, Rank-1 87.9 (AP alone: 81.1, 85.2).
+Hardware: the paper trained 32.14 hours on two V100. Expected, the paper's numbers: mAP 82.6, Rank-1 87.9 (AP alone:
+81.1, 85.2).
 Not yet run here: no number of this project on MARS exists.
 
 Which gallery the paper used is unknown: all protocols are reported. The paper's pose input is "2D position", taken as

@@ -1,4 +1,4 @@
-"""The whole path of MARS on a small set in MARS's layout, on a CPU in about two minutes: a test of the program on real input.
+"""The whole path of MARS on a small set in its layout, on a CPU in a minute: a test of the program on real input.
 
     python -m rgcn_jax.main --config=configs/mars_mini.py --config.data.root=DIR --config.data.keypoints=DIR/openpose
 

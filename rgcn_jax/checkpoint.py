@@ -1,7 +1,7 @@
 """Checkpoints with Orbax: the latest ones to resume from, and the best one by the headline metric.
 
-Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record. A save runs in the
-background; a killed save leaves the one before it intact.
+Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record. A save
+runs in the background; a killed save leaves the one before it intact.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Checkpoints:
         return self._managers[kind].latest_step()
 
     def save(self, kind: str, state: TrainState, record: Mapping[str, Any]) -> None:
-        """Saves the state at its step with a JSON record; returns before the files are written. A step is saved once."""
+        """Saves the state at its step with a JSON record, once a step; returns before the files are written."""
         manager, step = self._managers[kind], int(state.step)
         if manager.latest_step() == step:
             return
@@ -55,7 +55,8 @@ class Checkpoints:
         manager, step = self._managers[kind], self.latest_step(kind)
         if step is None:
             raise InputError(
-                f"no {kind!r} checkpoint in {self._folder / kind}: train first, or point --workdir to the folder of a finished run."
+                f"no {kind!r} checkpoint in {self._folder / kind}: train first, or point --workdir to the folder of a "
+                "finished run."
             )
         stored = manager.item_metadata(step)["state"]
         _check_same_model(stored, target, self._folder / kind / str(step))
@@ -105,8 +106,8 @@ def _check_same_model(stored: Any, target: TrainState, path: Path) -> None:
     if differing:
         more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise InputError(
-            f"the checkpoint {path} is of another model ({'; '.join(differing[:3])}{more}): use the config it was trained with, "
-            "or another --workdir."
+            f"the checkpoint {path} is of another model ({'; '.join(differing[:3])}{more}): use the config it was "
+            "trained with, or another --workdir."
         )
 
 

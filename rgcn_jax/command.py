@@ -3,7 +3,10 @@
 import difflib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,42 @@ from rgcn_jax.types import InputError
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
 
+RANGES: Mapping[str, tuple[float, float]] = {
+    "seed": (0, inf),
+    "num_epochs": (0, inf),
+    "num_steps": (0, inf),
+    "eval_every_epochs": (0, inf),
+    "checkpoint_every_steps": (0, inf),
+    "log_every_steps": (0, inf),
+    "frames_per_clip": (1, inf),
+    "image_height": (1, inf),
+    "image_width": (1, inf),
+    "batch.identities": (1, inf),
+    "batch.clips_per_identity": (1, inf),
+    "batch.max_frame_stride": (1, inf),
+    "augment.crop_probability": (0, 1),
+    "augment.crop_scale": (1, inf),
+    "augment.flip_probability": (0, 1),
+    "augment.erase_probability": (0, 1),
+    "model.pose_features": (1, inf),
+    "model.graph_layers": (1, inf),
+    "model.width": (1, inf),
+    "model.last_stride": (1, 2),
+    "loss.margin": (0, inf),
+    "loss.label_smoothing": (0, 1),
+    "optimizer.learning_rate": (0, inf),
+    "optimizer.decay_factor": (0, inf),
+    "optimizer.decay_every_epochs": (0, inf),
+    "optimizer.weight_decay": (0, inf),
+    "evaluation.clips_per_batch": (1, inf),
+    "evaluation.pose_weight": (0, inf),
+    "parallel.num_devices": (0, inf),
+}
+"""Least and greatest value of the numbers in a config."""
+
 
 def run_command(command: Callable[[Sequence[str]], object]) -> None:
-    """Calls ``command`` with the arguments; an ``InputError`` is printed without a traceback and the exit status is 2."""
+    """Calls ``command`` with the arguments; an ``InputError`` is printed without a traceback, with exit status 2."""
     try:
         command(sys.argv[1:])
     except InputError as error:
@@ -29,24 +65,28 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
 
 
 def load_config_file(path: str) -> ConfigDict:
-    """The locked config that ``get_config()`` of a Python file returns.
+    """The locked config that ``get_config()`` of a Python file returns; of ``file.py:text`` it is
+    ``get_config("text")``.
 
     Raises:
-      InputError: there is no such file, or it has no ``get_config``.
+      InputError: there is no such file, or it has no ``get_config`` that returns a config.
     """
     file = Path(path.split(":")[0])
     if not file.is_file():
         near = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("__init__", "base"))
         raise InputError(f"--config={path}: no such file" + (f"; there are {', '.join(near)}." if near else "."))
-    values = flags.FlagValues()
-    line = ["", f"--config={path}"]
-    holder = config_flags.DEFINE_config_file("config", lock_config=True, flag_values=values, sys_argv=line)
-    values(line)
+    loader = SourceFileLoader(file.stem, str(file))
+    module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
     try:
-        config = holder.value
-        config.lock()
-    except AttributeError as error:
-        raise InputError(f"--config={path}: the file must define get_config() -> ConfigDict ({error}).") from error
+        loader.exec_module(module)
+        config = module.get_config(*path.split(":")[1:])
+    except Exception as error:  # whatever is wrong in a user's file
+        raise InputError(
+            f"--config={path}: get_config() of this file fails ({type(error).__name__}: {error})."
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"--config={path}: get_config() must return a ConfigDict, found {type(config).__name__}.")
+    config.lock()
     return config
 
 
@@ -54,11 +94,14 @@ def load_config_json(path: Path) -> ConfigDict:
     """The locked config that ``save_config`` wrote.
 
     Raises:
-      InputError: there is none.
+      InputError: there is none, or it is not JSON.
     """
     if not path.is_file():
         raise InputError(f"no {path}: --workdir must be the folder of a run of python -m rgcn_jax.main.")
-    config = ConfigDict(_tuples(json.loads(path.read_text(encoding="utf-8"))))
+    try:
+        config = ConfigDict(_tuples(json.loads(path.read_text(encoding="utf-8"))))
+    except ValueError as error:
+        raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
     config.lock()
     return config
 
@@ -73,7 +116,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     """The config with ``--config.x.y=value`` arguments applied; each value takes the type of the field.
 
     Raises:
-      InputError: a field is unknown (the near ones are listed), a value does not fit its type, or an argument is no override.
+      InputError: a field is unknown (the near ones are listed), a value does not fit its type, or an argument is no
+        override.
     """
     known = dict(leaves(config))
     for argument in arguments:
@@ -92,6 +136,20 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}: arguments have the form --config.field=value.")
     return holder.value
+
+
+def check_numbers(config: ConfigDict) -> None:
+    """Raises ``InputError`` for a number that lies outside of ``RANGES``, and for a run of no steps."""
+    fields = dict(leaves(config))
+    for name, (least, greatest) in RANGES.items():
+        if not least <= fields[name] <= greatest:  # not a number is in no range
+            expected = f"{least} or more" if greatest == inf else f"a number from {least} to {greatest}"
+            raise InputError(f"{name} is {fields[name]}: expected {expected}.")
+    stages = fields["model.stage_sizes"]
+    if not stages or not all(isinstance(blocks, int) and blocks >= 1 for blocks in stages):
+        raise InputError(f"model.stage_sizes is {stages}: expected whole numbers of 1 or more, such as (3, 4, 6, 3).")
+    if not config.num_steps and not config.num_epochs:
+        raise InputError("num_steps and num_epochs are both 0, so there is nothing to train: set one of them.")
 
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

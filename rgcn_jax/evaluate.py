@@ -18,7 +18,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.evaluate",
         description="Score a checkpoint of a run under every protocol.",
-        epilog="Fields of the run's config can be changed: --config.evaluation.distance=normalized, --config.data.root=...",
+        epilog="Fields of the run's config can be changed, such as --config.evaluation.distance=normalized. The best "
+        "checkpoint is the one with the highest mAP on the test set, as is usual in the field; the latest has no such "
+        "advantage.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -33,6 +35,10 @@ def main(arguments: Sequence[str]) -> None:
     config = override(load_config_json(workdir / CONFIG_FILE), overrides)
     if known.features and not known.features.endswith(".npz"):
         raise InputError(f"--features={known.features}: the file's name must end in .npz.")
+    if known.features and not Path(known.features).parent.is_dir():
+        raise InputError(
+            f"--features={known.features}: there is no folder {Path(known.features).parent}, make it first."
+        )
     evaluation = evaluate_checkpoint(config, workdir, known.checkpoint)
     print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")
     if known.features:
@@ -42,7 +48,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def evaluate_checkpoint(config: ConfigDict, workdir: Path, kind: str) -> Evaluation:
     """The scores of the newest checkpoint of a kind ("latest" or "best") in ``workdir``; nothing there is changed."""
-    run = prepare(config)
+    folder = workdir.resolve() / "checkpoints" / kind
+    if not folder.is_dir():  # before the model is built; and opening it would make the folder
+        raise InputError(f"no {kind!r} checkpoint in {folder}: train first, or point --workdir to a finished run.")
+    run = prepare(config, restored=True)
     with Checkpoints(workdir) as checkpoints:
         state, _ = checkpoints.restore(kind, run.state)
     return run.scorer.evaluate(state.variables, int(state.step))

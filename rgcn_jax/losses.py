@@ -1,7 +1,8 @@
 """The training objective (eq. 15-19): batch-hard triplet per branch, identity loss, adaptive weight.
 
 Pure functions of arrays. The triplet and identity losses come as the mean over the clips of a batch; the paper sums the
-triplet over the batch (decision: the mean has the same minimiser for a scaled weight and does not depend on the batch size).
+triplet over the batch (decision: the mean has the same minimiser for a scaled weight and does not depend on the batch
+size).
 """
 
 from typing import NamedTuple
@@ -14,9 +15,9 @@ from jaxtyping import Array, ArrayLike, Float, Int
 def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) -> Float[Array, "a b"]:
     """Squared Euclidean distances between the rows of a and b, in float32 (or float64), never negative.
 
-    |a|^2 + |b|^2 - 2ab with the mean of b subtracted from both first: distances do not change, but the cancellation that
-    costs un-centred features up to 15 % of the distance in float32 is gone. ``precision=HIGHEST`` keeps TF32 and bfloat16
-    passes out of the product.
+    |a|^2 + |b|^2 - 2ab with the mean of b subtracted from both first: distances do not change, but the cancellation
+    that costs un-centred features up to 15 % of the distance in float32 is gone. ``precision=HIGHEST`` keeps TF32 and
+    bfloat16 passes out of the product.
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     dtype = jnp.promote_types(a.dtype, jnp.float32)
@@ -36,8 +37,8 @@ def hardest_distances(
     """For each anchor the distance to its farthest positive and to its nearest negative among ``features``.
 
     The anchor itself may be among the features and counts as a positive at distance 0, so an identity with one clip is
-    defined. Without any negative the second is +inf. Only the two chosen distances go through the square root, and the root
-    is taken of max(d^2, 1e-12): the gradient is finite everywhere, and 0 between exact duplicates.
+    defined. Without any negative the second is +inf. Only the two chosen distances go through the square root, and
+    the root is taken of max(d^2, 1e-12): the gradient is finite everywhere, and 0 between exact duplicates.
     """
     squared = squared_distances(anchors, features)
     same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(labels)[None, :]
@@ -49,7 +50,7 @@ def hardest_distances(
 def batch_hard_triplet_loss(
     features: Float[ArrayLike, "b d"], labels: Int[ArrayLike, "b"], margin: float
 ) -> Float[Array, ""]:
-    """Batch-hard triplet loss, eq. 15 (f_a) and eq. 16 (f_p): mean over anchors of max(0, margin + d_positive - d_negative).
+    """Batch-hard triplet loss, eq. 15 (f_a) and 16 (f_p): mean over anchors of max(0, margin + positive - negative).
 
     Args:
       features: one row a clip, raw (not normalised); the distance is Euclidean.
@@ -63,8 +64,8 @@ def batch_hard_triplet_loss(
 def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], smoothing: float) -> Float[Array, ""]:
     """Softmax cross-entropy over the training identities, eq. 17, mean over clips.
 
-    ``smoothing`` s moves s of the target's mass evenly over all identities (0: the paper's words; the recipes it follows use 0.1).
-    The softmax runs over the identities; the paper's index N there is a slip.
+    ``smoothing`` s moves s of the target's mass evenly over all identities (0: the paper's words; the recipes it
+    follows use 0.1). The softmax runs over the identities; the paper's index N there is a slip.
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
@@ -75,7 +76,9 @@ def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], 
 def adaptive_weight(
     loss_a: Float[ArrayLike, ""], loss_p: Float[ArrayLike, ""], stop_gradient: bool = True
 ) -> Float[Array, ""]:
-    """lambda = L_a / (L_a + L_p), eq. 18, in [0, 1]: the branch that lags behind gets the larger weight; 0.5 where both are 0.
+    """The weight lambda = L_a / (L_a + L_p), eq. 18, in [0, 1]; 0.5 where both losses are 0.
+
+    The branch that lags behind gets the larger weight.
 
     Decision: no gradient flows through lambda, since through it the smaller of the two losses would be pushed up.
     """
@@ -93,6 +96,8 @@ class LossTerms(NamedTuple):
     appearance: Float[Array, ""]
     pose: Float[Array, ""]
     weight: Float[Array, ""]
+    auxiliary: Float[Array, ""] | None = None
+    """What the appearance model adds of its own; None where it adds nothing."""
 
 
 def combine(
@@ -101,15 +106,30 @@ def combine(
     pose: Float[ArrayLike, ""] | None,
     pose_weight: str | float,
     weight_gradient: bool,
+    auxiliary: Float[ArrayLike, ""] | None = None,
 ) -> LossTerms:
-    """L = L_id + lambda L_a + (1 - lambda) L_p, eq. 19.
+    """L = L_id + lambda L_a + (1 - lambda) L_p, eq. 19, and the auxiliary loss where there is one.
 
     Args:
-      identity: L_id, and likewise ``appearance``: L_a, ``pose``: L_p; None without a pose branch, and then L = L_id + L_a.
-      pose_weight: "adaptive", or a fixed lambda of table VII. As the paper has it, lambda weighs the *appearance* triplet:
-        1.0 trains no pose triplet.
+      identity: L_id.
+      appearance: L_a.
+      pose: L_p; None without a pose branch, and then L = L_id + L_a.
+      pose_weight: "adaptive", or a fixed lambda of table VII. As the paper has it, lambda weighs the *appearance*
+        triplet: 1.0 trains no pose triplet.
       weight_gradient: let the gradient through the adaptive lambda.
+      auxiliary: already weighted loss of the appearance model (BiCnet-TKS: 0.01 times its diversity loss), or None.
     """
+    identity, appearance = jnp.asarray(identity), jnp.asarray(appearance)
+    terms = _weighted(identity, appearance, None if pose is None else jnp.asarray(pose), pose_weight, weight_gradient)
+    if auxiliary is None:
+        return terms
+    auxiliary = jnp.asarray(auxiliary)
+    return terms._replace(total=terms.total + auxiliary, auxiliary=auxiliary)
+
+
+def _weighted(
+    identity: Array, appearance: Array, pose: Array | None, pose_weight: str | float, weight_gradient: bool
+) -> LossTerms:
     if pose is None:
         one, zero = jnp.ones_like(appearance), jnp.zeros_like(appearance)
         return LossTerms(identity + appearance, identity, appearance, zero, one)

@@ -1,4 +1,4 @@
-"""``python -m rgcn_jax.main --config=configs/mars.py [--workdir=...] [--config.field=value ...]``: train and evaluate."""
+"""Train and evaluate: ``python -m rgcn_jax.main --config=configs/mars.py [--workdir=DIR] [--config.field=value]``."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The paper's optimiser (section IV-A): Adam, 3e-4, times 0.1 every 200 epochs; with the coupled L2 of its ancestors."""
+"""The paper's optimiser (section IV-A): Adam at 3e-4, times 0.1 every 200 epochs, with its ancestors' coupled L2."""
 
 import optax
 
@@ -11,10 +11,10 @@ def step_schedule(learning_rate: float, decay_factor: float, decay_every_steps: 
 
 
 def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
-    """Adam with L2 regularisation added to the gradient before the moments, as PyTorch's ``Adam(weight_decay=...)`` does.
+    """Adam with L2 added to the gradient before the moments, as PyTorch's ``Adam(weight_decay=...)`` does.
 
-    This is not AdamW, which shrinks the weights beside the moments. As in PyTorch every parameter is decayed, biases and
-    normalisation scales too.
+    This is not AdamW, which shrinks the weights beside the moments. As in PyTorch every parameter is decayed, biases
+    and normalisation scales too.
     """
     return optax.chain(
         optax.add_decayed_weights(weight_decay), optax.scale_by_adam(), optax.scale_by_learning_rate(schedule)

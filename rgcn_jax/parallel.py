@@ -1,7 +1,7 @@
 """The device mesh and every version-sensitive JAX call of the data-parallel step.
 
-One axis, ``AXIS``: each device holds a share of the clips of a batch and a copy of everything else. The same code runs on
-one device and on many.
+One axis, ``AXIS``: each device holds a share of the clips of a batch and a copy of everything else. The same code
+runs on one device and on many.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ def make_mesh(num_devices: int) -> Mesh:
     devices = jax.devices()
     if num_devices > len(devices):
         raise InputError(
-            f"parallel.num_devices is {num_devices}, but JAX sees {len(devices)} {devices[0].platform} device(s): lower it, "
-            "or 0 for all there are."
+            f"parallel.num_devices is {num_devices}, but JAX sees {len(devices)} {devices[0].platform} device(s): "
+            "lower it, or 0 for all there are."
         )
     return Mesh(np.array(devices[: num_devices or len(devices)]), (AXIS,))
 
@@ -44,7 +44,8 @@ def check_divides(clips: int, mesh: Mesh, what: str) -> None:
 
 
 def over_clips(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable:
-    """``jax.shard_map`` with the check of varying axes on, so that an unreduced output is an error and not a wrong number.
+    """``jax.shard_map`` with the check of varying axes on, so that an unreduced output is an error and not a wrong
+    number.
 
     Inside, reduce the loss over ``AXIS`` and differentiate *outside*: the gradient of the mapped function is then the
     gradient of the whole batch, on any number of devices.
@@ -53,7 +54,9 @@ def over_clips(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) ->
 
 
 def gather_clips(x: jax.Array) -> jax.Array:
-    """The rows of all devices, in order; inside ``over_clips``. Hard mining needs it: the hardest clip may be elsewhere."""
+    """The rows of all devices, in order; inside ``over_clips``. Hard mining needs it: the hardest clip may be
+    elsewhere.
+    """
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 

@@ -62,7 +62,7 @@ class Evaluation:
 
     @property
     def headline_mAP(self) -> float:
-        """mAP of the fused row, of the appearance row without a pose branch: what "best" means."""
+        """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
         return self.rows.get("fused", self.rows["appearance"])["mAP"]
 
     def description(self) -> dict[str, Any]:
@@ -93,7 +93,8 @@ class Evaluation:
             numbers = (f"{row} {v['mAP']:.1f}/{v['rank1']:.1f}" for row, v in self.protocol_rows(name).items())
             counts = next(m for m in rows.values() if m is not None)
             lines.append(
-                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: {', '.join(numbers)}"
+                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: "
+                f"{', '.join(numbers)}"
             )
         return "\n".join(lines)
 
@@ -129,7 +130,7 @@ class Scorer:
         batches = self._data.read(evaluation_plans(self.tracklets, **self._cutting))
         shown = tqdm(batches, "evaluating", self._batches, unit="batch", leave=False, disable=not sys.stderr.isatty())
         return embed_tracklets(
-            self.tracklets, shown, lambda batch: self._embed_step(variables, parallel.shard(batch, self._mesh))
+            self.tracklets, iter(shown), lambda batch: self._embed_step(variables, parallel.shard(batch, self._mesh))
         )
 
     def evaluate(self, variables: Any, step: int) -> Evaluation:
@@ -159,7 +160,7 @@ class Scorer:
 
 def scorer_from_config(config: ConfigDict, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
     """The scorer of a config; its model takes statistics from no other device, for it only evaluates."""
-    model = build_model(config.model, num_identities, config.dtype)
+    model = build_model(config.model.to_dict(), num_identities, config.dtype)
     dtype = compute_dtype(config.dtype)
     return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
 
@@ -184,8 +185,8 @@ def write_results(workdir: Path, evaluation: Evaluation, config: ConfigDict) -> 
 
 
 def save_features(path: Path, evaluation: Evaluation) -> None:
-    """Features, ids and cameras of the test tracklets to one ``.npz``: appearance [N, D_a], pose [N, D_p], person_ids [N],
-    camera_ids [N], first_frames [N] (the path of each tracklet's first frame), is_query [N], is_gallery [N].
+    """Features, ids and cameras of the test tracklets to one ``.npz``: appearance [N, D_a], pose [N, D_p], person_ids
+    [N], camera_ids [N], first_frames [N] (the path of each tracklet's first frame), is_query [N], is_gallery [N].
     """
     query, gallery = evaluation.roles.query, evaluation.roles.gallery
     with path.open("wb") as file:

@@ -60,8 +60,8 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
     """Keypoints of another skeleton as the 14 of this project.
 
     Args:
-      keypoints: x, y and confidence, in any unit; V of the source skeleton. A keypoint whose confidence is not above 0 counts
-        as not detected.
+      keypoints: x, y and confidence, in any unit; V of the source skeleton. A keypoint whose confidence is not above
+        0 counts as not detected.
       source: "openpose_body25", "openpose_coco18", "coco17" (AlphaPose, RTMPose, ViTPose, YOLO-pose) or "blazepose33".
 
     Returns:

@@ -20,7 +20,9 @@ class TrainState:
     """Running statistics of the normalisations, and those of the features that the "standardized" distance uses."""
     opt_state: Any
     key: Any
-    """Base key, a typed key []; what is random in step s uses fold_in(key, s), so that a resumed run repeats nothing."""
+    """Base key, a typed key []; what is random in step s uses fold_in(key, s), so that a resumed run repeats
+    nothing.
+    """
 
     @property
     def variables(self) -> dict[str, Any]:

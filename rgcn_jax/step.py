@@ -1,4 +1,6 @@
-"""The two steps, pure: one of training, one of feature extraction. Both take uint8 frames and normalise on the device."""
+"""The two steps, pure: one of training, one of feature extraction. Both take uint8 frames and normalise on the
+device.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,9 +52,11 @@ def normalise_frames(frames: UInt8[Array, "b t h w 3"], dtype: Any) -> Float[Arr
 def local_losses(
     params: Any, batch_stats: Any, batch: Batch, key: Array, *, model: nn.Module, objective: Objective, dtype: Any
 ) -> tuple[losses.LossTerms, Any]:
-    """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside ``parallel.over_clips``.
+    """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
+    ``parallel.over_clips``.
 
     Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices.
+    ``auxiliary_loss`` of the appearance model, a weighted mean over this device's clips, is added where it has one.
     """
     frames = normalise_frames(batch["frames"], dtype)
     features, updated = model.apply(
@@ -79,7 +83,10 @@ def local_losses(
         )
     )
     pose = pose if features.pose.shape[1] else None
-    terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient)
+    auxiliary = features.aux.get("auxiliary_loss")
+    if auxiliary is not None:
+        auxiliary = parallel.mean_over_devices(auxiliary)
+    terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient, auxiliary)
     return terms, updated["batch_stats"]
 
 
@@ -92,7 +99,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
 
-    The returned ``grad_norm`` is the global norm of the gradient before weight decay.
+    The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
+    the appearance model has such a loss.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[losses.LossTerms, Any]:
@@ -118,6 +126,8 @@ def make_train_step(
             "lambda": terms.weight,
             "grad_norm": optax.global_norm(gradients),
         }
+        if terms.auxiliary is not None:
+            metrics["loss_auxiliary"] = terms.auxiliary
         state = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),

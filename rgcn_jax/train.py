@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
-from rgcn_jax.command import CONFIG_FILE, save_config
+from rgcn_jax.command import CONFIG_FILE, check_numbers, save_config
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.reader import Data
@@ -22,11 +22,14 @@ from rgcn_jax.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
 from rgcn_jax.state import TrainState, count_parameters, create_state
 from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.types import InputError
 from rgcn_jax.writer import Writer
 
 
 def is_time(step: int, every: int, total: int) -> bool:
-    """Whether something periodic is due after ``step`` of ``total`` steps: every ``every`` steps (0: never), and after the last."""
+    """Whether something periodic is due after ``step`` of ``total`` steps: every ``every`` steps (0: never), and
+    after the last.
+    """
     return step == total or (every > 0 and step % every == 0)
 
 
@@ -45,7 +48,8 @@ class Run:
 
 
 def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three rows.
+    """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
+    rows.
 
     Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
 
@@ -56,6 +60,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       InputError: the config, the data, the weights or the checkpoint are not as they must be.
     """
     run = prepare(config)
+    _make_folder(workdir)
     with Checkpoints(workdir) as checkpoints:
         state, best = run.state, -1.0
         if checkpoints.latest_step() is not None:
@@ -69,14 +74,18 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     return write_results(workdir, evaluation, config)
 
 
-def prepare(config: ConfigDict) -> Run:
-    """Opens the data, checks all that can be checked before any training, and builds model, optimiser and steps."""
+def prepare(config: ConfigDict, restored: bool = False) -> Run:
+    """Opens the data, checks all that can be checked before any training, and builds model, optimiser and steps.
+
+    ``restored``: a checkpoint is going to replace the parameters, so that ``model.pretrained`` is not needed any more.
+    """
+    check_numbers(config)
     mesh = parallel.make_mesh(config.parallel.num_devices)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
-    data = open_data(**config.data, **size, with_pose=with_pose)
+    data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
@@ -91,9 +100,12 @@ def prepare(config: ConfigDict) -> Run:
         f"{len(split.query)} queries, {len(split.gallery)} gallery tracklets"
     )
     scorer = scorer_from_config(config, data, identities, mesh)
-    model = build_model(config.model, identities, config.dtype, parallel.AXIS)
+    model = build_model(config.model.to_dict(), identities, config.dtype, parallel.AXIS)
     variables = initialise(scorer.model, config.seed, config.frames_per_clip, **size)
-    if config.model.pretrained:
+    trunk = config.model.pretrained or "random weights (model.pretrained is empty)"
+    if restored:
+        trunk = "the checkpoint"
+    elif config.model.pretrained:
         variables = with_pretrained_trunk(variables, Path(config.model.pretrained))
     adam = config.optimizer
     schedule = step_schedule(adam.learning_rate, adam.decay_factor, adam.decay_every_epochs * per_epoch)
@@ -101,8 +113,8 @@ def prepare(config: ConfigDict) -> Run:
     state = create_state(variables, optimizer, config.seed)
     _say(
         f"{config.model.appearance} + {config.model.pose}: {count_parameters(state.params):,} parameters, trunk from "
-        f"{config.model.pretrained or 'random weights (model.pretrained is empty)'}; {clips} clips x "
-        f"{config.frames_per_clip} frames a step on {mesh.size} {mesh.devices.flat[0].platform} device(s)"
+        f"{trunk}; {clips} clips x {config.frames_per_clip} frames a step on {mesh.size} "
+        f"{mesh.devices.flat[0].platform} device(s)"
     )
     return Run(
         data=data,
@@ -116,10 +128,19 @@ def prepare(config: ConfigDict) -> Run:
     )
 
 
+def _make_folder(workdir: Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir} cannot be made a folder ({error.strerror}): choose another.") from error
+
+
 def _loop(
     config: ConfigDict, run: Run, state: TrainState, best: float, checkpoints: Checkpoints, writer: Writer
 ) -> Evaluation:
-    """Steps until ``run.total_steps``; in each: batch, step, log, evaluate, save, in this order. Returns the last evaluation."""
+    """Steps until ``run.total_steps``; in each: batch, step, log, evaluate, save, in this order. Returns the last
+    evaluation.
+    """
     first, total, per_epoch = int(state.step), run.total_steps, run.sampler.steps_per_epoch
     evaluation, clock = None, Clock(first)
     for step, batch in enumerate(run.data.read(run.sampler.plans(first, total)), start=first + 1):
@@ -143,11 +164,13 @@ def _loop(
         if evaluated or is_time(step, config.checkpoint_every_steps, total):
             checkpoints.save("latest", state, {"best_mAP": best})
             clock = Clock(step)
-    return evaluation or run.scorer.evaluate(state.variables, total)
+    return evaluation or run.scorer.evaluate(state.variables, int(state.step))  # nothing was left to train
 
 
 class Clock:
-    """Steps per second since it was made, or since it was last asked; its first step (compilation) counts like any other."""
+    """Steps per second since it was made, or since it was last asked; its first step (compilation) counts like any
+    other.
+    """
 
     def __init__(self, step: int):
         self._step, self._time = step, time.monotonic()

@@ -1,8 +1,8 @@
 """The nouns that every part of the package shares. Imports nothing of ours.
 
-Axis alphabet of all shape annotations: ``b`` clips in a batch, ``t`` frames in a clip, ``v`` keypoints (14), ``c`` channels
-of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dimensions of a feature, ``q`` query and ``g`` gallery tracklets,
-``f`` frames of a tracklet.
+Axis alphabet of all shape annotations: ``b`` clips in a batch, ``t`` frames in a clip, ``v`` keypoints (14), ``c``
+channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dimensions of a feature, ``q`` query and
+``g`` gallery tracklets, ``f`` frames of a tracklet.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,9 @@ class InputError(ValueError):
 class Tracklet:
     """One person seen by one camera for a while.
 
-    ``frames``: image paths relative to the data set's root, with forward slashes, in temporal order. ``person_id`` is the
-    raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID`` or positive), never a class label; ``camera_id`` counts from 1.
+    ``frames``: image paths relative to the data set's root, with forward slashes, in temporal order. ``person_id`` is
+    the raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID`` or positive), never a class label; ``camera_id`` counts
+    from 1.
     """
 
     frames: tuple[str, ...]
@@ -46,9 +47,9 @@ class Split:
     """A data set as it is used: what is trained on, what asks, and what is searched.
 
     ``root`` is the folder to which the frames' paths are relative. ``gallery`` may contain the queries themselves
-    (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself. ``junk`` holds
-    the tracklets of ``JUNK_ID``: in no gallery, embedded only for the protocol that keeps them. ``frame_size`` is (height, width)
-    in pixels where all crops of the data set share it, else None.
+    (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself. ``junk``
+    holds the tracklets of ``JUNK_ID``: in no gallery, embedded only for the protocol that keeps them. ``frame_size``
+    is (height, width) in pixels where all crops of the data set share it, else None.
     """
 
     name: str
@@ -66,7 +67,9 @@ class Split:
 
 
 class Batch(TypedDict):
-    """What travels to the device: B clips of T frames. A padded clip (``index`` -1) or frame is masked and carries zeros or repeats."""
+    """What travels to the device: B clips of T frames. A padded clip (``index`` -1) or frame is masked and carries
+    zeros or repeats.
+    """
 
     frames: UInt8[np.ndarray, "b t h w 3"]
     """RGB, not normalised."""
@@ -81,7 +84,9 @@ class Batch(TypedDict):
 
 
 class Embeddings(NamedTuple):
-    """Features of N tracklets and what the ranking needs to know of them. ``pose`` has zero columns without a pose branch."""
+    """Features of N tracklets and what the ranking needs to know of them. ``pose`` has zero columns without a pose
+    branch.
+    """
 
     appearance: Float32[np.ndarray, "n d_a"]
     pose: Float32[np.ndarray, "n d_p"]

@@ -46,7 +46,9 @@ class Writer:
                 self._board.add_scalar(f"train/{name}", value, step)
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
-        """An evaluation record: ``step``, a mapping of numbers for each row (appearance, pose, fused), and what names them."""
+        """An evaluation record: ``step``, a mapping of numbers for each row (appearance, pose, fused), and what names
+        them.
+        """
         self._record({"step": step, **rows, **extra})
         if self._board:
             for row, numbers in rows.items():

@@ -1,4 +1,6 @@
-"""Every test runs on the CPU with jit disabled, unless it is marked ``jit``. Eight fake devices are there for the mesh."""
+"""Every test runs on the CPU with jit disabled, unless it is marked ``jit``. Eight fake devices are there for the
+mesh.
+"""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small set of frames on disk and in memory: people in front of nothing, 32 x 16 pixels, as PNG (which loses nothing)."""
+"""A small set of frames, 32 x 16 pixels, on disk as PNG (which loses nothing) and the same in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,8 @@ class Frames:
     @property
     def source(self):
         return CachedSource(
-            lambda t: np.stack([self.pixels[f] for f in t.frames]), lambda t: np.stack([self.points[f] for f in t.frames])
+            lambda t: np.stack([self.pixels[f] for f in t.frames]),
+            lambda t: np.stack([self.points[f] for f in t.frames]),
         )
 
 

@@ -51,7 +51,8 @@ def test_another_model_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", advanced(1), {})
     with Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(InputError, match=r"is of another model \(appearance/trunk/bn1/bias: .*\(4,\), the model \(8,\)"):
+        told = r"is of another model \(appearance/trunk/bn1/bias: .*\(4,\), the model \(8,\)"
+        with pytest.raises(InputError, match=told):
             checkpoints.restore("latest", tiny.start(1, width=8)[0])
         with pytest.raises(InputError, match=r"the model has none.*another --workdir"):
             checkpoints.restore("latest", tiny.start(1, pose="none")[0])

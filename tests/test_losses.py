@@ -107,6 +107,17 @@ def test_the_total_is_eq_19():
     assert float(alone.total) == pytest.approx(1.3)
 
 
+def test_an_auxiliary_loss_is_added_where_there_is_one():
+    loss_a, loss_p = jnp.float32(0.3), jnp.float32(0.1)
+    for pose in (loss_p, None):
+        plain = losses.combine(jnp.float32(1.0), loss_a, pose, "adaptive", False)
+        assert plain.auxiliary is None
+        terms = losses.combine(jnp.float32(1.0), loss_a, pose, "adaptive", False, jnp.float32(0.004))
+        assert float(terms.total) == pytest.approx(float(plain.total) + 0.004)
+        assert float(terms.auxiliary) == pytest.approx(0.004)
+        assert terms[1:5] == plain[1:5]
+
+
 @pytest.mark.parametrize(("a", "p"), [(0.3, 0.1), (0.0, 0.2), (0.0, 0.0)])
 def test_no_gradient_through_lambda_unless_asked(a, p):
     def total(x, weight_gradient):

@@ -1,4 +1,6 @@
-"""The training step: the same numbers on one device and on several, the objective of the paper, and finite under stress."""
+"""The training step: the same numbers on one device and on several, the objective of the paper, and finite under
+stress.
+"""
 
 import jax
 import numpy as np
@@ -43,6 +45,7 @@ def test_the_loss_is_the_papers_from_the_models_features():
     assert float(metrics["lambda"]) == pytest.approx(weight, rel=1e-4)
     total = identity + weight * triplet[0] + (1 - weight) * triplet[1]
     assert float(metrics["loss"]) == pytest.approx(float(total), rel=1e-5)
+    assert "loss_auxiliary" not in metrics
 
 
 @pytest.mark.jit

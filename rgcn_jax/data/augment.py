@@ -19,8 +19,9 @@ ERASED_RGB = (124, 116, 104)
 class Augmentation:
     """Random crop (the frame scaled by ``crop_scale``, then a part of the original size cut out), flip and erasing.
 
-    Probabilities are per clip. The paper says nothing of augmentation; crop and flip are its ancestors' recipe, erasing is
-    off there. Erasing takes 2 to 40 % of the area at an aspect of 0.3 to 3.3 (Zhong et al., 2020) and leaves keypoints alone.
+    Probabilities are per clip. The paper says nothing of augmentation; crop and flip are its ancestors' recipe,
+    erasing is off there. Erasing takes 2 to 40 % of the area at an aspect of 0.3 to 3.3 (Zhong et al., 2020) and
+    leaves keypoints alone.
     """
 
     crop_probability: float = 0.5
@@ -39,7 +40,8 @@ def draw(
 ) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarray, "b"], Float32[np.ndarray, "b 4"]]:
     """One draw a clip: (box, flip, erase) as ``BatchPlan`` describes them.
 
-    The number of random values drawn does not depend on the probabilities, so that switching one kind off does not change the others.
+    The number of random values drawn does not depend on the probabilities, so that switching one kind off does not
+    change the others.
     """
     box, flip, erase = no_transform(clips)
     u = rng.random((clips, 8))
@@ -60,7 +62,8 @@ def draw(
 def transform_keypoints(
     keypoints: Float32[np.ndarray, "b t 14 3"], box: Float32[np.ndarray, "b 4"], flip: Bool[np.ndarray, "b"]
 ) -> Float32[np.ndarray, "b t 14 3"]:
-    """Keypoints as they lie in what is shown: moved and scaled by the box; mirrored with left and right swapped by the flip.
+    """Keypoints as they lie in what is shown: moved and scaled by the box; mirrored with left and right swapped by
+    the flip.
 
     Shares of the frame come in, shares of what is shown go out. A keypoint that the crop pushes out keeps its place
     outside [0, 1]; one that was not detected stays (0, 0, 0).

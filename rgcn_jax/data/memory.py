@@ -1,4 +1,4 @@
-"""Reading clips of frames that are arrays already (the walkers, a benchmark's noise): NumPy and OpenCV, no TensorFlow."""
+"""Reading clips of frames that are arrays already, such as the walkers': NumPy and OpenCV, no TensorFlow."""
 
 import queue
 import threading

@@ -22,7 +22,8 @@ def open_data(
       name: "walkers" (generated, in memory), or a key of ``FOLDERS``.
       root: folder of the data set as it was distributed.
       keypoints: folder of OpenPose JSON files, or a keypoint store; may be empty if ``with_pose`` is False.
-      height: of the frames that come out, in pixels; likewise ``width``.
+      height: of the frames that come out, in pixels.
+      width: likewise.
       walkers: fields of ``WalkersSpec``; read for "walkers" alone.
       with_pose: False for appearance only: all keypoints are then "not detected".
 
@@ -39,8 +40,8 @@ def open_data(
         )
     if with_pose and not keypoints:
         raise InputError(
-            "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to a folder of OpenPose JSON "
-            "files or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
+            "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to a folder of "
+            "OpenPose JSON files or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
     from rgcn_jax.data.pipeline import FileReader  # imports TensorFlow, which the walkers do without
 

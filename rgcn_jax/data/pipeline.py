@@ -32,8 +32,9 @@ tf.config.set_visible_devices([], "GPU")
 class FileReader:
     """A ``Reader`` of image files below ``root``; frames come out at (height, width), uint8 RGB.
 
-    A frame of another size is first resized whole (bilinear, antialiased where it shrinks); then the plan's box is cut out and
-    resized back (bilinear), mirrored and erased, the same for all frames of a clip. Batches are the same for any number of workers.
+    A frame of another size is first resized whole (bilinear, antialiased where it shrinks); then the plan's box is
+    cut out and resized back (bilinear), mirrored and erased, the same for all frames of a clip. Batches are the same
+    for any number of workers.
 
     Raises:
       InputError: a file cannot be read or decoded; the message names it.
@@ -151,7 +152,8 @@ def _unreadable(under_way: list[list[str]]) -> InputError | None:
         return None
     more = f" (and {len(bad) - 1} more near it)" if len(bad) > 1 else ""
     return InputError(
-        f"cannot decode the image {bad[0]}{more}: it is missing, truncated or no image; restore it from the data set's archive."
+        f"cannot decode the image {bad[0]}{more}: it is missing, truncated or no image; restore it from the data set's "
+        "archive."
     )
 
 

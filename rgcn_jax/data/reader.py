@@ -26,7 +26,7 @@ class KeypointSource(Protocol):
     """Where the keypoints of a tracklet come from: the walkers, or a table read from files."""
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """x, y as shares of the crop's width and height, and confidence, for all frames; (0, 0, 0) where not detected."""
+        """x, y (shares of the crop's width, height) and confidence of all frames; (0, 0, 0) where not detected."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Which tracklets and which frames a batch holds: pure functions of (seed, step) and of the tracklets' lengths.
 
 Nothing here touches an image. A ``BatchPlan`` says everything about a batch but the pixels; the readers (``memory``,
-``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can begin
-at any step, on any number of workers, and see the same data.
+``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can
+begin at any step, on any number of workers, and see the same data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,9 +39,9 @@ class BatchPlan(NamedTuple):
 class IdentitySampler:
     """P x K sampling: each batch has P distinct identities with K clips each (section IV-A: 8 and 4).
 
-    An epoch is one pass over the identities in random order; the last ones that do not fill a batch wait for the next epoch, which
-    draws a new order. Of a person with at least K tracklets, K different ones are taken; of a person with fewer, each one
-    is taken before any is taken again (the clips still differ: each has its own frames).
+    An epoch is one pass over the identities in random order; the last ones that do not fill a batch wait for the next
+    epoch, which draws a new order. Of a person with at least K tracklets, K different ones are taken; of a person
+    with fewer, each one is taken before any is taken again (the clips still differ: each has its own frames).
 
     Raises:
       InputError: there are fewer than P identities.
@@ -120,8 +120,8 @@ def training_clip(
 ) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
     """T frames at a random start and a random stride that fits, and their mask.
 
-    The stride is uniform over 1, ..., the smaller of ``max_stride`` and the largest that fits; the start is uniform over what
-    then fits. A tracklet shorter than T gives all its frames, completed by its last one, masked.
+    The stride is uniform over 1, ..., the smaller of ``max_stride`` and the largest that fits; the start is uniform
+    over what then fits. A tracklet shorter than T gives all its frames, completed by its last one, masked.
     """
     if num_frames < length:
         return _completed(np.arange(num_frames), length)
@@ -138,7 +138,9 @@ def dense_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t
 
 
 def even_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
-    """One clip of T frames evenly spaced from the first to the last; all frames, completed, where there are fewer than T."""
+    """One clip of T frames evenly spaced from the first to the last; all frames, completed, where there are fewer
+    than T.
+    """
     if num_frames < length:
         return [_completed(np.arange(num_frames), length)]
     return [_completed(np.round(np.linspace(0, num_frames - 1, length)), length)]
@@ -150,7 +152,8 @@ EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips}
 def evaluation_plans(
     tracklets: Sequence[Tracklet], *, clips: str, frames_per_clip: int, clips_per_batch: int
 ) -> Iterator[BatchPlan]:
-    """Every clip of every tracklet exactly once, in order, in batches of one size; the last batch is filled up (``index`` -1).
+    """Every clip of every tracklet exactly once, in order, in batches of one size; the last batch is filled up
+    (``index`` -1).
 
     Labels are -1 throughout: no identity reaches a model that is being evaluated.
     """

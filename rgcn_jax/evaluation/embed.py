@@ -13,13 +13,14 @@ def embed_tracklets(
     batches: Iterable[Batch],
     embed_clips: Callable[[Batch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]],
 ) -> Embeddings:
-    """Features of the tracklets: the mean over the clips of each (method: "dense" or "even", whatever the batches hold).
+    """Features of the tracklets: the mean over the clips of each (method: "dense" or "even", whatever the batches
+    hold).
 
     Args:
       tracklets: what ``index`` of the batches counts.
       batches: all clips of all tracklets; a clip with ``index`` -1 is ignored.
-      embed_clips: (batch) -> (f_a, f_p), a row a clip. It may return before the numbers are there: while a batch is computed
-        the one before it is summed.
+      embed_clips: (batch) -> (f_a, f_p), a row a clip. It may return before the numbers are there: while a batch is
+        computed the one before it is summed.
 
     Raises:
       ValueError: a tracklet has no clip in the batches, or a feature is not finite.
@@ -47,7 +48,7 @@ def embed_tracklets(
     if not counts.all():
         missing = np.flatnonzero(counts == 0)
         raise ValueError(
-            f"{len(missing)} of {len(tracklets)} tracklets have no clip in the batches, the first is number {missing[0]}."
+            f"{len(missing)} of {len(tracklets)} tracklets have no clip in the batches, the first is {missing[0]}."
         )
     appearance, pose = (np.float32(total / counts[:, None]) for total in sums)
     if not (np.isfinite(appearance).all() and np.isfinite(pose).all()):

@@ -1,6 +1,7 @@
 """Pure Flax (Linen) modules: appearance models, pose encoders, readouts, and the two-branch model that joins them."""
 
 from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.bicnet import BiCnet
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
@@ -12,6 +13,7 @@ __all__ = [
     "RGCN",
     "AttentionAggregation",
     "AveragePooling",
+    "BiCnet",
     "DualAttention",
     "Features",
     "FrameAppearance",

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.bicnet import STAGES, BiCnet
 from rgcn_jax.models.pose_input import CHANNELS
 from rgcn_jax.models.pretrained import load_resnet50
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
@@ -17,12 +18,28 @@ from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.models.two_branch import NECKS, TwoBranch
 from rgcn_jax.types import InputError
 
-AGGREGATIONS: Mapping[str, Callable[[int], nn.Module]] = {
-    "ap": lambda _: AveragePooling(),
-    "aa": lambda _: AttentionAggregation(),
-    "ra": RecurrentAggregation,
+
+def _recurrent(**trunk: Any) -> FrameAppearance:
+    features = 4 * trunk["width"] * 2 ** (len(trunk["stage_sizes"]) - 1)
+    return FrameAppearance(ResNet50(**trunk), RecurrentAggregation(features))
+
+
+def _bicnet(**trunk: Any) -> BiCnet:
+    if len(trunk["stage_sizes"]) != STAGES:
+        raise InputError(
+            f"model.stage_sizes is {trunk['stage_sizes']}, but the appearance model BIC has {STAGES} stages: give "
+            f"{STAGES} numbers, or choose another appearance model."
+        )
+    return BiCnet(**trunk)
+
+
+APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
+    "ap": lambda **trunk: FrameAppearance(ResNet50(**trunk), AveragePooling()),
+    "aa": lambda **trunk: FrameAppearance(ResNet50(**trunk), AttentionAggregation()),
+    "ra": _recurrent,
+    "bic": _bicnet,
 }
-"""Frame features -> f_a; called with the trunk's output width (2048)."""
+"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each has a ``ResNet50`` as its ``trunk``."""
 
 POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"rgcn": RGCN, "lgcn": LGCN}
 """Keypoints -> node embeddings; called with features, num_layers, relu_each_layer, dtype."""
@@ -67,27 +84,21 @@ def build_model(
       axis_name: set for the training step alone: normalisation statistics are then those of all devices' clips.
 
     Raises:
-      InputError: a name is unknown, or ``pose_features`` does not divide by the readout's number of vectors.
+      InputError: a name is unknown, ``pose_features`` does not divide by the readout's number of vectors, or BiCnet
+        is asked for with other than four stages.
     """
     compute = compute_dtype(dtype)
     for field, choices in (("neck", NECKS), ("pose_input", CHANNELS)):
         if fields[field] not in choices:
             raise InputError(f"model.{field} is {fields[field]!r}: expected one of {', '.join(choices)}.")
-    trunk = ResNet50(
-        stage_sizes=tuple(fields["stage_sizes"]),
-        width=fields["width"],
-        last_stride=fields["last_stride"],
-        dtype=compute,
-        axis_name=axis_name,
-    )
     encoder = reader = None
     if fields["pose"].lower() != "none":
         encoder_class = _choose(POSE_ENCODERS, fields["pose"], "model.pose", "none")
         reader_class, vectors = _choose(READOUTS, fields["readout"], "model.readout")
         if fields["pose_features"] % vectors:
             raise InputError(
-                f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot divide "
-                f"into {vectors} equal vectors: choose a multiple of {vectors}."
+                f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot "
+                f"divide into {vectors} equal vectors: choose a multiple of {vectors}."
             )
         encoder = encoder_class(
             features=fields["pose_features"] // vectors,
@@ -96,11 +107,15 @@ def build_model(
             dtype=compute,
         )
         reader = reader_class()
-    aggregation = _choose(AGGREGATIONS, fields["appearance"], "model.appearance")(
-        4 * trunk.width * 2 ** (len(trunk.stage_sizes) - 1)
+    appearance = _choose(APPEARANCES, fields["appearance"], "model.appearance")(
+        stage_sizes=tuple(fields["stage_sizes"]),
+        width=fields["width"],
+        last_stride=fields["last_stride"],
+        dtype=compute,
+        axis_name=axis_name,
     )
     return TwoBranch(
-        appearance=FrameAppearance(trunk=trunk, aggregation=aggregation),
+        appearance=appearance,
         pose=encoder,
         readout=reader,
         num_identities=num_identities,

@@ -21,7 +21,7 @@ def _score_vector(key: Array, shape: tuple[int]) -> Array:
     return jax.random.normal(key, shape) * shape[0] ** -0.5
 
 
-def _attend_nodes(h: ArrayLike, w_n: Array, mask: ArrayLike | None) -> tuple[Array, Array]:
+def attend_nodes(h: ArrayLike, w_n: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
     """Eq. 9-11: h_n [B, n] and a_v [B, V]. The score is a sum of products, not a matmul, to stay in full precision
     everywhere.
     """
@@ -30,7 +30,7 @@ def _attend_nodes(h: ArrayLike, w_n: Array, mask: ArrayLike | None) -> tuple[Arr
     return (weights[..., None] * mean).sum(axis=1), weights
 
 
-def _attend_frames(h: ArrayLike, w_t: Array, mask: ArrayLike | None) -> tuple[Array, Array]:
+def _attend_frames(h: ArrayLike, w_t: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
     """Eq. 12-14: h_t [B, n] and a_t [B, T]."""
     mean = at_least_float32(h).mean(axis=2)
     if mask is not None:
@@ -59,7 +59,7 @@ class NodeAttention(nn.Module):
         self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
         """H and the mask of the frames that count (None: all) to (f_p, {"node"})."""
-        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
+        h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
         return h_n, {"node": node}
 
 
@@ -87,6 +87,6 @@ class DualAttention(nn.Module):
         self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b m"], dict[str, Array]]:
         """H and the mask of the frames that count (None: all) to (f_p, {"node", "time"})."""
-        h_n, node = _attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
+        h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
         h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
         return jnp.concatenate([h_n, h_t], axis=-1), {"node": node, "time": time}

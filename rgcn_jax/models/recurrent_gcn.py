@@ -151,7 +151,7 @@ class _GraphEncoder(nn.Module):
     adjacency: Adjacency | None = None
     dtype: DTypeLike = jnp.float32
 
-    def _prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
+    def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
         """X in float32 or better, A_hat in the same type, and the type of the factors of the matmuls."""
         if self.num_layers < 1:
             raise ValueError(f"num_layers must be at least 1, not {self.num_layers}.")
@@ -159,7 +159,7 @@ class _GraphEncoder(nn.Module):
         a_hat = jnp.asarray(normalized_adjacency() if self.adjacency is None else self.adjacency, x.dtype)
         return x, a_hat, x.dtype if x.dtype == jnp.float64 else self.dtype
 
-    def _names(self, symbol: str) -> list[str]:
+    def weight_names(self, symbol: str) -> list[str]:
         """The paper's names of the weights of all layers: the bare symbol for one layer, else numbered from 1."""
         return [symbol] if self.num_layers == 1 else [f"{symbol}{layer + 1}" for layer in range(self.num_layers)]
 
@@ -175,10 +175,10 @@ class RGCN(_GraphEncoder):
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b t v {self.features}"]:
         """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held."""
-        x, a_hat, dtype = self._prepare(keypoints)
+        x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
         fan_in = [x.shape[-1]] + [n] * (self.num_layers - 1)
-        weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self._names("W_x"), fan_in, strict=True)]
+        weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self.weight_names("W_x"), fan_in, strict=True)]
         ax, w_x = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
         params = {
             "W_x": w_x,
@@ -202,9 +202,9 @@ class LGCN(_GraphEncoder):
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b t v {self.features}"]:
         """X to H. ``mask`` is False for frames that only fill up a clip; over these H and C are held."""
-        x, a_hat, dtype = self._prepare(keypoints)
+        x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
-        first, *rest = self._names("W")
+        first, *rest = self.weight_names("W")
         weights = [self.param(first, _lecun, (x.shape[-1], 4 * n))]
         weights += [self.param(name, nn.initializers.lecun_normal(batch_axis=0), (4, n, n)) for name in rest]
         ax, w = convolve(x, a_hat, weights, self.relu_each_layer, dtype)

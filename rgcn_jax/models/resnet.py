@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
     def __call__(self, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
         """``x`` [N, h, w, d_in] -> [N, ceil(h / stride), ceil(w / stride), 4 * width]."""
         x = jnp.asarray(x)
-        norm = partial(_batch_norm, train=train, dtype=self.dtype, axis_name=self.axis_name)
+        norm = partial(batch_norm, train=train, dtype=self.dtype, axis_name=self.axis_name)
         features = EXPANSION * self.width
         y = Conv(self.width, (1, 1), dtype=self.dtype, name="conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
@@ -88,36 +88,53 @@ class ResNet50(nn.Module):
         feature_map = self.feature_map(images, train)
         return jnp.mean(feature_map, axis=(1, 2), dtype=jnp.promote_types(feature_map.dtype, jnp.float32))
 
-    @nn.compact
     def feature_map(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n h_map w_map d"]:
         """The map before pooling, [N, H / 16, W / 16, D] with four stages and ``last_stride`` 1 (else H / 32),
         rounded up.
         """
+        x = self.stem(images, train)
+        for stage in range(len(self.stage_sizes)):
+            x = self.stage(stage, x, train)
+        return x
+
+    def setup(self):
+        """Names the submodules; those of a list are numbered: ``layer1_0``, ``layer1_1`` ..."""
         if self.last_stride not in (1, 2):
             raise ValueError(f"last_stride is 1 or 2, not {self.last_stride}")
+        self.conv1 = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype)
+        self.bn1 = batch_norm(None, None, self.dtype, self.axis_name)
+        for stage, blocks in enumerate(self.stage_sizes):
+            stride = 1 if stage == 0 else self.last_stride if stage == len(self.stage_sizes) - 1 else 2
+            layer = [
+                Bottleneck(self.width * 2**stage, stride if block == 0 else 1, self.dtype, self.axis_name)
+                for block in range(blocks)
+            ]
+            setattr(self, f"layer{stage + 1}", layer)
+
+    def stem(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n h_map w_map d"]:
+        """What comes before the first stage: [N, H, W, 3] -> [N, H / 4, W / 4, width], rounded up."""
         images = jnp.asarray(images)
         if images.ndim != 4 or images.shape[-1] != 3 or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
                 f"the images must be normalised floats [N, H, W, 3]; found {images.dtype}{list(images.shape)}"
             )
-        x = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype, name="conv1")(images)
-        x = _batch_norm(name="bn1", train=train, dtype=self.dtype, axis_name=self.axis_name)(x)
-        x = max_pool_3x3(nn.relu(x))
-        for stage, blocks in enumerate(self.stage_sizes):
-            stride = 1 if stage == 0 else self.last_stride if stage == len(self.stage_sizes) - 1 else 2
-            for block in range(blocks):
-                x = Bottleneck(
-                    self.width * 2**stage,
-                    stride if block == 0 else 1,
-                    self.dtype,
-                    self.axis_name,
-                    name=f"layer{stage + 1}_{block}",
-                )(x, train)
-        return x
+        return max_pool_3x3(nn.relu(self.bn1(self.conv1(images), use_running_average=not train)))
+
+    def stage(self, index: int, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
+        """Stage ``index`` (from 0) on a map; called twice, it normalises each batch by its own statistics and updates
+        the running ones twice.
+        """
+        for block in getattr(self, f"layer{index + 1}"):
+            x = block(x, train)
+        return jnp.asarray(x)
 
 
-def _batch_norm(name: str, train: bool, dtype: DTypeLike, axis_name: str | None) -> nn.BatchNorm:
-    """BatchNorm as torchvision's: epsilon 1e-5, momentum 0.1 for new values, which Flax calls 0.9 (for the old)."""
+def batch_norm(name: str | None, train: bool | None, dtype: DTypeLike, axis_name: str | None) -> nn.BatchNorm:
+    """BatchNorm as torchvision's: epsilon 1e-5, momentum 0.1 for new values, which Flax calls 0.9 (for the old).
+
+    ``train`` None: the call says ``use_running_average``.
+    """
+    average = None if train is None else not train
     return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
+        use_running_average=average, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
     )

@@ -33,7 +33,9 @@ class Features(NamedTuple):
     attention: dict[str, Array]
     """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
     aux: dict[str, Array]
-    """What the appearance model has to say besides f_a."""
+    """What the appearance model has to say besides f_a. ``auxiliary_loss`` [], where it is there, is added to the
+    objective: weighted already, the mean over the clips.
+    """
 
 
 class TwoBranch(nn.Module):

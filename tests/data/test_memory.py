@@ -29,7 +29,7 @@ def settles(condition, seconds=5.0):
 
 
 def bilinear(frame, box):
-    """The box of a frame at the frame's size: a loop over pixels; the pixel i covers i to i + 1, the border is repeated."""
+    """The box of a frame at the frame's size: a loop over pixels; pixel i covers i to i + 1, the border repeats."""
     height, width = frame.shape[:2]
     left, top, right, bottom = (float(v) for v in box)
     out = np.zeros(frame.shape)
@@ -89,7 +89,9 @@ def test_all_frames_of_a_clip_are_moved_alike_and_the_keypoints_with_them(data):
 
 
 def test_a_box_is_cut_out_bilinearly(data):
-    """OpenCV 4 rounds coordinates to 1/32 of a pixel, so on noise a value may be off by 255 x 2 x 1/64 = 8, and half for rounding."""
+    """OpenCV 4 rounds coordinates to 1/32 of a pixel, so that noise may be off by 255 x 2 x 1/64 = 8, and half for
+    rounding; OpenCV 5 was off by half.
+    """
     rng = np.random.default_rng(1)
     for _ in range(5):
         left, top = rng.uniform(0, 1 / 9, 2)

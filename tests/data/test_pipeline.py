@@ -54,7 +54,9 @@ def test_without_a_crop_the_batches_are_those_from_memory_bit_for_bit(sharp):
 
 
 def test_with_a_crop_pictures_agree_within_one_grey_level(data):
-    """They differ where rounding decides. (OpenCV 4 also rounds coordinates to 1/32 of a pixel: half a level in frames so soft.)"""
+    """They differ where rounding decides, with OpenCV 5 in one value of 50,000. OpenCV 4 also rounds coordinates to 1/32
+    of a pixel: half a level in frames so soft.
+    """
     plans = frames.plans(6, crop=1.0, flip=0.5, erase=0.3)
     for batch, other in zip(reader(data)(plans), MemoryReader(data.source)(plans), strict=True):
         error = np.abs(batch["frames"].astype(int) - other["frames"])
@@ -97,7 +99,7 @@ def test_no_plans_give_no_batches(data):
 
 
 def test_frames_of_another_size_are_resized_whole(tmp_path):
-    """Four times smaller: about the mean of each 4 x 4 block, as OpenCV's area interpolation has it; 2.5 times larger: bilinear."""
+    """Four times smaller: about the mean of each 4 x 4 block, OpenCV's area interpolation; twice as large: bilinear."""
     rng = np.random.default_rng(0)
     large, small = frames.picture(rng, height=128, width=64), frames.picture(rng, height=16, width=8)
     cv2.imwrite(str(tmp_path / "large.png"), large[..., ::-1])
@@ -191,7 +193,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
 
 def test_tensorflow_leaves_the_accelerators_alone():
     assert tf.config.get_visible_devices("GPU") == []
-    # On a machine with a GPU the line above holds only if the reader's module said so before TensorFlow started its devices.
+    # With a GPU the line above holds only if the reader's module says so before TensorFlow starts its devices.
     code = (
         "import tensorflow as tf; told = []; tf.config.set_visible_devices = lambda *a: told.append(a)\n"
         "import rgcn_jax.data.pipeline; assert told == [([], 'GPU')], told"
@@ -232,7 +234,7 @@ def test_real_frames_arrive_with_their_keypoints(real_data):
 
 @pytest.mark.real_data
 def test_a_crop_of_real_frames_at_the_training_size(real_data):
-    """Shrunk, cropped, flipped and erased in TensorFlow, against the same in OpenCV from its own area-resized frames."""
+    """Shrunk, cropped, flipped and erased by TensorFlow, and by OpenCV from its own area-resized frames."""
     split = mars.load(real_data / "vtest_mars")
     sampler = IdentitySampler(
         split.train,

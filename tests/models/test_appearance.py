@@ -7,11 +7,13 @@ import pytest
 from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
 
 AGGREGATIONS = [AveragePooling(), AttentionAggregation(), RecurrentAggregation(4)]
-MASK = np.array([[True] * 4, [True, True, False, False], [False, True, False, True]])
+MASK = np.array(
+    [[True] * 5, [True, True, False, False, False], [False, True, False, True, True], [True, False, False, True, False]]
+)
 
 
 def features(seed=0):
-    return jax.random.normal(jax.random.key(seed), (3, 4, 6))
+    return jnp.asarray(np.random.default_rng(seed).standard_normal((4, 5, 5)), jnp.float32)
 
 
 def sigmoid(z):
@@ -48,29 +50,31 @@ def test_equals_the_equation_written_as_a_loop(module, reference, mask):
     variables = module.init(jax.random.key(1), f)
     params = jax.tree.map(lambda p: np.asarray(p, np.float64), variables.get("params", {}))
     f_a = module.apply(variables, f, None if mask is None else jnp.asarray(mask))
-    for b in range(3):
-        frames = [np.asarray(f[b, t], np.float64) for t in range(4) if mask is None or mask[b, t]]
+    for b in range(4):
+        frames = [np.asarray(f[b, t], np.float64) for t in range(5) if mask is None or mask[b, t]]
         np.testing.assert_allclose(f_a[b], reference(frames, params), atol=1e-5)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("module", AGGREGATIONS)
 def test_masked_frames_change_nothing_and_a_clip_without_frames_is_finite(module):
     f = features()
-    variables = module.init(jax.random.key(1), f)
-    mask = jnp.asarray(MASK)
-    one = module.apply(variables, f, mask)
-    np.testing.assert_array_equal(module.apply(variables, jnp.where(mask[..., None], f, 1e6), mask), one)
-    none = jnp.zeros((3, 4), bool)
-    assert np.isfinite(module.apply(variables, f, none)).all()
-    gradient = jax.grad(lambda v: module.apply(v, f, none).sum())(variables)
+    variables = jax.jit(module.init)(jax.random.key(1), f)
+    apply = jax.jit(module.apply)
+    one = apply(variables, f, MASK)
+    np.testing.assert_array_equal(apply(variables, np.where(MASK[..., None], f, np.float32(1e6)), MASK), one)
+    none = np.zeros((4, 5), bool)
+    assert np.isfinite(apply(variables, f, none)).all()
+    gradient = jax.jit(jax.grad(lambda v: module.apply(v, f, none).sum()))(variables)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("module", AGGREGATIONS[1:])
 def test_every_parameter_gets_a_gradient(module):
     f = features()
-    variables = module.init(jax.random.key(1), f)
-    gradient = jax.grad(lambda v: (module.apply(v, f) ** 2).sum())({"params": variables["params"]})
+    variables = jax.jit(module.init)(jax.random.key(1), f)
+    gradient = jax.jit(jax.grad(lambda v: (module.apply(v, f) ** 2).sum()))({"params": variables["params"]})
     assert all((np.asarray(g) != 0).all() for g in jax.tree.leaves(gradient))
 
 
@@ -98,22 +102,22 @@ class ColourTrunk(nn.Module):
 
 
 def test_the_trunk_sees_the_frames_of_all_clips_as_one_batch():
-    frames = jax.random.normal(jax.random.key(0), (2, 3, 5, 4, 3))
+    frames = jax.random.normal(jax.random.key(0), (4, 5, 8, 4, 3))
     model = FrameAppearance(ColourTrunk(), AveragePooling())
     variables = model.init(jax.random.key(1), frames)
     (f_a, aux), state = model.apply(variables, frames, train=True, mutable=["batch_stats"])
     colours = np.asarray(frames, np.float64).mean(axis=(2, 3))
-    mean, std = colours.reshape(6, 3).mean(axis=0), colours.reshape(6, 3).std(axis=0)
+    mean, std = colours.reshape(20, 3).mean(axis=0), colours.reshape(20, 3).std(axis=0)
     np.testing.assert_allclose(aux["frame_features"], (colours - mean) / std, atol=1e-4)
     np.testing.assert_allclose(f_a, ((colours - mean) / std).mean(axis=1), atol=1e-4)
     np.testing.assert_allclose(state["batch_stats"]["trunk"]["BatchNorm_0"]["mean"], mean, atol=1e-6)
 
 
 def test_frames_keep_to_their_clip():
-    frames = jax.random.normal(jax.random.key(0), (2, 3, 5, 4, 3))
-    mask = jnp.array([[True, True, False], [True, False, True]])
+    frames = jax.random.normal(jax.random.key(0), (4, 5, 8, 4, 3))
+    mask = jnp.asarray(MASK)
     model = FrameAppearance(ColourTrunk(), AveragePooling())
     f_a, _ = model.apply(model.init(jax.random.key(1), frames), frames, mask)
     colours = np.asarray(frames).mean(axis=(2, 3))
-    np.testing.assert_allclose(f_a[0], colours[0, :2].mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(f_a[1], colours[1, [0, 2]].mean(axis=0), atol=1e-5)
+    for b in range(4):
+        np.testing.assert_allclose(f_a[b], colours[b, MASK[b]].mean(axis=0), atol=1e-5)

@@ -15,7 +15,7 @@ from rgcn_jax.models.convolution import (
 
 # kernel, stride, padding, height, width: every layer type of the trunk, odd sizes, and one without padding.
 CASES = [
-    (7, 2, 3, 9, 6),
+    pytest.param(7, 2, 3, 9, 6, marks=pytest.mark.jit),  # 49 slices, one after the other without
     (3, 1, 1, 4, 2),
     (3, 2, 1, 5, 4),
     (3, 2, 1, 4, 3),
@@ -48,18 +48,25 @@ def looped(x, kernel, stride, padding):
 @pytest.mark.parametrize("form", [patches_convolution, xla_convolution])
 def test_both_forms_are_the_definition(form, k, stride, padding, h, w):
     x, kernel = drawn(0, 2, h, w, 3), drawn(1, k, k, 3, 5)
+    convolve = jax.jit(form, static_argnums=(2, 3))
     np.testing.assert_allclose(
-        form(x, kernel, stride, padding), looped(x, kernel, stride, padding), rtol=1e-5, atol=1e-5
+        convolve(x, kernel, stride, padding), looped(x, kernel, stride, padding), rtol=1e-5, atol=1e-5
     )
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize(("k", "stride", "padding", "h", "w"), CASES)
 def test_gradients_of_both_forms_agree(k, stride, padding, h, w):
     x, kernel = drawn(2, 2, h, w, 3), drawn(3, k, k, 3, 5)
-    value, pull_patches = jax.vjp(lambda x, kernel: patches_convolution(x, kernel, stride, padding), x, kernel)
-    _, pull_xla = jax.vjp(lambda x, kernel: xla_convolution(x, kernel, stride, padding), x, kernel)
-    cotangent = drawn(4, *value.shape)
-    for ours, xlas in zip(pull_patches(cotangent), pull_xla(cotangent), strict=True):
+    cotangent = drawn(4, 2, (h + 2 * padding - k) // stride + 1, (w + 2 * padding - k) // stride + 1, 5)
+
+    @jax.jit
+    def gradients(x, kernel, cotangent):
+        _, pull_patches = jax.vjp(lambda x, kernel: patches_convolution(x, kernel, stride, padding), x, kernel)
+        _, pull_xla = jax.vjp(lambda x, kernel: xla_convolution(x, kernel, stride, padding), x, kernel)
+        return pull_patches(cotangent), pull_xla(cotangent)
+
+    for ours, xlas in zip(*gradients(x, kernel, cotangent), strict=True):
         np.testing.assert_allclose(ours, xlas, rtol=1e-5, atol=1e-5)
 
 
@@ -134,10 +141,11 @@ def test_max_pool_is_the_definition(h, w):
     np.testing.assert_array_equal(max_pool_3x3(x), expected)
 
 
+@pytest.mark.jit
 def test_max_pool_gradient_goes_to_the_largest_value():
     x = drawn(8, 2, 6, 5, 3)
-    theirs = jax.grad(lambda x: jnp.sum(nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) ** 3))(x)
-    np.testing.assert_allclose(jax.grad(lambda x: jnp.sum(max_pool_3x3(x) ** 3))(x), theirs, rtol=1e-6)
+    theirs = jax.jit(jax.grad(lambda x: jnp.sum(nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) ** 3)))(x)
+    np.testing.assert_allclose(jax.jit(jax.grad(lambda x: jnp.sum(max_pool_3x3(x) ** 3)))(x), theirs, rtol=1e-6)
 
 
 def test_max_pool_shares_the_gradient_among_equal_values():

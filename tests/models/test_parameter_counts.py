@@ -34,6 +34,10 @@ STEM = 7 * 7 * 3 * 64 + 2 * 64
 RESNET50 = (
     STEM + bottlenecks(64, 64, 3) + bottlenecks(256, 128, 4) + bottlenecks(512, 256, 6) + bottlenecks(1024, 512, 3)
 )
+PROPAGATION = 3 * (256**2 + 512**2 + 1024**2)
+SELECTION = 2 * 3 * 512**2 + 512 * 32 + 2 * 32 + 32 * 1024 + 1024 + 2 * 512
+ATTENTION = 4 * 2 * 1024 + 2 * (1024 + 8 * 8 + 2 * 8)
+BICNET = RESNET50 + PROPAGATION + SELECTION + ATTENTION
 CLASSIFIER = (D + 512) * K + K
 RGCN = C * N + N * N + N
 LGCN = 4 * RGCN
@@ -61,6 +65,7 @@ TABLE = [
     (models.RecurrentAggregation(D), (FRAME_FEATURES,), 4 * (D * D + D * D + D)),
     (models.ResNet50(), (IMAGES, False), 23_508_032),
     (frame_appearance(), (FRAMES,), RESNET50),
+    (models.BiCnet(), (FRAMES,), BICNET),
     (two_branch(None, None), CLIPS, RESNET50 + D * K + K),
     (two_branch(models.RGCN(N), models.DualAttention()), CLIPS, RESNET50 + RGCN + 2 * N + CLASSIFIER),
     (two_branch(models.LGCN(N), models.DualAttention()), CLIPS, RESNET50 + LGCN + 2 * N + CLASSIFIER),
@@ -86,3 +91,6 @@ def test_every_exported_model_is_in_the_table():
 def test_the_sums_by_hand():
     assert RGCN == 66_304
     assert RESNET50 == 23_508_032
+    assert BICNET == 29_271_328
+    # As published, in millions: the original with its head, BatchNorm and classifier.
+    assert round((BICNET + 2 * D + D * K + K) / 1e6, 2) == 30.56

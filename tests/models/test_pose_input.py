@@ -1,16 +1,20 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgcn_jax.models.pose_input import CHANNELS, MIN_TORSO, TYPICAL_TORSO, pose_input
+from rgcn_jax import models
+from rgcn_jax.models.pose_input import CHANNELS, MIN_TORSO, TYPICAL_TORSO
 from rgcn_jax.skeleton import FLIP_ORDER
 from rgcn_jax.types import InputError
 
 ASPECT = 0.5
 NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
 
+pose_input = jax.jit(models.pose_input, static_argnums=(1, 2))  # compiled in the tests that are marked so
 
-def clips(seed=0, b=3, t=5, missing=0.2):
+
+def clips(seed=0, b=4, t=5, missing=0.2):
     """Random keypoints in the middle of the crop, the neck well above the hips, some missing."""
     rng = np.random.default_rng(seed)
     keypoints = rng.uniform(0.3, 0.7, (b, t, 14, 3)).astype(np.float32)
@@ -46,22 +50,22 @@ def centred_by_loops(keypoints, aspect, mask=None):
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.2, 0.6, 0.95])
-@pytest.mark.parametrize("t", [1, 4, 5])
+@pytest.mark.parametrize("t", [pytest.param(1, marks=pytest.mark.jit), pytest.param(4, marks=pytest.mark.jit), 5])
 def test_centred_equals_the_rule_written_as_loops(missing, t):
-    keypoints = clips(seed=t, b=6, t=t, missing=missing)
-    mask = np.random.default_rng(9).random((6, t)) < 0.8
+    keypoints = clips(seed=t, t=t, missing=missing)
+    mask = np.random.default_rng(9).random((4, t)) < 0.8
     for m in (None, mask):
         x = pose_input(jnp.asarray(keypoints), "centred", ASPECT, None if m is None else jnp.asarray(m))
         np.testing.assert_allclose(x, centred_by_loops(keypoints, ASPECT, m), atol=1e-5)
 
 
 def test_a_skeleton_worked_by_hand():
-    keypoints = np.zeros((1, 1, 14, 3), np.float32)
-    keypoints[0, 0, NECK] = (0.5, 0.2, 0.9)
-    keypoints[0, 0, RIGHT_HIP] = (0.4, 0.6, 0.8)
-    keypoints[0, 0, LEFT_HIP] = (0.6, 0.6, 0.7)
-    keypoints[0, 0, 13] = (0.7, 0.9, 0.6)
-    x = np.asarray(pose_input(jnp.asarray(keypoints), "centred+confidence", ASPECT))[0, 0]
+    keypoints = np.zeros((4, 5, 14, 3), np.float32)
+    keypoints[1, 2, NECK] = (0.5, 0.2, 0.9)
+    keypoints[1, 2, RIGHT_HIP] = (0.4, 0.6, 0.8)
+    keypoints[1, 2, LEFT_HIP] = (0.6, 0.6, 0.7)
+    keypoints[1, 2, 13] = (0.7, 0.9, 0.6)
+    x = np.asarray(pose_input(jnp.asarray(keypoints), "centred+confidence", ASPECT))[1, 2]
     # Middle of the hips (0.25, 0.6) and torso 0.4, both in crop heights.
     np.testing.assert_allclose(x[NECK], (0.0, -1.0, 0.9), atol=1e-6)
     np.testing.assert_allclose(x[RIGHT_HIP], (-0.125, 0.0, 0.8), atol=1e-6)
@@ -82,7 +86,7 @@ def test_crop_hands_over_the_positions_and_zero_where_nothing_was_detected():
 def test_channels_are_as_listed_and_the_third_is_the_confidence(mode):
     keypoints = clips()
     x = pose_input(jnp.asarray(keypoints), mode, ASPECT)
-    assert x.shape == (3, 5, 14, CHANNELS[mode])
+    assert x.shape == (4, 5, 14, CHANNELS[mode])
     assert x.dtype == jnp.float32
     if CHANNELS[mode] == 3:
         np.testing.assert_array_equal(x[..., 2], keypoints[..., 2])
@@ -119,10 +123,11 @@ def test_a_mirrored_clip_gives_a_mirrored_input():
     np.testing.assert_allclose(pose_input(jnp.asarray(mirrored), "centred+confidence", ASPECT), expected, atol=1e-5)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("mode", CHANNELS)
 def test_masked_frames_are_zero_and_have_no_influence(mode):
     keypoints = clips()
-    mask = np.array([[True, True, True, False, False]] * 3)
+    mask = np.array([[True, True, True, False, False]] * 4)
     other = keypoints.copy()
     other[:, 3:] = 0.9
     x = pose_input(jnp.asarray(keypoints), mode, ASPECT, jnp.asarray(mask))
@@ -133,8 +138,8 @@ def test_masked_frames_are_zero_and_have_no_influence(mode):
 
 @pytest.mark.parametrize("mode", CHANNELS)
 def test_nothing_detected_anywhere_gives_zeros(mode):
-    assert not np.asarray(pose_input(jnp.zeros((2, 3, 14, 3)), mode, ASPECT)).any()
-    x = pose_input(jnp.asarray(clips(b=2)), mode, ASPECT, jnp.zeros((2, 5), bool))
+    assert not np.asarray(pose_input(jnp.zeros((4, 5, 14, 3)), mode, ASPECT)).any()
+    x = pose_input(jnp.asarray(clips()), mode, ASPECT, jnp.zeros((4, 5), bool))
     assert not np.asarray(x).any()
 
 
@@ -146,7 +151,7 @@ def test_a_collapsed_torso_does_not_blow_the_input_up():
 
 
 def test_the_median_ignores_one_frame_with_a_wild_neck():
-    keypoints = clips(b=1, missing=0.0)
+    keypoints = clips(missing=0.0)
     keypoints[..., NECK, :2] = (0.5, 0.15)
     keypoints[..., [RIGHT_HIP, LEFT_HIP], :2] = (0.5, 0.5)
     wild = keypoints.copy()

@@ -6,11 +6,13 @@ import pytest
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 
 READOUTS = [MeanReadout, NodeAttention, TimeAttention, DualAttention]
-MASK = np.array([[True] * 5, [True, True, True, False, False], [False, True, False, True, True]])
+MASK = np.array(
+    [[True] * 5, [True, True, True, False, False], [False, True, False, True, True], [False, False, False, False, True]]
+)
 
 
-def embeddings(seed=0, n=6):
-    return jax.random.normal(jax.random.key(seed), (3, 5, 14, n))
+def embeddings(seed=0, n=4):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal((4, 5, 14, n)), jnp.float32)
 
 
 def softmax(scores):
@@ -33,19 +35,19 @@ def by_equation(H, params, mask):
 @pytest.mark.parametrize("mask", [np.ones_like(MASK), MASK])
 def test_equals_the_equations_written_as_loops(mask):
     H = embeddings()
-    params = {"w_n": jax.random.normal(jax.random.key(1), (6,)), "w_t": jax.random.normal(jax.random.key(2), (6,))}
+    params = {"w_n": jax.random.normal(jax.random.key(1), (4,)), "w_t": jax.random.normal(jax.random.key(2), (4,))}
     m = jnp.asarray(mask)
     dual, weights = DualAttention().apply({"params": params}, H, m)
     nam, nam_weights = NodeAttention().apply({"params": {"w_n": params["w_n"]}}, H, m)
     tam, tam_weights = TimeAttention().apply({"params": {"w_t": params["w_t"]}}, H, m)
     mean, no_weights = MeanReadout().apply({}, H, m)
     assert no_weights == {}
-    for b in range(3):
+    for b in range(4):
         h_n, a_v, h_t, a_t = by_equation(H[b], params, mask[b])
         np.testing.assert_allclose(dual[b], np.concatenate([h_n, h_t]), atol=1e-5)
         np.testing.assert_allclose(nam[b], h_n, atol=1e-5)
         np.testing.assert_allclose(tam[b], h_t, atol=1e-5)
-        np.testing.assert_allclose(mean[b], np.asarray(H[b])[mask[b]].reshape(-1, 6).mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(mean[b], np.asarray(H[b])[mask[b]].reshape(-1, 4).mean(axis=0), atol=1e-5)
         for w in (weights, nam_weights):
             np.testing.assert_allclose(w["node"][b], a_v, atol=1e-5)
         for w in (weights, tam_weights):
@@ -81,18 +83,23 @@ def test_what_masked_frames_hold_changes_nothing(readout):
     one, _ = readout().apply(variables, H, mask)
     other, _ = readout().apply(variables, jnp.where(mask[..., None, None], H, jnp.inf), mask)
     np.testing.assert_array_equal(other, one)
-    np.testing.assert_allclose(one[1:2], readout().apply(variables, H[1:2, :3])[0], atol=1e-6)
+    np.testing.assert_allclose(one[1:2], readout().apply(variables, H[:, :3])[0][1:2], atol=1e-6)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("readout", READOUTS)
 def test_a_clip_without_frames_gives_zeros_and_finite_gradients(readout):
     H = embeddings()
-    mask = jnp.zeros((3, 5), bool).at[0].set(True)
-    variables = readout().init(jax.random.key(0), H)
-    f, weights = readout().apply(variables, H, mask)
+    mask = jnp.zeros((4, 5), bool).at[0].set(True)
+    variables = jax.jit(readout().init)(jax.random.key(0), H)
+
+    def total(variables, H):
+        f, weights = readout().apply(variables, H, mask)
+        return f.sum(), (f, weights)
+
+    gradient, (f, weights) = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(variables, H)
     assert not np.asarray(f)[1:].any()
     assert all(np.isfinite(w).all() for w in weights.values())
-    gradient = jax.grad(lambda v, h: readout().apply(v, h, mask)[0].sum(), argnums=(0, 1))(variables, H)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradient))
 
 
@@ -109,21 +116,26 @@ def test_order_of_keypoints_does_not_matter_and_clips_are_independent(readout):
     np.testing.assert_allclose(readout().apply(variables, H[::-1])[0], f[::-1], atol=1e-6)
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("readout", READOUTS)
 def test_gradients_equal_finite_differences(readout):
     with jax.enable_x64(True):
-        H = jax.random.normal(jax.random.key(0), (3, 5, 14, 4), jnp.float64)
-        params = readout().init(jax.random.key(1), H).get("params", {})
-        inputs = {"H": H, **jax.tree.map(lambda p: p.astype(jnp.float64), params)}
+        rng = np.random.default_rng(0)
+        H = rng.standard_normal((4, 5, 14, 4))
+        params = jax.eval_shape(lambda: readout().init(jax.random.key(1), H)).get("params", {})
+        inputs = {"H": H, **{name: rng.standard_normal(w.shape) for name, w in params.items()}}
         mask = jnp.asarray(MASK)
 
-        def loss(H, **params):
-            return (readout().apply({"params": params}, H, mask)[0] ** 2).sum()
+        @jax.jit
+        @jax.value_and_grad
+        def loss(inputs):
+            params = {name: value for name, value in inputs.items() if name != "H"}
+            return (readout().apply({"params": params}, inputs["H"], mask)[0] ** 2).sum()
 
-        gradient = jax.grad(lambda x: loss(**x))(inputs)
-        for seed, name in enumerate(inputs):
-            direction = jax.random.normal(jax.random.key(seed + 7), inputs[name].shape, jnp.float64)
-            ahead, behind = (loss(**{**inputs, name: inputs[name] + e * direction}) for e in (1e-6, -1e-6))
+        _, gradient = jax.device_get(loss(inputs))
+        for name in inputs:
+            direction = rng.standard_normal(inputs[name].shape)
+            ahead, behind = (float(loss({**inputs, name: inputs[name] + e * direction})[0]) for e in (1e-6, -1e-6))
             expected = (ahead - behind) / 2e-6
             assert np.abs(expected) > 1e-5
             np.testing.assert_allclose((gradient[name] * direction).sum(), expected, rtol=1e-5)

@@ -29,7 +29,7 @@ def two_branch(pose=True, **fields):
     return TwoBranch(FrameAppearance(ColourTrunk(), AveragePooling()), encoder, readout, K, **fields)
 
 
-def clips(b=4, t=3, seed=0):
+def clips(b=4, t=5, seed=0):
     rng = np.random.default_rng(seed)
     frames = jnp.asarray(rng.normal(size=(b, t, 8, 4, 3)), jnp.float32)
     keypoints = jnp.asarray(rng.uniform(0.2, 0.8, (b, t, 14, 3)), jnp.float32)
@@ -38,7 +38,7 @@ def clips(b=4, t=3, seed=0):
 
 @pytest.fixture(scope="module")
 def variables():
-    return {neck: two_branch(neck=neck).init(jax.random.key(0), *clips()) for neck in ("none", "batchnorm")}
+    return {neck: jax.jit(two_branch(neck=neck).init)(jax.random.key(0), *clips()) for neck in ("none", "batchnorm")}
 
 
 def test_each_branch_is_what_its_parts_compute_and_the_classifier_sees_both(variables):
@@ -79,6 +79,7 @@ def test_training_keeps_running_statistics_of_the_raw_features(variables, neck):
         np.testing.assert_allclose(kept["var"], 0.9 + 0.1 * f.var(axis=0), rtol=1e-4)
 
 
+@pytest.mark.jit
 def test_tiny_variances_of_pose_features_are_kept_exactly():
     """The neck standardises a feature of spread 1e-3 around 1: the usual epsilon would shrink it threefold."""
 
@@ -89,9 +90,10 @@ def test_tiny_variances_of_pose_features_are_kept_exactly():
     model = TwoBranch(
         FrameAppearance(ColourTrunk(), AveragePooling()), Constant(), DualAttention(), K, neck="batchnorm"
     )
-    state = model.init(jax.random.key(0), *clips())
+    state = jax.jit(model.init)(jax.random.key(0), *clips())
+    step = jax.jit(lambda state: model.apply(state, *clips(), train=True, mutable=["batch_stats"]))
     for _ in range(2):
-        out, new = model.apply(state, *clips(), train=True, mutable=["batch_stats"])
+        out, new = step(state)
     np.testing.assert_allclose(out.pose.var(axis=0), 1.25e-6, rtol=1e-3)
     seen = np.asarray(out.logits - out.logits.mean(axis=0))
     f = np.asarray(out.pose - out.pose.mean(axis=0))
@@ -138,7 +140,8 @@ def test_statistics_are_those_of_the_collection():
 
 def test_without_a_pose_branch_only_the_baseline_is_left():
     inputs = clips()
-    variables = two_branch(pose=False).init(jax.random.key(0), *inputs)
+    with jax.disable_jit(False):
+        variables = jax.jit(two_branch(pose=False).init)(jax.random.key(0), *inputs)
     out = two_branch(pose=False).apply(variables, *inputs)
     assert sum(p.size for p in jax.tree.leaves(variables["params"])) == (3 * D + D) + (D * K + K)
     assert out.pose.shape == (4, 0)
@@ -149,6 +152,7 @@ def test_without_a_pose_branch_only_the_baseline_is_left():
     assert [[s.shape for s in pair] for pair in statistics] == [[(D,), (D,)], [(0,), (0,)]]
 
 
+@pytest.mark.jit
 def test_every_parameter_gets_a_gradient(variables):
     for neck, v in variables.items():
 
@@ -157,16 +161,17 @@ def test_every_parameter_gets_a_gradient(variables):
             out, _ = model.apply({**v, "params": params}, *clips(), train=True, mutable=["batch_stats"])
             return (jax.nn.log_softmax(out.logits)[:, :3] ** 2).sum() + (out.appearance**2).sum() + (out.pose**2).sum()
 
-        for path, g in jax.tree.leaves_with_path(jax.grad(loss)(v["params"])):
+        for path, g in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(v["params"])):
             assert (np.asarray(g) != 0).any(), path
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("neck", ["none", "batchnorm"])
 def test_a_filler_clip_and_filler_frames_disturb_nobody_and_stay_finite(variables, neck):
     frames, keypoints, mask = clips()
-    model = two_branch(neck=neck)
-    out = model.apply(variables[neck], frames, keypoints, mask)
-    more = model.apply(
+    apply = jax.jit(two_branch(neck=neck).apply)
+    out = apply(variables[neck], frames, keypoints, mask)
+    more = apply(
         variables[neck],
         jnp.concatenate([frames, jnp.zeros_like(frames[:1])]),
         jnp.concatenate([keypoints, jnp.zeros_like(keypoints[:1])]),
@@ -175,7 +180,7 @@ def test_a_filler_clip_and_filler_frames_disturb_nobody_and_stay_finite(variable
     for a, b in zip(jax.tree.leaves(more), jax.tree.leaves(out), strict=True):
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a[:4], b, atol=1e-6)
-    short = model.apply(variables[neck], frames[3:, :2], keypoints[3:, :2], mask[3:, :2])
+    short = apply(variables[neck], frames[3:, :4], keypoints[3:, :4], mask[3:, :4])
     for name in ("appearance", "pose", "logits"):
         np.testing.assert_allclose(getattr(out, name)[3:], getattr(short, name), atol=1e-5)
 

@@ -1,0 +1,126 @@
+"""The pipelines that the paper compares with (tables IV and V): a graph convolution of every frame, then a recurrent
+model over time on each node separately, its weights shared by the nodes.
+
+In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Other than in RGCN and LGCN there are two
+stages, with a product between them: X'_t = sigma(A_hat X_t W_g) (eq. 4), then an RNN (eq. 5) or an LSTM over t. What
+does not depend on the state, X'_t W_x, is computed for all frames before the scan; the scan runs over all nodes of all
+clips at once.
+
+Decisions, the paper being silent: m, the width of X', is n; more graph layers are chained as in ``recurrent_gcn``; W
+starts normal with the fan-in's scale, W_h orthogonal, b at 0 but the LSTM's forget bias at 1; H_0 = C_0 = 0.
+
+Precision: as ``recurrent_gcn``.
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
+
+from rgcn_jax.models.recurrent_gcn import (
+    _GraphEncoder,
+    convolve,
+    forget_one,
+    orthogonal_gates,
+    project,
+    scan_frames,
+)
+
+_lecun = nn.initializers.lecun_normal()
+
+
+def rnn_step(
+    params: Mapping[str, ArrayLike],
+    h: Float[ArrayLike, "*nodes n"],
+    xw: Float[ArrayLike, "*nodes n"],
+    dtype: DTypeLike = jnp.float32,
+) -> Float[Array, "*nodes n"]:
+    """One frame of eq. 5 on every node: tanh(h_{t-1} W_h + x'_t W_x + b).
+
+    Args:
+      params: ``W_h`` [n, n], ``b`` [n].
+      h: h_{t-1}.
+      xw: x'_t W_x.
+      dtype: of the factors of the matmuls.
+    """
+    return jnp.tanh(project(h, params["W_h"], dtype) + xw + params["b"])
+
+
+def lstm_step(
+    params: Mapping[str, ArrayLike],
+    state: tuple[Float[ArrayLike, "*nodes n"], ...],
+    xw: Float[ArrayLike, "*nodes m"],
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[Float[Array, "*nodes n"], Float[Array, "*nodes n"]]:
+    """One frame of the LSTM on every node: (h_{t-1}, c_{t-1}) to (h_t, c_t), c_t = f c_{t-1} + i tanh(g), h_t = o
+    tanh(c_t).
+
+    ``params``: ``W_h`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``recurrent_gcn.GATES``; ``xw``:
+    x'_t W_x, [..., 4n]. The rest as ``rnn_step``.
+    """
+    h, c = state
+    f, i, o, g = jnp.split(project(h, params["W_h"], dtype) + xw + params["b"], 4, axis=-1)
+    c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+    return nn.sigmoid(o) * jnp.tanh(c), c
+
+
+class _Pipeline(_GraphEncoder):
+    """Eq. 4 for all frames, and the product with W_x. Fields as ``RGCN``."""
+
+    def graph_stage(self, keypoints: ArrayLike, width: int) -> tuple[Array, DTypeLike]:
+        """X to X' W_x [B, T, V, width] and the type of the factors of the matmuls; makes ``W_g`` and ``W_x``."""
+        x, a_hat, dtype = self.prepare(keypoints)
+        n = self.features
+        fan_in = [x.shape[-1]] + [n] * (self.num_layers - 1)
+        weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self.weight_names("W_g"), fan_in, strict=True)]
+        ax, w_g = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
+        return project(nn.relu(project(ax, w_g, dtype)), self.param("W_x", _lecun, (n, width)), dtype), dtype
+
+
+class GCNRNN(_Pipeline):
+    """GCN&RNN: X'_t = sigma(A_hat X_t W_g), h_t = tanh(h_{t-1} W_h + x'_t W_x + b) on each node, h_0 = 0 (eq. 4, 5).
+
+    Parameters: ``W_g`` [C, n] (with L > 1 layers ``W_g1`` [C, n], ``W_g2`` [n, n], ...), ``W_x`` [n, n],
+    ``W_h`` [n, n], ``b`` [n].
+    """
+
+    @nn.compact
+    def __call__(
+        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
+    ) -> Float[Array, "b t v {self.features}"]:
+        """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held. ``train``
+        changes nothing.
+        """
+        n = self.features
+        xw, dtype = self.graph_stage(keypoints, n)
+        params = {
+            "W_h": self.param("W_h", nn.initializers.orthogonal(), (n, n)),
+            "b": self.param("b", nn.initializers.zeros, (n,)),
+        }
+        zero = jnp.zeros_like(xw[:, 0])
+        return scan_frames(lambda state, xw_t: (rnn_step(params, state[0], xw_t, dtype),), (zero,), xw, mask)
+
+
+class GCNLSTM(_Pipeline):
+    """GCN&LSTM: eq. 4, then an LSTM on each node, h_0 = c_0 = 0.
+
+    Parameters: ``W_g`` as GCNRNN's; the gates side by side in the order of ``recurrent_gcn.GATES``: ``W_x`` [n, 4n],
+    ``W_h`` [n, 4n], ``b`` [4n].
+    """
+
+    @nn.compact
+    def __call__(
+        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
+    ) -> Float[Array, "b t v {self.features}"]:
+        """X to H. ``mask`` is False for frames that only fill up a clip; over these h and c are held. ``train``
+        changes nothing.
+        """
+        n = self.features
+        xw, dtype = self.graph_stage(keypoints, 4 * n)
+        params = {
+            "W_h": self.param("W_h", orthogonal_gates, (n, 4 * n)),
+            "b": self.param("b", forget_one, (4 * n,)),
+        }
+        zero = jnp.zeros_like(xw[:, 0, :, :n])
+        return scan_frames(lambda state, xw_t: lstm_step(params, state, xw_t, dtype), (zero, zero), xw, mask)

@@ -1,0 +1,117 @@
+"""A pose feature frame by frame: RGCN or LGCN with a readout that runs along, in constant memory.
+
+``initial_state``, then ``step`` for every frame, and ``read`` whenever f_p is wanted: what the batch path gives for the
+frames so far. The input X of a frame is the caller's: "crop" (``pose_input``) needs that frame alone, while "centred"
+is scaled by the whole clip's median torso, so a stream needs a scale of its own.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention, attend_nodes
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, convolve, lgcn_step, rgcn_step
+
+
+class StreamState(NamedTuple):
+    """What is kept of the frames so far, for B streams; its size does not depend on their number."""
+
+    recurrent: tuple[Float[Array, "b v n"], ...]
+    """H_t (RGCN), or H_t and C_t (LGCN)."""
+    frames: Float[Array, "b"]
+    """Frames that counted."""
+    node_sum: Float[Array, "b v n"]
+    """Sum over t of H_t: the mean that node attention and the mean readout start from."""
+    top_score: Float[Array, "b"]
+    """Largest score h_bar_t w_t so far; the two sums below are relative to it, so that none overflows."""
+    weight_sum: Float[Array, "b"]
+    """Sum over t of exp(score_t - top_score): the denominator of the softmax over time, eq. 13."""
+    time_sum: Float[Array, "b n"]
+    """Sum over t of exp(score_t - top_score) h_bar_t: the numerator of eq. 14."""
+
+
+def initial_state(encoder: RGCN | LGCN, streams: int, num_keypoints: int = 14) -> StreamState:
+    """The state before the first frame: H_0 = C_0 = 0."""
+    zero = jnp.zeros((streams, num_keypoints, encoder.features))
+    none = jnp.zeros(streams)
+    recurrent = (zero,) if isinstance(encoder, RGCN) else (zero, zero)
+    return StreamState(recurrent, none, zero, none - jnp.inf, none, zero[:, 0])
+
+
+def step(
+    encoder: RGCN | LGCN,
+    params: Mapping[str, Any],
+    state: StreamState,
+    x: Float[ArrayLike, "b v c"],
+    counts: Bool[ArrayLike, "b"] | None = None,
+) -> StreamState:
+    """One frame, eq. 6 or 8 and the running sums of eq. 9-14.
+
+    Args:
+      encoder: the module whose parameters these are.
+      params: {"pose": the encoder's, "readout": the readout's}, as in a ``TwoBranch``.
+      state: after the frame before.
+      x: X_t, what the encoder is fed in the batch path.
+      counts: False for streams that have no frame now; their state does not change. None: all have one.
+    """
+    pose, score_vector = params["pose"], params.get("readout", {}).get("w_t")
+    x, a_hat, dtype = encoder.prepare(x)
+    symbol, recur = ("W_x", rgcn_step) if isinstance(encoder, RGCN) else ("W", lgcn_step)
+    weights = [pose[name] for name in encoder.weight_names(symbol)]
+    ax, w = convolve(x[:, None], a_hat, weights, encoder.relu_each_layer, dtype)
+    before = state.recurrent if isinstance(encoder, LGCN) else state.recurrent[0]
+    after = recur({**pose, symbol: w}, before, ax[:, 0], dtype)
+    recurrent = after if isinstance(after, tuple) else (after,)
+    mean = at_least_float32(recurrent[0]).mean(axis=1)
+    score = jnp.zeros(mean.shape[:1]) if score_vector is None else (mean * score_vector).sum(axis=-1)
+    top = jnp.maximum(state.top_score, score)
+    kept, added = jnp.exp(state.top_score - top), jnp.exp(score - top)
+    new = StreamState(
+        recurrent,
+        state.frames + 1,
+        state.node_sum + recurrent[0],
+        top,
+        state.weight_sum * kept + added,
+        state.time_sum * kept[:, None] + added[:, None] * mean,
+    )
+    if counts is None:
+        return new
+    return _choose(jnp.asarray(counts), new, state)
+
+
+def read(readout: nn.Module, params: Mapping[str, Any], state: StreamState) -> Float[Array, "b d_p"]:
+    """f_p of the frames so far, eq. 9-14; 0 for a stream without any.
+
+    Args:
+      readout: MeanReadout, NodeAttention, TimeAttention or DualAttention.
+      params: as ``step`` takes them.
+      state: after the last frame.
+
+    Raises:
+      ValueError: another readout.
+    """
+    mean = state.node_sum / jnp.maximum(state.frames, 1.0)[:, None, None]
+    if isinstance(readout, MeanReadout):
+        return mean.mean(axis=1)
+    parts = []
+    if isinstance(readout, NodeAttention | DualAttention):
+        parts.append(attend_nodes(mean[:, None], params["readout"]["w_n"], None)[0])
+    if isinstance(readout, TimeAttention | DualAttention):
+        parts.append(state.time_sum / jnp.where(state.weight_sum > 0, state.weight_sum, 1.0)[:, None])
+    if not parts:
+        raise ValueError(f"{type(readout).__name__} cannot be read along; expected one of the four readouts.")
+    return jnp.concatenate(parts, axis=-1)
+
+
+def _choose(counts: Array, new: StreamState, old: StreamState) -> StreamState:
+    """``new`` where ``counts``, else ``old``, member by member."""
+
+    def pick(a: Array, b: Array) -> Array:
+        return jnp.where(counts.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+
+    recurrent = tuple(pick(a, b) for a, b in zip(new.recurrent, old.recurrent, strict=True))
+    return StreamState(recurrent, *(pick(a, b) for a, b in zip(new[1:], old[1:], strict=True)))

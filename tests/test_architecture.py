@@ -1,0 +1,134 @@
+"""Who imports whom, read from the source of every module; all but the file reader imports without TensorFlow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "rgcn_jax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(file):
+    parts = file.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(file): file for file in FILES}
+
+
+def imports(file):
+    """Names of all modules that a file imports, also within functions; of ours down to the module."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.add(node.module)
+            found |= {f"{node.module}.{a.name}" for a in node.names if f"{node.module}.{a.name}" in MODULES}
+    return found
+
+
+OURS = {
+    name: {i.removeprefix("rgcn_jax.") for i in imports(file) if i.startswith("rgcn_jax.")}
+    for name, file in MODULES.items()
+}
+# Part of the package -> the parts that it may import besides itself.
+ALLOWED = {
+    "types": set(),
+    "command": {"types"},
+    "skeleton": {"types"},
+    "losses": {"types"},
+    "optim": {"types"},
+    "state": {"types"},
+    "parallel": {"types"},
+    "writer": {"types"},
+    "models": {"types", "skeleton"},
+    "evaluation": {"types"},
+    "walkers": {"types", "skeleton"},
+    "data": {"types", "skeleton", "walkers"},
+    "checkpoint": {"types", "state"},
+    "step": {"types", "losses", "state", "parallel"},
+    "score": {"types", "evaluation", "models", "data", "step", "parallel"},
+    "main": {"types", "command", "train"},
+}
+UNRESTRICTED = {"train", "evaluate"}  # the wiring
+LEAVES = {"pose_detection", "report", "search"}  # optional extras: nobody imports them
+
+LIBRARY = {"rgcn_jax.models.streaming"}  # for programs of others
+
+
+def part(name):
+    return name.removeprefix("rgcn_jax.").split(".")[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"rgcn_jax"}))
+def test_a_module_imports_only_what_its_part_may(name):
+    parts = {part(i) for i in OURS[name]} - {part(name)}
+    assert not parts & (LEAVES | {"main"})
+    if part(name) not in UNRESTRICTED | LEAVES:
+        assert parts <= ALLOWED[part(name)], f"{name} imports {sorted(parts - ALLOWED[part(name)])}"
+
+
+def test_only_open_chooses_between_walkers_and_folders():
+    assert {
+        name for name, ours in OURS.items() if part(name) == "data" and any(part(i) == "walkers" for i in ours)
+    } == {"rgcn_jax.data.open"}
+
+
+def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
+    tops = {name: {i.split(".")[0] for i in imports(file)} for name, file in MODULES.items()}
+    assert {name for name, found in tops.items() if "tensorflow" in found} == {"rgcn_jax.data.pipeline"}
+    assert not any({"tensorflow_datasets", "torch", "configs", "tests"} & found for found in tops.values())
+    # Its reader refuses everything that is not a tensor's description.
+    assert {name for name, found in tops.items() if "pickle" in found} == {"rgcn_jax.models.weight_files"}
+
+
+def test_numpy_parts_do_without_jax():
+    """Drawing, reading and sampling run in processes that should not wait for JAX."""
+    for name, file in MODULES.items():
+        if part(name) in ("walkers", "data", "types"):
+            assert not {"jax", "flax"} & {i.split(".")[0] for i in imports(file)}, name
+
+
+def test_every_module_is_imported_by_another_or_is_a_command():
+    used = {f"rgcn_jax.{i}" for ours in OURS.values() for i in ours}
+    alone = {n for n, f in MODULES.items() if n not in used and f.name != "__init__.py"}
+    for name in alone:
+        if name in LIBRARY:
+            continue
+        assert "__main__" in MODULES[name].read_text(encoding="utf-8") or name.endswith("__main__"), f"{name} is dead"
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_no_file_is_long(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_everything_but_the_file_reader_imports_without_tensorflow_and_without_a_warning():
+    others = [name for name in MODULES if name != "rgcn_jax.data.pipeline" and not name.endswith("__main__")]
+    code = f"""
+import importlib, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "tensorboardX"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+for name in {others!r}:
+    importlib.import_module(name)
+try:
+    import rgcn_jax.data.pipeline
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+    filters = ["-W", "error", "-W", "ignore::DeprecationWarning"]
+    process = subprocess.run(
+        [sys.executable, *filters, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("InputError Reading a data set from disk needs TensorFlow")
+    assert process.stderr == ""

@@ -1,0 +1,87 @@
+"""What a run tells: JSON lines; a bar on a terminal, lines elsewhere; TensorBoard where it is installed."""
+
+import io
+import json
+import sys
+import types
+
+import pytest
+
+from rgcn_jax.writer import METRICS_FILE, Writer
+
+METRICS = {"loss": 1.5, "lambda": 0.25, "frames_per_second": 321.4, "seconds_left": 90.0}
+ROWS = {"appearance": {"mAP": 10.0, "rank1": 20.0}, "fused": {"mAP": 30.0, "rank1": 40.0}}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _without_tensorboard(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+
+
+def test_records_are_json_lines_and_a_resumed_run_appends(tmp_path):
+    workdir = tmp_path / "new" / "run"
+    with Writer(workdir, 4, 0) as writer:
+        writer.train(1, METRICS)
+        # Readable while the run goes on.
+        assert json.loads((workdir / METRICS_FILE).read_text()) == {"step": 1, **METRICS}
+        writer.evaluation(2, ROWS, {"protocol": "official"})
+    with Writer(workdir, 4, 2) as writer:
+        writer.train(3, METRICS)
+    records = [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
+    assert records == [{"step": 1, **METRICS}, {"step": 2, **ROWS, "protocol": "official"}, {"step": 3, **METRICS}]
+
+
+def test_in_a_log_file_each_record_is_a_line(tmp_path, capsys):
+    with Writer(tmp_path, 200, 0) as writer:
+        writer.train(20, METRICS)
+        writer.say("step 20: something")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "step 20/200  loss 1.500  lambda 0.250  321 frames/s  1.5 min left",
+        "step 20: something",
+    ]
+
+
+def test_on_a_terminal_there_is_one_bar(tmp_path, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Writer(tmp_path, 200, 100) as writer:
+        writer.train(150, METRICS)
+        writer.say("step 150: something")
+        writer.train(200, METRICS)
+    shown = terminal.getvalue()
+    assert "150/200" in shown or "200/200" in shown
+    assert "lambda=0.250" in shown
+    assert "321" in shown
+    assert "step 150: something\n" in shown
+    assert "step 150/200" not in shown  # no line of a log file
+    assert shown.count("\n") == 1  # the bar itself is taken away
+
+
+def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path, monkeypatch):
+    """A stand-in for tensorboardX, which is an optional extra."""
+    told = {}
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            told["folder"] = folder
+
+        def add_scalar(self, name, value, step):
+            told[name, step] = value
+
+        def close(self):
+            told["closed"] = True
+
+    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=SummaryWriter))
+    with Writer(tmp_path, 4, 0) as writer:
+        writer.train(1, METRICS)
+        writer.evaluation(2, ROWS, {"protocol": "official"})
+    expected = {(f"train/{k}", 1): v for k, v in METRICS.items()}
+    expected |= {(f"{row}/{k}", 2): v for row, numbers in ROWS.items() for k, v in numbers.items()}
+    assert told == {"folder": str(tmp_path / "tensorboard"), "closed": True, **expected}
