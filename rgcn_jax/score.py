@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from rgcn_jax import parallel
@@ -29,7 +28,7 @@ from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.step import make_embed_step
-from rgcn_jax.types import Embeddings, InputError, Tracklet
+from rgcn_jax.types import Config, Embeddings, InputError, Tracklet
 
 RESULTS_FILE = "results.json"
 
@@ -106,9 +105,7 @@ class Scorer:
       InputError: the protocol, the clips or the distance are unknown, or no query has a match.
     """
 
-    def __init__(
-        self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: ConfigDict
-    ):
+    def __init__(self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: Config):
         for field, choices in (("distance", KINDS), ("clips", EVALUATION_CLIPS)):
             if settings[field] not in choices:
                 raise InputError(f"evaluation.{field} is {settings[field]!r}: expected one of {', '.join(choices)}.")
@@ -158,14 +155,14 @@ class Scorer:
         )
 
 
-def scorer_from_config(config: ConfigDict, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
+def scorer_from_config(config: Config, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
     """The scorer of a config; its model takes statistics from no other device, for it only evaluates."""
     model = build_model(config.model.to_dict(), num_identities, config.dtype)
     dtype = compute_dtype(config.dtype)
     return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
 
 
-def write_results(workdir: Path, evaluation: Evaluation, config: ConfigDict) -> dict[str, Any]:
+def write_results(workdir: Path, evaluation: Evaluation, config: Config) -> dict[str, Any]:
     """Writes ``results.json``, whole or not at all: the last evaluation under all protocols, the config, versions."""
     packages = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     results = {

@@ -2,8 +2,8 @@
 device.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import flax.linen as nn
@@ -15,12 +15,15 @@ from jaxtyping import Array, Float, UInt8
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.state import TrainState
-from rgcn_jax.types import Batch, InputError
+from rgcn_jax.types import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Metrics = dict[str, Float[Array, ""]]
+
+DeviceBatch = Mapping[str, Any]
+"""A ``types.Batch`` whose arrays are on the devices (``parallel.shard``)."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,14 @@ class Objective:
         if self.pose_weight == "adaptive":
             return
         try:
-            object.__setattr__(self, "pose_weight", float(self.pose_weight))
+            weight = float(self.pose_weight)
         except ValueError:
-            object.__setattr__(self, "pose_weight", float("nan"))
-        if not 0.0 <= self.pose_weight <= 1.0:
-            raise InputError('loss.pose_weight must be "adaptive" or a number from 0 to 1.')
+            weight = float("nan")
+        if not 0.0 <= weight <= 1.0:
+            raise InputError(
+                f'loss.pose_weight must be "adaptive" or a number from 0 to 1, found {self.pose_weight!r}.'
+            )
+        object.__setattr__(self, "pose_weight", weight)
 
 
 def normalise_frames(frames: UInt8[Array, "b t h w 3"], dtype: Any) -> Float[Array, "b t h w 3"]:
@@ -50,7 +56,7 @@ def normalise_frames(frames: UInt8[Array, "b t h w 3"], dtype: Any) -> Float[Arr
 
 
 def local_losses(
-    params: Any, batch_stats: Any, batch: Batch, key: Array, *, model: nn.Module, objective: Objective, dtype: Any
+    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: nn.Module, objective: Objective, dtype: Any
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
     ``parallel.over_clips``.
@@ -96,14 +102,14 @@ def make_train_step(
     objective: Objective,
     mesh: Mesh,
     dtype: Any = jnp.float32,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
     the appearance model has such a loss.
     """
 
-    def mapped_losses(params: Any, batch_stats: Any, batch: Batch, key: Array) -> tuple[losses.LossTerms, Any]:
+    def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
         return local_losses(params, batch_stats, batch, key, model=model, objective=objective, dtype=dtype)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
@@ -111,11 +117,11 @@ def make_train_step(
         mapped_losses, mesh, (replicated, replicated, sharded, replicated), (replicated, replicated)
     )
 
-    def loss(params: Any, state: TrainState, batch: Batch) -> tuple[Array, tuple[losses.LossTerms, Any]]:
+    def loss(params: Any, state: TrainState, batch: DeviceBatch) -> tuple[Array, tuple[losses.LossTerms, Any]]:
         terms, batch_stats = batch_losses(params, state.batch_stats, batch, jax.random.fold_in(state.key, state.step))
         return terms.total, (terms, batch_stats)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         gradients, (terms, batch_stats) = jax.grad(loss, has_aux=True)(state.params, state, batch)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         metrics = {
@@ -128,7 +134,8 @@ def make_train_step(
         }
         if terms.auxiliary is not None:
             metrics["loss_auxiliary"] = terms.auxiliary
-        state = state.replace(
+        state = replace(
+            state,
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
@@ -141,12 +148,12 @@ def make_train_step(
 
 def make_embed_step(
     model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
-) -> Callable[[Any, Batch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
+) -> Callable[[Any, DeviceBatch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
     """The compiled feature extraction: (variables, batch) -> (f_a, f_p), a row a clip, float32."""
 
-    def embed(variables: Any, batch: Batch) -> tuple[Array, Array]:
+    def embed(variables: Any, batch: DeviceBatch) -> tuple[Array, Array]:
         frames = normalise_frames(batch["frames"], dtype)
-        features = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"], train=False)
+        features: Any = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"], train=False)
         return features.appearance, features.pose
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED

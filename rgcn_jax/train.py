@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
@@ -22,7 +21,7 @@ from rgcn_jax.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
 from rgcn_jax.state import TrainState, count_parameters, create_state
 from rgcn_jax.step import Objective, make_train_step
-from rgcn_jax.types import InputError
+from rgcn_jax.types import Config, InputError
 from rgcn_jax.writer import Writer
 
 
@@ -47,7 +46,7 @@ class Run:
     total_steps: int
 
 
-def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def train(config: Config, workdir: Path) -> dict[str, Any]:
     """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
     rows.
 
@@ -74,7 +73,7 @@ def train(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     return write_results(workdir, evaluation, config)
 
 
-def prepare(config: ConfigDict, restored: bool = False) -> Run:
+def prepare(config: Config, restored: bool = False) -> Run:
     """Opens the data, checks all that can be checked before any training, and builds model, optimiser and steps.
 
     ``restored``: a checkpoint is going to replace the parameters, so that ``model.pretrained`` is not needed any more.
@@ -136,7 +135,7 @@ def _make_folder(workdir: Path) -> None:
 
 
 def _loop(
-    config: ConfigDict, run: Run, state: TrainState, best: float, checkpoints: Checkpoints, writer: Writer
+    config: Config, run: Run, state: TrainState, best: float, checkpoints: Checkpoints, writer: Writer
 ) -> Evaluation:
     """Steps until ``run.total_steps``; in each: batch, step, log, evaluate, save, in this order. Returns the last
     evaluation.

@@ -8,10 +8,13 @@ channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
+
+Config = Any
+"""A ``ConfigDict`` to the type checker, which cannot know its fields."""
 
 JUNK_ID = -1
 """Person id of a junk tracklet (MARS ``00-1``): a bad detection, ignored everywhere."""

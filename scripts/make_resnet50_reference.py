@@ -108,7 +108,7 @@ def write_reference(path: Path) -> None:
         names = [name for name in found if name.startswith(f"{group}/")]
         groups[group] = np.stack([found[name] for name in names])
         groups[f"{group}_names"] = np.array([name.removeprefix(f"{group}/") for name in names])
-    np.savez_compressed(path, **groups)
+    np.savez_compressed(path, **groups)  # pyright: ignore[reportArgumentType]
 
 
 def write_small_files(folder: Path) -> None:

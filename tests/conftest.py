@@ -3,6 +3,7 @@ mesh.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,6 +13,11 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
+# The same small programs are compiled again and again in a suite: once is enough. The folder lives as long as the run.
+_COMPILED = tempfile.TemporaryDirectory(prefix="rgcn-jax-tests-")
+jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 REAL_DATA = Path(os.environ.get("RGCN_JAX_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

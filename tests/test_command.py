@@ -1,4 +1,4 @@
-"""The commands as a user types them: train, resume, evaluate on a folder in MARS's layout; wrong input is one sentence."""
+"""The commands as a user types them: train, resume, evaluate on a folder like MARS; wrong input is one sentence."""
 
 import json
 import re
@@ -257,10 +257,8 @@ def test_a_wrong_config_file_is_one_sentence(text, message, tmp_path, monkeypatc
 
 def test_a_config_file_that_is_not_there_is_told_with_those_that_are(monkeypatch, capsys):
     error = fails(main.main, ["--config=configs/marz.py"], monkeypatch, capsys)
-    assert error == (
-        "error: --config=configs/marz.py: no such file; "
-        f"there are {', '.join(sorted(str(p) for p in Path('configs').glob('*.py') if p.stem not in ('__init__', 'base')))}.\n"
-    )
+    there = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("__init__", "base"))
+    assert error == f"error: --config=configs/marz.py: no such file; there are {', '.join(there)}.\n"
 
 
 def _mix(root):

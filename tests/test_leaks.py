@@ -121,10 +121,10 @@ def scores(embeddings, roles):
 
 
 def chance(embeddings, roles, draws=100):
-    """Mean and standard deviation of (mAP, Rank-1) of rankings that know nothing: the ids are dealt out again and again.
+    """Mean and standard deviation of (mAP, Rank-1) of rankings that know nothing: the ids are dealt out anew.
 
-    The features keep their real crowding, by which one lucky query makes its neighbours lucky too: random features would
-    understate the spread.
+    The features keep their real crowding, by which one lucky query makes its neighbours lucky too: random features
+    would understate the spread.
     """
     rng = np.random.default_rng(1)
     found = {"appearance": [], "pose": [], "fused": []}

@@ -32,7 +32,11 @@ class Augmentation:
 
 def no_transform(clips: int) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarray, "b"], Float32[np.ndarray, "b 4"]]:
     """Box, flip and erased rectangle of clips that are shown as they are."""
-    return np.tile(np.float32([0, 0, 1, 1]), (clips, 1)), np.zeros(clips, bool), np.zeros((clips, 4), np.float32)
+    return (
+        np.tile(np.array([0, 0, 1, 1], np.float32), (clips, 1)),
+        np.zeros(clips, bool),
+        np.zeros((clips, 4), np.float32),
+    )
 
 
 def draw(

@@ -62,7 +62,7 @@ def show(
         left, top, right, bottom = (float(v) for v in box)
         # Pixel centres: output x + 0.5 of width shows input (left + (x + 0.5) / width * (right - left)) * width.
         sx, sy = right - left, bottom - top
-        matrix = np.float32([[sx, 0, left * width + 0.5 * sx - 0.5], [0, sy, top * height + 0.5 * sy - 0.5]])
+        matrix = np.array([[sx, 0, left * width + 0.5 * sx - 0.5], [0, sy, top * height + 0.5 * sy - 0.5]], np.float32)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         frame = cv2.warpAffine(frame, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     if flip:

@@ -96,7 +96,7 @@ class FileReader:
             if batch is None:
                 return
             under_way.pop(0)
-            yield Batch(**batch)
+            yield Batch(**batch)  # pyright: ignore[reportCallIssue]
 
     def _read_clip(self, clip: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         box, flip, erase = clip["box"], clip["flip"], clip["erase"]

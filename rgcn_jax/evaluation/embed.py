@@ -50,7 +50,7 @@ def embed_tracklets(
         raise ValueError(
             f"{len(missing)} of {len(tracklets)} tracklets have no clip in the batches, the first is {missing[0]}."
         )
-    appearance, pose = (np.float32(total / counts[:, None]) for total in sums)
+    appearance, pose = ((total / counts[:, None]).astype(np.float32) for total in sums)
     if not (np.isfinite(appearance).all() and np.isfinite(pose).all()):
         raise ValueError(
             "the model gave a feature that is not finite: its parameters have diverged; lower the learning rate."

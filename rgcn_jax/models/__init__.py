@@ -2,19 +2,26 @@
 
 from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
 from rgcn_jax.models.bicnet import BiCnet
+from rgcn_jax.models.evolve_gcn import EvolveGCN
+from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
+from rgcn_jax.models.stgcn import STGCN
 from rgcn_jax.models.two_branch import Features, TwoBranch, feature_statistics
 
 __all__ = [
+    "GCNLSTM",
+    "GCNRNN",
     "LGCN",
     "RGCN",
+    "STGCN",
     "AttentionAggregation",
     "AveragePooling",
     "BiCnet",
     "DualAttention",
+    "EvolveGCN",
     "Features",
     "FrameAppearance",
     "MeanReadout",

@@ -1,6 +1,7 @@
 """From names and numbers to a model: the visible lists of what there is. Names are read without regard to case."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import jax.numpy as jnp
 
 from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
 from rgcn_jax.models.bicnet import STAGES, BiCnet
+from rgcn_jax.models.evolve_gcn import EvolveGCN
+from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.pose_input import CHANNELS
 from rgcn_jax.models.pretrained import load_resnet50
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
+from rgcn_jax.models.stgcn import STGCN
 from rgcn_jax.models.two_branch import NECKS, TwoBranch
 from rgcn_jax.types import InputError
 
@@ -41,8 +45,21 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
 }
 """Frames -> f_a; called with the fields of ``ResNet50`` by name. Each has a ``ResNet50`` as its ``trunk``."""
 
-POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"rgcn": RGCN, "lgcn": LGCN}
-"""Keypoints -> node embeddings; called with features, num_layers, relu_each_layer, dtype."""
+LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    "rgcn": RGCN,
+    "lgcn": LGCN,
+    "gcnrnn": GCNRNN,
+    "gcnlstm": GCNLSTM,
+}
+"""The pose encoders with a number of graph layers; called with num_layers and relu_each_layer too."""
+
+POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    **LAYERED_ENCODERS,
+    "stgcn": STGCN,
+    "evolvegcn-o": partial(EvolveGCN, variant="O"),
+    "evolvegcn-h": partial(EvolveGCN, variant="H"),
+}
+"""Keypoints -> node embeddings; called with features and dtype."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "dam": (DualAttention, 2),
@@ -72,6 +89,20 @@ def compute_dtype(name: str) -> Any:
     return DTYPES[name]
 
 
+def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[str, Any]:
+    """The arguments that not every pose encoder has."""
+    name, layers, relu = fields["pose"].lower(), fields["graph_layers"], fields["graph_relu_each_layer"]
+    if name in LAYERED_ENCODERS:
+        return {"num_layers": layers, "relu_each_layer": relu}
+    for field, value, default in (("graph_layers", layers, 1), ("graph_relu_each_layer", relu, False)):
+        if value != default:
+            raise InputError(
+                f"model.{field} is {value}, but the depth of the pose encoder {fields['pose']} is fixed: leave it at "
+                f"{default}, or choose one of {', '.join(key.upper() for key in LAYERED_ENCODERS)}."
+            )
+    return {"axis_name": axis_name} if name == "stgcn" else {}
+
+
 def build_model(
     fields: Mapping[str, Any], num_identities: int, dtype: str = "float32", axis_name: str | None = None
 ) -> TwoBranch:
@@ -84,8 +115,8 @@ def build_model(
       axis_name: set for the training step alone: normalisation statistics are then those of all devices' clips.
 
     Raises:
-      InputError: a name is unknown, ``pose_features`` does not divide by the readout's number of vectors, or BiCnet
-        is asked for with other than four stages.
+      InputError: a name is unknown, ``pose_features`` does not divide by the readout's number of vectors, a setting
+        is not at its default that the pose encoder does not have, or BiCnet is asked for with other than four stages.
     """
     compute = compute_dtype(dtype)
     for field, choices in (("neck", NECKS), ("pose_input", CHANNELS)):
@@ -101,10 +132,7 @@ def build_model(
                 f"divide into {vectors} equal vectors: choose a multiple of {vectors}."
             )
         encoder = encoder_class(
-            features=fields["pose_features"] // vectors,
-            num_layers=fields["graph_layers"],
-            relu_each_layer=fields["graph_relu_each_layer"],
-            dtype=compute,
+            features=fields["pose_features"] // vectors, dtype=compute, **_encoder_settings(fields, axis_name)
         )
         reader = reader_class()
     appearance = _choose(APPEARANCES, fields["appearance"], "model.appearance")(

@@ -172,9 +172,11 @@ class RGCN(_GraphEncoder):
 
     @nn.compact
     def __call__(
-        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None
+        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held."""
+        """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held. ``train``
+        changes nothing.
+        """
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
         fan_in = [x.shape[-1]] + [n] * (self.num_layers - 1)
@@ -199,9 +201,11 @@ class LGCN(_GraphEncoder):
 
     @nn.compact
     def __call__(
-        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None
+        self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these H and C are held."""
+        """X to H. ``mask`` is False for frames that only fill up a clip; over these H and C are held. ``train``
+        changes nothing.
+        """
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
         first, *rest = self.weight_names("W")

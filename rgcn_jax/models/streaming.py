@@ -60,12 +60,14 @@ def step(
     """
     pose, score_vector = params["pose"], params.get("readout", {}).get("w_t")
     x, a_hat, dtype = encoder.prepare(x)
-    symbol, recur = ("W_x", rgcn_step) if isinstance(encoder, RGCN) else ("W", lgcn_step)
+    symbol = "W_x" if isinstance(encoder, RGCN) else "W"
     weights = [pose[name] for name in encoder.weight_names(symbol)]
     ax, w = convolve(x[:, None], a_hat, weights, encoder.relu_each_layer, dtype)
-    before = state.recurrent if isinstance(encoder, LGCN) else state.recurrent[0]
-    after = recur({**pose, symbol: w}, before, ax[:, 0], dtype)
-    recurrent = after if isinstance(after, tuple) else (after,)
+    cell = {**pose, symbol: w}
+    if isinstance(encoder, RGCN):
+        recurrent = (rgcn_step(cell, state.recurrent[0], ax[:, 0], dtype),)
+    else:
+        recurrent = lgcn_step(cell, state.recurrent, ax[:, 0], dtype)
     mean = at_least_float32(recurrent[0]).mean(axis=1)
     score = jnp.zeros(mean.shape[:1]) if score_vector is None else (mean * score_vector).sum(axis=-1)
     top = jnp.maximum(state.top_score, score)

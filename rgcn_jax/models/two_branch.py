@@ -43,7 +43,8 @@ class TwoBranch(nn.Module):
 
     Fields:
       appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict).
-      pose: X [B, T, 14, C], mask -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's parameters.
+      pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
+        parameters.
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
       num_identities: training identities.
       pose_input: a mode of ``pose_input``.
@@ -90,7 +91,7 @@ class TwoBranch(nn.Module):
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
             x = pose_input(keypoints, self.pose_input, frames.shape[3] / frames.shape[2], frame_mask)
-            f_p, attention = self.readout(self.pose(x, frame_mask), frame_mask)
+            f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
             seen.append(self._neck("pose", f_p, train))
         logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
         return Features(f_a, f_p, logits, attention, aux)

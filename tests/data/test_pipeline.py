@@ -54,7 +54,7 @@ def test_without_a_crop_the_batches_are_those_from_memory_bit_for_bit(sharp):
 
 
 def test_with_a_crop_pictures_agree_within_one_grey_level(data):
-    """They differ where rounding decides, with OpenCV 5 in one value of 50,000. OpenCV 4 also rounds coordinates to 1/32
+    """They differ where rounding decides, with OpenCV 5 in one value of 50,000. OpenCV 4 rounds coordinates to 1/32
     of a pixel: half a level in frames so soft.
     """
     plans = frames.plans(6, crop=1.0, flip=0.5, erase=0.3)

@@ -42,6 +42,20 @@ CLASSIFIER = (D + 512) * K + K
 RGCN = C * N + N * N + N
 LGCN = 4 * RGCN
 
+GCNRNN = C * N + 2 * N * N + N
+GCNLSTM = C * N + 4 * (2 * N * N + N)
+
+
+def st_gcn_block(d_in, d_out, residual):
+    """W_g and b_g of three subsets, M, two BatchNorms and nine frames of weights; a projection with its BatchNorm."""
+    projection = d_in * d_out + 2 * d_out if residual and d_in != d_out else 0
+    return 3 * (d_in + 1) * d_out + 3 * 14 * 14 + 2 * (2 * d_out) + 9 * d_out**2 + projection
+
+
+ST_GCN_WIDTHS = [C, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256]
+STGCN = 2 * 14 * C + sum(st_gcn_block(ST_GCN_WIDTHS[i], ST_GCN_WIDTHS[i + 1], i > 0) for i in range(10))
+EVOLVE_GCN = sum(d_in * N + 3 * (2 * d_in * d_in + d_in * N) for d_in in (C, N))
+
 
 def frame_appearance():
     return models.FrameAppearance(models.ResNet50(), models.AveragePooling())
@@ -56,6 +70,13 @@ TABLE = [
     (models.RGCN(N, num_layers=3), (X,), RGCN + 2 * N * N),
     (models.LGCN(N), (X,), LGCN),
     (models.LGCN(N, num_layers=3), (X,), LGCN + 2 * 4 * N * N),
+    (models.GCNRNN(N), (X,), GCNRNN),
+    (models.GCNRNN(N, num_layers=3), (X,), GCNRNN + 2 * N * N),
+    (models.GCNLSTM(N), (X,), GCNLSTM),
+    (models.GCNLSTM(N, num_layers=3), (X,), GCNLSTM + 2 * N * N),
+    (models.STGCN(N), (X,), STGCN),
+    (models.EvolveGCN(N), (X,), EVOLVE_GCN),
+    (models.EvolveGCN(N, "H"), (X,), EVOLVE_GCN + C + N),
     (models.MeanReadout(), (H,), 0),
     (models.NodeAttention(), (H,), N),
     (models.TimeAttention(), (H,), N),
@@ -90,6 +111,7 @@ def test_every_exported_model_is_in_the_table():
 
 def test_the_sums_by_hand():
     assert RGCN == 66_304
+    assert STGCN == 3_068_464
     assert RESNET50 == 23_508_032
     assert BICNET == 29_271_328
     # As published, in millions: the original with its head, BatchNorm and classifier.

@@ -84,7 +84,7 @@ def test_tiny_variances_of_pose_features_are_kept_exactly():
     """The neck standardises a feature of spread 1e-3 around 1: the usual epsilon would shrink it threefold."""
 
     class Constant(nn.Module):
-        def __call__(self, keypoints, mask):
+        def __call__(self, keypoints, mask, train):
             return jnp.ones((*keypoints.shape[:3], N)) + 1e-3 * jnp.arange(4.0)[:, None, None, None]
 
     model = TwoBranch(
