@@ -40,10 +40,10 @@ def get_config() -> ConfigDict:
 
     c.model = ConfigDict()
     c.model.appearance = "AP"  # over frames: average pooling; "AA" attention, "RA" recurrent; "BiC" is BiCnet-TKS
-    c.model.pose = "RGCN"  # "RGCN", "LGCN", or "none" for appearance only
+    c.model.pose = "RGCN"  # "LGCN", "GCNRNN", "GCNLSTM", "STGCN", "EvolveGCN-O", "EvolveGCN-H"; "none": appearance only
     c.model.readout = "DAM"  # "DAM", "NAM", "TAM", "mean"
     c.model.pose_features = 512  # dimensions of f_p; a node has half of them under DAM, else all
-    c.model.graph_layers = 1  # 1 to 4 (figures 5 and 6)
+    c.model.graph_layers = 1  # 1 to 4 (figures 5 and 6); for RGCN, LGCN, GCNRNN and GCNLSTM
     c.model.graph_relu_each_layer = False  # the paper prints one ReLU outside all layers
     c.model.pose_input = "centred"  # "crop", "centred", "centred+confidence"
     c.model.neck = "none"  # "batchnorm": the classifier sees normalised features, the triplets the raw ones

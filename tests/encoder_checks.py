@@ -31,6 +31,11 @@ def inputs(seed=0, b=B, t=T, c=2):
 
 def drawn(module, x, seed=1):
     """Variables of about the initial scale, but nothing at zero or one."""
+    return drawn_like(jax.eval_shape(lambda: module.init(jax.random.key(0), x)), seed)
+
+
+def drawn_like(shapes, seed=1):
+    """The same for the shapes of variables."""
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -43,7 +48,7 @@ def drawn(module, x, seed=1):
             values = rng.standard_normal(leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
         return jnp.asarray(values, jnp.float32)
 
-    return jax.tree.map_with_path(draw, dict(jax.eval_shape(lambda: module.init(jax.random.key(0), x))))
+    return jax.tree.map_with_path(draw, dict(shapes))
 
 
 def in_float64(tree):

@@ -107,7 +107,7 @@ class EvolvingLayer(nn.Module):
             params[f"W_{gate}"] = self.param(f"W_{gate}", _lecun, (c, c))
             params[f"V_{gate}"] = self.param(f"V_{gate}", nn.initializers.orthogonal(), (c, c))
             params[f"B_{gate}"] = self.param(f"B_{gate}", nn.initializers.zeros, (c, n))
-        q = self.param("Q_0", _lecun, (c, n)).astype(x.dtype)
+        q = jnp.asarray(self.param("Q_0", _lecun, (c, n)), x.dtype)
         ax = jnp.einsum("uv,btvc->btuc", a_hat, x)
         if self.variant == "O":
 

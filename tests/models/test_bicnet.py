@@ -165,7 +165,7 @@ def test_running_statistics_take_detail_first_and_context_second(variables):
 
 
 @pytest.mark.jit
-def test_every_parameter_gets_a_gradient(variables):
+def test_every_parameter_that_can_gets_a_gradient(variables):
     weights = np.random.default_rng(2).standard_normal((4, 32 * WIDTH))
 
     @jax.jit
@@ -177,9 +177,11 @@ def test_every_parameter_gets_a_gradient(variables):
         return jax.grad(weighted)(params)
 
     leaves = jax.tree_util.tree_leaves_with_path(gradients(variables["params"], clips(4, 4, 48, 8)))
+    # A constant that these add to every position of a stream is taken out by the stream's next normalisation.
+    without = {("divided_attention", "norm0", "bias"), ("kernel_selection", "norm", "bias")}
     for path, leaf in leaves:
         assert np.isfinite(leaf).all(), path
-        assert np.abs(leaf).max() > 1e-4, path
+        assert (np.abs(leaf).max() < 1e-4) == (tuple(entry.key for entry in path) in without), path
 
 
 @pytest.mark.jit
@@ -213,17 +215,13 @@ def test_pretrained_weights_go_into_the_trunk_of_either_model(name, tmp_path):
 
 
 @pytest.mark.jit
+@pytest.mark.slow
 def test_a_step_of_training_on_one_device_and_on_two():
     """The objective holds the auxiliary loss, and nothing depends on how the clips are spread."""
     results, optimizer = [], optax.sgd(1.0)
     fields = tiny.FIELDS | FIELDS | {"pose": "none"}
-    shapes = (
-        build_model(fields, tiny.IDENTITIES),
-        clips(1, 3),
-        np.zeros((1, 3, 14, 3), np.float32),
-        np.ones((1, 3), bool),
-    )
-    drawn = reference.drawn_variables(*shapes)
+    inputs = clips(1, 3), np.zeros((1, 3, 14, 3), np.float32), np.ones((1, 3), bool)
+    drawn = reference.drawn_variables(build_model(fields, tiny.IDENTITIES), *inputs)
     for devices in (1, 2):
         mesh = parallel.make_mesh(devices)
         step = make_train_step(

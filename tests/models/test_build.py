@@ -5,9 +5,12 @@ import optax
 import pytest
 
 from rgcn_jax import models, parallel
-from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model
+from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model, initialise
+from rgcn_jax.state import create_state
+from rgcn_jax.step import Objective, make_train_step
 from rgcn_jax.types import InputError
 from tests import tiny
+from tests.encoder_checks import drawn_like
 
 CLASSES = {
     "rgcn": models.RGCN, "lgcn": models.LGCN, "gcnrnn": models.GCNRNN, "gcnlstm": models.GCNLSTM,
@@ -66,10 +69,16 @@ def test_an_unknown_encoder_is_named_with_the_choices():
 @pytest.mark.jit
 @pytest.mark.parametrize("pose", POSE_ENCODERS)
 def test_a_training_step_moves_every_parameter_of_the_encoder(pose):
-    """On two devices; by its gradient alone, without weight decay."""
-    state, step, mesh = tiny.start(2, optax.sgd(1.0), pose=pose)
+    """By its gradient alone, without weight decay."""
+    fields, mesh, optimizer = tiny.FIELDS | {"pose": pose}, parallel.make_mesh(1), optax.sgd(1.0)
+    shapes = jax.eval_shape(
+        lambda: initialise(build_model(fields, tiny.IDENTITIES), 0, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH)
+    )
+    state = parallel.replicate(create_state(drawn_like(shapes), optimizer, seed=0), mesh)
     before = jax.device_get(state.params["pose"])
-    state, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+    model = build_model(fields, tiny.IDENTITIES, axis_name=parallel.AXIS)
+    step = make_train_step(model, optimizer, Objective(), mesh)
+    state, metrics = step(state, parallel.shard(tiny.batch(clips=4), mesh))
     assert all(np.isfinite(v) for v in metrics.values())
     for (path, a), b in zip(
         jax.tree.leaves_with_path(before), jax.tree.leaves(jax.device_get(state.params["pose"])), strict=True

@@ -41,12 +41,13 @@ def by_equation(variant, params, x, n=N):
     return h
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize(("variant", "n"), [("O", N), ("H", N), ("H", 17)])
 def test_equals_the_equations_written_as_loops(variant, n):
     """17 columns are more than there are keypoints."""
     x = inputs()
     variables = drawn(EvolveGCN(n, variant), x)
-    h = EvolveGCN(n, variant).apply(variables, x)
+    h = check.run(EvolveGCN(n, variant), variables, x)
     assert h.shape == (4, 5, 14, n)
     np.testing.assert_allclose(h, by_equation(variant, variables["params"], x, n), atol=2e-5)
 
@@ -133,21 +134,23 @@ def test_relabelled_keypoints_give_relabelled_embeddings(variant):
     assert np.abs(module.apply(variables, x[:, :, order]) - h[:, :, order]).max() > 0.01
 
 
+@pytest.mark.jit
 @VARIANTS
 def test_a_clip_knows_nothing_of_the_others_in_the_batch(variant):
     module = EvolveGCN(N, variant)
     check.knows_nothing_of_the_other_clips(module, drawn(module, inputs()), inputs())
 
 
+@pytest.mark.jit
 @VARIANTS
 def test_the_weights_do_not_evolve_over_masked_frames(variant):
     x = inputs()
     module = EvolveGCN(N, variant)
     variables = drawn(module, x)
     check.a_masked_end_changes_nothing(module, variables, x)
-    h = module.apply(variables, x, check.MASK)
+    h = check.run(module, variables, x, check.MASK)
     frames = np.array([0, 2, 3])
-    np.testing.assert_allclose(h[1, frames], module.apply(variables, x[:, frames])[1], atol=1e-6)
+    np.testing.assert_allclose(h[1, frames], check.run(module, variables, x[:, frames])[1], atol=1e-6)
     assert not np.asarray(h)[~check.MASK].any()
 
 

@@ -110,20 +110,22 @@ def test_no_message_crosses_between_nodes_over_time(cls):
     np.testing.assert_array_equal(np.flatnonzero(moved), [3])
 
 
+@pytest.mark.jit
 @BOTH
 def test_a_clip_knows_nothing_of_the_others_in_the_batch(cls):
     check.knows_nothing_of_the_other_clips(cls(N), drawn(cls(N), inputs()), inputs())
 
 
+@pytest.mark.jit
 @BOTH
 def test_a_masked_frame_changes_nothing(cls):
     x = inputs()
     variables = drawn(cls(N), x)
     check.a_masked_end_changes_nothing(cls(N), variables, x)
-    h = cls(N).apply(variables, x, check.MASK)
+    h = check.run(cls(N), variables, x, check.MASK)
     np.testing.assert_array_equal(h[0, 3:], jnp.stack([h[0, 2]] * 2))
     frames = np.array([0, 2, 3])
-    np.testing.assert_allclose(h[1, frames], cls(N).apply(variables, x[:, frames])[1], atol=1e-6)
+    np.testing.assert_allclose(h[1, frames], check.run(cls(N), variables, x[:, frames])[1], atol=1e-6)
 
 
 @pytest.mark.jit
