@@ -6,18 +6,21 @@ Not the paper's recipe: a small trunk on small crops, BN neck and standardised f
 method does. What it reaches is measured in README.md.
 """
 
+from dataclasses import asdict
+
 from ml_collections import ConfigDict
 
 from configs import base
+from rgcn_jax.walkers import WalkersSpec
 
 
 def get_config() -> ConfigDict:
     """The five-minute run."""
     c = base.get_config()
     c.data.name = "walkers"
-    c.data.walkers = ConfigDict(
-        {"train_identities": 120, "test_identities": 60, "group_size": 3, "variation": 1.75, "seed": 0}
-    )
+    # Every field of WalkersSpec, at its default: --config.data.walkers.variation=1.5 and the like. Its seed draws the
+    # people, cameras and walks; config.seed draws weights and batches.
+    c.data.walkers = ConfigDict(asdict(WalkersSpec()))
     c.image_height, c.image_width = 64, 32
     c.num_epochs = 30
     c.eval_every_epochs = 15

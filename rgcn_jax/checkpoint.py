@@ -46,11 +46,18 @@ class Checkpoints:
             step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record)))
         )
 
-    def restore(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The newest checkpoint of a kind, in the shapes and on the devices of ``target``, and its record.
+    def record(self, kind: str) -> dict[str, Any]:
+        """The JSON record of the newest checkpoint of a kind; empty if there is none."""
+        manager, step = self._managers[kind], self.latest_step(kind)
+        if step is None:
+            return {}
+        return manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
+
+    def restore(self, kind: str, target: TrainState) -> TrainState:
+        """The newest checkpoint of a kind, in the shapes and on the devices of ``target``.
 
         Raises:
-          InputError: there is none, or it holds another model; the message names what differs.
+          InputError: there is none, it cannot be read, or it holds another model; the message names what differs.
         """
         manager, step = self._managers[kind], self.latest_step(kind)
         if step is None:
@@ -58,13 +65,19 @@ class Checkpoints:
                 f"no {kind!r} checkpoint in {self._folder / kind}: train first, or point --workdir to the folder of a "
                 "finished run."
             )
-        stored = manager.item_metadata(step)["state"]
-        _check_same_model(stored, target, self._folder / kind / str(step))
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-        restored = manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
-        )
-        return restored["state"], restored["record"]
+        path = self._folder / kind / str(step)
+        try:
+            stored = manager.item_metadata(step)["state"]
+            _check_same_model(stored, target, path)
+            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
+            return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))["state"]
+        except InputError:
+            raise
+        except Exception as error:  # Orbax tells of a damaged file by whatever failed to read it
+            raise InputError(
+                f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error)[:200]!r}): move this folder "
+                "away to go on from the checkpoint before it."
+            ) from error
 
     def close(self) -> None:
         """Waits for saves under way."""

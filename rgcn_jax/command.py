@@ -19,7 +19,7 @@ CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
 
 RANGES: Mapping[str, tuple[float, float]] = {
-    "seed": (0, inf),
+    "seed": (0, 2**31 - 1),
     "num_epochs": (0, inf),
     "num_steps": (0, inf),
     "eval_every_epochs": (0, inf),
@@ -42,14 +42,28 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "loss.margin": (0, inf),
     "loss.label_smoothing": (0, 1),
     "optimizer.learning_rate": (0, inf),
-    "optimizer.decay_factor": (0, inf),
+    "optimizer.decay_factor": (1e-9, 1),
     "optimizer.decay_every_epochs": (0, inf),
     "optimizer.weight_decay": (0, inf),
     "evaluation.clips_per_batch": (1, inf),
     "evaluation.pose_weight": (0, inf),
     "parallel.num_devices": (0, inf),
 }
-"""Least and greatest value of the numbers in a config."""
+"""Least and greatest value of the numbers in a config; infinity itself is never one."""
+
+MAY_CHANGE = (
+    "num_epochs",
+    "num_steps",
+    "eval_every_epochs",
+    "checkpoint_every_steps",
+    "log_every_steps",
+    "evaluation.",
+    "parallel.",
+    "data.root",
+    "data.keypoints",
+    "model.pretrained",
+)
+"""Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
 
 
 def run_command(command: Callable[[Sequence[str]], object]) -> None:
@@ -138,11 +152,33 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return holder.value
 
 
+def check_same_run(config: ConfigDict, path: Path) -> None:
+    """Raises ``InputError`` if the config at ``path`` differs in more than ``MAY_CHANGE``: its run cannot be
+    resumed.
+    """
+    before, now = dict(leaves(load_config_json(path))), dict(leaves(config))
+    differing = [
+        f"{name} {before.get(name)!r}, not {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if not name.startswith(MAY_CHANGE) and before.get(name) != now.get(name)
+    ]
+    if differing:
+        raise InputError(
+            f"{path.parent} holds a run with {'; '.join(differing)}: choose another --workdir for this one, or the "
+            "config of the run to resume it."
+        )
+
+
 def check_numbers(config: ConfigDict) -> None:
-    """Raises ``InputError`` for a number that lies outside of ``RANGES``, and for a run of no steps."""
+    """Raises ``InputError`` for a number that is missing or lies outside of ``RANGES``, and for a run of no steps."""
     fields = dict(leaves(config))
+    if missing := [name for name in RANGES if name not in fields]:
+        raise InputError(
+            f"the config has no field {', '.join(missing)}: begin get_config() with configs.base.get_config(), which "
+            "has them all."
+        )
     for name, (least, greatest) in RANGES.items():
-        if not least <= fields[name] <= greatest:  # not a number is in no range
+        if not least <= fields[name] <= greatest or fields[name] == inf:  # not a number is in no range
             expected = f"{least} or more" if greatest == inf else f"a number from {least} to {greatest}"
             raise InputError(f"{name} is {fields[name]}: expected {expected}.")
     stages = fields["model.stage_sizes"]

@@ -35,15 +35,26 @@ def main(arguments: Sequence[str]) -> None:
     config = override(load_config_json(workdir / CONFIG_FILE), overrides)
     if known.features and not known.features.endswith(".npz"):
         raise InputError(f"--features={known.features}: the file's name must end in .npz.")
-    if known.features and not Path(known.features).parent.is_dir():
-        raise InputError(
-            f"--features={known.features}: there is no folder {Path(known.features).parent}, make it first."
-        )
+    if known.features:
+        _check_writable(Path(known.features))
     evaluation = evaluate_checkpoint(config, workdir, known.checkpoint)
     print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")
     if known.features:
         save_features(Path(known.features), evaluation)
         print(f"features of {len(evaluation.tracklets)} tracklets: {known.features}")
+
+
+def _check_writable(path: Path) -> None:
+    """Raises ``InputError`` where no file can be written at ``path``, before anything is computed for it."""
+    if not path.parent.is_dir():
+        raise InputError(f"--features={path}: there is no folder {path.parent}, make it first.")
+    there = path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise InputError(f"--features={path} cannot be written ({error.strerror}): choose another file.") from error
+    if not there:
+        path.unlink()
 
 
 def evaluate_checkpoint(config: ConfigDict, workdir: Path, kind: str) -> Evaluation:
@@ -53,7 +64,7 @@ def evaluate_checkpoint(config: ConfigDict, workdir: Path, kind: str) -> Evaluat
         raise InputError(f"no {kind!r} checkpoint in {folder}: train first, or point --workdir to a finished run.")
     run = prepare(config, restored=True)
     with Checkpoints(workdir) as checkpoints:
-        state, _ = checkpoints.restore(kind, run.state)
+        state = checkpoints.restore(kind, run.state)
     return run.scorer.evaluate(state.variables, int(state.step))
 
 

@@ -1,7 +1,8 @@
 """Training: wiring and the loop, to be read from top to bottom."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
-from rgcn_jax.command import CONFIG_FILE, check_numbers, save_config
+from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.reader import Data
@@ -58,17 +59,20 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
     Raises:
       InputError: the config, the data, the weights or the checkpoint are not as they must be.
     """
+    check_numbers(config)
+    if (workdir / CONFIG_FILE).exists():
+        check_same_run(config, workdir / CONFIG_FILE)
     run = prepare(config)
     _make_folder(workdir)
     with Checkpoints(workdir) as checkpoints:
-        state, best = run.state, -1.0
+        state = run.state
         if checkpoints.latest_step() is not None:
-            state, record = checkpoints.restore("latest", state)
-            best = record["best_mAP"]
-            _say(f"resuming after step {int(state.step)} from {workdir}")
+            state = checkpoints.restore("latest", state)
+            left = run.total_steps - int(state.step)
+            _say(f"resuming after step {int(state.step)} from {workdir}, {max(left, 0)} steps left")
         save_config(config, workdir / CONFIG_FILE)
         with Writer(workdir, run.total_steps, int(state.step)) as writer:
-            evaluation = _loop(config, run, state, best, checkpoints, writer)
+            evaluation = _loop(config, run, state, checkpoints, writer)
     _say(evaluation.table())
     return write_results(workdir, evaluation, config)
 
@@ -134,36 +138,57 @@ def _make_folder(workdir: Path) -> None:
         raise InputError(f"--workdir={workdir} cannot be made a folder ({error.strerror}): choose another.") from error
 
 
-def _loop(
-    config: Config, run: Run, state: TrainState, best: float, checkpoints: Checkpoints, writer: Writer
-) -> Evaluation:
-    """Steps until ``run.total_steps``; in each: batch, step, log, evaluate, save, in this order. Returns the last
-    evaluation.
+def _loop(config: Config, run: Run, state: TrainState, checkpoints: Checkpoints, writer: Writer) -> Evaluation:
+    """Steps until ``run.total_steps``; in each: batch, step, log, save, evaluate, in this order, so that a failing
+    evaluation costs no training. Returns the last evaluation.
     """
     first, total, per_epoch = int(state.step), run.total_steps, run.sampler.steps_per_epoch
     evaluation, clock = None, Clock(first)
     for step, batch in enumerate(run.data.read(run.sampler.plans(first, total)), start=first + 1):
         state, metrics = run.train_step(state, parallel.shard(batch, run.mesh))
-        if is_time(step, config.log_every_steps, total):
+        evaluate = is_time(step, config.eval_every_epochs * per_epoch, total)
+        save = evaluate or is_time(step, config.checkpoint_every_steps, total)
+        log = is_time(step, config.log_every_steps, total)
+        if log or save:
             numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            _check_finite(numbers, step, checkpoints)
+        if log:
             rate = clock.steps_per_second(step)
             numbers["frames_per_second"] = rate * batch["frame_mask"].size
             numbers["seconds_left"] = (total - step) / rate
             numbers["epoch"] = step / per_epoch
             numbers["learning_rate"] = float(run.schedule(step - 1))
             writer.train(step, numbers)
-        evaluated = is_time(step, config.eval_every_epochs * per_epoch, total)
-        if evaluated:
-            evaluation = run.scorer.evaluate(state.variables, step)
-            writer.evaluation(step, evaluation.rows, evaluation.description())
-            writer.say(f"step {step}: {evaluation.summary()}")
-            if evaluation.headline_mAP > best:
-                best = evaluation.headline_mAP
-                checkpoints.save("best", state, {"best_mAP": best})
-        if evaluated or is_time(step, config.checkpoint_every_steps, total):
-            checkpoints.save("latest", state, {"best_mAP": best})
+        if save:
+            checkpoints.save("latest", state, {"step": step})
+        if evaluate:
+            evaluation = _evaluate(run, state, checkpoints, writer)
+        if save:
             clock = Clock(step)
-    return evaluation or run.scorer.evaluate(state.variables, int(state.step))  # nothing was left to train
+    return evaluation or _evaluate(run, state, checkpoints, writer)  # nothing was left to train
+
+
+def _evaluate(run: Run, state: TrainState, checkpoints: Checkpoints, writer: Writer) -> Evaluation:
+    """Scores the state, tells it, and keeps the state if it is the best so far."""
+    step = int(state.step)
+    evaluation = run.scorer.evaluate(state.variables, step)
+    if writer.last_evaluation != step:
+        writer.evaluation(step, evaluation.rows, evaluation.description())
+    writer.say(f"step {step}: {evaluation.summary()}")
+    if evaluation.headline_mAP > checkpoints.record("best").get("mAP", -1.0):
+        checkpoints.save("best", state, {"mAP": evaluation.headline_mAP})
+    return evaluation
+
+
+def _check_finite(numbers: Mapping[str, float], step: int, checkpoints: Checkpoints) -> None:
+    """Raises ``InputError`` where a loss or the gradient is not finite, before such a state can be saved."""
+    bad = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
+    if bad:
+        kept = checkpoints.latest_step()
+        raise InputError(
+            f"training diverged: at step {step} {', '.join(bad)}; lower optimizer.learning_rate and train in another "
+            f"--workdir ({'no checkpoint was saved' if kept is None else f'the last checkpoint is of step {kept}'})."
+        )
 
 
 class Clock:

@@ -1,6 +1,7 @@
 """What a run tells: the terminal, ``metrics.jsonl``, and TensorBoard where tensorboardX is installed."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +13,16 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Writer:
-    """Writes numbers as they come. On a terminal a bar shows progress; elsewhere (a log file) each record is a line."""
+    """Writes numbers as they come. On a terminal a bar shows progress; elsewhere (a log file) each record is a line.
+
+    Records of steps after ``first_step``, which a run that was cut off has left behind and which are taken again now,
+    are dropped, so that ``metrics.jsonl`` has each step once, in order. ``last_evaluation`` is the step of the last
+    evaluation in it, None without one.
+    """
 
     def __init__(self, workdir: Path, total_steps: int, first_step: int):
         workdir.mkdir(parents=True, exist_ok=True)
+        self.last_evaluation = _keep_records(workdir / METRICS_FILE, first_step)
         self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
@@ -50,6 +57,7 @@ class Writer:
         them.
         """
         self._record({"step": step, **rows, **extra})
+        self.last_evaluation = step
         if self._board:
             for row, numbers in rows.items():
                 for name, value in numbers.items():
@@ -60,7 +68,7 @@ class Writer:
         self._bar.write(text, file=sys.stderr)
 
     def _record(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -75,6 +83,25 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _keep_records(path: Path, last_step: int) -> int | None:
+    """Keeps the records up to ``last_step``; returns the step of the last evaluation among them."""
+    if not path.exists():
+        return None
+    kept, evaluated = [], None
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:  # the last line of a run that was killed while it wrote
+            continue
+        if record["step"] <= last_step:
+            kept.append(line + "\n")
+            evaluated = record["step"] if "appearance" in record else evaluated
+    part = path.with_suffix(".tmp")
+    part.write_text("".join(kept), encoding="utf-8")
+    os.replace(part, path)
+    return evaluated
 
 
 def _tensorboard(workdir: Path) -> Any | None:

@@ -1,6 +1,7 @@
 """From a data set's name to its tracklets and a reader: the one place that chooses between memory and disk."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,17 @@ def open_data(
     from rgcn_jax.data.pipeline import FileReader  # imports TensorFlow, which the walkers do without
 
     split = FOLDERS[name](Path(root))
-    everything = [*split.train, *split.query, *split.gallery, *split.junk]
-    table = keypoint_files.load(Path(keypoints), split, everything) if with_pose else NoKeypoints()
+    table = NoKeypoints()
+    if with_pose:
+        needed = [*split.train, *split.query, *split.gallery]
+        try:
+            table = keypoint_files.load(Path(keypoints), split, [*needed, *split.junk])
+        except InputError:
+            if not split.junk:
+                raise
+            table = keypoint_files.load(Path(keypoints), split, needed)  # raises where more than junk is at fault
+            split = replace(split, junk=())
+            print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
     return Data(split, FileReader(split.root, table, height, width))
 
 

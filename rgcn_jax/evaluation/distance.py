@@ -27,7 +27,7 @@ ROWS = ("appearance", "pose", "fused")
 BLOCK_ELEMENTS = 2**25
 """Distances held at a time by ``distance_blocks`` (128 MiB): all of MARS, 335 queries of a gallery of 100,000."""
 
-CONSTANT_STD = 1e-6
+CONSTANT_STD = 1e-3
 """A dimension whose standard deviation is below this share of its branch's largest one counts as constant."""
 
 

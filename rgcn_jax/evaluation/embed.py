@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from jaxtyping import Array, Float
 
-from rgcn_jax.types import Batch, Embeddings, Tracklet
+from rgcn_jax.types import Batch, Embeddings, InputError, Tracklet
 
 
 def embed_tracklets(
@@ -23,7 +23,8 @@ def embed_tracklets(
         computed the one before it is summed.
 
     Raises:
-      ValueError: a tracklet has no clip in the batches, or a feature is not finite.
+      ValueError: a tracklet has no clip in the batches.
+      InputError: a feature is not finite.
     """
     sums: list[np.ndarray] = []
     counts = np.zeros(len(tracklets), np.int64)
@@ -52,7 +53,7 @@ def embed_tracklets(
         )
     appearance, pose = ((total / counts[:, None]).astype(np.float32) for total in sums)
     if not (np.isfinite(appearance).all() and np.isfinite(pose).all()):
-        raise ValueError(
+        raise InputError(
             "the model gave a feature that is not finite: its parameters have diverged; lower the learning rate."
         )
     return Embeddings(

@@ -18,6 +18,7 @@ from rgcn_jax.models.bicnet_parts import (
     DividedAttention,
     TemporalKernelSelection,
     diversity_loss,
+    max_over_positions,
     max_pool_2x2,
 )
 from rgcn_jax.models.masking import at_least_float32, masked_mean
@@ -125,8 +126,8 @@ def _mean_of_streams(detail: Array, context: Array, counts: Array) -> Array:
     """Half the mean of the detail maps' maxima plus half that of the context maps', over the frames that count; the
     whole of one mean where the other has no frames.
     """
-    of_detail = masked_mean(at_least_float32(detail.max(axis=(-3, -2))), counts[:, :, 0])
-    context = at_least_float32(context.max(axis=(-3, -2)))
+    of_detail = masked_mean(at_least_float32(max_over_positions(detail)), counts[:, :, 0])
+    context = at_least_float32(max_over_positions(context))
     counts_context = counts[:, :, 1:].reshape(counts.shape[0], -1)
     of_context = masked_mean(context.reshape(counts.shape[0], -1, context.shape[-1]), counts_context)
     has_detail = counts[:, :, 0].any(axis=1)[:, None]

@@ -30,9 +30,23 @@ uniform_fan_in = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def max_pool_2x2(x: Float[ArrayLike, "*n h w d"]) -> Float[Array, "*n h_out w_out d"]:
-    """Maximum over 2x2 windows with stride 2: [..., h, w, d] -> [..., ceil(h / 2), ceil(w / 2), d]."""
+    """Maximum over 2x2 windows with stride 2: [..., h, w, d] -> [..., ceil(h / 2), ceil(w / 2), d].
+
+    Of equal values the first receives the gradient, as in PyTorch.
+    """
+    # Not jnp.max: its gradient looks for the value equal to the maximum, and a compiler that computes the values a
+    # second time, fused and rounded differently, lets it find none.
+    left, right = jnp.moveaxis(_windows(jnp.asarray(x), 2, -jnp.inf), -2, 0)
+    upper, lower = jnp.moveaxis(jnp.where(left >= right, left, right), -3, 0)
+    return jnp.where(upper >= lower, upper, lower)
+
+
+def max_over_positions(x: Float[ArrayLike, "*n h w d"]) -> Float[Array, "*n d"]:
+    """Maximum over a map, [..., h, w, d] -> [..., d]; of equal values the first receives the gradient."""
     x = jnp.asarray(x)
-    return _windows(x, 2, -jnp.inf).max(axis=(-4, -2))
+    x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+    # By its position, for the reason given in `max_pool_2x2`.
+    return jnp.take_along_axis(x, x.argmax(axis=-2, keepdims=True), axis=-2)[..., 0, :]
 
 
 def average_pool(x: Float[ArrayLike, "*n h w d"], size: int) -> Float[Array, "*n h_out w_out d"]:

@@ -31,40 +31,40 @@ def _recurrent(**trunk: Any) -> FrameAppearance:
 def _bicnet(**trunk: Any) -> BiCnet:
     if len(trunk["stage_sizes"]) != STAGES:
         raise InputError(
-            f"model.stage_sizes is {trunk['stage_sizes']}, but the appearance model BIC has {STAGES} stages: give "
+            f"model.stage_sizes is {trunk['stage_sizes']}, but the appearance model BiC has {STAGES} stages: give "
             f"{STAGES} numbers, or choose another appearance model."
         )
     return BiCnet(**trunk)
 
 
 APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
-    "ap": lambda **trunk: FrameAppearance(ResNet50(**trunk), AveragePooling()),
-    "aa": lambda **trunk: FrameAppearance(ResNet50(**trunk), AttentionAggregation()),
-    "ra": _recurrent,
-    "bic": _bicnet,
+    "AP": lambda **trunk: FrameAppearance(ResNet50(**trunk), AveragePooling()),
+    "AA": lambda **trunk: FrameAppearance(ResNet50(**trunk), AttentionAggregation()),
+    "RA": _recurrent,
+    "BiC": _bicnet,
 }
 """Frames -> f_a; called with the fields of ``ResNet50`` by name. Each has a ``ResNet50`` as its ``trunk``."""
 
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
-    "rgcn": RGCN,
-    "lgcn": LGCN,
-    "gcnrnn": GCNRNN,
-    "gcnlstm": GCNLSTM,
+    "RGCN": RGCN,
+    "LGCN": LGCN,
+    "GCNRNN": GCNRNN,
+    "GCNLSTM": GCNLSTM,
 }
 """The pose encoders with a number of graph layers; called with num_layers and relu_each_layer too."""
 
 POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     **LAYERED_ENCODERS,
-    "stgcn": STGCN,
-    "evolvegcn-o": partial(EvolveGCN, variant="O"),
-    "evolvegcn-h": partial(EvolveGCN, variant="H"),
+    "STGCN": STGCN,
+    "EvolveGCN-O": partial(EvolveGCN, variant="O"),
+    "EvolveGCN-H": partial(EvolveGCN, variant="H"),
 }
 """Keypoints -> node embeddings; called with features and dtype."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
-    "dam": (DualAttention, 2),
-    "nam": (NodeAttention, 1),
-    "tam": (TimeAttention, 1),
+    "DAM": (DualAttention, 2),
+    "NAM": (NodeAttention, 1),
+    "TAM": (TimeAttention, 1),
     "mean": (MeanReadout, 1),
 }
 """Node embeddings -> f_p, and how many vectors of the node's width f_p consists of."""
@@ -75,11 +75,10 @@ DTYPES: Mapping[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def _choose(table: Mapping[str, Any], name: str, field: str, *others: str) -> Any:
-    if name.lower() not in table:
-        raise InputError(
-            f"{field} is {name!r}: expected one of {', '.join([*others, *(key.upper() for key in table)])}."
-        )
-    return table[name.lower()]
+    by_name = {key.lower(): value for key, value in table.items()}
+    if name.lower() not in by_name:
+        raise InputError(f"{field} is {name!r}: expected one of {', '.join([*others, *table])}.")
+    return by_name[name.lower()]
 
 
 def compute_dtype(name: str) -> Any:
@@ -92,13 +91,13 @@ def compute_dtype(name: str) -> Any:
 def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[str, Any]:
     """The arguments that not every pose encoder has."""
     name, layers, relu = fields["pose"].lower(), fields["graph_layers"], fields["graph_relu_each_layer"]
-    if name in LAYERED_ENCODERS:
+    if name in (key.lower() for key in LAYERED_ENCODERS):
         return {"num_layers": layers, "relu_each_layer": relu}
     for field, value, default in (("graph_layers", layers, 1), ("graph_relu_each_layer", relu, False)):
         if value != default:
             raise InputError(
                 f"model.{field} is {value}, but the depth of the pose encoder {fields['pose']} is fixed: leave it at "
-                f"{default}, or choose one of {', '.join(key.upper() for key in LAYERED_ENCODERS)}."
+                f"{default}, or choose one of {', '.join(LAYERED_ENCODERS)}."
             )
     return {"axis_name": axis_name} if name == "stgcn" else {}
 

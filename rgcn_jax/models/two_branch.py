@@ -127,11 +127,11 @@ def feature_statistics(
 
     Returns:
       One number a dimension; zero dimensions for the pose without a pose branch. The standard deviation is
-      sqrt(variance + ``EPSILON``), never 0.
+      the variance's root, 0 for a dimension that does not vary; the distance leaves such a one out.
     """
 
     def read(branch: str) -> tuple[Array, Array]:
         kept = batch_stats.get(f"statistics_{branch}", {"mean": jnp.zeros(0), "var": jnp.zeros(0)})
-        return jnp.asarray(kept["mean"]), jnp.sqrt(kept["var"] + EPSILON[branch])
+        return jnp.asarray(kept["mean"]), jnp.sqrt(jnp.maximum(kept["var"], 0.0))
 
     return read("appearance"), read("pose")

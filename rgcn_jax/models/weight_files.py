@@ -1,15 +1,17 @@
 """Read named tensors from a weight file without running anything that the file contains.
 
 `read_weights` takes ``.safetensors`` (a length, a JSON table, raw numbers) and PyTorch's zip format (``.pth``,
-``.pt``, ``.bin``: a pickle beside raw numbers). A pickle may name any function of any module and call it; the reader
-here knows a handful of names, maps them onto functions of its own, and refuses a file that asks for more.
+``.pt``, ``.bin``: a pickle beside raw numbers). A pickle may name any function of any module, call it, and set
+attributes of what it named; the reader here knows a handful of names, gives for each a token that can at most be
+called, never altered, and refuses a file that asks for more.
 """
 
+import io
 import json
 import math
 import pickle
+import pickletools
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,49 +116,37 @@ def _read_torch(path: Path) -> Any:
         ) from error
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds dicts, lists, numbers, strings and arrays; knows no name but those of `find_class`."""
+class _Table(dict[Any, Any]):
+    """What the file calls an OrderedDict. The attributes that PyTorch saves with one (``_metadata``) are dropped."""
 
-    def __init__(self, path: Path, archive: zipfile.ZipFile, folder: str):
-        super().__init__(archive.open(f"{folder}data.pkl"))
-        self._path, self._archive, self._folder = path, archive, folder
-        self._storages: dict[str, np.ndarray] = {}
-        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
-            raise InputError(f"{path} was written on a big-endian machine, which is not supported.")
+    __slots__ = ()
 
-    def find_class(self, module: str, name: str) -> Any:
-        """The few names a state dict needs. The functions are this object's own, so a file cannot alter anything that
-        outlives it.
-        """
-        match module, name:
-            case "collections", "OrderedDict":
-                return OrderedDict
-            case "torch._utils", "_rebuild_tensor_v2":
-                return self._tensor
-            case "torch._utils", "_rebuild_parameter":
-                return self._parameter
-            case "torch", storage if storage in _TORCH_DTYPES:
-                return _TORCH_DTYPES[storage]
-        raise InputError(
-            f"{self._path} asks for {module}.{name}, which no table of weights needs; nothing of it was run. "
-            "Save the model's state dict alone, torch.save(model.state_dict(), path), or use a .safetensors file."
-        )
+    def __setstate__(self, state: Any) -> None:
+        pass
 
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        """The raw numbers that a tensor lies in: ("storage", type, key, device, count)."""
-        kind, dtype, key, _, count = pid
-        if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
-            raise ValueError(f"unknown reference {pid!r}")
-        if key not in self._storages:
-            record = self._archive.getinfo(f"{self._folder}data/{key}")
-            if record.compress_type != zipfile.ZIP_STORED or record.file_size != count * dtype.itemsize:
-                raise ValueError(f"storage {key} has {record.file_size} bytes for {count} numbers of {dtype}")
-            self._storages[key] = np.frombuffer(self._archive.read(record), dtype)
-        if self._storages[key].dtype != dtype:
-            raise ValueError(f"storage {key} is used with two types")
-        return self._storages[key]
 
-    def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray:
+class _Token:
+    """Stands for a name that a file asked for: without attributes, and closed to the pickle instruction that sets
+    attributes (BUILD). Being no class, it cannot be instantiated by NEWOBJ either.
+    """
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it tries to alter a function of the reader")
+
+
+class _MakeTable(_Token):
+    __slots__ = ()
+
+    def __call__(self, *items: Any) -> _Table:
+        return _Table(*items)
+
+
+class _RebuildTensor(_Token):
+    __slots__ = ()
+
+    def __call__(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> np.ndarray:
         (offset,), shape, strides = _sizes((offset,)), _sizes(shape), _sizes(strides)
         last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if not isinstance(storage, np.ndarray) or (0 not in shape and last >= storage.size):
@@ -166,8 +156,63 @@ class _Unpickler(pickle.Unpickler):
         steps = tuple(stride * storage.itemsize for stride in strides)
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
 
-    def _parameter(self, tensor: Any, *_: Any) -> Any:
+
+class _RebuildParameter(_Token):
+    __slots__ = ()
+
+    def __call__(self, tensor: Any, *_: Any) -> Any:
         return tensor
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds dicts, lists, numbers, strings and read-only arrays; knows no name but those of `find_class`."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, folder: str):
+        content = archive.read(f"{folder}data.pkl")
+        # Extension codes are looked up in a table of the whole process, past `find_class`.
+        if any(opcode.name in ("EXT1", "EXT2", "EXT4") for opcode, _, _ in pickletools.genops(content)):
+            raise InputError(f"{path} asks for objects by extension codes, which torch.save never writes.")
+        super().__init__(io.BytesIO(content))
+        self._path, self._archive, self._folder = path, archive, folder
+        self._storages: dict[str, np.ndarray] = {}
+        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
+            raise InputError(f"{path} was written on a big-endian machine, which is not supported.")
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The few names a state dict needs: a `_Token` for what is called, the bare name for a type of storage.
+
+        Both are immutable, and nothing mutable that a file can reach was there before it was opened: the dicts, lists
+        and sets that its instructions write to they made themselves, and the arrays are read-only. So a file can alter
+        nothing but its own content.
+        """
+        match module, name:
+            case "collections", "OrderedDict":
+                return _MakeTable()
+            case "torch._utils", "_rebuild_tensor_v2":
+                return _RebuildTensor()
+            case "torch._utils", "_rebuild_parameter":
+                return _RebuildParameter()
+            case "torch", storage if storage in _TORCH_DTYPES:
+                return storage
+        raise InputError(
+            f"{self._path} asks for {module}.{name}, which no table of weights needs; nothing of it was run. "
+            "Save the model's state dict alone, torch.save(model.state_dict(), path), or use a .safetensors file."
+        )
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        """The raw numbers that a tensor lies in: ("storage", type, key, device, count)."""
+        kind, storage, key, _, count = pid
+        if kind != "storage" or storage not in _TORCH_DTYPES or not isinstance(key, str):
+            raise ValueError(f"unknown reference {pid!r}")
+        dtype = _TORCH_DTYPES[storage]
+        if key not in self._storages:
+            record = self._archive.getinfo(f"{self._folder}data/{key}")
+            if record.compress_type != zipfile.ZIP_STORED or record.file_size != count * dtype.itemsize:
+                raise ValueError(f"storage {key} has {record.file_size} bytes for {count} numbers of {dtype}")
+            self._storages[key] = np.frombuffer(self._archive.read(record), dtype)
+        if self._storages[key].dtype != dtype:
+            raise ValueError(f"storage {key} is used with two types")
+        return self._storages[key]
 
 
 def _sizes(values: Any) -> tuple[int, ...]:

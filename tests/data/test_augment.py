@@ -45,8 +45,7 @@ def test_pixels_and_keypoints_go_the_same_way(box, flip):
     keypoints = random_keypoints(1)
     moved = clips_of(keypoints, box=box, flip=flip)
     nothing = np.zeros(4, np.float32)
-    unswap = [KEYPOINTS.index(n.translate({})) for n in KEYPOINTS]
-    for node in unswap:
+    for node in range(14):
         x, y, _ = keypoints[node]
         frame = np.zeros((height, width, 3), np.uint8)
         cx, cy = int(x * width), int(y * height)

@@ -243,7 +243,7 @@ def test_a_step_of_training_on_one_device_and_on_two():
 
 
 def test_other_than_four_stages_are_refused():
-    with pytest.raises(InputError, match=r"model.stage_sizes is \(1,\), but the appearance model BIC has 4 stages"):
+    with pytest.raises(InputError, match=r"model.stage_sizes is \(1,\), but the appearance model BiC has 4 stages"):
         build_model(tiny.FIELDS | {"appearance": "bic"}, 3)
     with pytest.raises(ValueError, match="BiCnet has 4 stages, not 3"):
         BiCnet((1, 1, 1), WIDTH).init(jax.random.key(0), clips(1, 4))

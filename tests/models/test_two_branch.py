@@ -6,11 +6,13 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from rgcn_jax.evaluation.distance import FeatureStatistics, fuse
 from rgcn_jax.models.appearance import AveragePooling, FrameAppearance
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
+from rgcn_jax.types import Embeddings
 from rgcn_jax.types import InputError
 
 D, N, K = 5, 4, 7
@@ -116,7 +118,8 @@ def test_the_neck_standardises_and_scales_what_the_classifier_sees_and_leaves_th
     )
     out = two_branch(neck="batchnorm").apply({"params": params, "batch_stats": stats}, *inputs)
     (mean_a, std_a), (mean_p, std_p) = feature_statistics(stats)
-    seen = np.concatenate([(out.appearance - mean_a) / std_a, (out.pose - mean_p) / std_p * np.arange(2.0 * N)], axis=1)
+    standard = [(out.appearance - mean_a) / np.sqrt(std_a**2 + 1e-5), (out.pose - mean_p) / np.sqrt(std_p**2 + 1e-7)]
+    seen = np.concatenate([standard[0], standard[1] * np.arange(2.0 * N)], axis=1)
     expected = seen @ params["classifier"]["kernel"] + params["classifier"]["bias"]
     np.testing.assert_allclose(out.logits, expected, atol=1e-4)
     raw = two_branch().apply(
@@ -133,9 +136,25 @@ def test_statistics_are_those_of_the_collection():
     }
     (mean_a, std_a), (mean_p, std_p) = feature_statistics(stats)
     np.testing.assert_array_equal(mean_a, [1.0, 2.0])
-    np.testing.assert_allclose(std_a, [2.0, 1e-5**0.5], rtol=1e-5)
+    np.testing.assert_array_equal(std_a, [2.0, 0.0])
     np.testing.assert_array_equal(mean_p, [3.0])
-    np.testing.assert_allclose(std_p, [1e-2], rtol=1e-3)
+    np.testing.assert_allclose(std_p, [1e-2], rtol=1e-6)
+
+
+def test_a_dimension_that_was_dead_in_training_has_no_say_in_the_distance():
+    """The statistics and the distance together: one unit that fires for the first time must not drown the others."""
+    rng = np.random.default_rng(0)
+    var = jnp.asarray(np.r_[rng.uniform(0.5, 1.0, 15), 0.0], jnp.float32)
+    stats = {"statistics_appearance": {"mean": jnp.zeros(16), "var": var}}
+    features = rng.normal(size=(4, 16)).astype(np.float32)
+    features[0, 15] = 0.5
+    ids = np.zeros(4, np.int32)
+    embeddings = Embeddings(features, np.zeros((4, 0), np.float32), ids, ids)
+    (mean_a, std_a), (mean_p, std_p) = (tuple(map(np.asarray, pair)) for pair in feature_statistics(stats))
+    kept = FeatureStatistics(mean_a, std_a, mean_p, std_p)
+    standardised = fuse(embeddings, "appearance", "standardized", statistics=kept)
+    assert (standardised[:, 15] == 0).all()
+    np.testing.assert_allclose(np.linalg.norm(standardised, axis=1), 1, rtol=1e-5)
 
 
 def test_without_a_pose_branch_only_the_baseline_is_left():

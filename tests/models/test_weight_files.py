@@ -1,9 +1,11 @@
 """Reading weight files: real ones that PyTorch wrote, and hostile or damaged ones made here by hand."""
 
+import copyreg
 import json
 import os
 import pickle
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from rgcn_jax.models import weight_files
 from rgcn_jax.models.weight_files import read_weights
 from rgcn_jax.types import InputError
 
@@ -115,6 +118,100 @@ FOUR = np.arange(4, dtype="<f4").tobytes()
 def test_the_pickle_made_by_hand_is_a_valid_one(tmp_path):
     path = zipped(tmp_path / "w.pth", data_pkl=torch_pickle((2, 2), (1, 2)), data__0=FOUR, byteorder=b"little")
     np.testing.assert_array_equal(read_weights(path)["w"], [[0, 2], [1, 3]])
+
+
+def process_state():
+    """What a file must not alter: the bfloat16 type, OrderedDict, the attributes of the reader's functions."""
+    bfloat16 = np.dtype(jnp.bfloat16)
+    own = [value for value in vars(weight_files).values() if getattr(value, "__module__", "") == weight_files.__name__]
+    members = [member for value in own if isinstance(value, type) for member in vars(value).values()]
+    return (
+        [getattr(bfloat16, field) for field in ("itemsize", "alignment", "byteorder", "str", "flags", "hasobject")],
+        dict(vars(OrderedDict)),
+        [(value, dict(getattr(value, "__dict__", {}))) for value in own + members],
+        {name: (dtype, dtype.itemsize) for name, dtype in weight_files._TORCH_DTYPES.items()},
+    )
+
+
+NAMES = {
+    "function": b"torch._utils\n_rebuild_tensor_v2\n",
+    "parameter": b"torch._utils\n_rebuild_parameter\n",
+    "table": b"collections\nOrderedDict\n",
+    "bfloat16": b"torch\nBFloat16Storage\n",
+    "float32": b"torch\nFloatStorage\n",
+}
+MARK = b"Vmark\nI1\n"
+ATTACKS = {
+    "BUILD of attributes": b"c%b}" + MARK + b"sb",
+    "BUILD of slots": b"c%bN}" + MARK + b"s\x86b",
+    "BUILD of attributes and slots": b"c%b}" + MARK + b"s}" + MARK + b"s\x86b",
+    "BUILD of a dtype": b"c%b(I3\nV>\nNNNI-1\nI-1\nI0\ntb",
+    "BUILD of another object": b"c%bVmark\nb",
+    "SETITEM": b"c%b" + MARK + b"s",
+    "SETITEMS": b"c%b(" + MARK + b"u",
+    "APPEND": b"c%bI1\na",
+    "APPENDS": b"c%b(I1\ne",
+    "ADDITEMS": b"c%b(I1\n\x90",
+    "NEWOBJ": b"c%b)\x81",
+    "NEWOBJ_EX": b"c%b)}\x92",
+    "BUILD through the memo": b"c%bq\x000h\x00}" + MARK + b"sb",
+    "OBJ of wrong arguments": b"(c%bI1\no",
+    "INST of wrong arguments": b"(I1\ni%b",
+    "REDUCE of wrong arguments": b"c%bI1\n\x85R",
+}
+WITHOUT_EFFECT = {("parameter", f"{opcode} of wrong arguments") for opcode in ("OBJ", "INST", "REDUCE")}
+"""_rebuild_parameter gives its first argument back, whatever it is."""
+
+
+def preceded(attack):
+    """The valid file, with an attack before it whose result is thrown away (POP): nothing else is wrong with it."""
+    return b"\x80\x04" + attack + b"0" + torch_pickle((4,), (1,))[2:]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_file_cannot_alter_what_it_asked_for(tmp_path, name, attack):
+    before = process_state()
+    path = zipped(tmp_path / "w.pth", data_pkl=preceded(ATTACKS[attack] % NAMES[name]), data__0=FOUR)
+    if (name, attack) in WITHOUT_EFFECT:
+        assert read_weights(path).keys() == {"w"}
+    else:
+        with pytest.raises(InputError, match=r"w\.pth cannot be read as a file that torch\.save wrote"):
+            read_weights(path)
+    assert process_state() == before
+    np.testing.assert_array_equal(np.arange(3, dtype=jnp.bfloat16).astype(np.float32), [0, 1, 2])
+
+
+@pytest.mark.parametrize("attack", [b"}" + MARK + b"sb", b"I0\nI9\ns", b"(I1\nI4\n\x85NI0\nNtb"])
+def test_a_file_cannot_alter_a_storage(tmp_path, attack):
+    storage = b"(Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI4\ntQ"
+    read_weights(zipped(tmp_path / "good.pth", data_pkl=preceded(storage), data__0=FOUR))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_weights(zipped(tmp_path / "w.pth", data_pkl=preceded(storage + attack), data__0=FOUR))
+
+
+def test_attributes_of_an_ordered_dict_are_dropped(tmp_path):
+    """PyTorch saves ``_metadata`` so; a file that would so replace the table's own functions changes nothing."""
+    attributes = b"}(V_metadata\n}Vget\nI1\nVitems\nI1\nub"
+    content = b"\x80\x02ccollections\nOrderedDict\n)R" + torch_pickle((4,), (1,))[3:-1] + attributes + b"."
+    path = zipped(tmp_path / "w.pth", data_pkl=content, data__0=FOUR)
+    np.testing.assert_array_equal(read_weights(path)["w"], [0, 1, 2, 3])
+
+
+def test_extension_codes_are_refused(tmp_path):
+    """They give an object that anything in the process has unpickled before, whatever it is."""
+    trace = tmp_path / "was_run"
+    copyreg.add_extension(os.system.__module__, "system", 240)
+    try:
+        assert pickle.loads(b"\x80\x02\x82\xf0.") is os.system
+        for code in (b"\x82\xf0", b"\x83\xf0\x00", b"\x84\xf0\x00\x00\x00"):
+            attack = code + b"Vtouch %b\n\x85R" % str(trace).encode()
+            path = zipped(tmp_path / "w.pth", data_pkl=preceded(attack), data__0=FOUR)
+            with pytest.raises(InputError, match=r"w\.pth asks for objects by extension codes"):
+                read_weights(path)
+            assert not trace.exists()
+    finally:
+        copyreg.remove_extension(os.system.__module__, "system", 240)
 
 
 @pytest.mark.parametrize(
