@@ -75,8 +75,8 @@ class Checkpoints:
             raise
         except Exception as error:  # Orbax tells of a damaged file by whatever failed to read it
             raise InputError(
-                f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error)[:200]!r}): move this folder "
-                "away to go on from the checkpoint before it."
+                f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error)[:200]!r}): move this "
+                "folder away to go on from the checkpoint before it."
             ) from error
 
     def close(self) -> None:

@@ -21,12 +21,13 @@ def advanced(steps, **changes):
 def test_the_whole_state_comes_back(tmp_path):
     state = advanced(2)
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save("latest", state, {"best_mAP": 1.5})
+        checkpoints.save("latest", state, {"mAP": 1.5})
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() == 2
         assert checkpoints.latest_step("best") is None
-        restored, record = checkpoints.restore("latest", tiny.start(1)[0])
-    assert record == {"best_mAP": 1.5}
+        restored = checkpoints.restore("latest", tiny.start(1)[0])
+        assert checkpoints.record("latest") == {"mAP": 1.5}
+        assert checkpoints.record("best") == {}
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
@@ -58,3 +59,19 @@ def test_another_model_is_refused(tmp_path):
             checkpoints.restore("latest", tiny.start(1, pose="none")[0])
         with pytest.raises(InputError, match=r"no 'best' checkpoint in .*train first"):
             checkpoints.restore("best", tiny.start(1)[0])
+
+
+@pytest.mark.jit
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_can_be_used(tmp_path):
+    state, step, mesh = tiny.start(1)
+    with Checkpoints(tmp_path) as checkpoints:
+        for seed in range(2):
+            state, _ = step(state, parallel.shard(tiny.batch(seed), mesh))
+            checkpoints.save("latest", state, {})
+    newest = tmp_path / "checkpoints" / "latest" / "2"
+    (newest / "state" / "manifest.ocdbt").unlink()
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match=r"latest/2 cannot be read .*move this"):
+        checkpoints.restore("latest", tiny.start(1)[0])
+    newest.rename(tmp_path / "damaged")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore("latest", tiny.start(1)[0]).step) == 1

@@ -16,8 +16,10 @@ from rgcn_jax import evaluate, main
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import load_config_json, run_command
 from rgcn_jax.data import mars
+from rgcn_jax.data.open import open_data
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from rgcn_jax.train import prepare
+from rgcn_jax.types import InputError
 from tests import mars_folder
 
 REPOSITORY = Path(__file__).parents[1]
@@ -60,7 +62,7 @@ def checkpointed(*workdirs):
     target = prepare(load_config_json(workdirs[0] / "config.json"), restored=True).state
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
-            state, _ = checkpoints.restore("latest", target)
+            state = checkpoints.restore("latest", target)
         yield jax.device_get(jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))))
 
 
@@ -125,12 +127,12 @@ def test_a_run_that_was_cut_off_resumes_bit_for_bit(root, tmp_path, capsys):
     shutil.copytree(whole, cut)
     shutil.rmtree(cut / "checkpoints" / "latest" / "4")
     shutil.rmtree(cut / "checkpoints" / "best" / "4")
-    (cut / "metrics.jsonl").unlink()
     capsys.readouterr()
     main.main(mars_folder.arguments(root, more, f"--workdir={cut}"))
     assert "resuming after step 2" in capsys.readouterr().out
     (training, evaluation), (expected_training, expected_evaluation) = records(cut), records(whole)
-    assert [(r["step"], r["loss"]) for r in training] == [(r["step"], r["loss"]) for r in expected_training[2:]]
+    # Steps 3 and 4 of the run that was cut off are gone: each step stands there once, in order.
+    assert [(r["step"], r["loss"]) for r in training] == [(r["step"], r["loss"]) for r in expected_training]
     assert evaluation == expected_evaluation
     for a, b in zip(*checkpointed(cut, whole), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -207,7 +209,7 @@ def fails(entry, arguments, monkeypatch, capsys):
         (["--config.data.keypoints=/nowhere"], "Keypoints not found at /nowhere"),
         (["--config.model.appearance=XX"], "model.appearance is 'XX': expected one of AP, AA, RA, BiC"),
         (["--config.model.pose=XX"], "model.pose is 'XX': expected one of none, RGCN, LGCN"),
-        (["--config.model.readout=XX"], "model.readout is 'XX': expected one of DAM, NAM, TAM, MEAN"),
+        (["--config.model.readout=XX"], "model.readout is 'XX': expected one of DAM, NAM, TAM, mean"),
         (["--config.model.pose_features=15"], "model.pose_features is 15, which the readout DAM cannot divide"),
         (["--config.dtype=float16"], "dtype is 'float16': expected one of float32, bfloat16"),
         (["--config.evaluation.protocol=XX"], "The protocol must be one of official"),
@@ -233,10 +235,39 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
     )
     assert 'loss.pose_weight must be "adaptive" or a number' in message(tmp_path, "--config.loss.pose_weight=2")
     before = (finished[0] / "config.json").read_text()
-    assert "is of another model (appearance/trunk" in message(finished[0], "--config.model.width=8")
+    told = message(finished[0], "--config.model.width=8", "--config.seed=7")
+    assert "holds a run with model.width 4, not 8; seed 0, not 7: choose another --workdir" in told
     assert (finished[0] / "config.json").read_text() == before
     (tmp_path / "file").write_text("")
     assert "cannot be made a folder" in message(tmp_path / "file" / "run")
+
+
+@pytest.mark.jit
+def test_divergence_stops_at_once_and_is_not_logged(root, tmp_path):
+    overrides = ("--config.optimizer.learning_rate=1e30", "--config.checkpoint_every_steps=1")
+    arguments = mars_folder.arguments(root, f"--workdir={tmp_path}", *overrides)
+    with pytest.raises(InputError, match=r"training diverged: at step 2 .* is nan.*lower optimizer.learning_rate"):
+        main.main(arguments)
+    training, evaluations = records(tmp_path)
+    assert [r["step"] for r in training] == [1]
+    assert not evaluations
+    assert [p.name for p in (tmp_path / "checkpoints" / "latest").iterdir()] == ["1"]
+
+
+def test_junk_without_keypoints_is_left_out_and_said(root, capsys):
+    split = mars.load(root)
+    assert split.junk, "the folder that the tests write must have junk for this test to mean anything"
+    folder = Path(root)
+    bare = folder.parent / "bare"
+    shutil.copytree(folder, bare)
+    for tracklet in split.junk:
+        for frame in tracklet.frames:
+            for file in (bare / "openpose").rglob(f"{Path(frame).stem}_keypoints.json"):
+                file.unlink()
+    settings = {"name": "mars", "root": str(bare), "keypoints": str(bare / "openpose")}
+    data = open_data(**settings, height=32, width=16, walkers={}, with_pose=True)
+    assert not data.split.junk
+    assert "junk_kept is left out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,19 @@ def test_a_config_file_is_complete_locked_and_builds_its_model(file):
     assert f_a.shape == (2, 4 * config.model.width * 2 ** (len(config.model.stage_sizes) - 1))
 
 
+def test_a_config_that_does_not_begin_with_base_is_told():
+    config = ConfigDict({"seed": 1})
+    with pytest.raises(InputError, match=r"the config has no field num_epochs, .*configs.base.get_config\(\)"):
+        check_numbers(config)
+
+
+@pytest.mark.parametrize("override_", ["seed=99999999999", "evaluation.pose_weight=inf", "loss.margin=nan"])
+def test_numbers_out_of_range_are_told(override_):
+    config = override(load_config_file("configs/walkers.py"), [f"--config.{override_}"])
+    with pytest.raises(InputError, match=override_.split("=")[0]):
+        check_numbers(config)
+
+
 def test_every_number_has_a_range():
     numbers = {k for k, v in leaves(base.get_config()) if isinstance(v, int | float) and not isinstance(v, bool)}
     assert set(RANGES) == numbers

@@ -13,15 +13,15 @@ from tests import tiny
 from tests.encoder_checks import drawn_like
 
 CLASSES = {
-    "rgcn": models.RGCN, "lgcn": models.LGCN, "gcnrnn": models.GCNRNN, "gcnlstm": models.GCNLSTM,
-    "stgcn": models.STGCN, "evolvegcn-o": models.EvolveGCN, "evolvegcn-h": models.EvolveGCN,
+    "RGCN": models.RGCN, "LGCN": models.LGCN, "GCNRNN": models.GCNRNN, "GCNLSTM": models.GCNLSTM,
+    "STGCN": models.STGCN, "EvolveGCN-O": models.EvolveGCN, "EvolveGCN-H": models.EvolveGCN,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("pose", POSE_ENCODERS)
 def test_every_encoder_is_built_with_every_readout(pose, readout):
-    fields = tiny.FIELDS | {"pose": pose.upper(), "readout": readout.upper()}
+    fields = tiny.FIELDS | {"pose": pose.upper(), "readout": readout.lower()}
     model = build_model(fields, tiny.IDENTITIES, "bfloat16", "data")
     assert type(model.pose) is CLASSES[pose]
     assert type(model.readout) is READOUTS[readout][0]
@@ -85,4 +85,4 @@ def test_a_training_step_moves_every_parameter_of_the_encoder(pose):
     ):
         assert np.isfinite(b).all()
         assert (a != b).any(), path
-    assert ("pose" in state.batch_stats) == (pose == "stgcn")
+    assert ("pose" in state.batch_stats) == (pose == "STGCN")

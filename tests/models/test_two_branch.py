@@ -12,8 +12,7 @@ from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
-from rgcn_jax.types import Embeddings
-from rgcn_jax.types import InputError
+from rgcn_jax.types import Embeddings, InputError
 
 D, N, K = 5, 4, 7
 
