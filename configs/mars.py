@@ -9,7 +9,7 @@ Hardware: the paper trained 32.14 hours on two V100. Expected, the paper's numbe
 Not yet run here: no number of this project on MARS exists.
 
 Which gallery the paper used is unknown: all protocols are reported. The paper's pose input is "2D position", taken as
-the share of the crop; "centred" learns far better on generated walkers: --config.model.pose_input=centred.
+the share of the crop; the alternative, this project's default elsewhere, is --config.model.pose_input=centred.
 """
 
 from ml_collections import ConfigDict
