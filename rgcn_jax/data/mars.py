@@ -42,7 +42,7 @@ _GRAMMAR = np.frombuffer(b"0000C0T0000F000.jpg", np.uint8)  # 0 stands for a dig
 _FIELDS = {"person": slice(0, 4), "camera": slice(5, 6), "tracklet": slice(7, 11), "frame": slice(12, 15)}
 
 
-def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, check_files: bool = True) -> Split:
+def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, check_files: bool | None = None) -> Split:
     """Read the official split of MARS, or of a smaller data set in its layout.
 
     Args:
@@ -50,8 +50,8 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
       gallery_includes_query: True, the official protocol: the gallery is the queries and then all other test tracks
         but the junk, in the order of the file (11,310). False: without the queries (9,330), the other protocol in use,
         under which 140 queries have no match.
-      check_files: compare the listed frames with what is in the folders, one directory listing a person. False is for
-        the split files without images.
+      check_files: compare the listed frames with what is in the folders, one directory listing a person. None: if
+        there is a folder of images at all, so that the split files can be studied alone. Training asks for it.
 
     Returns:
       The split: ``train`` in the order of the file, ``query``, ``gallery``, ``junk``; ``frame_size`` is (256, 128).
@@ -65,6 +65,8 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
         published one; or the name file has lines that belong to no tracklet.
     """
     root = Path(root)
+    if check_files is None:
+        check_files = any((root / part).is_dir() for part in ("bbox_train", "bbox_test"))
     _check_layout(root, check_files)
     train = _read_tracklets(root, "bbox_train", "train_name.txt", "tracks_train_info.mat", "track_train_info")
     test = _read_tracklets(root, "bbox_test", "test_name.txt", "tracks_test_info.mat", "track_test_info")

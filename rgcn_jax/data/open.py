@@ -1,16 +1,17 @@
 """From a data set's name to its tracklets and a reader: the one place that chooses between memory and disk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data import mars
 from rgcn_jax.data.reader import Data, NoKeypoints
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, Split
 
-FOLDERS = {"mars": mars.load}
+FOLDERS: Mapping[str, Callable[[Path], Split]] = {"mars": partial(mars.load, check_files=True)}
 """Data sets read from a folder: name -> function from the folder to a ``Split``."""
 
 

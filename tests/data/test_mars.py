@@ -102,7 +102,7 @@ def published(real_data, tmp_path_factory):
 @pytest.mark.real_data
 def test_published_counts(published):
     root, rows = published
-    split = mars.load(root, check_files=False)
+    split = mars.load(root)
     assert len(split.train) == 8298
     assert len(split.train_person_ids) == 625
     assert sum(len(t.frames) for t in split.train) == 509_914
@@ -156,7 +156,11 @@ def test_root_is_missing_or_another_folder(root, tmp_path):
         tmp_path / "nowhere", f"MARS not found: {tmp_path / 'nowhere'} does not exist; expected the folder that holds"
     )
     _fails(root / "info" / "train_name.txt", "train_name.txt is a file")
-    _fails(tmp_path, f"{tmp_path} has no folder bbox_train and no folder bbox_test", f"But {root} has all of it")
+    told = (
+        f"{tmp_path} has no folder bbox_train and no folder bbox_test and no folder info",
+        f"But {root} has all of it",
+    )
+    _fails(tmp_path, *told, check_files=True)
     _fails(root / "bbox_test", f"But {root} has all of it: give that folder as the root")
 
 
@@ -166,6 +170,9 @@ def test_a_folder_is_missing(root):
     (root / "elsewhere").rename(root / "info")
     shutil.rmtree(root / "bbox_test")
     _fails(root, f"{root} has no folder bbox_test.", "unpack what is missing")
+    shutil.rmtree(root / "bbox_train")
+    assert mars.load(root).train, "the split files alone can be studied"
+    _fails(root, "has no folder bbox_train and no folder bbox_test", check_files=True)
 
 
 @pytest.mark.parametrize("name", ["train_name.txt", "test_name.txt"])
