@@ -80,9 +80,12 @@ def test_only_open_chooses_between_walkers_and_folders():
     } == {"rgcn_jax.data.open"}
 
 
-def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
+def test_tensorflow_is_imported_in_two_places_and_configs_in_none():
     tops = {name: {i.split(".")[0] for i in imports(file)} for name, file in MODULES.items()}
-    assert {name for name, found in tops.items() if "tensorflow" in found} == {"rgcn_jax.data.pipeline"}
+    assert {name for name, found in tops.items() if "tensorflow" in found} == {
+        "rgcn_jax.data.pipeline",
+        "rgcn_jax.pose_detection.movenet",
+    }
     assert not any({"tensorflow_datasets", "torch", "configs", "tests"} & found for found in tops.values())
     # Its reader refuses everything that is not a tensor's description.
     assert {name for name, found in tops.items() if "pickle" in found} == {"rgcn_jax.models.weight_files"}
@@ -109,26 +112,30 @@ def test_no_file_is_long(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
 
 
-def test_everything_but_the_file_reader_imports_without_tensorflow_and_without_a_warning():
-    others = [name for name in MODULES if name != "rgcn_jax.data.pipeline" and not name.endswith("__main__")]
+def test_everything_but_two_modules_imports_without_tensorflow_and_without_a_warning():
+    need_it = ("rgcn_jax.data.pipeline", "rgcn_jax.pose_detection.movenet")
+    others = [name for name in MODULES if name not in need_it and not name.endswith("__main__")]
     code = f"""
 import importlib, sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "tensorboardX"):
+        if name.split(".")[0] in ("tensorflow", "tensorflow_datasets", "tensorboardX", "onnxruntime"):
             raise ImportError(name + " is blocked")
 sys.meta_path.insert(0, Blocker())
 for name in {others!r}:
     importlib.import_module(name)
-try:
-    import rgcn_jax.data.pipeline
-except ValueError as error:
-    print(type(error).__name__, error)
+for name in {need_it!r}:
+    try:
+        importlib.import_module(name)
+    except ValueError as error:
+        print(type(error).__name__, error)
 """
     filters = ["-W", "error", "-W", "ignore::DeprecationWarning"]
     process = subprocess.run(
         [sys.executable, *filters, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("InputError Reading a data set from disk needs TensorFlow")
+    reader, detector = process.stdout.splitlines()
+    assert reader.startswith("InputError Reading a data set from disk needs TensorFlow")
+    assert detector.startswith("InputError MoveNet needs TensorFlow")
     assert process.stderr == ""

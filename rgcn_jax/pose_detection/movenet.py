@@ -1,0 +1,150 @@
+"""MoveNet SinglePose (Thunder or Lightning) by TensorFlow, from the TensorFlow.js form of its graph.
+
+Input: the crop in the middle of a square, its border pixels repeated around it. On real crops that agrees better with
+the same model run on the whole picture than a black surround does; docs/pose-detection.md has the numbers.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rgcn_jax.pose_detection import tfjs
+from rgcn_jax.pose_detection.framing import frame
+from rgcn_jax.types import InputError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@contextlib.contextmanager
+def _without_announcements() -> Iterator[None]:
+    """TensorFlow announces oneDNN (which makes it faster here) on stderr at every start, at any log level."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+try:
+    with _without_announcements():
+        import tensorflow as tf
+        from google.protobuf import json_format  # comes with TensorFlow
+except ImportError as error:
+    raise InputError(
+        "MoveNet needs TensorFlow, which is not installed: pip install 'rgcn_jax[pose]' (from a checkout: "
+        "pip install -e '.[pose]')."
+    ) from error
+
+_OPERATIONS = {
+    *("Placeholder", "Const", "Identity", "Cast", "Conv2D", "DepthwiseConv2dNative", "BiasAdd", "Relu", "Relu6"),
+    *("ResizeBilinear", "Sigmoid", "Sqrt", "AddV2", "Sub", "Mul", "RealDiv", "FloorDiv", "SquaredDifference"),
+    *("ArgMax", "ConcatV2", "ExpandDims", "GatherNd", "Pack", "Reshape", "Squeeze", "Unpack"),
+}
+"""All that MoveNet consists of. A graph with anything else is not run: TensorFlow has operations that write files."""
+
+_FUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
+
+
+class MoveNet:
+    """A ``Detector`` of COCO's 17 keypoints. The graph takes one picture at a time.
+
+    Args:
+      path: the model's ``.json`` file, its weights beside it.
+      margin: side of the square as a multiple of the crop's longer side.
+      threads: how many threads a convolution may use. TensorFlow sees no GPU here.
+
+    Raises:
+      InputError: the model is not MoveNet SinglePose, or not whole.
+    """
+
+    skeleton = "coco17"
+
+    def __init__(self, path: Path, margin: float, threads: int):
+        with contextlib.suppress(RuntimeError):  # TensorFlow is running already and keeps the number of its threads
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+            tf.config.set_visible_devices([], "GPU")
+        self._margin = margin
+        network, self._size = _import(path)
+
+        def one(square: tf.Tensor) -> tf.Tensor:
+            return network(tf.cast(square, tf.int32)[None])[0, 0]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, self._size, self._size, 3), tf.uint8)])
+        def run(squares: tf.Tensor) -> tf.Tensor:
+            return tf.map_fn(one, squares, fn_output_signature=tf.TensorSpec((17, 3), tf.float32))
+
+        self._run = run
+
+    def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 17 3"]:
+        """As ``Detector`` says."""
+        framed = [frame(crop, self._size, self._size, self._margin, replicate=True) for crop in crops]
+        found = self._run(np.stack([f.image for f in framed])).numpy()  # y, x as shares of the square; confidence
+        scale = np.stack([f.scale for f in framed])[:, None]
+        border = np.stack([f.border for f in framed])[:, None]
+        points = found[..., 1::-1] * self._size * scale - border
+        return np.concatenate([points, found[..., 2:]], axis=-1).astype(np.float32)
+
+
+def _import(path: Path):
+    """The network as a function from int32 [1, size, size, 3] to float32 [1, 1, 17, 3], and the size."""
+    model = tfjs.load(path)
+    wrong = f"{path} is not MoveNet SinglePose"
+    try:
+        source = json_format.ParseDict(model.graph, tf.compat.v1.GraphDef())
+    except (json_format.Error, TypeError, ValueError) as error:
+        raise InputError(f"{wrong}: its graph cannot be read ({error}).") from error
+    graph = tf.compat.v1.GraphDef()
+    for node in source.node:
+        graph.node.extend(_translated(node, model.weights, wrong))
+    strange = sorted({node.op for node in graph.node} - _OPERATIONS)
+    if strange or source.library.function:
+        raise InputError(f"{wrong}: its graph has {', '.join(strange) or 'functions'}, which MoveNet has not.")
+    try:
+        network = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+        network = network.prune("input:0", "Identity:0")
+        shape = network.inputs[0].shape.as_list()
+        size = shape[1]
+        if shape != [1, size, size, 3] or network.inputs[0].dtype != tf.int32:
+            raise ValueError(f"its input is {network.inputs[0]}")
+        found = network(tf.zeros(shape, tf.int32))
+        if found.shape != (1, 1, 17, 3) or found.dtype != tf.float32:
+            raise ValueError(f"its output is {found.dtype.name} {found.shape}, not float32 [1, 1, 17, 3]")
+    except Exception as error:  # a damaged graph raises nearly anything
+        raise InputError(f"{wrong}: {type(error).__name__}: {error}") from error
+    return network, size
+
+
+def _translated(node, weights, wrong: str) -> list:
+    """The nodes of a TensorFlow graph that stand for one of a TensorFlow.js graph."""
+    if node.op == "Const":
+        if node.name not in weights:
+            raise InputError(f"{wrong}: the weights of {node.name} are missing.")
+        constant = tf.compat.v1.NodeDef()
+        constant.CopyFrom(node)
+        constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))
+        constant.attr["dtype"].type = constant.attr["value"].tensor.dtype
+        return [constant]
+    if node.op not in _FUSED:
+        return [node]
+    # TensorFlow.js melts a convolution with what follows it; TensorFlow keeps such operations to itself or has none.
+    after = [name.decode() for name in node.attr["fused_ops"].list.s]
+    if len(node.input) != 3 or after[:1] != ["BiasAdd"]:
+        raise InputError(f"{wrong}: {node.name} melts a convolution with {', '.join(after)}.")
+    names = [f"{node.name}/{number}" for number in range(len(after))] + [node.name]
+    chain = [tf.compat.v1.NodeDef(name=names[0], op=_FUSED[node.op], input=node.input[:2])]
+    for attribute in ("T", "strides", "padding", "dilations", "data_format"):
+        chain[0].attr[attribute].CopyFrom(node.attr[attribute])
+    for before, name, op in zip(names, names[1:], after, strict=False):
+        chain.append(tf.compat.v1.NodeDef(name=name, op=op, input=[before]))
+        chain[-1].attr["T"].CopyFrom(node.attr["T"])
+    chain[1].input.append(node.input[2])
+    chain[1].attr["data_format"].CopyFrom(node.attr["data_format"])
+    return chain

@@ -1,0 +1,186 @@
+"""Finished work beside the store that it will become: ``OUT.parts``, a folder that survives being killed at any moment.
+
+It holds ``settings.json``, written first, and parts: the keypoints of some frames each, complete or not there (written
+under another name, flushed, renamed). When all are there they become the store; ``settings.json`` is then renamed to
+``merged.json``, so that a folder whose removal was interrupted is never taken for unfinished work.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from rgcn_jax.types import InputError
+
+SETTINGS, MERGED = "settings.json", "merged.json"
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """A hash of everything that decides about the keypoints: parts with another one are of another run."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def write_part(
+    folder: Path, name: str, frames: Sequence[str], keypoints: Float32[np.ndarray, "n 14 3"], settings_hash: str
+) -> None:
+    """Write one part, whole or not at all.
+
+    Args:
+      folder: ``Parts.folder``.
+      name: of the part, without a suffix; a part of that name is replaced.
+      frames: the N frames.
+      keypoints: as the store will have them.
+      settings_hash: of ``fingerprint``.
+
+    Raises:
+      InputError: it cannot be written, for example because the disk is full.
+    """
+    temporary = folder / f"{name}.{os.getpid()}.tmp"
+    try:
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, names=np.array(frames, np.str_), keypoints=keypoints, settings=np.array(settings_hash))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, folder / f"{name}.npz")
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Finished keypoints cannot be written to {folder} ({error.strerror}): what was written before is kept; "
+            "mend that and give the same command again."
+        ) from error
+
+
+class Parts:
+    """The folder of finished work of one run, locked while the object is open.
+
+    Args:
+      out: the store that is being made.
+      settings: everything that decides about the keypoints, as JSON values.
+
+    Raises:
+      InputError: the folder is of a run with other settings (the message says which), another process is at work in
+        it, the store is there already, or the folder is not one of ours.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]):
+        self.folder = out.with_name(f"{out.name}.parts")
+        self._out, self._hash = out, fingerprint(settings)
+        self.complete = False
+        """The store was finished by an earlier call with the same settings: nothing is left to do."""
+        try:
+            if out.exists() and not self.folder.exists():
+                raise InputError(f"{out} is there already: remove it, or choose another --out.")
+            self.folder.mkdir(exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY)
+            try:
+                self._take_up(settings)
+            except BaseException:
+                self.close()
+                raise
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be used ({error.strerror}): choose another --out.") from error
+
+    def close(self) -> None:
+        """Let another process take the folder up."""
+        os.close(self._lock)
+
+    def _take_up(self, settings: Mapping[str, Any]) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"Another process is writing to {self.folder}: wait for it or stop it.") from None
+        present = {entry.name for entry in os.scandir(self.folder)}
+        if MERGED in present:
+            same = self._difference(self.folder / MERGED, settings) == ""
+            self._remove()
+            if self._out.exists():
+                if not same:
+                    raise InputError(f"{self._out} is there already: remove it, or choose another --out.")
+                self.complete = True
+                return
+            self.folder.mkdir()
+            self.close()
+            self._lock = os.open(self.folder, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            present = set()
+        for name in sorted(present):
+            if name.endswith(".tmp"):  # of a process that was killed
+                (self.folder / name).unlink(missing_ok=True)
+                present.remove(name)
+        if SETTINGS not in present:
+            if present:
+                raise InputError(f"{self.folder} holds other files ({min(present)}): choose another --out.")
+            temporary = self.folder / f"{SETTINGS}.tmp"
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(json.dumps(settings, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.folder / SETTINGS)
+        elif difference := self._difference(self.folder / SETTINGS, settings):
+            raise InputError(
+                f"{self.folder} holds unfinished work with {difference}: give the settings of that run to continue it, "
+                "choose another --out, or delete the folder."
+            )
+
+    @staticmethod
+    def _difference(path: Path, settings: Mapping[str, Any]) -> str:
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            before = before if isinstance(before, dict) else {}
+        except ValueError:
+            before = {}
+        return "; ".join(
+            f"{name} {before.get(name)!r}, not {settings.get(name)!r}"
+            for name in sorted(before.keys() | settings.keys())
+            if before.get(name) != settings.get(name)
+        )
+
+    def read(
+        self, rows: Mapping[str, int]
+    ) -> tuple[Float32[np.ndarray, "n 14 3"], Bool[np.ndarray, "n"], tuple[str, ...]]:
+        """All that is finished.
+
+        Args:
+          rows: frame -> its row among the N of the data set.
+
+        Returns:
+          The keypoints; which rows are finished; and the names of damaged parts, which are removed, their frames being
+          unfinished again.
+        """
+        keypoints, done = np.zeros((len(rows), 14, 3), np.float32), np.zeros(len(rows), bool)
+        damaged = []
+        for path in sorted(self.folder.glob("*.npz")):
+            try:
+                with np.load(path, allow_pickle=False) as part:
+                    names, values, of = part["names"].tolist(), part["keypoints"], part["settings"].item()
+                if of != self._hash or values.shape != (len(names), 14, 3) or not np.isfinite(values).all():
+                    raise ValueError("it is of another run")
+                at = [rows[name] for name in names]
+            except Exception:  # a damaged archive raises nearly anything
+                damaged.append(path.name)
+                path.unlink(missing_ok=True)
+                continue
+            keypoints[at], done[at] = values, True
+        return keypoints, done, tuple(damaged)
+
+    def finish(self, store: Path) -> None:
+        """Move the finished store, a file within the folder, to its place, and remove the folder."""
+        os.replace(store, self._out)
+        os.replace(self.folder / SETTINGS, self.folder / MERGED)
+        self._remove()
+
+    def _remove(self) -> None:
+        """Remove what is ours of a merged folder, ``MERGED`` last."""
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix in (".npz", ".tmp", ".part"):
+                path.unlink(missing_ok=True)
+        (self.folder / MERGED).unlink(missing_ok=True)
+        self.folder.rmdir()

@@ -1,0 +1,193 @@
+"""A detector over all crops of a data set, in several processes; killed at any moment, the next call continues."""
+
+import concurrent.futures
+import hashlib
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from rgcn_jax.data import keypoints as keypoint_files
+from rgcn_jax.pose_detection.detector import BACK_ENDS
+from rgcn_jax.pose_detection.parts import Parts, fingerprint
+from rgcn_jax.pose_detection.worker import Job, ShardResult, initialize, process
+from rgcn_jax.types import InputError, Split
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to detect. ``margin``: what the detector looks at, as a multiple of the crop; None: the back end's own.
+    ``threshold``: confidence from which a keypoint counts as detected. ``batch``: crops that enter the detector
+    together. ``save_every``: frames between two savings of a process, all that is lost when it is killed.
+    """
+
+    backend: str
+    model: Path
+    margin: float | None = None
+    threshold: float = 0.2
+    workers: int = 2
+    batch: int = 32
+    save_every: int = 256
+
+
+@dataclass(frozen=True)
+class Report:
+    """``keypoints``: of all N frames, as stored; ``taken_over``: frames finished by earlier calls; ``detected``: by
+    this one; ``seconds``: of this call, with the processes' start; ``working_seconds``: of a process on average,
+    without it.
+    """
+
+    keypoints: Float32[np.ndarray, "n 14 3"]
+    taken_over: int
+    detected: int
+    seconds: float
+    working_seconds: float
+
+
+def detect(split: Split, out: Path, options: Options) -> Report | None:
+    """Find the keypoints of every frame of a data set, junk too, and write them as a keypoint store.
+
+    Args:
+      split: the data set.
+      out: the store, a ``.npz`` file. Finished work lies beside it, in ``OUT.parts``, until all is there.
+      options: how.
+
+    Returns:
+      What was done; None if the store was complete already.
+
+    Raises:
+      InputError: an option, the model or the store's path is not as it must be, unfinished work has other settings, a
+        process died, or images cannot be read: all of them are named, all others' keypoints are kept, no store is
+        written.
+    """
+    check(out, options)
+    start = time.perf_counter()
+    tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
+    frames = tuple(dict.fromkeys(frame for tracklet in tracklets for frame in tracklet.frames))
+    settings = _settings(split, frames, options)
+    parts = Parts(out, settings)
+    try:
+        if parts.complete:
+            return None
+        rows = {frame: row for row, frame in enumerate(frames)}
+        _, done, damaged = parts.read(rows)
+        if damaged:
+            print(f"{len(damaged)} damaged parts are made again: {', '.join(damaged)}", flush=True)
+        job = Job(
+            root=split.root,
+            folder=parts.folder,
+            settings_hash=fingerprint(settings),
+            backend=options.backend,
+            model=options.model,
+            margin=settings["margin"],
+            threshold=options.threshold,
+            batch=options.batch,
+            threads=max(_usable_cores() // options.workers, 1),
+        )
+        results = _work(job, frames, np.flatnonzero(~done), options)
+        keypoints, done_now, _ = parts.read(rows)
+        unreadable = sorted(problem for result in results for problem in result.unreadable)
+        if unreadable:
+            listed = "\n  ".join(unreadable)
+            raise InputError(
+                f"{len(unreadable):,} of the {len(frames):,} images cannot be read; the keypoints of the others are "
+                f"kept in {parts.folder}. Restore these from the data set's archive and give the same command again:\n"
+                f"  {listed}"
+            )
+        if not done_now.all():
+            missing = frames[np.flatnonzero(~done_now)[0]]
+            raise InputError(f"Parts have vanished from {parts.folder} (of {missing}): give the same command again.")
+        store = parts.folder / "store.part.npz"
+        _save(store, frames, keypoints)
+        parts.finish(store)
+    finally:
+        parts.close()
+    working = sum(result.seconds for result in results) / options.workers
+    detected = sum(result.finished for result in results)
+    return Report(keypoints, int(done.sum()), detected, time.perf_counter() - start, working)
+
+
+def check(out: Path, options: Options) -> None:
+    """Raises ``InputError`` for what can be known to be wrong before anything is read."""
+    if out.suffix != ".npz":
+        raise InputError(f"A keypoint store must be called something.npz, found {out}: give such a name.")
+    if not out.parent.is_dir():
+        raise InputError(f"The keypoint store {out} cannot be written: there is no folder {out.parent}, make it first.")
+    for name, least in (("workers", 1), ("batch", 1), ("save_every", 1)):
+        if getattr(options, name) < least:
+            raise InputError(f"{name} is {getattr(options, name)}: expected {least} or more.")
+    if not 0 <= options.threshold <= 1:
+        raise InputError(f"threshold is {options.threshold}: expected a number from 0 to 1.")
+    if options.margin is not None and not 1 <= options.margin <= 3:
+        raise InputError(f"margin is {options.margin}: expected a number from 1 (just the crop) to 3.")
+    BACK_ENDS[options.backend].weights(options.model)
+
+
+def _settings(split: Split, frames: Sequence[str], options: Options) -> dict:
+    """Everything that decides about the keypoints. Where the data set lies belongs to it: two may name frames alike."""
+    backend = BACK_ENDS[options.backend]
+    model = hashlib.sha256()
+    for file in backend.weights(options.model):
+        model.update(file.read_bytes())
+    return {
+        "format": 1,
+        "dataset": split.name,
+        "root": str(split.root.resolve()),
+        "frames": len(frames),
+        "frames_sha256": hashlib.sha256("\n".join(frames).encode()).hexdigest(),
+        "backend": options.backend,
+        "model_sha256": model.hexdigest(),
+        "margin": float(backend.margin if options.margin is None else options.margin),
+        "threshold": options.threshold,
+    }
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on every system; it knows what a container may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Options) -> list[ShardResult]:
+    """Let the processes make a part of every ``save_every`` missing frames."""
+    shards = [missing[i : i + options.save_every] for i in range(0, len(missing), options.save_every)]
+    if not shards:
+        return []
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(options.workers, len(shards)), multiprocessing.get_context("spawn"), initialize
+    )
+    results = []
+    bar = tqdm(total=len(frames), initial=len(frames) - len(missing), unit=" crops", disable=None, smoothing=0.05)
+    with bar:
+        try:
+            futures = [
+                pool.submit(process, job, f"{shard[0]:09d}-{len(shard)}", tuple(frames[row] for row in shard))
+                for shard in shards
+            ]
+            for future in concurrent.futures.as_completed(futures):
+                results.append(future.result())
+                bar.update(results[-1].finished + len(results[-1].unreadable))
+        except KeyboardInterrupt:
+            bar.write("interrupted: the processes save what they are at")
+            raise
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"A process of the detector was ended from outside, perhaps for want of memory: what is finished is "
+                f"kept in {job.folder}. Give the same command again, with fewer --workers than {options.workers} if "
+                "memory was short."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return results
+
+
+def _save(path: Path, frames: Sequence[str], keypoints: Float32[np.ndarray, "n 14 3"]) -> None:
+    """The one place where the store is written."""
+    keypoint_files.save(path, frames, keypoints)

