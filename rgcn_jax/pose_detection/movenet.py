@@ -86,7 +86,9 @@ class MoveNet:
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 17 3"]:
         """As ``Detector`` says."""
         framed = [frame(crop, self._size, self._size, self._margin, replicate=True) for crop in crops]
-        found = self._run(np.stack([f.image for f in framed])).numpy()  # y, x as shares of the square; confidence
+        found = self._run(
+            tf.constant(np.stack([f.image for f in framed]))
+        ).numpy()  # y, x as shares of the square; confidence
         scale = np.stack([f.scale for f in framed])[:, None]
         border = np.stack([f.border for f in framed])[:, None]
         points = found[..., 1::-1] * self._size * scale - border
@@ -98,7 +100,7 @@ def _import(path: Path):
     model = tfjs.load(path)
     wrong = f"{path} is not MoveNet SinglePose"
     try:
-        source = json_format.ParseDict(model.graph, tf.compat.v1.GraphDef())
+        source = json_format.ParseDict(dict(model.graph), tf.compat.v1.GraphDef())
     except (json_format.Error, TypeError, ValueError) as error:
         raise InputError(f"{wrong}: its graph cannot be read ({error}).") from error
     graph = tf.compat.v1.GraphDef()
