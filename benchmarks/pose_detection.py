@@ -26,14 +26,15 @@ _NECK, _HIPS = KEYPOINTS.index("neck"), [KEYPOINTS.index("right_hip"), KEYPOINTS
 
 
 def pck(found: Float32[np.ndarray, "n 14 3"], stored: Float32[np.ndarray, "n 14 3"], share: float) -> np.ndarray:
-    """PCK of each of the 14 keypoints, and of all together as a 15th; pixels in, shares of 1 out."""
+    """PCK of each of the 14 keypoints, and of all together as a 15th; pixels in, shares of 1 out, nan for none."""
     detected = stored[..., 2] > 0
     whole = detected[:, [_NECK, *_HIPS]].all(axis=1)
     torso = np.linalg.norm(stored[whole, _NECK, :2] - stored[whole][:, _HIPS, :2].mean(axis=1), axis=1)
     distance = np.linalg.norm(found[whole, :, :2] - stored[whole, :, :2], axis=2)
     right = (distance <= share * torso[:, None]) & (found[whole, :, 2] > 0) & detected[whole]
     counts = detected[whole].sum(axis=0)
-    return np.append(right.sum(axis=0), right.sum()) / np.append(counts, counts.sum())
+    with np.errstate(invalid="ignore"):
+        return np.append(right.sum(axis=0), right.sum()) / np.append(counts, counts.sum())
 
 
 def main() -> None:

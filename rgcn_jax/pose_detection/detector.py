@@ -7,7 +7,7 @@ only when it is opened, in the processes that run it.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -15,6 +15,7 @@ from jaxtyping import Float32, UInt8
 from rgcn_jax.pose_detection import rtmpose, tfjs
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds the keypoints of the one person whom a crop is about."""
 

@@ -86,9 +86,8 @@ class MoveNet:
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 17 3"]:
         """As ``Detector`` says."""
         framed = [frame(crop, self._size, self._size, self._margin, replicate=True) for crop in crops]
-        found = self._run(
-            tf.constant(np.stack([f.image for f in framed]))
-        ).numpy()  # y, x as shares of the square; confidence
+        squares = tf.constant(np.stack([f.image for f in framed]))
+        found = self._run(squares).numpy()  # y and x as shares of the square, confidence
         scale = np.stack([f.scale for f in framed])[:, None]
         border = np.stack([f.border for f in framed])[:, None]
         points = found[..., 1::-1] * self._size * scale - border

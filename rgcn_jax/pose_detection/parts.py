@@ -1,8 +1,9 @@
 """Finished work beside the store that it will become: ``OUT.parts``, a folder that survives being killed at any moment.
 
 It holds ``settings.json``, written first, and parts: the keypoints of some frames each, complete or not there (written
-under another name, flushed, renamed). When all are there they become the store; ``settings.json`` is then renamed to
-``merged.json``, so that a folder whose removal was interrupted is never taken for unfinished work.
+under another name, flushed, renamed). When all are there they become the store, and ``settings.json`` becomes
+``OUT.settings.json``, which from then on says how the store was made. That last renaming is the moment at which the run
+is finished; what is left of the folder is removed.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float32
 
 from rgcn_jax.types import InputError
 
-SETTINGS, MERGED = "settings.json", "merged.json"
+SETTINGS = "settings.json"
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -73,11 +74,14 @@ class Parts:
     def __init__(self, out: Path, settings: Mapping[str, Any]):
         self.folder = out.with_name(f"{out.name}.parts")
         self._out, self._hash = out, fingerprint(settings)
+        self._made_with = out.with_name(f"{out.name}.{SETTINGS}")
         self.complete = False
         """The store was finished by an earlier call with the same settings: nothing is left to do."""
+        self._lock = -1
         try:
-            if out.exists() and not self.folder.exists():
-                raise InputError(f"{out} is there already: remove it, or choose another --out.")
+            self._look_at_the_store(settings)
+            if self.complete:
+                return
             self.folder.mkdir(exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
             try:
@@ -90,7 +94,24 @@ class Parts:
 
     def close(self) -> None:
         """Let another process take the folder up."""
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def _look_at_the_store(self, settings: Mapping[str, Any]) -> None:
+        """Whether an earlier call finished it, perhaps without having removed the parts."""
+        if not self._made_with.exists() and self._out.exists() and not self.folder.exists():
+            raise InputError(f"{self._out} is there already: remove it, or choose another --out.")
+        if not self._made_with.exists():
+            return
+        self._remove()
+        if not self._out.exists():  # its user has removed it
+            self._made_with.unlink()
+        elif difference := self._difference(self._made_with, settings):
+            raise InputError(
+                f"{self._out} is there already, made with {difference}: remove it, or choose another --out."
+            )
+        else:
+            self.complete = True
 
     def _take_up(self, settings: Mapping[str, Any]) -> None:
         try:
@@ -98,19 +119,6 @@ class Parts:
         except BlockingIOError:
             raise InputError(f"Another process is writing to {self.folder}: wait for it or stop it.") from None
         present = {entry.name for entry in os.scandir(self.folder)}
-        if MERGED in present:
-            same = self._difference(self.folder / MERGED, settings) == ""
-            self._remove()
-            if self._out.exists():
-                if not same:
-                    raise InputError(f"{self._out} is there already: remove it, or choose another --out.")
-                self.complete = True
-                return
-            self.folder.mkdir()
-            self.close()
-            self._lock = os.open(self.folder, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            present = set()
         for name in sorted(present):
             if name.endswith(".tmp"):  # of a process that was killed
                 (self.folder / name).unlink(missing_ok=True)
@@ -174,13 +182,14 @@ class Parts:
     def finish(self, store: Path) -> None:
         """Move the finished store, a file within the folder, to its place, and remove the folder."""
         os.replace(store, self._out)
-        os.replace(self.folder / SETTINGS, self.folder / MERGED)
+        os.replace(self.folder / SETTINGS, self._made_with)
         self._remove()
 
     def _remove(self) -> None:
-        """Remove what is ours of a merged folder, ``MERGED`` last."""
+        """Remove the folder of a finished run, if it is one: its settings are gone from it."""
+        if not self.folder.is_dir() or (self.folder / SETTINGS).exists():
+            return
         for path in sorted(self.folder.iterdir()):
             if path.suffix in (".npz", ".tmp", ".part"):
                 path.unlink(missing_ok=True)
-        (self.folder / MERGED).unlink(missing_ok=True)
         self.folder.rmdir()

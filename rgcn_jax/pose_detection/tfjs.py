@@ -85,7 +85,7 @@ def _weights(path: Path, model: dict[str, Any]) -> list[tuple[Path, list[tuple[s
                 final, shape = weight["dtype"], weight["shape"]
                 stored = weight["quantization"]["dtype"] if "quantization" in weight else final
                 if stored not in _TYPES or final not in _TYPES or not all(isinstance(n, int) and n >= 0 for n in shape):
-                    raise ValueError(f"weight {weight['name']} is {stored} {shape}")
+                    raise ValueError(f"weight {weight['name']} is {final} of {stored} {shape}")
                 entries.append((weight["name"], shape, stored, final))
             result.append((file, entries))
     except (KeyError, TypeError, ValueError) as error:
