@@ -74,8 +74,8 @@ class Batch(TypedDict):
     zeros or repeats.
     """
 
-    frames: UInt8[np.ndarray, "b t h w 3"]
-    """RGB, not normalised."""
+    frames: UInt8[np.ndarray, "b t h w 3"] | Float32[np.ndarray, "b d"]
+    """RGB, not normalised; or, where the appearance is given, f_a of each clip."""
     keypoints: Float32[np.ndarray, "b t 14 3"]
     """x, y as shares of the crop's width and height, and confidence; (0, 0, 0) where not detected."""
     frame_mask: Bool[np.ndarray, "b t"]

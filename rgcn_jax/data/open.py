@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rgcn_jax.data import features as feature_files
 from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data import mars
-from rgcn_jax.data.reader import Data, NoKeypoints
+from rgcn_jax.data.reader import Data, KeypointSource, NoKeypoints
 from rgcn_jax.types import InputError, Split
 
 FOLDERS: Mapping[str, Callable[[Path], Split]] = {"mars": partial(mars.load, check_files=True)}
@@ -16,7 +17,15 @@ FOLDERS: Mapping[str, Callable[[Path], Split]] = {"mars": partial(mars.load, che
 
 
 def open_data(
-    name: str, *, root: str, keypoints: str, height: int, width: int, walkers: Mapping[str, Any], with_pose: bool
+    name: str,
+    *,
+    root: str,
+    keypoints: str,
+    features: str,
+    height: int,
+    width: int,
+    walkers: Mapping[str, Any],
+    with_pose: bool,
 ) -> Data:
     """Opens a data set.
 
@@ -24,16 +33,17 @@ def open_data(
       name: "walkers" (generated, in memory), or a key of ``FOLDERS``.
       root: folder of the data set as it was distributed.
       keypoints: folder of OpenPose JSON files, or a keypoint store; may be empty if ``with_pose`` is False.
+      features: file of appearance features that take the place of the frames (``data.features``); "": read frames.
       height: of the frames that come out, in pixels.
       width: likewise.
       walkers: fields of ``WalkersSpec``; read for "walkers" alone.
       with_pose: False for appearance only: all keypoints are then "not detected".
 
     Raises:
-      InputError: the name is unknown, or the folder or the keypoints are not as they must be.
+      InputError: the name is unknown, or the folder, the keypoints or the features are not as they must be.
     """
     if name == "walkers":
-        return _open_walkers(height, width, walkers)
+        return _open_walkers(features, height, width, walkers)
     if name not in FOLDERS:
         raise InputError(f"data.name is {name!r}: expected one of {', '.join(['walkers', *FOLDERS])}.")
     if not root:
@@ -45,8 +55,6 @@ def open_data(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to a folder of "
             "OpenPose JSON files or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
-    from rgcn_jax.data.pipeline import FileReader  # imports TensorFlow, which the walkers do without
-
     split = FOLDERS[name](Path(root))
     table = NoKeypoints()
     if with_pose:
@@ -59,11 +67,24 @@ def open_data(
             table = keypoint_files.load(Path(keypoints), split, needed)  # raises where more than junk is at fault
             split = replace(split, junk=())
             print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
-    return Data(split, FileReader(split.root, table, height, width))
+    if features:
+        return _with_features(Path(features), split, table)
+    from rgcn_jax.data.pipeline import FileReader  # imports TensorFlow, which nothing else needs
+
+    return Data(split, FileReader(split.root, table, height, width), (height, width))
 
 
-def _open_walkers(height: int, width: int, fields: Mapping[str, Any]) -> Data:
-    from rgcn_jax.data.memory import CachedSource, MemoryReader
+def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
+    from rgcn_jax.data.memory import MemoryReader
+
+    tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
+    table = feature_files.load(path, tracklets)
+    read = partial(feature_files.read_features, table=table, keypoints=keypoints)
+    return Data(split, MemoryReader(read), table.values.shape[1:])
+
+
+def _open_walkers(features: str, height: int, width: int, fields: Mapping[str, Any]) -> Data:
+    from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
     from rgcn_jax.walkers import WalkersSpec, generate
 
     try:
@@ -72,4 +93,6 @@ def _open_walkers(height: int, width: int, fields: Mapping[str, Any]) -> Data:
         raise InputError(f"data.walkers: {error}") from error
     walkers = generate(spec)
     source = CachedSource(lambda tracklet: walkers.frames(tracklet, height, width), walkers.keypoints)
-    return Data(walkers.split, MemoryReader(source))
+    if features:
+        return _with_features(Path(features), walkers.split, source)
+    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), (height, width))
