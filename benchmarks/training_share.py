@@ -1,0 +1,178 @@
+"""The share of a training step that the pose branch adds to appearance alone (AP), by ``configs/mars.py``.
+
+Timed in turn: the whole training step (forward, backward, Adam) without a pose branch and with each pose model, and
+the pose branch alone: pose input, model, dual attention, forward and backward, at the same number of clips. Two shares
+come out of it:
+
+  step   (step with pose - step without) / step without: everything the branch adds, its triplets and its part of the
+         classifier and of Adam included, as the difference of two long times
+  alone  pose branch alone / step without: less the small things named, but not lost in the noise of a trunk that takes
+         seconds on a CPU
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.timing import Times, machine, time_in_turn
+from configs import mars
+from rgcn_jax import parallel
+from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.pose_input import pose_input
+from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.state import create_state
+from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.types import Batch, Config
+
+IDENTITIES = 625
+"""MARS's training identities: outputs of the classifier."""
+
+PAPER_HOURS = {
+    "RGCN": 32.14,
+    "GCNRNN": 41.55,
+    "LGCN": 38.82,
+    "GCNLSTM": 47.60,
+    "STGCN": 32.25,
+    "EvolveGCN-O": 37.36,
+    "EvolveGCN-H": 37.36,
+}
+"""The paper's training times on MARS (table IV, two V100); of EvolveGCN it does not say which variant."""
+
+PAPER_HOURS_WITHOUT = 28.30
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """What may differ from ``configs/mars.py``; ``stage_sizes`` None: ResNet-50's."""
+
+    clips: int
+    height: int
+    width: int
+    stage_sizes: Sequence[int] | None = None
+    trunk_width: int = 64
+
+
+def make_config(pose: str, sizes: StepSizes) -> Config:
+    """``configs/mars.py`` with the pose model and the sizes."""
+    config = mars.get_config()
+    config.model.pose = pose
+    config.model.width = sizes.trunk_width
+    config.image_height, config.image_width = sizes.height, sizes.width
+    if sizes.stage_sizes:
+        config.model.stage_sizes = tuple(sizes.stage_sizes)
+    return config
+
+
+def make_batch(config: Config, clips: int) -> Batch:
+    """Noise in the shapes of a training batch, two clips an identity."""
+    rng = np.random.default_rng(0)
+    shape = (clips, config.frames_per_clip)
+    return Batch(
+        frames=rng.integers(0, 256, (*shape, config.image_height, config.image_width, 3), dtype=np.uint8),
+        keypoints=rng.random((*shape, 14, 3), np.float32),
+        frame_mask=np.ones(shape, bool),
+        label=(np.arange(clips) // 2).astype(np.int32),
+        index=np.arange(clips, dtype=np.int32),
+    )
+
+
+def step_task(config: Config, batch: Batch) -> Callable[[], None]:
+    """A call that takes one training step on one device and waits for it; the state lives on between calls."""
+    mesh = parallel.make_mesh(1)
+    o = config.optimizer
+    optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
+    variables = initialise(
+        build_model(config.model, IDENTITIES, config.dtype),
+        config.seed,
+        config.frames_per_clip,
+        config.image_height,
+        config.image_width,
+    )
+    state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
+    model = build_model(config.model, IDENTITIES, config.dtype, parallel.AXIS)
+    step = make_train_step(model, optimizer, Objective(**config.loss), mesh)
+    on_device = parallel.shard(batch, mesh)
+
+    def task() -> None:
+        nonlocal state
+        state, metrics = step(state, on_device)
+        jax.block_until_ready((state, metrics))
+
+    return task
+
+
+def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
+    """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
+    model: TwoBranch = build_model(config.model, IDENTITIES, config.dtype)
+    encoder: Any = model.pose
+    readout: Any = model.readout
+    aspect = config.image_width / config.image_height
+    keypoints, mask = jax.device_put((batch["keypoints"], batch["frame_mask"]))
+
+    def embed(params: Any, stats: Any, keypoints: Any, mask: Any) -> tuple[Any, Any]:
+        x = pose_input(keypoints, config.model.pose_input, aspect, mask)
+        h, new = encoder.apply({"params": params["pose"], **stats}, x, mask, train=True, mutable=["batch_stats"])
+        return readout.apply({"params": params["readout"]}, h, mask)[0], new
+
+    @jax.jit
+    def forward_backward(params: Any, stats: Any, keypoints: Any, mask: Any, df: Any) -> tuple[Any, Any, Any]:
+        f, pullback, new = jax.vjp(lambda params: embed(params, stats, keypoints, mask), params, has_aux=True)
+        return f, pullback(df)[0], new
+
+    key = jax.random.key(config.seed)
+    x = pose_input(keypoints, config.model.pose_input, aspect, mask)
+    variables = dict(jax.jit(encoder.init)(key, x))
+    width = encoder.features
+    read = jax.jit(readout.init)(key, jnp.zeros((*mask.shape, 14, width)), mask)
+    params = {"pose": variables.pop("params"), "readout": read.get("params", {})}
+    df = jnp.ones((len(mask), config.model.pose_features), jnp.float32)
+    return lambda: jax.block_until_ready(forward_backward(params, variables, keypoints, mask, df))
+
+
+def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> None:
+    """Times and prints the part "step"."""
+    appearance = make_config("none", sizes)
+    batch = make_batch(appearance, sizes.clips)
+    steps = {"appearance": step_task(appearance, batch)}
+    branches = {}
+    for name in names:
+        config = make_config(name, sizes)
+        steps[name], branches[name] = step_task(config, batch), branch_task(config, batch)
+    for task in (*steps.values(), *branches.values()):
+        task()  # compiles
+    step_times: dict[str, Times] = {name: Times() for name in steps}
+    branch_times = {name: Times() for name in branches}
+    for _ in range(repetitions):
+        for total, part in (
+            (step_times, time_in_turn(steps, 1)),
+            (branch_times, time_in_turn(branches, 1, calls=5)),
+        ):
+            for name, times in part.items():
+                total[name].wall.extend(times.wall)
+                total[name].cpu.extend(times.cpu)
+    images = f"{sizes.clips} clips x {appearance.frames_per_clip} frames of {sizes.height} x {sizes.width}"
+    print(
+        f"Training step of configs/mars.py: {images}, stages {tuple(appearance.model.stage_sizes)}, {appearance.dtype}; "
+        f"minimum (median) of {repetitions} steps and {5 * repetitions} calls of the branch alone\n"
+        f"JAX {jax.__version__} on {jax.default_backend()}; {machine()}"
+    )
+    without = step_times["appearance"]
+    print(f"{'':12}{'step, s':>18}{'branch alone, ms':>22}{'share: step':>13}{'alone':>9}{'paper':>9}")
+    print(f"{'none':12}{f'{without.best:.3f} ({without.median:.3f})':>18}")
+    for name in names:
+        step, branch = step_times[name], branch_times[name]
+        cells = (
+            f"{f'{step.best:.3f} ({step.median:.3f})':>18}{f'{1e3 * branch.best:.1f} ({1e3 * branch.median:.1f})':>22}"
+            f"{step.best / without.best - 1:>13.1%}{branch.best / without.best:>9.2%}"
+            f"{PAPER_HOURS[name] / PAPER_HOURS_WITHOUT - 1:>9.0%}"
+        )
+        print(f"{name:12}{cells}")
+    print(
+        "share, step: (step with the branch - step without) / step without. alone: branch alone, forward and backward, "
+        "/ step without.\npaper: hours on MARS with and without the branch, two V100, 32 clips (table IV)."
+    )
