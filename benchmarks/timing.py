@@ -4,9 +4,12 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Times:
         return statistics.median(self.wall)
 
 
-def time_in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, Times]:
+def time_in_turn(tasks: Mapping[Name, Callable[[], object]], turns: int, calls: int = 1) -> dict[Name, Times]:
     """Times of every task over ``turns`` rounds; in each every task is called ``calls`` times, one after another.
 
     A task has to wait for its own result. Nothing is warmed up here. With more than one call a turn, what the task
@@ -50,7 +53,9 @@ def machine() -> str:
     name = platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
-        models = [line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        models = [
+            line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+        ]
         name = models[0].split(":", 1)[1].strip() if models else name
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return f"{cores} core(s) of {name}{load}"

@@ -1,11 +1,12 @@
-"""The pose models of ``rgcn_jax.models`` in PyTorch, the same maths with the same parameters, to time and check against.
+"""The pose models of ``rgcn_jax.models`` in PyTorch, the same maths on the same parameters, to check and time against.
 
 Written as one writes them in PyTorch for speed: eager; what does not depend on the state for all frames at once, frames
 first, a hand-written loop for RGCN and LGCN with their gates fused and sum and product in one call (``addmm``);
 ``nn.RNN`` and ``nn.LSTM`` over all nodes at once; ST-GCN by ``Conv2d`` in its authors' layout [B, C, T, V].
 
-In: X [B, T, V, C]. Out: H [B, T, V, n], as the models of ``rgcn_jax.models``. Only what the benchmark compares is here: one graph
-layer, every frame counts, training mode.
+In: X [B, T, V, C]. Out: H [B, T, V, n]. Only what the benchmark compares is here: one graph layer, every frame counts,
+training mode. Measured on a CPU and not taken: RGCN's and LGCN's graph convolution inside the loop (1 % slower and 4 %
+faster), ST-GCN in ``channels_last`` (6 % slower).
 """
 
 from collections.abc import Callable, Mapping
@@ -88,7 +89,7 @@ class GCNRecurrent(_Graph):
         super().__init__()
         self.W_g, self.recurrent = _empty(channels, features), recurrent(features, features)
         # PyTorch has two biases that are only ever added up: the second stays 0.
-        nn.init.zeros_(self.recurrent.bias_hh_l0).requires_grad_(False)
+        nn.init.zeros_(dict(self.recurrent.named_parameters())["bias_hh_l0"]).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """X to H."""
@@ -131,7 +132,9 @@ class STGCN(nn.Module):
         super().__init__()
         self.bn_data = nn.BatchNorm1d(len(KEYPOINTS) * channels)
         ins = (channels, *widths[:-1])
-        self.blocks = nn.Sequential(*(STGCNBlock(c, n, i > 0) for i, (c, n) in enumerate(zip(ins, widths, strict=True))))
+        self.blocks = nn.Sequential(
+            *(STGCNBlock(c, n, i > 0) for i, (c, n) in enumerate(zip(ins, widths, strict=True)))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """X to H."""

@@ -1,16 +1,16 @@
 """The share of a training step that the pose branch adds to appearance alone (AP), by ``configs/mars.py``.
 
-Timed in turn: the whole training step (forward, backward, Adam) without a pose branch and with each pose model, and
-the pose branch alone: pose input, model, dual attention, forward and backward, at the same number of clips. Two shares
-come out of it:
+Timed in one run: the whole training step (forward, backward, Adam) without a pose branch and with each pose model, in
+turn; and the pose branch alone, that is pose input, model and dual attention, forward and backward, at the same number
+of clips. Two shares come out of it:
 
-  step   (step with pose - step without) / step without: everything the branch adds, its triplets and its part of the
-         classifier and of Adam included, as the difference of two long times
-  alone  pose branch alone / step without: less the small things named, but not lost in the noise of a trunk that takes
-         seconds on a CPU
+  by step  (step with the branch - step without) / step without: all that the branch adds, with its triplets and its
+           part of the classifier and of Adam, but as the difference of two long times, which on a CPU differ by more
+           from one step to the next
+  alone    branch alone / step without: not with the small things named, but free of the trunk's noise
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ IDENTITIES = 625
 """MARS's training identities: outputs of the classifier."""
 
 PAPER_HOURS = {
+    "none": 28.30,
     "RGCN": 32.14,
     "GCNRNN": 41.55,
     "LGCN": 38.82,
@@ -42,8 +43,6 @@ PAPER_HOURS = {
     "EvolveGCN-H": 37.36,
 }
 """The paper's training times on MARS (table IV, two V100); of EvolveGCN it does not say which variant."""
-
-PAPER_HOURS_WITHOUT = 28.30
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class StepSizes:
 
 def make_config(pose: str, sizes: StepSizes) -> Config:
     """``configs/mars.py`` with the pose model and the sizes."""
-    config = mars.get_config()
+    config: Config = mars.get_config()
     config.model.pose = pose
     config.model.width = sizes.trunk_width
     config.image_height, config.image_width = sizes.height, sizes.width
@@ -138,41 +137,39 @@ def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> Non
     """Times and prints the part "step"."""
     appearance = make_config("none", sizes)
     batch = make_batch(appearance, sizes.clips)
-    steps = {"appearance": step_task(appearance, batch)}
+    steps = {"none": step_task(appearance, batch)}
     branches = {}
     for name in names:
         config = make_config(name, sizes)
         steps[name], branches[name] = step_task(config, batch), branch_task(config, batch)
     for task in (*steps.values(), *branches.values()):
         task()  # compiles
-    step_times: dict[str, Times] = {name: Times() for name in steps}
-    branch_times = {name: Times() for name in branches}
-    for _ in range(repetitions):
-        for total, part in (
-            (step_times, time_in_turn(steps, 1)),
-            (branch_times, time_in_turn(branches, 1, calls=5)),
-        ):
-            for name, times in part.items():
-                total[name].wall.extend(times.wall)
-                total[name].cpu.extend(times.cpu)
-    images = f"{sizes.clips} clips x {appearance.frames_per_clip} frames of {sizes.height} x {sizes.width}"
+    calls = 10
+    step_times, branch_times = time_in_turn(steps, repetitions), time_in_turn(branches, repetitions, calls)
+    model, frames = appearance.model, appearance.frames_per_clip
     print(
-        f"Training step of configs/mars.py: {images}, stages {tuple(appearance.model.stage_sizes)}, {appearance.dtype}; "
-        f"minimum (median) of {repetitions} steps and {5 * repetitions} calls of the branch alone\n"
+        f"Training step of configs/mars.py, {sizes.clips} clips x {frames} frames of {sizes.height} x {sizes.width}, "
+        f"stages {tuple(model.stage_sizes)}, {appearance.dtype}: minimum (median) of {repetitions} steps and "
+        f"{calls * repetitions} calls of the pose branch alone\n"
         f"JAX {jax.__version__} on {jax.default_backend()}; {machine()}"
     )
-    without = step_times["appearance"]
-    print(f"{'':12}{'step, s':>18}{'branch alone, ms':>22}{'share: step':>13}{'alone':>9}{'paper':>9}")
-    print(f"{'none':12}{f'{without.best:.3f} ({without.median:.3f})':>18}")
-    for name in names:
-        step, branch = step_times[name], branch_times[name]
-        cells = (
-            f"{f'{step.best:.3f} ({step.median:.3f})':>18}{f'{1e3 * branch.best:.1f} ({1e3 * branch.median:.1f})':>22}"
-            f"{step.best / without.best - 1:>13.1%}{branch.best / without.best:>9.2%}"
-            f"{PAPER_HOURS[name] / PAPER_HOURS_WITHOUT - 1:>9.0%}"
-        )
-        print(f"{name:12}{cells}")
+    _print_table(names, step_times, branch_times, jax.default_backend() == "cpu")
     print(
-        "share, step: (step with the branch - step without) / step without. alone: branch alone, forward and backward, "
-        "/ step without.\npaper: hours on MARS with and without the branch, two V100, 32 clips (table IV)."
+        "share by step: (step with the branch - step without) / step without; alone: branch alone / step without.\n"
+        "paper: hours on MARS with the branch and without, 32 clips, two V100 (table IV)."
     )
+
+
+def _print_table(names: Sequence[str], steps: Mapping[str, Times], branches: Mapping[str, Times], on_cpu: bool) -> None:
+    """One row a pose model; on the CPU the share by processor time too, which other load hardly touches."""
+    without = steps["none"]
+    header = f"{'':12}{'step, s':>18}" + f"{'CPU, s':>9}" * on_cpu + f"{'branch alone, ms':>19}"
+    print(header + f"{'share by step':>16}" + f"{'by CPU':>9}" * on_cpu + f"{'alone':>9}{'paper':>9}")
+    for name, step in steps.items():
+        row = f"{name:12}{f'{step.best:.3f} ({step.median:.3f})':>18}" + f"{min(step.cpu):>9.2f}" * on_cpu
+        if name in names:
+            branch = branches[name]
+            row += f"{f'{1e3 * branch.best:.1f} ({1e3 * branch.median:.1f})':>19}{step.best / without.best - 1:>16.1%}"
+            row += f"{min(step.cpu) / min(without.cpu) - 1:>9.1%}" * on_cpu
+            row += f"{branch.best / without.best:>9.2%}{PAPER_HOURS[name] / PAPER_HOURS['none'] - 1:>9.0%}"
+        print(row)
