@@ -86,14 +86,14 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     o = config.optimizer
     optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
     variables = initialise(
-        build_model(config.model, IDENTITIES, config.dtype),
+        build_model(config.model.to_dict(), IDENTITIES, config.dtype),
         config.seed,
         config.frames_per_clip,
         config.image_height,
         config.image_width,
     )
     state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
-    model = build_model(config.model, IDENTITIES, config.dtype, parallel.AXIS)
+    model = build_model(config.model.to_dict(), IDENTITIES, config.dtype, parallel.AXIS)
     step = make_train_step(model, optimizer, Objective(**config.loss), mesh)
     on_device = parallel.shard(batch, mesh)
 
@@ -107,7 +107,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
 
 def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
     """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
-    model: TwoBranch = build_model(config.model, IDENTITIES, config.dtype)
+    model: TwoBranch = build_model(config.model.to_dict(), IDENTITIES, config.dtype)
     encoder: Any = model.pose
     readout: Any = model.readout
     aspect = config.image_width / config.image_height
