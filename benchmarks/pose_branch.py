@@ -11,7 +11,7 @@ timed: in float64 to 1e-9, H and all gradients, and H in float32 to 1e-4. Gradie
 what enters a ReLU is zero but for rounding, the two may take different sides, and a whole term with it.
 
 "step": the training step of configs/mars.py with and without the pose branch, see ``training_share``. On a CPU 4 clips
-instead of 32, whose activations would not fit into 24 GiB.
+instead of 32, which would take 30 GiB.
 """
 
 import argparse

@@ -137,7 +137,8 @@ def print_models(
             double = differences_float64(case)
             ours = jax_task(case)
             others = [torch_task(case, compiled=kind != "PyTorch") for kind in kinds[1:]]
-            single = max(differences(case, ours, theirs) for theirs in others)
+            pairs = [differences(case, ours, theirs) for theirs in others]
+            single = tuple(max(values) for values in zip(*pairs, strict=True))
             if not (max(double) <= FLOAT64_TOLERANCE and single[0] <= FLOAT32_TOLERANCE):
                 sys.exit(
                     f"{name}: JAX and PyTorch do not agree, so nothing is timed: H and gradient differ by "
