@@ -153,14 +153,14 @@ def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> Non
         f"{calls * repetitions} calls of the pose branch alone\n"
         f"JAX {jax.__version__} on {jax.default_backend()}; {machine()}"
     )
-    _print_table(names, step_times, branch_times, jax.default_backend() == "cpu")
+    print_table(names, step_times, branch_times, jax.default_backend() == "cpu")
     print(
         "share by step: (step with the branch - step without) / step without; alone: branch alone / step without.\n"
         "paper: hours on MARS with the branch and without, 32 clips, two V100 (table IV)."
     )
 
 
-def _print_table(names: Sequence[str], steps: Mapping[str, Times], branches: Mapping[str, Times], on_cpu: bool) -> None:
+def print_table(names: Sequence[str], steps: Mapping[str, Times], branches: Mapping[str, Times], on_cpu: bool) -> None:
     """One row a pose model; on the CPU the share by processor time too, which other load hardly touches."""
     without = steps["none"]
     header = f"{'':12}{'step, s':>18}" + f"{'CPU, s':>9}" * on_cpu + f"{'branch alone, ms':>19}"

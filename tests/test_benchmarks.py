@@ -1,6 +1,5 @@
 """The benchmark of the pose models: PyTorch computes the same as the JAX models, and the script prints its tables."""
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,20 +9,24 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import pose_branch, pose_models, training_share
+from benchmarks.timing import Times, time_in_turn
 from rgcn_jax.models.build import POSE_ENCODERS
 from tests.encoder_checks import drawn, inputs
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before PyTorch: its threads spin otherwise
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[bench]'")
-
-from benchmarks import pose_branch, pose_models  # noqa: E402
-from benchmarks.timing import time_in_turn  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[1]
 
 TINY_STEP = ["--step-models", "RGCN", "--step-repetitions", "1", "--step-clips", "4", "--height", "16", "--width", "8"]
 TINY_STEP += ["--stage-sizes", "1", "--trunk-width", "4"]
 TINY_MODELS = ["--models", "RGCN", "--clips", "2", "--frames", "3", "--features", "8", "--repetitions", "2"]
+
+
+@pytest.fixture
+def torch():
+    """On one thread: on a busy machine others would spin."""
+    module = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[bench]'")
+    module.set_num_threads(1)
+    return module
 
 
 SMALL = {"features": 16}
@@ -39,6 +42,7 @@ def case_of(name):
 
 
 @pytest.mark.jit
+@pytest.mark.usefixtures("torch")
 @pytest.mark.parametrize("name", POSE_ENCODERS)
 def test_pytorch_computes_the_same(name):
     """Embeddings and every gradient."""
@@ -46,6 +50,7 @@ def test_pytorch_computes_the_same(name):
 
 
 @pytest.mark.jit
+@pytest.mark.usefixtures("torch")
 def test_what_is_not_the_same_is_seen():
     case = case_of("RGCN")
     other = replace(case, x=case.x[::-1].copy())
@@ -54,26 +59,34 @@ def test_what_is_not_the_same_is_seen():
 
 
 @pytest.mark.jit
-@pytest.mark.slow
-def test_the_script_prints_both_tables(capsys):
-    torch.set_num_threads(1)
-    pose_branch.main([*TINY_MODELS, *TINY_STEP])
-    models, step = capsys.readouterr().out.split("\n\n")
-    assert "2 clips x 3 frames x 14 keypoints, n = 8, float32: minimum (median) of 6 calls" in models
-    assert "JAX/PyTorch" in models
-    name, jax_best, _, torch_best, _, ratio = models.splitlines()[3].split()[:6]
+@pytest.mark.usefixtures("torch")
+def test_the_script_prints_the_models(capsys):
+    pose_branch.main(["models", *TINY_MODELS])
+    table = capsys.readouterr().out
+    assert "2 clips x 3 frames x 14 keypoints, n = 8, float32: minimum (median) of 6 calls" in table
+    assert "JAX/PyTorch" in table
+    name, ours, _, theirs, _, ratio = table.splitlines()[3].split()[:6]
     assert name == "RGCN"
-    assert float(jax_best) >= 0
-    assert float(torch_best) > 0
+    assert float(ours) >= 0
+    assert float(theirs) > 0
     assert float(ratio) > 0
-    assert "4 clips x 10 frames of 16 x 8, stages (1,), float32" in step
-    rows = {row.split()[0]: row for row in step.splitlines()[3:]}
-    assert rows["none"].split()[1]
-    assert rows["RGCN"].split()[-1] == "14%"
-    assert "two V100" in step
 
 
 @pytest.mark.jit
+@pytest.mark.slow
+def test_the_script_prints_the_share_of_a_step(capsys):
+    """Without PyTorch too."""
+    pose_branch.main(["step", *TINY_STEP])
+    table = capsys.readouterr().out
+    assert "4 clips x 10 frames of 16 x 8, stages (1,), float32" in table
+    rows = {row.split()[0]: row.split() for row in table.splitlines()[3:]}
+    assert float(rows["none"][1]) <= float(rows["none"][2].strip("()"))
+    assert rows["RGCN"][-1] == "14%"
+    assert "two V100" in table
+
+
+@pytest.mark.jit
+@pytest.mark.usefixtures("torch")
 def test_what_does_not_agree_is_not_timed(monkeypatch, capsys):
     monkeypatch.setattr(pose_models, "FLOAT64_TOLERANCE", 0.0)
     with pytest.raises(SystemExit, match=r"RGCN: JAX and PyTorch do not agree, so nothing is timed: H and gradient"):
@@ -86,6 +99,16 @@ def test_without_pytorch_the_script_says_how_to_get_it(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         pose_branch.main(["models"])
     assert "PyTorch is not installed: pip install -e '.[bench]'" in capsys.readouterr().err
+
+
+def test_shares_by_hand(capsys):
+    steps = {"none": Times([3.0, 2.0], [1.0, 1.5]), "LGCN": Times([2.1, 2.4], [1.3, 1.2])}
+    training_share.print_table(["LGCN"], steps, {"LGCN": Times([0.01, 0.02], [1.0, 1.0])}, on_cpu=True)
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [
+        ["none", "2.000", "(2.500)", "1.00"],
+        ["LGCN", "2.100", "(2.250)", "1.20", "10.0", "(15.0)", "5.0%", "20.0%", "0.50%", "37%"],
+    ]
 
 
 def test_tasks_are_timed_in_turn():
