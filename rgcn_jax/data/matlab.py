@@ -1,6 +1,7 @@
 """Matrices of whole numbers from MATLAB files, of the old form (up to v7, SciPy) or the new one (v7.3: HDF5, h5py)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -39,7 +40,7 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
     return matrix.astype(np.int64)
 
 
-def _from_scipy(path: Path, key: str, source: str) -> object:
+def _from_scipy(path: Path, key: str, source: str) -> Any:
     try:
         from scipy.io import loadmat
     except ImportError:
@@ -55,7 +56,7 @@ def _from_scipy(path: Path, key: str, source: str) -> object:
     return contents[key]
 
 
-def _from_hdf5(path: Path, key: str, source: str) -> object:
+def _from_hdf5(path: Path, key: str, source: str) -> Any:
     try:
         import h5py
     except ImportError:
@@ -71,7 +72,12 @@ def _from_hdf5(path: Path, key: str, source: str) -> object:
                 if not isinstance(file.get(key, getlink=True), h5py.HardLink):
                     return None
                 data = file[key]
-                if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual or data.size > _LARGEST:
+                if (
+                    not isinstance(data, h5py.Dataset)
+                    or data.external
+                    or data.is_virtual
+                    or (data.size or 0) > _LARGEST
+                ):
                     return None
                 return np.asarray(data[()]).T  # MATLAB counts the axes from the other end
     except Exception as error:  # likewise in h5py

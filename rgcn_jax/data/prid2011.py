@@ -16,6 +16,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from rgcn_jax.data.folders import FolderReader, require_folders
 from rgcn_jax.data.published import compare_with_published, describe_partition
@@ -107,7 +108,7 @@ def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[s
 
 
 def _parse_split(split: object, where: str) -> tuple[list[str], list[str]]:
-    halves = [split.get("train"), split.get("test")] if isinstance(split, dict) else []
+    halves: list[Any] = [split.get("train"), split.get("test")] if isinstance(split, dict) else []
     if not halves or not all(isinstance(half, list) and half for half in halves):
         raise InputError(f'{where} must be {{"train": [...], "test": [...]}} with people in both lists.')
     for person in (*halves[0], *halves[1]):
