@@ -121,15 +121,15 @@ def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[L
         or there is none.
     """
     try:
-        lines = text.decode("utf-8").splitlines()
+        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
     found: dict[tuple[str, str], Line] = {}
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line:
             continue
         where = f"{path}: line {number} ({line[:60]!r})"
-        prefix, _, person = line.strip().rpartition(" ")
+        prefix, _, person = line.rpartition(" ")
         prefix = prefix.strip()
         if not (prefix and person.isascii() and person.isdigit() and len(person) <= 9 and int(person)):
             raise InputError(f"{where} must be the beginning of a path, a blank and a person id of 1 or more.")

@@ -66,13 +66,13 @@ def parse_tracks(text: bytes, path: str | os.PathLike[str]) -> tuple[list[Box], 
       InputError: lines are not of the form, or a track is twice in a frame; all are read before the first few are told.
     """
     try:
-        lines = text.decode("utf-8-sig").splitlines()
+        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
     boxes: dict[tuple[int, int], Box] = {}
     problems, left_out = [], 0
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        if not line:
             continue
         box = _parse_line(line, number)
         if isinstance(box, str):
@@ -213,8 +213,11 @@ def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
 def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The frames of a video file or of a folder of pictures, in order; OpenCV's channels, blue first."""
     if video.is_dir():
-        names = natural_order(name for name in os.listdir(video) if name.lower().endswith(IMAGES))
-        for name in names:
+        try:
+            names = os.listdir(video)
+        except OSError as error:
+            raise InputError(f"The folder of pictures {video} cannot be listed ({error.strerror}).") from error
+        for name in natural_order(name for name in names if name.lower().endswith(IMAGES)):
             picture = cv2.imread(str(video / name), cv2.IMREAD_COLOR)
             if picture is None:
                 raise InputError(f"The picture {video / name} cannot be decoded.")
