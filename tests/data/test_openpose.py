@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.openpose import choose_subject, parse_openpose, read_folder
+from rgcn_jax.data.keypoint_files.openpose import parse_openpose, read_folder
+from rgcn_jax.data.keypoint_files.subject import choose_subject
 from rgcn_jax.skeleton import to_14
 from rgcn_jax.types import InputError
 
@@ -42,7 +43,7 @@ def test_both_skeletons_give_the_14_keypoints(tmp_path):
         folder.mkdir()
         (folder / "a_keypoints.json").write_bytes(_file(_person(size)))
         (folder / "b_keypoints.json").write_bytes(_file())
-        pixels = read_folder(folder, ["x/a.jpg", "x/b.jpg"], SIZE)
+        pixels = read_folder(folder, ["x/a.jpg", "x/b.jpg"], SIZE).pixels
         assert pixels[0, 8].tolist() == [40, 2 * hip, 0.5]
         assert pixels[0, 1].tolist() == [40, 2, 0.5]
         assert not pixels[1].any()
@@ -159,7 +160,7 @@ def test_several_people_in_a_folder(tmp_path):
     (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25, 5), _person(25, 60)))
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25, 60), _person(25, 5)))
     # For a crop that is 16 pixels wide the one at 5 is the subject.
-    pixels = read_folder(tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]]))
+    pixels = read_folder(tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]])).pixels
     assert pixels[:, 0, 0].tolist() == [60, 5]
 
 
