@@ -85,7 +85,7 @@ def _convert(options: argparse.Namespace) -> list[str]:
     lines = [f"{path}: {FORMATS[form].what}{f', {found.skeleton}' if found.skeleton else ''}."]
     absent = np.count_nonzero(~found.has_entry)
     if absent:
-        lines.append(f"{absent:,} of the {len(frames):,} frames have no entry: nobody was found in them.")
+        lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")
     if found.unused:
         lines.append(f"{found.unused:,} entries are of no frame of the data set: left out.")
     return [

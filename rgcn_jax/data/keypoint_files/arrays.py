@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Real
+from jaxtyping import Float32, Int, Real
 
 from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
@@ -95,7 +95,7 @@ def names_and_keypoints(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[l
         )
     try:
         texts = names.tolist()
-    except ValueError as error:  # a number that is no character
+    except (ValueError, SystemError) as error:  # a number that is no character
         raise InputError(f"The keypoint store {path} has names that are not text: write it again.") from error
     if len(set(texts)) < len(texts):
         seen: set[str] = set()
@@ -106,7 +106,7 @@ def names_and_keypoints(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[l
 
 def rows_of(
     path: Path, names: Sequence[str], keypoints: Real[np.ndarray, "m v 3"], frames: Sequence[str]
-) -> Real[np.ndarray, "n v 3"]:
+) -> Float32[np.ndarray, "n v 3"]:
     """The keypoints of these frames, all of which must be there, with finite numbers."""
     rows = {name: row for row, name in enumerate(names)}
     wanted = names_wanted(path, names, frames)
@@ -117,7 +117,8 @@ def rows_of(
             f"{frames[absent[0]]}, looked for as {wanted[absent[0]]}, while the store has names like "
             f"{shown(names[0]) if names else '(none)'}: add these frames, with zeros where nobody was found."
         )
-    chosen = keypoints[[rows[name] for name in wanted]]
+    with np.errstate(over="ignore"):  # becomes infinite, which is told below
+        chosen = keypoints[[rows[name] for name in wanted]].astype(np.float32)
     wrong = np.flatnonzero(~np.all((chosen >= -LARGEST) & (chosen <= LARGEST), axis=(1, 2)))
     if len(wrong):
         raise InputError(

@@ -84,8 +84,10 @@ def read(
     name = recognise(path) if form is None else form
     if name not in FORMATS:
         raise InputError(f"{name!r} is no form of keypoint files: expected one of {', '.join(FORMATS)}.")
+    if not path.exists():
+        _not_found(path, "there is nothing of that name")
     if path.is_dir() != (name in ("openpose", "mmpose")):
-        found = "a folder" if path.is_dir() else "a file" if path.exists() else "nothing"
+        found = "a folder" if path.is_dir() else "a file"
         raise InputError(f"Keypoints as {name} are {FORMATS[name].what}, but {path} is {found}.")
     found = FORMATS[name].read(path, frames, sizes)
     absent = np.flatnonzero(~found.has_entry)

@@ -105,7 +105,9 @@ class _Window:
                     raise InputError(f"is not JSON or is cut off in entry {number:,}: {reason}") from error
                 end = len(self.text)
             else:
-                if end < len(self.text) or self._ended:
+                # "10" may be the beginning of "10.5": a number is whole once something else follows.
+                whole = isinstance(value, str | list | dict) or self.text[end : end + 1] in tuple(" \t\n\r,]}")
+                if (end < len(self.text) and whole) or self._ended:
                     self.at = end
                     return value
             if end - self.at > LARGEST_FRAME:

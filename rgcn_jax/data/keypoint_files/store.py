@@ -131,7 +131,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
             f"The keypoint store {path} is damaged: its header speaks of {header.frames:,} frames of 14 keypoints, "
             f"found {len(names):,} of {keypoints.shape[1]}: write it again."
         )
-    pixels = convert(rows_of(path, names, keypoints, frames).astype(np.float32), ARRAYS[14])
+    pixels = convert(rows_of(path, names, keypoints, frames), ARRAYS[14])
     unused = len(names) - len(frames)
     return Detections(pixels, np.ones(len(frames), bool), header.skeleton, unused, header.detector, header.threshold)
 
