@@ -129,16 +129,19 @@ class _People:
                 f"{listed(self.problems)}. Run AlphaPose again on these images."
             )
         wanted = names_wanted(self._path, self.images, frames, joined_folders)
-        row = {name: i for i, name in enumerate(wanted)}
-        has_entry = np.array([name in self.images for name in wanted], bool).reshape(-1)
-        pixels = np.zeros((len(frames), 14, 3), np.float32)
+        row = {name: i for i, name in enumerate(dict.fromkeys(wanted))}
+        of_name = np.array([row[name] for name in wanted], int)  # frame -> the row of its name
+        has_entry = np.array([name in self.images for name in row], bool)
+        pixels = np.zeros((len(row), 14, 3), np.float32)
         unused = len(self.images) - int(has_entry.sum())
-        if not self._names:
-            return Detections(pixels, has_entry, "", unused, "alphapose")
-        skeleton = self._skeletons[self._size // 3]
-        frame = np.array([row.get(name, -1) for name in self._names])
-        people = np.frombuffer(self._numbers, np.float32).reshape(-1, self._size // 3, 3)[frame >= 0]
-        bodies = convert(people, skeleton)
-        subject, found = choose_subjects(bodies, frame[frame >= 0], sizes, len(frames))
-        pixels[found] = bodies[subject[found]]
-        return Detections(pixels, has_entry, skeleton, unused, "alphapose")
+        skeleton = ""
+        if self._names:
+            skeleton = self._skeletons[self._size // 3]
+            mine = np.array([row.get(name, -1) for name in self._names])
+            people = np.frombuffer(self._numbers, np.float32).reshape(-1, self._size // 3, 3)[mine >= 0]
+            bodies = convert(people, skeleton)
+            first = np.unique(of_name, return_index=True)[1]  # a frame of each name, for its size
+            crop_sizes = np.broadcast_to(sizes, (len(frames), 2))[first]
+            subject, found = choose_subjects(bodies, mine[mine >= 0], crop_sizes, len(row))
+            pixels[found] = bodies[subject[found]]
+        return Detections(pixels[of_name], has_entry[of_name], skeleton, unused, "alphapose")

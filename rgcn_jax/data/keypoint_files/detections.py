@@ -53,7 +53,8 @@ def names_wanted(
       path: the file, for messages.
       names: those in the file: paths of frames relative to the root if any of them has a slash, else base names.
       frames: paths relative to the root, each once.
-      joined_folders: the file may also call ``a/b/c/d.png`` by its last three parts, ``b-c-d.png``.
+      joined_folders: the file may also call ``a/b/c/d.png`` by its last three parts, ``b-c-d.png``; two frames may
+        share such a name (a query of DukeMTMC-VideoReID lies in ``gallery`` too).
 
     Raises:
       InputError: the file has base names, and two frames share one.
@@ -65,7 +66,7 @@ def names_wanted(
         joined = ["-".join(frame.split("/")[-3:]) for frame in frames]
         known = set(names)
         if sum(name in known for name in joined) > sum(name in known for name in base):
-            base = joined
+            return joined
     if len(set(base)) < len(base):
         raise InputError(
             f"{path} names frames by base names, but these are not unique in this data set: write it with paths "

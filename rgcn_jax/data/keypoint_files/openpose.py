@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.detections import Detections
+from rgcn_jax.data.keypoint_files.detections import Detections, shown
 from rgcn_jax.data.keypoint_files.folder import Program
 from rgcn_jax.data.keypoint_files.folder import read_folder as read_any_folder
 from rgcn_jax.data.keypoint_files.numbers import check_numbers, parse_json, people_array
@@ -70,10 +70,15 @@ def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, 
       pixels: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected.
 
     Raises:
-      InputError: there is something at the path already, or it cannot be written.
+      InputError: there is something at the path already, it cannot be written, or a frame would lie outside of it.
     """
     if path.exists():
         raise InputError(f"{path} is there already: give a folder that is not, nothing is overwritten.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}, make it first.")
+    outside = [frame for frame in frames if frame.startswith("/") or ".." in frame.split("/")]
+    if outside:
+        raise InputError(f"{shown(outside[0])} would lie outside of {path}: frames must be relative to the root.")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     folders = {frame.rpartition("/")[0] for frame in frames}
     try:

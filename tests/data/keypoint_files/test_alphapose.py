@@ -165,9 +165,11 @@ def test_agrl_joins_the_folders_where_base_names_repeat(file):
         SIZE,
     )
     assert found.pixels[:, 0, 0].tolist() == [10, 20, 30, 40]
-    duke = ["train/0148/0212/0148_C5_F0006_X89499.jpg"]
+    duke = [f"{part}/0148/0212/0148_C5_F0006_X89499.jpg" for part in ("query", "gallery")]
     _write(file, {"0148-0212-0148_C5_F0006_X89499.jpg": {"bodies": [{"joints": _person(18)}]}})
-    assert read_images(file, duke, SIZE).has_entry.all()
+    found = read_images(file, duke, np.array([[256, 128], [256, 128]]))
+    assert (found.has_entry.all(), found.unused) == (True, 0)
+    np.testing.assert_array_equal(found.pixels[0], found.pixels[1])
 
 
 @pytest.mark.parametrize(

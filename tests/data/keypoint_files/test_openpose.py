@@ -300,7 +300,15 @@ def test_what_is_written_reads_as_the_same_numbers(tmp_path):
     assert json.loads((tmp_path / "out/e/a_keypoints.json").read_text())["people"] == []
     with pytest.raises(InputError, match="is there already"):
         write_folder(tmp_path / "out", frames, pixels)
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written"):
-        write_folder(tmp_path / "file/out", frames, pixels)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "out"]
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    pixels = np.ones((2, 14, 3), np.float32)
+    with pytest.raises(InputError, match=r"there is no folder .*no, make it first"):
+        write_folder(tmp_path / "no/out", ["d/a.jpg", "d/b.jpg"], pixels)
+    for frame in ("../a.jpg", "d/../../a.jpg", "/a.jpg"):
+        with pytest.raises(InputError, match="would lie outside of"):
+            write_folder(tmp_path / "out", ["d/b.jpg", frame], pixels)
+    with pytest.raises(InputError, match=r"out cannot be written \(File name too long\)"):
+        write_folder(tmp_path / "out", ["d/a.jpg", f"d/{'b' * 300}.jpg"], pixels)
+    assert not list(tmp_path.iterdir())
