@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         for line in _convert(_parse(arguments)):
-            print(line)
+            print(line.encode("utf-8", "backslashreplace").decode())  # a path may be no text
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -23,7 +23,18 @@ from rgcn_jax.data.keypoint_files.formats import read
 from rgcn_jax.data.keypoint_files.store import save
 from rgcn_jax.types import InputError, Split, Tracklet
 
-__all__ = ["KeypointTable", "coverage", "frame_sizes", "image_size", "load", "read_pixels", "save", "shares_of_crop"]
+__all__ = [
+    "KeypointTable",
+    "count_coverage",
+    "coverage",
+    "frame_sizes",
+    "image_size",
+    "load",
+    "read_pixels",
+    "save",
+    "shares_of_crop",
+    "unique_frames",
+]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The command ``python -m rgcn_jax.data.keypoints``, on generated walkers in the layout of MARS and on real crops."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,16 @@ def test_a_wrong_option_is_one_sentence(root, tmp_path, capsys, others, message)
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_not_utf8(root, tmp_path):
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npz")
+    done = _command("--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={out}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"\udcff.npz: " in done.stdout
+    assert read_header(out).frames == len(_frames(root))
+    done = _command("--dataset=mars", f"--root={root}", f"--keypoints={out}x", f"--out={tmp_path / 'k.npz'}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_the_choices_of_forms_are_listed(root, tmp_path, capsys):

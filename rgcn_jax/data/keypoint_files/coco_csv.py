@@ -94,6 +94,8 @@ def _keypoints(fields: Sequence[str]) -> np.ndarray:
     for i in range(0, 51, 3):
         if not any(fields[i : i + 3]):
             filled[i : i + 3] = "000"
+    if "_" in "".join(filled):
+        raise InputError("has a field that is not a number")  # though Python would take 1_0 for 10
     try:
         values = np.array([float(field) for field in filled])
     except ValueError as error:

@@ -135,7 +135,7 @@ def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _is_within(path: Path, root: Path) -> bool:
-    """Whether the path, its links followed, lies in the root, or is a link to nothing (which cannot be opened)."""
+    """Whether the path lies in the root once all symbolic links are followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 

@@ -10,8 +10,8 @@ It is an ``.npz`` archive without pickled objects, so that ``np.load`` reads it,
   "cameras": {"1": {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as ``coverage.py`` says.
 
 Numbers are stored as they came, so that training from the store is training from the detector's own files, bit for
-bit. That costs 144 bytes a frame on disk, compressed, against 69 as float16, which moves a keypoint by up to 1/16
-pixel (both measured on 1,178 frames with 93 % of the keypoints): 171 MB for the 1.19 million frames of MARS.
+bit. That takes about 140 bytes a frame on disk (170 MB for the 1.19 million frames of MARS), twice as much as float16,
+which would move a keypoint of a crop 256 pixels high by up to 1/16 pixel.
 A file without a header is an array file (``arrays.py``); with V = 14 that is what stores were before version 1.
 """
 

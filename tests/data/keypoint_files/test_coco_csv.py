@@ -66,6 +66,7 @@ def test_empty_fields_are_a_keypoint_that_was_not_found(file):
         (NAMES[1], "line 3 has 0 fields after the name, expected 51"),
         (_row(NAMES[1]) + ",1", "line 3 has 52 fields after the name"),
         (_row(NAMES[1], "nan"), "line 3 has a number that is not finite or above 1e6"),
+        (_row(NAMES[1], "1_0"), "line 3 has a field that is not a number"),
         (_row(NAMES[1], "1e9"), "line 3 has a number that is not finite or above 1e6"),
         (_row(NAMES[1], "left"), "line 3 has a field that is not a number (could not convert string to float: 'left')"),
         (_row(NAMES[0]), f"lines 2 and 3 are both of {NAMES[0]}"),
