@@ -182,6 +182,16 @@ while True:
     assert sizes <= {3, 3000}
 
 
+def test_a_store_is_replaced_not_written_over(tmp_path):
+    """Who has the old one open, or under another name, keeps it whole: there is no moment with half of either."""
+    path, other = tmp_path / "k.npz", tmp_path / "old.npz"
+    save(path, FRAMES, _pixels())
+    os.link(path, other)
+    before = path.read_bytes()
+    save(path, FRAMES[:1], _pixels()[:1])
+    assert other.read_bytes() == before != path.read_bytes()
+
+
 def test_the_disk_is_full(tmp_path, monkeypatch):
     path = tmp_path / "k.npz"
     save(path, FRAMES, _pixels())
