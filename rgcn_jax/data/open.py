@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data import dukemtmc_vidreid, folder, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.data import dukemtmc_vidreid, folder, ilids_vid, ls_vid, mars, prepared, prid2011
 from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data.reader import Data, NoKeypoints
 from rgcn_jax.types import InputError, Split
@@ -40,8 +40,9 @@ def open_data(
 
     Args:
       name: "walkers" (generated, in memory), or a key of ``FOLDERS``.
-      root: folder of the data set as it was distributed.
-      keypoints: folder of OpenPose JSON files, or a keypoint store; may be empty if ``with_pose`` is False.
+      root: folder of the data set as it was distributed, or of prepared data (``prepared.py``), told by what is in it.
+      keypoints: folder of OpenPose JSON files, or a keypoint store; may be empty if ``with_pose`` is False. Prepared
+        data has its own: empty.
       height: of the frames that come out, in pixels.
       width: likewise.
       walkers: fields of ``WalkersSpec``; read for "walkers" alone.
@@ -61,6 +62,8 @@ def open_data(
         raise InputError(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{name}."
         )
+    if there := prepared.find(Path(root), name):
+        return _open_prepared(there, split, keypoints, height, width, with_pose)
     if with_pose and not keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to a folder of "
@@ -88,6 +91,34 @@ def _open_folder(name: str, root: Path, number: int, keypoints: str, height: int
             split = replace(split, junk=())
             print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
     return Data(split, FileReader(split.root, table, height, width))
+
+
+def _open_prepared(where: Path, number: int, keypoints: str, height: int, width: int, with_pose: bool) -> Data:
+    from rgcn_jax.data.prepared_reader import PreparedReader  # imports TensorFlow
+
+    data = prepared.open_prepared(where)
+    if keypoints:
+        raise InputError(f"data.keypoints is {keypoints!r}, but {where} has its own: leave data.keypoints empty.")
+    if with_pose and not data.has_keypoints:
+        raise InputError(
+            f"{where} was prepared without keypoints, but the model has a pose branch: prepare it with --keypoints, "
+            "or train appearance only with --config.model.pose=none."
+        )
+    if (height, width) != (data.height, data.width):
+        raise InputError(
+            f"{where} holds frames of {data.height} x {data.width} pixels, but image_height and image_width are "
+            f"{height} and {width}: set these, or prepare the data with --height={height} --width={width}."
+        )
+    if number not in data.splits:
+        raise InputError(f"{where} has splits 1 to {len(data.splits)}: set data.split to one of them.")
+    split = data.splits[number]
+    _check_parts(split)
+    if split.partition:
+        print(f"{data.dataset}: {split.partition}", flush=True)
+    if with_pose and split.junk and not data.junk_has_keypoints:
+        split = replace(split, junk=())
+        print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
+    return Data(split, PreparedReader(data, data.keypoints() if with_pose else NoKeypoints()))
 
 
 def _check_parts(split: Split) -> None:

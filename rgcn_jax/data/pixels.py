@@ -17,7 +17,7 @@ def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
 
 
 def fit(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """A frame [h, w, 3] uint8 at another size: whole, bilinear, antialiased where it shrinks; as it is where it fits."""
+    """A frame [h, w, 3] uint8 at another size: whole, bilinear, antialiased where it shrinks; as it is if it fits."""
     image.set_shape((None, None, 3))
     fits = tf.reduce_all(tf.shape(image)[:2] == (height, width))
     return tf.cond(fits, lambda: image, lambda: _uint8(tf.image.resize(image, (height, width), antialias=True)))
