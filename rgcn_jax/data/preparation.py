@@ -99,7 +99,7 @@ class Preparation:
     def _all(self) -> list[ShardTask]:
         return [task for tasks in self._tasks.values() for task in tasks]
 
-    def run(self, workers: int, progress: Callable[[int], None]) -> None:
+    def run(self, workers: int, progress: Callable[[int], object]) -> None:
         """Write what is missing, and give the folder its name.
 
         Raises:

@@ -98,7 +98,7 @@ def _prepare(options: argparse.Namespace) -> int:
             return 0
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:
-            preparation.run(options.workers, lambda count: bar.update(count) and None)
+            preparation.run(options.workers, bar.update)
     for line in preparation.report():
         _say(line)
     return 0
@@ -145,7 +145,7 @@ def _check_images(options: argparse.Namespace, source: Source) -> list[str]:
         tasks.append(ShardTask(None, source.root, chosen, nowhere, options.height, options.width))
     bad: dict[int, list[str]] = {}
     with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
-        for task, result in run_tasks(tasks, options.workers, lambda count: bar.update(count) and None):
+        for task, result in run_tasks(tasks, options.workers, bar.update):
             bad[task.tracklets[0][0]] = [f"{source.root / frame.name} {frame.reason}" for frame in result.bad]
     return [text for first in sorted(bad) for text in bad[first]]
 

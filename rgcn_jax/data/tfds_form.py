@@ -19,6 +19,7 @@ from rgcn_jax.types import InputError
 
 try:
     import tensorflow_datasets as tfds
+    from etils import epath  # whose paths it wants
 except ImportError as error:
     raise InputError(
         "Preparing data needs TensorFlow Datasets, which is not installed: pip install 'rgcn_jax[data]'."
@@ -55,7 +56,7 @@ def write_metadata(
       description: what the data is.
     """
     names = tfds.core.ShardedFileTemplate(
-        data_dir=folder,
+        data_dir=epath.Path(folder),
         template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
         dataset_name=builder_name(dataset),
         filetype_suffix=ARRAY_RECORD,

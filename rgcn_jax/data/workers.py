@@ -17,7 +17,7 @@ _TELL_EVERY = 0.1  # seconds
 
 
 def run_tasks(
-    tasks: Sequence[ShardTask], workers: int, progress: Callable[[int], None]
+    tasks: Sequence[ShardTask], workers: int, progress: Callable[[int], object]
 ) -> Iterator[tuple[ShardTask, ShardResult]]:
     """Does the tasks in several processes; gives each with its result when it is done, in any order.
 
