@@ -185,5 +185,7 @@ class ClipReader:
 class FileReader(ClipReader):
     """A ``ClipReader`` of image files below ``root``."""
 
-    def __init__(self, root: Path, keypoints: KeypointSource, height: int, width: int, ahead: int = 2):
-        super().__init__(LooseFiles(root), keypoints, height, width, ahead)
+    def __init__(
+        self, root: Path, keypoints: KeypointSource, height: int, width: int, ahead: int = 2, threads: int = 0
+    ):
+        super().__init__(LooseFiles(root), keypoints, height, width, ahead, threads)

@@ -200,8 +200,9 @@ class Preparation:
             part: [Shard(t.path.name, t.frames, t.path.stat().st_size) for t in tasks if t.path]
             for part, tasks in self._tasks.items()
         }
+        index = prepared.index_arrays(source.tracklets, source.splits)
         with (self._partial / INDEX).open("wb") as file:
-            np.savez_compressed(file, **prepared.index_arrays(source.tracklets, source.splits))
+            np.savez_compressed(file, **index)  # pyright: ignore[reportArgumentType]
             _to_disk(file)
         with (self._partial / KEYPOINTS).open("wb") as file:
             np.save(file, self._values())

@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -31,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _check(options) if options.check else _prepare(options)
     except InputError as error:
-        _say(f"error: {error}", sys.stderr)
+        _say(f"error: {error}", error=True)
         return 2
     except KeyboardInterrupt:
-        _say("interrupted: what is finished is kept; the same command continues.", sys.stderr)
+        _say("interrupted: what is finished is kept; the same command continues.", error=True)
         return 130
 
 
@@ -150,9 +149,10 @@ def _check_images(options: argparse.Namespace, source: Source) -> list[str]:
     return [text for first in sorted(bad) for text in bad[first]]
 
 
-def _say(text: str, to: TextIO | None = None) -> None:
+def _say(text: str, error: bool = False) -> None:
     """Print a line; a path may be no text."""
-    print(text.encode("utf-8", "backslashreplace").decode(), file=to or sys.stdout, flush=True)
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    print(shown, file=sys.stderr if error else sys.stdout, flush=True)
 
 
 if __name__ == "__main__":

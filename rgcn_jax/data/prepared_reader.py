@@ -66,5 +66,5 @@ def _open(path: str) -> Any:
 class PreparedReader(ClipReader):
     """A ``ClipReader`` of prepared data, at the size in which it was prepared."""
 
-    def __init__(self, prepared: Prepared, keypoints: KeypointSource, ahead: int = 2):
-        super().__init__(Records(prepared), keypoints, prepared.height, prepared.width, ahead)
+    def __init__(self, prepared: Prepared, keypoints: KeypointSource, ahead: int = 2, threads: int = 0):
+        super().__init__(Records(prepared), keypoints, prepared.height, prepared.width, ahead, threads)

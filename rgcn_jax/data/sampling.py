@@ -115,7 +115,8 @@ def share(plan: BatchPlan, process_index: int, process_count: int) -> BatchPlan:
             f"a batch of {len(plan.tracklets)} clips cannot be shared equally by {process_count} processes: choose "
             "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch, so that it can."
         )
-    return BatchPlan(*(field[process_index * clips : (process_index + 1) * clips] for field in plan))
+    mine = slice(process_index * clips, (process_index + 1) * clips)
+    return BatchPlan(**{name: field[mine] for name, field in plan._asdict().items()})  # pyright: ignore
 
 
 def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count: int) -> Int32[np.ndarray, "k"]:

@@ -22,9 +22,9 @@ SPEC = WalkersSpec(
 )
 
 
-def write(root: Path, layout: str = "mars", height: int = 256, width: int = 128) -> Path:
+def write(root: Path, layout: str = "mars", height: int = 256, width: int = 128, spec: WalkersSpec = SPEC) -> Path:
     """The data set with its OpenPose files; returns the folder."""
-    write_walkers(generate(SPEC), root, layout, height, width)
+    write_walkers(generate(spec), root, layout, height, width)
     return root
 
 
