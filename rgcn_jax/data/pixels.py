@@ -46,7 +46,7 @@ def _mirrored(frames: tf.Tensor) -> tf.Tensor:
 @tf.function(jit_compile=True, autograph=False)
 def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
     """Bilinear, along the columns and then along the rows."""
-    _, height, width, _ = frames.shape.as_list()
+    height, width = _size(frames)
     left, right, of_right = _neighbours(box[0], box[2], width, flip)
     above, below, of_below = _neighbours(box[1], box[3], height, tf.constant(False))
     a, b = (tf.cast(tf.gather(frames, at, axis=2), tf.float32) for at in (left, right))
@@ -69,11 +69,16 @@ def _neighbours(first: tf.Tensor, last: tf.Tensor, size: int, mirror: tf.Tensor)
 
 @tf.function(jit_compile=True, autograph=False)
 def _erased(frames: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
-    _, height, width, _ = frames.shape.as_list()
+    height, width = _size(frames)
     edges = tf.cast(tf.round(erase * (width, height, width, height)), tf.int32)
     rows, columns = tf.range(height)[:, None], tf.range(width)[None, :]
     inside = (columns >= edges[0]) & (columns < edges[2]) & (rows >= edges[1]) & (rows < edges[3])
     return tf.where(inside[None, :, :, None], tf.constant(ERASED_RGB, tf.uint8), frames)
+
+
+def _size(frames: tf.Tensor) -> tuple[int, int]:
+    """Height and width, which are known when the graph is built."""
+    return frames.shape[1], frames.shape[2]  # pyright: ignore[reportReturnType]
 
 
 def _uint8(pixels: tf.Tensor) -> tf.Tensor:
