@@ -35,6 +35,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "augment.crop_scale": (1, inf),
     "augment.flip_probability": (0, 1),
     "augment.erase_probability": (0, 1),
+    "data.split": (1, 10),
     "model.pose_features": (1, inf),
     "model.graph_layers": (1, inf),
     "model.keypoint_embedding": (0, inf),

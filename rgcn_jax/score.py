@@ -38,6 +38,8 @@ class Evaluation:
     """The scores of a model at a step, and everything that names them."""
 
     step: int
+    data_set: str
+    """Its name, and which of its splits where it has several."""
     protocol: str
     """The headline's."""
     distance: str
@@ -68,6 +70,7 @@ class Evaluation:
         """What has to be said beside the rows for them to mean something."""
         counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
         return {
+            "data_set": self.data_set,
             "protocol": self.protocol,
             "distance": self.distance,
             "clips": self.clips,
@@ -145,6 +148,7 @@ class Scorer:
         )
         return Evaluation(
             step=step,
+            data_set=f"{self._data.split.name} {self._data.split.partition}".strip(),
             protocol=self._settings.protocol,
             distance=self._settings.distance,
             clips=self._settings.clips,

@@ -15,6 +15,7 @@ from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
+from rgcn_jax.data.overlap import pretrained_overlap
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
@@ -112,6 +113,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
     elif config.data.features:
         trunk = f"elsewhere ({config.data.features})"
     elif config.model.pretrained:
+        if warning := pretrained_overlap(config.data.name, config.model.pretrained):
+            _say(warning)
         variables = with_pretrained_trunk(variables, Path(config.model.pretrained))
     adam = config.optimizer
     schedule = step_schedule(

@@ -78,8 +78,8 @@ def test_a_crop_is_bilinear(sharp):
 def test_repeated_reading_gives_the_same_batches_however_many_threads(data):
     plans = frames.plans(12, crop=0.5, flip=0.5, erase=0.5)
     first = list(reader(data)(plans))
-    for ahead in (1, 5):
-        for batch, other in zip(first, reader(data, ahead=ahead)(plans), strict=True):
+    for ahead, threads in ((1, 1), (5, 2), (2, 7)):
+        for batch, other in zip(first, reader(data, ahead=ahead, threads=threads)(plans), strict=True):
             frames.assert_batches_equal(batch, other)
 
 
