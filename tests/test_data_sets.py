@@ -88,3 +88,12 @@ def test_a_keypoint_store_is_made_of_any_layout(layout, tmp_path, capsys):
     assert keypoints.main([f"--dataset={layout}", *options]) == 0, capsys.readouterr().err
     data = open_data(layout, root=str(root), keypoints=f"{tmp_path}/store.npz", **SIZE_AND_POSE)
     assert data.split.train
+
+
+@pytest.mark.jit
+def test_weights_of_market_1501_on_mars_are_warned_of_before_they_are_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    root = mars_folder.write(tmp_path / "MARS")
+    with pytest.raises(InputError, match="no ResNet-50 weights at .*osnet_Market.pth"):
+        main.main(mars_folder.arguments(root, f"--workdir={tmp_path}", "--config.model.pretrained=osnet_Market.pth"))
+    assert "warning: by their name, osnet_Market.pth are weights trained on Market-1501" in capsys.readouterr().out
