@@ -25,8 +25,7 @@ import numpy as np
 POSES = ("RGCN", "LGCN", "GCNRNN", "GCNLSTM", "STGCN", "EvolveGCN-O", "EvolveGCN-H")
 READOUTS = ("mean", "TAM", "NAM", "DAM")
 
-SMALL = ("--config.model.pose_features=128", "--config.eval_every_epochs=0", "--config.log_every_steps=50")
-"""f_p is a quarter of the paper's 512, so that all of it runs on a laptop."""
+SETTINGS = ("--config.eval_every_epochs=0", "--config.log_every_steps=50")
 
 Cell = tuple[str, tuple[str, ...]]
 
@@ -69,12 +68,14 @@ def cells(table: str) -> list[Cell]:
         return of("frames_per_clip", (4, 6, 8))
     if table == "weight":
         return of("loss.pose_weight", (0.5, 1.0))
+    if table == "width":
+        return of("model.pose_features", (256,), ("RGCN", "LGCN", "GCNRNN", "GCNLSTM"))
     if table == "joint":
         return of("model.readout", ("DAM",))
     raise ValueError(table)
 
 
-TABLES = ("models", "inputs", "layers", "frames", "weight", "joint")
+TABLES = ("models", "inputs", "layers", "frames", "weight", "width", "joint")
 
 
 def run(workdir: Path, seed: int, overrides: tuple[str, ...]) -> None:
@@ -125,7 +126,7 @@ def task(out: Path, table: str, cell: Cell, seed: int) -> None:
     """Runs one cell with one seed."""
     name, overrides = cell
     given = ("--config.model.appearance=given", f"--config.data.features={out / f'seed{seed}' / 'features.npz'}")
-    run(folder(out, table, name, seed), seed, (*SMALL, *(() if table == "joint" else given), *overrides))
+    run(folder(out, table, name, seed), seed, (*SETTINGS, *(() if table == "joint" else given), *overrides))
     print(f"{time.strftime('%H:%M:%S')} {table}, {name}, seed {seed}", file=sys.stderr, flush=True)
 
 
