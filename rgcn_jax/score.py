@@ -199,10 +199,12 @@ def save_features(
         tracklets += train[0]
         embeddings = Embeddings(*(np.concatenate(pair) for pair in zip(embeddings, train[1], strict=True)))
     roles = {"is_query": evaluation.roles.query, "is_gallery": evaluation.roles.gallery}
+    padded = {name: np.pad(role, (0, len(tracklets) - len(role))) for name, role in roles.items()}
     with path.open("wb") as file:
         np.savez(
             file,
             **embeddings._asdict(),
             first_frames=np.array([t.frames[0] for t in tracklets]),
-            **{name: np.pad(role, (0, len(tracklets) - len(role))) for name, role in roles.items()},
+            is_query=padded["is_query"],
+            is_gallery=padded["is_gallery"],
         )

@@ -43,8 +43,8 @@ def _bicnet(**trunk: Any) -> BiCnet:
         )
     if trunk["pooling"] != "mean":
         raise InputError(
-            f"model.pooling is {trunk['pooling']!r}, but the appearance model BiC has a pooling of its own: leave it at "
-            "'mean', or choose another appearance model."
+            f"model.pooling is {trunk['pooling']!r}, but the appearance model BiC has a pooling of its own: leave it "
+            "at 'mean', or choose another appearance model."
         )
     return BiCnet(**{name: value for name, value in trunk.items() if name != "pooling"})
 
@@ -57,7 +57,7 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
     "BiC": _bicnet,
     "given": lambda **_: GivenFeatures(),
 }
-"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "given" has a ``ResNet50`` as its ``trunk``."""
+"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "given" has a ``ResNet50``, ``trunk``."""
 
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "RGCN": RGCN,

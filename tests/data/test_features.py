@@ -1,4 +1,4 @@
-"""Appearance features of one's own in place of frames: read whole or refused, and trained beside from the command line."""
+"""Appearance features of one's own in place of frames: read whole or refused, and trained beside."""
 
 import json
 from pathlib import Path

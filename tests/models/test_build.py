@@ -12,7 +12,8 @@ from tests import tiny
 
 CLASSES = {
     "RGCN": models.RGCN, "LGCN": models.LGCN, "GCNRNN": models.GCNRNN, "GCNLSTM": models.GCNLSTM,
-    "STGCN": models.STGCN, "STGCN-compat": models.STGCN, "EvolveGCN-O": models.EvolveGCN, "EvolveGCN-H": models.EvolveGCN,
+    "STGCN": models.STGCN, "STGCN-compat": models.STGCN,
+    "EvolveGCN-O": models.EvolveGCN, "EvolveGCN-H": models.EvolveGCN,
 }  # fmt: skip
 
 

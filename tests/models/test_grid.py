@@ -111,12 +111,11 @@ def test_without_a_pose_branch_the_parameters_are_the_baselines(appearance):
 
 @pytest.mark.parametrize("frames", [4, 6, 8, 10])
 @pytest.mark.parametrize("pose", ["RGCN", "LGCN"])
-def test_figures_5_to_8_are_overrides(pose, frames):
-    for layers in (1, 2, 3, 4):
-        fields = SMALL | {"pose": pose, "graph_layers": layers}
-        model = build_model(fields, tiny.IDENTITIES)
-        batch = [jnp.zeros((2, frames, *shape)) for shape in ((16, 8, 3), (14, 3))]
-        mask = jnp.ones((2, frames), bool)
-        out = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), *batch, mask)[0])
-        assert out.attention["time"].shape == (2, frames)
-        assert out.pose.shape == (2, 8)
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_figures_5_to_8_are_overrides(pose, frames, layers):
+    model = build_model(SMALL | {"stage_sizes": (1,), "pose": pose, "graph_layers": layers}, tiny.IDENTITIES)
+    batch = [jnp.zeros((2, frames, *shape)) for shape in ((16, 8, 3), (14, 3))]
+    mask = jnp.ones((2, frames), bool)
+    out = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), *batch, mask)[0])
+    assert out.attention["time"].shape == (2, frames)
+    assert out.pose.shape == (2, 8)

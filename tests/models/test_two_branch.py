@@ -85,7 +85,7 @@ def test_the_keypoint_embedding_stands_beside_the_input_of_every_frame():
 
 
 def test_given_features_pass_through_and_the_pose_needs_an_aspect():
-    frames, keypoints, mask = clips()
+    _, keypoints, mask = clips()
     f_a = jnp.asarray(np.random.default_rng(0).normal(size=(4, D)), jnp.float32)
     model = TwoBranch(GivenFeatures(), RGCN(N), DualAttention(), K, aspect=0.5)
     out, variables = model.init_with_output(jax.random.key(0), f_a, keypoints, mask)
