@@ -103,7 +103,7 @@ class ConvolutionalAttention(nn.Module):
     """The attention of Video-Person-ReID (Gao and Nevatia, 2018), another reading of AA: scores from the map of a frame
     and from its neighbours in time, instead of from f_t alone.
 
-    z_t = relu(<W_s, M_t> + b_s), a convolution of the map M_t [h, w, D] with ``features`` kernels of its own size; s_t =
+    z_t = relu(<W_s, M_t> + b_s), a convolution of the map M_t [h, w, D] with ``features`` kernels of its size; s_t =
     relu(sum_k <w_k, z_{t+k}> + b_t) over k = -1, 0, 1, with zeros beyond the clip; f_a = sum_t softmax_t(s) f_t,
     f_t being the pooled map. Parameters ``W_s`` [h w D, features], ``b_s`` [features], ``w_t`` [3, features], ``b_t``
     []. W_s depends on the size of the map: 8 x 4 x 2048 x 256 numbers at 256 x 128 with last stride 2, four times as

@@ -67,14 +67,14 @@ LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
 }
 """The pose encoders with a number of graph layers; called with num_layers and relu_each_layer too."""
 
-POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+POSE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     **LAYERED_ENCODERS,
     "STGCN": STGCN,
     "STGCN-compat": partial(STGCN, variant="spatial_compat"),
     "EvolveGCN-O": partial(EvolveGCN, variant="O"),
     "EvolveGCN-H": partial(EvolveGCN, variant="H"),
 }
-"""Keypoints -> node embeddings; called with features and dtype."""
+"""Keypoints -> node embeddings; called with features and dtype. Add your own under a name of its own (README.md)."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "DAM": (DualAttention, 2),
