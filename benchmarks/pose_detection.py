@@ -1,6 +1,6 @@
 r"""A pose detector's keypoints beside stored ones, and its speed.
 
-    python benchmarks/pose_detection.py --dataset=mars --root=vtest_mars --stored=vtest_mars/keypoints.npz \
+    python -m benchmarks.pose_detection --dataset=mars --root=vtest_mars --stored=vtest_mars/keypoints.npz \
         --backend=movenet --model=movenet-thunder.json
 
 Runs the detector over the whole data set, into a temporary folder, once for each number of processes, and prints how
@@ -50,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     split = FOLDERS[arguments.dataset](arguments.root)
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
-    frames = tuple(dict.fromkeys(frame for tracklet in tracklets for frame in tracklet.frames))
+    frames = keypoint_files.unique_frames(tracklets)
     # The size matters to OpenPose's folders alone, which are no stores.
     stored = keypoint_files.read_pixels(arguments.stored, frames, np.ones((1, 2), np.int64))
     found = np.zeros_like(stored)

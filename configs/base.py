@@ -32,24 +32,33 @@ def get_config() -> ConfigDict:
     c.augment.erase_probability = 0.0
 
     c.data = ConfigDict()
-    c.data.name = ""  # "walkers", "mars"
+    c.data.name = ""  # "walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder"
     c.data.root = ""  # folder of the data set as distributed
+    c.data.split = 1  # of the 10 published splits of ilids_vid and prid2011; 1 for all others
     c.data.keypoints = ""  # folder of OpenPose JSON files, or a keypoint store (.npz)
+    c.data.features = ""  # .npz with f_a of every tracklet, for model.appearance "given"; no frame is read then
 
     c.data.walkers = ConfigDict()  # of the generated data set, see rgcn_jax/walkers/spec.py
 
     c.model = ConfigDict()
-    c.model.appearance = "AP"  # over frames: average pooling; "AA" attention, "RA" recurrent; "BiC" is BiCnet-TKS
-    c.model.pose = "RGCN"  # "LGCN", "GCNRNN", "GCNLSTM", "STGCN", "EvolveGCN-O", "EvolveGCN-H"; "none": appearance only
+    # Over frames: "AP" average pooling, "AA" attention ("AA-conv": Video-Person-ReID's), "RA" recurrent; "BiC" is
+    # BiCnet-TKS; "given": features computed elsewhere, of data.features.
+    c.model.appearance = "AP"
+    # "RGCN", "LGCN", "GCNRNN", "GCNLSTM", "STGCN" ("STGCN-compat": with the released code's partition), "EvolveGCN-O",
+    # "EvolveGCN-H"; "none": appearance only.
+    c.model.pose = "RGCN"
     c.model.readout = "DAM"  # "DAM", "NAM", "TAM", "mean"
     c.model.pose_features = 512  # dimensions of f_p; a node has half of them under DAM, else all
     c.model.graph_layers = 1  # 1 to 4 (figures 5 and 6); for RGCN, LGCN, GCNRNN and GCNLSTM
     c.model.graph_relu_each_layer = False  # the paper prints one ReLU outside all layers
-    c.model.pose_input = "centred"  # "crop", "centred", "centred+confidence"
+    # "crop" (the paper's words) or "centred", then any of "+confidence", "+velocity", "+bones" (not in the paper).
+    c.model.pose_input = "centred"
+    c.model.keypoint_embedding = 0  # learned channels that tell the keypoints apart (not in the paper)
     c.model.neck = "none"  # "batchnorm": the classifier sees normalised features, the triplets the raw ones
     c.model.stage_sizes = (3, 4, 6, 3)  # ResNet-50
     c.model.width = 64  # channels of the first stage before expansion
     c.model.last_stride = 1  # of the last stage; 1 is the field's convention, 2 the classification network's
+    c.model.pooling = "mean"  # of the last map; or "max"
     c.model.pretrained = ""  # torchvision or timm ResNet-50 file (.safetensors, .pth); "": random weights
 
     c.loss = ConfigDict()
@@ -62,6 +71,7 @@ def get_config() -> ConfigDict:
     c.optimizer.learning_rate = 3e-4
     c.optimizer.decay_factor = 0.1
     c.optimizer.decay_every_epochs = 200  # 0: constant
+    c.optimizer.warmup_epochs = 0  # the rate first grows from a hundredth (not in the paper)
     c.optimizer.weight_decay = 5e-4  # coupled L2
 
     c.evaluation = ConfigDict()

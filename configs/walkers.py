@@ -26,7 +26,8 @@ def get_config() -> ConfigDict:
     c.eval_every_epochs = 15
     c.batch.max_frame_stride = 4
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
-    c.model.pose_input = "centred+confidence"
+    c.model.pose_features = 128
+    c.model.keypoint_embedding = 8  # beside "centred": what worked best, docs/walkers-results.md
     c.model.neck = "batchnorm"
     c.optimizer.learning_rate = 1e-3
     c.optimizer.decay_every_epochs = 20

@@ -35,8 +35,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "augment.crop_scale": (1, inf),
     "augment.flip_probability": (0, 1),
     "augment.erase_probability": (0, 1),
+    "data.split": (1, 10),
     "model.pose_features": (1, inf),
     "model.graph_layers": (1, inf),
+    "model.keypoint_embedding": (0, inf),
     "model.width": (1, inf),
     "model.last_stride": (1, 2),
     "loss.margin": (0, inf),
@@ -44,6 +46,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "optimizer.learning_rate": (0, inf),
     "optimizer.decay_factor": (1e-9, 1),
     "optimizer.decay_every_epochs": (0, inf),
+    "optimizer.warmup_epochs": (0, inf),
     "optimizer.weight_decay": (0, inf),
     "evaluation.clips_per_batch": (1, inf),
     "evaluation.pose_weight": (0, inf),
@@ -61,6 +64,7 @@ MAY_CHANGE = (
     "parallel.",
     "data.root",
     "data.keypoints",
+    "data.features",
     "model.pretrained",
 )
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""

@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from rgcn_jax.checkpoint import KINDS, Checkpoints
 from rgcn_jax.command import CONFIG_FILE, load_config_json, override, run_command
-from rgcn_jax.score import Evaluation, save_features
-from rgcn_jax.train import prepare
+from rgcn_jax.score import save_features
+from rgcn_jax.state import TrainState
+from rgcn_jax.train import Run, prepare
 from rgcn_jax.types import InputError
 
 
@@ -30,18 +31,28 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--features", metavar="FILE.npz", help="also save features, ids and cameras of all test tracklets"
     )
+    parser.add_argument(
+        "--with-train", action="store_true", help="and of the training tracklets, so that data.features can be the file"
+    )
     known, overrides = parser.parse_known_args(arguments)
     workdir = Path(known.workdir)
     config = override(load_config_json(workdir / CONFIG_FILE), overrides)
     if known.features and not known.features.endswith(".npz"):
         raise InputError(f"--features={known.features}: the file's name must end in .npz.")
+    if known.with_train and not known.features:
+        raise InputError("--with-train has a meaning with --features=FILE.npz only: give both.")
     if known.features:
         _check_writable(Path(known.features))
-    evaluation = evaluate_checkpoint(config, workdir, known.checkpoint)
+    run, state = restore(config, workdir, known.checkpoint)
+    evaluation = run.scorer.evaluate(state.variables, int(state.step))
     print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")
     if known.features:
-        save_features(Path(known.features), evaluation)
-        print(f"features of {len(evaluation.tracklets)} tracklets: {known.features}")
+        train = None
+        if known.with_train:
+            train = run.data.split.train, run.scorer.embed(state.variables, run.data.split.train)
+        save_features(Path(known.features), evaluation, train)
+        count = len(evaluation.tracklets) + (len(train[0]) if train else 0)
+        print(f"features of {count} tracklets: {known.features}")
 
 
 def _check_writable(path: Path) -> None:
@@ -57,15 +68,14 @@ def _check_writable(path: Path) -> None:
         path.unlink()
 
 
-def evaluate_checkpoint(config: ConfigDict, workdir: Path, kind: str) -> Evaluation:
-    """The scores of the newest checkpoint of a kind ("latest" or "best") in ``workdir``; nothing there is changed."""
+def restore(config: ConfigDict, workdir: Path, kind: str) -> tuple[Run, TrainState]:
+    """A run, and its newest checkpoint of a kind ("latest" or "best") in ``workdir``; nothing there is changed."""
     folder = workdir.resolve() / "checkpoints" / kind
     if not folder.is_dir():  # before the model is built; and opening it would make the folder
         raise InputError(f"no {kind!r} checkpoint in {folder}: train first, or point --workdir to a finished run.")
     run = prepare(config, restored=True)
     with Checkpoints(workdir) as checkpoints:
-        state = checkpoints.restore(kind, run.state)
-    return run.scorer.evaluate(state.variables, int(state.step))
+        return run, checkpoints.restore(kind, run.state)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,25 @@
 
 import optax
 
+WARMUP_START = 0.01
+"""Share of the learning rate that a warm-up begins with."""
 
-def step_schedule(learning_rate: float, decay_factor: float, decay_every_steps: int) -> optax.Schedule:
-    """learning_rate * decay_factor ** floor(step / decay_every_steps); constant if ``decay_every_steps`` is 0."""
-    if decay_every_steps == 0:
-        return optax.constant_schedule(learning_rate)
-    return optax.exponential_decay(learning_rate, decay_every_steps, decay_factor, staircase=True)
+
+def step_schedule(
+    learning_rate: float, decay_factor: float, decay_every_steps: int, warmup_steps: int = 0
+) -> optax.Schedule:
+    """learning_rate * decay_factor ** floor(step / decay_every_steps); constant if ``decay_every_steps`` is 0.
+
+    Over the first ``warmup_steps`` (not in the paper) it is multiplied by a factor that grows linearly from
+    ``WARMUP_START`` to 1; the decays keep their places.
+    """
+    decayed = optax.constant_schedule(learning_rate)
+    if decay_every_steps:
+        decayed = optax.exponential_decay(learning_rate, decay_every_steps, decay_factor, staircase=True)
+    if not warmup_steps:
+        return decayed
+    warmup = optax.linear_schedule(WARMUP_START, 1.0, warmup_steps)
+    return lambda step: warmup(step) * decayed(step)
 
 
 def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:

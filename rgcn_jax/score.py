@@ -38,6 +38,8 @@ class Evaluation:
     """The scores of a model at a step, and everything that names them."""
 
     step: int
+    data_set: str
+    """Its name, and which of its splits where it has several."""
     protocol: str
     """The headline's."""
     distance: str
@@ -68,6 +70,7 @@ class Evaluation:
         """What has to be said beside the rows for them to mean something."""
         counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
         return {
+            "data_set": self.data_set,
             "protocol": self.protocol,
             "distance": self.distance,
             "clips": self.clips,
@@ -119,15 +122,16 @@ class Scorer:
             "clips_per_batch": settings.clips_per_batch,
         }
         parallel.check_divides(settings.clips_per_batch, mesh, "evaluation.clips_per_batch")
-        self._batches = num_evaluation_batches(self.tracklets, **self._cutting)
         self._embed_step = make_embed_step(model, mesh, dtype)
 
-    def embed(self, variables: Any) -> Embeddings:
-        """Features of the test tracklets, each exactly once."""
-        batches = self._data.read(evaluation_plans(self.tracklets, **self._cutting))
-        shown = tqdm(batches, "evaluating", self._batches, unit="batch", leave=False, disable=not sys.stderr.isatty())
+    def embed(self, variables: Any, tracklets: Sequence[Tracklet] | None = None) -> Embeddings:
+        """Features of tracklets (None: the test tracklets), each exactly once."""
+        tracklets = self.tracklets if tracklets is None else tracklets
+        batches = self._data.read(evaluation_plans(tracklets, **self._cutting))
+        total = num_evaluation_batches(tracklets, **self._cutting)
+        shown = tqdm(batches, "evaluating", total, unit="batch", leave=False, disable=not sys.stderr.isatty())
         return embed_tracklets(
-            self.tracklets, iter(shown), lambda batch: self._embed_step(variables, parallel.shard(batch, self._mesh))
+            tracklets, iter(shown), lambda batch: self._embed_step(variables, parallel.shard(batch, self._mesh))
         )
 
     def evaluate(self, variables: Any, step: int) -> Evaluation:
@@ -144,6 +148,7 @@ class Scorer:
         )
         return Evaluation(
             step=step,
+            data_set=f"{self._data.split.name} {self._data.split.partition}".strip(),
             protocol=self._settings.protocol,
             distance=self._settings.distance,
             clips=self._settings.clips,
@@ -157,7 +162,8 @@ class Scorer:
 
 def scorer_from_config(config: Config, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
     """The scorer of a config; its model takes statistics from no other device, for it only evaluates."""
-    model = build_model(config.model.to_dict(), num_identities, config.dtype)
+    aspect = config.image_width / config.image_height
+    model = build_model(config.model.to_dict(), num_identities, config.dtype, aspect=aspect)
     dtype = compute_dtype(config.dtype)
     return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
 
@@ -181,16 +187,24 @@ def write_results(workdir: Path, evaluation: Evaluation, config: Config) -> dict
     return results
 
 
-def save_features(path: Path, evaluation: Evaluation) -> None:
-    """Features, ids and cameras of the test tracklets to one ``.npz``: appearance [N, D_a], pose [N, D_p], person_ids
-    [N], camera_ids [N], first_frames [N] (the path of each tracklet's first frame), is_query [N], is_gallery [N].
+def save_features(
+    path: Path, evaluation: Evaluation, train: tuple[Sequence[Tracklet], Embeddings] | None = None
+) -> None:
+    """Features, ids and cameras of the test tracklets, and of ``train`` after them, to one ``.npz``: appearance [N,
+    D_a], pose [N, D_p], person_ids [N], camera_ids [N], first_frames [N] (the path of each tracklet's first frame),
+    is_query [N], is_gallery [N]. With the training tracklets it is what ``data.features`` takes.
     """
-    query, gallery = evaluation.roles.query, evaluation.roles.gallery
+    tracklets, embeddings = list(evaluation.tracklets), evaluation.embeddings
+    if train is not None:
+        tracklets += train[0]
+        embeddings = Embeddings(*(np.concatenate(pair) for pair in zip(embeddings, train[1], strict=True)))
+    roles = {"is_query": evaluation.roles.query, "is_gallery": evaluation.roles.gallery}
+    padded = {name: np.pad(role, (0, len(tracklets) - len(role))) for name, role in roles.items()}
     with path.open("wb") as file:
         np.savez(
             file,
-            **evaluation.embeddings._asdict(),
-            first_frames=np.array([t.frames[0] for t in evaluation.tracklets]),
-            is_query=query,
-            is_gallery=gallery,
+            **embeddings._asdict(),
+            first_frames=np.array([t.frames[0] for t in tracklets]),
+            is_query=padded["is_query"],
+            is_gallery=padded["is_gallery"],
         )

@@ -27,6 +27,9 @@ KEYPOINTS = (
 
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13))
 
+PARENTS = (1, 1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12)
+"""For each keypoint its neighbour on the way to the neck; the neck's is itself."""
+
 FLIP_ORDER = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10)
 """``keypoints[..., FLIP_ORDER, :]`` swaps left and right: what a mirrored image needs besides the mirrored x."""
 

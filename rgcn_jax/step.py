@@ -49,8 +49,12 @@ class Objective:
         object.__setattr__(self, "pose_weight", weight)
 
 
-def normalise_frames(frames: UInt8[Array, "b t h w 3"], dtype: Any) -> Float[Array, "b t h w 3"]:
-    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation."""
+def normalise_frames(
+    frames: UInt8[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
+) -> Float[Array, "b t h w 3"] | Float[Array, "b d"]:
+    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; given features stay as they are."""
+    if jnp.issubdtype(frames.dtype, jnp.floating):
+        return frames
     mean, std = (255.0 * jnp.array(v, jnp.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return ((frames.astype(jnp.float32) - mean) / std).astype(dtype)
 

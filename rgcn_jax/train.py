@@ -15,6 +15,7 @@ from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
+from rgcn_jax.data.overlap import pretrained_overlap
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
@@ -88,6 +89,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
+    _check_appearance(config)
     data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
     sampler = IdentitySampler(
         data.split.train,
@@ -103,15 +105,21 @@ def prepare(config: Config, restored: bool = False) -> Run:
         f"{len(split.query)} queries, {len(split.gallery)} gallery tracklets"
     )
     scorer = scorer_from_config(config, data, identities, mesh)
-    model = build_model(config.model.to_dict(), identities, config.dtype, parallel.AXIS)
-    variables = initialise(scorer.model, config.seed, config.frames_per_clip, **size)
+    model = build_model(config.model.to_dict(), identities, config.dtype, parallel.AXIS, size["width"] / size["height"])
+    variables = initialise(scorer.model, config.seed, config.frames_per_clip, *data.shape)
     trunk = config.model.pretrained or "random weights (model.pretrained is empty)"
     if restored:
         trunk = "the checkpoint"
+    elif config.data.features:
+        trunk = f"elsewhere ({config.data.features})"
     elif config.model.pretrained:
+        if warning := pretrained_overlap(config.data.name, config.model.pretrained):
+            _say(warning)
         variables = with_pretrained_trunk(variables, Path(config.model.pretrained))
     adam = config.optimizer
-    schedule = step_schedule(adam.learning_rate, adam.decay_factor, adam.decay_every_epochs * per_epoch)
+    schedule = step_schedule(
+        adam.learning_rate, adam.decay_factor, adam.decay_every_epochs * per_epoch, adam.warmup_epochs * per_epoch
+    )
     optimizer = adam_coupled_l2(schedule, adam.weight_decay)
     state = create_state(variables, optimizer, config.seed)
     _say(
@@ -129,6 +137,21 @@ def prepare(config: Config, restored: bool = False) -> Run:
         state=parallel.replicate(state, mesh),
         total_steps=config.num_steps or config.num_epochs * per_epoch,
     )
+
+
+def _check_appearance(config: Config) -> None:
+    """Raises ``InputError`` unless features are there exactly where the appearance model takes them."""
+    given = config.model.appearance.lower() == "given"
+    if given and not config.data.features:
+        raise InputError(
+            'model.appearance is "given", but data.features is empty: set it to an .npz file of appearance features '
+            "(docs/data.md), or choose a model that looks at frames."
+        )
+    if config.data.features and not given:
+        raise InputError(
+            f"data.features is {config.data.features}, but the appearance model {config.model.appearance} looks at "
+            "frames: set --config.model.appearance=given to use the features, or leave data.features empty."
+        )
 
 
 def _make_folder(workdir: Path) -> None:

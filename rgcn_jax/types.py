@@ -52,7 +52,8 @@ class Split:
     ``root`` is the folder to which the frames' paths are relative. ``gallery`` may contain the queries themselves
     (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself. ``junk``
     holds the tracklets of ``JUNK_ID``: in no gallery, embedded only for the protocol that keeps them. ``frame_size``
-    is (height, width) in pixels where all crops of the data set share it, else None.
+    is (height, width) in pixels where all crops of the data set share it, else None. ``partition`` says which of
+    several published halvings of the people this is, with a hash of it; empty where the data set has only one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Split:
     gallery: Sequence[Tracklet]
     junk: Sequence[Tracklet] = ()
     frame_size: tuple[int, int] | None = None
+    partition: str = ""
 
     @property
     def train_person_ids(self) -> tuple[int, ...]:
@@ -74,8 +76,8 @@ class Batch(TypedDict):
     zeros or repeats.
     """
 
-    frames: UInt8[np.ndarray, "b t h w 3"]
-    """RGB, not normalised."""
+    frames: UInt8[np.ndarray, "b t h w 3"] | Float32[np.ndarray, "b d"]
+    """RGB, not normalised; or, where the appearance is given, f_a of each clip."""
     keypoints: Float32[np.ndarray, "b t 14 3"]
     """x, y as shares of the crop's width and height, and confidence; (0, 0, 0) where not detected."""
     frame_mask: Bool[np.ndarray, "b t"]

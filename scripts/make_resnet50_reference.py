@@ -95,6 +95,7 @@ def write_reference(path: Path) -> None:
     found["training"] = features.detach().numpy()
     for name, parameter in trunk.named_parameters():
         gradient = parameter.grad
+        assert gradient is not None, name
         if gradient.ndim == 4:
             gradient = gradient.permute(2, 3, 1, 0)
         found[f"gradient/{name}"] = gradient.reshape(-1)[:STORED].numpy()

@@ -1,13 +1,14 @@
 """A small set of frames, 32 x 16 pixels, on disk as PNG (which loses nothing) and the same in memory."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from rgcn_jax.data.augment import Augmentation
-from rgcn_jax.data.memory import CachedSource
+from rgcn_jax.data.memory import CachedSource, read_batch
 from rgcn_jax.data.sampling import BatchPlan, IdentitySampler
 from rgcn_jax.types import Tracklet
 
@@ -40,6 +41,10 @@ class Frames:
             lambda t: np.stack([self.pixels[f] for f in t.frames]),
             lambda t: np.stack([self.points[f] for f in t.frames]),
         )
+
+    @property
+    def read(self):
+        return partial(read_batch, source=self.source)
 
 
 def write(root: Path, sharp: bool = False) -> Frames:

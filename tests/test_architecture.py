@@ -59,6 +59,16 @@ ALLOWED = {
 UNRESTRICTED = {"train", "evaluate"}  # the wiring
 LEAVES = {"pose_detection", "report", "search"}  # optional extras: nobody imports them
 
+# What decodes images, or writes what TensorFlow Datasets reads; the rest of the package imports these within functions,
+# if at all. The value: what is missing where TensorFlow, or TensorFlow Datasets, is.
+WITH_TENSORFLOW = {
+    f"rgcn_jax.data.{name}": "InputError Reading a data set from disk needs TensorFlow"
+    for name in ("tensorflow_cpu", "pixels", "pipeline", "prepared_reader", "shards")
+} | {
+    "rgcn_jax.data.tfds_form": "InputError Preparing data needs TensorFlow Datasets",
+    "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
+}
+
 LIBRARY = {"rgcn_jax.models.streaming"}  # for programs of others
 
 
@@ -80,13 +90,11 @@ def test_only_open_chooses_between_walkers_and_folders():
     } == {"rgcn_jax.data.open"}
 
 
-def test_tensorflow_is_imported_in_two_places_and_configs_in_none():
+def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
     tops = {name: {i.split(".")[0] for i in imports(file)} for name, file in MODULES.items()}
-    assert {name for name, found in tops.items() if "tensorflow" in found} == {
-        "rgcn_jax.data.pipeline",
-        "rgcn_jax.pose_detection.movenet",
-    }
-    assert not any({"tensorflow_datasets", "torch", "configs", "tests"} & found for found in tops.values())
+    assert {name for name, found in tops.items() if "tensorflow" in found} == {"rgcn_jax.data.tensorflow_cpu"}
+    assert {name for name, found in tops.items() if "tensorflow_datasets" in found} == {"rgcn_jax.data.tfds_form"}
+    assert not any({"torch", "configs", "tests"} & found for found in tops.values())
     # Its reader refuses everything that is not a tensor's description.
     assert {name for name, found in tops.items() if "pickle" in found} == {"rgcn_jax.models.weight_files"}
 
@@ -112,9 +120,8 @@ def test_no_file_is_long(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
 
 
-def test_everything_but_two_modules_imports_without_tensorflow_and_without_a_warning():
-    need_it = ("rgcn_jax.data.pipeline", "rgcn_jax.pose_detection.movenet")
-    others = [name for name in MODULES if name not in need_it and not name.endswith("__main__")]
+def test_everything_but_the_file_reader_imports_without_tensorflow_and_without_a_warning():
+    others = [name for name in MODULES if name not in WITH_TENSORFLOW and not name.endswith("__main__")]
     code = f"""
 import importlib, sys
 class Blocker:
@@ -124,7 +131,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 for name in {others!r}:
     importlib.import_module(name)
-for name in {need_it!r}:
+for name in {sorted(WITH_TENSORFLOW)!r}:
     try:
         importlib.import_module(name)
     except ValueError as error:
@@ -135,7 +142,6 @@ for name in {need_it!r}:
         [sys.executable, *filters, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    reader, detector = process.stdout.splitlines()
-    assert reader.startswith("InputError Reading a data set from disk needs TensorFlow")
-    assert detector.startswith("InputError MoveNet needs TensorFlow")
+    for (name, expected), told in zip(sorted(WITH_TENSORFLOW.items()), process.stdout.splitlines(), strict=True):
+        assert told.startswith(expected), name
     assert process.stderr == ""

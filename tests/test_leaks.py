@@ -6,6 +6,7 @@ an id, a camera or a name, it would find the shuffled ids again. That a leak wou
 """
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
 from rgcn_jax.data.augment import Augmentation
-from rgcn_jax.data.memory import CachedSource, MemoryReader
+from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.evaluation.protocol import evaluate_protocols
@@ -96,11 +97,11 @@ def world():
     variables = initialise(evaluated, 0, FRAMES, HEIGHT, WIDTH)
     state = parallel.replicate(create_state(variables, optimizer, 0), mesh)
     step = make_train_step(build_model(fields, classes, "float32", parallel.AXIS), optimizer, Objective(), mesh)
-    for batch in MemoryReader(source)(sampler.plans(0, STEPS)):
+    for batch in MemoryReader(partial(read_batch, source=source))(sampler.plans(0, STEPS)):
         state, _ = step(state, parallel.shard(batch, mesh))
 
     def scorer(data_split, data_source):
-        data = Data(data_split, MemoryReader(data_source))
+        data = Data(data_split, MemoryReader(partial(read_batch, source=data_source)), (HEIGHT, WIDTH))
         return Scorer(evaluated, data, mesh, frames_per_clip=FRAMES, dtype=np.float32, settings=SETTINGS)
 
     evaluation = scorer(split, source).evaluate(state.variables, STEPS)

@@ -31,3 +31,11 @@ def test_the_rate_falls_tenfold_every_200_epochs():
     assert float(schedule(200 * 78)) == pytest.approx(3e-5)
     assert float(schedule(799 * 78)) == pytest.approx(3e-7)
     assert float(step_schedule(3e-4, 0.1, 0)(10**6)) == pytest.approx(3e-4)
+
+
+def test_a_warm_up_grows_from_a_hundredth_and_moves_no_decay():
+    plain, warm = step_schedule(1e-2, 0.1, 40), step_schedule(1e-2, 0.1, 40, warmup_steps=10)
+    assert float(warm(0)) == pytest.approx(1e-4)
+    assert float(warm(5)) == pytest.approx(1e-2 * (0.01 + 0.5 * 0.99))
+    for step in (10, 39, 40, 79, 80):
+        assert float(warm(step)) == pytest.approx(float(plain(step)))

@@ -38,6 +38,15 @@ def test_adjacency_is_symmetric_binary_without_diagonal():
     assert a.sum(axis=1).tolist() == [1, 5, 2, 2, 1, 2, 2, 1, 2, 2, 1, 2, 2, 1]
 
 
+def test_every_keypoint_but_the_neck_has_a_neighbour_on_the_way_to_the_neck():
+    edges = {frozenset(edge) for edge in skeleton.EDGES}
+    for keypoint, parent in enumerate(skeleton.PARENTS):
+        assert frozenset((keypoint, parent)) in edges or keypoint == parent == skeleton.KEYPOINTS.index("neck")
+        for _ in range(4):
+            keypoint = skeleton.PARENTS[keypoint]
+        assert skeleton.KEYPOINTS[keypoint] == "neck"
+
+
 def test_normalized_adjacency_is_the_equation_by_a_slow_loop():
     degree = [1.0] * 14
     for i, j in skeleton.EDGES:

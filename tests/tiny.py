@@ -19,10 +19,12 @@ FIELDS = {
     "graph_layers": 1,
     "graph_relu_each_layer": False,
     "pose_input": "centred",
+    "keypoint_embedding": 0,
     "neck": "batchnorm",
     "stage_sizes": (1,),
     "width": 4,
     "last_stride": 1,
+    "pooling": "mean",
 }
 
 

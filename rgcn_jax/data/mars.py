@@ -16,12 +16,13 @@ Layout below the root::
 
 import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
 
+from rgcn_jax.data.folders import FolderReader, require_folders
+from rgcn_jax.data.matlab import read_matrix
+from rgcn_jax.data.published import compare_with_published
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, InputError, Split, Tracklet
 
 FRAME_SIZE = (256, 128)
@@ -57,8 +58,8 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
       The split: ``train`` in the order of the file, ``query``, ``gallery``, ``junk``; ``frame_size`` is (256, 128).
 
     Raises:
-      InputError: a folder or file is missing or unreadable, a row is not one tracklet of one person in one camera in
-        temporal order, a query cannot be one, or a listed frame is absent.
+      InputError: a folder or file is missing, unreadable or a symbolic link that leads out of the root; a row is not
+        one tracklet of one person in one camera in temporal order; a query cannot be one; or a listed frame is absent.
 
     Warns:
       UserWarning: the data set is as large as MARS (more than 1,000 training tracklets), but a count is not the
@@ -85,62 +86,24 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
     rest = tuple(t for i, t in enumerate(test) if i not in is_query and t.person_id != JUNK_ID)
     gallery = query + rest if gallery_includes_query else rest
     junk = tuple(t for t in test if t.person_id == JUNK_ID)
-    _compare_with_published(train, test, len(query))
+    if len(train) > _SMALL:
+        compare_with_published("MARS", _PUBLISHED, _counts(train, test, len(query)))
     return Split("mars", root, train, query, gallery, junk, FRAME_SIZE)
 
 
 def _check_layout(root: Path, check_files: bool) -> None:
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise InputError(
-            f"MARS not found: {root} {what}; expected the folder that holds bbox_train, bbox_test and info."
-        )
     parts = ("bbox_train", "bbox_test", "info") if check_files else ("info",)
-    missing = [part for part in parts if not (root / part).is_dir()]
-    if not missing:
-        return
-    message = f"MARS is incomplete: {root} has no folder {' and no folder '.join(missing)}."
-    for other in (root.parent, *sorted(_folders(root))):
-        if all((other / part).is_dir() for part in parts):
-            raise InputError(f"{message} But {other} has all of it: give that folder as the root.")
-    if missing == ["info"]:
-        raise InputError(
-            f"{message} MARS's info is a separate download, from the authors' MARS-evaluation repository: put its "
-            f"folder info at {root / 'info'}."
+    advice = "Expected bbox_train, bbox_test and info in it: unpack what is missing there."
+    if [part for part in parts if not (root / part).is_dir()] == ["info"]:
+        advice = (
+            "MARS's info is a separate download, from the authors' MARS-evaluation repository: put its folder info at "
+            f"{root / 'info'}."
         )
-    raise InputError(f"{message} Expected bbox_train, bbox_test and info in it: unpack what is missing there.")
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    with os.scandir(root) as entries:
-        yield from (Path(entry.path) for entry in entries if entry.is_dir())
-
-
-def _read_matrix(path: Path, key: str) -> Int64[np.ndarray, "rows columns"]:
-    """A matrix of whole numbers from a MATLAB file."""
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise InputError(
-            f"SciPy is needed to read {path} and is not installed: pip install 'rgcn_jax[data]'."
-        ) from None
-    if not path.is_file():
-        raise InputError(f"MARS is incomplete: there is no file {path}; it comes with the info folder, copy it there.")
-    try:
-        contents = loadmat(path)
-    except Exception as error:  # a damaged file raises nearly anything in SciPy
-        raise InputError(
-            f"{path} cannot be read as a MATLAB file ({type(error).__name__}: {error}), it may be cut off: "
-            "download the info folder again."
-        ) from error
-    if key not in contents:
-        found = ", ".join(name for name in contents if not name.startswith("__")) or "nothing"
-        raise InputError(f"{path}: expected a matrix called {key}, found {found}: download the info folder again.")
-    matrix = contents[key]
-    numeric = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "iuf" and matrix.ndim == 2
-    if not numeric or not np.all(np.isfinite(matrix)) or np.any(matrix != np.round(matrix)):
-        raise InputError(f"{path}: {key} must be a matrix of whole numbers: download the info folder again.")
-    return matrix.astype(np.int64)
+    require_folders("MARS", root, parts, advice)
+    folders = FolderReader("MARS", root)
+    for part in parts:
+        folders.listing(part)
+    folders.check()
 
 
 def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
@@ -174,7 +137,7 @@ def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
 
 def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key: str) -> tuple[Tracklet, ...]:
     name_path, row_path = root / "info" / name_file, root / "info" / row_file
-    rows = _read_matrix(row_path, key)
+    rows = read_matrix(row_path, key, "MARS", "the info folder")
     if rows.shape[1] != 4 or len(rows) == 0:
         raise InputError(
             f"{row_path}: {key} must have 4 columns (first line, last line, person, camera) and at least one row, "
@@ -234,7 +197,7 @@ def _check_rows(
 
 def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
     """Positions of the queries in ``test``, from 0, in the order of the file."""
-    matrix = _read_matrix(path, "query_IDX")
+    matrix = read_matrix(path, "query_IDX", "MARS", "the info folder")
     if 1 not in matrix.shape or matrix.size == 0:
         raise InputError(
             f"{path}: query_IDX must be one row of test tracks, at least one, found shape {matrix.shape}: without a "
@@ -265,18 +228,18 @@ def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
 
 def _check_frames(root: Path, folder: str, tracklets: tuple[Tracklet, ...]) -> None:
     """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself."""
+    folders = FolderReader("MARS", root)
     present: dict[str, set[str]] = {}
     total, missing, first = 0, 0, ""
     for tracklet in tracklets:
         person = tracklet.frames[0].rpartition("/")[0]
         if person not in present:
-            try:
-                present[person] = {f"{person}/{name}" for name in os.listdir(root / person)}
-            except OSError:
-                present[person] = set()
+            files = folders.listing(person).files if (root / person).is_dir() else ()
+            present[person] = {f"{person}/{name}" for name in files}
         absent = [frame for frame in tracklet.frames if frame not in present[person]]
         first = first or (absent[0] if absent else "")
         total, missing = total + len(tracklet.frames), missing + len(absent)
+    folders.check()
     if missing:
         raise InputError(
             f"{missing:,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first is "
@@ -284,10 +247,8 @@ def _check_frames(root: Path, folder: str, tracklets: tuple[Tracklet, ...]) -> N
         )
 
 
-def _compare_with_published(train: tuple[Tracklet, ...], test: tuple[Tracklet, ...], num_queries: int) -> None:
-    if len(train) <= _SMALL:
-        return
-    found = {
+def _counts(train: tuple[Tracklet, ...], test: tuple[Tracklet, ...], num_queries: int) -> dict[str, int]:
+    return {
         "training identities": len({t.person_id for t in train}),
         "training tracklets": len(train),
         "training frames": sum(len(t.frames) for t in train),
@@ -297,9 +258,3 @@ def _compare_with_published(train: tuple[Tracklet, ...], test: tuple[Tracklet, .
         "distractor tracks": sum(t.person_id == DISTRACTOR_ID for t in test),
         "queries": num_queries,
     }
-    differ = [f"{part}: expected {n:,}, found {found[part]:,}" for part, n in _PUBLISHED.items() if found[part] != n]
-    if differ:
-        warnings.warn(
-            f"This is not MARS as published ({'; '.join(differ)}): scores on it cannot stand beside published ones.",
-            stacklevel=3,
-        )

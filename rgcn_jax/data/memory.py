@@ -1,4 +1,4 @@
-"""Reading clips of frames that are arrays already, such as the walkers': NumPy and OpenCV, no TensorFlow."""
+"""Reading clips of what is in memory already, such as the walkers' frames: NumPy and OpenCV, no TensorFlow."""
 
 import queue
 import threading
@@ -90,10 +90,12 @@ def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
 
 
 class MemoryReader:
-    """A ``Reader`` over an ``ArraySource``; one thread reads ``ahead`` batches in advance."""
+    """A ``Reader`` that makes each batch by a function of its plan, such as ``read_batch`` with its source; one thread
+    works ``ahead`` batches in advance.
+    """
 
-    def __init__(self, source: ArraySource, ahead: int = 2):
-        self._source, self._ahead = source, ahead
+    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2):
+        self._read, self._ahead = read, ahead
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
         """The batches of the plans, in order. An error in the thread is raised here."""
@@ -111,7 +113,7 @@ class MemoryReader:
                 for plan in plans:
                     if done.is_set():
                         return
-                    offer(read_batch(plan, self._source))
+                    offer(self._read(plan))
                 offer(None)
             except Exception as error:  # handed over, and raised where the batch is asked for
                 offer(error)

@@ -40,10 +40,13 @@ class NoKeypoints:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set opened for use: its tracklets, and how their clips are read."""
+    """A data set opened for use: its tracklets, how their clips are read, and the shape of what a clip shows: height
+    and width of a frame in pixels, or the dimensions of f_a alone, where that is given.
+    """
 
     split: Split
     read: Reader
+    shape: tuple[int, ...]
 
 
 def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:

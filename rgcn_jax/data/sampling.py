@@ -102,6 +102,23 @@ class IdentitySampler:
         return (self.plan(step) for step in range(first_step, last_step))
 
 
+def share(plan: BatchPlan, process_index: int, process_count: int) -> BatchPlan:
+    """The clips of a plan that one of several processes reads: consecutive ones, equally many for each, so that the
+    shares of all processes in their order are the plan.
+
+    Raises:
+      InputError: the clips cannot be shared equally.
+    """
+    clips, rest = divmod(len(plan.tracklets), process_count)
+    if rest:
+        raise InputError(
+            f"a batch of {len(plan.tracklets)} clips cannot be shared equally by {process_count} processes: choose "
+            "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch, so that it can."
+        )
+    mine = slice(process_index * clips, (process_index + 1) * clips)
+    return BatchPlan(**{name: field[mine] for name, field in plan._asdict().items()})  # pyright: ignore
+
+
 def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count: int) -> Int32[np.ndarray, "k"]:
     """``count`` of the candidates in random order; none twice before all were taken once."""
     rounds = [rng.permutation(candidates) for _ in range(-(-count // len(candidates)))]

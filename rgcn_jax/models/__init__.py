@@ -1,6 +1,13 @@
 """Pure Flax (Linen) modules: appearance models, pose encoders, readouts, and the two-branch model that joins them."""
 
-from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.appearance import (
+    AttentionAggregation,
+    AveragePooling,
+    ConvolutionalAttention,
+    FrameAppearance,
+    GivenFeatures,
+    RecurrentAggregation,
+)
 from rgcn_jax.models.bicnet import BiCnet
 from rgcn_jax.models.evolve_gcn import EvolveGCN
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
@@ -20,10 +27,12 @@ __all__ = [
     "AttentionAggregation",
     "AveragePooling",
     "BiCnet",
+    "ConvolutionalAttention",
     "DualAttention",
     "EvolveGCN",
     "Features",
     "FrameAppearance",
+    "GivenFeatures",
     "MeanReadout",
     "NodeAttention",
     "RecurrentAggregation",

@@ -1,4 +1,5 @@
-"""The appearance branch: a trunk on every frame, and an aggregator from frame features f_t to the clip's f_a (eq. 1-3).
+"""The appearance branch: a trunk on every frame, and an aggregator from frame features f_t to the clip's f_a (eq. 1-3);
+or features that somebody else computed.
 
 The aggregators take frame features [B, T, D] and a mask of the frames that count, and compute in float32 (float64
 for float64 input). A clip without any frame that counts gives finite numbers of no meaning.
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32, masked_mean, masked_softmax
-from rgcn_jax.models.recurrent_gcn import forget_one, orthogonal_gates, scan_frames
+from rgcn_jax.models.recurrent_gcn import forget_one, orthogonal_gates, project, scan_frames
 
 
 class AveragePooling(nn.Module):
@@ -96,3 +97,56 @@ class FrameAppearance(nn.Module):
         features = self.trunk(frames.reshape(b * t, *frames.shape[2:]), train=train)
         features = features.reshape(b, t, -1)
         return self.aggregation(features, mask), {"frame_features": features}
+
+
+class ConvolutionalAttention(nn.Module):
+    """The attention of Video-Person-ReID (Gao and Nevatia, 2018), another reading of AA: scores from the map of a frame
+    and from its neighbours in time, instead of from f_t alone.
+
+    z_t = relu(<W_s, M_t> + b_s), a convolution of the map M_t [h, w, D] with ``features`` kernels of its size; s_t =
+    relu(sum_k <w_k, z_{t+k}> + b_t) over k = -1, 0, 1, with zeros beyond the clip; f_a = sum_t softmax_t(s) f_t,
+    f_t being the pooled map. Parameters ``W_s`` [h w D, features], ``b_s`` [features], ``w_t`` [3, features], ``b_t``
+    []. W_s depends on the size of the map: 8 x 4 x 2048 x 256 numbers at 256 x 128 with last stride 2, four times as
+    many with last stride 1.
+
+    ``trunk``: a `ResNet50`. ``features``: 256 in the original.
+    """
+
+    trunk: nn.Module
+    features: int = 256
+
+    @nn.compact
+    def __call__(
+        self, frames: Float[ArrayLike, "b t h w 3"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
+    ) -> tuple[Float[Array, "b d"], dict[str, jax.Array]]:
+        """Normalised RGB frames to (f_a, {"frame_features": f_t [B, T, D], "frame_weights": [B, T]})."""
+        frames, n = jnp.asarray(frames), self.features
+        b, t = frames.shape[:2]
+        maps = self.trunk.feature_map(frames.reshape(b * t, *frames.shape[2:]), train)
+        f = self.trunk.pool(maps).reshape(b, t, -1)
+        maps = maps.reshape(b, t, -1)
+        w_s = self.param("W_s", nn.initializers.lecun_normal(), (maps.shape[-1], n))
+        z = nn.relu(project(maps, w_s, maps.dtype) + self.param("b_s", nn.initializers.zeros, (n,)))
+        if mask is not None:
+            kept = jnp.asarray(mask)[..., None]
+            z, f = jnp.where(kept, z, 0.0), jnp.where(kept, f, 0.0)
+        w_t = self.param("w_t", nn.initializers.lecun_normal(in_axis=(0, 1), out_axis=()), (3, n))
+        padded = jnp.pad(z, ((0, 0), (1, 1), (0, 0)))
+        near = sum((padded[:, k : k + t] * w_t[k]).sum(axis=-1) for k in range(3))
+        scores = nn.relu(near + self.param("b_t", nn.initializers.zeros, ()))
+        weights = masked_softmax(scores, mask)
+        f_a = (weights[..., None] * f).sum(axis=1)
+        return f_a, {"frame_features": f, "frame_weights": weights}
+
+
+class GivenFeatures(nn.Module):
+    """Appearance features that were computed elsewhere: the pose branch as the paper's add-on to any model.
+
+    No parameters. Where the other appearance models are fed frames, this one is fed f_a itself.
+    """
+
+    def __call__(
+        self, frames: Float[ArrayLike, "b d"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
+    ) -> tuple[Float[Array, "b d"], dict[str, jax.Array]]:
+        """f_a of each clip to (f_a, {})."""
+        return at_least_float32(frames), {}

@@ -18,9 +18,9 @@ from rgcn_jax.models.bicnet_parts import (
     DividedAttention,
     TemporalKernelSelection,
     diversity_loss,
-    max_over_positions,
     max_pool_2x2,
 )
+from rgcn_jax.models.convolution import max_over_positions
 from rgcn_jax.models.masking import at_least_float32, masked_mean
 from rgcn_jax.models.resnet import ResNet50
 
@@ -77,7 +77,14 @@ class BiCnet(nn.Module):
             raise ValueError(f"BiCnet has {STAGES} stages, not {len(self.stage_sizes)}")
         frames, counts = complete_clips(frames, mask)
         b, t = frames.shape[:2]
-        trunk = ResNet50(self.stage_sizes, self.width, self.last_stride, self.dtype, self.axis_name, name="trunk")
+        trunk = ResNet50(
+            self.stage_sizes,
+            self.width,
+            self.last_stride,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+            name="trunk",
+        )
 
         def run_stage(stage: int, x: Array) -> Array:
             out = trunk.stage(stage, x.reshape(-1, *x.shape[-3:]), train)

@@ -41,14 +41,6 @@ def max_pool_2x2(x: Float[ArrayLike, "*n h w d"]) -> Float[Array, "*n h_out w_ou
     return jnp.where(upper >= lower, upper, lower)
 
 
-def max_over_positions(x: Float[ArrayLike, "*n h w d"]) -> Float[Array, "*n d"]:
-    """Maximum over a map, [..., h, w, d] -> [..., d]; of equal values the first receives the gradient."""
-    x = jnp.asarray(x)
-    x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-    # By its position, for the reason given in `max_pool_2x2`.
-    return jnp.take_along_axis(x, x.argmax(axis=-2, keepdims=True), axis=-2)[..., 0, :]
-
-
 def average_pool(x: Float[ArrayLike, "*n h w d"], size: int) -> Float[Array, "*n h_out w_out d"]:
     """Mean over windows of ``size`` x ``size``, each over the positions that it has: [..., h, w, d] -> [..., ceil(h /
     size), ceil(w / size), d].

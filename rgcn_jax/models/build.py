@@ -9,15 +9,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.appearance import (
+    AttentionAggregation,
+    AveragePooling,
+    ConvolutionalAttention,
+    FrameAppearance,
+    GivenFeatures,
+    RecurrentAggregation,
+)
 from rgcn_jax.models.bicnet import STAGES, BiCnet
 from rgcn_jax.models.evolve_gcn import EvolveGCN
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
-from rgcn_jax.models.pose_input import CHANNELS
+from rgcn_jax.models.pose_input import parse_mode
 from rgcn_jax.models.pretrained import load_resnet50
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
-from rgcn_jax.models.resnet import ResNet50
+from rgcn_jax.models.resnet import POOLINGS, ResNet50
 from rgcn_jax.models.stgcn import STGCN
 from rgcn_jax.models.two_branch import NECKS, TwoBranch
 from rgcn_jax.types import InputError
@@ -34,16 +41,23 @@ def _bicnet(**trunk: Any) -> BiCnet:
             f"model.stage_sizes is {trunk['stage_sizes']}, but the appearance model BiC has {STAGES} stages: give "
             f"{STAGES} numbers, or choose another appearance model."
         )
-    return BiCnet(**trunk)
+    if trunk["pooling"] != "mean":
+        raise InputError(
+            f"model.pooling is {trunk['pooling']!r}, but the appearance model BiC has a pooling of its own: leave it "
+            "at 'mean', or choose another appearance model."
+        )
+    return BiCnet(**{name: value for name, value in trunk.items() if name != "pooling"})
 
 
 APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
     "AP": lambda **trunk: FrameAppearance(ResNet50(**trunk), AveragePooling()),
     "AA": lambda **trunk: FrameAppearance(ResNet50(**trunk), AttentionAggregation()),
+    "AA-conv": lambda **trunk: ConvolutionalAttention(ResNet50(**trunk)),
     "RA": _recurrent,
     "BiC": _bicnet,
+    "given": lambda **_: GivenFeatures(),
 }
-"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each has a ``ResNet50`` as its ``trunk``."""
+"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "given" has a ``ResNet50``, ``trunk``."""
 
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "RGCN": RGCN,
@@ -53,13 +67,14 @@ LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
 }
 """The pose encoders with a number of graph layers; called with num_layers and relu_each_layer too."""
 
-POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+POSE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
     **LAYERED_ENCODERS,
     "STGCN": STGCN,
+    "STGCN-compat": partial(STGCN, variant="spatial_compat"),
     "EvolveGCN-O": partial(EvolveGCN, variant="O"),
     "EvolveGCN-H": partial(EvolveGCN, variant="H"),
 }
-"""Keypoints -> node embeddings; called with features and dtype."""
+"""Keypoints -> node embeddings; called with features and dtype. Add your own under a name of its own (README.md)."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "DAM": (DualAttention, 2),
@@ -99,11 +114,15 @@ def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[
                 f"model.{field} is {value}, but the depth of the pose encoder {fields['pose']} is fixed: leave it at "
                 f"{default}, or choose one of {', '.join(LAYERED_ENCODERS)}."
             )
-    return {"axis_name": axis_name} if name == "stgcn" else {}
+    return {"axis_name": axis_name} if name.startswith("stgcn") else {}
 
 
 def build_model(
-    fields: Mapping[str, Any], num_identities: int, dtype: str = "float32", axis_name: str | None = None
+    fields: Mapping[str, Any],
+    num_identities: int,
+    dtype: str = "float32",
+    axis_name: str | None = None,
+    aspect: float | None = None,
 ) -> TwoBranch:
     """The two-branch model of ``config.model`` (configs/base.py says what each field means).
 
@@ -112,15 +131,17 @@ def build_model(
       num_identities: outputs of the classifier.
       dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
       axis_name: set for the training step alone: normalisation statistics are then those of all devices' clips.
+      aspect: width of a crop over its height, needed where the appearance is given and no frame shows it.
 
     Raises:
       InputError: a name is unknown, ``pose_features`` does not divide by the readout's number of vectors, a setting
         is not at its default that the pose encoder does not have, or BiCnet is asked for with other than four stages.
     """
     compute = compute_dtype(dtype)
-    for field, choices in (("neck", NECKS), ("pose_input", CHANNELS)):
+    for field, choices in (("neck", NECKS), ("pooling", POOLINGS)):
         if fields[field] not in choices:
             raise InputError(f"model.{field} is {fields[field]!r}: expected one of {', '.join(choices)}.")
+    parse_mode(fields["pose_input"])
     encoder = reader = None
     if fields["pose"].lower() != "none":
         encoder_class = _choose(POSE_ENCODERS, fields["pose"], "model.pose", "none")
@@ -138,6 +159,7 @@ def build_model(
         stage_sizes=tuple(fields["stage_sizes"]),
         width=fields["width"],
         last_stride=fields["last_stride"],
+        pooling=fields["pooling"],
         dtype=compute,
         axis_name=axis_name,
     )
@@ -147,17 +169,21 @@ def build_model(
         readout=reader,
         num_identities=num_identities,
         pose_input=fields["pose_input"],
+        keypoint_embedding=fields["keypoint_embedding"],
         neck=fields["neck"],
+        aspect=aspect,
         axis_name=axis_name,
     )
 
 
-def initialise(model: TwoBranch, seed: int, frames_per_clip: int, height: int, width: int) -> dict[str, Any]:
+def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -> dict[str, Any]:
     """Fresh variables (params, batch_stats) of a model without ``axis_name``; a pure function of the seed.
+
+    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is given.
 
     Compiled as a whole: a ResNet-50 takes a minute to initialise operation by operation.
     """
-    frames = jnp.zeros((2, frames_per_clip, height, width, 3), jnp.float32)
+    frames = jnp.zeros((2, frames_per_clip, *shape, 3) if len(shape) == 2 else (2, *shape), jnp.float32)
     keypoints = jnp.zeros((2, frames_per_clip, 14, 3), jnp.float32)
     mask = jnp.ones((2, frames_per_clip), bool)
     init = jax.jit(lambda key: model.init(key, frames, keypoints, mask, train=False))
@@ -165,7 +191,15 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, height: int, w
 
 
 def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``)."""
+    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``).
+
+    Raises:
+      InputError: the model has no trunk, or as ``load_resnet50``.
+    """
+    if "trunk" not in variables["params"].get("appearance", {}):
+        raise InputError(
+            f"model.pretrained is {path}, but this appearance model has no trunk to load it into: leave it empty."
+        )
     trunk = {kind: variables[kind]["appearance"]["trunk"] for kind in ("params", "batch_stats")}
     loaded = load_resnet50(path, trunk)
     return {

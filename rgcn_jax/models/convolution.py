@@ -118,3 +118,12 @@ def max_pool_3x3(x: Float[ArrayLike, "n h w d"]) -> Float[Array, "n h_out w_out 
         )
         x = jnp.maximum(jnp.maximum(first, second), third)
     return x
+
+
+def max_over_positions(x: Float[ArrayLike, "*n h w d"]) -> Float[Array, "*n d"]:
+    """Maximum over a map, [..., h, w, d] -> [..., d]; of equal values the first receives the gradient."""
+    x = jnp.asarray(x)
+    x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+    # By its position, not by jnp.max: its gradient looks for the value equal to the maximum, and a compiler that
+    # computes the values a second time, fused and rounded differently, lets it find none.
+    return jnp.take_along_axis(x, x.argmax(axis=-2, keepdims=True), axis=-2)[..., 0, :]

@@ -1,19 +1,24 @@
 """From stored keypoints to the input X of the pose encoders (the paper's section III-C1).
 
 The paper says "2D position" and no more. Its literal reading, "crop", hides the pose behind where the person stands
-in the crop; "centred" (decision) takes position and size out and learns far better. Pure functions, static shapes.
+in the crop; "centred" (decision) takes position and size out and learns far better. What may be added to the position,
+confidence, velocity and bones, is beyond the paper. Pure functions, static shapes.
 """
 
+from collections.abc import Callable
 from types import MappingProxyType
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.skeleton import PARENTS
 from rgcn_jax.types import InputError
 
-CHANNELS = MappingProxyType({"crop": 2, "centred": 2, "centred+confidence": 3})
-"""The modes of ``pose_input`` and the number C of channels each gives."""
+POSITIONS = ("crop", "centred")
+
+ADDITIONS = MappingProxyType({"confidence": 1, "velocity": 2, "bones": 2})
+"""What a mode may add to the position, and the number of channels of each."""
 
 NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
 
@@ -25,6 +30,24 @@ MIN_TORSO = 0.05
 """A torso shorter than this, in crop heights, is a slip of the pose detector and has no say in the scale."""
 
 
+def parse_mode(mode: str) -> tuple[str, tuple[str, ...]]:
+    """The position and the additions that a mode names: "centred+velocity" -> ("centred", ("velocity",)).
+
+    Raises:
+      InputError: the mode is not one of ``POSITIONS``, followed by some of ``ADDITIONS``, each at most once.
+    """
+    position, *additions = mode.split("+")
+    if position not in POSITIONS or not set(additions) <= set(ADDITIONS) or len(set(additions)) < len(additions):
+        choices = "".join(f"[+{name}]" for name in ADDITIONS)
+        raise InputError(f"unknown pose input {mode!r}: expected {' or '.join(POSITIONS)}, then {choices}.")
+    return position, tuple(name for name in ADDITIONS if name in additions)
+
+
+def num_channels(mode: str) -> int:
+    """C of the mode: two for the position and those of its additions. Raises as ``parse_mode``."""
+    return 2 + sum(ADDITIONS[name] for name in parse_mode(mode)[1])
+
+
 def pose_input(
     keypoints: Float[ArrayLike, "b t 14 3"], mode: str, aspect: float, mask: Bool[ArrayLike, "b t"] | None = None
 ) -> Float[Array, "b t 14 c"]:
@@ -33,30 +56,48 @@ def pose_input(
 
     Args:
       keypoints: x and y as shares of the crop's width and height, and confidence; confidence 0 where not detected.
-      mode: "crop": x and y as they are (C = 2). "centred": see ``centre`` (C = 2). "centred+confidence": the same
-        with the confidence as third channel (C = 3).
+      mode: "crop", x and y as they are, or "centred", see ``centre``; then any of these, in the order of the channels:
+        "+confidence", as stored; "+velocity", the position less that in the frame before, 0 where either is missing
+        and in the first frame; "+bones", the position less that of the neighbour on the way to the neck
+        (``skeleton.PARENTS``), 0 where either is missing, and for the neck.
       aspect: width of the crop over its height, in pixels. Not used by "crop".
       mask: False for frames that only fill up a clip; they have no influence on the others. None: all frames count.
 
     Returns:
-      X in float32 (float64 for float64 keypoints), always finite. "crop" is in shares of the crop, "centred" in
-      torso lengths.
+      X in float32 (float64 for float64 keypoints), always finite, with ``num_channels(mode)`` channels. "crop" is in
+      shares of the crop, "centred" in torso lengths; velocities and bones are so too, the former for each frame of the
+      clip, whatever time lies between two frames.
 
     Raises:
       InputError: the mode is unknown.
     """
-    if mode not in CHANNELS:
-        raise InputError(f"unknown pose input {mode!r}: expected one of {', '.join(CHANNELS)}.")
+    place, additions = parse_mode(mode)
     keypoints = at_least_float32(keypoints)
     confidence = keypoints[..., 2:]
     detected = confidence > 0
     if mask is not None:
         detected &= jnp.asarray(mask)[:, :, None, None]
-    if mode == "crop":
-        return jnp.where(detected, keypoints[..., :2], 0.0)
-    position = centre(keypoints[..., :2] * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0])
-    channels = position if mode == "centred" else jnp.concatenate([position, confidence], axis=-1)
-    return jnp.where(detected, channels, 0.0)
+    position = keypoints[..., :2]
+    if place == "centred":
+        position = centre(position * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0])
+    position = jnp.where(detected, position, 0.0)
+    channels = {
+        "confidence": lambda: confidence,
+        "velocity": lambda: _difference(position, detected, _frame_before),
+        "bones": lambda: _difference(position, detected, lambda x: x[:, :, jnp.array(PARENTS)]),
+    }
+    stacked = jnp.concatenate([position, *(channels[name]() for name in additions)], axis=-1)
+    return jnp.where(detected, stacked, 0.0)
+
+
+def _difference(position: Array, detected: Array, other: Callable[[Array], Array]) -> Array:
+    """Position less the other one, 0 where either is missing."""
+    return jnp.where(detected & other(detected), position - other(position), 0.0)
+
+
+def _frame_before(x: Array) -> Array:
+    """What was there one frame earlier; nothing before the first."""
+    return jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
 
 
 def centre(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b t 14 2"]:

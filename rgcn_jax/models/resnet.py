@@ -23,10 +23,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
-from rgcn_jax.models.convolution import Conv, max_pool_3x3
+from rgcn_jax.models.convolution import Conv, max_over_positions, max_pool_3x3
+from rgcn_jax.models.masking import at_least_float32
 
 EXPANSION = 4
 """A bottleneck's output channels, as a multiple of its inner width."""
+
+POOLINGS = ("mean", "max")
 
 
 class Bottleneck(nn.Module):
@@ -65,27 +68,36 @@ class ResNet50(nn.Module):
     ``stage_sizes``: blocks of each stage. ``width``: channels of the stem and inner width of the first stage; it
     doubles with every stage, so a feature has D = 4 * width * 2^(stages - 1) dimensions (2048). ``last_stride``: 1 or
     2, the stride of the last of several stages; 1 keeps a map twice as fine (method: the field's convention for
-    re-identification), the weights are the same. ``dtype``: of the computation; parameters and batch statistics are
+    re-identification), the weights are the same. ``pooling``: over the positions of the last map, "mean" (the paper) or
+    "max". ``dtype``: of the computation; parameters and batch statistics are
     float32 in any case. ``axis_name``: mesh axis over which BatchNorm's batch statistics are averaged, named by the
     parallel training step only.
 
-    Raises ValueError where ``last_stride`` is neither 1 nor 2, or the images are not floats with three channels.
+    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` is unknown, or the images are not floats
+    with three channels.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     width: int = 64
     last_stride: int = 1
+    pooling: str = "mean"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     def __call__(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n d"]:
-        """Feature of every image: the mean of `feature_map` over its positions, in float32 at least.
+        """Feature of every image: `feature_map`, pooled.
 
         ``images`` [N, H, W, 3]: RGB, ImageNet mean and standard deviation already applied. ``train``: normalise by
         the batch's statistics and update the running ones (collection ``batch_stats`` must be mutable), instead of
         using the latter.
         """
-        feature_map = self.feature_map(images, train)
+        return self.pool(self.feature_map(images, train))
+
+    def pool(self, feature_map: Float[ArrayLike, "n h w d"]) -> Float[Array, "n d"]:
+        """The mean, or the maximum, of a map over its positions, in float32 at least."""
+        feature_map = jnp.asarray(feature_map)
+        if self.pooling == "max":
+            return at_least_float32(max_over_positions(feature_map))
         return jnp.mean(feature_map, axis=(1, 2), dtype=jnp.promote_types(feature_map.dtype, jnp.float32))
 
     def feature_map(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n h_map w_map d"]:
@@ -101,6 +113,8 @@ class ResNet50(nn.Module):
         """Names the submodules; those of a list are numbered: ``layer1_0``, ``layer1_1`` ..."""
         if self.last_stride not in (1, 2):
             raise ValueError(f"last_stride is 1 or 2, not {self.last_stride}")
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling is one of {', '.join(POOLINGS)}, not {self.pooling!r}")
         self.conv1 = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype)
         self.bn1 = batch_norm(None, None, self.dtype, self.axis_name)
         for stage, blocks in enumerate(self.stage_sizes):

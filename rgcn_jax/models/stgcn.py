@@ -8,7 +8,8 @@ numbers of a frame, then blocks; a block is
 
 with the graph convolution sum_k (A_k * M_k)^T (X W_k + b_k) over the K = 3 subsets of ``spatial_partition``, M_k
 learned and 1 at first. The first block has no residual; where the width changes the residual is a 1x1 convolution and
-a BN. By default the ten blocks of the original, 64 (4 times), 128 (3 times) and 256 (3 times) wide.
+a BN. By default the ten blocks of the original, n / 4 (4 times), n / 2 (3 times) and n (3 times) wide: 64, 128 and
+256 at n = 256.
 
 Departures (decisions): the temporal stride is 1 throughout, where the original halves T twice: T frames reach the
 readout, and a clip of ten would be left with three under a kernel of nine. The node embeddings of the last block are
@@ -145,7 +146,7 @@ class STGCN(nn.Module):
 
     Fields:
       features: n, the width of the last block (256 in the original).
-      widths: of the blocks before it.
+      widths: of the blocks before it; None: in the original's proportion to n.
       variant: of ``spatial_partition``.
       edges: of the graph, in place of the other encoders' A_hat: the partition needs distances.
       centre: the node from which they are counted; by default the neck.
@@ -155,7 +156,7 @@ class STGCN(nn.Module):
     """
 
     features: int
-    widths: tuple[int, ...] = (64,) * 4 + (128,) * 3 + (256,) * 2
+    widths: tuple[int, ...] | None = None
     variant: str = "spatial"
     edges: tuple[tuple[int, int], ...] = EDGES
     centre: int = KEYPOINTS.index("neck")
@@ -178,7 +179,9 @@ class STGCN(nn.Module):
         partition = jnp.asarray(spatial_partition(self.edges, self.centre, x.shape[2], self.variant), x.dtype)
         flat = x.reshape(*x.shape[:2], -1)
         x = MaskedBatchNorm(self.axis_name, name="bn_data")(flat, mask, train).reshape(x.shape)
-        for index, width in enumerate((*self.widths, self.features)):
+        n = self.features
+        widths = (-(-n // 4),) * 4 + (-(-n // 2),) * 3 + (n,) * 2 if self.widths is None else self.widths
+        for index, width in enumerate((*widths, n)):
             x = STGCNBlock(
                 features=width,
                 residual=index > 0,

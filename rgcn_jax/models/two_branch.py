@@ -42,12 +42,16 @@ class TwoBranch(nn.Module):
     """Any appearance model, and any pose encoder with any readout, or none.
 
     Fields:
-      appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict).
+      appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict); or `GivenFeatures`, fed with f_a itself.
       pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
         parameters.
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
       num_identities: training identities.
       pose_input: a mode of ``pose_input``.
+      keypoint_embedding: e: so many learned channels, ``keypoint_embedding`` [14, e], tell the encoder which keypoint
+        is which, beside X and the same in every frame. 0 (the paper): none; the shared W_x then knows a wrist from an
+        ankle by position and graph alone.
+      aspect: width of a crop over its height, for "centred" pose input. None: that of the frames.
       neck: "none": the classifier sees [f_a ; f_p] (the paper). "batchnorm": it sees each dimension standardised
         over the batch (in evaluation: by the running statistics) and scaled by a learned factor, ``neck_appearance``
         [D] and ``neck_pose``, without an offset (the BNNeck of Luo et al., 2019), so that both branches have a say
@@ -63,21 +67,25 @@ class TwoBranch(nn.Module):
     readout: nn.Module | None
     num_identities: int
     pose_input: str = "centred"
+    keypoint_embedding: int = 0
     neck: str = "none"
+    aspect: float | None = None
     axis_name: str | None = None
 
     @nn.compact
     def __call__(
         self,
-        frames: Float[ArrayLike, "b t h w 3"],
+        frames: Float[ArrayLike, "b t h w 3"] | Float[ArrayLike, "b d"],
         keypoints: Float[ArrayLike, "b t 14 3"],
         frame_mask: Bool[ArrayLike, "b t"],
         train: bool = False,
     ) -> Features:
-        """Normalised RGB frames, stored keypoints and the mask of the frames that count to ``Features``.
+        """Normalised RGB frames (or f_a, where it is given), stored keypoints and the mask of the frames that count to
+        ``Features``.
 
         Raises:
-          ValueError: the neck is unknown, or only one of pose encoder and readout is given.
+          ValueError: the neck is unknown, only one of pose encoder and readout is given, or neither frames nor
+            ``aspect`` tell the shape of a crop.
           InputError: the pose input is unknown.
         """
         if self.neck not in NECKS:
@@ -90,11 +98,27 @@ class TwoBranch(nn.Module):
         seen = [self._neck("appearance", f_a, train)]
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
-            x = pose_input(keypoints, self.pose_input, frames.shape[3] / frames.shape[2], frame_mask)
+            x = self._with_embedding(pose_input(keypoints, self.pose_input, self._aspect(frames), frame_mask))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
             seen.append(self._neck("pose", f_p, train))
         logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
         return Features(f_a, f_p, logits, attention, aux)
+
+    def _aspect(self, frames: Array) -> float:
+        if self.aspect is not None:
+            return self.aspect
+        if frames.ndim != 5:
+            raise ValueError("without frames TwoBranch must be told the aspect of a crop: aspect=width / height.")
+        return frames.shape[3] / frames.shape[2]
+
+    def _with_embedding(self, x: Array) -> Array:
+        """X and beside it the learned channels of each keypoint, detected or not."""
+        if not self.keypoint_embedding:
+            return x
+        # The scale of a standing person's coordinates in torso lengths.
+        shape = (x.shape[2], self.keypoint_embedding)
+        e = self.param("keypoint_embedding", nn.initializers.normal(1.0), shape)
+        return jnp.concatenate([x, jnp.broadcast_to(e, (*x.shape[:2], *shape)).astype(x.dtype)], axis=-1)
 
     def _neck(self, branch: str, f: Array, train: bool) -> Array:
         """Updates the running statistics of a branch and returns what the classifier sees of it."""

@@ -5,8 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from rgcn_jax.data.keypoint_files import coverage
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect
@@ -66,11 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{report.detected / max(report.working_seconds, 1e-9):.1f} crops/s without the start of {options.workers} "
         "processes."
     )
-    kind = np.digitize(np.count_nonzero(report.keypoints[..., 2] > 0, axis=1), [1, 8, 14])
-    shares = np.bincount(kind, minlength=4) / max(len(kind), 1)
     print("Share of the frames with so many of the 14 keypoints:")
-    print("     0    1-7   8-13     14")
-    print(" ".join(f"{share:6.1%}" for share in shares))
+    print("\n".join(coverage.report(report.coverage)))
     return 0
 
 

@@ -19,9 +19,6 @@ from rgcn_jax.pose_detection import rtmpose, tfjs
 class Detector(Protocol):
     """Finds the keypoints of the one person whom a crop is about."""
 
-    skeleton: str
-    """Which skeleton comes out, a source of ``rgcn_jax.skeleton.to_14``."""
-
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n v 3"]:
         """Keypoints of N crops.
 
@@ -40,6 +37,8 @@ class BackEnd(NamedTuple):
 
     weights: Callable[[Path], tuple[Path, ...]]
     """All files that the given one needs, itself the first; ``InputError`` where one is missing."""
+    skeleton: str
+    """Which skeleton comes out: a source of ``rgcn_jax.skeleton.to_14``."""
     margin: float
     """What it looks at, as a multiple of the crop, unless the user says otherwise."""
     open: Callable[[Path, float, int], Detector]
@@ -54,8 +53,8 @@ def _movenet(path: Path, margin: float, threads: int) -> Detector:
 
 BACK_ENDS: Mapping[str, BackEnd] = MappingProxyType(
     {
-        "movenet": BackEnd(tfjs.files, 1.0, _movenet),
-        "rtmpose": BackEnd(rtmpose.files, 1.25, rtmpose.RTMPose),
+        "movenet": BackEnd(tfjs.files, "coco17", 1.0, _movenet),
+        "rtmpose": BackEnd(rtmpose.files, "coco17", 1.25, rtmpose.RTMPose),
     }
 )
 """Name -> back end."""

@@ -44,8 +44,6 @@ class RTMPose:
       InputError: ONNX Runtime is not installed, or the model is not RTMPose with 17 keypoints.
     """
 
-    skeleton = "coco17"
-
     def __init__(self, path: Path, margin: float, threads: int):
         try:
             import onnxruntime

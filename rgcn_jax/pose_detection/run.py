@@ -5,7 +5,7 @@ import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from rgcn_jax.data import keypoints as keypoint_files
+from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
+from rgcn_jax.data.keypoint_files.store import check_store_path, save
+from rgcn_jax.data.keypoints import unique_frames
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.parts import Parts, fingerprint
 from rgcn_jax.pose_detection.worker import Job, ShardResult, initialize, process
-from rgcn_jax.types import InputError, Split
+from rgcn_jax.types import InputError, Split, Tracklet
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """``keypoints``: of all N frames, as stored; ``taken_over``: frames finished by earlier calls; ``detected``: by
-    this one; ``seconds``: of this call, with the processes' start; ``working_seconds``: of a process on average,
-    without it.
+    """What a call did. ``keypoints``: of all N frames, as stored; ``coverage``: how many were detected; ``taken_over``:
+    frames finished by earlier calls; ``detected``: by this one; ``seconds``: of this call, with the start of the
+    processes; ``working_seconds``: of a process on average, without it.
     """
 
     keypoints: Float32[np.ndarray, "n 14 3"]
+    coverage: Coverage
     taken_over: int
     detected: int
     seconds: float
@@ -70,7 +73,7 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
     check(out, options)
     start = time.perf_counter()
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
-    frames = tuple(dict.fromkeys(frame for tracklet in tracklets for frame in tracklet.frames))
+    frames = unique_frames(tracklets)
     settings = _settings(split, frames, options)
     parts = Parts(out, settings)
     try:
@@ -105,21 +108,27 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             missing = frames[np.flatnonzero(~done_now)[0]]
             raise InputError(f"Parts have vanished from {parts.folder} (of {missing}): give the same command again.")
         store = parts.folder / "store.part.npz"
-        _save(store, frames, keypoints)
+        coverage = _coverage(keypoints, rows, tracklets)
+        save(
+            store,
+            frames,
+            keypoints,
+            detector=f"{options.backend} {options.model.name} {settings['model_sha256'][:16]} margin {job.margin:g}",
+            skeleton=BACK_ENDS[options.backend].skeleton,
+            threshold=options.threshold,
+            coverage=coverage,
+        )
         parts.finish(store)
     finally:
         parts.close()
     working = sum(result.seconds for result in results) / options.workers
     detected = sum(result.finished for result in results)
-    return Report(keypoints, int(done.sum()), detected, time.perf_counter() - start, working)
+    return Report(keypoints, coverage, int(done.sum()), detected, time.perf_counter() - start, working)
 
 
 def check(out: Path, options: Options) -> None:
     """Raises ``InputError`` for what can be known to be wrong before anything is read."""
-    if out.suffix != ".npz":
-        raise InputError(f"A keypoint store must be called something.npz, found {out}: give such a name.")
-    if not out.parent.is_dir():
-        raise InputError(f"The keypoint store {out} cannot be written: there is no folder {out.parent}, make it first.")
+    check_store_path(out)
     for name, least in (("workers", 1), ("batch", 1), ("save_every", 1)):
         if getattr(options, name) < least:
             raise InputError(f"{name} is {getattr(options, name)}: expected {least} or more.")
@@ -188,6 +197,10 @@ def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Optio
     return results
 
 
-def _save(path: Path, frames: Sequence[str], keypoints: Float32[np.ndarray, "n 14 3"]) -> None:
-    """The one place where the store is written."""
-    keypoint_files.save(path, frames, keypoints)
+def _coverage(
+    keypoints: Float32[np.ndarray, "n 14 3"], rows: Mapping[str, int], tracklets: Iterable[Tracklet]
+) -> Coverage:
+    cameras: dict[int, set[int]] = {}
+    for tracklet in tracklets:
+        cameras.setdefault(tracklet.camera_id, set()).update(rows[frame] for frame in tracklet.frames)
+    return measure(keypoints[..., 2] > 0, {camera: np.array(sorted(of), int) for camera, of in cameras.items()})

@@ -82,7 +82,7 @@ def process(job: Job, name: str, frames: tuple[str, ...]) -> ShardResult:
             else:
                 names.append(frame)
         if crops:
-            keypoints = to_14(detector(crops), detector.skeleton)
+            keypoints = to_14(detector(crops), BACK_ENDS[job.backend].skeleton)
             found.extend(accepted(k, crop.shape[:2], job.threshold) for k, crop in zip(keypoints, crops, strict=True))
     if names:
         write_part(job.folder, name, names, np.stack(found), job.settings_hash)

@@ -4,8 +4,9 @@ them.
 A layout only plans; ``write.py`` does the writing.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +27,8 @@ class Plan:
     """Text files and their contents."""
     matrices: Mapping[str, Mapping[str, np.ndarray]]
     """MATLAB files, each with its named matrices."""
+    hdf5: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Likewise, in the form of MATLAB 7.3."""
 
 
 def _track_info(tracklets: list[Tracklet]) -> np.ndarray:
@@ -63,8 +66,9 @@ def mars(walkers: Walkers) -> Plan:
 def dukemtmc_vidreid(walkers: Walkers) -> Plan:
     """DukeMTMC-VideoReID: ``{train,query,gallery}/person/track``, one query for each person, no junk.
 
-    Every distractor is a person of its own, marked by a D in the names. The absolute frame number counts up by 12,
-    as in the original. One track in twenty starts at F0002, a flaw of the original that readers must survive.
+    The gallery holds the queries too, a second time, as the counts of the original say. Every distractor is a person of
+    its own, marked by a D in the names. The absolute frame number counts up by 12, as in the original. One track in
+    twenty starts at F0002, a flaw of the original that readers must survive.
     """
     split = walkers.split
     rng = np.random.default_rng([walkers.spec.seed, 101])
@@ -75,20 +79,45 @@ def dukemtmc_vidreid(walkers: Walkers) -> Plan:
     next_person = 1 + max(walkers.people)
     tracks: dict[int, int] = {}
     files = []
+    parts = {"train": set(split.train), "query": chosen, "gallery": set(split.gallery)}
     for tracklet in (*split.train, *split.gallery):
         person, letter = tracklet.person_id, "X"
         if person == DISTRACTOR_ID:
             person, letter, next_person = next_person, "D", next_person + 1
-        part = "query" if tracklet in chosen else "gallery" if tracklet in split.gallery else "train"
         tracks[person] = tracks.get(person, 0) + 1
         start, skip = int(rng.integers(1000, 80000)), int(rng.random() < 0.05)
-        folder = f"{part}/{person:04}/{tracks[person]:04}"
         names = tuple(
-            f"{folder}/{person:04}_C{tracklet.camera_id}_F{f + 1 + skip:04}_{letter}{start + 12 * f}.jpg"
+            f"{person:04}/{tracks[person]:04}/"
+            f"{person:04}_C{tracklet.camera_id}_F{f + 1 + skip:04}_{letter}{start + 12 * f}.jpg"
             for f in range(len(tracklet.frames))
         )
-        files.append((tracklet, names))
+        files += [(tracklet, tuple(f"{part}/{name}" for name in names)) for part in parts if tracklet in parts[part]]
     return Plan(tuple(files), {}, {})
+
+
+def _check_halves(walkers: Walkers, title: str, most: int) -> None:
+    count = len(walkers.people)
+    if count % 2 or count > most:
+        raise InputError(
+            f"{title} has an even number of people, at most {most}: found {count} (train_identities + "
+            "test_identities); choose other numbers."
+        )
+
+
+def _once_a_camera(walkers: Walkers) -> list[Tracklet]:
+    """The first tracklet of every person in cameras 1 and 2; no distractors."""
+    first: dict[tuple[int, int], Tracklet] = {}
+    for tracklet in (*walkers.split.train, *walkers.split.gallery):
+        if tracklet.person_id != DISTRACTOR_ID and tracklet.camera_id <= 2:
+            first.setdefault((tracklet.person_id, tracklet.camera_id), tracklet)
+    return list(first.values())
+
+
+def _halvings(walkers: Walkers, rng: np.random.Generator) -> np.ndarray:
+    """Ten random halvings that keep look-alikes together, [10, people]: positions in the sorted person ids, from 0."""
+    position = {person_id: i for i, person_id in enumerate(sorted(walkers.people))}
+    groups = np.array([[position[person_id] for person_id in group] for group in walkers.look_alikes])
+    return np.stack([rng.permutation(groups).ravel() for _ in range(10)])
 
 
 def ilids_vid(walkers: Walkers) -> Plan:
@@ -98,22 +127,13 @@ def ilids_vid(walkers: Walkers) -> Plan:
     Raises:
       InputError: the number of people is odd, or above 900 (names have three digits).
     """
-    spec, split = walkers.spec, walkers.split
+    _check_halves(walkers, "iLIDS-VID", 900)
     count = len(walkers.people)
-    if count % 2 or count > 900:
-        raise InputError(
-            f"iLIDS-VID has an even number of people, at most 900: found {count} (train_identities + test_identities); "
-            "choose other numbers."
-        )
-    rng = np.random.default_rng([spec.seed, 102])
+    rng = np.random.default_rng([walkers.spec.seed, 102])
     numbers = np.sort(rng.choice(np.arange(1, count + count // 10 + 2), count, replace=False)).tolist()
     number = dict(zip(sorted(walkers.people), numbers, strict=True))
-    files, seen = [], set()
-    for tracklet in (*split.train, *split.gallery):
-        key = (tracklet.person_id, tracklet.camera_id)
-        if tracklet.person_id == DISTRACTOR_ID or tracklet.camera_id > 2 or key in seen:
-            continue
-        seen.add(key)
+    files = []
+    for tracklet in _once_a_camera(walkers):
         camera, person = f"cam{tracklet.camera_id}", f"person{number[tracklet.person_id]:03}"
         start = int(rng.integers(1, 20000))
         names = tuple(
@@ -122,14 +142,86 @@ def ilids_vid(walkers: Walkers) -> Plan:
         )
         files.append((tracklet, names))
     # Values are positions in the sorted list of person folders, from 1.
-    position = {person_id: i for i, person_id in enumerate(sorted(walkers.people), 1)}
-    groups = np.array([[position[person_id] for person_id in group] for group in walkers.look_alikes])
-    halvings = np.stack([rng.permutation(groups).ravel() for _ in range(10)]).astype(np.uint16)
+    halvings = (1 + _halvings(walkers, rng)).astype(np.uint16)
     matrices = {"train-test people splits/train_test_splits_ilidsvid.mat": {"ls_set": halvings}}
     return Plan(tuple(files), {}, matrices)
 
 
+def prid2011(walkers: Walkers) -> Plan:
+    """PRID2011: every person once in cameras a and b, file names that repeat across people, ten random halvings that
+    keep look-alikes together as lists of folder names; distractors are people in one camera, whom no split names.
+
+    Raises:
+      InputError: the number of people is odd, or above 8,999 (names have four digits).
+    """
+    _check_halves(walkers, "PRID2011", 8999)
+    rng = np.random.default_rng([walkers.spec.seed, 103])
+    strangers = [t for t in walkers.split.gallery if t.person_id == DISTRACTOR_ID and t.camera_id <= 2]
+    numbered = [(t, t.person_id) for t in _once_a_camera(walkers)]
+    numbered += [(t, number) for number, t in enumerate(strangers, 1 + max(walkers.people))]
+    files = []
+    for tracklet, number in numbered:
+        folder = f"prid_2011/multi_shot/cam_{'ab'[tracklet.camera_id - 1]}/person_{number:04}"
+        files.append((tracklet, tuple(f"{folder}/{f:04}.png" for f in range(1, len(tracklet.frames) + 1))))
+    people = [f"person_{person_id:04}" for person_id in sorted(walkers.people)]
+    splits = []
+    for halving in _halvings(walkers, rng).tolist():
+        names = [people[i] for i in halving]
+        splits.append({"train": names[len(names) // 2 :], "test": names[: len(names) // 2]})
+    return Plan(tuple(files), {"splits_prid2011.json": json.dumps(splits)}, {})
+
+
+def ls_vid(walkers: Walkers) -> Plan:
+    """LS-VID: ``tracklet_{train,test}/person``, lists of path prefixes, queries in a file of MATLAB 7.3; no distractors
+    and no junk.
+
+    Tracklets are numbered without leading zeros, so that one prefix is the beginning of another.
+    """
+    split = walkers.split
+    test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
+    tracks: dict[int, int] = {}
+    files, texts = [], {}
+    for part, tracklets in (("train", split.train), ("test", test)):
+        lines = []
+        for tracklet in tracklets:
+            person = tracklet.person_id
+            tracks[person] = tracks.get(person, 0) + 1
+            prefix = f"tracklet_{part}/{person:04}/{person:04}_{tracks[person]}"
+            frames = range(1, len(tracklet.frames) + 1)
+            files.append((tracklet, tuple(f"{prefix}_{tracklet.camera_id:02}_{f:06}.jpg" for f in frames)))
+            lines.append(f"{prefix} {person}\n")
+        texts[f"list_sequence/list_seq_{part}.txt"] = "".join(lines)
+    row = {tracklet: i for i, tracklet in enumerate(test, 1)}
+    queries = np.array([[row[t] for t in split.query]], np.float64)
+    return Plan(tuple(files), texts, {}, {"test/data/info_test.mat": {"query": queries}})
+
+
+def folder(walkers: Walkers) -> Plan:
+    """A folder of one's own: ``{train,query,gallery}/person/camera/tracklet``; the gallery holds no query, but
+    distractors as person 0 and junk as person -1.
+    """
+    split = walkers.split
+    asked = set(split.query)
+    rest = [t for t in (*split.junk, *split.gallery) if t not in asked]
+    files = []
+    for part, tracklets in (("train", split.train), ("query", split.query), ("gallery", rest)):
+        tracks: dict[tuple[int, int], int] = {}
+        for tracklet in tracklets:
+            key = tracklet.person_id, tracklet.camera_id
+            tracks[key] = tracks.get(key, 0) + 1
+            place = f"{part}/{tracklet.person_id}/{tracklet.camera_id}/{tracks[key]}"
+            files.append((tracklet, tuple(f"{place}/{f}.jpg" for f in range(1, len(tracklet.frames) + 1))))
+    return Plan(tuple(files), {}, {})
+
+
 LAYOUTS: Mapping[str, Any] = MappingProxyType(
-    {"mars": mars, "ilids_vid": ilids_vid, "dukemtmc_vidreid": dukemtmc_vidreid}
+    {
+        "mars": mars,
+        "ilids_vid": ilids_vid,
+        "dukemtmc_vidreid": dukemtmc_vidreid,
+        "prid2011": prid2011,
+        "ls_vid": ls_vid,
+        "folder": folder,
+    }
 )
 """Names of the layouts and their planning functions, ``Walkers`` -> ``Plan``."""

@@ -1,6 +1,7 @@
 """Writes a planned data set to disk: images, the lists beside them, and OpenPose files for every frame."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -56,6 +57,24 @@ def _write_lists(root: Path, plan: Plan):
     for name, matrices in plan.matrices.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         savemat(root / name, dict(matrices))
+    for name, matrices in plan.hdf5.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        _save_hdf5(root / name, matrices)
+
+
+def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
+    """A file as MATLAB 7.3 writes it: HDF5 behind a header of 512 bytes, with the axes in reverse."""
+    try:
+        import h5py
+    except ImportError:
+        raise InputError(
+            f"h5py is needed to write {path.name} and is not installed: pip install 'rgcn_jax[data]'."
+        ) from None
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for key, matrix in matrices.items():
+            file[key] = matrix.T
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
 
 
 def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, image_width: int = 128) -> int:

@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -9,7 +7,6 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data import keypoints, mars
-from rgcn_jax.skeleton import to_14
 from rgcn_jax.types import InputError, Split, Tracklet
 
 FRAMES = ("d/a.jpg", "d/b.jpg", "e/c.jpg")
@@ -26,11 +23,6 @@ def _pixels():
     """Keypoint v of frame f at (10 f + v, 5 f + 2 v), confidence 0.9."""
     f, v = np.meshgrid(np.arange(3), np.arange(14), indexing="ij")
     return np.stack([10 * f + v + 1, 5 * f + 2 * v + 1, np.full((3, 14), 0.9)], axis=-1).astype(np.float32)
-
-
-def _command(*arguments):
-    command = [sys.executable, "-m", "rgcn_jax.data.keypoints", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _fails(path, split, *fragments):
@@ -132,8 +124,20 @@ def test_image_size_reads_past_other_segments_and_refuses_the_rest(tmp_path):
 
 def test_the_path_is_nothing_that_is_read(tmp_path, split):
     _fails(tmp_path / "nowhere", split, "Keypoints not found at", "but there is nothing of that name")
-    (tmp_path / "alphapose-results.json").write_text("[]")
-    _fails(tmp_path / "alphapose-results.json", split, "expected a folder of OpenPose files", "a file of another kind")
+    (tmp_path / "poses.txt").write_text("[]")
+    _fails(tmp_path / "poses.txt", split, "expected a folder of OpenPose", "a file of another kind")
+
+
+def test_frames_without_an_entry_are_counted_in_a_warning(tmp_path, split):
+    person = [number for v in range(17) for number in (v + 1.0, 2.0 * v + 1, 0.9)]
+    results = [{"image_id": name, "keypoints": person} for name in ("a.jpg", "c.jpg")]
+    path = tmp_path / "alphapose-results.json"
+    path.write_text(json.dumps(results))
+    with pytest.warns(UserWarning, match=r"results.json has no entry for 1 of the 3 frames: nobody was found in them"):
+        table = keypoints.load(path, split)
+    assert table.values.any(axis=(1, 2)).tolist() == [True, False, True]
+    path.write_text(json.dumps(results[:1]))
+    _fails(path, split, "has no entry for 2 of the 3 frames; the first is d/b.jpg", "--least_share")
 
 
 def test_coordinates_are_no_pixels_of_the_crops(tmp_path, split):
@@ -182,7 +186,7 @@ def test_a_store_with_pickled_objects_is_not_loaded(tmp_path, split):
             {"names": np.array(FRAMES), "keypoints": np.zeros((2, 14, 3))},
             "found names [3] of <U7 and keypoints [2, 14, 3]",
         ),
-        ({"names": np.array(FRAMES), "keypoints": np.zeros((3, 17, 3))}, "keypoints [3, 17, 3] of float64"),
+        ({"names": np.array(FRAMES), "keypoints": np.zeros((3, 16, 3))}, "keypoints [3, 16, 3] of float64"),
         ({"names": np.arange(3), "keypoints": np.zeros((3, 14, 3))}, "found names [3] of int64"),
         ({"names": np.array(FRAMES), "keypoints": np.full((3, 14, 3), "1")}, "keypoints [3, 14, 3] of <U1"),
         ({"names": np.array(["a", "b", "a"]), "keypoints": np.zeros((3, 14, 3))}, "the frame a is in it twice"),
@@ -246,20 +250,32 @@ def test_openpose_files_and_store_of_real_crops_agree(real_data):
 
 @pytest.mark.real_data
 def test_alphapose_results_of_real_crops_agree(real_data):
+    """The results are not thresholded, go beyond the crop and are rounded to three decimals; the store's keypoints are
+    those with a score of 0.2 or more. The subject of each of the 49 frames with more people must be the same.
+    """
     root = real_data / "vtest_mars"
-    store = keypoints.load(root / "keypoints.npz", mars.load(root))
-    rows = {frame.rpartition("/")[2]: row for frame, row in store.rows.items()}
-    seen = set()
+    split = mars.load(root)
+    store = keypoints.load(root / "keypoints.npz", split)
+    with pytest.warns(UserWarning, match="has no entry for 1 of the 1,178 frames"):
+        results = keypoints.load(root / "alphapose-results.json", split)
+    assert results.rows == store.rows
+    stored = store.values[..., 2] > 0
+    np.testing.assert_allclose(results.values[stored], store.values[stored], rtol=0, atol=5.1e-4)
+    bound = np.array([0.51e-3 / 128, 0.51e-3 / 256, 0.51e-3])
+    assert np.all(np.abs(results.values - store.values)[stored] <= bound)
+    # What the store leaves out is below its threshold, to the third decimal.
+    assert results.values[~stored, 2].max() <= 0.2
+    # An independent reader: the first entry of an image is the subject.
+    first = {}
     for result in json.loads((root / "alphapose-results.json").read_text()):
-        name = result["image_id"]
-        if name in seen:
-            continue  # the subject is written first
-        seen.add(name)
-        expected = store.values[rows[name]]
-        got = to_14(np.array(result["keypoints"], np.float64).reshape(17, 3), "coco17") / np.float32([128, 256, 1])
-        found = expected[:, 2] > 0
-        np.testing.assert_allclose(got[found], expected[found], atol=5.1e-4)
-    assert len(seen) == 1177
+        first.setdefault(result["image_id"], result["keypoints"])
+    assert len(first) == 1177
+    for frame, row in store.rows.items():
+        if frame[-19:] in first:
+            expected = np.array(first[frame[-19:]]).reshape(17, 3)[[0, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15]]
+            got = results.values[row][[0, *range(2, 14)]] * [128, 256, 1]
+            found = got[:, 2] > 0
+            np.testing.assert_allclose(got[found], expected[found], atol=1e-4)
 
 
 @pytest.mark.real_data
@@ -276,30 +292,3 @@ def test_files_in_the_folders_of_the_frames(real_data, tmp_path):
     flat = keypoints.load(root / "openpose", split, split.train[:3])
     assert mirrored.rows == flat.rows
     np.testing.assert_array_equal(mirrored.values, flat.values)
-
-
-@pytest.mark.real_data
-def test_command_writes_a_store_that_gives_the_same_table(real_data, tmp_path):
-    root = real_data / "vtest_mars"
-    out = tmp_path / "k.npz"
-    done = _command("--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={out}")
-    assert (done.returncode, done.stderr) == (0, "")
-    printed = done.stdout.splitlines()
-    assert "1,178 frames" in printed[0]
-    assert printed[1].split() == ["camera", "0", "1-7", "8-13", "14"]
-    assert [line.split()[0] for line in printed[2:]] == ["1", "2"]
-    for line in printed[2:]:
-        assert sum(float(share.rstrip("%")) for share in line.split()[1:]) == pytest.approx(100, abs=0.2)
-    split = mars.load(root)
-    np.testing.assert_array_equal(keypoints.load(out, split).values, keypoints.load(root / "openpose", split).values)
-
-
-def test_command_says_what_is_wrong_in_one_line(tmp_path):
-    arguments = ["--dataset=mars", f"--root={tmp_path / 'MARS'}", f"--keypoints={tmp_path}"]
-    done = _command(*arguments, f"--out={tmp_path / 'k.npz'}")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: MARS not found: ")
-    assert done.stderr.count("\n") == 1
-    done = _command(*arguments, "--out=k")
-    assert (done.returncode, done.stderr.startswith("error: A keypoint store must be called")) == (2, True)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,11 +117,11 @@ def test_an_erased_rectangle_is_painted_and_the_source_stays_as_it_was(data):
 
 def test_batches_come_in_the_order_of_the_plans(data):
     plans = frames.plans(12, crop=0.5, flip=0.5, erase=0.5)
-    batches = list(MemoryReader(data.source)(plans))
+    batches = list(MemoryReader(data.read)(plans))
     assert len(batches) == 12
     for plan, batch in zip(plans, batches, strict=True):
         frames.assert_batches_equal(batch, read_batch(plan, data.source))
-    assert list(MemoryReader(data.source)([])) == []
+    assert list(MemoryReader(data.read)([])) == []
 
 
 def test_a_tracklet_is_computed_once(data):
@@ -130,7 +131,7 @@ def test_a_tracklet_is_computed_once(data):
         asked.append(tracklet)
         return data.source.frames(tracklet)
 
-    list(MemoryReader(CachedSource(compute, data.source.of))(frames.plans(20)))
+    list(MemoryReader(partial(read_batch, source=CachedSource(compute, data.source.of)))(frames.plans(20)))
     assert len(asked) == len(set(asked)) == len(frames.TRACKLETS)
 
 
@@ -144,7 +145,7 @@ def test_an_error_in_the_thread_is_raised_where_the_batch_is_asked_for(data):
     good = next(i for i, plan in enumerate(plans) if frames.TRACKLETS[2] in plan.tracklets)
     received = []
     with pytest.raises(RuntimeError, match="the projector is broken"):
-        received.extend(MemoryReader(CachedSource(broken, data.source.of))(plans))
+        received.extend(MemoryReader(partial(read_batch, source=CachedSource(broken, data.source.of)))(plans))
     assert len(received) == good
     assert settles(lambda: not reader_threads())
 
@@ -157,7 +158,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
             asked.append(number)
             yield plan
 
-    batches = MemoryReader(data.source, ahead=3)(plans())
+    batches = MemoryReader(data.read, ahead=3)(plans())
     next(batches)
     assert settles(lambda: len(asked) == 5)  # one was taken, three wait, one is in the thread's hand
     time.sleep(0.2)

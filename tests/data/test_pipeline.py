@@ -49,7 +49,7 @@ def test_without_a_crop_the_batches_are_those_from_memory_bit_for_bit(sharp):
     assert any(p.erase.any() for p in plans)
     batches = list(reader(sharp)(plans))
     assert len(batches) == len(plans)
-    for batch, other in zip(batches, MemoryReader(sharp.source)(plans), strict=True):
+    for batch, other in zip(batches, MemoryReader(sharp.read)(plans), strict=True):
         frames.assert_batches_equal(batch, other)
 
 
@@ -58,7 +58,7 @@ def test_with_a_crop_pictures_agree_within_one_grey_level(data):
     of a pixel: half a level in frames so soft.
     """
     plans = frames.plans(6, crop=1.0, flip=0.5, erase=0.3)
-    for batch, other in zip(reader(data)(plans), MemoryReader(data.source)(plans), strict=True):
+    for batch, other in zip(reader(data)(plans), MemoryReader(data.read)(plans), strict=True):
         error = np.abs(batch["frames"].astype(int) - other["frames"])
         assert error.max() <= 1
         for name in ("keypoints", "frame_mask", "label", "index"):
@@ -78,8 +78,8 @@ def test_a_crop_is_bilinear(sharp):
 def test_repeated_reading_gives_the_same_batches_however_many_threads(data):
     plans = frames.plans(12, crop=0.5, flip=0.5, erase=0.5)
     first = list(reader(data)(plans))
-    for ahead in (1, 5):
-        for batch, other in zip(first, reader(data, ahead=ahead)(plans), strict=True):
+    for ahead, threads in ((1, 1), (5, 2), (2, 7)):
+        for batch, other in zip(first, reader(data, ahead=ahead, threads=threads)(plans), strict=True):
             frames.assert_batches_equal(batch, other)
 
 

@@ -13,6 +13,7 @@ from rgcn_jax.data.sampling import (
     evaluation_plans,
     even_clips,
     num_evaluation_batches,
+    share,
     training_clip,
 )
 from rgcn_jax.types import InputError, Tracklet
@@ -136,3 +137,19 @@ def test_evaluation_reads_every_tracklet_once_in_batches_of_one_size(clips):
     assert Counter(index[index >= 0].tolist()) == dict.fromkeys(range(7), per_tracklet)
     assert not np.concatenate([p.frame_mask for p in plans])[index < 0].any()
     assert (np.concatenate([p.label for p in plans]) == -1).all()
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 6])
+def test_the_shares_of_all_processes_are_the_plan(processes):
+    plan = sampler(augmentation=Augmentation(0.5, 1.2, 0.5, 0.5)).plan(7)
+    shares = [share(plan, index, processes) for index in range(processes)]
+    assert sum((s.tracklets for s in shares), ()) == plan.tracklets
+    for name in plan._fields[1:]:
+        parts = [getattr(s, name) for s in shares]
+        assert {len(part) for part in parts} == {12 // processes}
+        np.testing.assert_array_equal(np.concatenate(parts), getattr(plan, name))
+
+
+def test_a_plan_that_cannot_be_shared_equally_is_told():
+    with pytest.raises(InputError, match="12 clips cannot be shared equally by 5 processes: choose batch.identities"):
+        share(sampler().plan(0), 0, 5)

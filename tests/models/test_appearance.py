@@ -4,7 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgcn_jax.models.appearance import AttentionAggregation, AveragePooling, FrameAppearance, RecurrentAggregation
+from rgcn_jax.models.appearance import (
+    AttentionAggregation,
+    AveragePooling,
+    ConvolutionalAttention,
+    FrameAppearance,
+    RecurrentAggregation,
+)
 
 AGGREGATIONS = [AveragePooling(), AttentionAggregation(), RecurrentAggregation(4)]
 MASK = np.array(
@@ -121,3 +127,75 @@ def test_frames_keep_to_their_clip():
     colours = np.asarray(frames).mean(axis=(2, 3))
     for b in range(4):
         np.testing.assert_allclose(f_a[b], colours[b, MASK[b]].mean(axis=0), atol=1e-5)
+
+
+class MapTrunk(nn.Module):
+    """Pixels as the map, their mean as the feature: [N, 2, 3, 4]."""
+
+    def feature_map(self, images, train):
+        return images
+
+    def pool(self, feature_map):
+        return feature_map.mean(axis=(1, 2))
+
+
+def maps(seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal((4, 5, 2, 3, 3)).astype(dtype)
+
+
+def convolutional_attention(frames, params):
+    """z of every frame by a loop over positions and channels, scores over three frames, softmax."""
+    z = [np.maximum(np.einsum("yxc,yxck->k", f, params["W_s"].reshape(2, 3, 3, -1)) + params["b_s"], 0) for f in frames]
+    zero = np.zeros_like(z[0])
+    around = [zero, *z, zero]
+    scores = [
+        max(sum(params["w_t"][k] @ around[t + k] for k in range(3)) + params["b_t"], 0) for t in range(len(frames))
+    ]
+    weights = np.exp(scores) / np.exp(scores).sum()
+    return sum(a * f.mean(axis=(0, 1)) for a, f in zip(weights, frames, strict=True))
+
+
+def drawn_attention(module, frames, seed=1):
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), frames))["params"]
+    return {name: rng.standard_normal(leaf.shape).astype(frames.dtype) for name, leaf in shapes.items()}
+
+
+@pytest.mark.parametrize("mask", [None, np.arange(5)[None] < np.array([[5], [3], [1], [4]])])
+def test_convolutional_attention_equals_its_equations_written_as_loops(mask):
+    module, frames = ConvolutionalAttention(MapTrunk(), 6), maps()
+    params = drawn_attention(module, frames)
+    f_a, aux = module.apply({"params": params}, frames, mask)
+    counts = np.ones((4, 5), bool) if mask is None else mask
+    for b in range(4):
+        expected = convolutional_attention(maps()[b, counts[b]].astype(np.float64), params)
+        np.testing.assert_allclose(f_a[b], expected, atol=1e-5)
+    np.testing.assert_allclose(aux["frame_weights"].sum(axis=1), 1.0, atol=1e-6)
+    assert not np.asarray(aux["frame_weights"])[~counts].any()
+    if mask is not None:
+        garbage = np.where(mask[..., None, None, None], frames, np.float32(1e6))
+        np.testing.assert_array_equal(module.apply({"params": params}, garbage, mask)[0], f_a)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("module", [*AGGREGATIONS[1:], ConvolutionalAttention(MapTrunk(), 6)])
+def test_gradients_equal_finite_differences(module):
+    """Along a random direction of each parameter, in float64."""
+    with jax.enable_x64(True):
+        frames = maps(dtype=np.float64) if isinstance(module, ConvolutionalAttention) else features().astype(float)
+        params = drawn_attention(module, frames)
+
+        @jax.jit
+        @jax.value_and_grad
+        def loss(params):
+            f_a = module.apply({"params": params}, frames)
+            return ((f_a[0] if isinstance(f_a, tuple) else f_a) ** 3).sum()
+
+        gradient = loss(params)[1]
+        rng = np.random.default_rng(2)
+        for name, value in params.items():
+            direction = rng.standard_normal(value.shape)
+            ahead, behind = (float(loss(params | {name: value + e * direction})[0]) for e in (1e-6, -1e-6))
+            expected = (ahead - behind) / 2e-6
+            assert abs(expected) > 1e-4
+            np.testing.assert_allclose((gradient[name] * direction).sum(), expected, rtol=1e-5)

@@ -1,20 +1,19 @@
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 import pytest
 
-from rgcn_jax import models, parallel
-from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model, initialise
-from rgcn_jax.state import create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax import models
+from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model, with_pretrained_trunk
 from rgcn_jax.types import InputError
 from tests import tiny
-from tests.encoder_checks import drawn_like
 
 CLASSES = {
     "RGCN": models.RGCN, "LGCN": models.LGCN, "GCNRNN": models.GCNRNN, "GCNLSTM": models.GCNLSTM,
-    "STGCN": models.STGCN, "EvolveGCN-O": models.EvolveGCN, "EvolveGCN-H": models.EvolveGCN,
+    "STGCN": models.STGCN, "STGCN-compat": models.STGCN,
+    "EvolveGCN-O": models.EvolveGCN, "EvolveGCN-H": models.EvolveGCN,
 }  # fmt: skip
 
 
@@ -42,7 +41,8 @@ def test_the_variants_and_the_axis_reach_the_encoder():
         return build_model(tiny.FIELDS | fields, tiny.IDENTITIES, axis_name="data").pose
 
     assert [encoder(pose=f"EvolveGCN-{v}").variant for v in "OH"] == ["O", "H"]
-    assert encoder(pose="STGCN").axis_name == "data"
+    for name, variant in (("STGCN", "spatial"), ("STGCN-compat", "spatial_compat")):
+        assert (encoder(pose=name).axis_name, encoder(pose=name).variant) == ("data", variant)
     deep = encoder(pose="GCNLSTM", graph_layers=3, graph_relu_each_layer=True)
     assert (deep.num_layers, deep.relu_each_layer) == (3, True)
 
@@ -66,23 +66,22 @@ def test_an_unknown_encoder_is_named_with_the_choices():
         build_model(tiny.FIELDS | {"pose": "TCN"}, tiny.IDENTITIES)
 
 
-@pytest.mark.jit
-@pytest.mark.parametrize("pose", POSE_ENCODERS)
-def test_a_training_step_moves_every_parameter_of_the_encoder(pose):
-    """By its gradient alone, without weight decay."""
-    fields, mesh, optimizer = tiny.FIELDS | {"pose": pose}, parallel.make_mesh(1), optax.sgd(1.0)
-    shapes = jax.eval_shape(
-        lambda: initialise(build_model(fields, tiny.IDENTITIES), 0, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH)
-    )
-    state = parallel.replicate(create_state(drawn_like(shapes), optimizer, seed=0), mesh)
-    before = jax.device_get(state.params["pose"])
-    model = build_model(fields, tiny.IDENTITIES, axis_name=parallel.AXIS)
-    step = make_train_step(model, optimizer, Objective(), mesh)
-    state, metrics = step(state, parallel.shard(tiny.batch(clips=4), mesh))
-    assert all(np.isfinite(v) for v in metrics.values())
-    for (path, a), b in zip(
-        jax.tree.leaves_with_path(before), jax.tree.leaves(jax.device_get(state.params["pose"])), strict=True
-    ):
-        assert np.isfinite(b).all()
-        assert (a != b).any(), path
-    assert ("pose" in state.batch_stats) == (pose == "STGCN")
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pooling": "sum"}, "model.pooling is 'sum': expected one of mean, max."),
+        (
+            {"appearance": "BiC", "stage_sizes": (1,) * 4, "pooling": "max"},
+            "model.pooling is 'max', but the appearance model BiC has a pooling of its own",
+        ),
+        ({"pose_input": "centred+speed"}, "unknown pose input 'centred+speed': expected crop or centred"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(fields, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        build_model(tiny.FIELDS | fields, tiny.IDENTITIES)
+
+
+def test_an_appearance_model_without_a_trunk_takes_no_pretrained_weights():
+    with pytest.raises(InputError, match="model.pretrained is x.pth, but this appearance model has no trunk"):
+        with_pretrained_trunk({"params": {"classifier": {}}, "batch_stats": {}}, Path("x.pth"))

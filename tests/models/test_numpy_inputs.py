@@ -10,7 +10,7 @@ import pytest
 
 from rgcn_jax import models
 from rgcn_jax.models import convolution, masking, recurrent_gcn
-from rgcn_jax.models.pose_input import CHANNELS, centre
+from rgcn_jax.models.pose_input import centre
 
 B, T, C, N, D = 4, 5, 2, 4, 5
 JIT = [pytest.param(False, id="op-by-op"), pytest.param(True, id="jit", marks=pytest.mark.jit)]
@@ -51,6 +51,8 @@ MODELS = [
     (models.RecurrentAggregation(4), (FRAME_FEATURES, MASK)),
     (TRUNK, (FRAMES.reshape(B * T, 8, 4, 3), False)),
     (models.FrameAppearance(TRUNK, models.AveragePooling()), (FRAMES, MASK)),
+    (models.ConvolutionalAttention(TRUNK, 3), (FRAMES, MASK)),
+    (models.GivenFeatures(), (FRAME_FEATURES[:, 0], MASK)),
     (models.BiCnet((1, 1, 1, 1), width=4), (FRAMES, MASK)),
     (two_branch(models.RGCN(N)), (FRAMES, KEYPOINTS, MASK)),
     (two_branch(models.LGCN(N)), (FRAMES, KEYPOINTS, MASK, True)),
@@ -61,7 +63,10 @@ GATES = {"W": drawn(C, 4 * N), "U": drawn(N, 4 * N), "b": drawn(4 * N)}
 NODES, IMAGES = drawn(B, 14, N), drawn(2, 5, 4, 3)
 STATISTICS = {"mean": drawn(N), "var": drawn(N)}
 FUNCTIONS = [
-    *((lambda k, m, mode=mode: models.pose_input(k, mode, 0.5, m), (KEYPOINTS, MASK)) for mode in CHANNELS),
+    *(
+        (lambda k, m, mode=mode: models.pose_input(k, mode, 0.5, m), (KEYPOINTS, MASK))
+        for mode in ("crop", "centred+confidence+velocity+bones")
+    ),
     (centre, (X, KEYPOINTS[..., 2] > 0.3)),
     (models.feature_statistics, ({"statistics_appearance": STATISTICS, "statistics_pose": STATISTICS},)),
     (recurrent_gcn.named_gates, (GATES,)),

@@ -13,6 +13,7 @@ B, T, C, N, D, K = 2, 3, 2, 256, 2048, 625
 X = jax.ShapeDtypeStruct((B, T, 14, C), jnp.float32)
 H = jax.ShapeDtypeStruct((B, T, 14, N), jnp.float32)
 FRAME_FEATURES = jax.ShapeDtypeStruct((B, T, D), jnp.float32)
+F_A = jax.ShapeDtypeStruct((B, D), jnp.float32)
 FRAMES = jax.ShapeDtypeStruct((B, T, 64, 32, 3), jnp.float32)
 KEYPOINTS = jax.ShapeDtypeStruct((B, T, 14, 3), jnp.float32)
 MASK = jax.ShapeDtypeStruct((B, T), jnp.bool_)
@@ -38,6 +39,7 @@ PROPAGATION = 3 * (256**2 + 512**2 + 1024**2)
 SELECTION = 2 * 3 * 512**2 + 512 * 32 + 2 * 32 + 32 * 1024 + 1024 + 2 * 512
 ATTENTION = 4 * 2 * 1024 + 2 * (1024 + 8 * 8 + 2 * 8)
 BICNET = RESNET50 + PROPAGATION + SELECTION + ATTENTION
+CONVOLUTIONAL_ATTENTION = 4 * 2 * D * 256 + 256 + 3 * 256 + 1  # the map of 64 x 32 pixels is 4 x 2
 CLASSIFIER = (D + 512) * K + K
 RGCN = C * N + N * N + N
 LGCN = 4 * RGCN
@@ -86,6 +88,8 @@ TABLE = [
     (models.RecurrentAggregation(D), (FRAME_FEATURES,), 4 * (D * D + D * D + D)),
     (models.ResNet50(), (IMAGES, False), 23_508_032),
     (frame_appearance(), (FRAMES,), RESNET50),
+    (models.ConvolutionalAttention(models.ResNet50()), (FRAMES,), RESNET50 + CONVOLUTIONAL_ATTENTION),
+    (models.GivenFeatures(), (F_A,), 0),
     (models.BiCnet(), (FRAMES,), BICNET),
     (two_branch(None, None), CLIPS, RESNET50 + D * K + K),
     (two_branch(models.RGCN(N), models.DualAttention()), CLIPS, RESNET50 + RGCN + 2 * N + CLASSIFIER),

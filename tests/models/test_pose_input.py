@@ -1,15 +1,18 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rgcn_jax import models
-from rgcn_jax.models.pose_input import CHANNELS, MIN_TORSO, TYPICAL_TORSO
-from rgcn_jax.skeleton import FLIP_ORDER
+from rgcn_jax.models.pose_input import MIN_TORSO, TYPICAL_TORSO, num_channels
+from rgcn_jax.skeleton import FLIP_ORDER, KEYPOINTS
 from rgcn_jax.types import InputError
 
 ASPECT = 0.5
 NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
+MODES = ("crop", "centred", "centred+confidence", "crop+velocity+bones", "centred+confidence+velocity+bones")
 
 pose_input = jax.jit(models.pose_input, static_argnums=(1, 2))  # compiled in the tests that are marked so
 
@@ -59,6 +62,37 @@ def test_centred_equals_the_rule_written_as_loops(missing, t):
         np.testing.assert_allclose(x, centred_by_loops(keypoints, ASPECT, m), atol=1e-5)
 
 
+def additions_by_loops(keypoints, mask):
+    """Velocity and bones of the centred positions, keypoint by keypoint."""
+    parents = {"head": "neck", "neck": "neck", "right_shoulder": "neck", "right_elbow": "right_shoulder"}
+    parents |= {"right_wrist": "right_elbow", "left_shoulder": "neck", "left_elbow": "left_shoulder"}
+    parents |= {"left_wrist": "left_elbow", "right_hip": "neck", "right_knee": "right_hip", "right_ankle": "right_knee"}
+    parents |= {"left_hip": "neck", "left_knee": "left_hip", "left_ankle": "left_knee"}
+    position = centred_by_loops(keypoints, ASPECT, mask)
+    seen = (keypoints[..., 2] > 0) & mask[..., None]
+    velocity, bones = np.zeros_like(position), np.zeros_like(position)
+    for b, t, v in np.ndindex(seen.shape):
+        parent = KEYPOINTS.index(parents[KEYPOINTS[v]])
+        if seen[b, t, v] and t and seen[b, t - 1, v]:
+            velocity[b, t, v] = position[b, t, v] - position[b, t - 1, v]
+        if seen[b, t, v] and seen[b, t, parent]:
+            bones[b, t, v] = position[b, t, v] - position[b, t, parent]
+    return {"velocity": velocity, "bones": bones}
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_velocity_and_bones_equal_the_rule_written_as_loops(missing):
+    keypoints = clips(seed=3, missing=missing)
+    mask = np.random.default_rng(9).random((4, 5)) < 0.8
+    expected = additions_by_loops(keypoints, mask)
+    x = np.asarray(pose_input(jnp.asarray(keypoints), "centred+bones+confidence+velocity", ASPECT, jnp.asarray(mask)))
+    np.testing.assert_array_equal(x[..., 2], np.where(mask[..., None], keypoints[..., 2], 0.0))
+    np.testing.assert_allclose(x[..., 3:5], expected["velocity"], atol=1e-5)
+    np.testing.assert_allclose(x[..., 5:7], expected["bones"], atol=1e-5)
+    assert expected["velocity"].any()
+    assert expected["bones"].any()
+
+
 def test_a_skeleton_worked_by_hand():
     keypoints = np.zeros((4, 5, 14, 3), np.float32)
     keypoints[1, 2, NECK] = (0.5, 0.2, 0.9)
@@ -82,13 +116,13 @@ def test_crop_hands_over_the_positions_and_zero_where_nothing_was_detected():
     assert not x[0, 0, 3].any()
 
 
-@pytest.mark.parametrize("mode", CHANNELS)
+@pytest.mark.parametrize("mode", MODES)
 def test_channels_are_as_listed_and_the_third_is_the_confidence(mode):
     keypoints = clips()
     x = pose_input(jnp.asarray(keypoints), mode, ASPECT)
-    assert x.shape == (4, 5, 14, CHANNELS[mode])
+    assert x.shape == (4, 5, 14, num_channels(mode))
     assert x.dtype == jnp.float32
-    if CHANNELS[mode] == 3:
+    if num_channels(mode) == 3:
         np.testing.assert_array_equal(x[..., 2], keypoints[..., 2])
         np.testing.assert_array_equal(x[..., :2], pose_input(jnp.asarray(keypoints), "centred", ASPECT))
 
@@ -118,13 +152,14 @@ def test_a_mirrored_clip_gives_a_mirrored_input():
     keypoints = clips(missing=0.3)
     mirrored = keypoints[..., FLIP_ORDER, :].copy()
     mirrored[..., 0] = np.where(mirrored[..., 2] > 0, 1.0 - mirrored[..., 0], 0.0)
-    x = np.asarray(pose_input(jnp.asarray(keypoints), "centred+confidence", ASPECT))
-    expected = x[..., FLIP_ORDER, :] * np.array([-1.0, 1.0, 1.0])
-    np.testing.assert_allclose(pose_input(jnp.asarray(mirrored), "centred+confidence", ASPECT), expected, atol=1e-5)
+    mode = "centred+confidence+velocity+bones"
+    x = np.asarray(pose_input(jnp.asarray(keypoints), mode, ASPECT))
+    expected = x[..., FLIP_ORDER, :] * np.array([-1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0])
+    np.testing.assert_allclose(pose_input(jnp.asarray(mirrored), mode, ASPECT), expected, atol=1e-5)
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize("mode", CHANNELS)
+@pytest.mark.parametrize("mode", MODES)
 def test_masked_frames_are_zero_and_have_no_influence(mode):
     keypoints = clips()
     mask = np.array([[True, True, True, False, False]] * 4)
@@ -136,7 +171,7 @@ def test_masked_frames_are_zero_and_have_no_influence(mode):
     np.testing.assert_allclose(x[:, :3], pose_input(jnp.asarray(keypoints[:, :3]), mode, ASPECT), atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", CHANNELS)
+@pytest.mark.parametrize("mode", MODES)
 def test_nothing_detected_anywhere_gives_zeros(mode):
     assert not np.asarray(pose_input(jnp.zeros((4, 5, 14, 3)), mode, ASPECT)).any()
     x = pose_input(jnp.asarray(clips()), mode, ASPECT, jnp.zeros((4, 5), bool))
@@ -160,8 +195,8 @@ def test_the_median_ignores_one_frame_with_a_wild_neck():
     np.testing.assert_array_equal(np.delete(x, 2, axis=1), np.delete(y, 2, axis=1))
 
 
-def test_an_unknown_mode_is_named_with_the_choices():
-    with pytest.raises(
-        InputError, match=r"unknown pose input 'centered': expected one of crop, centred, centred\+confidence"
-    ):
-        pose_input(jnp.zeros((1, 1, 14, 3)), "centered", ASPECT)
+@pytest.mark.parametrize("mode", ["centered", "centred+speed", "velocity", "crop+bones+bones", "", "crop+"])
+def test_an_unknown_mode_is_named_with_the_choices(mode):
+    choices = r"expected crop or centred, then \[\+confidence\]\[\+velocity\]\[\+bones\]"
+    with pytest.raises(InputError, match=f"unknown pose input '{re.escape(mode)}': {choices}"):
+        pose_input(jnp.zeros((1, 1, 14, 3)), mode, ASPECT)

@@ -251,3 +251,16 @@ def test_bfloat16_stays_close_and_keeps_state_in_float32():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="last_stride is 1 or 2, not 3"):
         ResNet50(stage_sizes=(1,), last_stride=3).init(jax.random.key(0), images(1), False)
+
+
+@pytest.mark.parametrize(("pooling", "pooled"), [("mean", np.mean), ("max", np.max)])
+def test_a_feature_is_the_map_pooled_over_its_positions(pooling, pooled):
+    trunk, variables = SMALL.clone(pooling=pooling), small_variables()
+    feature_map = trunk.apply(variables, images(2), False, method="feature_map")
+    expected = pooled(np.asarray(feature_map, np.float64), axis=(1, 2))
+    np.testing.assert_allclose(trunk.apply(variables, images(2), False), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_unknown_pooling_is_refused():
+    with pytest.raises(ValueError, match="pooling is one of mean, max, not 'sum'"):
+        SMALL.clone(pooling="sum").apply(small_variables(), images(1), False)

@@ -7,7 +7,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from rgcn_jax.evaluation.distance import FeatureStatistics, fuse
-from rgcn_jax.models.appearance import AveragePooling, FrameAppearance
+from rgcn_jax.models.appearance import AveragePooling, FrameAppearance, GivenFeatures
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
@@ -68,6 +68,33 @@ def test_the_pose_input_is_the_one_that_is_named(variables):
     H = RGCN(N).apply({"params": params["pose"]}, pose_input(keypoints, "crop", 0.5, mask), mask)
     f_p, _ = DualAttention().apply({"params": params["readout"]}, H, mask)
     np.testing.assert_allclose(out.pose, f_p, atol=1e-6)
+
+
+def test_the_keypoint_embedding_stands_beside_the_input_of_every_frame():
+    frames, keypoints, mask = clips()
+    model = two_branch(keypoint_embedding=3)
+    params = jax.jit(model.init)(jax.random.key(0), frames, keypoints, mask)["params"]
+    e = params["keypoint_embedding"]
+    assert e.shape == (14, 3)
+    x = np.asarray(pose_input(keypoints, "centred", 0.5, mask))
+    wide = np.concatenate([x, np.tile(np.asarray(e), (4, 5, 1, 1))], axis=-1)
+    H = RGCN(N).apply({"params": params["pose"]}, wide, mask)
+    f_p, _ = DualAttention().apply({"params": params["readout"]}, H, mask)
+    variables = {"params": params, "batch_stats": model.init(jax.random.key(0), frames, keypoints, mask)["batch_stats"]}
+    np.testing.assert_allclose(model.apply(variables, frames, keypoints, mask).pose, f_p, atol=1e-6)
+
+
+def test_given_features_pass_through_and_the_pose_needs_an_aspect():
+    _, keypoints, mask = clips()
+    f_a = jnp.asarray(np.random.default_rng(0).normal(size=(4, D)), jnp.float32)
+    model = TwoBranch(GivenFeatures(), RGCN(N), DualAttention(), K, aspect=0.5)
+    out, variables = model.init_with_output(jax.random.key(0), f_a, keypoints, mask)
+    np.testing.assert_array_equal(out.appearance, f_a)
+    H = RGCN(N).apply({"params": variables["params"]["pose"]}, pose_input(keypoints, "centred", 0.5, mask), mask)
+    expected, _ = DualAttention().apply({"params": variables["params"]["readout"]}, H, mask)
+    np.testing.assert_allclose(out.pose, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="aspect=width / height"):
+        model.clone(aspect=None).init(jax.random.key(0), f_a, keypoints, mask)
 
 
 @pytest.mark.parametrize("neck", ["none", "batchnorm"])

@@ -3,6 +3,7 @@ import re
 from collections import Counter
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from scipy.io import loadmat
@@ -10,7 +11,7 @@ from scipy.io import loadmat
 from rgcn_jax.skeleton import to_14
 from rgcn_jax.types import InputError
 from rgcn_jax.walkers import WalkersSpec, generate
-from rgcn_jax.walkers.layouts import LAYOUTS, dukemtmc_vidreid, ilids_vid
+from rgcn_jax.walkers.layouts import LAYOUTS, dukemtmc_vidreid, ilids_vid, prid2011
 from rgcn_jax.walkers.write import openpose_people, write
 
 SIZE = (64, 32)
@@ -18,6 +19,9 @@ GRAMMAR = {
     "mars": r"bbox_(train|test)/(\d{4}|00-1)/\2C[1-6]T\d{4}F\d{3}\.jpg",
     "dukemtmc_vidreid": r"(train|query|gallery)/(\d{4})/\d{4}/\2_C[1-8]_F\d{4}_[XD]\d+\.jpg",
     "ilids_vid": r"i-LIDS-VID/sequences/(cam[12])/(person\d{3})/\1_\2_\d{5}\.png",
+    "prid2011": r"prid_2011/multi_shot/cam_[ab]/person_\d{4}/\d{4}\.png",
+    "ls_vid": r"tracklet_(train|test)/(\d{4})/\2_\d+_0[1-3]_\d{6}\.jpg",
+    "folder": r"(train|query|gallery)/-?\d+/[1-3]/\d+/\d+\.jpg",
 }
 
 
@@ -38,8 +42,8 @@ def test_names_have_the_grammar_of_the_layout_and_every_image_has_its_keypoints(
     assert len(images) == count > 0
     assert all(re.fullmatch(GRAMMAR[layout], name) for name in images)
     keypoints = {f"openpose/{name[:-4]}_keypoints.json" for name in images}
-    assert keypoints == set(_relative(root, "*.json"))
-    others = {"mars": 5, "ilids_vid": 1, "dukemtmc_vidreid": 0}[layout]
+    assert keypoints == set(_relative(root, "openpose/**/*.json"))
+    others = {"mars": 5, "ilids_vid": 1, "dukemtmc_vidreid": 0, "prid2011": 1, "ls_vid": 3, "folder": 0}[layout]
     assert sum(path.is_file() for path in root.rglob("*")) == 2 * count + others
 
 
@@ -92,10 +96,12 @@ def test_mars_lists_are_contiguous_and_name_the_right_files(small, tmp_path):
 
 def test_duke_has_one_query_a_person_and_marks_each_distractor(small):
     plan = dukemtmc_vidreid(small)
-    assert len(plan.files) == len(small.split.train) + len(small.split.gallery)
+    assert len(plan.files) == len(small.split.train) + 6 + len(small.split.gallery)
     parts = Counter(names[0].split("/")[0] for _, names in plan.files)
-    assert parts == {"train": 4 * 6, "query": 6, "gallery": 6 * 6 - 6 + 4}
+    assert parts == {"train": 4 * 6, "query": 6, "gallery": 6 * 6 + 4}
     people = {part: {n[0].split("/")[1] for _, n in plan.files if n[0].startswith(part)} for part in parts}
+    names = {part: {n for _, ns in plan.files for n in ns if n.startswith(part)} for part in parts}
+    assert {f"gallery/{name.removeprefix('query/')}" for name in names["query"]} <= names["gallery"]
     assert people["train"].isdisjoint(people["query"] | people["gallery"])
     strangers = [names for tracklet, names in plan.files if tracklet.person_id == 0]
     assert len({names[0].split("/")[1] for names in strangers}) == 4
@@ -146,6 +152,31 @@ def test_ilids_needs_an_even_number_of_people():
     walkers = generate(WalkersSpec(train_identities=3, test_identities=6))
     with pytest.raises(InputError, match="even number of people, at most 900: found 9"):
         ilids_vid(walkers)
+
+
+def test_prid_has_people_in_one_camera_whom_no_split_names(small):
+    plan = prid2011(small)
+    people = {
+        camera: {n[0].split("/")[3] for _, n in plan.files if f"/{camera}/" in n[0]} for camera in ("cam_a", "cam_b")
+    }
+    both = people["cam_a"] & people["cam_b"]
+    assert len(both) == 10
+    splits = json.loads(plan.texts["splits_prid2011.json"])
+    assert len(splits) == 10
+    assert all(len(s["train"]) == len(s["test"]) == 5 and {*s["train"], *s["test"]} == both for s in splits)
+    strangers = [t for t in small.split.gallery if t.person_id == 0 and t.camera_id < 3]
+    assert len(people["cam_a"] ^ people["cam_b"]) == len(strangers) > 0
+
+
+def test_ls_vid_queries_are_in_the_form_of_matlab_7_3(small, tmp_path):
+    write(small, tmp_path, "ls_vid", *SIZE)
+    file = tmp_path / "test" / "data" / "info_test.mat"
+    assert file.read_bytes().startswith(b"MATLAB 7.3 MAT-file ")
+    with h5py.File(file) as contents:
+        queries = contents["query"][()]
+    lines = (tmp_path / "list_sequence" / "list_seq_test.txt").read_text().splitlines()
+    asked = Counter(int(lines[int(row) - 1].split()[1]) for row in queries.ravel())
+    assert asked == Counter(t.person_id for t in small.split.query)
 
 
 def test_openpose_by_hand():

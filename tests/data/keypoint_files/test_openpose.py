@@ -1,11 +1,14 @@
 import json
+import os
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.openpose import choose_subject, parse_openpose, read_folder
+from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
+from rgcn_jax.data.keypoint_files.openpose import parse_openpose, read_folder, write_folder
+from rgcn_jax.data.keypoint_files.subject import choose_subject, choose_subjects
 from rgcn_jax.skeleton import to_14
 from rgcn_jax.types import InputError
 
@@ -42,7 +45,7 @@ def test_both_skeletons_give_the_14_keypoints(tmp_path):
         folder.mkdir()
         (folder / "a_keypoints.json").write_bytes(_file(_person(size)))
         (folder / "b_keypoints.json").write_bytes(_file())
-        pixels = read_folder(folder, ["x/a.jpg", "x/b.jpg"], SIZE)
+        pixels = read_folder(folder, ["x/a.jpg", "x/b.jpg"], SIZE).pixels
         assert pixels[0, 8].tolist() == [40, 2 * hip, 0.5]
         assert pixels[0, 1].tolist() == [40, 2, 0.5]
         assert not pixels[1].any()
@@ -159,7 +162,7 @@ def test_several_people_in_a_folder(tmp_path):
     (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25, 5), _person(25, 60)))
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25, 60), _person(25, 5)))
     # For a crop that is 16 pixels wide the one at 5 is the subject.
-    pixels = read_folder(tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]]))
+    pixels = read_folder(tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]])).pixels
     assert pixels[:, 0, 0].tolist() == [60, 5]
 
 
@@ -207,3 +210,105 @@ def test_a_folder_has_not_what_is_asked_for(tmp_path):
     )
     with pytest.raises(InputError, match=r"both d/a.jpg and e/a.jpg in a_keypoints.json.*\(d/a_keypoints.json\)"):
         read_folder(tmp_path, ["d/a.jpg", "e/a.jpg"], SIZE)
+
+
+def test_the_subjects_of_many_frames_at_once_are_those_of_each():
+    rng = np.random.default_rng(0)
+    people = rng.uniform(0, 130, (60, 14, 3)) * [1, 2, 0.01]
+    people[10] = people[40]  # equals: the first wins
+    frame = rng.integers(0, 20, 60)
+    frame[[10, 40]] = 3
+    sizes = rng.integers(40, 260, (20, 2))
+    chosen, found = choose_subjects(people, frame, sizes, 20)
+    assert not found.all()
+    for f in range(20):
+        mine = np.flatnonzero(frame == f)
+        assert found[f] == (len(mine) > 0)
+        if len(mine):
+            assert chosen[f] == mine[choose_subject(people[mine], *sizes[f].tolist())]
+
+
+def test_a_file_is_too_large_for_one_frame(tmp_path):
+    with (tmp_path / "a_keypoints.json").open("wb") as file:
+        file.write(_file(_person(25)))
+        file.truncate(200 * 2**20)  # sparse: it takes no room on the disk
+    (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25)))
+    with pytest.raises(InputError, match=r"1 of the 2 keypoint files.*a_keypoints.json is larger than 10 MiB"):
+        read_folder(tmp_path, ["a.jpg", "b.jpg"], SIZE)
+    with pytest.raises(InputError, match="is not JSON or is cut off"):
+        parse_openpose(b'{"people": ' + b"[" * (LARGEST_FRAME - 11))
+
+
+def test_symbolic_links_out_of_the_folder_are_refused(tmp_path):
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    for folder in (outside, root / "d", root / "e"):
+        folder.mkdir(parents=True)
+    for stem in "abc":
+        (outside / f"{stem}_keypoints.json").write_bytes(_file(_person(25)))
+    (root / "e/b_keypoints.json").write_bytes(_file(_person(25)))
+    (root / "d/a_keypoints.json").symlink_to(outside / "a_keypoints.json")
+    (root / "d/b_keypoints.json").symlink_to(root / "e/b_keypoints.json")  # within: allowed
+    (root / "f").symlink_to(outside)
+    with pytest.raises(InputError) as caught:
+        read_folder(root, ["d/a.jpg", "d/b.jpg", "e/b.jpg", "f/c.jpg"], SIZE)
+    message = str(caught.value)
+    assert f"2 entries of the keypoint folder {root} are not read" in message
+    assert "d/a_keypoints.json leads out of it by a symbolic link" in message
+    assert "f leads out of it by a symbolic link" in message
+    assert len(read_folder(root, ["d/b.jpg", "e/b.jpg"], SIZE).pixels) == 2
+    (tmp_path / "link").symlink_to(root)  # the folder itself may be one
+    assert read_folder(tmp_path / "link", ["e/b.jpg"], SIZE).pixels.any()
+
+
+def test_frames_that_climb_out_of_the_folder_are_not_followed(tmp_path):
+    (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25)))
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/x.txt").touch()
+    with pytest.raises(InputError, match=r"\.\. leads out of it"):
+        read_folder(tmp_path / "root", ["../a.jpg"], SIZE)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a_keypoints.json")
+    with pytest.raises(InputError, match=r"a_keypoints.json is a pipe, a socket or a device"):
+        read_folder(tmp_path, ["a.jpg"], SIZE)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode(b"\xff\xfe")
+    (tmp_path / f"{name}_keypoints.json").write_bytes(_file(_person(25)))
+    assert read_folder(tmp_path, [f"{name}.jpg"], SIZE).pixels.any()
+    with pytest.raises(InputError) as caught:
+        read_folder(tmp_path, ["a.jpg"], SIZE)
+    str(caught.value).replace(f"{name}", "").encode()  # whatever the file's name adds can be printed
+
+
+def test_what_is_written_reads_as_the_same_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = (rng.uniform(0, 1, (4, 14, 3)) * [128, 256, 1]).astype(np.float32)
+    pixels[1, 3:9] = 0
+    pixels[2] = 0
+    frames = ["d/a.jpg", "d/b.jpg", "e/a.jpg", "e/f/g.h.png"]
+    write_folder(tmp_path / "out", frames, pixels)
+    found = read_folder(tmp_path / "out", frames, SIZE)
+    np.testing.assert_array_equal(found.pixels, pixels)
+    assert found.skeleton == "openpose_body25"
+    contents = json.loads((tmp_path / "out/d/a_keypoints.json").read_text())
+    body = np.array(contents["people"][0]["pose_keypoints_2d"]).reshape(25, 3)
+    np.testing.assert_allclose(body[8, :2], (body[9] + body[12])[:2] / 2, rtol=1e-6)
+    assert not body[15:].any()
+    assert json.loads((tmp_path / "out/e/a_keypoints.json").read_text())["people"] == []
+    with pytest.raises(InputError, match="is there already"):
+        write_folder(tmp_path / "out", frames, pixels)
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    pixels = np.ones((2, 14, 3), np.float32)
+    with pytest.raises(InputError, match=r"there is no folder .*no, make it first"):
+        write_folder(tmp_path / "no/out", ["d/a.jpg", "d/b.jpg"], pixels)
+    for frame in ("../a.jpg", "d/../../a.jpg", "/a.jpg"):
+        with pytest.raises(InputError, match="would lie outside of"):
+            write_folder(tmp_path / "out", ["d/b.jpg", frame], pixels)
+    with pytest.raises(InputError, match=r"out cannot be written \(File name too long\)"):
+        write_folder(tmp_path / "out", ["d/a.jpg", f"d/{'b' * 300}.jpg"], pixels)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,260 @@
+"""The training pipeline beside the bare decoding that it contains, and reading prepared data beside loose files.
+
+    python benchmarks/input_pipeline.py                       # writes walkers in MARS's layout into a temporary folder
+    python benchmarks/input_pipeline.py --root=MARS --keypoints=mars_keypoints.npz --scratch=DIR
+
+Everything at 256 x 128 pixels, T = 10 frames, 8 people x 4 clips, crop and flip with probability 0.5. All tasks take
+turns in one process, and the best of each is kept, so that other load on the machine disturbs the ratios little. The
+rate by the clock suffers from other load all the same; the rate by CPU time, of this process, hardly does. Starting a
+pipeline (building its graph, 0.5 to 1 s) is left out.
+"""
+
+import argparse
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from rgcn_jax.data import keypoints as keypoint_files
+from rgcn_jax.data import mars
+from rgcn_jax.data.augment import Augmentation, no_transform
+from rgcn_jax.data.pipeline import ClipReader, FileReader
+from rgcn_jax.data.prepared import Prepared, find, open_prepared
+from rgcn_jax.data.prepared_reader import PreparedReader, Records
+from rgcn_jax.data.sampling import BatchPlan, IdentitySampler
+from rgcn_jax.data.tensorflow_cpu import tf
+from rgcn_jax.types import Split, Tracklet
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+HEIGHT, WIDTH, T, PEOPLE, CLIPS = 256, 128, 10, 8, 4
+BATCH = PEOPLE * CLIPS * T
+WARM_UP = 3  # batches
+
+
+class Clock:
+    """Wall and CPU seconds of what is done between ``start`` and ``stop``; frames per second of each."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def stop(self, frames: int) -> tuple[float, float]:
+        """The rates."""
+        return frames / (time.perf_counter() - self._wall), frames / (time.process_time() - self._cpu)
+
+
+def sampler(split: Split, erase: float) -> IdentitySampler:
+    """The recipe's batches."""
+    return IdentitySampler(
+        split.train,
+        identities=PEOPLE,
+        clips_per_identity=CLIPS,
+        frames_per_clip=T,
+        max_frame_stride=8,
+        augmentation=Augmentation(erase_probability=erase),
+        seed=0,
+    )
+
+
+def pipeline(reader: ClipReader, split: Split, steps: int, erase: float = 0.0) -> tuple[float, float]:
+    """The whole way from the plan to the batch in memory."""
+    batches = reader(sampler(split, erase).plans(0, steps + WARM_UP))
+    for _ in range(WARM_UP):
+        next(batches)
+    clock = Clock()
+    clock.start()
+    for _ in batches:
+        pass
+    return clock.stop(steps * BATCH)
+
+
+def bare_tensorflow(images: Sequence[bytes]) -> tuple[float, float]:
+    """``tf.io.decode_jpeg`` of files that are in memory, mapped in parallel."""
+    data = tf.data.Dataset.from_tensor_slices(list(images)).map(
+        lambda encoded: tf.io.decode_jpeg(encoded, channels=3), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    iterator = iter(data.prefetch(2))
+    for _ in range(WARM_UP):
+        next(iterator)
+    clock = Clock()
+    clock.start()
+    for _ in iterator:
+        pass
+    return clock.stop(len(images) - WARM_UP)
+
+
+def bare_simplejpeg(images: Sequence[bytes]) -> tuple[float, float]:
+    """The package simplejpeg (libjpeg-turbo) in a thread for each core."""
+    cores = os.cpu_count() or 1
+    parts = [images[i::cores] for i in range(cores)]
+
+    def decode(part: Sequence[bytes]) -> None:
+        for encoded in part:
+            simplejpeg.decode_jpeg(encoded)  # pyright: ignore[reportOptionalMemberAccess]
+
+    with ThreadPoolExecutor(cores) as pool:
+        clock = Clock()
+        clock.start()
+        list(pool.map(decode, parts))
+        return clock.stop(len(images))
+
+
+def random_plans(tracklets: Sequence[Tracklet], frames: int) -> Iterator[BatchPlan]:
+    """Random frames, in batches of single frames."""
+    rng = random.Random(0)
+    box, flip, erase = no_transform(BATCH)
+    for start in range(0, frames, BATCH):
+        chosen = tuple(rng.choice(tracklets) for _ in range(min(BATCH, frames - start)))
+        size = len(chosen)
+        positions = np.array([[rng.randrange(len(t.frames))] for t in chosen], np.int32)
+        yield BatchPlan(
+            tracklets=chosen,
+            frames=positions,
+            frame_mask=np.ones((size, 1), bool),
+            label=np.zeros(size, np.int32),
+            index=np.zeros(size, np.int32),
+            box=box[:size],
+            flip=flip[:size],
+            erase=erase[:size],
+        )
+
+
+def read_prepared(prepared: Prepared, plans: Sequence[BatchPlan]) -> tuple[float, float]:
+    """The records of random frames."""
+    records, clock = Records(prepared), Clock()
+    clock.start()
+    frames = sum(records.fetch(plan).size for plan in plans)
+    return clock.stop(frames)
+
+
+def read_loose(root: Path, plans: Sequence[BatchPlan]) -> tuple[float, float]:
+    """The files of random frames."""
+    clock, frames = Clock(), 0
+    clock.start()
+    for plan in plans:
+        for tracklet, (position,) in zip(plan.tracklets, plan.frames, strict=True):
+            with open(root / tracklet.frames[position], "rb") as file:
+                file.read()
+            frames += 1
+    return clock.stop(frames)
+
+
+def forget(paths: Sequence[Path]) -> None:
+    """Drops files from the page cache, as far as the system lets an ordinary user."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def ready(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Path, Path]:
+    """Root, keypoints and prepared folder, made where they are not given."""
+    root = arguments.root or scratch / "walkers"
+    if not root.exists():
+        size = ["--train_identities=24", "--test_identities=12", "--min_frames=40", "--max_frames=80"]
+        run("rgcn_jax.walkers", f"--out={root}", "--layout=mars", *size)
+    keypoints, out = arguments.keypoints or root / "openpose", scratch / "prepared"
+    begin = time.perf_counter()
+    run("rgcn_jax.data.prepare", "--dataset=mars", f"--root={root}", f"--keypoints={keypoints}", f"--out={out}")
+    print(f"prepared in {time.perf_counter() - begin:.1f} s")
+    return root, keypoints, out
+
+
+def run(module: str, *arguments: str) -> None:
+    """A command of the package."""
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(tasks: dict[str, Callable[[], tuple[float, float]]], repetitions: int) -> dict[str, tuple[float, float]]:
+    """The best rates of each task; they take turns."""
+    best = dict.fromkeys(tasks, (0.0, 0.0))
+    for _ in range(repetitions):
+        for name, task in tasks.items():
+            wall, cpu = task()
+            best[name] = max(best[name][0], wall), max(best[name][1], cpu)
+    return best
+
+
+def table(title: str, rates: dict[str, tuple[float, float]], base: str) -> None:
+    """Print the rates and their ratios."""
+    print(f"\n{title}\n{'':44}{'frames/s':>10}{'ratio':>8}{'per CPU s':>12}{'ratio':>8}")
+    for name, (wall, cpu) in rates.items():
+        print(f"{name:44}{wall:10,.0f}{wall / rates[base][0]:8.2f}{cpu:12,.0f}{cpu / rates[base][1]:8.2f}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="The training pipeline beside bare decoding.")
+    parser.add_argument("--root", type=Path, help="a data set in MARS's layout; default: walkers")
+    parser.add_argument("--keypoints", type=Path, help="its keypoints; default: ROOT/openpose")
+    parser.add_argument("--scratch", type=Path, help="folder for what is written and kept; default: a temporary one")
+    parser.add_argument("--steps", type=int, default=40, help=f"batches of {BATCH} frames a repetition")
+    parser.add_argument("--frames", type=int, default=50_000, help="random frames to read a repetition")
+    parser.add_argument("--repetitions", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = arguments.scratch or Path(temporary)
+        root, keypoints, out = ready(arguments, scratch)
+        split = mars.load(root)
+        loose_table = keypoint_files.load(keypoints, split)
+        folder = find(out, "mars")
+        assert folder is not None
+        prepared = open_prepared(folder)
+        loose = FileReader(root, loose_table, HEIGHT, WIDTH)
+        records = PreparedReader(prepared, prepared.keypoints())
+        paths = [root / frame for t in prepared.tracklets for frame in t.frames]
+        images = [p.read_bytes() for p in random.Random(0).choices(paths, k=arguments.steps * BATCH)]
+        print(
+            f"{platform.machine()}, {os.cpu_count()} cores; TensorFlow {tf.__version__}; {len(paths):,} images of "
+            f"{HEIGHT} x {WIDTH}, {np.mean([len(i) for i in images]) / 1e3:.1f} kB each; best of "
+            f"{arguments.repetitions}"
+        )
+        steps = arguments.steps
+        tasks = {
+            "tf.io.decode_jpeg, files in memory": lambda: bare_tensorflow(images),
+            "simplejpeg, files in memory": lambda: bare_simplejpeg(images),
+            "whole pipeline, loose files": lambda: pipeline(loose, split, steps),
+            "whole pipeline, prepared": lambda: pipeline(records, prepared.splits[1], steps),
+            "whole pipeline, prepared, erasing 0.5": lambda: pipeline(records, prepared.splits[1], steps, 0.5),
+        }
+        if simplejpeg is None:
+            del tasks["simplejpeg, files in memory"]
+            print("simplejpeg is not installed: pip install 'rgcn_jax[bench]'")
+        table("Decoding", measure(tasks, arguments.repetitions), "tf.io.decode_jpeg, files in memory")
+        plans = list(random_plans(prepared.tracklets, arguments.frames))
+        shards = [folder / shard.file for shard in prepared.shards]
+
+        def cold(files: Sequence[Path], task: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+            forget(files)
+            return task()
+
+        def from_files() -> tuple[float, float]:
+            return read_loose(root, plans)
+
+        def from_records() -> tuple[float, float]:
+            return read_prepared(prepared, plans)
+
+        reading = {
+            "loose files, in the page cache": from_files,
+            "prepared, in the page cache": from_records,
+            "loose files, dropped from it": lambda: cold(paths, from_files),
+            "prepared, dropped from it": lambda: cold(shards, from_records),
+        }
+        title = f"Reading {arguments.frames:,} random frames, encoded, one thread"
+        table(title, measure(reading, arguments.repetitions), "loose files, in the page cache")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The share of a training step that the pose branch adds to appearance alone (AP), by ``configs/mars.py``.
+
+Timed in one run: the whole training step (forward, backward, Adam) without a pose branch and with each pose model, in
+turn; and the pose branch alone, that is pose input, model and dual attention, forward and backward, at the same number
+of clips. Two shares come out of it:
+
+  by step  (step with the branch - step without) / step without: all that the branch adds, with its triplets and its
+           part of the classifier and of Adam, but as the difference of two long times, which on a CPU differ by more
+           from one step to the next
+  alone    branch alone / step without: not with the small things named, but free of the trunk's noise
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.timing import Times, machine, time_in_turn
+from configs import mars
+from rgcn_jax import parallel
+from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.pose_input import pose_input
+from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.state import create_state
+from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.types import Batch, Config
+
+IDENTITIES = 625
+"""MARS's training identities: outputs of the classifier."""
+
+PAPER_HOURS = {
+    "none": 28.30,
+    "RGCN": 32.14,
+    "GCNRNN": 41.55,
+    "LGCN": 38.82,
+    "GCNLSTM": 47.60,
+    "STGCN": 32.25,
+    "EvolveGCN-O": 37.36,
+    "EvolveGCN-H": 37.36,
+}
+"""The paper's training times on MARS (table IV, two V100); of EvolveGCN it does not say which variant."""
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """What may differ from ``configs/mars.py``; ``stage_sizes`` None: ResNet-50's."""
+
+    clips: int
+    height: int
+    width: int
+    stage_sizes: Sequence[int] | None = None
+    trunk_width: int = 64
+
+
+def make_config(pose: str, sizes: StepSizes) -> Config:
+    """``configs/mars.py`` with the pose model and the sizes."""
+    config: Config = mars.get_config()
+    config.model.pose = pose
+    config.model.width = sizes.trunk_width
+    config.image_height, config.image_width = sizes.height, sizes.width
+    if sizes.stage_sizes:
+        config.model.stage_sizes = tuple(sizes.stage_sizes)
+    return config
+
+
+def make_batch(config: Config, clips: int) -> Batch:
+    """Noise in the shapes of a training batch, two clips an identity."""
+    rng = np.random.default_rng(0)
+    shape = (clips, config.frames_per_clip)
+    return Batch(
+        frames=rng.integers(0, 256, (*shape, config.image_height, config.image_width, 3), dtype=np.uint8),
+        keypoints=rng.random((*shape, 14, 3), np.float32),
+        frame_mask=np.ones(shape, bool),
+        label=(np.arange(clips) // 2).astype(np.int32),
+        index=np.arange(clips, dtype=np.int32),
+    )
+
+
+def step_task(config: Config, batch: Batch) -> Callable[[], None]:
+    """A call that takes one training step on one device and waits for it; the state lives on between calls."""
+    mesh = parallel.make_mesh(1)
+    o = config.optimizer
+    optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
+    variables = initialise(
+        build_model(config.model.to_dict(), IDENTITIES, config.dtype),
+        config.seed,
+        config.frames_per_clip,
+        config.image_height,
+        config.image_width,
+    )
+    state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
+    model = build_model(config.model.to_dict(), IDENTITIES, config.dtype, parallel.AXIS)
+    step = make_train_step(model, optimizer, Objective(**config.loss), mesh)
+    on_device = parallel.shard(batch, mesh)
+
+    def task() -> None:
+        nonlocal state
+        state, metrics = step(state, on_device)
+        jax.block_until_ready((state, metrics))
+
+    return task
+
+
+def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
+    """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
+    model: TwoBranch = build_model(config.model.to_dict(), IDENTITIES, config.dtype)
+    encoder: Any = model.pose
+    readout: Any = model.readout
+    aspect = config.image_width / config.image_height
+    keypoints, mask = jax.device_put((batch["keypoints"], batch["frame_mask"]))
+
+    def embed(params: Any, stats: Any, keypoints: Any, mask: Any) -> tuple[Any, Any]:
+        x = pose_input(keypoints, config.model.pose_input, aspect, mask)
+        h, new = encoder.apply({"params": params["pose"], **stats}, x, mask, train=True, mutable=["batch_stats"])
+        return readout.apply({"params": params["readout"]}, h, mask)[0], new
+
+    @jax.jit
+    def forward_backward(params: Any, stats: Any, keypoints: Any, mask: Any, df: Any) -> tuple[Any, Any, Any]:
+        f, pullback, new = jax.vjp(lambda params: embed(params, stats, keypoints, mask), params, has_aux=True)
+        return f, pullback(df)[0], new
+
+    key = jax.random.key(config.seed)
+    x = pose_input(keypoints, config.model.pose_input, aspect, mask)
+    variables = dict(jax.jit(encoder.init)(key, x))
+    width = encoder.features
+    read = jax.jit(readout.init)(key, jnp.zeros((*mask.shape, 14, width)), mask)
+    params = {"pose": variables.pop("params"), "readout": read.get("params", {})}
+    df = jnp.ones((len(mask), config.model.pose_features), jnp.float32)
+    return lambda: jax.block_until_ready(forward_backward(params, variables, keypoints, mask, df))
+
+
+def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> None:
+    """Times and prints the part "step"."""
+    appearance = make_config("none", sizes)
+    batch = make_batch(appearance, sizes.clips)
+    steps = {"none": step_task(appearance, batch)}
+    branches = {}
+    for name in names:
+        config = make_config(name, sizes)
+        steps[name], branches[name] = step_task(config, batch), branch_task(config, batch)
+    for task in (*steps.values(), *branches.values()):
+        task()  # compiles
+    calls = 10
+    step_times, branch_times = time_in_turn(steps, repetitions), time_in_turn(branches, repetitions, calls)
+    model, frames = appearance.model, appearance.frames_per_clip
+    print(
+        f"Training step of configs/mars.py, {sizes.clips} clips x {frames} frames of {sizes.height} x {sizes.width}, "
+        f"stages {tuple(model.stage_sizes)}, {appearance.dtype}: minimum (median) of {repetitions} steps and "
+        f"{calls * repetitions} calls of the pose branch alone\n"
+        f"JAX {jax.__version__} on {jax.default_backend()}; {machine()}"
+    )
+    print_table(names, step_times, branch_times, jax.default_backend() == "cpu")
+    print(
+        "share by step: (step with the branch - step without) / step without; alone: branch alone / step without.\n"
+        "paper: hours on MARS with the branch and without, 32 clips, two V100 (table IV)."
+    )
+
+
+def print_table(names: Sequence[str], steps: Mapping[str, Times], branches: Mapping[str, Times], on_cpu: bool) -> None:
+    """One row a pose model; on the CPU the share by processor time too, which other load hardly touches."""
+    without = steps["none"]
+    header = f"{'':12}{'step, s':>18}" + f"{'CPU, s':>9}" * on_cpu + f"{'branch alone, ms':>19}"
+    print(header + f"{'share by step':>16}" + f"{'by CPU':>9}" * on_cpu + f"{'alone':>9}{'paper':>9}")
+    for name, step in steps.items():
+        row = f"{name:12}{f'{step.best:.3f} ({step.median:.3f})':>18}" + f"{min(step.cpu):>9.2f}" * on_cpu
+        if name in names:
+            branch = branches[name]
+            row += f"{f'{1e3 * branch.best:.1f} ({1e3 * branch.median:.1f})':>19}{step.best / without.best - 1:>16.1%}"
+            row += f"{min(step.cpu) / min(without.cpu) - 1:>9.1%}" * on_cpu
+            row += f"{branch.best / without.best:>9.2%}{PAPER_HOURS[name] / PAPER_HOURS['none'] - 1:>9.0%}"
+        print(row)

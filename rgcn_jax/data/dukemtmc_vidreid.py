@@ -1,0 +1,131 @@
+"""DukeMTMC-VideoReID: its folders in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+
+The data set was withdrawn by its authors in 2019, because the people in it had not agreed. It is read where somebody
+has it; docs/data.md says more.
+
+Published counts: 702 training identities in 2,196 tracklets (369,656 frames); 702 queries, one a test identity; a
+gallery of 2,636 tracklets (445,764 frames) of these and of 408 distractors. These are all test tracklets, so the
+gallery holds the queries a second time.
+
+Layout below the root::
+
+    train/0001/0001/0001_C6_F0001_X30823.jpg     person, tracklet; person, camera, frame of the tracklet, of the video
+    query/0002/0004/0002_C1_F0001_X30823.jpg
+    gallery/7140/2193/7140_C2_F0044_D200413.jpg  D instead of X: a distractor
+
+An older form of the names has no underscores before the fields. Both are read by field, and frames are sorted by
+their number, for a few tracklets begin at F0002. An image is every twelfth frame of the video.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from rgcn_jax.data.folders import FolderReader, require_folders
+from rgcn_jax.data.published import compare_with_published
+from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet
+
+_TITLE = "DukeMTMC-VideoReID"
+_PUBLISHED = {
+    "training identities": 702,
+    "training tracklets": 2196,
+    "training frames": 369_656,
+    "queries": 702,
+    "gallery tracklets": 2636,
+    "gallery frames": 445_764,
+}
+_SMALL = 500  # up to so many training tracklets a data set only has this layout: its counts are not compared
+_NAME = re.compile(r"([0-9]{4})_?C([1-9])_?F([0-9]{1,9})_?([XD])[0-9]+\.(?:jpg|jpeg|png)", re.IGNORECASE)
+
+
+def load(root: str | os.PathLike[str]) -> Split:
+    """Read DukeMTMC-VideoReID, or a smaller data set in its layout.
+
+    A tracklet whose frames are marked D is of ``DISTRACTOR_ID``; its own number is dropped, for it matches nothing.
+    A gallery tracklet with the frames of a query is that query: it is there once, as query and as gallery.
+
+    Args:
+      root: the folder that holds ``train``, ``query`` and ``gallery``.
+
+    Returns:
+      The split, each part sorted by person and tracklet folder; the crops have many sizes.
+
+    Raises:
+      InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not of the form
+        above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are found
+        before the first few are told.
+
+    Warns:
+      UserWarning: the data set is as large as the original, but a count is not the published one.
+    """
+    root = Path(root)
+    parts = ("train", "query", "gallery")
+    require_folders(_TITLE, root, parts)
+    folders = FolderReader(_TITLE, root)
+    train, query, gallery = (_read_part(folders, part) for part in parts)
+    folders.check()
+    asked = {_content(tracklet): tracklet for tracklet in query}
+    gallery = tuple(asked.get(_content(tracklet), tracklet) for tracklet in gallery)
+    if len(train) > _SMALL:
+        found = {
+            "training identities": len({t.person_id for t in train}),
+            "training tracklets": len(train),
+            "training frames": sum(len(t.frames) for t in train),
+            "queries": len(query),
+            "gallery tracklets": len(gallery),
+            "gallery frames": sum(len(t.frames) for t in gallery),
+        }
+        compare_with_published(_TITLE, _PUBLISHED, found)
+    return Split("dukemtmc_vidreid", root, train, query, gallery)
+
+
+def _read_part(folders: FolderReader, part: str) -> tuple[Tracklet, ...]:
+    tracklets = []
+    people = folders.listing(part).folders
+    if not people:
+        folders.wrong(f"{part} holds no folder of a person")
+    for person in people:
+        tracks = folders.listing(f"{part}/{person}").folders
+        if not tracks:
+            folders.wrong(f"{part}/{person} holds no folder of a tracklet")
+        for track in tracks:
+            tracklet = _read_tracklet(folders, f"{part}/{person}/{track}", person)
+            if tracklet and tracklet.person_id == DISTRACTOR_ID and part != "gallery":
+                folders.wrong(f"{part}/{person}/{track} is a distractor (D), which only the gallery may hold")
+            elif tracklet:
+                tracklets.append(tracklet)
+    return tuple(tracklets)
+
+
+def _read_tracklet(folders: FolderReader, folder: str, person: str) -> Tracklet | None:
+    """The tracklet in a folder; None where something is wrong with it, which ``folders`` then knows."""
+    fields: dict[int, tuple[str, int, bool]] = {}  # by frame number: name, camera, whether a distractor
+    names = folders.frames(folder)
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if not match:
+            folders.wrong(f"{folder}/{name} is no frame name like 0001_C6_F0099_X30823.jpg")
+            return None
+        if match[1] != person:
+            folders.wrong(f"{folder}/{name} is a frame of person {match[1]} in the folder of person {person}")
+            return None
+        frame = int(match[3])
+        if frame in fields:
+            folders.wrong(f"{folder} holds frame {frame} twice: {fields[frame][0]} and {name}")
+            return None
+        fields[frame] = name, int(match[2]), match[4].upper() == "D"
+    kinds = {(camera, distractor) for _, camera, distractor in fields.values()}
+    if len(kinds) > 1:
+        folders.wrong(f"{folder} mixes cameras, or distractors (D) with others (X)")
+    if len(kinds) != 1:
+        return None
+    ((camera, distractor),) = kinds
+    if int(person) == 0 and not distractor:
+        folders.wrong(f"{folder} is of person 0, which stands for distractors, but is not marked D")
+        return None
+    frames = tuple(f"{folder}/{fields[frame][0]}" for frame in sorted(fields))
+    return Tracklet(frames, DISTRACTOR_ID if distractor else int(person), camera)
+
+
+def _content(tracklet: Tracklet) -> tuple[int, int, tuple[str, ...]]:
+    return tracklet.person_id, tracklet.camera_id, tuple(frame.rpartition("/")[2] for frame in tracklet.frames)

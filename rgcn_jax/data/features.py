@@ -1,0 +1,87 @@
+"""Appearance features that somebody else's model computed, a row a tracklet, in place of frames.
+
+The file is one ``.npz``: ``first_frames`` [N], the path of each tracklet's first frame relative to the data set's root,
+and ``appearance`` [N, D]. ``python -m rgcn_jax.evaluate --features=FILE.npz --with-train`` writes it from a run;
+whatever else is in it is not read. Needs neither TensorFlow nor an image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.data.reader import KeypointSource, planned_keypoints
+from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.types import Batch, InputError, Tracklet
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """f_a of every tracklet of some; ``rows``: path of a tracklet's first frame -> its row."""
+
+    values: Float32[np.ndarray, "n d"]
+    rows: dict[str, int]
+
+    def of(self, tracklets: Sequence[Tracklet]) -> Float32[np.ndarray, "b d"]:
+        """The rows of the tracklets. KeyError: the table was loaded for others."""
+        return self.values[[self.rows[t.frames[0]] for t in tracklets]]
+
+
+def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
+    """Reads the features of these tracklets.
+
+    Raises:
+      InputError: the file is missing, damaged or of another form, a tracklet has no row or two, or a number is not
+        finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in ("first_frames", "appearance") if name in file}
+            names = ", ".join(file) or "nothing"
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise InputError(
+            f"the appearance features {path} cannot be read ({type(error).__name__}: {error}): set data.features to an "
+            ".npz file with first_frames [N] and appearance [N, D]."
+        ) from error
+    if len(found) < 2:
+        raise InputError(f"{path} must hold first_frames [N] and appearance [N, D], found {names}.")
+    frames, values = found["first_frames"], found["appearance"]
+    shaped = values.ndim == 2 and values.shape[1] > 0 and frames.shape == values.shape[:1]
+    if not shaped or frames.dtype.kind != "U" or values.dtype.kind != "f":
+        raise InputError(
+            f"{path} must hold first_frames [N], text, and appearance [N, D], floats; found first_frames "
+            f"{list(frames.shape)} of {frames.dtype} and appearance {list(values.shape)} of {values.dtype}."
+        )
+    place = {name: i for i, name in enumerate(frames.tolist())}
+    if len(place) < len(frames):
+        raise InputError(f"{path}: {len(frames) - len(place)} first frames are there twice: write each tracklet once.")
+    wanted = list(dict.fromkeys(t.frames[0] for t in tracklets))
+    absent = [name for name in wanted if name not in place]
+    if absent:
+        raise InputError(
+            f"{path} has no features for {len(absent):,} of the {len(wanted):,} tracklets; the first begins with "
+            f"{absent[0]}, while the file has names like {frames[0] if len(frames) else '(none)'}: add them (those of "
+            "the training set too: python -m rgcn_jax.evaluate --features=... --with-train)."
+        )
+    chosen = values[[place[name] for name in wanted]].astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(chosen).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{path}: the features of {len(bad):,} tracklets are not finite; the first begins with {wanted[bad[0]]}."
+        )
+    return FeatureTable(chosen, {name: i for i, name in enumerate(wanted)})
+
+
+def read_features(plan: BatchPlan, table: FeatureTable, keypoints: KeypointSource) -> Batch:
+    """The batch of one plan with f_a [B, D] where frames would be. The keypoints are cropped and flipped as planned;
+    the features, being of whole tracklets, are not.
+    """
+    return Batch(
+        frames=table.of(plan.tracklets),
+        keypoints=planned_keypoints(plan, keypoints),
+        frame_mask=plan.frame_mask,
+        label=plan.label,
+        index=plan.index,
+    )

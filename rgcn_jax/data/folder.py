@@ -1,0 +1,103 @@
+"""A plain folder of one's own tracklets in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+
+Layout below the root::
+
+    train/7/1/0001/000001.jpg       part, person, camera, tracklet, frame
+    query/12/1/0001/000001.jpg
+    gallery/12/2/0001/000001.jpg
+
+Persons and cameras are whole numbers, with or without leading zeros. In the gallery, person 0 stands for distractors
+(people who match nobody) and -1 for junk (bad detections). Tracklet folders and frames may have any names; frames
+are in the order of their names, numbers as numbers (2.jpg before 10.jpg).
+
+``python -m rgcn_jax.data.mot`` writes this layout from a video and its tracks.
+"""
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+from rgcn_jax.data.folders import FolderReader, natural_order, require_folders
+from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
+
+PARTS = ("train", "query", "gallery")
+
+_TITLE = "Data set"
+_PERSON = re.compile("-1|[0-9]{1,9}")
+_CAMERA = re.compile("[0-9]{1,9}")
+
+
+def load(root: str | os.PathLike[str]) -> Split:
+    """Read a folder of one's own.
+
+    Args:
+      root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A part that is not there is
+        empty; training and evaluation need all three.
+
+    Returns:
+      The split, each part sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
+      junk: a query is in it only if it is a folder there too.
+
+    Raises:
+      InputError: there is none of the parts; a folder's name is no number, or two are the same number; a folder is
+        empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
+
+    Warns:
+      UserWarning: people that are trained on are tested on too.
+    """
+    root = Path(root)
+    if not any((root / part).is_dir() for part in PARTS):
+        require_folders(_TITLE, root, PARTS)
+    folders = FolderReader(_TITLE, root)
+    train, query, gallery = (_read_part(folders, part) if (root / part).is_dir() else () for part in PARTS)
+    folders.check("Rename the folders, or take away what does not belong there.")
+    both = {t.person_id for t in train} & {t.person_id for t in (*query, *gallery)}
+    if both:
+        warnings.warn(
+            f"{len(both)} people in {root / 'train'} are in query or gallery too, person {min(both)} for one: scores "
+            "on people that were trained on say nothing about others.",
+            stacklevel=2,
+        )
+    return Split(
+        name="folder",
+        root=root,
+        train=train,
+        query=query,
+        gallery=tuple(t for t in gallery if t.person_id != JUNK_ID),
+        junk=tuple(t for t in gallery if t.person_id == JUNK_ID),
+    )
+
+
+def _read_part(folders: FolderReader, part: str) -> tuple[Tracklet, ...]:
+    tracklets = []
+    for person_id, person in _numbered(folders, part, _PERSON, "person").items():
+        if person_id in (DISTRACTOR_ID, JUNK_ID) and part != "gallery":
+            kind = "distractors" if person_id == DISTRACTOR_ID else "junk"
+            folders.wrong(f"{person} is person {person_id}, which stands for {kind} and may be in the gallery only")
+            continue
+        for camera_id, camera in _numbered(folders, person, _CAMERA, "camera").items():
+            if camera_id < 1:
+                folders.wrong(f"{camera} is camera 0, but cameras count from 1")
+            names = natural_order(folders.listing(camera).folders)
+            if not names:
+                folders.wrong(f"{camera} holds no folder of a tracklet")
+            for name in names:
+                frames = natural_order(folders.frames(f"{camera}/{name}"))
+                tracklets.append(Tracklet(tuple(f"{camera}/{name}/{f}" for f in frames), person_id, camera_id))
+    return tuple(tracklets)
+
+
+def _numbered(folders: FolderReader, folder: str, form: re.Pattern[str], what: str) -> dict[int, str]:
+    """The folders in a folder by the numbers that are their names, in the order of the numbers."""
+    found: dict[int, str] = {}
+    for name in folders.listing(folder).folders:
+        if not form.fullmatch(name):
+            folders.wrong(f"{folder}/{name} is no {what}: expected a whole number")
+        elif int(name) in found:
+            folders.wrong(f"{found[int(name)]} and {folder}/{name} are the same {what}, number {int(name)}")
+        else:
+            found[int(name)] = f"{folder}/{name}"
+    if not found:
+        folders.wrong(f"{folder} holds no folder of a {what}")
+    return dict(sorted(found.items()))

@@ -1,0 +1,167 @@
+"""Listing the folders of a data set: in sorted order, never outside of its root, and with all that is wrong collected.
+
+A directory tells in its listing which entries are links, so nothing here touches a frame by itself; a million frames
+cost what listing their folders costs.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rgcn_jax.types import InputError
+
+IMAGES = (".jpg", ".jpeg", ".png")
+"""Endings of the files that are frames, in lower case."""
+
+_IGNORED = ("Thumbs.db", "desktop.ini")  # besides hidden files: what file managers leave behind
+_SHOWN = 3  # problems that a message names
+
+
+class Listing(NamedTuple):
+    """Names of the folders and files in a folder, each sorted; hidden ones are left out."""
+
+    folders: list[str]
+    files: list[str]
+
+
+def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = "") -> None:
+    """Check that a data set's root is there and has the folders that it must have.
+
+    Args:
+      title: name of the data set in messages.
+      root: the folder that the user gave.
+      parts: folders, relative to the root.
+      advice: what to do about a missing one; by default to unpack it, or to give it its name back.
+
+    Raises:
+      InputError: the root is not a folder or a part is missing; where a neighbouring folder has all of them, it is
+        named.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        holds = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+        raise InputError(f"{title} not found: {root} {what}; expected the folder that holds {holds}.")
+    missing = [part for part in parts if not (root / part).is_dir()]
+    if not missing:
+        return
+    message = f"{title} is incomplete: {root} has no folder {' and no folder '.join(missing)}."
+    folders = FolderReader(title, root).listing("").folders
+    for other in (root.parent, *(root / folder for folder in folders)):
+        if all((other / part).is_dir() for part in parts):
+            raise InputError(f"{message} But {other} has all of it: give that folder as the root.")
+    if not advice:
+        there = f"it holds {', '.join(folders[:8])}" if folders else "it holds no folder"
+        advice = f"Unpack what is missing there, or give a renamed folder its name back ({there})."
+    raise InputError(f"{message} {advice}")
+
+
+def check_relative(path: str) -> str:
+    """What is wrong with a path that a list file names, as the end of a sentence; empty if nothing is.
+
+    A good one has forward slashes and stays below the root: no absolute path, no ``..``, no drive, no NUL.
+    """
+    parts = path.split("/")
+    if not path or "" in parts or "\\" in path or "\0" in path or ":" in parts[0]:
+        return "is no relative path with forward slashes"
+    return 'leads out of its folder by ".." or "."' if ".." in parts or "." in parts else ""
+
+
+class FolderReader:
+    """Lists folders below a root and collects what is wrong, to be told at once by ``check``.
+
+    A symbolic link is followed where it stays below the root. One that leads out of it, or nowhere, is a problem and is
+    not followed: what a data set holds must not depend on other folders, nor hand on files that nobody meant.
+    """
+
+    def __init__(self, title: str, root: Path):
+        self._title, self._root = title, root
+        self._real_root = os.path.realpath(root)
+        self._problems: dict[str, None] = {}  # in the order in which they were found, each once
+
+    def listing(self, folder: str) -> Listing:
+        """What is in a folder, given relative to the root ("" is the root itself); nothing if it cannot be listed,
+        which is then a problem.
+        """
+        folders, files = [], []
+        path = self._root / folder
+        if not self._stays(str(path), folder or str(path)):
+            return Listing([], [])
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name.startswith(".") or name in _IGNORED or not self._readable(name, folder):
+                        continue
+                    if entry.is_symlink() and not self._stays(entry.path, f"{folder}/{name}".lstrip("/")):
+                        continue
+                    (folders if entry.is_dir() else files).append(name)
+        except OSError as error:
+            self.wrong(f"{folder or path} cannot be listed ({error.strerror})")
+        return Listing(sorted(folders), sorted(files))
+
+    def frames(self, folder: str) -> list[str]:
+        """Names of the images directly in a folder, sorted; anything else in it, or no image, is a problem."""
+        found = self.listing(folder)
+        images = [name for name in found.files if name.lower().endswith(IMAGES)]
+        others = [*found.folders, *(name for name in found.files if not name.lower().endswith(IMAGES))]
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            self.wrong(f"{folder} holds {others[0]}{more}, which is no frame ({', '.join(IMAGES)})")
+        elif not images:
+            self.wrong(f"{folder} holds no frame")
+        return images
+
+    def has_file(self, path: str) -> bool:
+        """Whether there is a file at a path relative to the root; one that is a link out of it is a problem too."""
+        there = os.path.lexists(self._root / path)
+        return there and self._stays(str(self._root / path), path) and (self._root / path).is_file()
+
+    def wrong(self, problem: str) -> None:
+        """Notes a problem: a clause that names the folder or file, relative to the root."""
+        self._problems.setdefault(problem)
+
+    def check(self, advice: str = "") -> None:
+        """Raises ``InputError`` if anything was wrong; it counts the problems and names the first few."""
+        if self._problems:
+            shown, count = [*self._problems][:_SHOWN], len(self._problems)
+            more = f"; and {count - _SHOWN:,} more" if count > _SHOWN else ""
+            raise InputError(
+                f"{self._title} at {self._root} is not as it must be: {'; '.join(shown)}{more}. "
+                f"{advice or 'Unpack it again, or mend this by hand.'}"
+            )
+
+    def _readable(self, name: str, folder: str) -> bool:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+            self.wrong(f"{folder or self._root} holds {shown}, a name that is not UTF-8: rename it")
+            return False
+        return True
+
+    def _stays(self, path: str, shown: str) -> bool:
+        """Whether a path, all links resolved, is there and below the root."""
+        real = os.path.realpath(path)
+        if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
+            self.wrong(
+                f"{shown} is or lies in a symbolic link that leads out of the root, to {real}, and is not followed: "
+                "put the files themselves there, or give the folder that they are in as the root"
+            )
+            return False
+        if not os.path.exists(real):
+            what = "is a symbolic link that leads nowhere" if os.path.islink(path) else "is missing"
+            self.wrong(f"{shown} {what}")
+            return False
+        return True
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Names sorted with their numbers as numbers, so that 2.jpg comes before 10.jpg; equal ones by their characters."""
+    return sorted(names, key=lambda name: (_chunks(name), name))
+
+
+def _chunks(name: str) -> list[tuple[bool, int, str]]:
+    parts = re.findall("[0-9]+|[^0-9]+", name)
+    return [(False, int(part), "") if part[0] in "0123456789" else (True, 0, part) for part in parts]

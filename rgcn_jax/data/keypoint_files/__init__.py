@@ -1,0 +1,1 @@
+"""What pose detectors write, read into the 14 keypoints of each frame. ``formats.py`` lists all of it and chooses."""

@@ -1,0 +1,147 @@
+"""AlphaPose: one JSON file for all images, in pixels of the crop. Two forms.
+
+``alphapose-results.json``, a list with one entry a person (``read_results``)::
+
+    [{"image_id": "0001C1T0001F001.jpg", "keypoints": [x, y, confidence, ...], "score": ..., "box": ...}, ...]
+
+and with ``--format cmu``, an object with one entry an image, COCO-18 (``read_images``); this is AGRL's ``pose.json``::
+
+    {"0001C1T0001F001.jpg": {"bodies": [{"joints": [x, y, confidence, ...], "score": ...}, ...]}, ...}
+
+``--format open`` is the same with "people" and "pose_keypoints_2d". All three leave images without people out. AGRL's
+keys are base names, but for PRID2011 and DukeMTMC-VideoReID the last three parts of the path, joined:
+``cam_a-person_0001-0001.png``. AGRL itself takes the first of several bodies, unless a later one scores 1.1 times as
+much; here the rule of ``subject.py`` holds, as for every source.
+"""
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from tqdm import tqdm
+
+from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, shown
+from rgcn_jax.data.keypoint_files.json_stream import entries
+from rgcn_jax.data.keypoint_files.numbers import LARGEST, check_numbers
+from rgcn_jax.data.keypoint_files.skeletons import COCO, OPENPOSE, convert, looks_like
+from rgcn_jax.data.keypoint_files.subject import choose_subjects
+from rgcn_jax.types import InputError
+
+_FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
+
+
+def read_results(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+    """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody.
+
+    Args:
+      path: the file.
+      frames: paths relative to the data set's root, each once; the file has these, or base names.
+      sizes: height and width of the crop in pixels, of each frame or one for all.
+
+    Raises:
+      InputError: entries cannot be used; the whole file is read before the bad ones are reported.
+    """
+    people = _People(path, COCO)
+    for number, (key, entry) in enumerate(tqdm(entries_of(path), "poses", disable=None, leave=False), 1):
+        if key is not None:
+            raise InputError(f"{path} holds a JSON object, but AlphaPose's results are a list: give its own file.")
+        name = entry.get("image_id") if isinstance(entry, dict) else None
+        if isinstance(name, str):
+            people.add(f"entry {number:,} ({shown(name)})", name, entry.get("keypoints"))
+        else:
+            people.problems.append(f'entry {number:,} has no "image_id" that is a file\'s name')
+    return people.of(frames, sizes, joined_folders=False)
+
+
+def read_images(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+    """Read AGRL's ``pose.json``, or what AlphaPose writes with ``--format cmu`` or ``open``; COCO-18.
+
+    Arguments and errors as for ``read_results``; here the file may also have the joined names of AGRL.
+    """
+    people = _People(path, {18: OPENPOSE[18]})
+    for key, entry in tqdm(entries_of(path), "poses", disable=None, leave=False):
+        if key is None:
+            raise InputError(f"{path} holds a JSON list, but poses by image are an object: give its own file.")
+        name = shown(key)
+        form = next((f for f in _FORMS if isinstance(entry, dict) and isinstance(entry.get(f[0]), list)), None)
+        if form is None:
+            people.problems.append(f'{name} has no list "bodies" or "people"')
+            continue
+        if key in people.images:
+            people.problems.append(f"{name} is in it twice")
+        people.images.add(key)
+        for body in entry[form[0]]:
+            people.add(name, key, body.get(form[1]) if isinstance(body, dict) else None)
+    return people.of(frames, sizes, joined_folders=True)
+
+
+def entries_of(path: Path) -> Iterator[tuple[str | None, Any]]:
+    """The entries of the JSON file, one after the other; an InputError names the file."""
+    try:
+        yield from entries(path)
+    except InputError as error:
+        raise InputError(f"The keypoint file {path} {error}: write it again.") from error
+
+
+class _People:
+    """The people of a file while it is read, compactly: 12 bytes a keypoint."""
+
+    def __init__(self, path: Path, skeletons: Mapping[int, str]):
+        self.problems: list[str] = []
+        self.images: set[str] = set()  # also those without people
+        self._path, self._skeletons = path, skeletons
+        self._names: list[str] = []
+        self._numbers = array("f")
+        self._size = 0  # numbers a person
+        self._first = ""
+
+    def add(self, where: str, name: str, numbers: object) -> None:
+        """Take one person in, or note what is wrong with it."""
+        self.images.add(name)
+        try:
+            if not isinstance(numbers, list):
+                raise InputError("has a person without a list of keypoints")
+            if len(numbers) // 3 not in self._skeletons or len(numbers) % 3:
+                expected = ", ".join(f"{3 * v} ({skeleton})" for v, skeleton in self._skeletons.items())
+                raise InputError(
+                    f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected one of {expected}"
+                )
+            check_numbers(numbers)
+            if self._size and len(numbers) != self._size:
+                raise InputError(f"has {len(numbers)} numbers a person, but {self._first} has {self._size}")
+            if not all(-LARGEST <= number <= LARGEST for number in numbers):
+                raise InputError("has a number that is not finite or above 1e6")
+        except InputError as error:
+            self.problems.append(f"{where} {error}")
+            return
+        self._size, self._first = len(numbers), self._first or where
+        self._names.append(name)
+        self._numbers.extend(numbers)
+
+    def of(self, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], joined_folders: bool) -> Detections:
+        """The subjects of these frames."""
+        if self.problems:
+            raise InputError(
+                f"{len(self.problems):,} entries of the keypoint file {self._path} cannot be used: "
+                f"{listed(self.problems)}. Run AlphaPose again on these images."
+            )
+        wanted = names_wanted(self._path, self.images, frames, joined_folders)
+        row = {name: i for i, name in enumerate(dict.fromkeys(wanted))}
+        of_name = np.array([row[name] for name in wanted], int)  # frame -> the row of its name
+        has_entry = np.array([name in self.images for name in row], bool)
+        pixels = np.zeros((len(row), 14, 3), np.float32)
+        unused = len(self.images) - int(has_entry.sum())
+        skeleton = ""
+        if self._names:
+            skeleton = self._skeletons[self._size // 3]
+            mine = np.array([row.get(name, -1) for name in self._names])
+            people = np.frombuffer(self._numbers, np.float32).reshape(-1, self._size // 3, 3)[mine >= 0]
+            bodies = convert(people, skeleton)
+            first = np.unique(of_name, return_index=True)[1]  # a frame of each name, for its size
+            crop_sizes = np.broadcast_to(sizes, (len(frames), 2))[first]
+            subject, found = choose_subjects(bodies, mine[mine >= 0], crop_sizes, len(row))
+            pixels[found] = bodies[subject[found]]
+        return Detections(pixels[of_name], has_entry[of_name], skeleton, unused, "alphapose")

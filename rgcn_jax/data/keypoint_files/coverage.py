@@ -1,0 +1,64 @@
+"""How many keypoints were detected: by camera, in all, and of each of the 14. Counts, from which shares are printed."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int, Int64
+
+from rgcn_jax.skeleton import KEYPOINTS
+
+KINDS = ("0", "1-7", "8-13", "14")
+"""The four kinds of frames, by the number of keypoints detected in them."""
+
+
+class Coverage(NamedTuple):
+    """``frames``: how many of each kind. ``cameras``: the same by camera. ``keypoints``: in how many frames each is."""
+
+    frames: Int64[np.ndarray, "4"]
+    cameras: Mapping[int, Int64[np.ndarray, "4"]]
+    keypoints: Int64[np.ndarray, "14"]
+
+
+def measure(detected: Bool[np.ndarray, "n 14"], cameras: Mapping[int, Int[np.ndarray, "_"]] | None = None) -> Coverage:
+    """The coverage of N frames.
+
+    Args:
+      detected: which of the 14 keypoints were detected in each frame.
+      cameras: camera -> its frames, as rows of ``detected``, each once; None if not known.
+    """
+    kind = np.digitize(np.count_nonzero(detected, axis=1), [1, 8, 14])
+    by_camera = {c: np.bincount(kind[rows], minlength=4) for c, rows in sorted((cameras or {}).items())}
+    return Coverage(np.bincount(kind, minlength=4), by_camera, np.count_nonzero(detected, axis=0).astype(np.int64))
+
+
+def report(coverage: Coverage) -> list[str]:
+    """The coverage as lines for the terminal."""
+    total = max(int(coverage.frames.sum()), 1)
+    rows = [*coverage.cameras.items(), ("all", coverage.frames)]
+    return [
+        "camera " + " ".join(f"{kind:>6}" for kind in KINDS),
+        *(
+            f"{name!s:>6} " + " ".join(f"{share:6.1%}" for share in counts / max(counts.sum(), 1))
+            for name, counts in rows
+        ),
+        "Share of the frames in which each keypoint was detected:",
+        *_columns(
+            [f"{name:15}{count / total:6.1%}" for name, count in zip(KEYPOINTS, coverage.keypoints, strict=True)]
+        ),
+    ]
+
+
+def _columns(cells: list[str]) -> list[str]:
+    half = (len(cells) + 1) // 2
+    return [f"{left}    {right}" for left, right in zip(cells[:half], cells[half:], strict=True)]
+
+
+def to_json(coverage: Coverage) -> dict[str, Any]:
+    """The coverage as a keypoint store's header keeps it."""
+    counts = {str(camera): dict(zip(KINDS, c.tolist(), strict=True)) for camera, c in coverage.cameras.items()}
+    return {
+        "frames": dict(zip(KINDS, coverage.frames.tolist(), strict=True)),
+        "cameras": counts,
+        "keypoints": dict(zip(KEYPOINTS, coverage.keypoints.tolist(), strict=True)),
+    }

@@ -1,0 +1,124 @@
+"""The forms of keypoint files that are read, and the one place where it is decided which of them a path has."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from jaxtyping import Int
+
+from rgcn_jax.data.keypoint_files import alphapose, arrays, coco_csv, mmpose, openpose, store
+from rgcn_jax.data.keypoint_files.detections import Detections
+from rgcn_jax.types import InputError
+
+LEAST_SHARE = 2 / 3
+"""Of the frames, so many at least must have an entry in a file that leaves out frames without people.
+
+There "nobody found" cannot be told from "never run": half a data set must not be taken for empty."""
+
+
+class Format(NamedTuple):
+    """``what``: for people. ``leaves_out``: frames without people have no entry in it. ``read``: as in ``read``."""
+
+    what: str
+    leaves_out: bool
+    read: Callable[[Path, Sequence[str], Int[np.ndarray, "#n 2"]], Detections]
+
+
+FORMATS: Mapping[str, Format] = {
+    "openpose": Format("a folder of OpenPose's *_keypoints.json", False, openpose.read_folder),
+    "mmpose": Format("a folder of MMPose's *.json (RTMPose, ViTPose)", False, mmpose.read),
+    "alphapose": Format("AlphaPose's alphapose-results.json, a list", True, alphapose.read_results),
+    "agrl": Format(
+        "AGRL's pose.json, or AlphaPose's with --format cmu or open, an object", True, alphapose.read_images
+    ),
+    "csv": Format("GAF-Net's or GaitGraph's .csv", True, coco_csv.read),
+    "arrays": Format("an .npz file with names and keypoints [N, V, 3]", False, arrays.read),
+    "store": Format("a keypoint store (.npz)", False, store.read),
+}
+"""Name -> form of keypoint files."""
+
+
+def recognise(path: Path) -> str:
+    """The key of ``FORMATS`` that a path has, by its suffix and first characters.
+
+    Raises:
+      InputError: there is nothing at the path, or it has none of the forms.
+    """
+    if path.is_dir():
+        return _recognise_folder(path)
+    if path.is_file():
+        if path.suffix == ".npz":
+            return "store" if store.has_header(path) else "arrays"
+        if path.suffix == ".csv":
+            return "csv"
+        if path.suffix == ".json":
+            form = {b"[": "alphapose", b"{": "agrl"}.get(_first_character(path))
+            return form or _not_found(path, "this is neither a list nor an object")
+    _not_found(path, "this is a file of another kind" if path.exists() else "there is nothing of that name")
+
+
+def read(
+    path: str | os.PathLike[str],
+    frames: Sequence[str],
+    sizes: Int[np.ndarray, "#n 2"],
+    form: str | None = None,
+    least_share: float = LEAST_SHARE,
+) -> Detections:
+    """Read what keypoint files say of these frames.
+
+    Args:
+      path: the folder or file.
+      frames: paths relative to the data set's root, each once.
+      sizes: height and width of the crop in pixels, of each frame or one for all.
+      form: a key of ``FORMATS``; None: by the path.
+      least_share: see ``LEAST_SHARE``.
+
+    Raises:
+      InputError: the path, a file, or what it holds is not as it must be, or a frame has no keypoints. All files are
+        read before bad ones are reported.
+    """
+    path = Path(path)
+    name = recognise(path) if form is None else form
+    if name not in FORMATS:
+        raise InputError(f"{name!r} is no form of keypoint files: expected one of {', '.join(FORMATS)}.")
+    if not path.exists():
+        _not_found(path, "there is nothing of that name")
+    if path.is_dir() != (name in ("openpose", "mmpose")):
+        found = "a folder" if path.is_dir() else "a file"
+        raise InputError(f"Keypoints as {name} are {FORMATS[name].what}, but {path} is {found}.")
+    found = FORMATS[name].read(path, frames, sizes)
+    absent = np.flatnonzero(~found.has_entry)
+    if len(frames) - len(absent) < least_share * len(frames):
+        raise InputError(
+            f"{path} has no entry for {len(absent):,} of the {len(frames):,} frames; the first is {frames[absent[0]]}. "
+            "Such a file leaves out frames in which nobody was found, but not so many: give the one that was made of "
+            "all frames, with their paths or base names, or convert it with a lower --least_share."
+        )
+    return found
+
+
+def _recognise_folder(path: Path) -> str:
+    """By the first JSON file in the order of names, the folder's own before those in its folders."""
+    for _, folders, files in islice(os.walk(path), 10_000):
+        folders.sort()
+        endings = [name.endswith(openpose.SUFFIX) for name in files if name.endswith(mmpose.SUFFIX)]
+        if endings:
+            return "openpose" if any(endings) else "mmpose"
+    return "openpose"  # its reader says what is missing
+
+
+def _first_character(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    except OSError as error:
+        raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error
+
+
+def _not_found(path: Path, found: str) -> NoReturn:
+    raise InputError(
+        f"Keypoints not found at {path}: expected {'; '.join(form.what for form in FORMATS.values())}; but {found}."
+    )

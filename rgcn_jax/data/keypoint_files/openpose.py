@@ -1,0 +1,112 @@
+"""OpenPose: a folder with one JSON file a frame, BODY_25 or COCO-18, in pixels of the crop (``--keypoint_scale 0``).
+
+A file is ``<frame's stem>_keypoints.json``::
+
+    {"version": 1.3, "people": [{"pose_keypoints_2d": [x, y, confidence, x, y, ...]}, ...]}
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int
+from tqdm import tqdm
+
+from rgcn_jax.data.keypoint_files.detections import Detections, shown
+from rgcn_jax.data.keypoint_files.folder import Program
+from rgcn_jax.data.keypoint_files.folder import read_folder as read_any_folder
+from rgcn_jax.data.keypoint_files.numbers import check_numbers, parse_json, people_array
+from rgcn_jax.data.keypoint_files.skeletons import OPENPOSE, looks_like
+from rgcn_jax.skeleton import to_14
+from rgcn_jax.types import InputError
+
+SUFFIX = "_keypoints.json"
+_MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12  # of BODY_25
+
+
+def parse_openpose(text: bytes) -> Float32[np.ndarray, "p v 3"]:
+    """The p people of one OpenPose file, with v = 25 (BODY_25) or 18 (COCO) keypoints: x, y, confidence as they stand.
+
+    p may be 0. Raises InputError, whose message is the reason alone, without the file's name.
+    """
+    contents = parse_json(text)
+    people = contents.get("people") if isinstance(contents, dict) else None
+    if not isinstance(people, list):
+        raise InputError('has no list "people", so OpenPose did not write it')
+    rows = []
+    for person in people:
+        numbers = person.get("pose_keypoints_2d") if isinstance(person, dict) else None
+        if not isinstance(numbers, list):
+            raise InputError('has a person without a list "pose_keypoints_2d"')
+        if len(numbers) not in (75, 54):
+            raise InputError(
+                f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected 75 (BODY_25) or 54 (COCO-18)"
+            )
+        check_numbers(numbers)
+        rows.append(numbers)
+    return people_array(rows)
+
+
+PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, OPENPOSE, parse_openpose)
+
+
+def read_folder(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+    """Read the subject's keypoints of these frames from OpenPose's files, as ``folder.read_folder`` does."""
+    return read_any_folder(PROGRAM, path, frames, sizes)
+
+
+def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, "n 14 3"]) -> None:
+    """Write the keypoints as OpenPose's files, BODY_25, in the folders of the frames; nothing or all of it.
+
+    Reading them gives the same numbers again. A frame without keypoints gets an empty list of people. The middle of
+    the hips is written where both are detected; eyes, ears and feet, which the 14 keypoints lack, are zeros.
+
+    Args:
+      path: a folder that does not exist yet.
+      frames: paths relative to the data set's root, each once.
+      pixels: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected.
+
+    Raises:
+      InputError: there is something at the path already, it cannot be written, or a frame would lie outside of it.
+    """
+    if path.exists():
+        raise InputError(f"{path} is there already: give a folder that is not, nothing is overwritten.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}, make it first.")
+    outside = [frame for frame in frames if frame.startswith("/") or ".." in frame.split("/")]
+    if outside:
+        raise InputError(f"{shown(outside[0])} would lie outside of {path}: frames must be relative to the root.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    folders = {frame.rpartition("/")[0] for frame in frames}
+    try:
+        try:
+            for folder in sorted(folders):
+                (part / folder).mkdir(parents=True, exist_ok=True)
+            for frame, body in zip(tqdm(frames, "OpenPose files", disable=None, leave=False), pixels, strict=True):
+                file = part / (frame.rpartition(".")[0] + SUFFIX)
+                file.write_text(json.dumps(_contents(body)), encoding="ascii")
+            os.rename(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"The OpenPose folder {path} cannot be written ({error.strerror}).") from error
+
+
+def _body25_order() -> list[int]:
+    """Where in BODY_25 each of the 14 keypoints lies: what ``to_14`` makes of keypoints that carry their index."""
+    indices = np.arange(25, dtype=np.float64)
+    return to_14(np.stack([indices, indices, np.ones(25)], axis=-1), "openpose_body25")[:, 0].astype(int).tolist()
+
+
+def _contents(pixels: Float32[np.ndarray, "14 3"]) -> dict:
+    body = np.zeros((25, 3), np.float32)
+    body[_body25_order()] = pixels
+    hips = body[[_RIGHT_HIP, _LEFT_HIP]]
+    if (hips[:, 2] > 0).all():
+        body[_MID_HIP] = [*hips[:, :2].mean(axis=0), hips[:, 2].min()]
+    # The fewest digits that give the same float32 again.
+    numbers = [float(str(number)) for number in body.ravel()]
+    return {"version": 1.3, "people": [{"pose_keypoints_2d": numbers}] if pixels[:, 2].any() else []}

@@ -1,0 +1,178 @@
+"""The keypoint store: one compact file that holds the keypoints of a whole data set. Version 1.
+
+It is an ``.npz`` archive without pickled objects, so that ``np.load`` reads it, of three arrays:
+
+- ``names`` [N], text: the frames' paths relative to the root of the data set, with forward slashes, each once;
+- ``keypoints`` [N, 14, 3], float32: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected; in the
+  order of ``rgcn_jax.skeleton.KEYPOINTS``;
+- ``header``, one JSON text: ``{"format": "rgcn_jax keypoints", "version": 1, "detector": "alphapose", "skeleton":
+  "coco17", "threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...},
+  "cameras": {"1": {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as ``coverage.py`` says.
+
+Numbers are stored as they came, so that training from the store is training from the detector's own files, bit for
+bit. That takes about 140 bytes a frame on disk (170 MB for the 1.19 million frames of MARS), twice as much as float16,
+which would move a keypoint of a crop 256 pixels high by up to 1/16 pixel.
+A file without a header is an array file (``arrays.py``); with V = 14 that is what stores were before version 1.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from rgcn_jax.data.keypoint_files.arrays import names_and_keypoints, open_arrays, rows_of
+from rgcn_jax.data.keypoint_files.coverage import Coverage, measure, to_json
+from rgcn_jax.data.keypoint_files.detections import Detections, shown
+from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
+from rgcn_jax.types import InputError
+
+VERSION = 1
+_FORMAT = "rgcn_jax keypoints"
+
+
+class Header(NamedTuple):
+    """What a store says of itself; ``coverage`` as ``coverage.to_json`` gives it."""
+
+    detector: str
+    skeleton: str
+    threshold: float
+    frames: int
+    coverage: dict[str, Any]
+
+
+def save(
+    path: str | os.PathLike[str],
+    names: Sequence[str],
+    keypoints: Float32[np.ndarray, "n 14 3"],
+    *,
+    detector: str = "unknown",
+    skeleton: str = "",
+    threshold: float = 0.0,
+    coverage: Coverage | None = None,
+) -> None:
+    """Write a keypoint store, compressed and at once: a run that is stopped leaves no half of one.
+
+    Args:
+      path: the ``.npz`` file; one that is there is replaced.
+      names: paths of the N frames relative to the root, or their base names, each once.
+      keypoints: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected.
+      detector: what found the keypoints: program, model, version.
+      skeleton: which skeleton the detector gave, before it became the 14 keypoints; "" if not known.
+      threshold: keypoints of a lower confidence were left out.
+      coverage: for the header; None: counted here, where the confidence is above 0, without cameras.
+
+    Raises:
+      InputError: the path does not end in ``.npz`` or cannot be written.
+      ValueError: the numbers of names and keypoints differ, a name is there twice, or a number is not finite.
+    """
+    path = Path(path)
+    check_store_path(path)
+    if len(names) != len(keypoints) or len(set(names)) != len(names):
+        raise ValueError(f"{len(names)} names, {len(set(names))} of them different, for {len(keypoints)} frames.")
+    if not np.isfinite(keypoints).all():
+        raise ValueError("a keypoint has a number that is not finite: write zeros where it was not detected.")
+    counts = measure(keypoints[..., 2] > 0) if coverage is None else coverage
+    header = {
+        "format": _FORMAT,
+        "version": VERSION,
+        **Header(detector, skeleton, threshold, len(names), to_json(counts))._asdict(),
+    }
+    arrays = {
+        "header": np.array(json.dumps(header)),
+        "names": np.array(names, dtype=np.str_),
+        "keypoints": keypoints,
+    }
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with part.open("xb") as file:
+                np.savez_compressed(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"The keypoint store {path} cannot be written ({error.strerror}).") from error
+
+
+def check_store_path(path: Path) -> None:
+    """Raises InputError if a store cannot be called so, or there is no folder for it."""
+    if path.suffix != ".npz":
+        raise InputError(f"A keypoint store must be called something.npz, found {path}: give such a name.")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"The keypoint store {path} cannot be written: there is no folder {path.parent}, make it first."
+        )
+
+
+def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+    """Read the keypoints of these frames from a store with a header.
+
+    Args:
+      path: the file.
+      frames: paths relative to the data set's root, each once.
+      sizes: not needed, a store is in pixels.
+
+    Raises:
+      InputError: the file is damaged, of a newer version or another kind, or a frame is not in it.
+    """
+    del sizes
+    arrays = open_arrays(path)
+    header = _header(path, arrays.get("header"))
+    names, keypoints = names_and_keypoints(path, arrays)
+    if keypoints.shape[1] != 14 or header.frames != len(names):
+        raise InputError(
+            f"The keypoint store {path} is damaged: its header speaks of {header.frames:,} frames of 14 keypoints, "
+            f"found {len(names):,} of {keypoints.shape[1]}: write it again."
+        )
+    pixels = convert(rows_of(path, names, keypoints, frames), ARRAYS[14])
+    unused = len(names) - len(frames)
+    return Detections(pixels, np.ones(len(frames), bool), header.skeleton, unused, header.detector, header.threshold)
+
+
+def has_header(path: Path) -> bool:
+    """Whether this is a store of version 1 or later, as far as the list of its arrays can be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "header.npy" in archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """What a store says of itself. Raises InputError as ``read`` does."""
+    path = Path(path)
+    return _header(path, open_arrays(path).get("header"))
+
+
+def _header(path: Path, text: np.ndarray | None) -> Header:
+    if text is None:
+        raise InputError(f"The keypoint store {path} has no header: it is older than version 1, or no store.")
+    try:
+        fields = json.loads(text.item())
+        if fields["format"] != _FORMAT:
+            raise ValueError(f"format {shown(fields['format'])}")
+        version = fields["version"]
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"version {shown(version)}")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"The header of the keypoint store {path} cannot be read ({type(error).__name__}: {shown(error)}): write "
+            "the store again."
+        ) from error
+    if version > VERSION:
+        raise InputError(
+            f"The keypoint store {path} is of version {version}, this program reads version {VERSION}: update "
+            "rgcn_jax, or write the store again with this one."
+        )
+    kinds = {"detector": str, "skeleton": str, "threshold": (int, float), "frames": int, "coverage": dict}
+    wrong = [name for name, kind in kinds.items() if not isinstance(fields.get(name), kind)]
+    if wrong:
+        raise InputError(f"The header of the keypoint store {path} lacks {', '.join(wrong)}: write the store again.")
+    return Header(*(fields[name] for name in Header._fields))

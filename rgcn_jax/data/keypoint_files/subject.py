@@ -1,0 +1,49 @@
+"""Which of several people in a crop is the one that the crop is of."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+
+
+def subject_scores(
+    people: Float[np.ndarray, "p 14 3"], heights: Int[np.ndarray, "#p"], widths: Int[np.ndarray, "#p"]
+) -> Float64[np.ndarray, "p"]:
+    """How well each person sits in its crop; the subject is who has the highest score.
+
+    The score is the sum over the keypoints inside the crop of confidence * (1 - |2 x / width - 1|): a keypoint counts
+    fully on the vertical middle line and not at all at the left and right border. Bystanders are cut off by the border,
+    so they have fewer keypoints, and these off the middle. (Decision: the paper does not say how it chose.)
+
+    Args:
+      people: x and y in pixels, confidence.
+      heights: of each person's crop in pixels, or one for all.
+      widths: likewise.
+    """
+    x, y, confidence = np.moveaxis(people.astype(np.float64), -1, 0)
+    width, height = widths[:, None], heights[:, None]
+    inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height) & (confidence > 0)
+    return np.sum(np.where(inside, confidence * (1 - np.abs(2 * x / width - 1)), 0.0), axis=1)
+
+
+def choose_subject(people: Float[np.ndarray, "p 14 3"], height: int, width: int) -> int:
+    """The index of the subject among the people of one crop, at least one; the first one among equals."""
+    return int(np.argmax(subject_scores(people, np.array([height]), np.array([width]))))
+
+
+def choose_subjects(
+    people: Float[np.ndarray, "p 14 3"], frame: Int[np.ndarray, "p"], sizes: Int[np.ndarray, "#n 2"], number: int
+) -> tuple[Int[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
+    """For each of ``number`` frames the index of its subject (0 where it has nobody), and whether it has anybody.
+
+    Args:
+      people: those of all frames, in the order of the file.
+      frame: of which frame each is, from 0.
+      sizes: height and width of the crop in pixels, of each frame or one for all.
+      number: of frames.
+    """
+    heights, widths = np.broadcast_to(sizes, (number, 2))[frame].reshape(-1, 2).T
+    scores = subject_scores(people, heights, widths)
+    best_first = np.lexsort((np.arange(len(people)), -scores, frame))
+    found, first = np.unique(frame[best_first], return_index=True)
+    chosen = np.zeros(number, np.int64)
+    chosen[found] = best_first[first]
+    return chosen, np.isin(np.arange(number), found)

@@ -1,0 +1,197 @@
+"""LS-VID: its lists and folders in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+
+Published counts: 842 training identities in 2,831 tracklets; 2,730 test identities in 11,333 tracklets, of which 3,504
+are queries; 15 cameras. The validation set (200 identities) is not used.
+
+Layout below the root; forks of the data set keep ``list_sequence`` and ``data`` in ``info``::
+
+    tracklet_train/..., tracklet_test/...                    frames: four fields joined by "_", the third is the camera
+    list_sequence/list_seq_train.txt, list_seq_test.txt      lines of a path prefix, a blank and a person id
+    test/data/info_test.mat                                  query: lines of list_seq_test.txt, from 1 (MATLAB v7.3)
+
+A tracklet's frames are the files whose paths begin with the prefix; the name must go on with another field, so that
+``0001_1`` is no prefix of ``0001_12_...``.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+from rgcn_jax.data.folders import IMAGES, FolderReader, check_relative, natural_order, require_folders
+from rgcn_jax.data.matlab import read_matrix
+from rgcn_jax.data.published import compare_with_published
+from rgcn_jax.types import InputError, Split, Tracklet
+
+_TITLE = "LS-VID"
+_PUBLISHED = {
+    "training identities": 842,
+    "training tracklets": 2831,
+    "test identities": 2730,
+    "test tracklets": 11_333,
+    "queries": 3504,
+}
+_SMALL = 500  # up to so many training tracklets a data set only has this layout: its counts are not compared
+_FIELDS = 4
+
+
+class Line(NamedTuple):
+    """A line of a list of tracklets: the folder and the beginning of the frames' names, and the person id."""
+
+    folder: str
+    prefix: str
+    person_id: int
+
+
+def load(root: str | os.PathLike[str], gallery_includes_query: bool = False) -> Split:
+    """Read LS-VID, or a smaller data set in its layout.
+
+    Args:
+      root: the folder that holds ``tracklet_train``, ``tracklet_test`` and the lists.
+      gallery_includes_query: False, what public code does: the gallery is the test tracklets that are no queries
+        (7,829). True: all test tracklets.
+
+    Returns:
+      The split in the order of the lists. Frames are sorted by their names, numbers as numbers.
+
+    Raises:
+      InputError: a folder or file is missing or a symbolic link out of the root; a line is not of the form above or
+        leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
+
+    Warns:
+      UserWarning: the data set is as large as LS-VID, but a count is not the published one; or files belong
+        to no line.
+    """
+    root = Path(root)
+    require_folders(_TITLE, root, ("tracklet_train", "tracklet_test"))
+    lists, info = _find_lists(root)
+    folders = FolderReader(_TITLE, root)
+    for folder in (lists, info):
+        folders.listing(folder)
+    folders.check()
+    train, test = (
+        _read_tracklets(folders, root / lists / f"list_seq_{part}.txt", f"tracklet_{part}")
+        for part in ("train", "test")
+    )
+    folders.check("Take the lists and the folders from one download again.")
+    path = root / info / "info_test.mat"
+    rows = read_matrix(path, "query", _TITLE, "the data set").ravel().tolist()
+    if not rows or len(set(rows)) < len(rows) or not all(1 <= row <= len(test) for row in rows):
+        raise InputError(
+            f"{path}: query must name lines 1 to {len(test)} of list_seq_test.txt, at least one and each once: take "
+            "both files from one download again."
+        )
+    query = tuple(test[row - 1] for row in rows)
+    rest = tuple(t for row, t in enumerate(test, 1) if row not in set(rows))
+    if len(train) > _SMALL:
+        found = {
+            "training identities": len({t.person_id for t in train}),
+            "training tracklets": len(train),
+            "test identities": len({t.person_id for t in test}),
+            "test tracklets": len(test),
+            "queries": len(query),
+        }
+        compare_with_published(_TITLE, _PUBLISHED, found)
+    return Split("ls_vid", root, train, query, query + rest if gallery_includes_query else rest)
+
+
+def _find_lists(root: Path) -> tuple[str, str]:
+    """The folder of the lists and that of ``info_test.mat``, relative to the root."""
+    for lists, info in (("list_sequence", "test/data"), ("info/list_sequence", "info/data")):
+        if (root / lists).is_dir():
+            if not (root / info / "info_test.mat").is_file():
+                raise InputError(f"{_TITLE} is incomplete: there is no file {root / info / 'info_test.mat'}.")
+            return lists, info
+    raise InputError(
+        f"{_TITLE} is incomplete: {root} has no folder list_sequence and no folder info/list_sequence: unpack the "
+        "lists there, or give a renamed folder its name back."
+    )
+
+
+def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[Line]:
+    """The tracklets that a list names.
+
+    Args:
+      text: contents of the file.
+      path: of the file, for messages.
+      folder: in which all of them must lie.
+
+    Raises:
+      InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or is there twice;
+        or there is none.
+    """
+    try:
+        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
+    found: dict[tuple[str, str], Line] = {}
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        where = f"{path}: line {number} ({line[:60]!r})"
+        prefix, _, person = line.rpartition(" ")
+        prefix = prefix.strip()
+        if not (prefix and person.isascii() and person.isdigit() and len(person) <= 9 and int(person)):
+            raise InputError(f"{where} must be the beginning of a path, a blank and a person id of 1 or more.")
+        wrong = check_relative(prefix.removesuffix("/"))
+        if wrong or not prefix.startswith(f"{folder}/"):
+            raise InputError(f"{where} {wrong or f'does not lie in {folder}'}: expected a path below {folder}.")
+        parent, _, name = prefix.rpartition("/")
+        if (parent, name) in found:
+            raise InputError(f"{where} names a tracklet a second time.")
+        found[parent, name] = Line(parent, name, int(person))
+    if not found:
+        raise InputError(f"{path} names no tracklet: take it from the data set again.")
+    return list(found.values())
+
+
+def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tracklet, ...]:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}).") from error
+    lines = parse_list(text, path, folder)
+    by_folder: dict[str, dict[str, list[str]]] = {}
+    for line in lines:
+        by_folder.setdefault(line.folder, {})[line.prefix] = []
+    unused = 0
+    for parent, frames in by_folder.items():
+        for name in folders.listing(parent).files:
+            is_image = name.lower().endswith(IMAGES)
+            prefixes = [prefix for prefix in _beginnings(name) if prefix in frames and is_image]
+            if len(prefixes) > 1:
+                folders.wrong(f"{parent}/{name} is of two tracklets, {prefixes[0]} and {prefixes[1]}")
+            elif prefixes:
+                frames[prefixes[0]].append(name)
+            else:
+                unused += 1
+    if unused:
+        warnings.warn(f"{unused:,} files in {folder} belong to no line of {path} and are not used.", stacklevel=3)
+    tracklets = [_tracklet(folders, line, natural_order(by_folder[line.folder][line.prefix])) for line in lines]
+    return tuple(tracklet for tracklet in tracklets if tracklet)
+
+
+def _beginnings(name: str) -> list[str]:
+    """What a list may call a frame's tracklet: its first fields, with and without the "_" behind them; or nothing."""
+    fields = name.split("_")
+    starts = ["_".join(fields[:count]) for count in range(1, len(fields))]
+    return ["", *starts, *(f"{start}_" for start in starts)]
+
+
+def _tracklet(folders: FolderReader, line: Line, names: list[str]) -> Tracklet | None:
+    shown = f"{line.folder}/{line.prefix}"
+    if not names:
+        folders.wrong(f"{shown} is listed, but has no frames")
+        return None
+    cameras = set()
+    for name in names:
+        fields = name.split("_")
+        good = len(fields) == _FIELDS and fields[2].isascii() and fields[2].isdigit() and len(fields[2]) < 10
+        if not good or not int(fields[2]):
+            folders.wrong(f"{line.folder}/{name} has not four fields joined by _, of which the third is the camera")
+            return None
+        cameras.add(int(fields[2]))
+    if len(cameras) > 1:
+        folders.wrong(f"{shown} is a tracklet of several cameras, {', '.join(map(str, sorted(cameras)))}")
+        return None
+    return Tracklet(tuple(f"{line.folder}/{name}" for name in names), line.person_id, cameras.pop())

@@ -1,0 +1,267 @@
+"""A video and the tracks of the people in it in, a data set in the layout of ``folder`` out, one tracklet a track.
+
+::
+
+    python -m rgcn_jax.data.mot --video=street.mp4 --tracks=gt.txt --out=street
+
+The tracks are in MOTChallenge's form: lines of ``frame,id,left,top,width,height,confidence,...``. Frames count from 1;
+boxes are in pixels from the picture's upper left corner; what comes after the confidence is not read. A line whose
+confidence is 0 is left out: so MOTChallenge marks what is not a person to be scored. ``--video`` may also be
+MOTChallenge's folder of pictures.
+
+A box is first made twice as high as it is wide: the side that is too short grows about the middle of the box, so that
+nobody is stretched when crops are resized to 2:1 later. What then lies outside of the picture repeats the picture's
+border. Crops keep the video's resolution. A track's id is the person id: two tracks are two people.
+"""
+
+import argparse
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from rgcn_jax.data.folder import PARTS
+from rgcn_jax.data.folders import IMAGES, natural_order
+from rgcn_jax.types import InputError
+
+ASPECT = 2.0
+"""Height of a crop by its width."""
+
+_LARGEST = 1e6  # no frame number and no pixel is above it
+_TOO_LARGE = 4  # a box of so many times the picture's width or height is a mistake
+_SHOWN = 3  # bad lines that a message names
+
+
+class Box(NamedTuple):
+    """Where a track is in a frame of the video; pixels, of the upper left corner, possibly outside of the picture."""
+
+    line: int
+    """Of the track file, from 1."""
+    frame: int
+    """Of the video, from 1."""
+    track: int
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def parse_tracks(text: bytes, path: str | os.PathLike[str]) -> tuple[list[Box], int]:
+    """The boxes of a track file in MOTChallenge's form, by frame and track, and how many lines of confidence 0 were
+    left out.
+
+    Args:
+      text: contents of the file.
+      path: of the file, for messages.
+
+    Raises:
+      InputError: lines are not of the form, or a track is twice in a frame; all are read before the first few are told.
+    """
+    try:
+        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
+    boxes: dict[tuple[int, int], Box] = {}
+    problems, left_out = [], 0
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        box = _parse_line(line, number)
+        if isinstance(box, str):
+            problems.append(f"line {number} ({line[:60]!r}) {box}")
+        elif box is None:
+            left_out += 1
+        elif boxes.setdefault((box.frame, box.track), box) is not box:
+            first = boxes[box.frame, box.track].line
+            problems.append(f"line {number}: track {box.track} is in frame {box.frame} already, by line {first}")
+    _raise(path, problems)
+    if not boxes:
+        what = f"{left_out} lines of confidence 0 and no other" if left_out else "no track"
+        raise InputError(f"{path} holds {what}: expected lines of frame,id,left,top,width,height,confidence.")
+    return [boxes[key] for key in sorted(boxes)], left_out
+
+
+def _parse_line(line: str, number: int) -> Box | str | None:
+    """The box; or what is wrong, as the end of a sentence; or None where the confidence is 0."""
+    try:
+        values = [float(field) for field in line.split(",")[:7]]
+    except ValueError:
+        return "has something other than numbers: expected frame,id,left,top,width,height,confidence"
+    if len(values) < 6:
+        return f"has {len(values)} numbers: expected frame,id,left,top,width,height,confidence"
+    if not all(abs(value) <= _LARGEST for value in values):  # nor is NaN
+        return "has a number that is not finite or above 1e6"
+    frame, track, left, top, width, height = values[:6]
+    if frame < 1 or frame != int(frame):
+        return f"is of frame {frame:g}: frames are whole numbers and count from 1"
+    if track < 1 or track != int(track):
+        hint = "this is a file of detections: run a tracker first" if track == -1 else "add a number to all ids"
+        return f"is of track {track:g}: tracks are whole numbers of 1 or more ({hint})"
+    if width <= 0 or height <= 0:
+        return f"has a box of {width:g} x {height:g} pixels"
+    if len(values) == 7 and values[6] == 0:
+        return None
+    return Box(number, int(frame), int(track), left, top, width, height)
+
+
+def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3"] | None:
+    """The crop of a box, twice as high as it is wide (to a pixel); None if the box lies outside of the picture or is
+    more than four times as large.
+
+    Args:
+      picture: the whole frame.
+      box: in its pixels.
+    """
+    height, width = picture.shape[:2]
+    if min(box.left + box.width, width) <= max(box.left, 0) or min(box.top + box.height, height) <= max(box.top, 0):
+        return None
+    if box.width > _TOO_LARGE * width or box.height > _TOO_LARGE * height:
+        return None
+    crop_width = math.ceil(max(box.width, box.height / ASPECT))
+    crop_height = round(ASPECT * crop_width)
+    x = np.arange(crop_width) + round(box.left + (box.width - crop_width) / 2)
+    y = np.arange(crop_height) + round(box.top + (box.height - crop_height) / 2)
+    return picture[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None, :]]
+
+
+def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "gallery") -> tuple[int, int, int]:
+    """Write the crops of all tracks, whole or not at all, as ``<part>/<person>/<camera>/<tracklet>/<frame>.jpg``.
+
+    Args:
+      video: a video file, or a folder of pictures, the first of which is frame 1.
+      tracks: the track file.
+      out: the folder to write; there must be none of that name.
+      camera: its number, from 1.
+      part: "train", "query" or "gallery".
+
+    Returns:
+      The numbers of crops, of tracklets, and of lines of confidence 0 that were left out.
+
+    Raises:
+      InputError: the video or the tracks cannot be read, a line is wrong or outside of the video, the folder is there
+        already or cannot be written. Nothing is left behind.
+      ValueError: the part or the camera are not as they must be.
+    """
+    if part not in PARTS or camera < 1:
+        raise ValueError(
+            f"the part must be one of {', '.join(PARTS)} and the camera 1 or more: found {part}, {camera}."
+        )
+    if os.path.lexists(out):
+        raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
+    try:
+        text = tracks.read_bytes()
+    except OSError as error:
+        raise InputError(f"The track file {tracks} cannot be read ({error.strerror}).") from error
+    boxes, left_out = parse_tracks(text, tracks)
+    if not out.parent.is_dir():
+        raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
+    half = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        half.mkdir()
+        try:
+            _write(video, tracks, boxes, half / part, camera)
+            os.rename(half, out)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}).") from error
+    return len(boxes), len({box.track for box in boxes}), left_out
+
+
+def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera: int) -> None:
+    by_frame: dict[int, list[Box]] = {}
+    for box in boxes:
+        by_frame.setdefault(box.frame, []).append(box)
+    last, problems, read = max(by_frame), [], 0
+    progress = tqdm(_pictures(video), "frames", last, unit="frame", disable=None, leave=False)
+    for read, picture in enumerate(progress, 1):
+        for box in by_frame.pop(read, ()):
+            crop = cut(picture, box)
+            if crop is None:
+                size = f"{picture.shape[1]} x {picture.shape[0]}"
+                problems.append(
+                    f"line {box.line}: the box lies outside of the picture ({size} pixels) or is far larger"
+                )
+                continue
+            name = f"{box.track:04}_c{camera}_f{box.frame:06}.jpg"
+            _write_image(folder / str(box.track) / str(camera) / "0001" / name, crop)
+        if read == last:
+            break
+    if not read:
+        raise InputError(f"The video {video} has no frame that can be decoded: convert it with ffmpeg first.")
+    for late in by_frame.values():
+        problems += [f"line {b.line}: frame {b.frame}, but the video has {read} frames that can be read" for b in late]
+    _raise(tracks, problems)
+
+
+def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not done:
+        raise InputError(f"{path.name} cannot be encoded.")
+    path.write_bytes(data.tobytes())  # which, unlike cv2.imwrite, tells of a full disk
+
+
+def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """The frames of a video file or of a folder of pictures, in order; OpenCV's channels, blue first."""
+    if video.is_dir():
+        try:
+            names = os.listdir(video)
+        except OSError as error:
+            raise InputError(f"The folder of pictures {video} cannot be listed ({error.strerror}).") from error
+        for name in natural_order(name for name in names if name.lower().endswith(IMAGES)):
+            picture = cv2.imread(str(video / name), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise InputError(f"The picture {video / name} cannot be decoded.")
+            yield picture
+        return
+    if not video.is_file():  # OpenCV would take an address on the network, too
+        raise InputError(f"The video {video} does not exist.")
+    capture = cv2.VideoCapture(str(video))
+    try:
+        if not capture.isOpened():
+            raise InputError(f"The video {video} cannot be opened: convert it with ffmpeg first, to H.264 in MP4.")
+        while (picture := capture.read()[1]) is not None:
+            yield picture
+    finally:
+        capture.release()
+
+
+def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
+    if problems:
+        more = f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
+        raise InputError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Cut the people out of a video along their tracks, into a data set in the layout "folder"."""
+    parser = argparse.ArgumentParser(prog="python -m rgcn_jax.data.mot", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--video", required=True, type=Path, help="video file, or folder of its frames as pictures")
+    parser.add_argument("--tracks", required=True, type=Path, help="track file in MOTChallenge's form")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist")
+    parser.add_argument("--camera", type=int, default=1, help="number of the camera, from 1 (default: 1)")
+    parser.add_argument("--split", choices=PARTS, default="gallery", help="part to write into (default: gallery)")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.camera <= 999_999_999:
+        parser.error("--camera must be 1 or more")
+    try:
+        crops, tracklets, left_out = convert(options.video, options.tracks, options.out, options.camera, options.split)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}")
+    if left_out:
+        print(f"left out {left_out:,} lines of confidence 0")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

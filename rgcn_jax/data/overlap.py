@@ -1,0 +1,24 @@
+"""Which pretrained weights have seen the people that a data set tests on."""
+
+from pathlib import PurePath
+
+
+def pretrained_overlap(data_set: str, weights: str) -> str:
+    """A warning if weights were, by their file's name, trained on people of the data set's test set; else empty.
+
+    Args:
+      data_set: name of the data set, ``data.name``.
+      weights: path of the weights, ``model.pretrained``.
+
+    Example::
+
+        >>> pretrained_overlap("mars", "weights/osnet_Market1501.pth")[:37]
+        'warning: by their name, osnet_Market1'
+    """
+    file = PurePath(weights).name
+    if data_set == "mars" and "market" in file.lower():
+        return (
+            f"warning: by their name, {file} are weights trained on Market-1501, whose training set holds 48 % of the "
+            "people that MARS tests on: scores will be too good; start from ImageNet's weights."
+        )
+    return ""

@@ -1,0 +1,85 @@
+"""What happens to the pixels of a frame and of a clip, as TensorFlow operations: decoded, fitted, shown as drawn.
+
+The same functions serve loose files and prepared data, and the preparation itself, so that all decode and round alike.
+"""
+
+from rgcn_jax.data.augment import ERASED_RGB
+from rgcn_jax.data.tensorflow_cpu import tf
+
+
+def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
+    """Pixels [h, w, 3] uint8 RGB of the bytes of a JPEG or PNG file; a grey one has three equal channels.
+
+    The accurate inverse transform of JPEG is used. Raises tf.errors.OpError for bytes that are no whole image; other
+    decoders fill what a truncated JPEG lacks with grey.
+    """
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def fit(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """A frame [h, w, 3] uint8 at another size: whole, bilinear, antialiased where it shrinks; as it is if it fits."""
+    image.set_shape((None, None, 3))
+    fits = tf.reduce_all(tf.shape(image)[:2] == (height, width))
+    return tf.cond(fits, lambda: image, lambda: _uint8(tf.image.resize(image, (height, width), antialias=True)))
+
+
+def show(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
+    """The frames of a clip [t, h, w, 3] uint8 as its draw says (see ``BatchPlan``): one box, flip and erased rectangle
+    for all; the box at the size of the frame (bilinear).
+    """
+    whole = tf.reduce_all(box == (0.0, 0.0, 1.0, 1.0))
+    shown = tf.cond(
+        whole,
+        lambda: tf.cond(flip, lambda: _mirrored(frames), lambda: frames),
+        lambda: _sampled(frames, box, flip),
+    )
+    return tf.cond(erase[2] > erase[0], lambda: _erased(shown, erase), lambda: shown)
+
+
+# Each of these is compiled to one loop over the pixels. As single operations of TensorFlow (ScaleAndTranslate, reverse,
+# where) they cost four to ten times as much, together more than decoding the frames.
+@tf.function(jit_compile=True, autograph=False)
+def _mirrored(frames: tf.Tensor) -> tf.Tensor:
+    return tf.reverse(frames, [2])
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
+    """Bilinear, along the columns and then along the rows."""
+    height, width = _size(frames)
+    left, right, of_right = _neighbours(box[0], box[2], width, flip)
+    above, below, of_below = _neighbours(box[1], box[3], height, tf.constant(False))
+    a, b = (tf.cast(tf.gather(frames, at, axis=2), tf.float32) for at in (left, right))
+    rows = a + (b - a) * of_right[:, None]
+    a, b = (tf.gather(rows, at, axis=1) for at in (above, below))
+    return _uint8(a + (b - a) * of_below[:, None, None])
+
+
+def _neighbours(first: tf.Tensor, last: tf.Tensor, size: int, mirror: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Where along an axis ``size`` pixels are taken that show the share from ``first`` to ``last``: the pixel before,
+    the pixel after, and the weight of the latter. Pixels are sampled at their centres; the border is repeated.
+    """
+    centre = tf.range(size, dtype=tf.float32) + 0.5
+    centre = tf.where(mirror, size - centre, centre)
+    at = tf.clip_by_value(first * size + centre * (last - first) - 0.5, 0.0, size - 1.0)
+    before = tf.floor(at)
+    index = tf.cast(before, tf.int32)
+    return index, tf.minimum(index + 1, size - 1), at - before
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _erased(frames: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
+    height, width = _size(frames)
+    edges = tf.cast(tf.round(erase * (width, height, width, height)), tf.int32)
+    rows, columns = tf.range(height)[:, None], tf.range(width)[None, :]
+    inside = (columns >= edges[0]) & (columns < edges[2]) & (rows >= edges[1]) & (rows < edges[3])
+    return tf.where(inside[None, :, :, None], tf.constant(ERASED_RGB, tf.uint8), frames)
+
+
+def _size(frames: tf.Tensor) -> tuple[int, int]:
+    """Height and width, which are known when the graph is built."""
+    return frames.shape[1], frames.shape[2]  # pyright: ignore[reportReturnType]
+
+
+def _uint8(pixels: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)

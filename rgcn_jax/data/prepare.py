@@ -1,0 +1,159 @@
+"""From a data set as it was distributed to its prepared form, once; or only a check of all that is wrong with it.
+
+    python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --out=PREPARED
+    python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --check
+
+Killed at any moment, the first command continues where it was when it is given again. What is then in PREPARED is told
+by ``prepared.py``. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from rgcn_jax.data.preparation import Preparation
+from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut
+from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
+from rgcn_jax.data.workers import run_tasks
+from rgcn_jax.types import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare a data set, or check it; return the exit status: 0, 1 for a data set that a check finds unusable, 2 for
+    an error.
+    """
+    options = _parse(arguments)
+    try:
+        return _check(options) if options.check else _prepare(options)
+    except InputError as error:
+        _say(f"error: {error}", error=True)
+        return 2
+    except KeyboardInterrupt:
+        _say("interrupted: what is finished is kept; the same command continues.", error=True)
+        return 130
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    from rgcn_jax.data.open import FOLDERS  # which itself imports the prepared form
+
+    parser = argparse.ArgumentParser(
+        prog="python -m rgcn_jax.data.prepare",
+        description="Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in "
+        "TensorFlow Datasets' form. Killed at any moment, the same command continues.",
+    )
+    parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
+    parser.add_argument("--root", required=True, type=Path, help="folder of the data set as it was distributed")
+    parser.add_argument("--keypoints", type=Path, help="folder or file of keypoints; without: appearance only")
+    parser.add_argument("--out", type=Path, help="folder to write to; it may hold several prepared data sets")
+    parser.add_argument("--height", type=_positive, default=256, help="of the frames, in pixels (default: 256)")
+    parser.add_argument("--width", type=_positive, default=128, help="likewise (default: 128)")
+    parser.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
+    parser.add_argument("--check", action="store_true", help="write nothing, list all that is wrong")
+    parser.add_argument(
+        "--frames_per_clip", type=_positive, default=10, help="shorter tracklets are remarked on (default: 10)"
+    )
+    parser.add_argument(
+        "--frames_per_shard",
+        type=_positive,
+        default=FRAMES_PER_SHARD,
+        help=f"a file takes tracklets until it has so many frames (default: {FRAMES_PER_SHARD})",
+    )
+    options = parser.parse_args(arguments)
+    if options.check == (options.out is not None):
+        parser.error("give either --out or --check")
+    return options
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _read_source(options: argparse.Namespace) -> Source:
+    from rgcn_jax.data.open import FOLDERS, HALVED
+
+    return read_splits(options.dataset, options.root, FOLDERS[options.dataset], options.dataset in HALVED)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    notes: list[str] = []
+    with collected_warnings(notes):
+        source = _read_source(options)
+        keypoints = read_keypoints(options.keypoints, source) if options.keypoints else None
+    notes += [*(keypoints.remarks if keypoints else ()), *remarks(source, options.frames_per_clip)]
+    for note in notes:
+        _say(f"remark: {note}")
+    with Preparation(
+        options.out, source, keypoints, options.height, options.width, options.frames_per_shard
+    ) as preparation:
+        if preparation.finished:
+            _say(f"{preparation.folder} is prepared already.")
+            return 0
+        total = sum(len(t.frames) for t in source.tracklets)
+        with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:
+            preparation.run(options.workers, bar.update)
+    for line in preparation.report():
+        _say(line)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Print all problems and remarks; whether the data set can be used."""
+    problems, notes = [], []
+    with collected_warnings(notes):
+        try:
+            source = _read_source(options)
+        except InputError as error:
+            _say(f"problem: {error}")
+            _say("not usable: without its lists and folders nothing else can be checked.")
+            return 1
+        if options.keypoints:
+            try:
+                notes += read_keypoints(options.keypoints, source).remarks
+            except InputError as error:
+                problems.append(str(error))
+        else:
+            notes.append("no --keypoints were given: appearance only")
+    notes += remarks(source, options.frames_per_clip)
+    problems = [*_check_images(options, source), *problems]
+    for kind, texts in (("problem", problems), ("remark", notes)):
+        for text in texts:
+            _say(f"{kind}: {text}")
+    frames = sum(len(t.frames) for t in source.tracklets)
+    _say(
+        f"{'not usable' if problems else 'usable'}: {source.dataset}, {len(source.tracklets):,} tracklets, {frames:,} "
+        f"frames; {len(problems):,} problems, {len(notes):,} remarks."
+    )
+    return 1 if problems else 0
+
+
+def _check_images(options: argparse.Namespace, source: Source) -> list[str]:
+    """Decode every frame; what is wrong with them, in their order."""
+    tracklets = tuple(enumerate(source.tracklets))
+    tasks = []
+    for part in cut(source.tracklets, 1024):
+        frames = sum(len(source.tracklets[i].frames) for i in part)
+        nowhere = np.zeros((frames, 14, 3), np.float32)
+        chosen = tracklets[part.start : part.stop]
+        tasks.append(ShardTask(None, source.root, chosen, nowhere, options.height, options.width))
+    bad: dict[int, list[str]] = {}
+    with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
+        for task, result in run_tasks(tasks, options.workers, bar.update):
+            bad[task.tracklets[0][0]] = [f"{source.root / frame.name} {frame.reason}" for frame in result.bad]
+    return [text for first in sorted(bad) for text in bad[first]]
+
+
+def _say(text: str, error: bool = False) -> None:
+    """Print a line; a path may be no text."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    print(shown, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Clips from prepared data: records in, and from there the pipeline of the loose files."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from rgcn_jax.data.pipeline import ClipReader
+from rgcn_jax.data.prepared import Prepared
+from rgcn_jax.data.reader import KeypointSource
+from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.data.tensorflow_cpu import tf
+from rgcn_jax.types import InputError
+
+_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # ArrayRecord's own advice for random access
+_IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}
+
+
+class Records:
+    """The records of prepared data: an ``EncodedFrames``. Shards are opened when they are first needed."""
+
+    def __init__(self, prepared: Prepared):
+        self._prepared = prepared
+        self._readers: list[Any] = [None] * len(prepared.shards)
+
+    def fetch(self, plan: BatchPlan) -> Shaped[np.ndarray, "b t"]:
+        """Serialized records, of the plan's frames and no others."""
+        first = np.array([self._prepared.first_rows[t] for t in plan.tracklets])
+        rows = (first[:, None] + plan.frames).ravel()
+        starts = self._prepared.shard_starts
+        shard_of = np.searchsorted(starts, rows, side="right") - 1
+        records = np.empty(rows.size, object)
+        for shard in np.unique(shard_of):
+            of_shard = np.flatnonzero(shard_of == shard)
+            records[of_shard] = self._read(int(shard), (rows[of_shard] - starts[shard]).tolist())
+        return records.reshape(plan.frames.shape)
+
+    def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
+        """The bytes of the image file in a record."""
+        return tf.io.parse_single_example(fetched, _IMAGE)["image"]
+
+    def name(self, frame: str) -> str:
+        """The frame's name in the data set as it was distributed."""
+        return f"{frame} in {self._prepared.folder}"
+
+    def _read(self, shard: int, positions: list[int]) -> list[bytes]:
+        path = self._prepared.folder / self._prepared.shards[shard].file
+        try:
+            if self._readers[shard] is None:
+                self._readers[shard] = _open(str(path))
+            return self._readers[shard].read(positions)
+        except (RuntimeError, IndexError) as error:
+            raise InputError(f"{path} cannot be read ({error}): copy it again, or prepare the data again.") from error
+
+
+def _open(path: str) -> Any:
+    try:
+        from array_record.python.array_record_module import ArrayRecordReader
+    except ImportError as error:
+        raise InputError(
+            "Reading prepared data needs array_record, which is not installed: pip install 'rgcn_jax[data]'."
+        ) from error
+    return ArrayRecordReader(path, _OPTIONS, file_reader_buffer_size=32768)
+
+
+class PreparedReader(ClipReader):
+    """A ``ClipReader`` of prepared data, at the size in which it was prepared."""
+
+    def __init__(self, prepared: Prepared, keypoints: KeypointSource, ahead: int = 2, threads: int = 0):
+        super().__init__(Records(prepared), keypoints, prepared.height, prepared.width, ahead, threads)

@@ -1,0 +1,42 @@
+"""What the data sets' papers say that is in them, compared with what was found; and the name of a published halving."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+
+
+def compare_with_published(title: str, published: Mapping[str, int], found: Mapping[str, int]) -> None:
+    """Warn of every count that is not the published one, by its name.
+
+    Args:
+      title: name of the data set.
+      published: by part, in the order in which they are told.
+      found: of the same parts.
+
+    Warns:
+      UserWarning: a count differs; it points at the caller of the caller.
+    """
+    differ = [f"{part}: expected {n:,}, found {found[part]:,}" for part, n in published.items() if found[part] != n]
+    if differ:
+        warnings.warn(
+            f"This is not {title} as published ({'; '.join(differ)}): scores on it cannot stand beside published ones.",
+            stacklevel=3,
+        )
+
+
+def describe_partition(number: int, count: int, train: Sequence[str], test: Sequence[str]) -> str:
+    """The name of one of several halvings, such as "split 3 of 10 (1a2b3c4d)".
+
+    In brackets are the first 8 hexadecimal digits of the SHA-256 of ``{"test":[...],"train":[...]}``: JSON without
+    blanks, the names of the person folders sorted. So files that list the same people in another order, as indices or
+    as names, have the same hash; files of that name with other people do circulate.
+
+    Args:
+      number: which halving, from 1.
+      count: how many there are.
+      train: names of the folders of the people that are trained on.
+      test: likewise of the others.
+    """
+    content = json.dumps({"test": sorted(test), "train": sorted(train)}, separators=(",", ":"))
+    return f"split {number} of {count} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"

@@ -1,0 +1,113 @@
+"""One shard of prepared data: its frames are read, decoded, fitted where they have another size, and written.
+
+Runs in the worker processes of the preparation.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rgcn_jax.data import pixels, tfds_form
+from rgcn_jax.data.shard_task import BadFrame, ShardResult, ShardTask
+from rgcn_jax.data.tensorflow_cpu import tf
+from rgcn_jax.types import InputError, Tracklet
+
+QUALITY = 95
+"""JPEG quality of a frame that had another size, colours at half the resolution (4:2:0), as cameras write them."""
+
+
+def run(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
+    """Writes the shard of a task, whole or not at all; or, of a task without a path, only checks its frames.
+
+    Args:
+      task: what to do.
+      advance: is called after each frame.
+
+    Returns:
+      How it went. Frames that cannot be decoded are collected, and a shard with one is not written.
+
+    Raises:
+      OSError: the shard cannot be written.
+    """
+    bad: list[BadFrame] = []
+    resized = 0
+    with _shard_file(task.path, complete=lambda: not bad) as write:
+        for row, (number, position, tracklet) in enumerate(task.rows()):
+            name = tracklet.frames[position]
+            try:
+                encoded, other_size = _fitted(task.root / name, task.height, task.width, task.path is not None)
+            except InputError as error:
+                bad.append(BadFrame(name, str(error)))
+            else:
+                resized += other_size
+                if task.path and not bad:
+                    write(_record(task, encoded, row, number, position, tracklet))
+            advance()
+    return ShardResult(tuple(bad), resized)
+
+
+def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: int, tracklet: Tracklet) -> bytes:
+    """A record, of the same bytes whenever it is written."""
+    features = tfds_form.features(task.height, task.width)
+    fields = {
+        "image": io.BytesIO(encoded),
+        "keypoints": task.keypoints[row],
+        "person_id": tracklet.person_id,
+        "camera_id": tracklet.camera_id,
+        "tracklet": number,
+        "frame": position,
+        "name": tracklet.frames[position],
+    }
+    record = features.serialize_example(features.encode_example(fields))
+    return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+
+
+def _fitted(path: Path, height: int, width: int, encode: bool) -> tuple[bytes, int]:
+    """The bytes of an image of this size, and whether it had another; its own bytes if not. Raises InputError."""
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from error
+    if not encoded:
+        raise InputError("is empty")
+    try:
+        image = pixels.decode(encoded)
+    except tf.errors.OpError as error:
+        raise InputError("is truncated or no image") from error
+    if image.shape[:2] == (height, width):
+        return encoded, 0
+    if not encode:
+        return b"", 1
+    fitted = pixels.fit(image, height, width)
+    return tf.io.encode_jpeg(fitted, quality=QUALITY, chroma_downsampling=True).numpy(), 1
+
+
+@contextmanager
+def _shard_file(path: Path | None, complete: Callable[[], bool]) -> Iterator[Callable[[bytes], None]]:
+    """A function that writes a record to a file which appears at ``path`` once it is on the disk, if it is then
+    ``complete``; without a path nothing is written.
+    """
+    if path is None:
+        yield lambda record: None
+        return
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    part, writer = path.with_name(f".{path.name}.{os.getpid()}"), None
+    try:
+        # One record a chunk, to be read by itself. Compressing images again gains nothing.
+        writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
+        yield writer.write
+        writer.close()
+        if complete():
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+    except RuntimeError as error:  # ArrayRecord tells the system's errors so
+        raise OSError(str(error)) from error
+    finally:
+        with suppress(RuntimeError):
+            if writer and writer.is_open():
+                writer.close()
+        part.unlink(missing_ok=True)

@@ -1,0 +1,170 @@
+"""What the preparation starts from: a data set as it was distributed and its keypoints, and all that is odd about them.
+Needs no TensorFlow.
+"""
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.data.keypoint_files import formats, openpose
+from rgcn_jax.data.keypoints import frame_sizes, shares_of_crop, unique_frames
+from rgcn_jax.types import DISTRACTOR_ID, InputError, Split, Tracklet
+
+_SHOWN = 20  # people or tracklets that a remark names
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set with all its splits, and each of its tracklets once: those of ``train`` first, then those of
+    ``test``; where there are several splits, all belong to ``all``.
+    """
+
+    dataset: str
+    root: Path
+    splits: Mapping[int, Split]
+    parts: Mapping[str, tuple[Tracklet, ...]]
+
+    @property
+    def tracklets(self) -> tuple[Tracklet, ...]:
+        """All tracklets, in the order in which they are prepared."""
+        return tuple(t for part in self.parts.values() for t in part)
+
+
+@dataclass(frozen=True)
+class SourceKeypoints:
+    """Keypoints of all frames of a source's tracklets in their order, as ``KeypointTable`` has them; those of the junk
+    may be missing (zeros). ``remarks``: what is odd about them.
+    """
+
+    values: Float32[np.ndarray, "n 14 3"]
+    junk: bool
+    remarks: tuple[str, ...]
+
+
+def read_splits(dataset: str, root: Path, load: Callable[..., Split], several: bool) -> Source:
+    """Read the split of a data set; or all of them, where it has ``several``.
+
+    Raises:
+      InputError: the folder is not as it must be.
+    """
+    splits: dict[int, Split] = {}
+    if several:
+        while True:
+            try:
+                splits[len(splits) + 1] = load(root, split=len(splits) + 1)
+            except InputError as error:
+                if splits and "there is no split" in str(error):
+                    break
+                raise
+        tracklets = {t for s in splits.values() for t in (*s.train, *s.query, *s.gallery, *s.junk)}
+        return Source(dataset, root, splits, {"all": tuple(sorted(tracklets, key=lambda t: t.frames))})
+    split = load(root)
+    train = dict.fromkeys(split.train)
+    test = dict.fromkeys(t for t in (*split.query, *split.gallery, *split.junk) if t not in train)
+    parts = {"train": tuple(train), "test": tuple(test)}
+    return Source(dataset, root, {1: split}, {name: part for name, part in parts.items() if part})
+
+
+def read_keypoints(path: Path, source: Source) -> SourceKeypoints:
+    """Read the keypoints of all tracklets; where those of the junk cannot be read, of all others.
+
+    Raises:
+      InputError: as ``keypoints.load`` does.
+    """
+    junk = {t for split in source.splits.values() for t in split.junk}
+    try:
+        values, remarks = _values(path, source, source.tracklets)
+        return SourceKeypoints(values, True, tuple(remarks))
+    except InputError:
+        if not junk:
+            raise
+    needed = [t for t in source.tracklets if t not in junk]
+    of_needed, remarks = _values(path, source, needed)  # raises where more than junk is at fault
+    is_junk = np.repeat([t in junk for t in source.tracklets], [len(t.frames) for t in source.tracklets])
+    values = np.zeros((len(is_junk), 14, 3), np.float32)
+    values[~is_junk] = of_needed
+    remarks.append("junk tracklets have no usable keypoints: the protocol junk_kept will be left out")
+    return SourceKeypoints(values, False, tuple(remarks))
+
+
+def _values(
+    path: Path, source: Source, tracklets: Sequence[Tracklet]
+) -> tuple[Float32[np.ndarray, "n 14 3"], list[str]]:
+    frames = unique_frames(tracklets)
+    sizes = frame_sizes(source.splits[1], tracklets, frames)
+    found = formats.read(path, frames, sizes)
+    shares = shares_of_crop(path, found.pixels, sizes)
+    remarks = []
+    absent = np.flatnonzero(~found.has_entry)
+    if len(absent):
+        remarks.append(f"{len(absent):,} frames have no keypoints in {path}: {_listed([frames[i] for i in absent])}")
+    unused = _openpose_files(path) - len(frames) if path.is_dir() else found.unused
+    if unused > 0:
+        remarks.append(f"{unused:,} entries of {path} are keypoints of no frame of the data set")
+    rows = {frame: row for row, frame in enumerate(frames)}
+    return shares[[rows[frame] for t in tracklets for frame in t.frames]], remarks
+
+
+def _openpose_files(folder: Path) -> int:
+    return sum(name.endswith(openpose.SUFFIX) for _, _, names in os.walk(folder) for name in names)
+
+
+def remarks(source: Source, frames_per_clip: int) -> list[str]:
+    """What is odd about a data set, though it can be used: short tracklets, people whom training can hardly use,
+    queries that have no match.
+    """
+    found = []
+    for part, tracklets in source.parts.items():
+        short = [t for t in tracklets if len(t.frames) < frames_per_clip]
+        if short:
+            names = _listed([f"{t.frames[0]} ({len(t.frames)})" for t in sorted(short, key=lambda t: len(t.frames))])
+            found.append(
+                f"{len(short):,} of the {len(tracklets):,} tracklets of {part} have fewer than {frames_per_clip} "
+                f"frames, and their clips are filled up: {names}"
+            )
+    for number, split in source.splits.items():
+        which = f" of split {number}" if len(source.splits) > 1 else ""
+        cameras: dict[int, set[int]] = {}
+        for tracklet in split.train:
+            cameras.setdefault(tracklet.person_id, set()).add(tracklet.camera_id)
+        counts = Counter(t.person_id for t in split.train)
+        groups = {
+            "are seen by one camera only": [p for p in sorted(cameras) if len(cameras[p]) == 1],
+            "have a single tracklet": [p for p in sorted(counts) if counts[p] == 1],
+        }
+        for what, people in groups.items():
+            if people:
+                found.append(
+                    f"{len(people):,} of the {len(cameras):,} people that are trained on{which} {what}: "
+                    f"{_listed([str(p) for p in people])}"
+                )
+        seen = {(t.person_id, t.camera_id) for t in split.gallery if t.person_id > DISTRACTOR_ID}
+        seen_by = Counter(person for person, _ in seen)
+        alone = [t for t in split.query if seen_by[t.person_id] - ((t.person_id, t.camera_id) in seen) == 0]
+        if alone:
+            found.append(
+                f"{len(alone):,} of the {len(split.query):,} queries{which} have no match in another camera: "
+                f"{_listed([t.frames[0] for t in alone])}"
+            )
+    return found
+
+
+@contextmanager
+def collected_warnings(into: list[str]) -> Iterator[None]:
+    """Python's warnings of the block, as texts, each once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    into += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

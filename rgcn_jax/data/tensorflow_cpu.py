@@ -1,0 +1,21 @@
+"""The one door to TensorFlow: ``from rgcn_jax.data.tensorflow_cpu import tf``. TensorFlow sees no accelerator here,
+for JAX owns it.
+"""
+
+import os
+
+from rgcn_jax.types import InputError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # nothing here uses it, and it announces itself at every start
+try:
+    import tensorflow as tf
+except ImportError as error:
+    raise InputError(
+        "Reading a data set from disk needs TensorFlow, which is not installed: pip install 'rgcn_jax[data]' "
+        "(from a checkout: pip install -e '.[data]')."
+    ) from error
+
+tf.config.set_visible_devices([], "GPU")
+
+__all__ = ["tf"]

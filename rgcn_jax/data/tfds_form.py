@@ -1,0 +1,81 @@
+"""How prepared data is written so that TensorFlow Datasets opens it by itself: the features of a record, and the two
+JSON files beside the shards. None of this loads TensorFlow.
+
+A record: ``image`` (the bytes of a JPEG or PNG file), ``keypoints`` [14, 3] (x and y as shares of the crop's width and
+height, confidence; zeros where not detected), ``person_id`` and ``camera_id`` as the data set has them (junk is -1,
+distractors are 0), ``tracklet`` (its position in the data set), ``frame`` (position in the tracklet, from 0), ``name``
+(path in the data set as it was distributed).
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgcn_jax.data.prepared import ARRAY_RECORD, VERSION, Shard, builder_name
+from rgcn_jax.types import InputError
+
+try:
+    import tensorflow_datasets as tfds
+    from etils import epath  # whose paths it wants
+except ImportError as error:
+    raise InputError(
+        "Preparing data needs TensorFlow Datasets, which is not installed: pip install 'rgcn_jax[data]'."
+    ) from error
+
+
+@functools.cache
+def features(height: int, width: int) -> Any:
+    """The features of a record, as TensorFlow Datasets describes them."""
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(height, width, 3)),
+            "keypoints": tfds.features.Tensor(shape=(14, 3), dtype=np.float32),
+            "person_id": np.int32,
+            "camera_id": np.int32,
+            "tracklet": np.int32,
+            "frame": np.int32,
+            "name": tfds.features.Text(),
+        }
+    )
+
+
+def write_metadata(
+    folder: Path, dataset: str, parts: Mapping[str, Sequence[Shard]], height: int, width: int, description: str
+) -> None:
+    """Write ``dataset_info.json`` and ``features.json``.
+
+    Args:
+      folder: where the shards are.
+      dataset: name of the data set.
+      parts: name of a part (``train``, ``test``) -> its shards, in order.
+      height: of the frames, in pixels.
+      width: likewise.
+      description: what the data is.
+    """
+    names = tfds.core.ShardedFileTemplate(
+        data_dir=epath.Path(folder),
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+        dataset_name=builder_name(dataset),
+        filetype_suffix=ARRAY_RECORD,
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=part,
+            shard_lengths=[s.frames for s in shards],
+            num_bytes=sum(s.size for s in shards),
+            filename_template=names.replace(split=part),
+        )
+        for part, shards in parts.items()
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features(height, width),
+        split_infos=splits,
+        version=VERSION,
+        filename_template=names,
+        check_data=False,  # it reads by as_dataset, which ArrayRecord has not
+        description=description,
+    )

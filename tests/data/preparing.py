@@ -1,0 +1,60 @@
+"""Walkers in MARS's layout for the tests of the prepared form, and the command that prepares them, as a process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rgcn_jax.walkers import WalkersSpec, generate
+from rgcn_jax.walkers.write import write as write_walkers
+
+REPOSITORY = Path(__file__).parents[2]
+SPEC = WalkersSpec(
+    train_identities=4,
+    test_identities=4,
+    group_size=2,
+    cameras=2,
+    tracklets_per_camera=1,
+    min_frames=3,
+    max_frames=12,
+    distractors=1,
+    junk=1,
+)
+
+
+def write(root: Path, layout: str = "mars", height: int = 256, width: int = 128, spec: WalkersSpec = SPEC) -> Path:
+    """The data set with its OpenPose files; returns the folder."""
+    write_walkers(generate(spec), root, layout, height, width)
+    return root
+
+
+def command(root: Path, *others: object, dataset: str = "mars", keypoints: Path | None = None) -> list[str]:
+    """The command line, one worker."""
+    return [
+        *(sys.executable, "-m", "rgcn_jax.data.prepare", f"--dataset={dataset}", f"--root={root}"),
+        *(f"--keypoints={keypoints or root / 'openpose'}", "--workers=1"),
+        *map(str, others),
+    ]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def run(root: Path, *others: object, **options) -> subprocess.CompletedProcess:
+    """Runs the command to its end."""
+    limit = options.pop("preexec_fn", None)
+    return subprocess.run(
+        command(root, *others, **options),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=limit,
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

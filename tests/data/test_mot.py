@@ -1,0 +1,190 @@
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rgcn_jax.data import folder, mot
+from rgcn_jax.types import InputError
+
+HEIGHT, WIDTH, FRAMES = 48, 64, 5
+LINES = [
+    "1,7,10,4,10,20,1,-1,-1,-1",
+    "2,7,11,4,10,20,0.9,-1,-1,-1",
+    "5,7,12,4,10,20,-1,-1,-1,-1",  # a gap before it
+    " 2, 3, 40.5, 10, 8, 30",  # no confidence
+    "3,3,41,10,8,30,0,1,1",  # left out
+    "",
+]
+
+
+def pictures():
+    """A vertical and a horizontal ramp; the frame's number is the third channel."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    for frame in range(1, FRAMES + 1):
+        yield np.stack([4 * x, 5 * y, np.full_like(x, 40 * frame)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "street.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
+    assert writer.isOpened()
+    for picture in pictures():
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def tracks(tmp_path):
+    path = tmp_path / "gt.txt"
+    path.write_text("\n".join(LINES))
+    return path
+
+
+def box(left, top, width, height):
+    return mot.Box(1, 1, 1, left, top, width, height)
+
+
+def test_a_crop_is_twice_as_high_as_wide_about_the_middle_of_the_box():
+    picture = next(pictures())
+    crop = mot.cut(picture, box(10, 4, 10, 20))
+    np.testing.assert_array_equal(crop, picture[4:24, 10:20])
+    narrow = mot.cut(picture, box(10, 4, 4, 20))  # 3 more to the left and right
+    np.testing.assert_array_equal(narrow, picture[4:24, 7:17])
+    wide = mot.cut(picture, box(10, 10, 12, 10))  # 7 more above and below
+    np.testing.assert_array_equal(wide, picture[3:27, 10:22])
+    fractions = mot.cut(picture, box(10.2, 4.1, 9.5, 19))
+    assert fractions.shape == (20, 10, 3)
+
+
+def test_what_lies_outside_of_the_picture_repeats_its_border():
+    picture = next(pictures())
+    crop = mot.cut(picture, box(-5, -10, 20, 40))
+    assert crop.shape == (40, 20, 3)
+    np.testing.assert_array_equal(crop[10:, 5:], picture[:30, :15])
+    assert (crop[:10, 5:] == picture[0, :15]).all()
+    assert (crop[10:, :5] == picture[:30, :1]).all()
+    corner = mot.cut(picture, box(60, 40, 10, 20))
+    assert (corner[8:, 4:] == picture[-1, -1]).all()
+
+
+@pytest.mark.parametrize("where", [(64, 0, 5, 5), (-5, 0, 5, 5), (0, 48, 5, 5), (0, -6, 5, 5), (-50, -50, 300, 300)])
+def test_a_box_beside_the_picture_or_far_larger_has_no_crop(where):
+    assert mot.cut(next(pictures()), box(*where)) is None
+
+
+def test_a_video_becomes_a_data_set(video, tracks, tmp_path):
+    assert mot.convert(video, tracks, tmp_path / "out", camera=3) == (4, 2, 1)
+    split = folder.load(tmp_path / "out")
+    assert not split.train
+    assert not split.query
+    assert [(t.person_id, t.camera_id, t.frames) for t in split.gallery] == [
+        (3, 3, ("gallery/3/3/0001/0003_c3_f000002.jpg",)),
+        (7, 3, tuple(f"gallery/7/3/0001/0007_c3_f00000{f}.jpg" for f in (1, 2, 5))),
+    ]
+    sources = list(pictures())
+    for name, frame, left in zip(split.gallery[1].frames, (1, 2, 5), (10, 11, 12), strict=True):
+        image = cv2.imread(str(tmp_path / "out" / name))
+        assert image.shape == (20, 10, 3)
+        expected = sources[frame - 1][4:24, left : left + 10].astype(int)
+        assert np.abs(image.astype(int) - expected).mean() < 8  # JPEG, twice; a frame later is 40 off in a channel
+    assert {p.name for p in tmp_path.iterdir()} == {"gt.txt", "out"}
+
+
+def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_path):
+    (tmp_path / "img1").mkdir()
+    for number, picture in enumerate(pictures(), 1):
+        cv2.imwrite(str(tmp_path / "img1" / f"{number}.png"), picture)
+    mot.convert(tmp_path / "img1", tracks, tmp_path / "out", part="train")
+    assert [t.person_id for t in folder.load(tmp_path / "out").train] == [3, 7]
+    (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
+    with pytest.raises(InputError, match="The picture .*2.png cannot be decoded"):
+        mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")
+    assert not (tmp_path / "out2").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("1,9,1,1,5", "line 7 ('1,9,1,1,5') has 5 numbers: expected frame,id,left,top,width,height,confidence"),
+        ("frame,id,left,top,width,height", "has something other than numbers"),
+        ("1 9 1 1 5 5", "has something other than numbers"),
+        ("0,9,1,1,5,5,1", "is of frame 0: frames are whole numbers and count from 1"),
+        ("1.5,9,1,1,5,5,1", "is of frame 1.5"),
+        (
+            "1,-1,1,1,5,5,1",
+            "is of track -1: tracks are whole numbers of 1 or more (this is a file of detections: run a",
+        ),
+        ("1,0,1,1,5,5,1", "is of track 0: tracks are whole numbers of 1 or more (add a number to all ids)"),
+        ("1,9,1,1,0,5,1", "has a box of 0 x 5 pixels"),
+        ("1,9,nan,1,5,5,1", "has a number that is not finite or above 1e6"),
+        ("1,9,1,1,5,inf,1", "has a number that is not finite or above 1e6"),
+        ("1,9,1,1,5,5,1e400", "has a number that is not finite or above 1e6"),
+        ("2,7,1,1,5,5,1", "line 7: track 7 is in frame 2 already, by line 2"),
+        ("6,9,1,1,5,5,1", "line 7: frame 6, but the video has 5 frames that can be read"),
+        ("1,9,70,1,5,5,1", "line 7: the box lies outside of the picture (64 x 48 pixels) or is far larger"),
+    ],
+)
+def test_a_wrong_line_is_named_and_nothing_is_left_behind(video, tracks, tmp_path, line, problem):
+    tracks.write_text("\n".join([*LINES, line, "1,1,1,1,1"] if "numbers" in problem else [*LINES, line]))
+    with pytest.raises(InputError) as caught:
+        mot.convert(video, tracks, tmp_path / "out")
+    assert str(caught.value).startswith(f"{tracks}: line 7")
+    assert problem in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["gt.txt"]
+
+
+def test_all_wrong_lines_are_counted(tracks):
+    with pytest.raises(InputError, match="line 1 .*; line 2 .*; line 4 .*; and 2 more.$"):
+        mot.parse_tracks(b"a\nb\n\nc\nd\ne\n", "tracks.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(b"", "holds no track"), (b"1,1,1,1,1,1,0\n", "holds 1 lines of confidence 0 and no other"), (b"\xff", "UTF-8")],
+)
+def test_a_file_without_tracks_is_told(text, problem):
+    with pytest.raises(InputError, match=problem):
+        mot.parse_tracks(text, "tracks.txt")
+
+
+def test_what_cannot_be_read_or_written_is_told(video, tracks, tmp_path, monkeypatch):
+    def message(video=video, tracks=tracks, out=tmp_path / "out"):
+        with pytest.raises(InputError) as caught:
+            mot.convert(Path(video), tracks, out)
+        return str(caught.value)
+
+    assert "The video http:/street.avi does not exist" in message(video="http://street.avi")
+    assert f"The track file {tmp_path / 'no.txt'} cannot be read (No such file" in message(tracks=tmp_path / "no.txt")
+    assert f"there is no folder {tmp_path / 'a'}, make it first" in message(out=tmp_path / "a" / "out")
+    (tmp_path / "broken.avi").write_bytes(b"RIFF")
+    assert f"{tmp_path / 'broken.avi'} cannot be opened: convert it" in message(video=tmp_path / "broken.avi")
+    (tmp_path / "there").mkdir()
+    assert "exists already, and nothing in it will be overwritten: name a new folder" in message(out=tmp_path / "there")
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "cannot be written (No space left on device)" in message()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.avi", "gt.txt", "there"]
+
+
+def test_from_a_shell(video, tracks, tmp_path):
+    command = [sys.executable, "-m", "rgcn_jax.data.mot", f"--video={video}", f"--tracks={tracks}"]
+    run = {"capture_output": True, "text": True, "check": False, "cwd": Path(__file__).parents[2]}
+    done = subprocess.run([*command, f"--out={tmp_path / 'out'}"], **run)
+    assert done.returncode == 0, done.stderr
+    expected = f"wrote 4 crops of 2 tracklets to {tmp_path / 'out' / 'gallery'}\nleft out 1 lines of confidence 0\n"
+    assert done.stdout == expected
+    again = subprocess.run([*command, f"--out={tmp_path / 'out'}"], **run)
+    assert again.returncode == 2
+    assert (
+        again.stderr
+        == f"error: {tmp_path / 'out'} exists already, and nothing in it will be overwritten: name a new folder.\n"
+    )

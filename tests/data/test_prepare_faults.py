@@ -1,0 +1,188 @@
+"""Preparing what is damaged, on a disk that is full, and killed again and again: nothing finished is lost, nothing
+wrong is accepted, the message names the file.
+"""
+
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace
+
+import pytest
+
+from rgcn_jax.data import mars, prepare
+from rgcn_jax.data.open import open_data
+from rgcn_jax.data.preparation import Preparation
+from rgcn_jax.data.source import read_splits
+from rgcn_jax.types import InputError
+from tests.data import preparing
+
+SHARDS = "--frames_per_shard=12"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return preparing.write(tmp_path_factory.mktemp("faults") / "MARS")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole, tmp_path_factory):
+    out = tmp_path_factory.mktemp("uninterrupted")
+    assert prepare.main(preparing.command(whole, f"--out={out}", SHARDS)[3:]) == 0
+    return preparing.contents(out / "mars_pose" / "1.0.0")
+
+
+def _spoil(root):
+    """Three frames of the training set, each in another way; what is to be said of each."""
+    frames = [t.frames[1] for t in mars.load(root).train[:3]]
+    truncated, empty, text = (root / frame for frame in frames)
+    truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
+    empty.write_bytes(b"")
+    text.write_bytes(b"<html>404</html>")
+    return [
+        f"{truncated} is truncated or no image",
+        f"{empty} is empty",
+        f"{text} is truncated or no image",
+    ]
+
+
+def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrupted, tmp_path, capsys):
+    root, out = tmp_path / "MARS", tmp_path / "out"
+    shutil.copytree(whole, root)
+    expected = _spoil(root)
+    process = preparing.run(root, f"--out={out}", SHARDS)
+    assert process.returncode == 2
+    assert "error: 3 frames cannot be used" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert all(sentence in process.stderr for sentence in expected)
+    assert [folder.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
+    with pytest.raises(InputError, match="is half prepared"):
+        open_data("mars", root=str(out), keypoints="", height=256, width=128, walkers={}, with_pose=True)
+    kept = {n: t for n, t in preparing.contents(out / "mars_pose" / "1.0.0.partial").items() if "array_record" in n}
+    assert 0 < len(kept) < sum("array_record" in name for name in uninterrupted)
+    assert all(uninterrupted[name] == contents for name, contents in kept.items())
+
+    shutil.copytree(whole, root, dirs_exist_ok=True)  # restored
+    assert prepare.main(preparing.command(root, f"--out={out}", SHARDS)[3:]) == 0
+    assert preparing.contents(out / "mars_pose" / "1.0.0") == uninterrupted
+    assert prepare.main(preparing.command(root, f"--out={out}", SHARDS)[3:]) == 0
+    assert "is prepared already" in capsys.readouterr().out
+
+
+def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
+    root = tmp_path / "MARS"
+    shutil.copytree(whole, root)
+    expected = _spoil(root)
+    split = mars.load(root)
+    absent = root / "openpose" / split.query[0].frames[0]
+    absent.with_name(f"{absent.stem}_keypoints.json").unlink()
+    before = sorted(root.rglob("*"))
+    process = preparing.run(root, "--check")
+    assert process.returncode == 1
+    assert process.stderr == ""
+    problems = [line for line in process.stdout.splitlines() if line.startswith("problem: ")]
+    assert problems[:3] == [f"problem: {sentence}" for sentence in expected]
+    assert len(problems) == 4
+    assert absent.stem in problems[3]
+    assert "tracklets of train have fewer than 10 frames" in process.stdout
+    assert process.stdout.splitlines()[-1].startswith("not usable: mars, ")
+    assert sorted(root.rglob("*")) == before
+
+
+def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
+    root = preparing.write(tmp_path / "MARS")
+    split = mars.load(root)
+    extra = root / "openpose" / split.train[0].frames[0]
+    extra.with_name("nobody_keypoints.json").write_text('{"people": []}')
+    assert prepare.main([*preparing.command(root, "--check")[3:], "--frames_per_clip=4"]) == 0
+    out = capsys.readouterr().out
+    assert "1 entries of" in out
+    assert "are keypoints of no frame" in out
+    short = sum(len(t.frames) < 4 for t in split.train)
+    assert (f"{short} of the {len(split.train)} tracklets of train" in out) == (short > 0)
+    assert "\nusable: mars, " in out
+
+
+def test_a_folder_that_is_no_data_set_is_told(tmp_path, capsys):
+    assert prepare.main(["--dataset=mars", f"--root={tmp_path}", "--check"]) == 1
+    assert prepare.main(["--dataset=mars", f"--root={tmp_path}", f"--out={tmp_path / 'out'}"]) == 2
+    told = capsys.readouterr()
+    assert "problem: MARS is incomplete" in told.out
+    assert "error: MARS is incomplete" in told.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_preparation_in_the_same_folder_is_refused(whole, tmp_path, capsys):
+    line = ["--dataset=mars", f"--root={whole}", f"--out={tmp_path}", "--workers=1"]
+    source = read_splits("mars", whole, mars.load, several=False)
+    with Preparation(tmp_path, source, None, 256, 128):
+        assert prepare.main(line) == 2
+        assert "is being prepared by another process" in capsys.readouterr().err
+    assert prepare.main([*line, "--height=64", "--width=32"]) == 2
+    assert "was prepared with another height and width: delete it" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, tmp_path):
+    """No file may grow beyond a limit, so that the shards of the longest tracklets do not fit."""
+    sizes = sorted(len(data) for name, data in uninterrupted.items() if "array_record" in name)
+    assert sizes[0] < sizes[-1]
+
+    def small_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[-1] - 1000, resource.RLIM_INFINITY))
+
+    process = preparing.run(whole, f"--out={tmp_path}", SHARDS, preexec_fn=small_disk)
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    partial = tmp_path / "mars_pose" / "1.0.0.partial"
+    assert f"no room left in {partial}" in process.stderr
+    assert "GB are free on this disk" in process.stderr
+    assert "are kept" in process.stderr
+    finished = {name: data for name, data in preparing.contents(partial).items() if "array_record" in name}
+    assert not any(name.startswith(".") for name in finished)
+    assert all(uninterrupted[name] == data for name, data in finished.items())
+    assert preparing.run(whole, f"--out={tmp_path}", SHARDS).returncode == 0
+    assert preparing.contents(tmp_path / "mars_pose" / "1.0.0") == uninterrupted
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_nothing_finished_is_lost(tmp_path):
+    """Two times of three the command is killed as it begins, else while it writes, at random moments of both."""
+    rng = random.Random(0)
+    spec = replace(preparing.SPEC, train_identities=8, test_identities=8, tracklets_per_camera=2)
+    root = preparing.write(tmp_path / "MARS", spec=spec)
+    line = preparing.command(root, f"--out={tmp_path / 'out'}", "--frames_per_shard=1")
+    partial, final = (tmp_path / "out" / "mars_pose" / name for name in ("1.0.0.partial", "1.0.0"))
+    finished: dict[str, tuple[int, int]] = {}
+
+    def shards(folder):
+        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("[!.]*array_record*")}
+
+    grown = 0
+    for kill in range(20):
+        process = subprocess.Popen(line, env=preparing.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if kill % 3:
+            time.sleep(rng.uniform(0, 1))
+        else:
+            deadline = time.monotonic() + 60
+            while process.poll() is None and shards(partial) == finished and time.monotonic() < deadline:
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors
+        now = shards(partial)
+        assert now.items() >= finished.items()  # the same files, not written again
+        grown += len(now) > len(finished)
+        finished = now
+    assert not final.exists()
+    assert grown >= 7  # a worker whose command is gone still ends the shard that it is at
+    process = preparing.run(root, f"--out={tmp_path / 'out'}", "--frames_per_shard=1")
+    assert process.returncode == 0, process.stderr
+    assert shards(final).items() >= finished.items()
+    assert [folder.name for folder in final.parent.iterdir()] == ["1.0.0"]
+    once = tmp_path / "once"
+    assert preparing.run(root, f"--out={once}", "--frames_per_shard=1").returncode == 0
+    assert preparing.contents(final) == preparing.contents(once / "mars_pose" / "1.0.0")
