@@ -1,7 +1,7 @@
 """MoveNet SinglePose (Thunder or Lightning) by TensorFlow, from the TensorFlow.js form of its graph.
 
-Input: the crop in the middle of a square, its border pixels repeated around it. On real crops that agrees better with
-the same model run on the whole picture than a black surround does; docs/pose-detection.md has the numbers.
+Input: the crop in the middle of a square, its border pixels repeated around it, which agrees better with the same model
+run on the whole picture than a black surround does. docs/pose-detection.md has its agreement with stored keypoints.
 """
 
 import contextlib

@@ -121,7 +121,7 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
         parts.finish(store)
     finally:
         parts.close()
-    working = sum(result.seconds for result in results) / options.workers
+    working = sum(result.seconds for result in results) / max(min(options.workers, len(results)), 1)
     detected = sum(result.finished for result in results)
     return Report(keypoints, coverage, int(done.sum()), detected, time.perf_counter() - start, working)
 
