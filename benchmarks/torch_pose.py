@@ -101,9 +101,9 @@ class STGCNBlock(nn.Module):
 
     partition: Tensor
 
-    def __init__(self, channels: int, features: int, residual: bool):
+    def __init__(self, channels: int, features: int, residual: bool, variant: str):
         super().__init__()
-        partition = torch.tensor(spatial_partition(EDGES, KEYPOINTS.index("neck"), len(KEYPOINTS)))
+        partition = torch.tensor(spatial_partition(EDGES, KEYPOINTS.index("neck"), len(KEYPOINTS), variant))
         self.register_buffer("partition", partition)
         self.M = _empty(*partition.shape)
         self.graph = nn.Conv2d(channels, len(partition) * features, 1)
@@ -128,12 +128,12 @@ class STGCNBlock(nn.Module):
 class STGCN(nn.Module):
     """BatchNorm over the V C numbers of a frame, then the blocks; ``widths`` of all of them."""
 
-    def __init__(self, channels: int, widths: tuple[int, ...]):
+    def __init__(self, channels: int, widths: tuple[int, ...], variant: str):
         super().__init__()
         self.bn_data = nn.BatchNorm1d(len(KEYPOINTS) * channels)
         ins = (channels, *widths[:-1])
         self.blocks = nn.Sequential(
-            *(STGCNBlock(c, n, i > 0) for i, (c, n) in enumerate(zip(ins, widths, strict=True)))
+            *(STGCNBlock(c, n, i > 0, variant) for i, (c, n) in enumerate(zip(ins, widths, strict=True)))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,9 +205,10 @@ def _build(name: str, params: Mapping[str, Any]) -> nn.Module:
         return LGCN(params["W"].shape[0], params["U"].shape[0])
     if name in ("GCNRNN", "GCNLSTM"):
         return GCNRecurrent(nn.RNN if name == "GCNRNN" else nn.LSTM, *params["W_g"].shape)
-    if name == "STGCN":
+    if name.startswith("STGCN"):
         widths = tuple(params[f"block{i + 1}"]["W_t"].shape[-1] for i in range(len(params) - 1))
-        return STGCN(params["block1"]["W_g"].shape[0], widths)
+        variant = "spatial_compat" if name == "STGCN-compat" else "spatial"
+        return STGCN(params["block1"]["W_g"].shape[0], widths, variant)
     return EvolveGCN(*params["layer1"]["Q_0"].shape, summary=name == "EvolveGCN-H")
 
 
@@ -262,7 +263,7 @@ def in_torch_layout(name: str, params: Any) -> Arrays:
         return _recurrent(params, np.transpose)
     if name == "GCNLSTM":
         return _recurrent(params, lambda fused: _gates(fused, "ifgo"))
-    return _stgcn(params) if name == "STGCN" else _evolving(params)
+    return _stgcn(params) if name.startswith("STGCN") else _evolving(params)
 
 
 def reference(name: str, params: Any) -> nn.Module:

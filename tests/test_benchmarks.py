@@ -35,7 +35,7 @@ SMALL = {"features": 16}
 
 def case_of(name):
     """Two clips of three frames; ST-GCN with three blocks: without a residual, with a projected and a plain one."""
-    module = POSE_ENCODERS[name](**SMALL, **({"widths": (8, 16)} if name == "STGCN" else {}))
+    module = POSE_ENCODERS[name](**SMALL, **({"widths": (8, 16)} if name.startswith("STGCN") else {}))
     rng = np.random.default_rng(0)
     x, dh = inputs(b=2, t=3), rng.standard_normal((2, 3, 14, 16)).astype(np.float32)
     return pose_models.Case(name, module, jax.device_get(drawn(module, x)), x, dh)

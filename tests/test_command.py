@@ -207,7 +207,7 @@ def fails(entry, arguments, monkeypatch, capsys):
         (["--config.data.root=/nowhere/at/all"], "MARS not found: /nowhere/at/all does not exist"),
         (["--config.data.keypoints="], "data.keypoints is empty, but the model has a pose branch"),
         (["--config.data.keypoints=/nowhere"], "Keypoints not found at /nowhere"),
-        (["--config.model.appearance=XX"], "model.appearance is 'XX': expected one of AP, AA, RA, BiC"),
+        (["--config.model.appearance=XX"], "model.appearance is 'XX': expected one of AP, AA, AA-conv, RA, BiC, given"),
         (["--config.model.pose=XX"], "model.pose is 'XX': expected one of none, RGCN, LGCN"),
         (["--config.model.readout=XX"], "model.readout is 'XX': expected one of DAM, NAM, TAM, mean"),
         (["--config.model.pose_features=15"], "model.pose_features is 15, which the readout DAM cannot divide"),

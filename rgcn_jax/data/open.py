@@ -31,7 +31,7 @@ def open_data(
     *,
     root: str,
     keypoints: str,
-    features: str,
+    features: str = "",
     height: int,
     width: int,
     walkers: Mapping[str, Any],

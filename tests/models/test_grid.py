@@ -17,7 +17,7 @@ from rgcn_jax.state import count_parameters, create_state
 from rgcn_jax.step import Objective, make_train_step
 from tests import tiny
 
-SMALL = tiny.FIELDS | {"stage_sizes": (1, 1, 1, 1), "width": 2, "pose_features": 8}
+SMALL = tiny.FIELDS | {"stage_sizes": (1, 1, 1, 1), "width": 2, "pose_features": 32}
 GIVEN = 12
 """Dimensions of the features that are given in place of frames."""
 
@@ -118,4 +118,4 @@ def test_figures_5_to_8_are_overrides(pose, frames, layers):
     mask = jnp.ones((2, frames), bool)
     out = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), *batch, mask)[0])
     assert out.attention["time"].shape == (2, frames)
-    assert out.pose.shape == (2, 8)
+    assert out.pose.shape == (2, 32)
