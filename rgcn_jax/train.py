@@ -147,6 +147,11 @@ def _check_appearance(config: Config) -> None:
             'model.appearance is "given", but data.features is empty: set it to an .npz file of appearance features '
             "(docs/data.md), or choose a model that looks at frames."
         )
+    if given and config.model.pretrained:
+        raise InputError(
+            f'model.pretrained is {config.model.pretrained}, but model.appearance is "given" and has no trunk to load it '
+            "into: leave model.pretrained empty."
+        )
     if config.data.features and not given:
         raise InputError(
             f"data.features is {config.data.features}, but the appearance model {config.model.appearance} looks at "

@@ -191,15 +191,7 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -
 
 
 def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``).
-
-    Raises:
-      InputError: the model has no trunk, or as ``load_resnet50``.
-    """
-    if "trunk" not in variables["params"].get("appearance", {}):
-        raise InputError(
-            f"model.pretrained is {path}, but this appearance model has no trunk to load it into: leave it empty."
-        )
+    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``)."""
     trunk = {kind: variables[kind]["appearance"]["trunk"] for kind in ("params", "batch_stats")}
     loaded = load_resnet50(path, trunk)
     return {

@@ -76,6 +76,10 @@ def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkey
     ("overrides", "message"),
     [
         (["--config.model.appearance=given"], 'model.appearance is "given", but data.features is empty'),
+        (
+            ["--config.model.appearance=given", "--config.data.features=f.npz", "--config.model.pretrained=w.pth"],
+            'model.pretrained is w.pth, but model.appearance is "given" and has no trunk',
+        ),
         (["--config.data.features=f.npz"], "data.features is f.npz, but the appearance model AP looks at frames"),
     ],
 )

@@ -1,12 +1,11 @@
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from rgcn_jax import models
-from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model, with_pretrained_trunk
+from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model
 from rgcn_jax.types import InputError
 from tests import tiny
 
@@ -80,8 +79,3 @@ def test_an_unknown_encoder_is_named_with_the_choices():
 def test_settings_that_do_not_exist_are_refused(fields, message):
     with pytest.raises(InputError, match=re.escape(message)):
         build_model(tiny.FIELDS | fields, tiny.IDENTITIES)
-
-
-def test_an_appearance_model_without_a_trunk_takes_no_pretrained_weights():
-    with pytest.raises(InputError, match="model.pretrained is x.pth, but this appearance model has no trunk"):
-        with_pretrained_trunk({"params": {"classifier": {}}, "batch_stats": {}}, Path("x.pth"))
