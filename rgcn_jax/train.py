@@ -149,8 +149,8 @@ def _check_appearance(config: Config) -> None:
         )
     if given and config.model.pretrained:
         raise InputError(
-            f'model.pretrained is {config.model.pretrained}, but model.appearance is "given" and has no trunk to load it '
-            "into: leave model.pretrained empty."
+            f'model.pretrained is {config.model.pretrained}, but model.appearance is "given" and has no trunk to load '
+            "it into: leave model.pretrained empty."
         )
     if config.data.features and not given:
         raise InputError(
