@@ -92,7 +92,7 @@ def check(function, inputs):
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             assert isinstance(a, jax.Array)
             assert a.dtype == b.dtype
-            # What is closed over is folded by the compiler, which rounds differently. A sum of terms that cancel is right
+            # What is closed over the compiler folds, and rounds differently. A sum of terms that cancel is right
             # to the terms' digits, not its own: to 1e-6 of the largest value beside it.
             scale = max(1.0, float(jnp.abs(b).max(initial=0.0)))
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * scale)
