@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.name = ""  # "walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder"
-    c.data.root = ""  # folder of the data set as distributed
+    c.data.root = ""  # folder of the data set as distributed, or as rgcn_jax.data.prepare wrote it
     c.data.split = 1  # of the 10 published splits of ilids_vid and prid2011; 1 for all others
     c.data.keypoints = ""  # folder of OpenPose JSON files, or a keypoint store (.npz)
     c.data.features = ""  # .npz with f_a of every tracklet, for model.appearance "given"; no frame is read then

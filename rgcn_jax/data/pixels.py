@@ -10,8 +10,8 @@ from rgcn_jax.data.tensorflow_cpu import tf
 def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
     """Pixels [h, w, 3] uint8 RGB of the bytes of a JPEG or PNG file; a grey one has three equal channels.
 
-    The accurate inverse transform of JPEG is used. Raises tf.errors.OpError for bytes that are no whole image; other
-    decoders fill what a truncated JPEG lacks with grey.
+    JPEG is decoded as ``tf.io.decode_jpeg`` does by default (fast integer transform). Raises tf.errors.OpError for
+    bytes that are no whole image; other decoders fill what a truncated JPEG lacks with grey.
     """
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
