@@ -4,9 +4,9 @@
     python benchmarks/input_pipeline.py --root=MARS --keypoints=mars_keypoints.npz --scratch=DIR
 
 Everything at 256 x 128 pixels, T = 10 frames, 8 people x 4 clips, crop and flip with probability 0.5. All tasks take
-turns in one process, and the best of each is kept, so that other load on the machine disturbs the ratios little. The
-rate by the clock suffers from other load all the same; the rate by CPU time, of this process, hardly does. Starting a
-pipeline (building its graph, 0.5 to 1 s) is left out.
+turns in one process. Printed are the best rates, by the clock and by the CPU time of this process, and the medians of
+the ratios within a turn, so that other load on the machine disturbs them little. Starting a pipeline (building its
+graph, 0.5 to 1 s) is left out.
 """
 
 import argparse
@@ -177,21 +177,21 @@ def run(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def measure(tasks: dict[str, Callable[[], tuple[float, float]]], repetitions: int) -> dict[str, tuple[float, float]]:
-    """The best rates of each task; they take turns."""
-    best = dict.fromkeys(tasks, (0.0, 0.0))
+def measure(tasks: dict[str, Callable[[], tuple[float, float]]], repetitions: int) -> dict[str, np.ndarray]:
+    """The rates of each task [repetitions, 2]; they take turns."""
+    rates = {name: [] for name in tasks}
     for _ in range(repetitions):
         for name, task in tasks.items():
-            wall, cpu = task()
-            best[name] = max(best[name][0], wall), max(best[name][1], cpu)
-    return best
+            rates[name].append(task())
+    return {name: np.array(found) for name, found in rates.items()}
 
 
-def table(title: str, rates: dict[str, tuple[float, float]], base: str) -> None:
-    """Print the rates and their ratios."""
+def table(title: str, rates: dict[str, np.ndarray], base: str) -> None:
+    """Print the best rates, and the medians of the ratios within a repetition."""
     print(f"\n{title}\n{'':44}{'frames/s':>10}{'ratio':>8}{'per CPU s':>12}{'ratio':>8}")
-    for name, (wall, cpu) in rates.items():
-        print(f"{name:44}{wall:10,.0f}{wall / rates[base][0]:8.2f}{cpu:12,.0f}{cpu / rates[base][1]:8.2f}")
+    for name, found in rates.items():
+        (wall, cpu), (by_wall, by_cpu) = found.max(axis=0), np.median(found / rates[base], axis=0)
+        print(f"{name:44}{wall:10,.0f}{by_wall:8.2f}{cpu:12,.0f}{by_cpu:8.2f}")
 
 
 def main() -> None:
@@ -218,8 +218,8 @@ def main() -> None:
         images = [p.read_bytes() for p in random.Random(0).choices(paths, k=arguments.steps * BATCH)]
         print(
             f"{platform.machine()}, {os.cpu_count()} cores; TensorFlow {tf.__version__}; {len(paths):,} images of "
-            f"{HEIGHT} x {WIDTH}, {np.mean([len(i) for i in images]) / 1e3:.1f} kB each; best of "
-            f"{arguments.repetitions}"
+            f"{HEIGHT} x {WIDTH}, {np.mean([len(i) for i in images]) / 1e3:.1f} kB each; "
+            f"{arguments.repetitions} repetitions"
         )
         steps = arguments.steps
         tasks = {

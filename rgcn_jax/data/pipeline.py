@@ -5,12 +5,14 @@ threads.
 """
 
 import itertools
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from rgcn_jax.data import pixels
 from rgcn_jax.data.reader import KeypointSource, planned_keypoints
@@ -69,7 +71,7 @@ class ClipReader:
       height: of the frames that come out, in pixels.
       width: likewise.
       ahead: batches that are finished in advance, while the device works on one.
-      threads: of TensorFlow, for one reader; 0: as many as there are cores.
+      threads: of TensorFlow, for one reader; 0: four a core, for those that wait for a compiled loop do not work.
 
     Raises:
       InputError: an image cannot be read or decoded; the message names it.
@@ -93,72 +95,75 @@ class ClipReader:
         first = next(plans, None)
         if first is None:
             return
-        under_way: list[BatchPlan] = []
+        under_way: deque[tuple[BatchPlan, Float32[np.ndarray, "b t 14 3"]]] = deque()
         failures: list[Exception] = []
 
         def inputs() -> Iterator[dict[str, np.ndarray]]:
             try:
                 for plan in itertools.chain([first], plans):
-                    under_way.append(plan)
-                    yield self._inputs(plan)
+                    under_way.append((plan, planned_keypoints(plan, self._keypoints)))
+                    yield {
+                        "fetched": self._frames.fetch(plan),
+                        "box": plan.box,
+                        "flip": plan.flip,
+                        "erase": plan.erase,
+                    }
             except Exception as error:  # TensorFlow would hand on its text alone
                 failures.append(error)
                 raise
 
-        iterator = self._dataset(inputs, *first.frames.shape).as_numpy_iterator()
+        clips = self._clips(inputs, *first.frames.shape).as_numpy_iterator()
         while True:
             try:
-                batch = next(iterator, None)
+                clip = next(clips, None)
+                if clip is None:
+                    return
+                plan, keypoints = under_way[0]
+                # TensorFlow's batch() would do this at three times the cost: its memory is new page by page.
+                frames = np.empty((len(plan.index), *clip.shape), np.uint8)
+                frames[0] = clip
+                for row in frames[1:]:
+                    row[:] = next(clips)
             except tf.errors.OpError as error:
-                raise (failures[0] if failures else self._unreadable(under_way) or error) from error
-            if batch is None:
-                return
-            under_way.pop(0)
-            yield Batch(**batch)  # pyright: ignore[reportCallIssue]
+                raise (failures[0] if failures else self._unreadable(list(under_way)) or error) from error
+            under_way.popleft()
+            yield Batch(
+                frames=frames,
+                keypoints=keypoints,
+                frame_mask=plan.frame_mask,
+                label=plan.label,
+                index=plan.index,
+            )
 
-    def _inputs(self, plan: BatchPlan) -> dict[str, np.ndarray]:
-        return {
-            "fetched": self._frames.fetch(plan),
-            "keypoints": planned_keypoints(plan, self._keypoints),
-            "frame_mask": plan.frame_mask,
-            "label": plan.label,
-            "index": plan.index,
-            "box": plan.box,
-            "flip": plan.flip,
-            "erase": plan.erase,
-        }
-
-    def _dataset(self, inputs: Callable[[], Iterator], clips: int, frames: int) -> tf.data.Dataset:
+    def _clips(self, inputs: Callable[[], Iterator], clips: int, frames: int) -> tf.data.Dataset:
+        """The frames of clip after clip, [t, h, w, 3]."""
         signature = {
             "fetched": tf.TensorSpec((clips, frames), tf.string),
-            "keypoints": tf.TensorSpec((clips, frames, 14, 3), tf.float32),
-            "frame_mask": tf.TensorSpec((clips, frames), tf.bool),
-            "label": tf.TensorSpec((clips,), tf.int32),
-            "index": tf.TensorSpec((clips,), tf.int32),
             "box": tf.TensorSpec((clips, 4), tf.float32),
             "flip": tf.TensorSpec((clips,), tf.bool),
             "erase": tf.TensorSpec((clips, 4), tf.float32),
         }
-        dataset = tf.data.Dataset.from_generator(inputs, output_signature=signature).unbatch()
-        dataset = dataset.map(self._read_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        dataset = dataset.batch(clips, drop_remainder=True).prefetch(self._ahead)
+        # The next plan is made, and its records read, while TensorFlow's threads work on a batch.
+        dataset = tf.data.Dataset.from_generator(inputs, output_signature=signature).prefetch(1).unbatch()
+        threads = self._threads or 4 * (os.cpu_count() or 1)
+        dataset = dataset.map(self._read_clip, num_parallel_calls=threads, deterministic=True)
         options = tf.data.Options()
-        options.threading.private_threadpool_size = self._threads
-        return dataset.with_options(options)
+        options.threading.private_threadpool_size = threads
+        return dataset.prefetch(self._ahead * clips).with_options(options)
 
-    def _read_clip(self, clip: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _read_clip(self, clip: dict[str, tf.Tensor]) -> tf.Tensor:
         spec = tf.TensorSpec((*self._size, 3), tf.uint8)
-        frames = tf.map_fn(self._read_frame, clip["fetched"], fn_output_signature=spec)
-        frames = pixels.show(frames, clip["box"], clip["flip"], clip["erase"])
-        return {"frames": frames, **{name: clip[name] for name in ("keypoints", "frame_mask", "label", "index")}}
+        # One frame after another: it is the clips that are read in parallel.
+        frames = tf.map_fn(self._read_frame, clip["fetched"], fn_output_signature=spec, parallel_iterations=1)
+        return pixels.show(frames, clip["box"], clip["flip"], clip["erase"])
 
     def _read_frame(self, fetched: tf.Tensor) -> tf.Tensor:
         return pixels.fit(pixels.decode(self._frames.encoded(fetched)), *self._size)
 
-    def _unreadable(self, under_way: list[BatchPlan]) -> InputError | None:
+    def _unreadable(self, under_way: Iterable[tuple[BatchPlan, object]]) -> InputError | None:
         """Names the images of the batches under way that cannot be decoded, if that is what went wrong."""
         bad: set[str] = set()
-        for plan in under_way:
+        for plan, _ in under_way:
             for clip, fetched in enumerate(self._frames.fetch(plan)):
                 bad |= {
                     self._frames.name(plan.tracklets[clip].frames[position])

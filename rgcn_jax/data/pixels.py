@@ -10,8 +10,8 @@ from rgcn_jax.data.tensorflow_cpu import tf
 def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
     """Pixels [h, w, 3] uint8 RGB of the bytes of a JPEG or PNG file; a grey one has three equal channels.
 
-    The accurate inverse transform of JPEG is used. Raises tf.errors.OpError for bytes that are no whole image; other
-    decoders fill what a truncated JPEG lacks with grey.
+    JPEG is decoded as ``tf.io.decode_jpeg`` does by default (fast integer transform). Raises tf.errors.OpError for
+    bytes that are no whole image; other decoders fill what a truncated JPEG lacks with grey.
     """
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
@@ -36,7 +36,7 @@ def show(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor, erase: tf.Tensor) -
     return tf.cond(erase[2] > erase[0], lambda: _erased(shown, erase), lambda: shown)
 
 
-# Each of these is compiled to one loop over the pixels. As single operations of TensorFlow (ScaleAndTranslate, reverse,
+# Each of these is compiled to a loop over the pixels. As single operations of TensorFlow (ScaleAndTranslate, reverse,
 # where) they cost four to ten times as much, together more than decoding the frames.
 @tf.function(jit_compile=True, autograph=False)
 def _mirrored(frames: tf.Tensor) -> tf.Tensor:
@@ -45,14 +45,18 @@ def _mirrored(frames: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
-    """Bilinear, along the columns and then along the rows."""
+    """Bilinear, along the columns and then along the rows; one frame at a time, which the processor's cache holds."""
     height, width = _size(frames)
     left, right, of_right = _neighbours(box[0], box[2], width, flip)
     above, below, of_below = _neighbours(box[1], box[3], height, tf.constant(False))
-    a, b = (tf.cast(tf.gather(frames, at, axis=2), tf.float32) for at in (left, right))
-    rows = a + (b - a) * of_right[:, None]
-    a, b = (tf.gather(rows, at, axis=1) for at in (above, below))
-    return _uint8(a + (b - a) * of_below[:, None, None])
+
+    def sampled(frame: tf.Tensor) -> tf.Tensor:
+        a, b = (tf.cast(tf.gather(frame, at, axis=1), tf.float32) for at in (left, right))
+        rows = a + (b - a) * of_right[:, None]
+        a, b = (tf.gather(rows, at, axis=0) for at in (above, below))
+        return _uint8(a + (b - a) * of_below[:, None, None])
+
+    return tf.map_fn(sampled, frames)
 
 
 def _neighbours(first: tf.Tensor, last: tf.Tensor, size: int, mirror: tf.Tensor) -> tuple[tf.Tensor, ...]:
