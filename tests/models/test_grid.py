@@ -38,7 +38,7 @@ def covers(appearance, pose, readout):
     return pose == "none" or list(READOUTS)[turn % len(READOUTS)] == readout
 
 
-# Compiling all of them takes a quarter of an hour: that is left to RGCN_JAX_FULL_GRID=1.
+# Compiling all of them takes nine minutes on two cores: that is left to RGCN_JAX_FULL_GRID=1.
 STEPPED = [cell for cell in CELLS if os.environ.get("RGCN_JAX_FULL_GRID") or covers(*cell)]
 
 
