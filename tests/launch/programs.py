@@ -38,13 +38,14 @@ while todo in ("wait", "hang") and time.monotonic() < deadline:
 sys.exit(int(todo))
 """
 
-# As many tasks as SLURM_NTASKS says, each with its number; the options of srun are skipped. The highest status is srun's.
+# As many tasks as SLURM_NTASKS says, each with its number; srun's options are skipped. Its status is the highest one.
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys
 command = sys.argv[1:]
 while command[0].startswith("-"):
     command = command[1:]
-tasks = [subprocess.Popen(command, env=os.environ | {{"SLURM_PROCID": str(i)}}) for i in range(int(os.environ["SLURM_NTASKS"]))]
+numbers = map(str, range(int(os.environ["SLURM_NTASKS"])))
+tasks = [subprocess.Popen(command, env=os.environ | {{"SLURM_PROCID": number}}) for number in numbers]
 sys.exit(max(task.wait() for task in tasks))
 """
 
