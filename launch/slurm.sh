@@ -15,9 +15,9 @@
 #SBATCH --output=rgcn_jax-%j.log
 set -euo pipefail
 
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # A port of the job's own: two jobs may share a node.
-export JAX_COORDINATOR_ADDRESS=$first:$((20000 + SLURM_JOB_ID % 10000)) JAX_NUM_PROCESSES=$SLURM_NTASKS
+export JAX_COORDINATOR_ADDRESS=${nodes[0]}:$((20000 + SLURM_JOB_ID % 10000)) JAX_NUM_PROCESSES=$SLURM_NTASKS
 
 # The processes end by themselves when one of them dies, with a message each; --wait is for the case that they do not.
 status=0
