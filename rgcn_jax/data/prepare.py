@@ -16,8 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from rgcn_jax.data.preparation import Preparation
-from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut
-from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
+from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut, do
+from rgcn_jax.data.source import Source, collected_warnings, listed, read_keypoints, read_splits, remarks
 from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.types import InputError
 
@@ -95,6 +95,11 @@ def _prepare(options: argparse.Namespace) -> int:
         if preparation.finished:
             _say(f"{preparation.folder} is prepared already.")
             return 0
+        if preparation.changed:
+            _say(
+                f"remark: {len(preparation.changed):,} images have changed since their shards were written, and these "
+                f"are written again: {listed(preparation.changed)}"
+            )
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:
             preparation.run(options.workers, bar.update)
@@ -144,7 +149,7 @@ def _check_images(options: argparse.Namespace, source: Source) -> list[str]:
         tasks.append(ShardTask(None, source.root, chosen, nowhere, options.height, options.width))
     bad: dict[int, list[str]] = {}
     with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
-        for task, result in run_tasks(tasks, options.workers, bar.update):
+        for task, result in run_tasks(do, tasks, options.workers, bar.update):
             bad[task.tracklets[0][0]] = [f"{source.root / frame.name} {frame.reason}" for frame in result.bad]
     return [text for first in sorted(bad) for text in bad[first]]
 

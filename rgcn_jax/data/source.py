@@ -104,7 +104,7 @@ def _values(
     remarks = []
     absent = np.flatnonzero(~found.has_entry)
     if len(absent):
-        remarks.append(f"{len(absent):,} frames have no keypoints in {path}: {_listed([frames[i] for i in absent])}")
+        remarks.append(f"{len(absent):,} frames have no keypoints in {path}: {listed([frames[i] for i in absent])}")
     unused = _openpose_files(path) - len(frames) if path.is_dir() else found.unused
     if unused > 0:
         remarks.append(f"{unused:,} entries of {path} are keypoints of no frame of the data set")
@@ -124,7 +124,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[str]:
     for part, tracklets in source.parts.items():
         short = [t for t in tracklets if len(t.frames) < frames_per_clip]
         if short:
-            names = _listed([f"{t.frames[0]} ({len(t.frames)})" for t in sorted(short, key=lambda t: len(t.frames))])
+            names = listed([f"{t.frames[0]} ({len(t.frames)})" for t in sorted(short, key=lambda t: len(t.frames))])
             found.append(
                 f"{len(short):,} of the {len(tracklets):,} tracklets of {part} have fewer than {frames_per_clip} "
                 f"frames, and their clips are filled up: {names}"
@@ -143,7 +143,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[str]:
             if people:
                 found.append(
                     f"{len(people):,} of the {len(cameras):,} people that are trained on{which} {what}: "
-                    f"{_listed([str(p) for p in people])}"
+                    f"{listed([str(p) for p in people])}"
                 )
         seen = {(t.person_id, t.camera_id) for t in split.gallery if t.person_id > DISTRACTOR_ID}
         seen_by = Counter(person for person, _ in seen)
@@ -151,7 +151,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[str]:
         if alone:
             found.append(
                 f"{len(alone):,} of the {len(split.query):,} queries{which} have no match in another camera: "
-                f"{_listed([t.frames[0] for t in alone])}"
+                f"{listed([t.frames[0] for t in alone])}"
             )
     return found
 
@@ -165,6 +165,7 @@ def collected_warnings(into: list[str]) -> Iterator[None]:
     into += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first twenty names, and how many more there are."""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
 @pytest.fixture(scope="module")
 def uninterrupted(whole, tmp_path_factory):
     out = tmp_path_factory.mktemp("uninterrupted")
-    assert prepare.main(preparing.command(whole, f"--out={out}", SHARDS)[3:]) == 0
+    assert preparing.run_here(whole, f"--out={out}", SHARDS) == 0
     return preparing.contents(out / "mars_pose" / "1.0.0")
 
 
@@ -65,9 +65,9 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
     assert all(uninterrupted[name] == contents for name, contents in kept.items())
 
     shutil.copytree(whole, root, dirs_exist_ok=True)  # restored
-    assert prepare.main(preparing.command(root, f"--out={out}", SHARDS)[3:]) == 0
+    assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
     assert preparing.contents(out / "mars_pose" / "1.0.0") == uninterrupted
-    assert prepare.main(preparing.command(root, f"--out={out}", SHARDS)[3:]) == 0
+    assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
     assert "is prepared already" in capsys.readouterr().out
 
 
@@ -96,7 +96,7 @@ def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
     split = mars.load(root)
     extra = root / "openpose" / split.train[0].frames[0]
     extra.with_name("nobody_keypoints.json").write_text('{"people": []}')
-    assert prepare.main([*preparing.command(root, "--check")[3:], "--frames_per_clip=4"]) == 0
+    assert preparing.run_here(root, "--check", "--frames_per_clip=4") == 0
     out = capsys.readouterr().out
     assert "1 entries of" in out
     assert "are keypoints of no frame" in out
@@ -121,7 +121,7 @@ def test_another_preparation_in_the_same_folder_is_refused(whole, tmp_path, caps
         assert prepare.main(line) == 2
         assert "is being prepared by another process" in capsys.readouterr().err
     assert prepare.main([*line, "--height=64", "--width=32"]) == 2
-    assert "was prepared with another height and width: delete it" in capsys.readouterr().err
+    assert "was prepared from something else: height 256, not 64; width 128, not 32. Give" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, tmp_path):
@@ -139,7 +139,7 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, 
     finished = {name: data for name, data in preparing.contents(partial).items() if "array_record" in name}
     assert not any(name.startswith(".") for name in finished)
     assert all(uninterrupted[name] == data for name, data in finished.items())
-    assert preparing.run(whole, f"--out={tmp_path}", SHARDS).returncode == 0
+    assert preparing.run_here(whole, f"--out={tmp_path}", SHARDS) == 0
     assert preparing.contents(tmp_path / "mars_pose" / "1.0.0") == uninterrupted
 
 
@@ -181,5 +181,5 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     assert shards(final).items() >= finished.items()
     assert [folder.name for folder in final.parent.iterdir()] == ["1.0.0"]
     once = tmp_path / "once"
-    assert prepare.main(preparing.command(root, f"--out={once}", "--frames_per_shard=1")[3:]) == 0
+    assert preparing.run_here(root, f"--out={once}", "--frames_per_shard=1") == 0
     assert preparing.contents(final) == preparing.contents(once / "mars_pose" / "1.0.0")
