@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data import prepared
+from rgcn_jax.data.findings import listed
 from rgcn_jax.data.prepared import FORMAT_VERSION, INDEX, KEYPOINTS
-from rgcn_jax.data.source import Source, SourceKeypoints, listed
+from rgcn_jax.data.source import Source, SourceKeypoints
 from rgcn_jax.types import InputError
 
 PLAN = "plan.json"

@@ -78,8 +78,11 @@ def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
     split = mars.load(root)
     absent = root / "openpose" / split.query[0].frames[0]
     absent.with_name(f"{absent.stem}_keypoints.json").unlink()
+    nobody = absent.with_name("nobody_keypoints.json")
+    nobody.write_text('{"people": []}')
     before = sorted(root.rglob("*"))
-    process = preparing.run(root, "--check")
+    report = tmp_path / "report.txt"
+    process = preparing.run(root, "--check", f"--report={report}")
     assert process.returncode == 1
     assert process.stderr == ""
     problems = [line for line in process.stdout.splitlines() if line.startswith("problem: ")]
@@ -89,6 +92,11 @@ def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
     assert "tracklets of train have fewer than 10 frames" in process.stdout
     assert process.stdout.splitlines()[-1].startswith("not usable: mars, ")
     assert sorted(root.rglob("*")) == before
+    told = report.read_text()
+    assert told.startswith("".join(f"problem: {sentence}\n" for sentence in expected))
+    assert f"{problems[3]}\n  {split.query[0].frames[0]} has no keypoints\n" in told
+    assert f"are keypoints of no frame of the data set: {nobody.relative_to(root / 'openpose')}\n" in process.stdout
+    assert f"\n  {nobody.relative_to(root / 'openpose')}\n" in told
 
 
 def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
@@ -103,6 +111,31 @@ def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
     short = sum(len(t.frames) < 4 for t in split.train)
     assert (f"{short} of the {len(split.train)} tracklets of train" in out) == (short > 0)
     assert "\nusable: mars, " in out
+
+
+def test_a_check_shows_the_first_of_many_and_reports_every_one(tmp_path, capsys):
+    root = preparing.write(tmp_path / "MARS")
+    split = mars.load(root)
+    frames = [frame for tracklet in split.train for frame in tracklet.frames]
+    for frame in frames:
+        (root / frame).write_bytes(b"")
+        absent = root / "openpose" / frame
+        absent.with_name(f"{absent.stem}_keypoints.json").unlink()
+    assert preparing.run_here(root, "--check") == 1
+    out = capsys.readouterr().out
+    assert out.count("problem: ") == 20
+    assert "--report=FILE writes all names to a file.\nnot usable: mars, " in out
+    report = tmp_path / "report.txt"
+    assert preparing.run_here(root, "--check", f"--report={report}") == 1
+    lines = report.read_text().splitlines()
+    assert [line for line in lines if line.startswith("problem: ") and line.endswith(" is empty")] == [
+        f"problem: {root / frame} is empty" for frame in frames
+    ]
+    assert {line for line in lines if line.endswith(" has no keypoints")} == {
+        f"  {frame} has no keypoints" for frame in frames
+    }
+    assert preparing.run_here(root, "--check", f"--report={tmp_path / 'nowhere' / 'report.txt'}") == 2
+    assert "nowhere/report.txt cannot be written (No such file or directory): choose" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_data_set_is_told(tmp_path, capsys):
