@@ -28,7 +28,15 @@ class InputError(ValueError):
 
     The message is one sentence or two: the thing, what was expected, what was found, what to do. The commands print it
     without a traceback and exit with status 2.
+
+    Args:
+      message: the sentence; of many files that are wrong it names the first few.
+      names: all of them then, as clauses such as "a/b.jpg is empty", for whoever wants a list.
     """
+
+    def __init__(self, message: str = "", names: Sequence[str] = ()):
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,11 @@ WITH_TENSORFLOW = {
     for name in ("tensorflow_cpu", "pixels", "pipeline", "prepared_reader", "shards")
 } | {
     "rgcn_jax.data.tfds_form": "InputError Preparing data needs TensorFlow Datasets",
+    "rgcn_jax.data.tfds_builders": "InputError Preparing data needs TensorFlow Datasets",
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
 
-LIBRARY = {"rgcn_jax.models.streaming"}  # for programs of others
+LIBRARY = {"rgcn_jax.models.streaming", "rgcn_jax.data.tfds_builders"}  # for programs of others
 
 
 def part(name):
