@@ -27,7 +27,12 @@ class Checkpoints:
         self._managers = {
             kind: ocp.CheckpointManager(
                 self._folder / kind,
-                options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep,
+                    create=True,
+                    # Several processes wait for each other by name, and both managers may save at the same step.
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=kind),
+                ),
                 item_handlers={"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()},
             )
             for kind, keep in zip(KINDS, (2, 1), strict=True)
