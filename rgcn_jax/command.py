@@ -63,7 +63,7 @@ MAY_CHANGE = (
     "checkpoint_every_steps",
     "log_every_steps",
     "evaluation.",
-    "parallel.",
+    "parallel.num_devices",
     "data.root",
     "data.keypoints",
     "data.features",
