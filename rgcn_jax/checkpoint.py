@@ -12,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from rgcn_jax import processes
 from rgcn_jax.state import TrainState
 from rgcn_jax.types import InputError
 
@@ -93,8 +94,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or not processes.is_loss(error):  # a save waits for the processes that are lost
+            self.close()
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -52,7 +52,7 @@ ALLOWED = {
     "evaluation": {"types"},
     "walkers": {"types", "skeleton"},
     "data": {"types", "skeleton", "walkers"},
-    "checkpoint": {"types", "state"},
+    "checkpoint": {"types", "state", "processes"},
     "step": {"types", "losses", "state", "parallel"},
     "score": {"types", "evaluation", "models", "data", "step", "parallel"},
     "main": {"types", "command", "parallel", "train"},
