@@ -12,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from rgcn_jax import processes
 from rgcn_jax.state import TrainState
 from rgcn_jax.types import InputError
 
@@ -27,7 +28,12 @@ class Checkpoints:
         self._managers = {
             kind: ocp.CheckpointManager(
                 self._folder / kind,
-                options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep,
+                    create=True,
+                    # Several processes wait for each other by name, and both managers may save at the same step.
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=kind),
+                ),
                 item_handlers={"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()},
             )
             for kind, keep in zip(KINDS, (2, 1), strict=True)
@@ -88,8 +94,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or not processes.is_loss(error):  # a save waits for the processes that are lost
+            self.close()
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

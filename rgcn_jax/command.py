@@ -3,6 +3,7 @@
 import difflib
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -13,6 +14,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from rgcn_jax import processes
 from rgcn_jax.types import InputError
 
 CONFIG_FILE = "config.json"
@@ -61,7 +63,7 @@ MAY_CHANGE = (
     "checkpoint_every_steps",
     "log_every_steps",
     "evaluation.",
-    "parallel.",
+    "parallel.num_devices",
     "data.root",
     "data.keypoints",
     "data.features",
@@ -71,15 +73,31 @@ MAY_CHANGE = (
 
 
 def run_command(command: Callable[[Sequence[str]], object]) -> None:
-    """Calls ``command`` with the arguments; an ``InputError`` is printed without a traceback, with exit status 2."""
+    """Calls ``command`` with the arguments; an ``InputError`` is printed without a traceback, with exit status 2.
+
+    So is the loss of another one of several processes, with ``processes.AGAIN``. After any error one of several ends
+    at once (``processes.leave``).
+    """
     try:
         command(sys.argv[1:])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        processes.leave(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        processes.leave(130)
+    except SystemExit as end:
+        if end.code not in (None, 0, processes.AGAIN):  # these ends all processes have agreed upon
+            processes.leave(end.code if isinstance(end.code, int) else 1)
+        raise
+    except Exception as error:
+        if processes.last_words is None:
+            raise
+        if processes.is_loss(error):
+            print(f"error: {processes.loss(error)}", file=sys.stderr)
+            processes.leave(processes.AGAIN)
+        traceback.print_exc()
+        processes.leave(1)
 
 
 def load_config_file(path: str) -> ConfigDict:

@@ -25,8 +25,10 @@ def main(arguments: Sequence[str]) -> None:
     config = override(load_config_file(known.config), overrides)
     workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)
 
-    from rgcn_jax.train import train  # after the arguments: it imports JAX, which takes seconds
+    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.train import train
 
+    parallel.start_processes()
     train(config, workdir)
 
 

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, UInt8
 
 from rgcn_jax import losses, parallel
@@ -60,13 +60,22 @@ def normalise_frames(
 
 
 def local_losses(
-    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: nn.Module, objective: Objective, dtype: Any
+    params: Any,
+    batch_stats: Any,
+    batch: DeviceBatch,
+    key: Array,
+    *,
+    model: nn.Module,
+    objective: Objective,
+    dtype: Any,
+    batch_norm: str = "global",
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
     ``parallel.over_clips``.
 
     Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices.
     ``auxiliary_loss`` of the appearance model, a weighted mean over this device's clips, is added where it has one.
+    ``batch_norm`` is "device" for a model without ``axis_name``: the new statistics are then the first device's.
     """
     frames = normalise_frames(batch["frames"], dtype)
     features, updated = model.apply(
@@ -97,7 +106,8 @@ def local_losses(
     if auxiliary is not None:
         auxiliary = parallel.mean_over_devices(auxiliary)
     terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient, auxiliary)
-    return terms, updated["batch_stats"]
+    statistics = updated["batch_stats"]
+    return terms, parallel.of_first_device(statistics) if batch_norm == "device" else statistics
 
 
 def make_train_step(
@@ -106,15 +116,18 @@ def make_train_step(
     objective: Objective,
     mesh: Mesh,
     dtype: Any = jnp.float32,
+    batch_norm: str = "global",
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss.
+    the appearance model has such a loss. ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built
+    with.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
-        return local_losses(params, batch_stats, batch, key, model=model, objective=objective, dtype=dtype)
+        settings = {"model": model, "objective": objective, "dtype": dtype, "batch_norm": batch_norm}
+        return local_losses(params, batch_stats, batch, key, **settings)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
     batch_losses = parallel.over_clips(
@@ -153,7 +166,9 @@ def make_train_step(
 def make_embed_step(
     model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
 ) -> Callable[[Any, DeviceBatch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
-    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), a row a clip, float32."""
+    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), float32, a row a clip, of all clips on every
+    device.
+    """
 
     def embed(variables: Any, batch: DeviceBatch) -> tuple[Array, Array]:
         frames = normalise_frames(batch["frames"], dtype)
@@ -161,4 +176,5 @@ def make_embed_step(
         return features.appearance, features.pose
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
-    return jax.jit(parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded)))
+    over_clips = parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded))
+    return jax.jit(over_clips, out_shardings=NamedSharding(mesh, replicated))

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_co
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
-from rgcn_jax.data.reader import Data
+from rgcn_jax.data.reader import Data, ShareReader
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
@@ -24,7 +24,7 @@ from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
 from rgcn_jax.state import TrainState, count_parameters, create_state
 from rgcn_jax.step import Objective, make_train_step
 from rgcn_jax.types import Config, InputError
-from rgcn_jax.writer import Writer
+from rgcn_jax.writer import SilentWriter, Writer
 
 
 def is_time(step: int, every: int, total: int) -> bool:
@@ -54,8 +54,10 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
 
     Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
 
+    Of several processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
+
     Returns:
-      What ``results.json`` holds.
+      What ``results.json`` holds; nothing where another process writes it.
 
     Raises:
       InputError: the config, the data, the weights or the checkpoint are not as they must be.
@@ -66,16 +68,19 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
     run = prepare(config)
     _make_folder(workdir)
     with Checkpoints(workdir) as checkpoints:
+        parallel.check_same(the_latest_checkpoint=str(checkpoints.latest_step()))
         state = run.state
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore("latest", state)
             left = run.total_steps - int(state.step)
             _say(f"resuming after step {int(state.step)} from {workdir}, {max(left, 0)} steps left")
-        save_config(config, workdir / CONFIG_FILE)
-        with Writer(workdir, run.total_steps, int(state.step)) as writer:
+        first = parallel.is_first()
+        if first:
+            save_config(config, workdir / CONFIG_FILE)
+        with Writer(workdir, run.total_steps, int(state.step)) if first else SilentWriter() as writer:
             evaluation = _loop(config, run, state, checkpoints, writer)
     _say(evaluation.table())
-    return write_results(workdir, evaluation, config)
+    return write_results(workdir, evaluation, config) if first else {}
 
 
 def prepare(config: Config, restored: bool = False) -> Run:
@@ -84,13 +89,16 @@ def prepare(config: Config, restored: bool = False) -> Run:
     ``restored``: a checkpoint is going to replace the parameters, so that ``model.pretrained`` is not needed any more.
     """
     check_numbers(config)
+    parallel.check_same(the_config=config.to_json_best_effort(sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
+    axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
     data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
+    data = replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
@@ -105,7 +113,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
         f"{len(split.query)} queries, {len(split.gallery)} gallery tracklets"
     )
     scorer = scorer_from_config(config, data, identities, mesh)
-    model = build_model(config.model.to_dict(), identities, config.dtype, parallel.AXIS, size["width"] / size["height"])
+    model = build_model(config.model.to_dict(), identities, config.dtype, axis, size["width"] / size["height"])
     variables = initialise(scorer.model, config.seed, config.frames_per_clip, *data.shape)
     trunk = config.model.pretrained or "random weights (model.pretrained is empty)"
     if restored:
@@ -131,7 +139,14 @@ def prepare(config: Config, restored: bool = False) -> Run:
         data=data,
         sampler=sampler,
         mesh=mesh,
-        train_step=make_train_step(model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype)),
+        train_step=make_train_step(
+            model,
+            optimizer,
+            Objective(**config.loss),
+            mesh,
+            compute_dtype(config.dtype),
+            config.parallel.batch_norm,
+        ),
         scorer=scorer,
         schedule=schedule,
         state=parallel.replicate(state, mesh),
@@ -173,7 +188,8 @@ def _loop(config: Config, run: Run, state: TrainState, checkpoints: Checkpoints,
     first, total, per_epoch = int(state.step), run.total_steps, run.sampler.steps_per_epoch
     evaluation, clock = None, Clock(first)
     for step, batch in enumerate(run.data.read(run.sampler.plans(first, total)), start=first + 1):
-        state, metrics = run.train_step(state, parallel.shard(batch, run.mesh))
+        batch = parallel.shard(batch, run.mesh)
+        state, metrics = run.train_step(state, batch)
         evaluate = is_time(step, config.eval_every_epochs * per_epoch, total)
         save = evaluate or is_time(step, config.checkpoint_every_steps, total)
         log = is_time(step, config.log_every_steps, total)
@@ -203,7 +219,7 @@ def _evaluate(run: Run, state: TrainState, checkpoints: Checkpoints, writer: Wri
     if writer.last_evaluation != step:
         writer.evaluation(step, evaluation.rows, evaluation.description())
     writer.say(f"step {step}: {evaluation.summary()}")
-    if evaluation.headline_mAP > checkpoints.record("best").get("mAP", -1.0):
+    if parallel.decided_by_first(evaluation.headline_mAP > checkpoints.record("best").get("mAP", -1.0)):
         checkpoints.save("best", state, {"mAP": evaluation.headline_mAP})
     return evaluation
 

@@ -85,6 +85,25 @@ class Writer:
         self.close()
 
 
+class SilentWriter(Writer):
+    """What all but the first of several processes have in a ``Writer``'s place: it writes and says nothing."""
+
+    def __init__(self):
+        self.last_evaluation: int | None = None
+
+    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _keep_records(path: Path, last_step: int) -> int | None:
     """Keeps the records up to ``last_step``; returns the step of the last evaluation among them."""
     if not path.exists():
