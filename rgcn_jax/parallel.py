@@ -73,3 +73,14 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 def shard(batch: Any, mesh: Mesh) -> Any:
     """The clips of a batch divided over the devices."""
     return jax.device_put(batch, NamedSharding(mesh, SHARDED))
+
+
+class AnyProcess:
+    """Whether any process has raised its flag; one process alone knows at once."""
+
+    def __init__(self, mesh: Mesh):
+        self._mesh = mesh
+
+    def __call__(self, flag: bool) -> bool:
+        """The flag."""
+        return flag
