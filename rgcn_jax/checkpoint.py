@@ -5,6 +5,7 @@ of all of it. A save runs in the background; a killed save leaves the one before
 number for number, what was saved is never used: it is named and set aside, and the one before it takes its place.
 """
 
+import gc
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -191,6 +192,8 @@ class Checkpoints:
                 ]
             except Exception as error:  # whatever failed to read it
                 trouble = _words(error)
+            if state is None:
+                gc.collect()
         if state is None:
             raise DamagedError(f"the checkpoint {path} is damaged: {trouble}.")
         if content_hash(host_leaves(state)) != sealed["state"]:
