@@ -3,6 +3,7 @@
 Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record with hashes
 of all of it. A save runs in the background; a killed save leaves the one before it intact. A checkpoint that is not,
 number for number, what was saved is never used: it is named and set aside, and the one before it takes its place.
+Of several processes each calls all of this, and the first alone moves and removes.
 """
 
 import gc
@@ -16,6 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from rgcn_jax import parallel
 from rgcn_jax.silence import unraisable_dropped
 from rgcn_jax.state import TrainState
 from rgcn_jax.state_hash import content_hash, host_leaves, json_hash, not_finite, structure
@@ -47,7 +49,12 @@ class Checkpoints:
     def _open(self, kind: str, keep: int) -> ocp.CheckpointManager:
         return ocp.CheckpointManager(
             self._folder / kind,
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=True,
+                # Several processes wait for each other by name, and both managers may save at the same step.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=kind),
+            ),
             item_handlers={"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()},
         )
 
@@ -133,10 +140,13 @@ class Checkpoints:
         """
         damaged: dict[int, DamagedError] = {}
         for step in sorted(self._managers[kind].all_steps(), reverse=True):
+            state, record, error = target, {}, None
             try:
                 state, record = self._read(kind, step, target), self._sealed(kind, step)["record"]
-            except DamagedError as error:
-                damaged[step] = error
+            except DamagedError as found:
+                error = found
+            if parallel.in_any(error is not None):
+                damaged[step] = error or DamagedError(f"the checkpoint {kind}/{step} is damaged to another process.")
                 continue
             return state, record, [f"{error} It is now {self.set_aside(kind, s)}." for s, error in damaged.items()]
         if damaged:
@@ -153,7 +163,9 @@ class Checkpoints:
         number = 1
         while (there := folder / f"{kind}-{step}-{number}").exists():
             number += 1
-        (self._folder / kind / str(step)).rename(there)
+        if parallel.is_first():
+            (self._folder / kind / str(step)).rename(there)
+        parallel.in_any(False)  # no process looks before it is moved
         self._managers[kind].reload()
         return there
 
@@ -162,8 +174,10 @@ class Checkpoints:
         found = sorted(
             p for kind in KINDS for p in (self._folder / kind).iterdir() if ".orbax-checkpoint-tmp" in p.name
         )
-        for path in found:
-            shutil.rmtree(path, ignore_errors=True)
+        if parallel.is_first():
+            for path in found:
+                shutil.rmtree(path, ignore_errors=True)
+        parallel.in_any(False)
         return [str(path.relative_to(self._folder.parent)) for path in found]
 
     def _sealed(self, kind: str, step: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import difflib
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -13,7 +14,8 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rgcn_jax.stopping import TOLD_TO_GO, Stopped
+from rgcn_jax import processes
+from rgcn_jax.stopping import Stopped
 from rgcn_jax.types import InputError
 from rgcn_jax.workdir import write_whole
 
@@ -76,19 +78,34 @@ MAY_CHANGE = (
 
 def run_command(command: Callable[[Sequence[str]], object]) -> None:
     """Calls ``command`` with the arguments. What it is told by an exception is one sentence on stderr and a status: 2
-    for an ``InputError``, 75 for ``Stopped``, 130 for an interrupt.
+    for an ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt.
+
+    So is the loss of another one of several processes, with ``processes.AGAIN``. After any error one of several ends
+    at once (``processes.leave``).
     """
     try:
         command(sys.argv[1:])
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except Stopped as stopped:
+        processes.leave(2)
+    except Stopped as stopped:  # all processes have agreed upon it
         print(printable(str(stopped)), file=sys.stderr)
-        sys.exit(TOLD_TO_GO)
+        sys.exit(processes.AGAIN)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        processes.leave(130)
+    except SystemExit as end:
+        if end.code not in (None, 0, processes.AGAIN):  # these ends all processes have agreed upon
+            processes.leave(end.code if isinstance(end.code, int) else 1)
+        raise
+    except Exception as error:
+        if processes.last_words is None:
+            raise
+        if processes.is_loss(error):
+            print(f"error: {printable(processes.loss(error))}", file=sys.stderr)
+            processes.leave(processes.AGAIN)
+        traceback.print_exc()
+        processes.leave(1)
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from rgcn_jax import parallel
 from rgcn_jax.checkpoint import KINDS, Checkpoints
 from rgcn_jax.command import CONFIG_FILE, load_config_json, override, run_command
 from rgcn_jax.score import save_features
@@ -37,11 +38,12 @@ def main(arguments: Sequence[str]) -> None:
     known, overrides = parser.parse_known_args(arguments)
     workdir = Path(known.workdir)
     config = override(load_config_json(workdir / CONFIG_FILE), overrides)
+    parallel.start_processes()
     if known.features and not known.features.endswith(".npz"):
         raise InputError(f"--features={known.features}: the file's name must end in .npz.")
     if known.with_train and not known.features:
         raise InputError("--with-train has a meaning with --features=FILE.npz only: give both.")
-    if known.features:
+    if known.features and parallel.is_first():
         _check_writable(Path(known.features))
     run, state = restore(config, workdir, known.checkpoint)
     evaluation = run.scorer.evaluate(state.variables, int(state.step))
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str]) -> None:
         train = None
         if known.with_train:
             train = run.data.split.train, run.scorer.embed(state.variables, run.data.split.train)
-        save_features(Path(known.features), evaluation, train)
+        if parallel.is_first():
+            save_features(Path(known.features), evaluation, train)
         count = len(evaluation.tracklets) + (len(train[0]) if train else 0)
         print(f"features of {count} tracklets: {known.features}")
 

@@ -66,7 +66,8 @@ class Loop:
         config, run, first = self.config, self.run, self.progress.step
         total, every = run.total_steps, config.eval_every_epochs * run.sampler.steps_per_epoch
         evaluation = None
-        if 0 < first < total and is_time(first, every, total) and self._evaluation_is_missing(first):
+        due = 0 < first < total and is_time(first, every, total)
+        if due and parallel.decided_by_first(self._evaluation_is_missing(first)):
             evaluation = self._evaluate(state, first)
         log, told_to_go = self._log(first), parallel.AnyProcess(run.mesh)
         batches = iter(run.data.read(run.sampler.plans(first, total)))
@@ -120,7 +121,7 @@ class Loop:
             self.writer.evaluation(step, evaluation.rows, evaluation.description())
         self.writer.say(f"step {step}: {evaluation.summary()}")
         best = self.progress.best_mAP
-        if best is None or evaluation.headline_mAP > best:
+        if parallel.decided_by_first(best is None or evaluation.headline_mAP > best):
             self.progress.best_mAP, self.progress.best_step = evaluation.headline_mAP, step
             self._save("best", state)
         return evaluation

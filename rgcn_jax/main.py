@@ -31,8 +31,10 @@ def main(arguments: Sequence[str]) -> None:
     workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)
 
     with Stopping() as stopping:
-        from rgcn_jax.train import train  # after the arguments: it imports JAX, which takes seconds
+        from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+        from rgcn_jax.train import train
 
+        parallel.start_processes()
         train(config, workdir, stopping=stopping, seconds=seconds)
 
 

@@ -33,12 +33,16 @@ class FiniteCheck:
       policy: one of ``POLICIES``.
       workdir: ``nonfinite/step-N.json`` is written there for such a step: its numbers, and person, camera, first frame
         and frame positions of each clip of its batch.
+      writes: whether this process does so, the first of several.
       plan: the plan of a step, counted from 0 (``IdentitySampler.plan``).
       progress: where skipped steps are counted.
     """
 
-    def __init__(self, policy: str, workdir: Path, plan: Callable[[int], BatchPlan], progress: Progress):
+    def __init__(
+        self, policy: str, workdir: Path, plan: Callable[[int], BatchPlan], progress: Progress, writes: bool = True
+    ):
         self._policy, self._folder, self._plan, self._progress = policy, workdir / "nonfinite", plan, progress
+        self._writes = writes
 
     def look(self, step: int, numbers: Mapping[str, float], kept: int | None) -> None:
         """Counts the step if it was skipped.
@@ -87,6 +91,8 @@ class FiniteCheck:
         ]
         shown = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
         file = self._folder / f"step-{step}.json"
+        if not self._writes:
+            return file
         with suppress(OSError):  # write_whole tells
             self._folder.mkdir(exist_ok=True)
         write_whole(file, json.dumps({"step": step, "policy": self._policy, **shown, "clips": clips}, indent=1) + "\n")

@@ -1,16 +1,22 @@
-"""The device mesh and every version-sensitive JAX call of the data-parallel step.
+"""The device mesh, several processes, and every version-sensitive JAX call of the data-parallel step.
 
 One axis, ``AXIS``: each device holds a share of the clips of a batch and a copy of everything else. The same code
-runs on one device and on many.
+runs on one device and on many, of one process or of several: each process reads the clips of its own devices.
 """
 
+import atexit
+import hashlib
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from rgcn_jax import processes
 from rgcn_jax.types import InputError
 
 AXIS = "data"
@@ -18,18 +24,114 @@ AXIS = "data"
 REPLICATED = PartitionSpec()
 SHARDED = PartitionSpec(AXIS)
 
+START_SECONDS = 300
+"""How long the processes of a job wait for each other at the start; schedulers start them minutes apart."""
 
-def make_mesh(num_devices: int) -> Mesh:
-    """A mesh of the first ``num_devices`` devices (0: all).
+DEAD_SECONDS = 30
+"""A process that was not heard of for so long is gone, and all others end. JAX's own 100 s is more than a minute."""
+
+
+def start_processes() -> None:
+    """Joins the other processes of the job, if there are others (``processes.place``), before any device is used.
+
+    From then on only the first process's standard output goes anywhere; each one's standard error does.
 
     Raises:
-      InputError: there are fewer devices.
+      InputError: the environment is not as it must be, or process 0 is not there.
     """
-    devices = jax.devices()
+    there = processes.place()
+    if there is None:
+        return
+    processes.find_coordinator(there, START_SECONDS)
+    processes.last_words = processes.LastWords(
+        f"error: {there} ended while it waited for the others to start, for {START_SECONDS} s at most: see what each "
+        "of them says, and start all again."
+    )
+    # It would take SIGTERM, which is the training loop's (rgcn_jax/train.py).
+    jax.config.update("jax_enable_preemption_service", False)
+    jax.distributed.initialize(
+        there.address,
+        there.count,
+        there.index,
+        cluster_detection_method="deactivate",
+        initialization_timeout=START_SECONDS,
+        heartbeat_timeout_seconds=DEAD_SECONDS,
+    )
+    processes.last_words.change(
+        f"error: {there} was killed, or ended by JAX since another process was lost, whose own output says why: "
+        f"{processes.START_AGAIN}"
+    )
+    atexit.register(_end)
+    if there.index:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
+
+
+def _end() -> None:
+    """The orderly end, of all processes together."""
+    jax.distributed.shutdown()
+    if processes.last_words is not None:
+        processes.last_words.let_go()
+
+
+def is_first() -> bool:
+    """Whether this process writes files and tells; of a single process: yes."""
+    return jax.process_index() == 0
+
+
+def check_same(**texts: str) -> None:
+    """Raises ``InputError`` in all processes where a text, such as the config, is not the same in all of them.
+
+    All processes must call it, with the same names.
+    """
+    if jax.process_count() == 1:
+        return
+    digests = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8) for text in texts.values()]
+    found = multihost_utils.process_allgather(np.stack(digests))
+    differs = (found != found[0]).any(axis=2)
+    if differs.any():
+        names = [name.replace("_", " ") for name, any_ in zip(texts, differs.any(axis=0), strict=True) if any_]
+        others = ", ".join(str(p) for p in np.flatnonzero(differs.any(axis=1)))
+        raise InputError(
+            f"{' and '.join(names)} of process {others} not the same as of process 0: start all processes with the "
+            "same command and the same data, and a --workdir that is one folder to all of them."
+        )
+
+
+def in_any(flag: bool) -> bool:
+    """Whether the flag is set in any process; all must call it, and wait for each other."""
+    return bool(flag if jax.process_count() == 1 else multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+def decided_by_first(flag: bool) -> bool:
+    """The first process's flag, in all processes, which must all call it: what numbers on different machines, equal
+    but for rounding, must not decide.
+    """
+    return bool(flag if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(np.bool_(flag)))
+
+
+def make_mesh(num_devices: int) -> Mesh:
+    """A mesh of the first ``num_devices`` devices (0: all); of several processes: of all devices, in the order of the
+    processes, so that each holds consecutive clips.
+
+    Raises:
+      InputError: there are fewer devices, or not all of several processes' devices are asked for, or these processes
+        have not equally many.
+    """
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if num_devices > len(devices):
         raise InputError(
             f"parallel.num_devices is {num_devices}, but JAX sees {len(devices)} {devices[0].platform} device(s): "
             "lower it, or 0 for all there are."
+        )
+    if num_devices not in (0, len(devices)) and jax.process_count() > 1:
+        raise InputError(
+            f"parallel.num_devices is {num_devices}, but {jax.process_count()} processes use all their devices: leave "
+            "it at 0, and hide devices from JAX where some are not to be used (CUDA_VISIBLE_DEVICES)."
+        )
+    counts = [sum(device.process_index == process for device in devices) for process in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise InputError(
+            f"the processes have {', '.join(map(str, counts))} devices: give each equally many, or leave some out."
         )
     return Mesh(np.array(devices[: num_devices or len(devices)]), (AXIS,))
 
@@ -65,22 +167,59 @@ def mean_over_devices(x: Any) -> Any:
     return jax.lax.pmean(x, AXIS)
 
 
+def of_first_device(tree: Any) -> Any:
+    """The first device's values, on all devices, exactly; inside ``over_clips``."""
+    first = jax.lax.axis_index(AXIS) == 0
+    return jax.tree.map(lambda x: jax.lax.psum(jax.numpy.where(first, x, jax.numpy.zeros_like(x)), AXIS), tree)
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A copy of the tree on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, REPLICATED))
+    """A copy of the tree on every device. Several processes must hand over the same tree.
+
+    Raises:
+      InputError: they do not.
+    """
+    sharding = NamedSharding(mesh, REPLICATED)
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+
+    def put(leaf: Any) -> jax.Array:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        value = np.asarray(leaf)
+        digest.update(value.tobytes())
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    digest = hashlib.sha256()
+    copies = jax.tree.map(put, tree)
+    check_same(the_parameters_before_training=digest.hexdigest())
+    return copies
 
 
 def shard(batch: Any, mesh: Mesh) -> Any:
-    """The clips of a batch divided over the devices."""
-    return jax.device_put(batch, NamedSharding(mesh, SHARDED))
+    """The clips of a batch divided over the devices; of several processes each hands over the clips of its own."""
+    sharding = NamedSharding(mesh, SHARDED)
+    if jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
 class AnyProcess:
-    """Whether any process has raised its flag; one process alone knows at once."""
+    """Whether any process has raised a flag: called once a step by each, it answers the same in all at the same step.
+
+    A single process's answer is its flag. Of several it is what they said a step earlier, so that nobody waits for the
+    devices.
+    """
 
     def __init__(self, mesh: Mesh):
         self._mesh = mesh
+        self._any = jax.jit(lambda flags: flags.max(), out_shardings=NamedSharding(mesh, REPLICATED))
+        self._before: jax.Array | None = None
 
-    def __call__(self, flag: bool) -> bool:
-        """The flag."""
-        return flag
+    def __call__(self, raised: bool) -> bool:
+        """``raised``: this process's flag."""
+        if jax.process_count() == 1:
+            return bool(raised)
+        flags = np.full(self._mesh.local_mesh.size, raised, np.int32)
+        before, self._before = self._before, self._any(shard(flags, self._mesh))
+        return before is not None and bool(jax.device_get(before))

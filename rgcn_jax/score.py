@@ -134,13 +134,20 @@ class Scorer:
         tracklets = self.tracklets if tracklets is None else tracklets
         batches = self._data.read(evaluation_plans(tracklets, **self._cutting))
         total = num_evaluation_batches(tracklets, **self._cutting)
-        shown = tqdm(batches, "evaluating", total, unit="batch", leave=False, disable=not sys.stderr.isatty())
+        silent = not (sys.stderr.isatty() and parallel.is_first())
+        shown = tqdm(batches, "evaluating", total, unit="batch", leave=False, disable=silent)
+        # A batch may be one process's share of the plan, the features are those of the whole plan.
+        plans = evaluation_plans(tracklets, **self._cutting)
         return embed_tracklets(
-            tracklets, iter(shown), lambda batch: self._embed_step(variables, parallel.shard(batch, self._mesh))
+            tracklets,
+            (
+                (plan.index, self._embed_step(variables, parallel.shard(batch, self._mesh)))
+                for plan, batch in zip(plans, shown, strict=True)
+            ),
         )
 
     def evaluate(self, variables: Any, step: int) -> Evaluation:
-        """Embeds and ranks."""
+        """Embeds and ranks; of several processes each ranks all features."""
         embeddings = self.embed(variables)
         (mean_a, std_a), (mean_p, std_p) = jax.device_get(feature_statistics(variables["batch_stats"]))
         metrics = evaluate_protocols(

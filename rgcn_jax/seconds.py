@@ -14,7 +14,7 @@ class Seconds:
     """
 
     def __init__(self):
-        self._spent = dict.fromkeys(PARTS, 0.0)
+        self._spent: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._part, self._since = "start", time.monotonic()
 
     def now(self, part: str) -> None:

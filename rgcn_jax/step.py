@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, UInt8
 
 from rgcn_jax import losses, parallel
@@ -164,7 +164,9 @@ def make_train_step(
 def make_embed_step(
     model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
 ) -> Callable[[Any, DeviceBatch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
-    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), a row a clip, float32."""
+    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), float32, a row a clip, of all clips on every
+    device.
+    """
 
     def embed(variables: Any, batch: DeviceBatch) -> tuple[Array, Array]:
         frames = normalise_frames(batch["frames"], dtype)
@@ -172,4 +174,5 @@ def make_embed_step(
         return features.appearance, features.pose
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
-    return jax.jit(parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded)))
+    over_clips = parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded))
+    return jax.jit(over_clips, out_shardings=NamedSharding(mesh, replicated))

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-TOLD_TO_GO = 75
-"""Exit status: the state is saved, start again to resume (EX_TEMPFAIL of sysexits.h)."""
+from rgcn_jax import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -34,8 +33,8 @@ class Stopping:
 
     A thread of its own listens, for the main thread hears a signal only between two instructions of Python, and so not
     while it waits for a device that never answers. What the first signal does depends on what there is to lose:
-    before the first step the process leaves at once with ``TOLD_TO_GO``; in a step ``asked`` is set, for the loop to
-    finish it and save; within ``interruptible`` (an evaluation: the state is saved already) ``Stopped`` is raised.
+    before the first step the process leaves at once with ``processes.AGAIN``; in a step ``asked`` is set, for the loop
+    to finish it and save; within ``interruptible`` (an evaluation: the state is saved already) ``Stopped`` is raised.
     A second signal leaves at once with 128 + its number.
     """
 
@@ -51,7 +50,13 @@ class Stopping:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A block that a signal ends by ``Stopped``, and that is not begun if one came before."""
+        """A block that a signal ends by ``Stopped``, and that is not begun if one came before.
+
+        One of several processes carries it through: the others would wait for it.
+        """
+        if processes.last_words is not None:
+            yield
+            return
         self._interruptible = bool(self._before)
         try:
             if self.asked:
@@ -104,10 +109,12 @@ class Stopping:
                     _leave(128 + number, f"{name} after {first}: leaving at once; the last checkpoint is kept")
                 first = self.asked = name
                 if not self._steps_begun:
-                    _leave(TOLD_TO_GO, f"told to go by {name} before the first step: give the same command again")
+                    _leave(processes.AGAIN, f"told to go by {name} before the first step: give the same command again")
 
 
 def _leave(status: int, text: str) -> None:
     print(text, file=sys.stderr, flush=True)
     sys.stdout.flush()
+    if processes.last_words is not None:
+        processes.last_words.let_go()
     os._exit(status)

@@ -1,7 +1,10 @@
 """Training: the wiring, to be read from top to bottom; the loop is in ``loop.py``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
@@ -9,6 +12,7 @@ from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_co
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
+from rgcn_jax.data.reader import ShareReader
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
@@ -23,7 +27,7 @@ from rgcn_jax.step import Objective, make_train_step
 from rgcn_jax.stopping import Stopping
 from rgcn_jax.types import Config, InputError
 from rgcn_jax.workdir import WorkDir
-from rgcn_jax.writer import Writer
+from rgcn_jax.writer import SilentWriter, Writer
 
 
 def train(
@@ -32,7 +36,8 @@ def train(
     """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
     rows.
 
-    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
+    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``. Of several
+    processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
 
     Args:
       config: the whole config, locked or not.
@@ -41,7 +46,7 @@ def train(
       seconds: begun when the process began; None: begins now.
 
     Returns:
-      What ``results.json`` holds.
+      What ``results.json`` holds; nothing where another process writes it.
 
     Raises:
       InputError: the config, the data, the weights, the checkpoint or the work directory are not as they must be, or
@@ -51,23 +56,26 @@ def train(
     stopping, seconds = stopping or Stopping(), seconds or Seconds()
     check_numbers(config)
     check_policy(config.on_nonfinite)
-    with WorkDir(workdir) as folder:
+    first = parallel.is_first()
+    with WorkDir(workdir, holds=first) as folder:
         changes = check_same_run(config, workdir / CONFIG_FILE) if (workdir / CONFIG_FILE).exists() else {}
         run = prepare(config)
         folder.hold()
         with Checkpoints(workdir) as checkpoints:
+            parallel.check_same(the_latest_checkpoint=str(checkpoints.latest_step()))
             state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
                 _say(f"resuming after step {progress.step} from {workdir}, {left} steps left")
             for name, (before, now) in changes.items():
                 _say(f"going on with another config: {name} {before!r} before, {now!r} now")
-            note_changes(workdir, progress.step, changes)
-            save_config(config, workdir / CONFIG_FILE)
-            with Writer(workdir, run.total_steps, progress.step) as writer:
+            if first:
+                note_changes(workdir, progress.step, changes)
+                save_config(config, workdir / CONFIG_FILE)
+            with Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer:
                 if writer.dropped:
                     _say(f"thrown away: {writer.dropped} records of steps that are taken again")
-                check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress)
+                check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress, writes=first)
                 loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds)
                 evaluation = loop.steps(state)
         _say(evaluation.table())
@@ -76,7 +84,7 @@ def train(
         _say(f"this process took {seconds.summary()}")
         beside = {"skipped_steps": progress.skipped_steps, "config_changes": noted_changes(workdir)}
         beside |= provenance(run.data.split) | {"seconds": seconds.spent()}
-        return write_results(workdir, evaluation, config, beside)
+        return write_results(workdir, evaluation, config, beside) if first else {}
 
 
 def prepare(config: Config, restored: bool = False) -> Run:
@@ -85,6 +93,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     ``restored``: a checkpoint is going to replace the parameters, so that ``model.pretrained`` is not needed any more.
     """
     check_numbers(config)
+    parallel.check_same(the_config=config.to_json_best_effort(sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
@@ -92,6 +101,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
     data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
+    data = replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,

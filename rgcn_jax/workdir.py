@@ -36,15 +36,15 @@ def cannot_write(path: Path, error: OSError) -> InputError:
 
 
 class WorkDir:
-    """A work directory that one run holds while this is entered.
+    """A work directory that one run holds while this is entered; of several processes, the first (``holds``).
 
     The lock is ``flock``'s on the file ``lock``, which names the holder: the kernel gives it back however the holder
     ends, by SIGKILL too, so that no lock is ever stale. It holds between machines where the file system has it (NFS
     since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none at all, that is told and the run goes on.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, holds: bool = True):
+        self.path, self._holds = path, holds
         self._lock = -1
 
     def __enter__(self) -> "WorkDir":
@@ -58,7 +58,7 @@ class WorkDir:
         Raises:
           InputError: the folder cannot be made or written, or another run holds it.
         """
-        if self._lock >= 0:
+        if self._lock >= 0 or not self._holds:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)

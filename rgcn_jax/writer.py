@@ -27,6 +27,8 @@ class Writer:
     """
 
     def __init__(self, workdir: Path, total_steps: int, first_step: int):
+        self.last_evaluation: dict[str, Any] | None = None
+        self.dropped = 0
         self._path = workdir / METRICS_FILE
         try:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,28 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class SilentWriter(Writer):
+    """What all but the first of several processes have in a ``Writer``'s place: it writes and says nothing."""
+
+    def __init__(self):
+        self.last_evaluation, self.dropped = None, 0
+
+    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def keep(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _shown(value: float) -> str:

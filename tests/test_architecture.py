@@ -40,9 +40,10 @@ OURS = {
 # Part of the package -> the parts that it may import besides itself.
 ALLOWED = {
     "types": set(),
-    "command": {"types", "stopping", "workdir"},
+    "processes": {"types"},
+    "command": {"types", "processes", "stopping", "workdir"},
     "seconds": set(),
-    "stopping": set(),
+    "stopping": {"processes"},
     "silence": set(),
     "workdir": {"types"},
     "state_hash": set(),
@@ -53,16 +54,16 @@ ALLOWED = {
     "losses": {"types"},
     "optim": {"types"},
     "state": {"types"},
-    "parallel": {"types"},
+    "parallel": {"types", "processes"},
     "writer": {"types", "workdir"},
     "models": {"types", "skeleton"},
     "evaluation": {"types"},
     "walkers": {"types", "skeleton"},
     "data": {"types", "skeleton", "walkers"},
-    "checkpoint": {"types", "state", "state_hash", "silence"},
+    "checkpoint": {"types", "parallel", "state", "state_hash", "silence"},
     "step": {"types", "losses", "state", "parallel"},
     "score": {"types", "evaluation", "models", "data", "step", "parallel", "workdir"},
-    "main": {"types", "command", "train", "seconds", "stopping"},
+    "main": {"types", "command", "parallel", "train", "seconds", "stopping"},
 }
 UNRESTRICTED = {"train", "loop", "evaluate"}  # the wiring
 LEAVES = {"pose_detection", "report", "search"}  # optional extras: nobody imports them

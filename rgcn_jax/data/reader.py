@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.augment import transform_keypoints
-from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.data.sampling import BatchPlan, share
 from rgcn_jax.types import Batch, Split, Tracklet
 
 
@@ -28,6 +29,19 @@ class KeypointSource(Protocol):
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
         """x, y (shares of the crop's width, height) and confidence of all frames; (0, 0, 0) where not detected."""
         ...
+
+
+class ShareReader:
+    """A ``Reader`` that is handed the plans of all processes and reads this process's clips of each
+    (``sampling.share``).
+    """
+
+    def __init__(self, read: Reader, process_index: int, process_count: int):
+        self._read, self._share = read, partial(share, process_index=process_index, process_count=process_count)
+
+    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+        """This process's share of the batches, in order. Raises ``InputError`` where clips cannot be shared equally."""
+        return self._read(map(self._share, plans))
 
 
 class NoKeypoints:

@@ -1,26 +1,24 @@
 """From clips to one embedding a tracklet: every tracklet exactly once, clip features averaged."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int32
 
-from rgcn_jax.types import Batch, Embeddings, InputError, Tracklet
+from rgcn_jax.types import Embeddings, InputError, Tracklet
 
 
 def embed_tracklets(
     tracklets: Sequence[Tracklet],
-    batches: Iterable[Batch],
-    embed_clips: Callable[[Batch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]],
+    clips: Iterable[tuple[Int32[np.ndarray, "b"], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]],
 ) -> Embeddings:
     """Features of the tracklets: the mean over the clips of each (method: "dense" or "even", whatever the batches
     hold).
 
     Args:
-      tracklets: what ``index`` of the batches counts.
-      batches: all clips of all tracklets; a clip with ``index`` -1 is ignored.
-      embed_clips: (batch) -> (f_a, f_p), a row a clip. It may return before the numbers are there: while a batch is
-        computed the one before it is summed.
+      tracklets: what ``index`` of a batch counts.
+      clips: for each batch its ``index`` and (f_a, f_p), a row a clip: all clips of all tracklets; one with ``index``
+        -1 is ignored. The numbers need not be there yet: while a batch is computed the one before it is summed.
 
     Raises:
       ValueError: a tracklet has no clip in the batches.
@@ -39,8 +37,7 @@ def embed_tracklets(
         np.add.at(counts, index[rows], 1)
 
     waiting = None
-    for batch in batches:
-        computed = (batch["index"], embed_clips(batch))
+    for computed in clips:
         if waiting is not None:
             add(*waiting)
         waiting = computed
