@@ -48,7 +48,7 @@ class Writer:
         self._total = total_steps
         self._board = _tensorboard(workdir)
 
-    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+    def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """A training record: ``step`` and flat numbers."""
         self._record({"step": step, **metrics})
         shown = {name: metrics[name] for name in ("loss", "lambda", "skipped_steps") if name in metrics}
@@ -116,7 +116,7 @@ class SilentWriter(Writer):
     def __init__(self):
         self.last_evaluation, self.dropped = None, 0
 
-    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+    def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """Nothing."""
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ class SilentWriter(Writer):
         """Nothing."""
 
 
-def _shown(value: float) -> str:
+def _shown(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 

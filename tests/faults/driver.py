@@ -1,6 +1,6 @@
 """Kills a run again and again, and compares what comes out with a run that was left alone.
 
-    python -m tests.faults.driver --kills=30 --terms=10 [--processes=2] [--seed=0] [--steps=N] [--config.field=value ...]
+    python -m tests.faults.driver --kills=30 --terms=10 [--processes=2] [--seed=0] [--steps=N] [--config.x=value ...]
 
 The real command line, on walkers small enough for a CPU. Each life of the run ends by SIGKILL or SIGTERM at a random
 moment (while it starts, between two steps, or within a save), and the same command is given again, until the run is
@@ -14,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -73,20 +74,20 @@ def goodput(lives: list[Life], alone: Life, steps: int) -> str:
     """
     times = alone.steps
     productive = times[-1][0] - times[0][0]
-    gap = statistics.median(b - a for (a, _), (b, _) in zip(times, times[1:], strict=False))
+    gap = statistics.median(b - a for (a, _), (b, _) in pairwise(times))
     total = sum(life.seconds for life in lives)
     start = sum(life.steps[0][0] if life.steps else life.seconds for life in lives)
     told = [step for life in lives for _, step in life.steps]
     again = len(told) - len(set(told))
-    waits = [b - a - gap for life in lives for (a, _), (b, _) in zip(life.steps, life.steps[1:], strict=False)]
+    waits = [b - a - gap for life in lives for (a, _), (b, _) in pairwise(life.steps)]
     between = sum(wait for wait in waits if wait > 0)
     stepping = sum(life.steps[-1][0] - life.steps[0][0] for life in lives if life.steps)
     ends = total - start - stepping
     return (
-        f"goodput {100 * productive / total:.1f} %: {productive:.1f} of {total:.1f} s. Of all the time: {start:.1f} s for "
-        f"{len(lives)} starts (imports, restoring, first step); {stepping:.1f} s for steps, of these {between:.1f} s for "
-        f"saves, evaluations and waits, and {again * gap:.1f} s for {again} of {len(told)} steps that were taken again; "
-        f"{ends:.1f} s from the last step told to the end of a process"
+        f"goodput {100 * productive / total:.1f} %: {productive:.1f} of {total:.1f} s. Of all the time: {start:.1f} s "
+        f"for {len(lives)} starts (imports, restoring, first step); {stepping:.1f} s for steps, of these {between:.1f} "
+        f"s for saves, evaluations and waits, and {again * gap:.1f} s for {again} of {len(told)} steps that were taken "
+        f"again; {ends:.1f} s from the last step told to the end of a process"
     )
 
 
