@@ -15,10 +15,9 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
 from rgcn_jax import parallel
-from rgcn_jax.silence import unraisable_dropped
+from rgcn_jax.silence import hush_orbax, unraisable_dropped
 from rgcn_jax.state import TrainState
 from rgcn_jax.state_hash import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.types import InputError
@@ -39,7 +38,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path):
-        logging.set_verbosity(logging.WARNING)  # Orbax tells every detail of every save at INFO
+        hush_orbax()
         self._folder = workdir.resolve() / "checkpoints"
         try:
             self._managers = {kind: self._open(kind, keep) for kind, keep in zip(KINDS, (2, 1), strict=True)}
@@ -251,7 +250,9 @@ class Checkpoints:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]!r}"
+    """The error's type and text; of a long text its end, where TensorStore has the cause."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 200 else '... ' + text[-200:]}"
 
 
 def _differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:

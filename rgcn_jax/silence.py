@@ -1,8 +1,21 @@
-"""Silence for a library that prints pages about what is told in a sentence."""
+"""Silence for Orbax, which prints pages, with tracebacks, about what it raises as well and we tell in a sentence."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from absl import logging as absl_logging
+
+
+def hush_orbax() -> None:
+    """From now on what Orbax logs is dropped, and what asyncio logs of its coroutines."""
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    logging.getLogger("asyncio").addFilter(_not_of_orbax)
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.getMessage()
 
 
 @contextmanager
