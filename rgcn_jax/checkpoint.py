@@ -6,7 +6,6 @@ number for number, what was saved is never used: it is named and set aside, and 
 Of several processes each calls all of this, and the first alone moves and removes.
 """
 
-import gc
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from rgcn_jax import parallel
-from rgcn_jax.silence import hush_orbax, unraisable_dropped
+from rgcn_jax.silence import hush_orbax
 from rgcn_jax.state import TrainState
 from rgcn_jax.state_hash import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.types import InputError
@@ -197,18 +196,10 @@ class Checkpoints:
         if sealed["structure"] != json_hash(structure(target)):
             raise self._another_model(kind, step, target)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-        state, trouble = None, ""
-        with unraisable_dropped():  # Orbax prints a page for every array that it cannot read
-            try:
-                state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))[
-                    "state"
-                ]
-            except Exception as error:  # whatever failed to read it
-                trouble = _words(error)
-            if state is None:
-                gc.collect()
-        if state is None:
-            raise DamagedError(f"the checkpoint {path} is damaged: {trouble}.")
+        try:
+            state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))["state"]
+        except Exception as error:  # whatever failed to read it
+            raise DamagedError(f"the checkpoint {path} is damaged: {_words(error)}.") from error
         if content_hash(host_leaves(state)) != sealed["state"]:
             raise DamagedError(f"the checkpoint {path} is damaged: its numbers are not those that were saved.")
         return state

@@ -2,31 +2,34 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from typing import Any
 
 from absl import logging as absl_logging
 
 
 def hush_orbax() -> None:
-    """From now on what Orbax logs is dropped, and what asyncio logs of its coroutines."""
+    """From now on what Orbax logs is dropped, and what Python prints of coroutines that it gave up: they come by the
+    hundred where arrays cannot be read or written.
+    """
     absl_logging.set_verbosity(absl_logging.FATAL)
-    logging.getLogger("asyncio").addFilter(_not_of_orbax)
+    logging.getLogger("asyncio").addFilter(_is_of_others)
+    if not isinstance(sys.unraisablehook, _Hook):
+        sys.unraisablehook = _Hook(sys.unraisablehook)
 
 
-def _not_of_orbax(record: logging.LogRecord) -> bool:
+def _is_of_others(record: logging.LogRecord) -> bool:
     return "orbax" not in record.getMessage()
 
 
-@contextmanager
-def unraisable_dropped() -> Iterator[None]:
-    """Drops the exceptions that Python can only print: those of coroutines that were given up, which come by the
-    hundred where arrays cannot be read.
+class _Hook:
+    """Hands on what Python cannot raise, unless it is of Orbax: from its files, or its event loop, gone by then."""
 
-    Catch what the block raises within it, and collect the coroutines there (``gc.collect``): they tell when they go.
-    """
-    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
+    def __init__(self, before: Any):
+        self._before = before
+
+    def __call__(self, unraisable: Any) -> None:
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        if any("orbax" in frame.filename for frame in frames) or str(unraisable.exc_value) == "Event loop is closed":
+            return
+        self._before(unraisable)
