@@ -15,6 +15,9 @@ def get_config() -> ConfigDict:
     c.eval_every_epochs = 100  # and at the end; 0: at the end only
     c.checkpoint_every_steps = 1000  # and at each evaluation and at the end
     c.log_every_steps = 20
+    # A step whose loss or gradient is not finite: "stop" with its batch listed; "skip" leaves it out and counts it.
+    c.on_nonfinite = "stop"
+    c.allow_config_change = False  # go on in a work directory of another config; what changed is printed and noted
     c.frames_per_clip = 10  # T
     c.image_height = 256  # pixels
     c.image_width = 128

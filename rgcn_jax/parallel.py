@@ -97,6 +97,11 @@ def check_same(**texts: str) -> None:
         )
 
 
+def in_any(flag: bool) -> bool:
+    """Whether the flag is set in any process; all must call it, and wait for each other."""
+    return bool(flag if jax.process_count() == 1 else multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
 def decided_by_first(flag: bool) -> bool:
     """The first process's flag, in all processes, which must all call it: what numbers on different machines, equal
     but for rounding, must not decide.
@@ -234,4 +239,4 @@ class AnyProcess:
             return bool(raised)
         flags = np.full(self._mesh.local_mesh.size, raised, np.int32)
         before, self._before = self._before, self._any(shard(flags, self._mesh))
-        return before is not None and bool(before)
+        return before is not None and bool(jax.device_get(before))

@@ -117,12 +117,16 @@ def make_train_step(
     mesh: Mesh,
     dtype: Any = jnp.float32,
     batch_norm: str = "global",
+    *,
+    schedule: optax.Schedule | None = None,
+    skip_nonfinite: bool = False,
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss. ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built
-    with.
+    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
+    ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built with. ``skip_nonfinite``: where one
+    of these is not finite, parameters, statistics and optimiser stay as they were; the step counts all the same.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
@@ -151,14 +155,20 @@ def make_train_step(
         }
         if terms.auxiliary is not None:
             metrics["loss_auxiliary"] = terms.auxiliary
-        state = replace(
+        if schedule is not None:
+            metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+        after = replace(
             state,
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return state, metrics
+        if skip_nonfinite:
+            finite = jnp.isfinite(jnp.stack(list(metrics.values()))).all()
+            kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, replace(state, step=after.step))
+            after = replace(kept, key=state.key)
+        return after, metrics
 
     return jax.jit(train_step, donate_argnums=0)
 
