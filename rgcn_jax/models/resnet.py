@@ -25,6 +25,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rgcn_jax.models.convolution import Conv, max_over_positions, max_pool_3x3
 from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.models.normalisation import BatchNorm
 
 EXPANSION = 4
 """A bottleneck's output channels, as a multiple of its inner width."""
@@ -143,12 +144,7 @@ class ResNet50(nn.Module):
         return jnp.asarray(x)
 
 
-def batch_norm(name: str | None, train: bool | None, dtype: DTypeLike, axis_name: str | None) -> nn.BatchNorm:
-    """BatchNorm as torchvision's: epsilon 1e-5, momentum 0.1 for new values, which Flax calls 0.9 (for the old).
-
-    ``train`` None: the call says ``use_running_average``.
-    """
+def batch_norm(name: str | None, train: bool | None, dtype: DTypeLike, axis_name: str | None) -> BatchNorm:
+    """The trunk's normalisation; ``train`` None: the call says ``use_running_average``."""
     average = None if train is None else not train
-    return nn.BatchNorm(
-        use_running_average=average, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
-    )
+    return BatchNorm(use_running_average=average, dtype=dtype, axis_name=axis_name, name=name)
