@@ -30,6 +30,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "image_width": (1, inf),
     "batch.identities": (1, inf),
     "batch.clips_per_identity": (1, inf),
+    "batch.parts": (1, inf),
     "batch.max_frame_stride": (1, inf),
     "augment.crop_probability": (0, 1),
     "augment.crop_scale": (1, inf),
@@ -60,12 +61,15 @@ MAY_CHANGE = (
     "eval_every_epochs",
     "checkpoint_every_steps",
     "log_every_steps",
+    "profile_steps",
+    "compilation_cache",
     "evaluation.",
     "parallel.",
     "data.root",
     "data.keypoints",
     "data.features",
     "model.pretrained",
+    "model.recompute",
 )
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
 

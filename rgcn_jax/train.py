@@ -22,7 +22,7 @@ from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_p
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
 from rgcn_jax.state import TrainState, count_parameters, create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.types import Config, InputError
 from rgcn_jax.writer import Writer
 
@@ -87,6 +87,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     mesh = parallel.make_mesh(config.parallel.num_devices)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
+    check_parts(clips, mesh, config.batch.parts)
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
@@ -96,7 +97,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
         frames_per_clip=config.frames_per_clip,
         augmentation=Augmentation(**config.augment),
         seed=config.seed,
-        **config.batch,
+        identities=config.batch.identities,
+        clips_per_identity=config.batch.clips_per_identity,
+        max_frame_stride=config.batch.max_frame_stride,
     )
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     split = data.split
@@ -131,7 +134,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
         data=data,
         sampler=sampler,
         mesh=mesh,
-        train_step=make_train_step(model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype)),
+        train_step=make_train_step(
+            model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype), config.batch.parts
+        ),
         scorer=scorer,
         schedule=schedule,
         state=parallel.replicate(state, mesh),
