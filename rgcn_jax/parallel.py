@@ -65,6 +65,11 @@ def mean_over_devices(x: Any) -> Any:
     return jax.lax.pmean(x, AXIS)
 
 
+def on_each_device(tree: Any) -> Any:
+    """The same values, from here on each device's own; inside ``over_clips``."""
+    return jax.lax.pcast(tree, AXIS, to="varying")
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of the tree on every device."""
     return jax.device_put(tree, NamedSharding(mesh, REPLICATED))

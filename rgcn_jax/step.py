@@ -60,7 +60,7 @@ def normalise_frames(
 
 
 def local_features(
-    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: nn.Module, dtype: Any, parts: int
+    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: Any, dtype: Any, parts: int
 ) -> tuple[dict[str, Array], Any]:
     """f_a, f_p, logits and, where the model has one, the auxiliary loss of one device's clips, and the new statistics.
 
@@ -91,6 +91,8 @@ def local_features(
     def one_part(batch_stats: Any, part: tuple[DeviceBatch, Array]) -> tuple[Any, dict[str, Array]]:
         return jax.checkpoint(forward, prevent_cse=False)(params, batch_stats, *part)
 
+    if model.axis_name is None:  # each device has statistics of its own from its first part on
+        batch_stats = parallel.on_each_device(batch_stats)
     divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), seen)
     batch_stats, features = jax.lax.scan(one_part, batch_stats, (divided, jax.random.split(key, parts)))
     whole = {name: x.mean() if name == "auxiliary_loss" else x.reshape(-1, *x.shape[2:]) for name, x in features.items()}

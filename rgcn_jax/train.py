@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
+from rgcn_jax.compilation import keep_compiled
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
@@ -20,6 +21,7 @@ from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.profile import Profile, parse_steps
 from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
 from rgcn_jax.state import TrainState, count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
@@ -63,6 +65,9 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
     check_numbers(config)
     if (workdir / CONFIG_FILE).exists():
         check_same_run(config, workdir / CONFIG_FILE)
+    parse_steps(config.profile_steps)
+    if told := keep_compiled(workdir, config.compilation_cache):
+        _say(told)
     run = prepare(config)
     _make_folder(workdir)
     with Checkpoints(workdir) as checkpoints:
@@ -72,8 +77,11 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
             left = run.total_steps - int(state.step)
             _say(f"resuming after step {int(state.step)} from {workdir}, {max(left, 0)} steps left")
         save_config(config, workdir / CONFIG_FILE)
-        with Writer(workdir, run.total_steps, int(state.step)) as writer:
-            evaluation = _loop(config, run, state, checkpoints, writer)
+        with (
+            Writer(workdir, run.total_steps, int(state.step)) as writer,
+            Profile(config.profile_steps, workdir) as profile,
+        ):
+            evaluation = _loop(config, run, state, checkpoints, writer, profile)
     _say(evaluation.table())
     return write_results(workdir, evaluation, config)
 
@@ -171,13 +179,18 @@ def _make_folder(workdir: Path) -> None:
         raise InputError(f"--workdir={workdir} cannot be made a folder ({error.strerror}): choose another.") from error
 
 
-def _loop(config: Config, run: Run, state: TrainState, checkpoints: Checkpoints, writer: Writer) -> Evaluation:
+def _loop(
+    config: Config, run: Run, state: TrainState, checkpoints: Checkpoints, writer: Writer, profile: Profile
+) -> Evaluation:
     """Steps until ``run.total_steps``; in each: batch, step, log, save, evaluate, in this order, so that a failing
     evaluation costs no training. Returns the last evaluation.
     """
     first, total, per_epoch = int(state.step), run.total_steps, run.sampler.steps_per_epoch
     evaluation, clock = None, Clock(first)
-    for step, batch in enumerate(run.data.read(run.sampler.plans(first, total)), start=first + 1):
+    batches = iter(run.data.read(run.sampler.plans(first, total)))
+    for step in range(first + 1, total + 1):
+        profile.step(step)
+        batch = next(batches)
         state, metrics = run.train_step(state, parallel.shard(batch, run.mesh))
         evaluate = is_time(step, config.eval_every_epochs * per_epoch, total)
         save = evaluate or is_time(step, config.checkpoint_every_steps, total)

@@ -47,6 +47,8 @@ ALLOWED = {
     "state": {"types"},
     "parallel": {"types"},
     "writer": {"types"},
+    "compilation": set(),
+    "profile": {"types"},
     "models": {"types", "skeleton"},
     "evaluation": {"types"},
     "walkers": {"types", "skeleton"},
