@@ -74,7 +74,7 @@ class TwoBranch(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, fields: Mapping[str, Any], params: Mapping[str, Any], dtype: torch.dtype):
+    def __init__(self, fields: Mapping[str, Any], params: Mapping[str, Any]):
         super().__init__()
         self.trunk = ResNet(tuple(fields["stage_sizes"]), fields["width"], fields["last_stride"])
         self.pose = None
@@ -85,11 +85,12 @@ class TwoBranch(nn.Module):
         self.classifier = nn.Linear(*params["classifier"]["kernel"].shape)
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, 255.0 * torch.tensor(values), persistent=False)
-        self.input_dtype = dtype
 
     def forward(self, frames: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Frames [B, T, H, W, 3] in 0..255 and keypoints [B, T, 14, 3] to (f_a, f_p, logits)."""
-        images = ((frames.flatten(0, 1).float() - self.mean) / self.std).to(self.input_dtype)
+        """Frames [B, T, H, W, 3], uint8 or normalised already, and keypoints [B, T, 14, 3] to (f_a, f_p, logits)."""
+        images = frames.flatten(0, 1)
+        if not frames.is_floating_point():
+            images = (images.float() - self.mean) / self.std
         f = self.trunk(images.permute(0, 3, 1, 2))  # [N, H, W, 3] in memory: channels last as it is
         f_a = f.unflatten(0, frames.shape[:2]).mean(1)
         if self.pose is None:
@@ -123,7 +124,8 @@ def objective(f_a: Tensor, f_p: Tensor | None, logits: Tensor, labels: Tensor) -
     if f_p is None:
         return {"loss": identity + appearance, "loss_id": identity, "loss_appearance": appearance}
     pose = triplet(f_p, labels)
-    weight = (appearance / (appearance + pose)).detach()
+    both = appearance + pose
+    weight = torch.where(both > 0, appearance / both.where(both > 0, 1.0), 0.5).detach()
     total = identity + weight * appearance + (1 - weight) * pose
     return {"loss": total, "loss_id": identity, "loss_appearance": appearance, "loss_pose": pose}
 
@@ -157,14 +159,16 @@ def build(fields: Mapping[str, Any], params: Mapping[str, Any], dtype: torch.dty
       RuntimeError: the parameters are not those of the PyTorch network, by name or by shape.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = TwoBranch(fields, params, dtype)
+    model = TwoBranch(fields, params)
     values = {name: torch.tensor(np.asarray(v)) for name, v in in_torch_layout(params, fields["pose"]).items()}
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if trained.keys() != values.keys():
         raise RuntimeError(f"parameters in only one of PyTorch and JAX: {sorted(trained.keys() ^ values.keys())}")
     with torch.no_grad():
         for name, parameter in trained.items():
-            parameter.copy_(values[name].reshape(parameter.shape) if parameter.shape == values[name].shape else values[name])
+            if parameter.shape != values[name].shape:
+                raise RuntimeError(f"{name} is {list(parameter.shape)} in PyTorch, {list(values[name].shape)} in JAX")
+            parameter.copy_(values[name])
     return model.to(device, dtype).to(memory_format=torch.channels_last)
 
 

@@ -4,7 +4,7 @@
 
 Runs where jax, flax, optax and NumPy are installed, and PyTorch for the comparison; frames are noise, no TensorFlow, no
 data. Without more arguments: AP, AP + RGCN and AP + LGCN at ResNet-50 and 256 x 128, on a GPU at the paper's 32 clips x
-10 frames in bfloat16, on a CPU at 2 clips x 4 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
+10 frames in bfloat16, on a CPU at 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
 
 Parts:
   step        the training step (forward, backward, Adam) of JAX and PyTorch in turn, one process, and extraction
@@ -12,9 +12,8 @@ Parts:
               the paper's batch unless told otherwise; nothing is run, so it needs no such memory
   scaling     losses of some steps on 1, 2 and 4 fake CPU devices: the same numbers; says nothing of speed
 
-Before anything is timed both sides must agree: on a small batch in float64 all loss terms to 1e-6 and every gradient to
-1e-5 of its largest value (frames are normalised in float32 on both sides), and the first loss in float32 of the batch
-that is timed to 1e-4 (on a GPU this first step runs without TF32). Ratios are of minima; medians stand beside them, on
+Before anything is timed both sides must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to
+1e-6 of its largest value, and the first loss in float32 of the batch that is timed to 1e-4 (without TF32). Ratios are of minima; medians stand beside them, on
 the CPU the processor's time too, which other load on the machine hardly touches.
 
 Roofline: see ``benchmarks.roofline``; where the device's peak is not known (any CPU) that column is left out.
@@ -37,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("part", nargs="?", choices=("step", "memory", "scaling"), default="step")
     parser.add_argument("--models", nargs="+", choices=POSES, default=list(POSES), metavar="MODEL")
-    parser.add_argument("--clips", type=int, help="default: 32, on a CPU 2 (scaling: 8)")
-    parser.add_argument("--frames", type=int, help="default: 10, on a CPU 4")
+    parser.add_argument("--clips", type=int, help="default: 32, on a CPU 4 (scaling: 8)")
+    parser.add_argument("--frames", type=int, help="default: 10, on a CPU 2")
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--last-stride", type=int, choices=(1, 2), default=1)
@@ -70,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     on_cpu = jax.default_backend() == "cpu"
     paper = not on_cpu or a.part == "memory"
     sizes = Sizes(
-        clips=a.clips or (32 if paper else 8 if a.part == "scaling" else 2),
-        frames=a.frames or (10 if paper else 4),
+        clips=a.clips or (32 if paper else 8 if a.part == "scaling" else 4),
+        frames=a.frames or (10 if paper else 2),
         height=a.height,
         width=a.width,
         dtype=a.dtype or ("float32" if on_cpu else "bfloat16"),

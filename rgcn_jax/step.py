@@ -95,8 +95,8 @@ def local_features(
         batch_stats = parallel.on_each_device(batch_stats)
     divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), seen)
     batch_stats, features = jax.lax.scan(one_part, batch_stats, (divided, jax.random.split(key, parts)))
-    whole = {name: x.mean() if name == "auxiliary_loss" else x.reshape(-1, *x.shape[2:]) for name, x in features.items()}
-    return whole, batch_stats
+    auxiliary = {"auxiliary_loss": features.pop("auxiliary_loss").mean()} if "auxiliary_loss" in features else {}
+    return {name: jnp.concatenate(list(x)) for name, x in features.items()} | auxiliary, batch_stats
 
 
 def check_parts(clips: int, mesh: Mesh, parts: int) -> None:

@@ -203,7 +203,8 @@ def _loop(
             numbers["frames_per_second"] = rate * batch["frame_mask"].size
             numbers["seconds_left"] = (total - step) / rate
             numbers["epoch"] = step / per_epoch
-            numbers["learning_rate"] = float(run.schedule(step - 1))
+            with jax.transfer_guard("allow"):
+                numbers["learning_rate"] = float(run.schedule(step - 1))
             writer.train(step, numbers)
         if save:
             checkpoints.save("latest", state, {"step": step})
