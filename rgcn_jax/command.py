@@ -34,6 +34,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "image_width": (1, inf),
     "batch.identities": (1, inf),
     "batch.clips_per_identity": (1, inf),
+    "batch.parts": (1, inf),
     "batch.max_frame_stride": (1, inf),
     "augment.crop_probability": (0, 1),
     "augment.crop_scale": (1, inf),
@@ -66,12 +67,15 @@ MAY_CHANGE = (
     "log_every_steps",
     "on_nonfinite",
     "allow_config_change",
+    "profile_steps",
+    "compilation_cache",
     "evaluation.",
     "parallel.num_devices",
     "data.root",
     "data.keypoints",
     "data.features",
     "model.pretrained",
+    "model.recompute",
 )
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
 

@@ -12,6 +12,7 @@ from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.nonfinite import FiniteCheck
+from rgcn_jax.profile import Profile
 from rgcn_jax.score import Evaluation, Scorer, headline_mAP
 from rgcn_jax.seconds import Clock, Seconds
 from rgcn_jax.state import Progress, TrainState
@@ -43,7 +44,7 @@ def is_time(step: int, every: int, total: int) -> bool:
 @dataclass
 class Loop:
     """Takes the steps from ``progress.step`` to ``run.total_steps``. ``check`` sees the numbers of each step,
-    ``stopping`` says when to go, ``seconds`` where the time goes.
+    ``stopping`` says when to go, ``seconds`` where the time goes, ``profile`` records some steps.
     """
 
     config: Config
@@ -54,6 +55,7 @@ class Loop:
     check: FiniteCheck
     stopping: Stopping
     seconds: Seconds
+    profile: Profile
 
     def steps(self, state: TrainState) -> Evaluation:
         """In each step: batch, step, log, save, leave if told to, evaluate, in this order, so that neither a failing
@@ -73,6 +75,7 @@ class Loop:
         batches = iter(run.data.read(run.sampler.plans(first, total)))
         self.stopping.first_step()
         for step in range(first + 1, total + 1):
+            self.profile.step(step)
             self.seconds.now("input")
             batch = parallel.shard(next(batches), run.mesh)
             self.seconds.now("compile" if step == first + 1 else "step")

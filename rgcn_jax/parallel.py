@@ -190,6 +190,11 @@ def of_first_device(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.lax.psum(jax.numpy.where(first, x, jax.numpy.zeros_like(x)), AXIS), tree)
 
 
+def on_each_device(tree: Any) -> Any:
+    """The same values, from here on each device's own; inside ``over_clips``."""
+    return jax.lax.pcast(tree, AXIS, to="varying")
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of the tree on every device. Several processes must hand over the same tree.
 

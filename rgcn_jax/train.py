@@ -9,6 +9,7 @@ import jax
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
+from rgcn_jax.compilation import keep_compiled
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
@@ -18,12 +19,13 @@ from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.profile import Profile, parse_steps
 from rgcn_jax.provenance import note_changes, noted_changes, provenance
 from rgcn_jax.resume import resume
 from rgcn_jax.score import scorer_from_config, write_results
 from rgcn_jax.seconds import Seconds
 from rgcn_jax.state import count_parameters, create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.stopping import Stopping
 from rgcn_jax.types import Config, InputError
 from rgcn_jax.workdir import WorkDir
@@ -56,9 +58,12 @@ def train(
     stopping, seconds = stopping or Stopping(), seconds or Seconds()
     check_numbers(config)
     check_policy(config.on_nonfinite)
+    parse_steps(config.profile_steps)
     first = parallel.is_first()
     with WorkDir(workdir, holds=first) as folder:
         changes = check_same_run(config, workdir / CONFIG_FILE) if (workdir / CONFIG_FILE).exists() else {}
+        if told := keep_compiled(workdir, config.compilation_cache):
+            _say(told)
         run = prepare(config)
         folder.hold()
         with Checkpoints(workdir) as checkpoints:
@@ -72,11 +77,14 @@ def train(
             if first:
                 note_changes(workdir, progress.step, changes)
                 save_config(config, workdir / CONFIG_FILE)
-            with Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer:
+            with (
+                Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
+                Profile(config.profile_steps if first else "", workdir) as profile,
+            ):
                 if writer.dropped:
                     _say(f"thrown away: {writer.dropped} records of steps that are taken again")
                 check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress, writes=first)
-                loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds)
+                loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds, profile)
                 evaluation = loop.steps(state)
         _say(evaluation.table())
         if progress.skipped_steps:
@@ -98,6 +106,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
+    check_parts(clips, mesh, config.batch.parts)
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
@@ -108,7 +117,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
         frames_per_clip=config.frames_per_clip,
         augmentation=Augmentation(**config.augment),
         seed=config.seed,
-        **config.batch,
+        identities=config.batch.identities,
+        clips_per_identity=config.batch.clips_per_identity,
+        max_frame_stride=config.batch.max_frame_stride,
     )
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     split = data.split
@@ -149,7 +160,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
             Objective(**config.loss),
             mesh,
             compute_dtype(config.dtype),
-            config.parallel.batch_norm,
+            batch_norm=config.parallel.batch_norm,
+            parts=config.batch.parts,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
         ),

@@ -56,6 +56,8 @@ ALLOWED = {
     "state": {"types"},
     "parallel": {"types", "processes"},
     "writer": {"types", "workdir"},
+    "compilation": set(),
+    "profile": {"types"},
     "models": {"types", "skeleton"},
     "evaluation": {"types"},
     "walkers": {"types", "skeleton"},

@@ -18,6 +18,7 @@ from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.loop import Loop, Run, is_time
 from rgcn_jax.nonfinite import MOST_IN_A_ROW, FiniteCheck
+from rgcn_jax.profile import Profile
 from rgcn_jax.resume import resume
 from rgcn_jax.score import Evaluation, Scorer
 from rgcn_jax.seconds import PARTS, Seconds
@@ -122,12 +123,13 @@ class Job:
         with Checkpoints(self.workdir) as checkpoints:
             keep(checkpoints)
             state, self.progress = resume(checkpoints, self.run_.state, changed=False, say=self.said.append)
-            with Writer(self.workdir, self.run_.total_steps, self.progress.step) as writer:
+            with (
+                Writer(self.workdir, self.run_.total_steps, self.progress.step) as writer,
+                Profile("", self.workdir) as profile,
+            ):
                 check = FiniteCheck(self.config.on_nonfinite, self.workdir, self.plan, self.progress)
-                loop = Loop(
-                    self.config, self.run_, checkpoints, writer, self.progress, check, self.stopping, self.seconds
-                )
-                return loop.steps(state)
+                helpers = checkpoints, writer, self.progress, check, self.stopping, self.seconds, profile
+                return Loop(self.config, self.run_, *helpers).steps(state)
 
     def records(self):
         lines = (self.workdir / "metrics.jsonl").read_text().splitlines()

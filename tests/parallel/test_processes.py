@@ -112,7 +112,9 @@ def test_two_processes_read_a_folder_and_give_the_numbers_of_one(folder, cache, 
     ended_well(job([module("rgcn_jax.main", *arguments, f"--workdir={tmp_path / 'run'}")] * 2, cache=cache))
     agree(tmp_path / "run", alone)
     file = tmp_path / "two.npz"
-    ended_well(job([module("rgcn_jax.evaluate", f"--workdir={tmp_path / 'run'}", f"--features={file}")] * 2, cache=cache))
+    ended_well(
+        job([module("rgcn_jax.evaluate", f"--workdir={tmp_path / 'run'}", f"--features={file}")] * 2, cache=cache)
+    )
     of_two, of_one = features(file), features(f"{alone}.npz")
     assert of_two.keys() == of_one.keys()
     tiny.close_in_norm(of_two, {k: v for k, v in of_one.items()}, 1e-5)
@@ -160,7 +162,12 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(walkers
 
 @pytest.mark.jit
 def test_what_does_not_fit_is_one_sentence_in_every_process(cache, tmp_path):
-    arguments = [*WALKERS, f"--workdir={tmp_path / 'run'}", "--config.batch.identities=3", "--config.batch.clips_per_identity=1"]
+    arguments = [
+        *WALKERS,
+        f"--workdir={tmp_path / 'run'}",
+        "--config.batch.identities=3",
+        "--config.batch.clips_per_identity=1",
+    ]
     for process in job([module("rgcn_jax.main", *arguments)] * 2, cache=cache):
         assert process.status == 2
         assert "makes batches of 3 clips, which do not divide by 2 devices" in process.err
