@@ -85,5 +85,8 @@ def get_config() -> ConfigDict:
     c.evaluation.pose_weight = 1.0  # w: weight of f_p in "normalized" and "standardized"
 
     c.parallel = ConfigDict()
-    c.parallel.num_devices = 0  # 0: all
+    c.parallel.num_devices = 0  # 0: all; several processes use all of theirs
+    # A batch is normalised over all its clips, or "device": each device's clips by themselves, as PyTorch's
+    # DataParallel does (the running statistics are the first device's).
+    c.parallel.batch_norm = "global"
     return c

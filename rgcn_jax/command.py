@@ -67,7 +67,7 @@ MAY_CHANGE = (
     "on_nonfinite",
     "allow_config_change",
     "evaluation.",
-    "parallel.",
+    "parallel.num_devices",
     "data.root",
     "data.keypoints",
     "data.features",

@@ -167,6 +167,23 @@ def mean_over_devices(x: Any) -> Any:
     return jax.lax.pmean(x, AXIS)
 
 
+def normalisation_axis(batch_norm: str) -> str | None:
+    """The ``axis_name`` of a model in training, by ``parallel.batch_norm``.
+
+    "global": a batch is normalised by the statistics of all its clips, on however many devices they are. "device": each
+    device normalises by those of its own clips, and the running statistics are the first device's, as PyTorch's
+    ``DataParallel`` has it; what is trained then depends on the number of devices. Losses and mining are over the whole
+    batch either way.
+
+    Raises:
+      InputError: it is neither.
+    """
+    axes = {"global": AXIS, "device": None}
+    if batch_norm not in axes:
+        raise InputError(f"parallel.batch_norm is {batch_norm!r}: expected one of {', '.join(axes)}.")
+    return axes[batch_norm]
+
+
 def of_first_device(tree: Any) -> Any:
     """The first device's values, on all devices, exactly; inside ``over_clips``."""
     first = jax.lax.axis_index(AXIS) == 0

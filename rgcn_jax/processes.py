@@ -70,7 +70,7 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     return Place(host, int(port), numbers[COUNT], numbers[INDEX])
 
 
-def find_coordinator(there: Place, seconds: float) -> None:
+def find_coordinator(there: Place, seconds: int) -> None:
     """Waits until process 0 listens; in process 0 looks whether it can listen.
 
     JAX would end the process with a stack trace of its own instead.
@@ -97,7 +97,7 @@ def find_coordinator(there: Place, seconds: float) -> None:
         except OSError as error:
             if time.monotonic() > give_up:
                 raise InputError(
-                    f"{there} found nobody at {ADDRESS}={there.address} in {seconds:.0f} s ({error}): start process 0 "
+                    f"{there} found nobody at {ADDRESS}={there.address} in {seconds} s ({error}): start process 0 "
                     "there at about the same time, and see that this machine can reach that port."
                 ) from error
         time.sleep(0.2)

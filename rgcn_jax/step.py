@@ -60,13 +60,22 @@ def normalise_frames(
 
 
 def local_losses(
-    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: nn.Module, objective: Objective, dtype: Any
+    params: Any,
+    batch_stats: Any,
+    batch: DeviceBatch,
+    key: Array,
+    *,
+    model: nn.Module,
+    objective: Objective,
+    dtype: Any,
+    batch_norm: str = "global",
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
     ``parallel.over_clips``.
 
     Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices.
     ``auxiliary_loss`` of the appearance model, a weighted mean over this device's clips, is added where it has one.
+    ``batch_norm`` is "device" for a model without ``axis_name``: the new statistics are then the first device's.
     """
     frames = normalise_frames(batch["frames"], dtype)
     features, updated = model.apply(
@@ -97,7 +106,8 @@ def local_losses(
     if auxiliary is not None:
         auxiliary = parallel.mean_over_devices(auxiliary)
     terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient, auxiliary)
-    return terms, updated["batch_stats"]
+    statistics = updated["batch_stats"]
+    return terms, parallel.of_first_device(statistics) if batch_norm == "device" else statistics
 
 
 def make_train_step(
@@ -106,6 +116,7 @@ def make_train_step(
     objective: Objective,
     mesh: Mesh,
     dtype: Any = jnp.float32,
+    batch_norm: str = "global",
     *,
     schedule: optax.Schedule | None = None,
     skip_nonfinite: bool = False,
@@ -114,12 +125,13 @@ def make_train_step(
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
     the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
-    ``skip_nonfinite``: where one of these is not finite, parameters, statistics and optimiser stay as they were; the
-    step counts all the same.
+    ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built with. ``skip_nonfinite``: where one of
+    these numbers is not finite, parameters, statistics and optimiser stay as they were; the step counts all the same.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
-        return local_losses(params, batch_stats, batch, key, model=model, objective=objective, dtype=dtype)
+        settings = {"model": model, "objective": objective, "dtype": dtype, "batch_norm": batch_norm}
+        return local_losses(params, batch_stats, batch, key, **settings)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
     batch_losses = parallel.over_clips(

@@ -95,6 +95,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     check_numbers(config)
     parallel.check_same(the_config=config.to_json_best_effort(sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
+    axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
     size = {"height": config.image_height, "width": config.image_width}
@@ -116,7 +117,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
         f"{len(split.query)} queries, {len(split.gallery)} gallery tracklets"
     )
     scorer = scorer_from_config(config, data, identities, mesh)
-    model = build_model(config.model.to_dict(), identities, config.dtype, parallel.AXIS, size["width"] / size["height"])
+    model = build_model(config.model.to_dict(), identities, config.dtype, axis, size["width"] / size["height"])
     variables = initialise(scorer.model, config.seed, config.frames_per_clip, *data.shape)
     trunk = config.model.pretrained or "random weights (model.pretrained is empty)"
     if restored:
@@ -148,6 +149,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             Objective(**config.loss),
             mesh,
             compute_dtype(config.dtype),
+            config.parallel.batch_norm,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
         ),

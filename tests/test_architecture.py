@@ -60,7 +60,7 @@ ALLOWED = {
     "evaluation": {"types"},
     "walkers": {"types", "skeleton"},
     "data": {"types", "skeleton", "walkers"},
-    "checkpoint": {"types", "parallel", "state", "state_hash", "silence"},
+    "checkpoint": {"types", "parallel", "processes", "state", "state_hash", "silence"},
     "step": {"types", "losses", "state", "parallel"},
     "score": {"types", "evaluation", "models", "data", "step", "parallel", "workdir"},
     "main": {"types", "command", "parallel", "train", "seconds", "stopping"},

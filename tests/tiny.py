@@ -48,15 +48,24 @@ def variables(seed=0, **changes):
     return initialise(model, seed, FRAMES, HEIGHT, WIDTH)
 
 
-def start(devices, optimizer=None, **changes):
+def start(devices, optimizer=None, batch_norm="global", **changes):
     """(state, step, mesh) on that many devices; Adam as in the recipe unless another optimizer is given."""
     mesh = parallel.make_mesh(devices)
     optimizer = optimizer or adam_coupled_l2(step_schedule(3e-3, 0.1, 0), 5e-4)
-    model = build_model(FIELDS | changes, IDENTITIES, "float32", parallel.AXIS)
+    model = build_model(FIELDS | changes, IDENTITIES, "float32", parallel.normalisation_axis(batch_norm))
     state = parallel.replicate(create_state(variables(**changes), optimizer, seed=0), mesh)
-    return state, make_train_step(model, optimizer, Objective(), mesh), mesh
+    return state, make_train_step(model, optimizer, Objective(), mesh, batch_norm=batch_norm), mesh
 
 
 def leaves_close(a, b, **tolerance):
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, **tolerance)
+
+
+def close_in_norm(a, b, relative):
+    """Each leaf to a share of its norm: single elements may cancel to nothing."""
+    for (path, x), y in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        error = np.linalg.norm(np.asarray(x, np.float64) - y)
+        assert error <= relative * np.linalg.norm(y) + 1e-7, (
+            f"{jax.tree_util.keystr(path)}: {error / np.linalg.norm(y)}"
+        )

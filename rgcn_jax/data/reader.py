@@ -40,7 +40,7 @@ class ShareReader:
         self._read, self._share = read, partial(share, process_index=process_index, process_count=process_count)
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
-        """This process's share of the batches, in order. Raises ``InputError`` where clips cannot be shared equally."""
+        """The share of the batches, in order. Raises ``InputError`` where clips cannot be shared equally."""
         return self._read(map(self._share, plans))
 
 

@@ -1,0 +1,116 @@
+"""One step on any number of devices: 20 steps and an evaluation on 1, 2, 4 and 8 fake ones; BatchNorm per device against
+a loop over the devices' shares.
+"""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+from rgcn_jax import losses, parallel
+from rgcn_jax.models.build import build_model
+from rgcn_jax.step import make_embed_step, normalise_frames
+from rgcn_jax.types import InputError
+from tests import tiny
+
+STEPS = 20
+
+
+def run(devices, **settings):
+    """(losses of 20 steps, parameters and statistics after them, features of a batch) with momentum SGD.
+
+    Adam, which divides each gradient by its own root mean square, turns the rounding of a gradient near zero into a
+    step of the learning rate's size: after 20 steps parameters show the rounding, not the step. The losses of Adam's
+    run are compared in ``test_processes``.
+    """
+    state, step, mesh = tiny.start(devices, optax.sgd(0.01, momentum=0.9), **settings)
+    trained = []
+    for seed in range(STEPS):
+        state, metrics = step(state, parallel.shard(tiny.batch(seed), mesh))
+        trained.append(float(metrics["loss"]))
+    embed = make_embed_step(build_model(tiny.FIELDS, tiny.IDENTITIES), mesh)
+    features = embed(state.variables, parallel.shard(tiny.batch(STEPS), mesh))
+    return np.array(trained), jax.device_get(state.variables), jax.device_get(features)
+
+
+@pytest.fixture(scope="module")
+def single():
+    with jax.disable_jit(False):
+        return run(1)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_twenty_steps_and_features_do_not_depend_on_the_number_of_devices(devices, single):
+    trained, variables, features = run(devices)
+    assert len(set(single[0])) == STEPS
+    np.testing.assert_allclose(trained, single[0], rtol=1e-4)
+    tiny.close_in_norm(variables, single[1], 1e-4)
+    tiny.close_in_norm(features, single[2], 1e-5)
+
+
+def reference(params, batch_stats, batch, devices):
+    """(loss, statistics) of BatchNorm per device, in a loop: the model on each device's clips alone, the losses of eq.
+    15-19 on the features of all clips, the running statistics of the first share.
+    """
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES)
+    found, updates = [], []
+    for clips in np.split(np.arange(len(batch["label"])), devices):
+        share = {name: jax.numpy.asarray(value[clips]) for name, value in batch.items()}
+        features, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalise_frames(share["frames"], np.float32),
+            share["keypoints"],
+            share["frame_mask"],
+            train=True,
+            mutable=["batch_stats"],
+        )
+        found.append(features)
+        updates.append(updated["batch_stats"])
+    f_a, f_p, logits = (
+        jax.numpy.concatenate([getattr(f, name) for f in found]) for name in ("appearance", "pose", "logits")
+    )
+    terms = losses.combine(
+        losses.identity_loss(logits, batch["label"], 0.1),
+        losses.batch_hard_triplet_loss(f_a, batch["label"], 0.3),
+        losses.batch_hard_triplet_loss(f_p, batch["label"], 0.3),
+        "adaptive",
+        weight_gradient=False,
+    )
+    return terms.total, updates[0]
+
+
+@pytest.mark.jit
+def test_batch_norm_per_device_is_a_loop_over_the_devices_shares():
+    """With plain SGD at rate 1 the change of the parameters is the gradient."""
+    devices = 4
+    state, step, mesh = tiny.start(devices, optax.sgd(1.0), batch_norm="device")
+    params, statistics = jax.device_get((state.params, state.batch_stats))
+    expected = jax.jit(jax.value_and_grad(reference, has_aux=True), static_argnums=3)
+    (loss, new_statistics), gradient = expected(params, statistics, tiny.batch(), devices)
+    after, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+    assert float(metrics["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    global_loss = jax.jit(reference, static_argnums=3)(params, statistics, tiny.batch(), 1)[0]
+    assert abs(float(metrics["loss"]) - float(global_loss)) > 1e-3
+    tiny.close_in_norm(jax.tree.map(np.subtract, params, jax.device_get(after.params)), gradient, 1e-4)
+    tiny.close_in_norm(jax.device_get(after.batch_stats), new_statistics, 1e-5)
+
+
+def test_an_unknown_batch_norm_is_told():
+    with pytest.raises(InputError, match=r"parallel.batch_norm is 'local': expected one of global, device"):
+        parallel.normalisation_axis("local")
+
+
+@pytest.mark.jit
+def test_the_first_devices_values_are_exact_even_beside_infinities():
+    mesh = parallel.make_mesh(4)
+    values = np.array([0.1, np.inf, np.nan, -3.0], np.float32)
+    first = parallel.over_clips(parallel.of_first_device, mesh, parallel.SHARDED, PartitionSpec())
+    np.testing.assert_array_equal(jax.jit(first)(parallel.shard(values, mesh)), values[:1])
+
+
+@pytest.mark.jit
+def test_of_a_single_process_any_process_is_itself():
+    told = parallel.AnyProcess(parallel.make_mesh(2))
+    assert [told(flag) for flag in (False, True, False)] == [False, True, False]

@@ -1,0 +1,138 @@
+"""How processes find each other and how they end: wrong environments, a lost process, an error in one of them."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from rgcn_jax import processes
+from rgcn_jax.types import InputError
+from tests.processes import code, job
+
+TOLD = {"JAX_COORDINATOR_ADDRESS": "node1:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
+
+
+def test_the_environment_says_which_process_this_is():
+    assert processes.place(TOLD) == processes.Place("node1", 1234, 4, 3)
+    assert processes.place({"PATH": "/bin", "JAX_NUM_PROCESSES": ""}) is None
+    assert processes.place(TOLD | {"JAX_COORDINATOR_ADDRESS": "[::1]:80"}).address == "[::1]:80"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"JAX_COORDINATOR_ADDRESS": ""}, "JAX_COORDINATOR_ADDRESS is not set: set"),
+        ({"JAX_PROCESS_ID": "", "JAX_COORDINATOR_ADDRESS": ""}, "ADDRESS is not set; JAX_PROCESS_ID is not set"),
+        ({"JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID is 4, but the 4 processes count from 0"),
+        ({"JAX_PROCESS_ID": "-1"}, "JAX_PROCESS_ID is '-1', expected a whole number of 0 or more"),
+        ({"JAX_NUM_PROCESSES": "0"}, "JAX_NUM_PROCESSES is '0', expected a whole number of 1 or more"),
+        ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES is 'two'"),
+        ({"JAX_COORDINATOR_ADDRESS": "node1"}, "is 'node1', expected host:port of process 0"),
+        ({"JAX_COORDINATOR_ADDRESS": "node1:99999"}, "is 'node1:99999', expected host:port"),
+        ({"JAX_COORDINATOR_ADDRESS": ":80", "JAX_PROCESS_ID": "x"}, "is ':80', .*; JAX_PROCESS_ID is 'x'"),
+    ],
+)
+def test_a_wrong_environment_is_one_sentence_with_all_that_is_wrong(changes, message):
+    with pytest.raises(InputError, match=message):
+        processes.place(TOLD | changes)
+
+
+def test_a_coordinator_that_is_not_there_and_a_port_that_is_taken_are_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]  # bound, but nobody listens
+        with pytest.raises(InputError, match=rf"process 1 of 2 .* found nobody at .*localhost:{port} in 1 s .*refused"):
+            processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
+        taken.listen()
+        with pytest.raises(InputError, match=rf"process 0 cannot listen at port {port} .*in use.*: choose a port"):
+            processes.find_coordinator(processes.Place("localhost", port, 2, 0), seconds=1)
+        processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
+
+
+STEPS = """
+parallel.start_processes()
+told, me = parallel.AnyProcess(parallel.make_mesh(0)), jax.process_index()
+"""
+
+
+def test_a_flag_of_one_process_is_known_to_all_at_the_same_step():
+    text = STEPS + "say([told(me == 1 and step in (2, 3)) for step in range(7)])\n"
+    text += "say(parallel.decided_by_first(me == 0), parallel.decided_by_first(me == 1))\nprint('here')\n"
+    text += "parallel.check_same(the_config='a', the_data=str(me))\n"
+    ended = job([code(text)] * 2, devices=2)
+    for end in ended:
+        answers, decisions, error = end.err.splitlines()
+        assert answers == "[False, False, False, True, True, False, False]"
+        assert decisions == "True False"
+        assert error.startswith("error: the data of process 1 not the same as of process 0: start all processes with")
+        assert end.status == 2
+    assert "here" in ended[0].out
+    assert "here" not in ended[1].out
+
+
+LOST = "lost another one, which has ended or was killed; its own output says why"
+KILLED = "was killed, or ended by JAX since another process was lost, whose own output says why"
+AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_process_is_killed_the_other_ends_at_once_and_says_what_to_do(victim):
+    text = (
+        STEPS
+        + f"""
+for step in range(10**6):
+    told(False)
+    if step == 20 and me == {victim}:
+        say(time.time())
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    ended = job([code(text)] * 2)
+    seconds = time.time() - float(ended[victim].err.splitlines()[0])
+    killed, survivor = ended[victim], ended[1 - victim]
+    assert seconds < 30
+    assert killed.status == -signal.SIGKILL
+    assert f"error: process {victim} of 2 (they count from 0) {KILLED}: {AGAIN}\n" in killed.err
+    # Process 0 holds the connections of JAX's runtime, which may end the other before Python hears of its loss.
+    assert survivor.status in (processes.AGAIN, -signal.SIGABRT)
+    told = survivor.err
+    assert f"error: process {1 - victim} of 2 (they count from 0) {LOST}" in told or KILLED in told
+    assert AGAIN in told
+    assert "Traceback" not in told
+
+
+def test_a_process_that_waits_for_nothing_learns_of_a_loss_too():
+    """No collective fails here: what tells is that heartbeats stay away, for 30 s and in this test for 3."""
+    text = (
+        "parallel.DEAD_SECONDS = 3\n"
+        + STEPS
+        + """
+told(False)
+say(time.time())
+if me == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(100)
+"""
+    )
+    survivor, killed = job([code(text)] * 2)
+    assert time.time() - float(killed.err.splitlines()[0]) < 30
+    assert survivor.status == -signal.SIGABRT
+    assert f"error: process 0 of 2 (they count from 0) {KILLED}: {AGAIN}\n" in survivor.err
+
+
+def test_an_error_in_one_process_ends_it_at_once_and_the_other_too():
+    text = (
+        STEPS
+        + """
+for step in range(10**6):
+    told(False)
+    if step == 20 and me == 1:
+        raise InputError("this image cannot be read.")
+"""
+    )
+    first, second = job([code(text)] * 2)
+    assert second.err == "error: this image cannot be read.\n"
+    assert second.status == 2
+    assert first.status == processes.AGAIN
+    assert f"process 0 of 2 (they count from 0) {LOST}" in first.err

@@ -1,0 +1,68 @@
+"""Jobs of several real processes on this machine, as a launcher starts them; none outlives its test."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def free_port():
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("", 0))
+        return taken.getsockname()[1]
+
+
+def environment(index, count, port, devices, cache=None):
+    told = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": count, "JAX_PROCESS_ID": index}
+    told |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": devices}
+    if cache:
+        told |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.2}
+    return os.environ | {name: str(value) for name, value in told.items()}
+
+
+def job(commands, devices=1, cache=None, seconds=200):
+    """Starts a process for each Python command line, waits for all of them, and returns how they ended."""
+    port, files = free_port(), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = [
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=environment(index, len(commands), port, devices, cache),
+            text=True,
+            **files,
+        )
+        for index, arguments in enumerate(commands)
+    ]
+    try:
+        texts = [process.communicate(timeout=seconds) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return [Ended(process.returncode, *text) for process, text in zip(started, texts, strict=True)]
+
+
+def module(name, *arguments):
+    return ["-m", name, *map(str, arguments)]
+
+
+def code(text):
+    """A command that joins the job and runs some lines in which ``parallel`` and ``say`` (to stderr) are at hand."""
+    indented = "\n".join("    " + line for line in text.strip().splitlines())
+    return [
+        "-c",
+        "import os, signal, sys, time\nimport jax\nfrom rgcn_jax import command, parallel, processes\n"
+        "from rgcn_jax.types import InputError\n"
+        "def say(*what):\n    print(*what, file=sys.stderr, flush=True)\n"
+        f"def work(arguments):\n{indented}\ncommand.run_command(work)",
+    ]
