@@ -98,6 +98,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # Orbax hands on whatever the file system or TensorStore said
+            if processes.is_loss(error):
+                raise
             kept = self.latest_step()
             raise InputError(
                 f"a checkpoint cannot be written below {self._folder} ({_words(error)}); "
@@ -199,6 +201,8 @@ class Checkpoints:
         try:
             state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))["state"]
         except Exception as error:  # whatever failed to read it
+            if processes.is_loss(error):
+                raise
             raise DamagedError(f"the checkpoint {path} is damaged: {_words(error)}.") from error
         if content_hash(host_leaves(state)) != sealed["state"]:
             raise DamagedError(f"the checkpoint {path} is damaged: its numbers are not those that were saved.")
@@ -233,12 +237,12 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and processes.is_loss(error):
-            return  # a save waits for the processes that are lost
+        if error is not None and processes.is_loss(error):  # a save waits for the processes that are lost
+            return
         try:
             self.close()
         except InputError:
-            if kind is None:  # else what ended the run is told, and not what came of it
+            if error is None:  # else what ended the run is told, and not what came of it
                 raise
 
 

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax import processes
 from rgcn_jax.stopping import Stopped
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 from rgcn_jax.workdir import write_whole
 
 CONFIG_FILE = "config.json"
@@ -110,13 +110,6 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
             processes.leave(processes.AGAIN)
         traceback.print_exc()
         processes.leave(1)
-
-
-def printable(text: str) -> str:
-    """The text with what could steer a terminal or forge a name, control characters and marks of writing direction,
-    written as their numbers; lines stay lines.
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def load_config_file(path: str) -> ConfigDict:

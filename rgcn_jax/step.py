@@ -172,7 +172,8 @@ def make_train_step(
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
     the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
     ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built with. ``skip_nonfinite``: where one
-    of these is not finite, parameters, statistics and optimiser stay as they were; the step counts all the same.
+    of these numbers is not finite, parameters, statistics and optimiser stay as they were; the step counts all the
+    same.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:

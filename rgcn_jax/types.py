@@ -39,6 +39,13 @@ class InputError(ValueError):
         self.names = tuple(names)
 
 
+def printable(text: str) -> str:
+    """The text with what could steer a terminal or forge a name, control characters and marks of writing direction,
+    or bytes that are no text, written as their numbers; lines stay lines. What commands print passes through it.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Tracklet:
     """One person seen by one camera for a while.

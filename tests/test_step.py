@@ -9,7 +9,9 @@ import pytest
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.models.build import build_model
-from rgcn_jax.step import IMAGENET_MEAN, IMAGENET_STD, Objective, make_embed_step, normalise_frames
+from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.state_hash import host_leaves
+from rgcn_jax.step import IMAGENET_MEAN, IMAGENET_STD, Objective, make_embed_step, make_train_step, normalise_frames
 from rgcn_jax.types import InputError
 from tests import tiny
 
@@ -77,11 +79,12 @@ def test_the_step_is_compiled_once():
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize("what", ["keypoints", "frames", "label"])
+@pytest.mark.parametrize("what", ["keypoints", "frames", "label", "keypoints frames", "keypoints frames label"])
 def test_degenerate_batches_are_finite(what):
-    """All keypoints missing; identical frames; one identity."""
+    """All keypoints missing; identical frames; one identity; identical features in both branches; all of it."""
     batch = tiny.batch()
-    batch[what] = np.zeros_like(batch[what])
+    for name in what.split():
+        batch[name] = np.zeros_like(batch[name])
     state, step, mesh = tiny.start(1)
     state, metrics = step(state, parallel.shard(batch, mesh))
     assert all(np.isfinite(v) for v in metrics.values())
@@ -128,3 +131,41 @@ def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
         parallel.make_mesh(9)
     with pytest.raises(InputError, match=r"things makes batches of 6 clips, which do not divide by 4 devices"):
         parallel.check_divides(6, parallel.make_mesh(4), "things")
+
+
+@pytest.mark.jit
+def test_a_step_that_is_not_finite_is_left_out_where_that_is_asked_for():
+    """A label that there is not breaks the loss: all stays as it was but the count of steps."""
+    state, _, mesh = tiny.start(1)
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES, "float32", parallel.AXIS)
+    optimizer = adam_coupled_l2(step_schedule(3e-3, 0.1, 0), 5e-4)
+    step = make_train_step(model, optimizer, Objective(), mesh, skip_nonfinite=True)
+    before = host_leaves(state)
+    broken = tiny.batch()
+    broken["label"] = np.full_like(broken["label"], 10**6)
+    state, metrics = step(state, parallel.shard(broken, mesh))
+    assert not np.isfinite(metrics["loss"])
+    after = host_leaves(state)
+    assert after.pop("step") == 1
+    assert before.pop("step") == 0
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+    # A finite step is the step without that.
+    skipping, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+    plain, expected = tiny.start(1)[1](
+        tiny.start(1)[0].replace(step=jax.numpy.int32(1)), parallel.shard(tiny.batch(), mesh)
+    )
+    assert metrics.keys() == expected.keys()
+    tiny.leaves_close(metrics, expected, rtol=1e-5)
+    tiny.leaves_close(skipping.params, plain.params, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.jit
+def test_the_rate_at_a_step_is_told_where_there_is_a_schedule():
+    state, _, mesh = tiny.start(1)
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES, "float32", parallel.AXIS)
+    schedule = step_schedule(3e-3, 0.1, 1)
+    step = make_train_step(model, adam_coupled_l2(schedule, 0.0), Objective(), mesh, schedule=schedule)
+    for expected in (3e-3, 3e-4, 3e-5):
+        state, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+        assert float(metrics["learning_rate"]) == pytest.approx(expected, rel=1e-5)

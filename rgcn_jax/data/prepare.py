@@ -20,7 +20,7 @@ from rgcn_jax.data.preparation import Preparation
 from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut, do
 from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks, unused_keypoints
 from rgcn_jax.data.workers import run_tasks
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,9 +177,8 @@ def _check_images(options: argparse.Namespace, source: Source) -> list[Finding]:
 
 
 def _say(text: str, error: bool = False) -> None:
-    """Print a line; a path may be no text."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    print(shown, file=sys.stderr if error else sys.stdout, flush=True)
+    """Print a line."""
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ class Programs:
         path = f"{self.folder}:{os.environ['PATH']}"
         return subprocess.Popen(
             [LAUNCH / script, *arguments],
+            cwd=LAUNCH.parent,
             env=clean | {"PATH": path, "RECORDS": str(self.records)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,9 +86,9 @@ class Programs:
             start_new_session=True,
         )
 
-    def run(self, script: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    def run(self, script: str, *arguments: str, seconds: float = 60, **environment: str) -> tuple[int, str, str]:
         process = self.start(script, *arguments, **environment)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=seconds)
         return process.returncode, out, err
 
     def told(self, count: int) -> list[dict]:
