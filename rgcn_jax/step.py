@@ -160,7 +160,7 @@ def make_train_step(
         )
         return state, metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=NamedSharding(mesh, replicated))
 
 
 def make_embed_step(
