@@ -67,8 +67,8 @@ def train(config: Config, workdir: Path) -> dict[str, Any]:
         check_same_run(config, workdir / CONFIG_FILE)
     run = prepare(config)
     _make_folder(workdir)
+    parallel.check_shared(workdir)
     with Checkpoints(workdir) as checkpoints:
-        parallel.check_same(the_latest_checkpoint=str(checkpoints.latest_step()))
         state = run.state
         if checkpoints.latest_step() is not None:
             state = checkpoints.restore("latest", state)
