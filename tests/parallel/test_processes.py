@@ -1,4 +1,4 @@
-"""The commands in several processes that read one folder: the numbers of a single one, also after one was killed."""
+"""The commands in several processes: the numbers of a single one, also after one was killed."""
 
 import json
 import signal
@@ -15,7 +15,11 @@ from tests import mars_folder, tiny
 from tests.processes import job, module
 
 STEPS = 20
-SETTINGS = (
+SPEC = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "min_frames": 3, "max_frames": 5}
+ARGUMENTS = (
+    "--config=configs/walkers.py",
+    *(f"--config.data.walkers.{name}={value}" for name, value in SPEC.items()),
+    *mars_folder.TINY,
     "--config.batch.identities=4",
     "--config.parallel.num_devices=0",
     # The paper's. At a higher one Adam makes more of the last bits, in which sums over more devices differ.
@@ -28,13 +32,12 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A run of one process on one device, its features, and what the others need to do the same."""
+    """A run of one process on one device, its features, and the compiled programs of all jobs."""
     folder = tmp_path_factory.mktemp("alone")
-    root = mars_folder.write(folder / "MARS")
-    arguments, workdir, cache = mars_folder.arguments(root, *SETTINGS), folder / "run", folder / "compiled"
-    ended_well(job([module("rgcn_jax.main", *arguments, f"--workdir={workdir}")], cache=cache))
+    workdir, cache = folder / "run", folder / "compiled"
+    ended_well(job([module("rgcn_jax.main", *ARGUMENTS, f"--workdir={workdir}")], cache=cache))
     ended_well(job([module("rgcn_jax.evaluate", f"--workdir={workdir}", f"--features={workdir}.npz")], cache=cache))
-    return SimpleNamespace(workdir=workdir, features=folder / "run.npz", arguments=arguments, cache=cache)
+    return SimpleNamespace(workdir=workdir, features=folder / "run.npz", cache=cache)
 
 
 def records(workdir, kind):
@@ -77,7 +80,7 @@ def ended_well(ended):
 @pytest.mark.jit
 @pytest.mark.slow
 def test_four_processes_give_the_numbers_of_one(alone, tmp_path):
-    ended_well(job([module("rgcn_jax.main", *alone.arguments, f"--workdir={tmp_path}")] * 4, cache=alone.cache))
+    ended_well(job([module("rgcn_jax.main", *ARGUMENTS, f"--workdir={tmp_path}")] * 4, cache=alone.cache))
     agree(tmp_path, alone.workdir)
 
 
@@ -102,7 +105,7 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, 
     """Two processes of two devices; the second is killed while it reads the batch of step 15. Started again, they end
     with the numbers of a single process that nobody interrupted, and so do their features.
     """
-    arguments, two = [*alone.arguments, f"--workdir={tmp_path / 'run'}"], {"devices": 2, "cache": alone.cache}
+    arguments, two = [*ARGUMENTS, f"--workdir={tmp_path / 'run'}"], {"devices": 2, "cache": alone.cache}
     survivor, killed = job([module("rgcn_jax.main", *arguments), ["-c", DIES, *arguments]], **two)
     assert killed.status == -signal.SIGKILL
     assert survivor.status in (75, -signal.SIGABRT), survivor.err  # JAX's runtime may be the first to notice
@@ -124,8 +127,8 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, 
                 np.testing.assert_array_equal(of_two[name], of_one[name])
 
 
-def test_processes_with_different_configs_are_told_and_stop(alone, tmp_path):
-    arguments = [*alone.arguments, f"--workdir={tmp_path / 'run'}"]
+def test_processes_with_different_configs_are_told_and_stop(tmp_path):
+    arguments = [*ARGUMENTS, f"--workdir={tmp_path / 'run'}"]
     for process in job([module("rgcn_jax.main", *arguments, f"--config.seed={seed}") for seed in (0, 1)]):
         assert process.status == 2
         assert process.err.startswith("error: the config of process 1 not the same as of process 0: ")
