@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -100,6 +101,26 @@ def check_same(**texts: str) -> None:
 def in_any(flag: bool) -> bool:
     """Whether the flag is set in any process; all must call it, and wait for each other."""
     return bool(flag if jax.process_count() == 1 else multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+def check_shared(folder: Path) -> None:
+    """Raises ``InputError`` in all processes, which must all call it, where the folder is not one to all of them, but
+    one on each machine's own disk.
+    """
+    if jax.process_count() == 1:
+        return
+    name = f".shared-{int(multihost_utils.broadcast_one_to_all(np.int32(os.getpid())))}"
+    if is_first():
+        (folder / name).touch()
+    multihost_utils.sync_global_devices("a file is there")
+    missing = np.flatnonzero(~multihost_utils.process_allgather(np.bool_((folder / name).exists())))
+    if is_first():
+        (folder / name).unlink()
+    if missing.size:
+        raise InputError(
+            f"{folder} of process {', '.join(map(str, missing))} is not the folder of process 0: all processes save a "
+            "run together, so choose a folder that all machines share."
+        )
 
 
 def decided_by_first(flag: bool) -> bool:

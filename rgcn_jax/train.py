@@ -66,6 +66,7 @@ def train(
             _say(told)
         run = prepare(config)
         folder.hold()
+        parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
             parallel.check_same(the_latest_checkpoint=str(checkpoints.latest_step()))
             state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)

@@ -71,6 +71,21 @@ def test_a_flag_of_one_process_is_known_to_all_at_the_same_step():
     assert "here" not in ended[1].out
 
 
+def test_a_folder_that_each_has_of_its_own_is_told(tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    text = f"""
+from pathlib import Path
+parallel.start_processes()
+parallel.check_shared(Path({str(tmp_path)!r}))
+parallel.check_shared(Path({str(tmp_path)!r}) / str(jax.process_index()))
+"""
+    for process in job([code(text)] * 2):
+        assert process.status == 2
+        assert "of process 1 is not the folder of process 0: " in process.err
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["0", "1"]
+
+
 LOST = "lost another one, which has ended or was killed; its own output says why"
 KILLED = "was killed, or ended by JAX since another process was lost, whose own output says why"
 AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."
