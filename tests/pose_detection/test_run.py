@@ -137,6 +137,21 @@ def test_the_processes_end_with_their_parent(folder, model, tmp_path):
     assert main(_arguments(folder, model, out)) == 0
 
 
+def test_interrupted_it_saves_what_it_is_at_and_says_so(folder, model, tmp_path):
+    parts = tmp_path / "k.npz.parts"
+    process = _start(*_arguments(folder, model, tmp_path / "k.npz", "--save_every=1", "--batch=1", "--workers=1"))
+    while process.poll() is None and not list(parts.glob("*.npz")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.endswith("interrupted: what is finished is kept, the same command continues\n")
+    assert "Traceback" not in error
+    names = {path.name for path in parts.iterdir()}
+    assert not any(name.endswith(".tmp") for name in names)
+    assert 1 < len(names) < len(_frames(mars.load(folder)))
+
+
 def test_bad_images_are_all_named_and_cost_nothing(work, model, tmp_path, capsys):
     frames = _frames(mars.load(work))
     out = tmp_path / "k.npz"
