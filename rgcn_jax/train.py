@@ -58,7 +58,7 @@ def train(
     check_policy(config.on_nonfinite)
     first = parallel.is_first()
     with WorkDir(workdir, holds=first) as folder:
-        changes = check_same_run(config, workdir / CONFIG_FILE) if (workdir / CONFIG_FILE).exists() else {}
+        changes = check_same_run(config, workdir / CONFIG_FILE, config.allow_config_change)
         run = prepare(config)
         folder.hold()
         with Checkpoints(workdir) as checkpoints:
