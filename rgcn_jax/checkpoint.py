@@ -129,7 +129,12 @@ class Checkpoints:
                 f"no {kind!r} checkpoint in {self._folder / kind}: train first, or point --workdir to the folder of a "
                 "finished run."
             )
-        return self._read(kind, step, target)
+        try:
+            return self._read(kind, step, target)
+        except DamagedError as error:
+            raise DamagedError(
+                f"{error} Use the other checkpoint, or start the run again: it goes on from the one before."
+            ) from error
 
     def newest_intact(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any], list[str]] | None:
         """The newest checkpoint of a kind that is what was saved, its record, and a sentence for each newer one, which

@@ -186,19 +186,22 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return holder.value
 
 
-def check_same_run(config: ConfigDict, path: Path) -> dict[str, tuple[Any, Any]]:
-    """Fields in which the config at ``path`` differs, beyond ``MAY_CHANGE``: name -> before, now.
+def check_same_run(config: ConfigDict, path: Path, allow_change: bool) -> dict[str, tuple[Any, Any]]:
+    """Fields in which the config at ``path`` differs, beyond ``MAY_CHANGE``: name -> before, now. None where there is
+    no config yet.
 
     Raises:
-      InputError: there are some and ``config.allow_config_change`` is off: its run cannot be resumed.
+      InputError: there are some and ``allow_change`` is off: its run cannot be resumed.
     """
+    if not path.exists():
+        return {}
     before, now = dict(leaves(load_config_json(path))), dict(leaves(config))
     differing = {
         name: (before.get(name), now.get(name))
         for name in sorted(before.keys() | now.keys())
         if not name.startswith(MAY_CHANGE) and before.get(name) != now.get(name)
     }
-    if differing and not config.allow_config_change:
+    if differing and not allow_change:
         told = "; ".join(f"{name} {then!r}, not {value!r}" for name, (then, value) in differing.items())
         raise InputError(
             f"{path.parent} holds a run with {told}: choose another --workdir for this one, or the config of the run "

@@ -72,15 +72,8 @@ class Stopping:
         self._wakes.setblocking(False)
         self._wakes_before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(ours,), daemon=True, name="signals").start()
-        self.listen()
+        self._before = {number: signal.signal(number, self._in_main_thread) for number in SIGNALS}
         return self
-
-    def listen(self) -> None:
-        """Takes the signals (again, where a library took them meanwhile: the start of several processes does)."""
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                before = signal.signal(number, self._in_main_thread)
-                self._before.setdefault(number, before)
 
     def __exit__(self, *_: object) -> None:
         if not self._before:

@@ -61,7 +61,7 @@ def train(
     parse_steps(config.profile_steps)
     first = parallel.is_first()
     with WorkDir(workdir, holds=first) as folder:
-        changes = check_same_run(config, workdir / CONFIG_FILE) if (workdir / CONFIG_FILE).exists() else {}
+        changes = check_same_run(config, workdir / CONFIG_FILE, config.allow_config_change)
         if told := keep_compiled(workdir, config.compilation_cache):
             _say(told)
         run = prepare(config)

@@ -100,6 +100,7 @@ def drive(
     steps: int = 0,
     arguments: tuple[str, ...] = (),
     say=print,
+    limit: float = 3600,
 ) -> list[Life]:
     """The whole of it, in a folder; returns the lives of the run that was killed. Raises ``AssertionError``."""
     rng = random.Random(seed)
@@ -110,11 +111,11 @@ def drive(
         "--config.eval_every_epochs=10",
         *arguments,
     )
-    reference = Job(folder / "alone", folder / "cache", settings, processes)
+    reference = Job(folder / "alone", folder / "cache", settings, processes, limit)
     alone = reference.live(Death(""))
     assert alone.status == 0, alone.text
     say(f"left alone: {steps} steps, {alone.seconds:.1f} s")
-    job, lives, survived = Job(folder / "killed", folder / "cache", settings, processes), [], 0
+    job, lives, survived = Job(folder / "killed", folder / "cache", settings, processes, limit), [], 0
     for number, death in enumerate(plan(kills, terms, steps, rng), start=1):
         before = job.saved()
         life = job.live(death, rng if number % 2 else None)

@@ -78,11 +78,13 @@ class Life:
 class Job:
     """A run in ``workdir`` with ``arguments`` added to ``TINY``, of one process or of several.
 
-    ``cache`` keeps what JAX compiled, so that a restart is quick.
+    ``cache`` keeps what JAX compiled, so that a restart is quick. ``limit``: seconds that a life may last.
     """
 
-    def __init__(self, workdir: Path, cache: Path, arguments: tuple[str, ...] = (), processes: int = 1):
-        self.workdir, self._arguments, self._processes = workdir, arguments, processes
+    def __init__(
+        self, workdir: Path, cache: Path, arguments: tuple[str, ...] = (), processes: int = 1, limit: float = 3600
+    ):
+        self.workdir, self._arguments, self._processes, self._limit = workdir, arguments, processes, limit
         self._environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
             "JAX_COMPILATION_CACHE_DIR": str(cache),
@@ -118,7 +120,7 @@ class Job:
             )
         return started
 
-    def live(self, death: Death, one_of: random.Random | None = None, limit: float = 300) -> Life:
+    def live(self, death: Death, one_of: random.Random | None = None) -> Life:
         """Starts the command and lets it die or end. A SIGTERM goes to all processes, or, with ``one_of``, to one that
         it chooses; a SIGKILL to all.
         """
@@ -140,11 +142,11 @@ class Job:
             life.died = True
         for process in processes:
             try:
-                process.wait(limit)
+                process.wait(self._limit)
             except subprocess.TimeoutExpired:
                 for other in processes:
                     other.kill()
-                raise AssertionError(f"did not end within {limit} s:\n{life.text}") from None
+                raise AssertionError(f"did not end within {self._limit} s:\n{life.text[-2000:]}") from None
         reader.join(10)
         life.seconds, life.status = time.monotonic() - began, processes[0].returncode
         return life
