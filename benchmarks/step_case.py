@@ -148,9 +148,7 @@ def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables:
 def memory_of(compiled: Any) -> int:
     """Bytes of a compiled program by XLA's count: arguments, results that are no argument's buffer, and temporaries."""
     m = compiled.memory_analysis()
-    return (
-        m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
-    )
+    return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
 
 
 def memory_on_paper(pose: str, sizes: Sizes) -> int:

@@ -228,7 +228,7 @@ def print_memory(poses: Sequence[str], sizes: Sizes) -> None:
         f"{sizes.dtype}; JAX {jax.__version__}"
     )
     print(f"{'recompute':12}{'parts':>6}" + "".join(f"{pose:>10}" for pose in poses))
-    for recompute, parts in (("none", 1), ("norm", 1), ("blocks", 1), ("none", 4), ("norm", 4), ("blocks", 4)):
+    for recompute, parts in (("none", 1), ("blocks", 1), ("none", 4), ("blocks", 4)):
         case = replace(sizes, parts=parts, model={**sizes.model, "recompute": recompute})
         row = "".join(f"{step_case.memory_on_paper(pose, case) / GIB:>10.2f}" for pose in poses)
         print(f"{recompute:12}{parts:>6}{row}", flush=True)

@@ -1,9 +1,9 @@
 """The network, the losses and the step of ``configs/mars.py`` in PyTorch, to check and time against.
 
 Written as one writes them in PyTorch for speed: ``channels_last``, ``autocast`` to bfloat16 around the network where
-asked for (losses in float32), fused Adam on a GPU, cuDNN's search for the best algorithm; ``torch.compile`` by flag. The
-pose models are those of ``benchmarks.torch_pose``. Frames come as uint8 and are normalised on the device. Left out: the
-running statistics of f_a and f_p, two small normalisations that nothing in the step reads.
+asked for (losses in float32), fused Adam on a GPU, cuDNN's search for the best algorithm; ``torch.compile`` by flag.
+The pose models are those of ``benchmarks.torch_pose``. Frames come as uint8 and are normalised on the device. Left out:
+the running statistics of f_a and f_p, two small normalisations that nothing in the step reads.
 """
 
 from collections.abc import Callable, Mapping
@@ -145,7 +145,10 @@ def in_torch_layout(params: Mapping[str, Any], pose: str) -> dict[str, np.ndarra
         return found
 
     found = trunk("trunk", params["appearance"]["trunk"])
-    found["classifier.weight"], found["classifier.bias"] = params["classifier"]["kernel"].T, params["classifier"]["bias"]
+    found["classifier.weight"], found["classifier.bias"] = (
+        params["classifier"]["kernel"].T,
+        params["classifier"]["bias"],
+    )
     if pose != "none":
         found |= {f"pose.{k}": v for k, v in torch_pose.in_torch_layout(pose, params["pose"]).items()}
         found |= {name: params["readout"][name] for name in ("w_n", "w_t")}
@@ -180,7 +183,12 @@ def on_device(batch: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float3
 
 
 def train_task(
-    model: TwoBranch, batch: Mapping[str, np.ndarray], learning_rate: float, weight_decay: float, half: bool, compiled: bool
+    model: TwoBranch,
+    batch: Mapping[str, np.ndarray],
+    learning_rate: float,
+    weight_decay: float,
+    half: bool,
+    compiled: bool,
 ) -> Callable[[], dict[str, Tensor]]:
     """A call that takes one step of Adam with coupled L2, waits and returns the loss terms. ``half``: autocast to
     bfloat16.

@@ -84,10 +84,9 @@ def test_parts_that_do_not_divide_are_told():
 def test_recomputation_changes_no_number():
     batch, variables = tiny.batch(), tiny.variables()
     kept = result(tiny.FIELDS, variables, batch)
-    for recompute in ("norm", "blocks"):
-        again = result(tiny.FIELDS | {"recompute": recompute}, variables, batch)
-        for g, e in zip(jax.tree.leaves(again), jax.tree.leaves(kept), strict=True):
-            np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-5 * np.abs(e).max() + 1e-7, err_msg=recompute)
+    again = result(tiny.FIELDS | {"recompute": "blocks"}, variables, batch)
+    for g, e in zip(jax.tree.leaves(again), jax.tree.leaves(kept), strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-5 * np.abs(e).max() + 1e-7)
 
 
 @pytest.mark.parametrize("appearance", ["AP", "AA", "AA-conv", "RA", "BiC"])
@@ -104,23 +103,21 @@ def test_every_trunk_recomputes(appearance):
 
 
 def test_recomputation_without_a_trunk_or_of_another_name_is_told():
-    with pytest.raises(InputError, match=r'model.recompute is "?.?norm.*has no trunk'):
-        build_model(tiny.FIELDS | {"appearance": "given", "recompute": "norm"}, 5)
-    with pytest.raises(InputError, match=r"model.recompute is 'all': expected one of none, norm, blocks"):
+    with pytest.raises(InputError, match=r"model.recompute is 'blocks'.* has no trunk"):
+        build_model(tiny.FIELDS | {"appearance": "given", "recompute": "blocks"}, 5)
+    with pytest.raises(InputError, match=r"model.recompute is 'all': expected one of none, blocks"):
         build_model(tiny.FIELDS | {"recompute": "all"}, 5)
 
 
 @pytest.mark.jit
 def test_each_way_takes_less_memory():
     """By XLA's count, nothing is run: 8 clips of 4 frames."""
-    model = {"stage_sizes": (2,), "width": 16}
+    model = {"stage_sizes": (4,), "width": 16}
     sizes = step_case.Sizes(8, 4, 64, 32, model=model)
     whole = step_case.memory_on_paper("none", sizes)
-    norm, blocks = (
-        step_case.memory_on_paper("none", replace(sizes, model=model | {"recompute": r})) for r in ("norm", "blocks")
-    )
+    blocks = step_case.memory_on_paper("none", replace(sizes, model=model | {"recompute": "blocks"}))
     divided = step_case.memory_on_paper("none", replace(sizes, parts=4))
-    assert blocks < norm < whole
+    assert blocks < 0.9 * whole
     assert divided < 0.6 * whole
 
 

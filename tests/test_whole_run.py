@@ -54,9 +54,7 @@ def test_each_step_is_compiled_once_and_no_array_travels_unasked(config, tmp_pat
     finally:
         jax.config.update("jax_transfer_guard", "allow")
     assert len(sharded) > STEPS  # and those of the evaluations
-    compiled = Counter(
-        r.getMessage().split()[1] for r in caplog.records if r.getMessage().startswith("Compiling ")
-    )
+    compiled = Counter(r.getMessage().split()[1] for r in caplog.records if r.getMessage().startswith("Compiling "))
     assert compiled["jit(train_step)"] == 1
     assert compiled["jit(embed)"] == 1
 

@@ -22,7 +22,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
@@ -33,9 +32,6 @@ to 32).
 
 FEW_CHANNELS = 64
 """Input channels up to which the CPU leaves the gradient of a larger kernel to XLA's convolution."""
-
-CONVOLUTION = "convolution"
-"""Name under which a policy of ``jax.checkpoint`` finds the output of a `Conv`."""
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """Normal with variance 2 / (kh * kw * d_out): He et al., ICCV 2015, with the fan-out, as torchvision initialises its
@@ -87,8 +83,8 @@ class Conv(nn.Module):
         kernel = self.param("kernel", he_normal, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if jax.default_backend() == "cpu":
-            return checkpoint_name(cpu_convolution(x, kernel, self.strides, self.padding), CONVOLUTION)
-        return checkpoint_name(xla_convolution(x, kernel, self.strides, self.padding), CONVOLUTION)
+            return cpu_convolution(x, kernel, self.strides, self.padding)
+        return xla_convolution(x, kernel, self.strides, self.padding)
 
 
 def cpu_convolution(

@@ -22,8 +22,8 @@ class BatchNorm(nn.Module):
 
     Both compute mean and mean of squares in one pass, in float32 at least. Flax then forms (x - mean) * factor + bias,
     and the gradient needs x - mean, which XLA writes to memory in float32 on the CPU. Here it is x * factor + offset
-    with one factor and one offset a channel: the gradient needs x alone, which is there anyway. They differ by rounding,
-    by about 1e-7 times mean / standard deviation.
+    with one factor and one offset a channel: the gradient needs x alone, which is there anyway. They differ by
+    rounding, by about 1e-7 times mean / standard deviation.
     """
 
     use_running_average: bool | None = None
@@ -33,9 +33,7 @@ class BatchNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Float[ArrayLike, "*n d"], use_running_average: bool | None = None
-    ) -> Float[Array, "*n d"]:
+    def __call__(self, x: Float[ArrayLike, "*n d"], use_running_average: bool | None = None) -> Float[Array, "*n d"]:
         """``x`` normalised by the batch's statistics, which then update the running ones, or by the latter."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
         x = jnp.asarray(x)
