@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         positions = -(-layer.height // layer.stride) * -(-layer.width // layer.stride)
         size = (layer.kernel, layer.kernel)
-        chosen = convolution_form("cpu", size, positions), kernel_gradient_form("cpu", size, layer.channels)
+        chosen = convolution_form(size, positions), kernel_gradient_form(size, layer.channels)
         print(f"{row}chosen: {chosen[0]}, {chosen[1]}", flush=True)
 
 

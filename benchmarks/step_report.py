@@ -140,10 +140,16 @@ def print_steps(
     if peak:
         print(f"peak of JAX over all of this, by the device: {peak / GIB:.2f} GiB")
     if extraction_times:
-        print(f"\nextraction, frames/s{'':8}" + "".join(f"{kind:>18}" for kind in kinds))
-        for pose, title in poses.items():
-            rates = (f"{sizes.images / extraction_times[pose, kind].best:.1f}" for kind in kinds)
-            print(f"{title:28}" + "".join(f"{rate:>18}" for rate in rates))
+        _print_extraction(poses, sizes, kinds, extraction_times, device.platform == "cpu")
+
+
+def _print_extraction(poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], times: Table, on_cpu: bool) -> None:
+    """Frames/s of each library; on the CPU by processor time too."""
+    print(f"\nextraction, frames/s{'':8}" + "".join(f"{kind:>18}" for kind in kinds) + "   frames/CPU s" * on_cpu)
+    for pose, title in poses.items():
+        rates = [f"{sizes.images / times[pose, kind].best:.1f}" for kind in kinds]
+        by_cpu = [f"{sizes.images / min(times[pose, kind].cpu):.1f}" for kind in kinds] * on_cpu
+        print(f"{title:28}" + "".join(f"{rate:>18}" for rate in rates) + "   " + ", ".join(by_cpu))
 
 
 def _layers(sizes: Sizes) -> Any:
