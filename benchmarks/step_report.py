@@ -78,7 +78,7 @@ def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], varia
     model = torch_reference.build(sizes.fields(pose), variables["params"])
     with torch.no_grad():
         frames, keypoints, labels = torch_reference.on_device(batch)
-        theirs = float(torch_reference.objective(*model(frames, keypoints), labels)["loss"])
+        theirs = float(torch_reference.objective(model(frames, keypoints), labels)["loss"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     return ours, theirs
 

@@ -14,7 +14,6 @@ benchmarks.convolution_forms`` measures it):
 `convolution_form` and `kernel_gradient_form` make these choices from static shapes only.
 """
 
-from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -95,22 +94,23 @@ def _mapped_axes(x: Array) -> frozenset[str]:
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _cpu_convolution(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    positions = [(size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape, strict=False)]
+def _in_chosen_form(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    positions = [(size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)]
     if convolution_form(kernel.shape[:2], positions[0] * positions[1]) == "patches":
         return patches_convolution(x, kernel, stride, padding)
     return xla_convolution(x, kernel, stride, padding)
 
 
+_cpu_convolution = jax.custom_vjp(_in_chosen_form, nondiff_argnums=(2, 3))
+
+
 def _forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple[Array, Array]]:
-    return _cpu_convolution(x, kernel, stride, padding), (x, kernel)
+    return _in_chosen_form(x, kernel, stride, padding), (x, kernel)
 
 
 def _backward(stride: int, padding: int, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    form = _cpu_convolution.__wrapped__
-    (dx,) = jax.linear_transpose(lambda x: form(x, kernel, stride, padding), x)(dy)
+    (dx,) = jax.linear_transpose(lambda x: _in_chosen_form(x, kernel, stride, padding), x)(dy)
     if kernel_gradient_form(kernel.shape[:2], x.shape[-1]) == "products":
         return dx, kernel_gradient(x, dy, kernel.shape[:2], stride, padding)
     return dx, jax.linear_transpose(lambda kernel: xla_convolution(x, kernel, stride, padding), kernel)(dy)[0]
