@@ -142,7 +142,7 @@ def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables:
         jax.block_until_ready((state, metrics))
         return metrics
 
-    return Prepared(run, *seconds, memory_of(compiled))
+    return Prepared(run, seconds[0], seconds[1], memory_of(compiled))
 
 
 def memory_of(compiled: Any) -> int:

@@ -1,9 +1,9 @@
 """The network, the losses and the step of ``configs/mars.py`` in PyTorch, to check and time against.
 
 Written as one writes them in PyTorch for speed: ``channels_last``, ``autocast`` to bfloat16 around the network where
-asked for (losses in float32), fused Adam on a GPU, cuDNN's search for the best algorithm; ``torch.compile`` by flag. The
-pose models are those of ``benchmarks.torch_pose``. Frames come as uint8 and are normalised on the device. Left out: the
-running statistics of f_a and f_p, two small normalisations that nothing in the step reads.
+asked for (losses in float32), fused Adam on a GPU, cuDNN's search for the best algorithm; ``torch.compile`` by flag.
+The pose models are those of ``benchmarks.torch_pose``. Frames come as uint8 and are normalised on the device. Left out:
+the running statistics of f_a and f_p, two small normalisations that nothing in the step reads.
 """
 
 from collections.abc import Callable, Mapping
@@ -116,8 +116,11 @@ def triplet(features: Tensor, labels: Tensor) -> Tensor:
     return (MARGIN + positive - negative).clamp(min=0).mean()
 
 
-def objective(f_a: Tensor, f_p: Tensor | None, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """The loss of eq. 19 with the adaptive weight, and its terms, by the names of the JAX metrics."""
+def objective(features: tuple[Tensor, Tensor | None, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """The loss of eq. 19 with the adaptive weight, and its terms, by the names of the JAX metrics; from (f_a, f_p,
+    logits).
+    """
+    f_a, f_p, logits = features
     logits = logits if logits.dtype == torch.float64 else logits.float()
     identity = nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
     appearance = triplet(f_a, labels)
@@ -172,7 +175,7 @@ def build(fields: Mapping[str, Any], params: Mapping[str, Any], dtype: torch.dty
             if parameter.shape != values[name].shape:
                 raise RuntimeError(f"{name} is {list(parameter.shape)} in PyTorch, {list(values[name].shape)} in JAX")
             parameter.copy_(values[name])
-    return model.to(device, dtype).to(memory_format=torch.channels_last)
+    return model.to(device, dtype, memory_format=torch.channels_last)
 
 
 def on_device(batch: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,7 +206,7 @@ def train_task(
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=half):
             features = forward(frames, keypoints)
-        terms = objective(*features, labels)
+        terms = objective(features, labels)
         terms["loss"].backward()
         optimizer.step()
         if cuda:
@@ -236,7 +239,7 @@ def loss_and_gradients(
     """Loss terms and the gradient of every parameter."""
     frames, keypoints, labels = on_device(batch, dtype)
     model.zero_grad(set_to_none=True)
-    terms = objective(*model(frames, keypoints), labels)
+    terms = objective(model(frames, keypoints), labels)
     terms["loss"].backward()
     gradients = {n: p.grad.cpu().numpy() for n, p in model.named_parameters() if p.grad is not None}
     return {name: float(value.detach()) for name, value in terms.items()}, gradients

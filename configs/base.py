@@ -65,8 +65,7 @@ def get_config() -> ConfigDict:
     c.model.width = 64  # channels of the first stage before expansion
     c.model.last_stride = 1  # of the last stage; 1 is the field's convention, 2 the classification network's
     c.model.pooling = "mean"  # of the last map; or "max"
-    # Save memory for time, with the same numbers: the backward pass computes again what the trunk's normalisations
-    # ("norm") or whole blocks ("blocks") had given; "none". docs/performance.md has both.
+    # "blocks": the backward pass computes a trunk's blocks again; less memory, more time, the same numbers; or "none".
     c.model.recompute = "none"
     c.model.pretrained = ""  # torchvision or timm ResNet-50 file (.safetensors, .pth); "": random weights
 

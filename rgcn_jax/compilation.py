@@ -23,7 +23,8 @@ def keep_compiled(workdir: Path, enabled: bool = True) -> str:
     Returns:
       A line for the user where the folder cannot be written and the run goes on without a cache, else "".
     """
-    if not enabled or os.environ.get("JAX_COMPILATION_CACHE_DIR") or jax.config.jax_compilation_cache_dir:
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or getattr(jax.config, "jax_compilation_cache_dir", None)
+    if not enabled or chosen:
         return ""
     folder = workdir.resolve().parent / FOLDER
     try:

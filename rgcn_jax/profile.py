@@ -69,6 +69,6 @@ def parse_steps(steps: str) -> tuple[int, int]:
     first, last = (int(number) for number in found.groups()) if found else (0, 0)
     if not 1 <= first <= last:
         raise InputError(
-            f'profile_steps is {steps!r}: expected "first:last", two numbers of steps counted from 1, such as "100:110".'
+            f'profile_steps is {steps!r}: expected "first:last", steps counted from 1, such as "100:110", or nothing.'
         )
     return first, last

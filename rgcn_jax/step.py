@@ -50,9 +50,11 @@ class Objective:
 
 
 def normalise_frames(
-    frames: UInt8[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
+    frames: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
 ) -> Float[Array, "b t h w 3"] | Float[Array, "b d"]:
-    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; given features stay as they are."""
+    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; floats, that is frames normalised already and
+    given features, stay as they are.
+    """
     if jnp.issubdtype(frames.dtype, jnp.floating):
         return frames
     mean, std = (255.0 * jnp.array(v, jnp.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))

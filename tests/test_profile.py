@@ -1,5 +1,6 @@
 """A run records the steps that it was told to, and nothing else."""
 
+import contextlib
 import gzip
 import json
 
@@ -39,14 +40,14 @@ def test_the_steps_asked_for_are_recorded_and_no_other(tmp_path):
     assert sorted(tmp_path.rglob("*")) == written
     (trace,) = tmp_path.rglob("*.trace.json.gz")
     (perfetto,) = tmp_path.rglob("perfetto_trace.json.gz")
-    events = json.loads(gzip.open(trace).read())["traceEvents"]
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
     assert {e["args"]["step_num"] for e in events if e.get("name") == "step"} == {"2", "3"}
-    assert gzip.open(perfetto).read(1)
+    assert json.loads(gzip.decompress(perfetto.read_bytes()))
 
 
 @pytest.mark.jit
 def test_a_loop_that_ends_early_leaves_a_profile(tmp_path):
-    with pytest.raises(RuntimeError, match="lost"), Profile("1:9", tmp_path) as profile:
+    with contextlib.suppress(RuntimeError), Profile("1:9", tmp_path) as profile:
         profile.step(1)
         raise RuntimeError("lost")
     assert list(tmp_path.rglob("*.xplane.pb"))

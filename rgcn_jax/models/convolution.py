@@ -1,7 +1,7 @@
 """Convolution and max pooling in the form that runs fastest where they run; the numbers are the same in every form.
 
-On an accelerator a convolution is XLA's own (cuDNN on a GPU), forward and backward. On the CPU (measured:
-``python -m benchmarks.convolution_forms``):
+On an accelerator a convolution is XLA's own (cuDNN on a GPU), forward and backward. On the CPU (``python -m
+benchmarks.convolution_forms`` measures it):
 
 - A 1x1 convolution is a matrix product.
 - XLA's convolution collapses where a map has few positions left, as in the last stages of a trunk that is fed small
@@ -9,20 +9,17 @@ On an accelerator a convolution is XLA's own (cuDNN on a GPU), forward and backw
   to 32 the two are level, and above XLA's wins.
 - The gradient of a kernel is a product over all positions. XLA turns the wider factor round for it, and mixes this
   with whatever comes before, which then writes its result column by column. Here the factor is turned round by itself,
-  once; a 3x3 kernel from 128 channels on is nine such products, which takes half to three quarters of the time of
-  XLA's convolution.
+  once; a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution.
 
-`convolution_form` and `kernel_gradient_form` make these choices from the backend and static shapes only.
+`convolution_form` and `kernel_gradient_form` make these choices from static shapes only.
 """
 
-from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
@@ -34,36 +31,24 @@ to 32).
 FEW_CHANNELS = 64
 """Input channels up to which the CPU leaves the gradient of a larger kernel to XLA's convolution."""
 
-CONVOLUTION = "convolution"
-"""Name under which a policy of ``jax.checkpoint`` finds the output of a `Conv`."""
-
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """Normal with variance 2 / (kh * kw * d_out): He et al., ICCV 2015, with the fan-out, as torchvision initialises its
 ResNets.
 """
 
 
-def convolution_form(
-    backend: str, kernel_size: tuple[int, int], output_positions: int
-) -> Literal["convolution", "patches"]:
-    """How a convolution is computed on ``backend`` (`jax.default_backend()`), and the gradient for its input.
+def convolution_form(kernel_size: tuple[int, ...], output_positions: int) -> Literal["convolution", "patches"]:
+    """How a convolution is computed on the CPU, and the gradient for its input.
 
-    ``"convolution"``: XLA's own; always so off the CPU. ``"patches"``: the patches are gathered and multiplied with
-    the kernel in one matrix product; on the CPU for 1x1 kernels and where an image has at most `FEW_POSITIONS` output
-    positions.
+    ``"convolution"``: XLA's own. ``"patches"``: the patches are gathered and multiplied with the kernel in one matrix
+    product; for 1x1 kernels and where an image has at most `FEW_POSITIONS` output positions.
     """
-    if backend == "cpu" and (kernel_size == (1, 1) or output_positions <= FEW_POSITIONS):
-        return "patches"
-    return "convolution"
+    return "patches" if kernel_size == (1, 1) or output_positions <= FEW_POSITIONS else "convolution"
 
 
-def kernel_gradient_form(
-    backend: str, kernel_size: tuple[int, int], channels: int
-) -> Literal["convolution", "products"]:
-    """How the gradient of a kernel is computed: by XLA, or on the CPU as one product for each place of the kernel."""
-    if backend == "cpu" and (kernel_size == (1, 1) or channels > FEW_CHANNELS):
-        return "products"
-    return "convolution"
+def kernel_gradient_form(kernel_size: tuple[int, ...], channels: int) -> Literal["convolution", "products"]:
+    """How the gradient of a kernel is computed on the CPU: by XLA, or as one product for each place of the kernel."""
+    return "products" if kernel_size == (1, 1) or channels > FEW_CHANNELS else "convolution"
 
 
 class Conv(nn.Module):
@@ -87,8 +72,8 @@ class Conv(nn.Module):
         kernel = self.param("kernel", he_normal, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         if jax.default_backend() == "cpu":
-            return checkpoint_name(cpu_convolution(x, kernel, self.strides, self.padding), CONVOLUTION)
-        return checkpoint_name(xla_convolution(x, kernel, self.strides, self.padding), CONVOLUTION)
+            return cpu_convolution(x, kernel, self.strides, self.padding)
+        return xla_convolution(x, kernel, self.strides, self.padding)
 
 
 def cpu_convolution(
@@ -109,23 +94,24 @@ def _mapped_axes(x: Array) -> frozenset[str]:
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _cpu_convolution(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    positions = [(size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape, strict=False)]
-    if convolution_form("cpu", kernel.shape[:2], positions[0] * positions[1]) == "patches":
+def _in_chosen_form(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    positions = [(size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)]
+    if convolution_form(kernel.shape[:2], positions[0] * positions[1]) == "patches":
         return patches_convolution(x, kernel, stride, padding)
     return xla_convolution(x, kernel, stride, padding)
 
 
+_cpu_convolution = jax.custom_vjp(_in_chosen_form, nondiff_argnums=(2, 3))
+
+
 def _forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple[Array, Array]]:
-    return _cpu_convolution(x, kernel, stride, padding), (x, kernel)
+    return _in_chosen_form(x, kernel, stride, padding), (x, kernel)
 
 
 def _backward(stride: int, padding: int, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    form = _cpu_convolution.__wrapped__
-    (dx,) = jax.linear_transpose(lambda x: form(x, kernel, stride, padding), x)(dy)
-    if kernel_gradient_form("cpu", kernel.shape[:2], x.shape[-1]) == "products":
+    (dx,) = jax.linear_transpose(lambda x: _in_chosen_form(x, kernel, stride, padding), x)(dy)
+    if kernel_gradient_form(kernel.shape[:2], x.shape[-1]) == "products":
         return dx, kernel_gradient(x, dy, kernel.shape[:2], stride, padding)
     return dx, jax.linear_transpose(lambda kernel: xla_convolution(x, kernel, stride, padding), kernel)(dy)[0]
 

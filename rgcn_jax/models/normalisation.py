@@ -22,8 +22,8 @@ class BatchNorm(nn.Module):
 
     Both compute mean and mean of squares in one pass, in float32 at least. Flax then forms (x - mean) * factor + bias,
     and the gradient needs x - mean, which XLA writes to memory in float32 on the CPU. Here it is x * factor + offset
-    with one factor and one offset a channel: the gradient needs x alone, which is there anyway. They differ by rounding,
-    by about 1e-7 times mean / standard deviation.
+    with one factor and one offset a channel: the gradient needs x alone, which is there anyway. They differ by
+    rounding, by about 1e-7 times mean / standard deviation.
     """
 
     use_running_average: bool | None = None

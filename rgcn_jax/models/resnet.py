@@ -15,17 +15,15 @@ values a channel. Where several values of a pooling window are equal and largest
 `rgcn_jax.models.convolution.max_pool_3x3`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
-from rgcn_jax.models.convolution import CONVOLUTION, Conv, max_over_positions, max_pool_3x3
+from rgcn_jax.models.convolution import Conv, max_over_positions, max_pool_3x3
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.normalisation import BatchNorm
 
@@ -34,14 +32,8 @@ EXPANSION = 4
 
 POOLINGS = ("mean", "max")
 
-RECOMPUTE: Mapping[str, Callable[..., Any] | None] = {
-    "none": None,
-    "norm": partial(nn.remat, policy=jax.checkpoint_policies.save_only_these_names(CONVOLUTION)),
-    "blocks": nn.remat,
-}
-"""What of a block the backward pass computes a second time instead of keeping it: nothing; normalisations and ReLUs, so
-that of each layer one array is kept instead of two; everything, so that one array of a whole block is kept.
-"""
+RECOMPUTE = ("none", "blocks")
+"""What the backward pass computes a second time instead of keeping it: nothing, or all of a block but its input."""
 
 
 class Bottleneck(nn.Module):
@@ -82,12 +74,12 @@ class ResNet50(nn.Module):
     2, the stride of the last of several stages; 1 keeps a map twice as fine (method: the field's convention for
     re-identification), the weights are the same. ``pooling``: over the positions of the last map, "mean" (the paper) or
     "max". ``dtype``: of the computation; parameters and batch statistics are
-    float32 in any case. ``recompute``: a key of `RECOMPUTE`, in training; the numbers are the same, with less memory and
+    float32 in any case. ``recompute``: one of `RECOMPUTE`, in training; the numbers are the same, with less memory and
     more time. ``axis_name``: mesh axis over which BatchNorm's batch statistics are averaged, named by the
     parallel training step only.
 
-    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` or ``recompute`` is unknown, or the images are not floats
-    with three channels.
+    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` or ``recompute`` is unknown, or the images
+    are not floats with three channels.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -133,8 +125,7 @@ class ResNet50(nn.Module):
             raise ValueError(f"recompute is one of {', '.join(RECOMPUTE)}, not {self.recompute!r}")
         self.conv1 = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype)
         self.bn1 = batch_norm(None, None, self.dtype, self.axis_name)
-        recomputed = RECOMPUTE[self.recompute]
-        bottleneck = recomputed(Bottleneck, static_argnums=(2,)) if recomputed else Bottleneck
+        bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.recompute == "blocks" else Bottleneck
         for stage, blocks in enumerate(self.stage_sizes):
             stride = 1 if stage == 0 else self.last_stride if stage == len(self.stage_sizes) - 1 else 2
             layer = [
@@ -154,8 +145,7 @@ class ResNet50(nn.Module):
         def compute(module: "ResNet50", images: Array) -> Array:
             return max_pool_3x3(nn.relu(module.bn1(module.conv1(images), use_running_average=not train)))
 
-        recomputed = RECOMPUTE[self.recompute]
-        return recomputed(compute)(self, images) if recomputed else compute(self, images)
+        return nn.remat(compute)(self, images) if self.recompute == "blocks" else compute(self, images)
 
     def stage(self, index: int, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
         """Stage ``index`` (from 0) on a map; called twice, it normalises each batch by its own statistics and updates
