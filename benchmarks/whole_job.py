@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write(generate(WalkersSpec(train_identities=30, test_identities=30)), Path(scratch, "data"), "mars")
             given = [*_small(Path(scratch, "data")), *given]
         (file,) = (a.removeprefix("--config=") for a in given if a.startswith("--config="))
-        config = override(load_config_file(file), [a for a in given if not a.startswith("--config=")])
+        config: Config = override(load_config_file(file), [a for a in given if not a.startswith("--config=")])
         seconds = Seconds()
         train(config, Path(scratch, "runs", "job"), seconds=seconds)
         spent = seconds.spent()

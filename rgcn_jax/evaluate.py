@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("--with-train has a meaning with --features=FILE.npz only: give both.")
     if known.features and parallel.is_first():
         _check_writable(Path(known.features))
-    if told := keep_compiled(workdir, config.compilation_cache):
+    if told := keep_compiled(workdir, bool(config.compilation_cache)):
         print(told)
     run, state = restore(config, workdir, known.checkpoint)
     evaluation = run.scorer.evaluate(state.variables, int(state.step))
