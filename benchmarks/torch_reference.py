@@ -175,7 +175,8 @@ def build(fields: Mapping[str, Any], params: Mapping[str, Any], dtype: torch.dty
             if parameter.shape != values[name].shape:
                 raise RuntimeError(f"{name} is {list(parameter.shape)} in PyTorch, {list(values[name].shape)} in JAX")
             parameter.copy_(values[name])
-    return model.to(device, dtype, memory_format=torch.channels_last)
+    model.to(device, dtype)
+    return model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def on_device(batch: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:

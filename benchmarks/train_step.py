@@ -22,7 +22,6 @@ Roofline: see ``benchmarks.roofline``; where the device's peak is not known (any
 
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -93,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             jax.config.update("jax_compilation_cache_dir", folder)
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
             kinds = ["JAX"] + ["PyTorch"] * with_torch + ["torch.compile"] * (with_torch and a.compile)
-            sys.exit(print_steps({p: POSES[p] for p in a.models}, sizes, kinds, repetitions, not a.no_extraction))
+            print_steps({p: POSES[p] for p in a.models}, sizes, kinds, repetitions, not a.no_extraction)
 
 
 if __name__ == "__main__":

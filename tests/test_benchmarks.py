@@ -176,8 +176,9 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
 def test_a_training_step_that_differs_is_not_timed(monkeypatch):
     monkeypatch.setattr(step_report, "differences_float64", lambda pose, sizes: (1e-3, 1e-9))
     monkeypatch.setattr(step_report, "first_losses", lambda *_: (1.0, 1.0))
+    sizes = step_case.Sizes(4, 2, 16, 8, model={"stage_sizes": (1,), "width": 4})
     with pytest.raises(SystemExit, match=r"do not agree, so nothing is timed. LGCN: float64 losses differ by 1e-03"):
-        step_report.print_steps({"LGCN": "AP + LGCN"}, step_case.Sizes(4, 2, 32, 16), ["JAX", "PyTorch"], 1, False)
+        step_report.print_steps({"LGCN": "AP + LGCN"}, sizes, ["JAX", "PyTorch"], 1, False)
 
 
 def test_the_recipe_is_the_configs():
