@@ -45,8 +45,8 @@ def start_processes() -> None:
         return
     processes.find_coordinator(there, START_SECONDS)
     processes.last_words = processes.LastWords(
-        f"error: {there} ended while it waited for the others to start, for {START_SECONDS} s at most: see what each "
-        "of them says, and start all again."
+        f"error: {there} ended while it waited for the others, for {START_SECONDS} s at most: see what each says, and "
+        f"start all {there.count} at about the same time, each with a {processes.INDEX} of its own."
     )
     # It would take SIGTERM, which is the training loop's (rgcn_jax/train.py).
     jax.config.update("jax_enable_preemption_service", False)
