@@ -15,6 +15,11 @@ def get_config() -> ConfigDict:
     c.eval_every_epochs = 100  # and at the end; 0: at the end only
     c.checkpoint_every_steps = 1000  # and at each evaluation and at the end
     c.log_every_steps = 20
+    # A step whose loss or gradient is not finite: "stop" with its batch listed; "skip" leaves it out and counts it.
+    c.on_nonfinite = "stop"
+    c.allow_config_change = False  # go on in a work directory of another config; what changed is printed and noted
+    c.profile_steps = ""  # "100:110": what these steps do, in <workdir>/profile (docs/performance.md); "": nothing
+    c.compilation_cache = True  # keep compiled programs beside the work directory, in <workdir>/../compiled
     c.frames_per_clip = 10  # T
     c.image_height = 256  # pixels
     c.image_width = 128
@@ -23,6 +28,7 @@ def get_config() -> ConfigDict:
     c.batch = ConfigDict()
     c.batch.identities = 8  # P
     c.batch.clips_per_identity = 4  # K
+    c.batch.parts = 1  # compute a device's clips in so many parts, one after another, for the memory of one
     c.batch.max_frame_stride = 8  # a training clip takes every s-th frame, s uniform in 1..this where it fits
 
     c.augment = ConfigDict()  # per clip, frames and keypoints together; not in the paper, its ancestors' recipe
@@ -59,6 +65,8 @@ def get_config() -> ConfigDict:
     c.model.width = 64  # channels of the first stage before expansion
     c.model.last_stride = 1  # of the last stage; 1 is the field's convention, 2 the classification network's
     c.model.pooling = "mean"  # of the last map; or "max"
+    # "blocks": the backward pass computes a trunk's blocks again; less memory, more time, the same numbers; or "none".
+    c.model.recompute = "none"
     c.model.pretrained = ""  # torchvision or timm ResNet-50 file (.safetensors, .pth); "": random weights
 
     c.loss = ConfigDict()

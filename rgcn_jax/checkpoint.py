@@ -1,136 +1,282 @@
 """Checkpoints with Orbax: the latest ones to resume from, and the best one by the headline metric.
 
-Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record. A save
-runs in the background; a killed save leaves the one before it intact.
+Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record with hashes
+of all of it. A save runs in the background; a killed save leaves the one before it intact. A checkpoint that is not,
+number for number, what was saved is never used: it is named and set aside, and the one before it takes its place.
+Of several processes each calls all of this, and the first alone moves and removes.
 """
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
-from rgcn_jax import processes
+from rgcn_jax import parallel, processes
+from rgcn_jax.silence import hush_orbax
 from rgcn_jax.state import TrainState
+from rgcn_jax.state_hash import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.types import InputError
 
 KINDS = ("latest", "best")
 
 
+class DamagedError(InputError):
+    """A checkpoint is not what was saved."""
+
+
 class Checkpoints:
-    """The folder ``<workdir>/checkpoints``: ``latest/<step>`` (two are kept) and ``best/<step>`` (one is kept)."""
+    """The folder ``<workdir>/checkpoints``: ``latest/<step>`` (two are kept), ``best/<step>`` (one is kept), and
+    ``set-aside/``, where damaged ones go.
+
+    Raises:
+      InputError: the folder cannot be made.
+    """
 
     def __init__(self, workdir: Path):
-        logging.set_verbosity(logging.WARNING)  # Orbax tells every detail of every save at INFO
+        hush_orbax()
         self._folder = workdir.resolve() / "checkpoints"
-        self._managers = {
-            kind: ocp.CheckpointManager(
-                self._folder / kind,
-                options=ocp.CheckpointManagerOptions(
-                    max_to_keep=keep,
-                    create=True,
-                    # Several processes wait for each other by name, and both managers may save at the same step.
-                    multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=kind),
-                ),
-                item_handlers={"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()},
-            )
-            for kind, keep in zip(KINDS, (2, 1), strict=True)
-        }
+        try:
+            self._managers = {kind: self._open(kind, keep) for kind, keep in zip(KINDS, (2, 1), strict=True)}
+        except OSError as error:
+            raise InputError(f"{self._folder} cannot be made a folder ({error.strerror}).") from error
+
+    def _open(self, kind: str, keep: int) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self._folder / kind,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=True,
+                # Several processes wait for each other by name, and both managers may save at the same step.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=kind),
+            ),
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()},
+        )
 
     def latest_step(self, kind: str = "latest") -> int | None:
         """The step of the newest checkpoint of a kind, None if there is none."""
         return self._managers[kind].latest_step()
 
     def save(self, kind: str, state: TrainState, record: Mapping[str, Any]) -> None:
-        """Saves the state at its step with a JSON record, once a step; returns before the files are written."""
-        manager, step = self._managers[kind], int(state.step)
-        if manager.latest_step() == step:
+        """Saves the state at its step with a JSON record, once a step; returns before the files are written.
+
+        Raises:
+          InputError: the state holds a number that is not finite; or this save, or the one before it, which ended in
+            the background, could not be written.
+        """
+        leaves = host_leaves(state)
+        step = int(leaves["step"])
+        if self._managers[kind].latest_step() == step:
             return
-        manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record)))
-        )
+        if bad := not_finite(leaves):
+            raise InputError(
+                f"training diverged: after step {step} {', '.join(bad[:3])} hold numbers that are not finite; such a "
+                "state is not saved. Lower optimizer.learning_rate and train in another --workdir."
+            )
+        sealed = {"record": dict(record), "state": content_hash(leaves), "structure": json_hash(structure(state))}
+        sealed["seal"] = json_hash(sealed)
+        with self._written():
+            self._managers[kind].save(
+                step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(sealed))
+            )
+
+    def wait(self) -> None:
+        """Returns when all saves under way are written.
+
+        Raises:
+          InputError: one could not be.
+        """
+        with self._written():
+            for manager in self._managers.values():
+                manager.wait_until_finished()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax hands on whatever the file system or TensorStore said
+            if processes.is_loss(error):
+                raise
+            kept = self.latest_step()
+            raise InputError(
+                f"a checkpoint cannot be written below {self._folder} ({_words(error)}); "
+                + ("none is there yet" if kept is None else f"the last good one is of step {kept}")
+                + ": make room or mend the rights, then give the same command again."
+            ) from error
 
     def record(self, kind: str) -> dict[str, Any]:
-        """The JSON record of the newest checkpoint of a kind; empty if there is none."""
-        manager, step = self._managers[kind], self.latest_step(kind)
-        if step is None:
-            return {}
-        return manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
+        """The JSON record of the newest checkpoint of a kind; empty if there is none.
+
+        Raises:
+          DamagedError: it is not what was saved.
+        """
+        step = self.latest_step(kind)
+        return {} if step is None else self._sealed(kind, step)["record"]
 
     def restore(self, kind: str, target: TrainState) -> TrainState:
         """The newest checkpoint of a kind, in the shapes and on the devices of ``target``.
 
         Raises:
-          InputError: there is none, it cannot be read, or it holds another model; the message names what differs.
+          DamagedError: it is not what was saved.
+          InputError: there is none, or it holds another model; the message names what differs.
         """
-        manager, step = self._managers[kind], self.latest_step(kind)
+        step = self.latest_step(kind)
         if step is None:
             raise InputError(
                 f"no {kind!r} checkpoint in {self._folder / kind}: train first, or point --workdir to the folder of a "
                 "finished run."
             )
-        path = self._folder / kind / str(step)
         try:
-            stored = manager.item_metadata(step)["state"]
-            _check_same_model(stored, target, path)
-            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
-            return manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))["state"]
-        except InputError:
-            raise
-        except Exception as error:  # Orbax tells of a damaged file by whatever failed to read it
-            raise InputError(
-                f"the checkpoint {path} cannot be read ({type(error).__name__}: {str(error)[:200]!r}): move this "
-                "folder away to go on from the checkpoint before it."
+            return self._read(kind, step, target)
+        except DamagedError as error:
+            raise DamagedError(
+                f"{error} Use the other checkpoint, or start the run again: it goes on from the one before."
             ) from error
 
+    def newest_intact(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any], list[str]] | None:
+        """The newest checkpoint of a kind that is what was saved, its record, and a sentence for each newer one, which
+        is set aside (moved to ``checkpoints/set-aside``, never deleted); None if there is none at all.
+
+        Raises:
+          InputError: there are some and each is damaged (they stay where they are), or one holds another model.
+        """
+        damaged: dict[int, DamagedError] = {}
+        for step in sorted(self._managers[kind].all_steps(), reverse=True):
+            state, record, error = target, {}, None
+            try:
+                state, record = self._read(kind, step, target), self._sealed(kind, step)["record"]
+            except DamagedError as found:
+                error = found
+            if parallel.in_any(error is not None):
+                damaged[step] = error or DamagedError(f"the checkpoint {kind}/{step} is damaged to another process.")
+                continue
+            return state, record, [f"{error} It is now {self.set_aside(kind, s)}." for s, error in damaged.items()]
+        if damaged:
+            raise DamagedError(
+                f"no checkpoint is left to resume from: {' '.join(str(error) for error in damaged.values())} Copy one "
+                f"back from elsewhere; or move {self._folder} away, or choose another --workdir, to begin anew."
+            )
+        return None
+
+    def set_aside(self, kind: str, step: int) -> Path:
+        """Moves a checkpoint to ``set-aside/<kind>-<step>-<n>``; returns where it is now."""
+        folder = self._folder / "set-aside"
+        folder.mkdir(exist_ok=True)
+        number = 1
+        while (there := folder / f"{kind}-{step}-{number}").exists():
+            number += 1
+        if parallel.is_first():
+            (self._folder / kind / str(step)).rename(there)
+        parallel.in_any(False)  # no process looks before it is moved
+        self._managers[kind].reload()
+        return there
+
+    def throw_away_unfinished(self) -> list[str]:
+        """Removes what killed saves have left; returns their names. Only for the run that holds the work directory."""
+        found = sorted(
+            p for kind in KINDS for p in (self._folder / kind).iterdir() if ".orbax-checkpoint-tmp" in p.name
+        )
+        if parallel.is_first():
+            for path in found:
+                shutil.rmtree(path, ignore_errors=True)
+        parallel.in_any(False)
+        return [str(path.relative_to(self._folder.parent)) for path in found]
+
+    def _sealed(self, kind: str, step: int) -> dict[str, Any]:
+        """The record of a checkpoint and the hashes beside it."""
+        path = self._folder / kind / str(step)
+        try:
+            found = self._managers[kind].restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
+            seal = found.pop("seal")
+        except Exception as error:  # whatever failed to read it
+            raise DamagedError(f"the checkpoint {path} is damaged: its record cannot be read.") from error
+        if seal != json_hash(found):
+            raise DamagedError(f"the checkpoint {path} is damaged: its record is not what was saved.")
+        return found
+
+    def _read(self, kind: str, step: int, target: TrainState) -> TrainState:
+        path, manager = self._folder / kind / str(step), self._managers[kind]
+        sealed = self._sealed(kind, step)
+        if sealed["structure"] != json_hash(structure(target)):
+            raise self._another_model(kind, step, target)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
+        try:
+            state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))["state"]
+        except Exception as error:  # whatever failed to read it
+            if processes.is_loss(error):
+                raise
+            raise DamagedError(f"the checkpoint {path} is damaged: {_words(error)}.") from error
+        if content_hash(host_leaves(state)) != sealed["state"]:
+            raise DamagedError(f"the checkpoint {path} is damaged: its numbers are not those that were saved.")
+        return state
+
+    def _another_model(self, kind: str, step: int, target: TrainState) -> InputError:
+        """What to tell of an intact checkpoint whose state has another structure than ``target``."""
+        try:
+            stored = self._managers[kind].item_metadata(step)["state"]
+            differing = _differences(_arrays(stored), _arrays(target)) or "its optimiser has another state"
+        except Exception as error:  # the record says that it is another one; only the words are missing
+            differing = _words(error)
+        return InputError(
+            f"the checkpoint {self._folder / kind / str(step)} is of another model ({differing}): use the config it "
+            "was trained with, or another --workdir."
+        )
+
     def close(self) -> None:
-        """Waits for saves under way."""
-        for manager in self._managers.values():
-            manager.wait_until_finished()
-            manager.close()
+        """Waits for saves under way.
+
+        Raises:
+          InputError: one could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            for manager in self._managers.values():
+                with self._written():
+                    manager.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or not processes.is_loss(error):  # a save waits for the processes that are lost
+        if error is not None and processes.is_loss(error):  # a save waits for the processes that are lost
+            return
+        try:
             self.close()
+        except InputError:
+            if error is None:  # else what ended the run is told, and not what came of it
+                raise
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Path -> shape of the leaves, for a tree of arrays or of Orbax metadata."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {
-        "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path): tuple(
-            leaf.shape
-        )
-        for path, leaf in leaves
-        if hasattr(leaf, "shape")
+def _words(error: Exception) -> str:
+    """The error's type and text; of a long text its end, where TensorStore has the cause."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text if len(text) <= 200 else '... ' + text[-200:]}"
+
+
+def _differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """Missing and unexpected names, and those of another type or shape; empty where there are none."""
+    other = [
+        f"{name} is {found[name]}, in the model {expected[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name] != expected[name]
+    ]
+    parts = {
+        "it lacks ": sorted(expected.keys() - found.keys()),
+        "the model has no ": sorted(found.keys() - expected.keys()),
+        "": other,
     }
+    return "; ".join(what + _listed(names) for what, names in parts.items() if names)
 
 
-def _check_same_model(stored: Any, target: TrainState, path: Path) -> None:
-    """Compares the parameters' names and shapes; the optimiser's state follows from them."""
-    found, expected = _shapes(_params_of(stored)), _shapes(target.params)
-    differing = sorted(
-        [f"{name}: the checkpoint has none" for name in expected.keys() - found.keys()]
-        + [f"{name}: the model has none" for name in found.keys() - expected.keys()]
-        + [
-            f"{name}: the checkpoint has {found[name]}, the model {expected[name]}"
-            for name in expected.keys() & found.keys()
-            if found[name] != expected[name]
-        ]
-    )
-    if differing:
-        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise InputError(
-            f"the checkpoint {path} is of another model ({'; '.join(differing[:3])}{more}): use the config it was "
-            "trained with, or another --workdir."
-        )
+def _arrays(state: Any) -> dict[str, str]:
+    tree = getattr(state, "tree", state)
+    return structure({n: tree[n] if isinstance(tree, Mapping) else getattr(tree, n) for n in ("params", "batch_stats")})
 
 
-def _params_of(stored: Any) -> Any:
-    tree = getattr(stored, "tree", stored)
-    return tree["params"] if isinstance(tree, Mapping) else tree.params
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -15,7 +15,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax import processes
-from rgcn_jax.types import InputError
+from rgcn_jax.stopping import Stopped
+from rgcn_jax.types import InputError, printable
+from rgcn_jax.workdir import write_whole
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
@@ -32,6 +34,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "image_width": (1, inf),
     "batch.identities": (1, inf),
     "batch.clips_per_identity": (1, inf),
+    "batch.parts": (1, inf),
     "batch.max_frame_stride": (1, inf),
     "augment.crop_probability": (0, 1),
     "augment.crop_scale": (1, inf),
@@ -62,18 +65,24 @@ MAY_CHANGE = (
     "eval_every_epochs",
     "checkpoint_every_steps",
     "log_every_steps",
+    "on_nonfinite",
+    "allow_config_change",
+    "profile_steps",
+    "compilation_cache",
     "evaluation.",
     "parallel.num_devices",
     "data.root",
     "data.keypoints",
     "data.features",
     "model.pretrained",
+    "model.recompute",
 )
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
 
 
 def run_command(command: Callable[[Sequence[str]], object]) -> None:
-    """Calls ``command`` with the arguments; an ``InputError`` is printed without a traceback, with exit status 2.
+    """Calls ``command`` with the arguments. What it is told by an exception is one sentence on stderr and a status: 2
+    for an ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt.
 
     So is the loss of another one of several processes, with ``processes.AGAIN``. After any error one of several ends
     at once (``processes.leave``).
@@ -81,8 +90,11 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
     try:
         command(sys.argv[1:])
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         processes.leave(2)
+    except Stopped as stopped:  # all processes have agreed upon it
+        print(printable(str(stopped)), file=sys.stderr)
+        sys.exit(processes.AGAIN)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         processes.leave(130)
@@ -94,7 +106,7 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
         if processes.last_words is None:
             raise
         if processes.is_loss(error):
-            print(f"error: {processes.loss(error)}", file=sys.stderr)
+            print(f"error: {printable(processes.loss(error))}", file=sys.stderr)
             processes.leave(processes.AGAIN)
         traceback.print_exc()
         processes.leave(1)
@@ -143,9 +155,9 @@ def load_config_json(path: Path) -> ConfigDict:
 
 
 def save_config(config: ConfigDict, path: Path) -> None:
-    """Writes the config as JSON."""
+    """Writes the config as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
@@ -174,21 +186,28 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return holder.value
 
 
-def check_same_run(config: ConfigDict, path: Path) -> None:
-    """Raises ``InputError`` if the config at ``path`` differs in more than ``MAY_CHANGE``: its run cannot be
-    resumed.
+def check_same_run(config: ConfigDict, path: Path, allow_change: bool) -> dict[str, tuple[Any, Any]]:
+    """Fields in which the config at ``path`` differs, beyond ``MAY_CHANGE``: name -> before, now. None where there is
+    no config yet.
+
+    Raises:
+      InputError: there are some and ``allow_change`` is off: its run cannot be resumed.
     """
+    if not path.exists():
+        return {}
     before, now = dict(leaves(load_config_json(path))), dict(leaves(config))
-    differing = [
-        f"{name} {before.get(name)!r}, not {now.get(name)!r}"
+    differing = {
+        name: (before.get(name), now.get(name))
         for name in sorted(before.keys() | now.keys())
         if not name.startswith(MAY_CHANGE) and before.get(name) != now.get(name)
-    ]
-    if differing:
+    }
+    if differing and not allow_change:
+        told = "; ".join(f"{name} {then!r}, not {value!r}" for name, (then, value) in differing.items())
         raise InputError(
-            f"{path.parent} holds a run with {'; '.join(differing)}: choose another --workdir for this one, or the "
-            "config of the run to resume it."
+            f"{path.parent} holds a run with {told}: choose another --workdir for this one, or the config of the run "
+            "to resume it; --config.allow_config_change goes on with the new one all the same, and notes it."
         )
+    return differing
 
 
 def check_numbers(config: ConfigDict) -> None:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import KINDS, Checkpoints
 from rgcn_jax.command import CONFIG_FILE, load_config_json, override, run_command
+from rgcn_jax.compilation import keep_compiled
 from rgcn_jax.score import save_features
 from rgcn_jax.state import TrainState
 from rgcn_jax.train import Run, prepare
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("--with-train has a meaning with --features=FILE.npz only: give both.")
     if known.features and parallel.is_first():
         _check_writable(Path(known.features))
+    if told := keep_compiled(workdir, config.compilation_cache):
+        print(told)
     run, state = restore(config, workdir, known.checkpoint)
     evaluation = run.scorer.evaluate(state.variables, int(state.step))
     print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rgcn_jax.command import load_config_file, override, run_command
+from rgcn_jax.seconds import Seconds
+from rgcn_jax.stopping import Stopping
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parses the command line and trains; the work directory defaults to ``runs/<name of the config file>``."""
+    """Parses the command line and trains; the work directory defaults to ``runs/<name of the config file>``. SIGTERM
+    and SIGINT end it with a saved state (``stopping.py``).
+    """
+    seconds = Seconds()
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.main",
         description="Train a video re-identification model and score it; the same command again resumes.",
@@ -25,11 +30,12 @@ def main(arguments: Sequence[str]) -> None:
     config = override(load_config_file(known.config), overrides)
     workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)
 
-    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
-    from rgcn_jax.train import train
+    with Stopping() as stopping:
+        from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+        from rgcn_jax.train import train
 
-    parallel.start_processes()
-    train(config, workdir)
+        parallel.start_processes()
+        train(config, workdir, stopping=stopping, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,11 @@ def check_same(what: str, text: str) -> None:
         )
 
 
+def in_any(flag: bool) -> bool:
+    """Whether the flag is set in any process; all must call it, and wait for each other."""
+    return bool(flag if jax.process_count() == 1 else multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
 def check_shared(folder: Path) -> None:
     """Raises ``InputError`` in all processes, which must all call it, where the folder is not one to all of them, but
     one on each machine's own disk.
@@ -202,6 +207,11 @@ def of_first_device(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.lax.psum(jax.numpy.where(first, x, jax.numpy.zeros_like(x)), AXIS), tree)
 
 
+def on_each_device(tree: Any) -> Any:
+    """The same values, from here on each device's own; inside ``over_clips``."""
+    return jax.lax.pcast(tree, AXIS, to="varying")
+
+
 def replicate(tree: Any, mesh: Mesh) -> Any:
     """A copy of the tree on every device. Several processes must hand over the same tree.
 
@@ -251,4 +261,4 @@ class AnyProcess:
             return bool(raised)
         flags = np.full(self._mesh.local_mesh.size, raised, np.int32)
         before, self._before = self._before, self._any(shard(flags, self._mesh))
-        return before is not None and bool(before)
+        return before is not None and bool(jax.device_get(before))

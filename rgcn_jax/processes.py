@@ -17,7 +17,8 @@ from rgcn_jax.types import InputError
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
 AGAIN = 75
-"""Exit status (EX_TEMPFAIL) of a process that cannot go on since another one is gone: to start all again resumes."""
+"""Exit status (EX_TEMPFAIL): told to go by a signal with all saved, or another process is gone; starting again resumes.
+"""
 
 START_AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."
 

@@ -3,10 +3,7 @@
 Training and the command ``rgcn_jax.evaluate`` use the same ``Scorer``.
 """
 
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +26,16 @@ from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.step import make_embed_step
 from rgcn_jax.types import Config, Embeddings, InputError, Tracklet
+from rgcn_jax.workdir import write_whole
 
 RESULTS_FILE = "results.json"
+
+
+def headline_mAP(rows: Mapping[str, Any]) -> float:
+    """The fused row's mAP, the appearance row's without a pose branch, in per cent; also of a record of
+    ``metrics.jsonl``.
+    """
+    return rows.get("fused", rows["appearance"])["mAP"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Evaluation:
     @property
     def headline_mAP(self) -> float:
         """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
-        return self.rows.get("fused", self.rows["appearance"])["mAP"]
+        return headline_mAP(self.rows)
 
     def description(self) -> dict[str, Any]:
         """What has to be said beside the rows for them to mean something."""
@@ -175,22 +180,19 @@ def scorer_from_config(config: Config, data: Data, num_identities: int, mesh: Me
     return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
 
 
-def write_results(workdir: Path, evaluation: Evaluation, config: Config) -> dict[str, Any]:
-    """Writes ``results.json``, whole or not at all: the last evaluation under all protocols, the config, versions."""
-    packages = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+def write_results(workdir: Path, evaluation: Evaluation, config: Config, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes ``results.json``, whole or not at all: the last evaluation under all protocols, the config, and what else
+    stands ``beside`` them (``provenance``).
+    """
     results = {
         "step": evaluation.step,
         **evaluation.rows,
         **evaluation.description(),
         "protocols": {name: evaluation.protocol_rows(name) for name in evaluation.metrics},
         "config": config.to_dict(),
-        "versions": {name: importlib.metadata.version(name) for name in packages}
-        | {"python": platform.python_version()},
-        "devices": [device.device_kind for device in jax.devices()],
+        **beside,
     }
-    path = workdir / RESULTS_FILE
-    path.with_suffix(".tmp").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    os.replace(path.with_suffix(".tmp"), path)
+    write_whole(workdir / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
     return results
 
 

@@ -1,5 +1,10 @@
-"""The state of a training run: one frozen dataclass, everything that a checkpoint holds."""
+"""The state of a training run: what is on the devices, one frozen dataclass, and what the host counts beside it.
 
+A checkpoint holds both; the data need no more than the step, for a batch is a pure function of (seed, step).
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import flax.struct
@@ -28,6 +33,28 @@ class TrainState:
     def variables(self) -> dict[str, Any]:
         """What ``model.apply`` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+@dataclass
+class Progress:
+    """What the host counts; the JSON record of a checkpoint."""
+
+    step: int = 0
+    best_mAP: float | None = None
+    """Of the headline (the fused row), in per cent; None as long as no evaluation has ended."""
+    best_step: int | None = None
+    skipped_steps: int = 0
+    """Steps left out because a number was not finite (``on_nonfinite`` "skip")."""
+    skipped_in_a_row: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Progress":
+        """From a checkpoint's record."""
+        return cls(**record)
 
 
 def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int) -> TrainState:

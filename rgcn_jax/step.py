@@ -50,13 +50,65 @@ class Objective:
 
 
 def normalise_frames(
-    frames: UInt8[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
+    frames: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
 ) -> Float[Array, "b t h w 3"] | Float[Array, "b d"]:
-    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; given features stay as they are."""
+    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; floats, that is frames normalised already and
+    given features, stay as they are.
+    """
     if jnp.issubdtype(frames.dtype, jnp.floating):
         return frames
     mean, std = (255.0 * jnp.array(v, jnp.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return ((frames.astype(jnp.float32) - mean) / std).astype(dtype)
+
+
+def local_features(
+    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: Any, dtype: Any, parts: int
+) -> tuple[dict[str, Array], Any]:
+    """f_a, f_p, logits and, where the model has one, the auxiliary loss of one device's clips, and the new statistics.
+
+    With more than one part the clips are computed in so many parts, one after another, and in the backward pass once
+    more: the activations of one part are in memory at a time, and the features of all. Each part is normalised by its
+    own batch statistics and updates the running ones, in order.
+    """
+
+    def forward(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[Any, dict[str, Array]]:
+        features, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalise_frames(batch["frames"], dtype),
+            batch["keypoints"],
+            batch["frame_mask"],
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+        auxiliary = {name: features.aux[name] for name in ("auxiliary_loss",) if name in features.aux}
+        kept = {"appearance": features.appearance, "pose": features.pose, "logits": features.logits}
+        return updated["batch_stats"], kept | auxiliary
+
+    seen = {name: batch[name] for name in ("frames", "keypoints", "frame_mask")}
+    if parts == 1:
+        batch_stats, features = forward(params, batch_stats, seen, key)
+        return features, batch_stats
+
+    def one_part(batch_stats: Any, part: tuple[DeviceBatch, Array]) -> tuple[Any, dict[str, Array]]:
+        return jax.checkpoint(forward, prevent_cse=False)(params, batch_stats, *part)
+
+    if model.axis_name is None:  # each device has statistics of its own from its first part on
+        batch_stats = parallel.on_each_device(batch_stats)
+    divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), seen)
+    batch_stats, features = jax.lax.scan(one_part, batch_stats, (divided, jax.random.split(key, parts)))
+    auxiliary = {"auxiliary_loss": features.pop("auxiliary_loss").mean()} if "auxiliary_loss" in features else {}
+    return {name: jnp.concatenate(list(x)) for name, x in features.items()} | auxiliary, batch_stats
+
+
+def check_parts(clips: int, mesh: Mesh, parts: int) -> None:
+    """Raises ``InputError`` unless a device's share of ``clips`` divides into parts."""
+    share = clips // mesh.size
+    if share % parts:
+        raise InputError(
+            f"batch.parts is {parts}, which does not divide the {share} clips of a batch that each device has: choose "
+            "a divisor."
+        )
 
 
 def local_losses(
@@ -69,24 +121,19 @@ def local_losses(
     objective: Objective,
     dtype: Any,
     batch_norm: str = "global",
+    parts: int = 1,
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
     ``parallel.over_clips``.
 
-    Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices.
-    ``auxiliary_loss`` of the appearance model, a weighted mean over this device's clips, is added where it has one.
-    ``batch_norm`` is "device" for a model without ``axis_name``: the new statistics are then the first device's.
+    Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices
+    (and of all parts, see ``local_features``). ``auxiliary_loss`` of the appearance model, a weighted mean over this
+    device's clips, is added where it has one. ``batch_norm`` is "device" for a model without ``axis_name``: the new
+    statistics are then the first device's.
     """
-    frames = normalise_frames(batch["frames"], dtype)
-    features, updated = model.apply(
-        {"params": params, "batch_stats": batch_stats},
-        frames,
-        batch["keypoints"],
-        batch["frame_mask"],
-        train=True,
-        mutable=["batch_stats"],
-        rngs={"dropout": jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))},
-    )
+    key = jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))
+    features, updated = local_features(params, batch_stats, batch, key, model=model, dtype=dtype, parts=parts)
+    appearance_features, pose_features = features["appearance"], features["pose"]
     labels = batch["label"]
     all_labels = parallel.gather_clips(labels)
 
@@ -96,18 +143,17 @@ def local_losses(
 
     identity, appearance, pose = parallel.mean_over_devices(
         (
-            losses.identity_loss(features.logits, labels, objective.label_smoothing),
-            triplet(features.appearance),
-            triplet(features.pose) if features.pose.shape[1] else jnp.zeros_like(triplet(features.appearance)),
+            losses.identity_loss(features["logits"], labels, objective.label_smoothing),
+            triplet(appearance_features),
+            triplet(pose_features) if pose_features.shape[1] else jnp.zeros_like(triplet(appearance_features)),
         )
     )
-    pose = pose if features.pose.shape[1] else None
-    auxiliary = features.aux.get("auxiliary_loss")
+    pose = pose if pose_features.shape[1] else None
+    auxiliary = features.get("auxiliary_loss")
     if auxiliary is not None:
         auxiliary = parallel.mean_over_devices(auxiliary)
     terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient, auxiliary)
-    statistics = updated["batch_stats"]
-    return terms, parallel.of_first_device(statistics) if batch_norm == "device" else statistics
+    return terms, parallel.of_first_device(updated) if batch_norm == "device" else updated
 
 
 def make_train_step(
@@ -116,17 +162,24 @@ def make_train_step(
     objective: Objective,
     mesh: Mesh,
     dtype: Any = jnp.float32,
+    *,
     batch_norm: str = "global",
+    parts: int = 1,
+    schedule: optax.Schedule | None = None,
+    skip_nonfinite: bool = False,
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
+    ``parts``: of each device's clips, see ``local_features``.
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss. ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built
-    with.
+    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
+    ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built with. ``skip_nonfinite``: where one
+    of these numbers is not finite, parameters, statistics and optimiser stay as they were; the step counts all the
+    same.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
-        settings = {"model": model, "objective": objective, "dtype": dtype, "batch_norm": batch_norm}
+        settings = {"model": model, "objective": objective, "dtype": dtype, "batch_norm": batch_norm, "parts": parts}
         return local_losses(params, batch_stats, batch, key, **settings)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
@@ -151,14 +204,20 @@ def make_train_step(
         }
         if terms.auxiliary is not None:
             metrics["loss_auxiliary"] = terms.auxiliary
-        state = replace(
+        if schedule is not None:
+            metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+        after = replace(
             state,
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return state, metrics
+        if skip_nonfinite:
+            finite = jnp.isfinite(jnp.stack(list(metrics.values()))).all()
+            kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, replace(state, step=after.step))
+            after = replace(kept, key=state.key)
+        return after, metrics
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=NamedSharding(mesh, replicated))
 

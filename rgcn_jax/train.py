@@ -1,86 +1,99 @@
-"""Training: wiring and the loop, to be read from top to bottom."""
+"""Training: the wiring, to be read from top to bottom; the loop is in ``loop.py``."""
 
-import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
+from rgcn_jax.compilation import keep_compiled
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
-from rgcn_jax.data.reader import Data, ShareReader
+from rgcn_jax.data.reader import ShareReader
 from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
+from rgcn_jax.nonfinite import FiniteCheck, check_policy
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.score import Evaluation, Scorer, scorer_from_config, write_results
-from rgcn_jax.state import TrainState, count_parameters, create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.profile import Profile, parse_steps
+from rgcn_jax.provenance import note_changes, noted_changes, provenance
+from rgcn_jax.resume import resume
+from rgcn_jax.score import scorer_from_config, write_results
+from rgcn_jax.seconds import Seconds
+from rgcn_jax.state import count_parameters, create_state
+from rgcn_jax.step import Objective, check_parts, make_train_step
+from rgcn_jax.stopping import Stopping
 from rgcn_jax.types import Config, InputError, Split
+from rgcn_jax.workdir import WorkDir
 from rgcn_jax.writer import SilentWriter, Writer
 
 
-def is_time(step: int, every: int, total: int) -> bool:
-    """Whether something periodic is due after ``step`` of ``total`` steps: every ``every`` steps (0: never), and
-    after the last.
-    """
-    return step == total or (every > 0 and step % every == 0)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that a training run consists of, made from the config before the first step."""
-
-    data: Data
-    sampler: IdentitySampler
-    mesh: Mesh
-    train_step: Callable
-    scorer: Scorer
-    schedule: Callable[[int], Any]
-    state: TrainState
-    total_steps: int
-
-
-def train(config: Config, workdir: Path) -> dict[str, Any]:
+def train(
+    config: Config, workdir: Path, *, stopping: Stopping | None = None, seconds: Seconds | None = None
+) -> dict[str, Any]:
     """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
     rows.
 
-    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
+    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``. Of several
+    processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
 
-    Of several processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
+    Args:
+      config: the whole config, locked or not.
+      workdir: held by this run alone as long as it lasts; made where there is none.
+      stopping: entered by the command, which is told to go by signals; None: an interrupt is Python's own.
+      seconds: begun when the process began; None: begins now.
 
     Returns:
       What ``results.json`` holds; nothing where another process writes it.
 
     Raises:
-      InputError: the config, the data, the weights or the checkpoint are not as they must be.
+      InputError: the config, the data, the weights, the checkpoint or the work directory are not as they must be, or
+        numbers are not finite.
+      Stopped: ``stopping`` was told to go; the state is saved.
     """
+    stopping, seconds = stopping or Stopping(), seconds or Seconds()
     check_numbers(config)
-    if (workdir / CONFIG_FILE).exists():
-        check_same_run(config, workdir / CONFIG_FILE)
-    run = prepare(config)
-    _make_folder(workdir)
-    parallel.check_shared(workdir)
-    with Checkpoints(workdir) as checkpoints:
-        state = run.state
-        if checkpoints.latest_step() is not None:
-            state = checkpoints.restore("latest", state)
-            left = run.total_steps - int(state.step)
-            _say(f"resuming after step {int(state.step)} from {workdir}, {max(left, 0)} steps left")
-        first = parallel.is_first()
-        if first:
-            save_config(config, workdir / CONFIG_FILE)
-        with Writer(workdir, run.total_steps, int(state.step)) if first else SilentWriter() as writer:
-            evaluation = _loop(config, run, state, checkpoints, writer)
-    _say(evaluation.table())
-    return write_results(workdir, evaluation, config) if first else {}
+    check_policy(config.on_nonfinite)
+    parse_steps(config.profile_steps)
+    first = parallel.is_first()
+    with WorkDir(workdir, holds=first) as folder:
+        changes = check_same_run(config, workdir / CONFIG_FILE, config.allow_config_change)
+        if told := keep_compiled(workdir, config.compilation_cache):
+            _say(told)
+        run = prepare(config)
+        folder.hold()
+        parallel.check_shared(workdir)
+        with Checkpoints(workdir) as checkpoints:
+            parallel.check_same("the latest checkpoint", str(checkpoints.latest_step()))
+            state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)
+            if progress.step:
+                left = max(run.total_steps - progress.step, 0)
+                _say(f"resuming after step {progress.step} from {workdir}, {left} steps left")
+            for name, (before, now) in changes.items():
+                _say(f"going on with another config: {name} {before!r} before, {now!r} now")
+            if first:
+                note_changes(workdir, progress.step, changes)
+                save_config(config, workdir / CONFIG_FILE)
+            with (
+                Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
+                Profile(config.profile_steps if first else "", workdir) as profile,
+            ):
+                if writer.dropped:
+                    _say(f"thrown away: {writer.dropped} records of steps that are taken again")
+                check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress, writes=first)
+                loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds, profile)
+                evaluation = loop.steps(state)
+        _say(evaluation.table())
+        if progress.skipped_steps:
+            _say(f"{progress.skipped_steps} steps were skipped, their numbers were not finite: {workdir / 'nonfinite'}")
+        _say(f"this process took {seconds.summary()}")
+        beside = {"skipped_steps": progress.skipped_steps, "config_changes": noted_changes(workdir)}
+        beside |= provenance(run.data.split) | {"seconds": seconds.spent()}
+        return write_results(workdir, evaluation, config, beside) if first else {}
 
 
 def prepare(config: Config, restored: bool = False) -> Run:
@@ -94,6 +107,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
+    check_parts(clips, mesh, config.batch.parts)
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
@@ -105,7 +119,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
         frames_per_clip=config.frames_per_clip,
         augmentation=Augmentation(**config.augment),
         seed=config.seed,
-        **config.batch,
+        identities=config.batch.identities,
+        clips_per_identity=config.batch.clips_per_identity,
+        max_frame_stride=config.batch.max_frame_stride,
     )
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     split = data.split
@@ -146,10 +162,12 @@ def prepare(config: Config, restored: bool = False) -> Run:
             Objective(**config.loss),
             mesh,
             compute_dtype(config.dtype),
-            config.parallel.batch_norm,
+            batch_norm=config.parallel.batch_norm,
+            parts=config.batch.parts,
+            schedule=schedule,
+            skip_nonfinite=config.on_nonfinite == "skip",
         ),
         scorer=scorer,
-        schedule=schedule,
         state=parallel.replicate(state, mesh),
         total_steps=config.num_steps or config.num_epochs * per_epoch,
     )
@@ -179,83 +197,6 @@ def _check_appearance(config: Config) -> None:
             f"data.features is {config.data.features}, but the appearance model {config.model.appearance} looks at "
             "frames: set --config.model.appearance=given to use the features, or leave data.features empty."
         )
-
-
-def _make_folder(workdir: Path) -> None:
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--workdir={workdir} cannot be made a folder ({error.strerror}): choose another.") from error
-
-
-def _loop(config: Config, run: Run, state: TrainState, checkpoints: Checkpoints, writer: Writer) -> Evaluation:
-    """Steps until ``run.total_steps``; in each: batch, step, log, save, evaluate, in this order, so that a failing
-    evaluation costs no training. Returns the last evaluation.
-    """
-    first, total, per_epoch = int(state.step), run.total_steps, run.sampler.steps_per_epoch
-    evaluation, clock = None, Clock(first)
-    for step, batch in enumerate(run.data.read(run.sampler.plans(first, total)), start=first + 1):
-        batch = parallel.shard(batch, run.mesh)
-        state, metrics = run.train_step(state, batch)
-        evaluate = is_time(step, config.eval_every_epochs * per_epoch, total)
-        save = evaluate or is_time(step, config.checkpoint_every_steps, total)
-        log = is_time(step, config.log_every_steps, total)
-        if log or save:
-            numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            _check_finite(numbers, step, checkpoints)
-        if log:
-            rate = clock.steps_per_second(step)
-            numbers["frames_per_second"] = rate * batch["frame_mask"].size
-            numbers["seconds_left"] = (total - step) / rate
-            numbers["epoch"] = step / per_epoch
-            numbers["learning_rate"] = float(run.schedule(step - 1))
-            writer.train(step, numbers)
-        if save:
-            checkpoints.save("latest", state, {"step": step})
-        if evaluate:
-            evaluation = _evaluate(run, state, checkpoints, writer)
-        if save:
-            clock = Clock(step)
-    return evaluation or _evaluate(run, state, checkpoints, writer)  # nothing was left to train
-
-
-def _evaluate(run: Run, state: TrainState, checkpoints: Checkpoints, writer: Writer) -> Evaluation:
-    """Scores the state, tells it, and keeps the state if it is the best so far."""
-    step = int(state.step)
-    evaluation = run.scorer.evaluate(state.variables, step)
-    if writer.last_evaluation != step:
-        writer.evaluation(step, evaluation.rows, evaluation.description())
-    writer.say(f"step {step}: {evaluation.summary()}")
-    if parallel.decided_by_first(evaluation.headline_mAP > checkpoints.record("best").get("mAP", -1.0)):
-        checkpoints.save("best", state, {"mAP": evaluation.headline_mAP})
-    return evaluation
-
-
-def _check_finite(numbers: Mapping[str, float], step: int, checkpoints: Checkpoints) -> None:
-    """Raises ``InputError`` where a loss or the gradient is not finite, before such a state can be saved."""
-    bad = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
-    if bad:
-        kept = checkpoints.latest_step()
-        raise InputError(
-            f"training diverged: at step {step} {', '.join(bad)}; lower optimizer.learning_rate and train in another "
-            f"--workdir ({'no checkpoint was saved' if kept is None else f'the last checkpoint is of step {kept}'})."
-        )
-
-
-class Clock:
-    """Steps per second since it was made, or since it was last asked; its first step (compilation) counts like any
-    other.
-    """
-
-    def __init__(self, step: int):
-        self._step, self._time = step, time.monotonic()
-
-    def steps_per_second(self, step: int) -> float:
-        """The rate since the last call."""
-        now = time.monotonic()
-        rate = (step - self._step) / max(now - self._time, 1e-9)
-        self._step, self._time = step, now
-        return rate
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """What a run tells: the terminal, ``metrics.jsonl``, and TensorBoard where tensorboardX is installed."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from rgcn_jax.workdir import cannot_write, write_whole
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -16,14 +19,23 @@ class Writer:
     """Writes numbers as they come. On a terminal a bar shows progress; elsewhere (a log file) each record is a line.
 
     Records of steps after ``first_step``, which a run that was cut off has left behind and which are taken again now,
-    are dropped, so that ``metrics.jsonl`` has each step once, in order. ``last_evaluation`` is the step of the last
-    evaluation in it, None without one.
+    are dropped, so that ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is
+    the last evaluation's record in it, None without one.
+
+    Raises:
+      InputError: a file cannot be written.
     """
 
     def __init__(self, workdir: Path, total_steps: int, first_step: int):
-        workdir.mkdir(parents=True, exist_ok=True)
-        self.last_evaluation = _keep_records(workdir / METRICS_FILE, first_step)
-        self._file = (workdir / METRICS_FILE).open("a", encoding="utf-8")
+        self.last_evaluation: dict[str, Any] | None = None
+        self.dropped = 0
+        self._path = workdir / METRICS_FILE
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            self.last_evaluation, self.dropped = _keep_records(self._path, first_step)
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
             total=total_steps,
@@ -36,17 +48,17 @@ class Writer:
         self._total = total_steps
         self._board = _tensorboard(workdir)
 
-    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+    def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """A training record: ``step`` and flat numbers."""
         self._record({"step": step, **metrics})
-        shown = {"loss": metrics["loss"], "lambda": metrics["lambda"]}
+        shown = {name: metrics[name] for name in ("loss", "lambda", "skipped_steps") if name in metrics}
         frames = f"{metrics['frames_per_second']:.0f}"
         if self._terminal:
-            self._bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()} | {"frames/s": frames}, refresh=False)
+            self._bar.set_postfix({k: _shown(v) for k, v in shown.items()} | {"frames/s": frames}, refresh=False)
             self._bar.update(step - self._bar.n)
         else:
             left = metrics["seconds_left"]
-            numbers = "  ".join(f"{k} {v:.3f}" for k, v in shown.items())
+            numbers = "  ".join(f"{k} {_shown(v)}" for k, v in shown.items())
             self.say(f"step {step}/{self._total}  {numbers}  {frames} frames/s  {left / 60:.1f} min left")
         if self._board:
             for name, value in metrics.items():
@@ -56,8 +68,8 @@ class Writer:
         """An evaluation record: ``step``, a mapping of numbers for each row (appearance, pose, fused), and what names
         them.
         """
-        self._record({"step": step, **rows, **extra})
-        self.last_evaluation = step
+        self.last_evaluation = {"step": step, **rows, **extra}
+        self._record(self.last_evaluation)
         if self._board:
             for row, numbers in rows.items():
                 for name, value in numbers.items():
@@ -67,9 +79,22 @@ class Writer:
         """A line for the reader, above the bar."""
         self._bar.write(text, file=sys.stderr)
 
+    def keep(self) -> None:
+        """Returns when the records are on the disk: before a checkpoint whose steps they tell of."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
     def _record(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        """A line; numbers that are not finite (of skipped steps) are null, for JSON has no word for them."""
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        line = (json.dumps(plain, allow_nan=False) + "\n").encode()
+        try:
+            while line:  # a disk that is nearly full takes a part, and then says why
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
 
     def close(self) -> None:
         """Closes the files and takes the bar away."""
@@ -89,9 +114,9 @@ class SilentWriter(Writer):
     """What all but the first of several processes have in a ``Writer``'s place: it writes and says nothing."""
 
     def __init__(self):
-        self.last_evaluation: int | None = None
+        self.last_evaluation, self.dropped = None, 0
 
-    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+    def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """Nothing."""
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
@@ -100,27 +125,35 @@ class SilentWriter(Writer):
     def say(self, text: str) -> None:
         """Nothing."""
 
+    def keep(self) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Nothing."""
 
 
-def _keep_records(path: Path, last_step: int) -> int | None:
-    """Keeps the records up to ``last_step``; returns the step of the last evaluation among them."""
+def _shown(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, int]:
+    """Keeps the records up to ``last_step``; returns the last evaluation among them, and how many were dropped."""
     if not path.exists():
-        return None
-    kept, evaluated = [], None
-    for line in path.read_text(encoding="utf-8").splitlines():
+        return None, 0
+    kept, evaluation, dropped = [], None, 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:  # the last line of a run that was killed while it wrote
-            continue
-        if record["step"] <= last_step:
+            keep = record["step"] <= last_step
+        except (ValueError, TypeError, KeyError):  # the last line of a run that was killed while it wrote
+            keep = False
+        if keep:
             kept.append(line + "\n")
-            evaluated = record["step"] if "appearance" in record else evaluated
-    part = path.with_suffix(".tmp")
-    part.write_text("".join(kept), encoding="utf-8")
-    os.replace(part, path)
-    return evaluated
+            evaluation = record if "appearance" in record else evaluation
+        else:
+            dropped += 1
+    write_whole(path, "".join(kept))
+    return evaluation, dropped
 
 
 def _tensorboard(workdir: Path) -> Any | None:

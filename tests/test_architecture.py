@@ -41,23 +41,33 @@ OURS = {
 ALLOWED = {
     "types": set(),
     "processes": {"types"},
-    "command": {"types", "processes"},
+    "command": {"types", "processes", "stopping", "workdir"},
+    "seconds": set(),
+    "stopping": {"processes"},
+    "silence": set(),
+    "workdir": {"types"},
+    "state_hash": set(),
+    "provenance": {"types", "workdir"},
+    "nonfinite": {"types", "state", "data", "workdir"},
+    "resume": {"types", "state", "checkpoint"},
     "skeleton": {"types"},
     "losses": {"types"},
     "optim": {"types"},
     "state": {"types"},
     "parallel": {"types", "processes"},
-    "writer": {"types"},
+    "writer": {"types", "workdir"},
+    "compilation": set(),
+    "profile": {"types"},
     "models": {"types", "skeleton"},
     "evaluation": {"types"},
     "walkers": {"types", "skeleton"},
     "data": {"types", "skeleton", "walkers"},
-    "checkpoint": {"types", "state", "processes"},
+    "checkpoint": {"types", "parallel", "processes", "state", "state_hash", "silence"},
     "step": {"types", "losses", "state", "parallel"},
-    "score": {"types", "evaluation", "models", "data", "step", "parallel"},
-    "main": {"types", "command", "parallel", "train"},
+    "score": {"types", "evaluation", "models", "data", "step", "parallel", "workdir"},
+    "main": {"types", "command", "parallel", "train", "seconds", "stopping"},
 }
-UNRESTRICTED = {"train", "evaluate"}  # the wiring
+UNRESTRICTED = {"train", "loop", "evaluate"}  # the wiring
 LEAVES = {"pose_detection", "report", "search"}  # optional extras: nobody imports them
 
 # What decodes images, or writes what TensorFlow Datasets reads; the rest of the package imports these within functions,
@@ -67,10 +77,11 @@ WITH_TENSORFLOW = {
     for name in ("tensorflow_cpu", "pixels", "pipeline", "prepared_reader", "shards")
 } | {
     "rgcn_jax.data.tfds_form": "InputError Preparing data needs TensorFlow Datasets",
+    "rgcn_jax.data.tfds_builders": "InputError Preparing data needs TensorFlow Datasets",
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
 
-LIBRARY = {"rgcn_jax.models.streaming"}  # for programs of others
+LIBRARY = {"rgcn_jax.models.streaming", "rgcn_jax.data.tfds_builders"}  # for programs of others
 
 
 def part(name):

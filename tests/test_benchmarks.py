@@ -1,5 +1,6 @@
 """The benchmark of the pose models: PyTorch computes the same as the JAX models, and the script prints its tables."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +10,20 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import pose_branch, pose_models, training_share
+from benchmarks import (
+    convolution_forms,
+    pose_branch,
+    pose_models,
+    roofline,
+    step_case,
+    step_report,
+    train_step,
+    training_share,
+)
 from benchmarks.timing import Times, time_in_turn
+from configs import mars
 from rgcn_jax.models.build import POSE_ENCODERS
+from rgcn_jax.step import Objective
 from tests.encoder_checks import drawn, inputs
 
 REPOSITORY = Path(__file__).parents[1]
@@ -124,3 +136,112 @@ def test_the_command_is_found_as_its_header_says():
     process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert "--step-clips" in process.stdout
+
+
+TINY_TRAINING = ["--clips", "4", "--frames", "2", "--height", "32", "--width", "16", "--stage-sizes", "1", "1"]
+TINY_TRAINING += ["--trunk-width", "4", "--repetitions", "1", "--models", "LGCN"]
+
+
+@pytest.fixture
+def cache():
+    """Back to the suite's folder of compiled programs."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+@pytest.mark.usefixtures("torch", "cache")
+def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
+    """Losses and every gradient in float64, the loss in float32; LGCN has all that RGCN and AP have."""
+    train_step.main(TINY_TRAINING)
+    table = capsys.readouterr().out
+    assert "4 clips x 2 frames of 32 x 16, last stride 1, stages (1, 1), float32, recompute none, 1 part(s)" in table
+    found = re.search(r"LGCN: float64 losses differ by (\S+), gradients by (\S+); float32 loss by (\S+) ", table)
+    assert float(found[1]) < 1e-11
+    assert float(found[2]) < 1e-10
+    assert float(found[3]) < 1e-5
+    ours = re.search(r"AP \+ LGCN +JAX +(\S+) \((\S+)\) +(\S+)", table)
+    assert float(ours[3]) == pytest.approx(8 / float(ours[1]), rel=0.05)
+    assert "speed of JAX / PyTorch: " in table
+    assert "compile cold, s" in table
+    assert "extraction, frames/s" in table
+
+
+@pytest.mark.jit
+@pytest.mark.usefixtures("torch")
+def test_a_training_step_that_differs_is_not_timed(monkeypatch):
+    monkeypatch.setattr(step_report, "differences_float64", lambda pose, sizes: (1e-3, 1e-9))
+    monkeypatch.setattr(step_report, "first_losses", lambda *_: (1.0, 1.0))
+    with pytest.raises(SystemExit, match=r"do not agree, so nothing is timed. LGCN: float64 losses differ by 1e-03"):
+        step_report.print_steps({"LGCN": "AP + LGCN"}, step_case.Sizes(4, 2, 32, 16), ["JAX", "PyTorch"], 1, False)
+
+
+def test_the_recipe_is_the_configs():
+    config = mars.get_config()
+    ours = {k: v for k, v in config.model.to_dict().items() if k not in ("pretrained", "recompute")}
+    assert {k: v for k, v in step_case.RECIPE.items() if k != "recompute"} == ours
+    assert (
+        config.optimizer.learning_rate,
+        config.optimizer.weight_decay,
+    ) == (step_case.LEARNING_RATE, step_case.WEIGHT_DECAY)
+    assert Objective(**config.loss) == Objective()
+    assert (step_case.Sizes(32).frames, step_case.Sizes(32).height, step_case.Sizes(32).width) == (
+        config.frames_per_clip,
+        config.image_height,
+        config.image_width,
+    )
+
+
+def test_arithmetic_of_a_step():
+    """24.32 GFLOP a frame of 256 x 128 at last stride 1; torchvision's 4.09 G multiplications at 224."""
+    layers = list(roofline.trunk_layers(256, 128, last_stride=1))
+    assert len(layers) == 53
+    assert round(roofline.training_flop(layers) / 1e9, 2) == 24.32
+    assert round(roofline.training_flop(list(roofline.trunk_layers(224, 224, 2))) / 6e9, 2) == 4.09
+
+
+def test_the_roofline_by_hand():
+    """One layer, 2 x 2 x 3 numbers to 2 x 2 x 5: bound by arithmetic, then by traffic."""
+    layer = [roofline.Layer(1, 1, 2, 2, 3, 5, shortcut=True)]
+    slow, thin = (roofline.Peak({"bfloat16": f}, b) for f, b in ((1.0, 1e30), (1e30, 1.0)))
+    assert roofline.seconds_at_least(layer, slow, "bfloat16") == pytest.approx(3 * 2 * 20 * 3)
+    assert roofline.seconds_at_least(layer, thin, "bfloat16") == pytest.approx(2 * (3 * (12 + 20) + 10 * 20))
+    assert roofline.peak_of("NVIDIA H100 80GB HBM3") is roofline.PEAKS["H100"]
+    assert roofline.peak_of("NVIDIA H100 PCIe") is roofline.PEAKS["H100 PCIe"]
+    assert roofline.peak_of("cpu") is None
+
+
+def test_the_training_benchmark_needs_little():
+    """jax, flax, optax, NumPy and PyTorch, and what these need."""
+    code = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top in ("jaxtyping", "beartype", "ml_collections", "tensorflow", "cv2", "tqdm"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+from importlib.util import find_spec
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "jaxtyping" else real(name, *a)
+import benchmarks.train_step, benchmarks.step_report
+for name in ("ml_collections", "tensorflow", "cv2", "tqdm", "rgcn_jax.data", "rgcn_jax.checkpoint"):
+    assert name not in sys.modules, name
+from benchmarks import step_case
+assert step_case.make_batch(step_case.Sizes(2, 1, 8, 8))["frames"].shape == (2, 1, 8, 8, 3)
+"""
+    process = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.jit
+def test_the_forms_of_the_layers_are_printed(capsys):
+    convolution_forms.main(["--images", "1", "--height", "16", "--width", "8", "--stage-sizes", "1", "--kernels", "3"])
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[1].startswith("3x3 /1 4x2 64->64")
+    assert rows[1].endswith("chosen: patches, convolution")

@@ -1,11 +1,16 @@
 """What is saved comes back bit for bit; a checkpoint of another model is refused by name."""
 
+import shutil
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
+from rgcn_jax.state import TrainState
+from rgcn_jax.state_hash import host_leaves
 from rgcn_jax.types import InputError
 from tests import tiny
 
@@ -52,26 +57,111 @@ def test_another_model_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", advanced(1), {})
     with Checkpoints(tmp_path) as checkpoints:
-        told = r"is of another model \(appearance/trunk/bn1/bias: .*\(4,\), the model \(8,\)"
+        told = r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], in the model float32\[8\]"
         with pytest.raises(InputError, match=told):
             checkpoints.restore("latest", tiny.start(1, width=8)[0])
-        with pytest.raises(InputError, match=r"the model has none.*another --workdir"):
+        with pytest.raises(InputError, match=r"the model has no .*statistics_pose.*another --workdir"):
             checkpoints.restore("latest", tiny.start(1, pose="none")[0])
         with pytest.raises(InputError, match=r"no 'best' checkpoint in .*train first"):
             checkpoints.restore("best", tiny.start(1)[0])
 
 
+def small(step):
+    """A state of few numbers, quickly read."""
+    rng = np.random.default_rng(step)
+    state = TrainState(
+        step=jax.numpy.asarray(step, jax.numpy.int32),
+        params={"w": rng.normal(size=(40, 40)).astype(np.float32), "b": rng.normal(size=3).astype(np.float32)},
+        batch_stats={"mean": rng.normal(size=3).astype(np.float32)},
+        opt_state=({"mu": rng.normal(size=(40, 40)).astype(np.float32)},),
+        key=jax.random.key(0),
+    )
+    return jax.device_put(state)
+
+
+def damaged(file, how, rng):
+    """The bytes of the file after an accident; None where it is gone."""
+    data = bytearray(file.read_bytes())
+    if how == "gone":
+        return None
+    if how == "flipped bit" and data:
+        data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        return bytes(data)
+    return bytes(data[: len(data) // 2]) if how == "cut off" else bytes(len(data))
+
+
 @pytest.mark.jit
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_can_be_used(tmp_path):
-    state, step, mesh = tiny.start(1)
+def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_set_aside(tmp_path, capfd):
+    """Each file of the newest checkpoint in turn is cut off, zeroed, lost, or has a bit flipped."""
+    saved, whole = {}, tmp_path / "whole"
+    with Checkpoints(whole) as checkpoints:
+        for step in (1, 2):
+            saved[step] = host_leaves(small(step))
+            checkpoints.save("latest", small(step), {"step": step})
+    newest, rng = whole / "checkpoints" / "latest" / "2", np.random.default_rng(0)
+    files = sorted(p.relative_to(newest) for p in newest.rglob("*") if p.is_file())
+    set_aside = 0
+    for number, (file, how) in enumerate((f, h) for f in files for h in ("flipped bit", "zeroed", "gone", "cut off")):
+        workdir = Path(shutil.copytree(whole, tmp_path / str(number)))
+        there = workdir / "checkpoints" / "latest" / "2" / file
+        content = damaged(there, how, rng)
+        there.unlink()
+        if content is not None:
+            there.write_bytes(content)
+        with Checkpoints(workdir) as checkpoints:
+            found, record, told = checkpoints.newest_intact("latest", small(0))
+        leaves = host_leaves(found)
+        assert record == {"step": int(leaves["step"])}
+        for name, leaf in saved[record["step"]].items():
+            np.testing.assert_array_equal(leaves[name], leaf, err_msg=f"{file} {how} {name}")
+        aside = workdir / "checkpoints" / "set-aside" / "latest-2-1"
+        if record["step"] == 1:
+            assert aside.is_dir()
+            assert "latest/2 is damaged: " in told[0]
+            assert str(aside) in told[0]
+            set_aside += 1
+        else:
+            assert not told
+            assert not aside.exists()
+        shutil.rmtree(workdir)
+    assert set_aside >= 8
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.jit
+def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_told(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        for seed in range(2):
-            state, _ = step(state, parallel.shard(tiny.batch(seed), mesh))
-            checkpoints.save("latest", state, {})
-    newest = tmp_path / "checkpoints" / "latest" / "2"
-    (newest / "state" / "_METADATA").write_text('{"tree_metadata": ')  # cut off in the middle
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(InputError, match=r"latest/2 cannot be read .*move this"):
-        checkpoints.restore("latest", tiny.start(1)[0])
-    newest.rename(tmp_path / "damaged")
+        checkpoints.save("latest", small(1), {})
+    file = tmp_path / "checkpoints" / "latest" / "1" / "record" / "metadata"
+    file.write_text(file.read_text().replace('"state": "', '"state": "0'))
+    for _ in range(2):
+        with Checkpoints(tmp_path) as checkpoints:
+            with pytest.raises(
+                InputError, match=r"no checkpoint is left .*latest/1 is damaged: its record is not what"
+            ):
+                checkpoints.newest_intact("latest", small(0))
+            with pytest.raises(InputError, match=r"latest/1 is damaged"):
+                checkpoints.restore("latest", small(0))
+    assert file.exists()
+
+
+@pytest.mark.jit
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
+    state = small(1)
+    bad = state.replace(batch_stats=jax.tree.map(lambda leaf: leaf * np.nan, state.batch_stats))
     with Checkpoints(tmp_path) as checkpoints:
-        assert int(checkpoints.restore("latest", tiny.start(1)[0]).step) == 1
+        with pytest.raises(InputError, match=r"after step 1 batch_stats/.* hold numbers that are not finite"):
+            checkpoints.save("latest", bad, {})
+        assert checkpoints.latest_step() is None
+
+
+@pytest.mark.jit
+def test_what_cut_off_saves_leave_is_thrown_away_and_named(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save("latest", small(1), {})
+        left = tmp_path / "checkpoints" / "latest" / "2.orbax-checkpoint-tmp" / "state"
+        left.mkdir(parents=True)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.throw_away_unfinished() == ["checkpoints/latest/2.orbax-checkpoint-tmp"]
+        assert checkpoints.latest_step() == 1
+    assert not left.parent.exists()

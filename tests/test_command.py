@@ -93,6 +93,13 @@ def test_a_run_writes_its_results_and_prints_them(finished):
     assert results["protocol"] == "official"
     assert results["config"]["model"]["pose"] == "RGCN"
     assert results["versions"]["jax"] == jax.__version__
+    assert "tensorflow" in results["versions"]
+    assert results["data"]["train"] == {"people": 4, "tracklets": 16, "frames": results["data"]["train"]["frames"]}
+    assert results["skipped_steps"] == 0
+    assert results["config_changes"] == []
+    assert results["hardware"]["devices"] >= 1
+    assert results["seconds"]["total"] == pytest.approx(sum(v for k, v in results["seconds"].items() if k != "total"))
+    assert "this process took" in process.stdout
     for row in ROWS:
         assert results[row] == results["protocols"]["official"][row] == evaluation[row]
         (printed,) = re.findall(rf"^{row} +([\d. ]+)$", process.stdout, re.MULTILINE)
@@ -112,6 +119,21 @@ def test_the_same_command_again_resumes_and_finds_nothing_to_do(finished, root, 
     before, after = (json.loads((w / "results.json").read_text()) for w in (finished[0], workdir))
     assert after["step"] == 4
     assert {row: after[row] for row in ROWS} == {row: before[row] for row in ROWS}
+
+
+@pytest.mark.jit
+def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted(finished, root, tmp_path, capsys):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    change = mars_folder.arguments(root, f"--workdir={workdir}", "--config.loss.margin=0.5")
+    with pytest.raises(InputError, match=r"loss.margin 0.3, not 0.5: .*--config.allow_config_change goes on"):
+        main.main(change)
+    main.main([*change, "--config.allow_config_change"])
+    assert "going on with another config: loss.margin 0.3 before, 0.5 now" in capsys.readouterr().out
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["config_changes"] == [{"after_step": 4, "changes": {"loss.margin": [0.3, 0.5]}}]
+    assert results["config"]["loss"]["margin"] == 0.5
+    main.main(change)  # from now on that is the run's config
+    assert json.loads((workdir / "results.json").read_text())["config_changes"] == results["config_changes"]
 
 
 @pytest.mark.jit
@@ -199,6 +221,7 @@ def fails(entry, arguments, monkeypatch, capsys):
         (["--config.augment.flip_probability=nan"], "augment.flip_probability is nan: expected a number from 0 to 1"),
         (["--config.parallel.num_devices=-1"], "parallel.num_devices is -1: expected 0 or more"),
         (["--config.num_steps=0"], "num_steps and num_epochs are both 0"),
+        (["--config.on_nonfinite=ignore"], "on_nonfinite is 'ignore': expected one of stop, skip"),
         (["--config.parallel.num_devices=3"], "makes batches of 4 clips, which do not divide by 3 devices"),
         (["--config.parallel.num_devices=99"], "parallel.num_devices is 99, but JAX sees 8 cpu"),
         (["--config.batch.identities=9"], "batch.identities is 9, but the training set has 4 identities"),
@@ -246,8 +269,12 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
 def test_divergence_stops_at_once_and_is_not_logged(root, tmp_path):
     overrides = ("--config.optimizer.learning_rate=1e30", "--config.checkpoint_every_steps=1")
     arguments = mars_folder.arguments(root, f"--workdir={tmp_path}", *overrides)
-    with pytest.raises(InputError, match=r"training diverged: at step 2 .* is nan.*lower optimizer.learning_rate"):
+    with pytest.raises(InputError, match=r"training diverged: at step 2 .* is nan.*Lower optimizer.learning_rate"):
         main.main(arguments)
+    listed = json.loads((tmp_path / "nonfinite" / "step-2.json").read_text())
+    assert "nan" in listed.values()
+    assert len(listed["clips"]) == 4
+    assert all((Path(root) / clip["first_frame"]).is_file() for clip in listed["clips"])
     training, evaluations = records(tmp_path)
     assert [r["step"] for r in training] == [1]
     assert not evaluations

@@ -124,7 +124,7 @@ def test_no_field_is_idle(tmp_path, monkeypatch):
         memory.data.walkers = ConfigDict(small)
     monkeypatch.setattr("rgcn_jax.train.check_numbers", lambda config: None)  # they look at each number, and use none
     monkeypatch.setattr("rgcn_jax.train.save_config", lambda config, path: None)
-    monkeypatch.setattr("rgcn_jax.train.write_results", lambda workdir, evaluation, config: {})
+    monkeypatch.setattr("rgcn_jax.train.write_results", lambda workdir, evaluation, config, beside: {})
     seen = set()
     for name, config in (("memory", memory), ("folder", folder)):
         read = set()

@@ -6,7 +6,9 @@ import pytest
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.models.build import build_model
-from rgcn_jax.step import IMAGENET_MEAN, IMAGENET_STD, Objective, make_embed_step, normalise_frames
+from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.state_hash import host_leaves
+from rgcn_jax.step import IMAGENET_MEAN, IMAGENET_STD, Objective, make_embed_step, make_train_step, normalise_frames
 from rgcn_jax.types import InputError
 from tests import tiny
 
@@ -55,11 +57,12 @@ def test_the_step_is_compiled_once():
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize("what", ["keypoints", "frames", "label"])
+@pytest.mark.parametrize("what", ["keypoints", "frames", "label", "keypoints frames", "keypoints frames label"])
 def test_degenerate_batches_are_finite(what):
-    """All keypoints missing; identical frames; one identity."""
+    """All keypoints missing; identical frames; one identity; identical features in both branches; all of it."""
     batch = tiny.batch()
-    batch[what] = np.zeros_like(batch[what])
+    for name in what.split():
+        batch[name] = np.zeros_like(batch[name])
     state, step, mesh = tiny.start(1)
     state, metrics = step(state, parallel.shard(batch, mesh))
     assert all(np.isfinite(v) for v in metrics.values())
@@ -106,3 +109,33 @@ def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
         parallel.make_mesh(9)
     with pytest.raises(InputError, match=r"things makes batches of 6 clips, which do not divide by 4 devices"):
         parallel.check_divides(6, parallel.make_mesh(4), "things")
+
+
+@pytest.mark.jit
+def test_a_step_that_is_not_finite_is_left_out_where_that_is_asked_for():
+    """A label that there is not breaks the loss: all stays as it was but the count of steps, and with it the rate."""
+    state, plain_step, mesh = tiny.start(1)
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES, "float32", parallel.AXIS)
+    schedule = step_schedule(3e-3, 0.1, 2)
+    optimizer = adam_coupled_l2(schedule, 5e-4)
+    step = make_train_step(model, optimizer, Objective(), mesh, schedule=schedule, skip_nonfinite=True)
+    before = host_leaves(state)
+    broken = tiny.batch()
+    broken["label"] = np.full_like(broken["label"], 10**6)
+    state, metrics = step(state, parallel.shard(broken, mesh))
+    assert not np.isfinite(metrics["loss"])
+    after = host_leaves(state)
+    assert after.pop("step") == 1
+    assert before.pop("step") == 0
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+    # A finite step is the step without that.
+    start = tiny.start(1)[0].replace(step=parallel.replicate(jax.numpy.int32(1), mesh))
+    state, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+    plain, expected = plain_step(start, parallel.shard(tiny.batch(), mesh))
+    rates = [float(metrics.pop("learning_rate"))]
+    assert metrics.keys() == expected.keys()
+    tiny.leaves_close(metrics, expected, rtol=1e-5)
+    tiny.leaves_close(state.params, plain.params, rtol=1e-5, atol=1e-6)
+    rates.append(float(step(state, parallel.shard(tiny.batch(), mesh))[1]["learning_rate"]))
+    assert rates == pytest.approx([3e-3, 3e-4], rel=1e-5)

@@ -25,6 +25,7 @@ FIELDS = {
     "width": 4,
     "last_stride": 1,
     "pooling": "mean",
+    "recompute": "none",
 }
 
 

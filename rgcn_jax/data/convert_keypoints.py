@@ -13,7 +13,7 @@ from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.openpose import write_folder
 from rgcn_jax.data.keypoint_files.store import check_store_path, save
 from rgcn_jax.data.keypoints import KeypointTable, count_coverage, frame_sizes, shares_of_crop, unique_frames
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         for line in _convert(_parse(arguments)):
-            print(line.encode("utf-8", "backslashreplace").decode())  # a path may be no text
+            print(printable(line))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 
@@ -87,7 +87,7 @@ def _convert(options: argparse.Namespace) -> list[str]:
     if absent:
         lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")
     if found.unused:
-        lines.append(f"{found.unused:,} entries are of no frame of the data set: left out.")
+        lines.append(f"{len(found.unused):,} entries are of no frame of the data set: left out.")
     return [
         *lines,
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",

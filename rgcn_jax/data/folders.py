@@ -129,7 +129,8 @@ class FolderReader:
             more = f"; and {count - _SHOWN:,} more" if count > _SHOWN else ""
             raise InputError(
                 f"{self._title} at {self._root} is not as it must be: {'; '.join(shown)}{more}. "
-                f"{advice or 'Unpack it again, or mend this by hand.'}"
+                f"{advice or 'Unpack it again, or mend this by hand.'}",
+                [*self._problems],
             )
 
     def _readable(self, name: str, folder: str) -> bool:

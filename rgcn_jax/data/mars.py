@@ -230,20 +230,21 @@ def _check_frames(root: Path, folder: str, tracklets: tuple[Tracklet, ...]) -> N
     """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself."""
     folders = FolderReader("MARS", root)
     present: dict[str, set[str]] = {}
-    total, missing, first = 0, 0, ""
+    total, missing = 0, []
     for tracklet in tracklets:
         person = tracklet.frames[0].rpartition("/")[0]
         if person not in present:
             files = folders.listing(person).files if (root / person).is_dir() else ()
             present[person] = {f"{person}/{name}" for name in files}
         absent = [frame for frame in tracklet.frames if frame not in present[person]]
-        first = first or (absent[0] if absent else "")
-        total, missing = total + len(tracklet.frames), missing + len(absent)
+        total += len(tracklet.frames)
+        missing += absent
     folders.check()
     if missing:
         raise InputError(
-            f"{missing:,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first is "
-            f"{root / first}: unpack {folder} again, in full."
+            f"{len(missing):,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first "
+            f"is {root / missing[0]}: unpack {folder} again, in full.",
+            [f"{frame} is absent" for frame in missing],
         )
 
 

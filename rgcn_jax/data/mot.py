@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from rgcn_jax.data.folder import PARTS
 from rgcn_jax.data.folders import IMAGES, natural_order
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 
 ASPECT = 2.0
 """Height of a crop by its width."""
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         crops, tracklets, left_out = convert(options.video, options.tracks, options.out, options.camera, options.split)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     print(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}")
     if left_out:

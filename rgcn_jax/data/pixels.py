@@ -54,7 +54,7 @@ def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
         a, b = (tf.cast(tf.gather(frame, at, axis=1), tf.float32) for at in (left, right))
         rows = a + (b - a) * of_right[:, None]
         a, b = (tf.gather(rows, at, axis=0) for at in (above, below))
-        return _uint8(a + (b - a) * of_below[:, None, None])
+        return _nearest(a + (b - a) * of_below[:, None, None])
 
     return tf.map_fn(sampled, frames)
 
@@ -83,6 +83,13 @@ def _erased(frames: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
 def _size(frames: tf.Tensor) -> tuple[int, int]:
     """Height and width, which are known when the graph is built."""
     return frames.shape[1], frames.shape[2]  # pyright: ignore[reportReturnType]
+
+
+def _nearest(pixels: tf.Tensor) -> tf.Tensor:
+    """``_uint8`` of float32 numbers from 0 to 255, at half the cost: in 2^23 + x the last bit counts 1, so that the
+    addition rounds (ties to even), and the lowest byte is the result.
+    """
+    return tf.cast(tf.bitwise.bitwise_and(tf.bitcast(pixels + 2.0**23, tf.int32), 255), tf.uint8)
 
 
 def _uint8(pixels: tf.Tensor) -> tf.Tensor:

@@ -2,32 +2,32 @@
 
 All is written into ``1.0.0.partial``, which becomes ``1.0.0`` when everything is there. ``plan.json`` in it says what
 is being prepared, so that only the same preparation continues. A shard has its name once it is finished; a shard that
-has its name is not written again.
+has its name is not written again, unless one of its images has changed since.
 """
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from tqdm import tqdm
 
-from rgcn_jax.data import prepared
+from rgcn_jax.data import fingerprints, prepared
+from rgcn_jax.data.findings import listed
 from rgcn_jax.data.keypoint_files import coverage
-from rgcn_jax.data.prepared import FORMAT, FORMAT_VERSION, INDEX, KEYPOINTS, MARKER, PARTIAL, VERSION, Shard
-from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut
+from rgcn_jax.data.preparation_plan import PLAN, Plan, write_text
+from rgcn_jax.data.prepared import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
+from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
 from rgcn_jax.data.source import Source, SourceKeypoints
 from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.types import InputError
 
-_PLAN, _LOCK = "plan.json", ".lock"
+_LOCK = ".lock"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -43,7 +43,8 @@ class Preparation:
       frames_per_shard: a shard takes tracklets until it has so many.
 
     Raises:
-      InputError: another preparation is there, finished or not, or the folder cannot be written.
+      InputError: another preparation is there, finished or not, images of a finished one have changed since, or the
+        folder cannot be written.
     """
 
     def __init__(
@@ -57,23 +58,29 @@ class Preparation:
     ):
         below = out / prepared.builder_name(source.dataset)
         self.folder, self._partial = below / VERSION, below / PARTIAL
+        self.changed: list[str] = []
+        """Images that changed after their shards were written, in an earlier call: those shards are written again."""
         self._source, self._keypoints, self._size = source, keypoints, (height, width)
-        self._tasks = self._cut(frames_per_shard)
+        ranges = {part: cut(tracklets, frames_per_shard) for part, tracklets in source.parts.items()}
+        self._plan = Plan(source, keypoints, height, width, sum(map(len, ranges.values())))
+        self._tasks = self._cut(ranges)
         self._resized = 0
 
     def __enter__(self) -> "Preparation":
-        plan = self._plan()
         if self.finished:
-            self._compare(self.folder, plan)
+            self._plan.compare(self.folder)
+            self._refuse_changed()
             return self
         try:
             self._partial.mkdir(parents=True, exist_ok=True)
             self._lock = (self._partial / _LOCK).open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (self._partial / _PLAN).exists():
-                self._compare(self._partial, plan)
             self._clean()
-            _write(self._partial / _PLAN, json.dumps(plan, indent=2))
+            if (self._partial / PLAN).exists():
+                self._plan.compare(self._partial)
+                self._discard_changed()
+            else:
+                self._plan.write(self._partial)
         except BlockingIOError:
             raise InputError(f"{self._partial} is being prepared by another process: wait for it.") from None
         except OSError as error:
@@ -109,7 +116,7 @@ class Preparation:
         missing = [task for task in self._all if not _is_finished(task)]
         bad: list[BadFrame] = []
         try:
-            for _, result in run_tasks(missing, workers, progress):
+            for _, result in run_tasks(do, missing, workers, progress):
                 bad += result.bad
                 self._resized += result.resized
             if bad:
@@ -137,19 +144,13 @@ class Preparation:
         lines.append(f"Train with --config.data.name={self._source.dataset} --config.data.root={out}")
         return lines
 
-    def _values(self) -> Float32[np.ndarray, "n 14 3"]:
-        if self._keypoints:
-            return self._keypoints.values
-        return np.zeros((sum(len(t.frames) for t in self._source.tracklets), 14, 3), np.float32)
-
-    def _cut(self, frames_per_shard: int) -> dict[str, list[ShardTask]]:
+    def _cut(self, ranges: Mapping[str, Sequence[range]]) -> dict[str, list[ShardTask]]:
         """The shards of each part."""
-        number, row, values, tasks = 0, 0, self._values(), {}
+        number, row, values, tasks = 0, 0, self._plan.keypoints, {}
         for part, tracklets in self._source.parts.items():
-            ranges = cut(tracklets, frames_per_shard)
             tasks[part] = []
-            for i, positions in enumerate(ranges):
-                name = prepared.shard_name(self._source.dataset, part, i, len(ranges))
+            for i, positions in enumerate(ranges[part]):
+                name = prepared.shard_name(self._source.dataset, part, i, len(ranges[part]))
                 numbered = tuple((number + k, tracklets[p]) for k, p in enumerate(positions))
                 frames = sum(len(t.frames) for _, t in numbered)
                 path, rows = self._partial / name, values[row : row + frames]
@@ -157,40 +158,34 @@ class Preparation:
                 number, row = number + len(positions), row + frames
         return tasks
 
-    def _plan(self) -> dict[str, Any]:
-        """What decides all that is written."""
-        index = prepared.index_arrays(self._source.tracklets, self._source.splits)
-        digest = hashlib.sha256()
-        for name in sorted(index):
-            digest.update(name.encode() + index[name].tobytes())
-        return {
-            "version": FORMAT_VERSION,
-            "dataset": self._source.dataset,
-            "height": self._size[0],
-            "width": self._size[1],
-            "shards": len(self._all),
-            "tracklets": digest.hexdigest(),
-            "keypoints": hashlib.sha256(self._values().tobytes()).hexdigest() if self._keypoints else None,
-        }
+    def _discard_changed(self) -> None:
+        """Remove finished shards whose images are others now, or of whose images nothing is known."""
+        finished = [task for task in self._all if _is_finished(task)]
+        for task in tqdm(finished, "compare with the images", disable=None, leave=False):
+            assert task.path is not None
+            before = fingerprints.load(task.path, task.frames)
+            found = [] if before is None else [*fingerprints.changed(task.root, task.names, before)]
+            if before is None or found:
+                task.path.unlink()
+            self.changed += found
 
-    def _compare(self, folder: Path, plan: dict[str, Any]) -> None:
-        """Raises ``InputError`` if something else was prepared in a folder."""
-        try:
-            before = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-            different = [name for name in plan if before.get(name) != plan[name]]
-        except (OSError, ValueError, AttributeError) as error:
+    def _refuse_changed(self) -> None:
+        found = []
+        for task in tqdm(self._all, "compare with the images", disable=None, leave=False):
+            assert task.path is not None
+            before = fingerprints.load(self.folder / task.path.name, task.frames)
+            found += fingerprints.changed(task.root, task.names, before) if before else []
+        if found:
             raise InputError(
-                f"{folder / _PLAN} cannot be read ({error}): delete {folder}, or choose another --out."
-            ) from error
-        if different:
-            raise InputError(
-                f"{folder} was prepared with another {' and '.join(different)}: delete it, or choose another --out."
+                f"{self.folder} is prepared already, but {len(found):,} of its images have changed since: "
+                f"{listed(found)}. To prepare it from what is there now delete it and give the same command again."
             )
 
     def _clean(self) -> None:
         """Remove what a killed preparation left unfinished."""
-        for path in self._partial.glob(".*.array_record-*"):
-            path.unlink(missing_ok=True)
+        for folder in (self._partial, self._partial / fingerprints.FOLDER):
+            for path in folder.glob(".*.array_record-*"):
+                path.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         from rgcn_jax.data import tfds_form  # takes half a second, and belongs to an extra
@@ -200,13 +195,6 @@ class Preparation:
             part: [Shard(t.path.name, t.frames, t.path.stat().st_size) for t in tasks if t.path]
             for part, tasks in self._tasks.items()
         }
-        index = prepared.index_arrays(source.tracklets, source.splits)
-        with (self._partial / INDEX).open("wb") as file:
-            np.savez_compressed(file, **index)  # pyright: ignore[reportArgumentType]
-            _to_disk(file)
-        with (self._partial / KEYPOINTS).open("wb") as file:
-            np.save(file, self._values())
-            _to_disk(file)
         description = f"{source.dataset}: frames of tracklets with 14 keypoints, ids and cameras. One record a frame."
         tfds_form.write_metadata(self._partial, source.dataset, files, height, width, description)
         marker = {
@@ -221,7 +209,7 @@ class Preparation:
             "partitions": {str(number): split.partition for number, split in source.splits.items()},
             "shards": [asdict(shard) for shards in files.values() for shard in shards],
         }
-        _write(self._partial / MARKER, json.dumps(marker, indent=1))
+        write_text(self._partial / MARKER, json.dumps(marker, indent=1))
         (self._partial / _LOCK).unlink()
         os.rename(self._partial, self.folder)
 
@@ -255,17 +243,3 @@ class Preparation:
 
 def _is_finished(task: ShardTask) -> bool:
     return task.path is not None and task.path.is_file()
-
-
-def _write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        _to_disk(file)
-    os.replace(part, path)
-
-
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,7 +1,7 @@
 """From a data set as it was distributed to its prepared form, once; or only a check of all that is wrong with it.
 
     python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --out=PREPARED
-    python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --check
+    python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --check --report=mars.txt
 
 Killed at any moment, the first command continues where it was when it is given again. What is then in PREPARED is told
 by ``prepared.py``. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from rgcn_jax.data.findings import SHOWN, Finding, listed, write_report, wrong
 from rgcn_jax.data.preparation import Preparation
-from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut
-from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
+from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut, do
+from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks, unused_keypoints
 from rgcn_jax.data.workers import run_tasks
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +53,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--height", type=_positive, default=256, help="of the frames, in pixels (default: 256)")
     parser.add_argument("--width", type=_positive, default=128, help="likewise (default: 128)")
     parser.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
-    parser.add_argument("--check", action="store_true", help="write nothing, list all that is wrong")
+    parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
+    parser.add_argument("--report", type=Path, help="with --check: a text file for every name that is found")
     parser.add_argument(
         "--frames_per_clip", type=_positive, default=10, help="shorter tracklets are remarked on (default: 10)"
     )
@@ -65,6 +67,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.check == (options.out is not None):
         parser.error("give either --out or --check")
+    if options.report and not options.check:
+        parser.error("--report is of --check")
     return options
 
 
@@ -82,19 +86,24 @@ def _read_source(options: argparse.Namespace) -> Source:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    notes: list[str] = []
+    notes: list[Finding] = []
     with collected_warnings(notes):
         source = _read_source(options)
         keypoints = read_keypoints(options.keypoints, source) if options.keypoints else None
     notes += [*(keypoints.remarks if keypoints else ()), *remarks(source, options.frames_per_clip)]
     for note in notes:
-        _say(f"remark: {note}")
+        _say(note.line)
     with Preparation(
         options.out, source, keypoints, options.height, options.width, options.frames_per_shard
     ) as preparation:
         if preparation.finished:
             _say(f"{preparation.folder} is prepared already.")
             return 0
+        if preparation.changed:
+            _say(
+                f"remark: {len(preparation.changed):,} images have changed since their shards were written, and these "
+                f"are written again: {listed(preparation.changed)}"
+            )
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:
             preparation.run(options.workers, bar.update)
@@ -104,36 +113,53 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Print all problems and remarks; whether the data set can be used."""
-    problems, notes = [], []
+    """Print all problems and remarks, of many names the first; write all of them, if asked. Whether the data set can be
+    used.
+    """
+    if options.report:
+        write_report(options.report, [])  # that it can be written is known before anything takes hours
+    try:
+        source, findings = _look(options)
+    except InputError as error:
+        findings, verdict = [wrong(error)], "not usable: without its lists and folders nothing else can be checked."
+    else:
+        problems, frames = sum(f.problem for f in findings), sum(len(t.frames) for t in source.tracklets)
+        verdict = (
+            f"{'not usable' if problems else 'usable'}: {source.dataset}, {len(source.tracklets):,} tracklets, "
+            f"{frames:,} frames; {problems:,} problems, {len(findings) - problems:,} remarks."
+        )
+    shown = [f for f in findings if f.problem][:SHOWN] + [f for f in findings if not f.problem][:SHOWN]
+    for finding in shown:
+        _say(finding.line)
+    if len(shown) < len(findings):
+        _say(f"and {len(findings) - len(shown):,} more.")
+    if options.report:
+        write_report(options.report, findings)
+        _say(f"{options.report} names all of it.")
+    elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
+        _say("--report=FILE writes all names to a file.")
+    _say(verdict)
+    return 1 if any(f.problem for f in findings) else 0
+
+
+def _look(options: argparse.Namespace) -> tuple[Source, list[Finding]]:
+    """The data set, and what is wrong with it, the images first. Raises InputError if it cannot be listed at all."""
+    problems: list[Finding] = []
+    notes: list[Finding] = []
     with collected_warnings(notes):
-        try:
-            source = _read_source(options)
-        except InputError as error:
-            _say(f"problem: {error}")
-            _say("not usable: without its lists and folders nothing else can be checked.")
-            return 1
+        source = _read_source(options)
         if options.keypoints:
             try:
                 notes += read_keypoints(options.keypoints, source).remarks
             except InputError as error:
-                problems.append(str(error))
+                problems.append(wrong(error))
+                notes += unused_keypoints(options.keypoints, source)
         else:
-            notes.append("no --keypoints were given: appearance only")
-    notes += remarks(source, options.frames_per_clip)
-    problems = [*_check_images(options, source), *problems]
-    for kind, texts in (("problem", problems), ("remark", notes)):
-        for text in texts:
-            _say(f"{kind}: {text}")
-    frames = sum(len(t.frames) for t in source.tracklets)
-    _say(
-        f"{'not usable' if problems else 'usable'}: {source.dataset}, {len(source.tracklets):,} tracklets, {frames:,} "
-        f"frames; {len(problems):,} problems, {len(notes):,} remarks."
-    )
-    return 1 if problems else 0
+            notes.append(Finding("no --keypoints were given: appearance only"))
+    return source, [*_check_images(options, source), *problems, *notes, *remarks(source, options.frames_per_clip)]
 
 
-def _check_images(options: argparse.Namespace, source: Source) -> list[str]:
+def _check_images(options: argparse.Namespace, source: Source) -> list[Finding]:
     """Decode every frame; what is wrong with them, in their order."""
     tracklets = tuple(enumerate(source.tracklets))
     tasks = []
@@ -142,17 +168,17 @@ def _check_images(options: argparse.Namespace, source: Source) -> list[str]:
         nowhere = np.zeros((frames, 14, 3), np.float32)
         chosen = tracklets[part.start : part.stop]
         tasks.append(ShardTask(None, source.root, chosen, nowhere, options.height, options.width))
-    bad: dict[int, list[str]] = {}
+    bad: dict[int, list[Finding]] = {}
     with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
-        for task, result in run_tasks(tasks, options.workers, bar.update):
-            bad[task.tracklets[0][0]] = [f"{source.root / frame.name} {frame.reason}" for frame in result.bad]
-    return [text for first in sorted(bad) for text in bad[first]]
+        for task, result in run_tasks(do, tasks, options.workers, bar.update):
+            of_task = [Finding(f"{source.root / frame.name} {frame.reason}", problem=True) for frame in result.bad]
+            bad[task.tracklets[0][0]] = of_task
+    return [finding for first in sorted(bad) for finding in bad[first]]
 
 
 def _say(text: str, error: bool = False) -> None:
-    """Print a line; a path may be no text."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    print(shown, file=sys.stderr if error else sys.stdout, flush=True)
+    """Print a line."""
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,12 @@ def find(root: Path, dataset: str) -> Path | None:
     return None
 
 
+def frame_size(folder: Path) -> tuple[int, int]:
+    """Height and width in pixels of the frames in a prepared folder. Raises InputError if it is none."""
+    marker = _marker(folder)
+    return marker["height"], marker["width"]
+
+
 def open_prepared(folder: Path) -> Prepared:
     """Open a prepared data set.
 

@@ -1,6 +1,7 @@
 """What the preparation and its worker processes tell each other; and how a data set is cut into shards."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class ShardTask:
         """How many frames it has."""
         return len(self.keypoints)
 
+    @property
+    def names(self) -> list[str]:
+        """The paths of its frames in the data set."""
+        return [frame for _, tracklet in self.tracklets for frame in tracklet.frames]
+
     def rows(self) -> Iterator[tuple[int, int, Tracklet]]:
         """Of each frame its tracklet's number, its position in the tracklet, and the tracklet."""
         return ((number, i, tracklet) for number, tracklet in self.tracklets for i in range(len(tracklet.frames)))
@@ -52,6 +58,14 @@ class ShardResult:
 
     bad: tuple[BadFrame, ...]
     resized: int
+
+
+def do(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
+    """``shards.run`` for ``workers.run_tasks``: loads TensorFlow, which is to use one thread, in the worker alone."""
+    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
+    from rgcn_jax.data import shards
+
+    return shards.run(task, advance)
 
 
 def cut(tracklets: Sequence[Tracklet], frames_per_shard: int) -> list[range]:

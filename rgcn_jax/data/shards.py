@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rgcn_jax.data import pixels, tfds_form
+from rgcn_jax.data.fingerprints import Fingerprints
 from rgcn_jax.data.shard_task import BadFrame, ShardResult, ShardTask
 from rgcn_jax.data.tensorflow_cpu import tf
 from rgcn_jax.types import InputError, Tracklet
@@ -32,12 +33,12 @@ def run(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
       OSError: the shard cannot be written.
     """
     bad: list[BadFrame] = []
-    resized = 0
-    with _shard_file(task.path, complete=lambda: not bad) as write:
+    resized, sources = 0, Fingerprints()
+    with _shard_file(task.path, sources, complete=lambda: not bad) as write:
         for row, (number, position, tracklet) in enumerate(task.rows()):
             name = tracklet.frames[position]
             try:
-                encoded, other_size = _fitted(task.root / name, task.height, task.width, task.path is not None)
+                encoded, other_size = _fitted(task, _contents(task.root / name, sources))
             except InputError as error:
                 bad.append(BadFrame(name, str(error)))
             else:
@@ -64,30 +65,37 @@ def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: in
     return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
 
-def _fitted(path: Path, height: int, width: int, encode: bool) -> tuple[bytes, int]:
-    """The bytes of an image of this size, and whether it had another; its own bytes if not. Raises InputError."""
+def _contents(path: Path, sources: Fingerprints) -> bytes:
+    """The bytes of an image file, whose fingerprint is added to the others. Raises InputError."""
     try:
-        encoded = path.read_bytes()
+        encoded = sources.read(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error
     if not encoded:
         raise InputError("is empty")
+    return encoded
+
+
+def _fitted(task: ShardTask, encoded: bytes) -> tuple[bytes, int]:
+    """An image at the task's size, and whether it had another; its own bytes if not. Raises InputError."""
     try:
         image = pixels.decode(encoded)
     except tf.errors.OpError as error:
         raise InputError("is truncated or no image") from error
-    if image.shape[:2] == (height, width):
+    if image.shape[:2] == (task.height, task.width):
         return encoded, 0
-    if not encode:
+    if task.path is None:
         return b"", 1
-    fitted = pixels.fit(image, height, width)
+    fitted = pixels.fit(image, task.height, task.width)
     return tf.io.encode_jpeg(fitted, quality=QUALITY, chroma_downsampling=True).numpy(), 1
 
 
 @contextmanager
-def _shard_file(path: Path | None, complete: Callable[[], bool]) -> Iterator[Callable[[bytes], None]]:
-    """A function that writes a record to a file which appears at ``path`` once it is on the disk, if it is then
-    ``complete``; without a path nothing is written.
+def _shard_file(
+    path: Path | None, sources: Fingerprints, complete: Callable[[], bool]
+) -> Iterator[Callable[[bytes], None]]:
+    """A function that writes a record to a file which appears at ``path``, after the fingerprints of its images, once
+    both are on the disk, if it is then ``complete``; without a path nothing is written.
     """
     if path is None:
         yield lambda record: None
@@ -103,6 +111,7 @@ def _shard_file(path: Path | None, complete: Callable[[], bool]) -> Iterator[Cal
         if complete():
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
+            sources.save(path)
             os.replace(part, path)
     except RuntimeError as error:  # ArrayRecord tells the system's errors so
         raise OSError(str(error)) from error

@@ -2,7 +2,6 @@
 Needs no TensorFlow.
 """
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.keypoint_files import formats, openpose
+from rgcn_jax.data.findings import Finding, odd
+from rgcn_jax.data.keypoint_files import formats
 from rgcn_jax.data.keypoints import frame_sizes, shares_of_crop, unique_frames
 from rgcn_jax.types import DISTRACTOR_ID, InputError, Split, Tracklet
-
-_SHOWN = 20  # people or tracklets that a remark names
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class SourceKeypoints:
 
     values: Float32[np.ndarray, "n 14 3"]
     junk: bool
-    remarks: tuple[str, ...]
+    remarks: tuple[Finding, ...]
 
 
 def read_splits(dataset: str, root: Path, load: Callable[..., Split], several: bool) -> Source:
@@ -90,13 +88,13 @@ def read_keypoints(path: Path, source: Source) -> SourceKeypoints:
     is_junk = np.repeat([t in junk for t in source.tracklets], [len(t.frames) for t in source.tracklets])
     values = np.zeros((len(is_junk), 14, 3), np.float32)
     values[~is_junk] = of_needed
-    remarks.append("junk tracklets have no usable keypoints: the protocol junk_kept will be left out")
+    remarks.append(Finding("junk tracklets have no usable keypoints: the protocol junk_kept will be left out"))
     return SourceKeypoints(values, False, tuple(remarks))
 
 
 def _values(
     path: Path, source: Source, tracklets: Sequence[Tracklet]
-) -> tuple[Float32[np.ndarray, "n 14 3"], list[str]]:
+) -> tuple[Float32[np.ndarray, "n 14 3"], list[Finding]]:
     frames = unique_frames(tracklets)
     sizes = frame_sizes(source.splits[1], tracklets, frames)
     found = formats.read(path, frames, sizes)
@@ -104,19 +102,22 @@ def _values(
     remarks = []
     absent = np.flatnonzero(~found.has_entry)
     if len(absent):
-        remarks.append(f"{len(absent):,} frames have no keypoints in {path}: {_listed([frames[i] for i in absent])}")
-    unused = _openpose_files(path) - len(frames) if path.is_dir() else found.unused
-    if unused > 0:
-        remarks.append(f"{unused:,} entries of {path} are keypoints of no frame of the data set")
+        remarks.append(odd(f"{len(absent):,} frames have no keypoints in {path}", [frames[i] for i in absent]))
+    remarks += _unused(path, found.unused) if path.is_file() else unused_keypoints(path, source)
     rows = {frame: row for row, frame in enumerate(frames)}
     return shares[[rows[frame] for t in tracklets for frame in t.frames]], remarks
 
 
-def _openpose_files(folder: Path) -> int:
-    return sum(name.endswith(openpose.SUFFIX) for _, _, names in os.walk(folder) for name in names)
+def unused_keypoints(path: Path, source: Source) -> list[Finding]:
+    """Keypoint files in a folder that are of no frame, if there are any; nothing of what is no folder."""
+    return _unused(path, formats.unused_files(path, unique_frames(source.tracklets))) if path.is_dir() else []
 
 
-def remarks(source: Source, frames_per_clip: int) -> list[str]:
+def _unused(path: Path, names: Sequence[str]) -> list[Finding]:
+    return [odd(f"{len(names):,} entries of {path} are keypoints of no frame of the data set", names)] if names else []
+
+
+def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
     """What is odd about a data set, though it can be used: short tracklets, people whom training can hardly use,
     queries that have no match.
     """
@@ -124,11 +125,12 @@ def remarks(source: Source, frames_per_clip: int) -> list[str]:
     for part, tracklets in source.parts.items():
         short = [t for t in tracklets if len(t.frames) < frames_per_clip]
         if short:
-            names = _listed([f"{t.frames[0]} ({len(t.frames)})" for t in sorted(short, key=lambda t: len(t.frames))])
-            found.append(
+            text = (
                 f"{len(short):,} of the {len(tracklets):,} tracklets of {part} have fewer than {frames_per_clip} "
-                f"frames, and their clips are filled up: {names}"
+                "frames, and their clips are filled up"
             )
+            shortest_first = sorted(short, key=lambda t: len(t.frames))
+            found.append(odd(text, [f"{t.frames[0]} ({len(t.frames)})" for t in shortest_first]))
     for number, split in source.splits.items():
         which = f" of split {number}" if len(source.splits) > 1 else ""
         cameras: dict[int, set[int]] = {}
@@ -141,30 +143,22 @@ def remarks(source: Source, frames_per_clip: int) -> list[str]:
         }
         for what, people in groups.items():
             if people:
-                found.append(
-                    f"{len(people):,} of the {len(cameras):,} people that are trained on{which} {what}: "
-                    f"{_listed([str(p) for p in people])}"
-                )
+                text = f"{len(people):,} of the {len(cameras):,} people that are trained on{which} {what}"
+                found.append(odd(text, [str(p) for p in people]))
         seen = {(t.person_id, t.camera_id) for t in split.gallery if t.person_id > DISTRACTOR_ID}
         seen_by = Counter(person for person, _ in seen)
         alone = [t for t in split.query if seen_by[t.person_id] - ((t.person_id, t.camera_id) in seen) == 0]
         if alone:
-            found.append(
-                f"{len(alone):,} of the {len(split.query):,} queries{which} have no match in another camera: "
-                f"{_listed([t.frames[0] for t in alone])}"
-            )
+            text = f"{len(alone):,} of the {len(split.query):,} queries{which} have no match in another camera"
+            found.append(odd(text, [t.frames[0] for t in alone]))
     return found
 
 
 @contextmanager
-def collected_warnings(into: list[str]) -> Iterator[None]:
-    """Python's warnings of the block, as texts, each once."""
+def collected_warnings(into: list[Finding]) -> Iterator[None]:
+    """Python's warnings of the block, each once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
-    into += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    texts = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    into += [Finding(text) for text in texts]

@@ -27,8 +27,8 @@ except ImportError as error:
 
 
 @functools.cache
-def features(height: int, width: int) -> Any:
-    """The features of a record, as TensorFlow Datasets describes them."""
+def features(height: int | None, width: int | None) -> Any:
+    """The features of a record, as TensorFlow Datasets describes them; None: of frames of any size."""
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(height, width, 3)),

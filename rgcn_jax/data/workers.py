@@ -1,48 +1,61 @@
-"""Worker processes that do tasks of the preparation. They end with the process that started them, however it ends."""
+"""Worker processes that do tasks. They end with the process that started them, however it ends.
+
+For the preparation of a data set and for pose detection. Needs neither TensorFlow nor what the tasks need.
+"""
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
-import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, TypeVar
 
-from rgcn_jax.data.shard_task import ShardResult, ShardTask
 from rgcn_jax.types import InputError
 
 _TELL_EVERY = 0.1  # seconds
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
 
 def run_tasks(
-    tasks: Sequence[ShardTask], workers: int, progress: Callable[[int], object]
-) -> Iterator[tuple[ShardTask, ShardResult]]:
+    work: Callable[[Task, Callable[[], None]], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    progress: Callable[[int], object],
+) -> Iterator[tuple[Task, Result]]:
     """Does the tasks in several processes; gives each with its result when it is done, in any order.
 
+    Whoever stops listening, by an error or Ctrl-C, waits until each worker has ended the task that it is at.
+
     Args:
+      work: does a task, and calls its second argument after each frame. A function of a module, which is imported by
+        the workers; what costs time or memory to import, it imports itself.
       tasks: what to do.
       workers: how many processes.
       progress: is called with numbers of frames that were done.
 
     Raises:
-      OSError: a worker could not write; its text is the message.
-      InputError: a worker cannot start, or was killed.
+      InputError: a worker was killed; and whatever ``work`` raises.
     """
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    context = multiprocessing.get_context("spawn")  # TensorFlow and JAX do not survive a fork
     waiting = list(reversed(tasks))
-    busy: dict[Connection, ShardTask] = {}
+    busy: dict[Connection, Task] = {}
     processes = []
     try:
         for _ in range(min(workers, len(tasks))):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
+            process = context.Process(target=_live, args=(theirs, work), daemon=True)
             process.start()
             theirs.close()
             processes.append(process)
             busy[ours] = waiting.pop()
-            ours.send(busy[ours])
+            _send(ours, busy[ours])
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
@@ -53,11 +66,23 @@ def run_tasks(
                 yield busy.pop(connection), value
                 if waiting:
                     busy[connection] = waiting.pop()
-                    connection.send(busy[connection])
+                    _send(connection, busy[connection])
+                else:
+                    connection.close()
     finally:
-        for process in processes:
-            process.terminate()
-            process.join()
+        try:
+            for connection in busy:
+                connection.close()
+            for process in processes:
+                process.join()
+        finally:  # interrupted a second time
+            for process in processes:
+                process.terminate()
+
+
+def _send(connection: Connection, task: object) -> None:
+    with suppress(BrokenPipeError):  # the worker is dead; receiving tells it
+        connection.send(task)
 
 
 def _receive(connection: Connection) -> tuple[str, Any]:
@@ -68,48 +93,48 @@ def _receive(connection: Connection) -> tuple[str, Any]:
             "a worker process was killed, perhaps because the memory was full: what is finished is kept; give the "
             "same command again, with fewer --workers if it happens again."
         ) from None
-    if isinstance(value, OSError | InputError):
+    if kind == "failed":
         raise value
     return kind, value
 
 
-def _work(connection: Connection, parent: int) -> None:
+def _live(connection: Connection, work: Callable[[Any, Callable[[], None]], Any]) -> None:
     """A worker's life: task in, frames counted and result out, until there is nobody to give it tasks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
-    with suppress(EOFError, BrokenPipeError):
-        try:
-            from rgcn_jax.data import shards
-        except InputError as error:
-            connection.send(("failed", error))
-            return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    counter = _Counter(connection)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             task = connection.recv()
-            counter = _Counter(connection, parent)
             try:
-                result = shards.run(task, counter.advance)
-            except OSError as error:
-                if isinstance(error, BrokenPipeError):
-                    raise
-                connection.send(("failed", OSError(str(error))))
-                return
+                message = ("done", work(task, counter.advance))
+            except Exception as error:
+                if not isinstance(error, InputError | OSError):  # a fault of the program: where is lost on the way
+                    error.add_note(traceback.format_exc())
+                message = ("failed", error)
             counter.tell()
-            connection.send(("done", result))
+            connection.send(message)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 class _Counter:
-    """Tells the parent how many frames were done, not too often."""
+    """Tells the parent how many frames were done, not too often, and nothing once it does not listen any more."""
 
-    def __init__(self, connection: Connection, parent: int):
-        self._connection, self._parent, self._frames, self._told = connection, parent, 0, time.monotonic()
+    def __init__(self, connection: Connection):
+        self._connection, self._frames, self._told = connection, 0, time.monotonic()
 
     def advance(self) -> None:
         self._frames += 1
         if time.monotonic() - self._told > _TELL_EVERY:
-            if os.getppid() != self._parent:
-                sys.exit()  # the command was killed, and may be running again already
             self.tell()
 
     def tell(self) -> None:
-        self._connection.send(("frames", self._frames))
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send(("frames", self._frames))
         self._frames, self._told = 0, time.monotonic()

@@ -61,6 +61,7 @@ class BiCnet(nn.Module):
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     width: int = 64
     last_stride: int = 1
+    recompute: str = "none"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
@@ -81,6 +82,7 @@ class BiCnet(nn.Module):
             self.stage_sizes,
             self.width,
             self.last_stride,
+            recompute=self.recompute,
             dtype=self.dtype,
             axis_name=self.axis_name,
             name="trunk",

@@ -24,7 +24,7 @@ from rgcn_jax.models.pose_input import parse_mode
 from rgcn_jax.models.pretrained import load_resnet50
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
-from rgcn_jax.models.resnet import POOLINGS, ResNet50
+from rgcn_jax.models.resnet import POOLINGS, RECOMPUTE, ResNet50
 from rgcn_jax.models.stgcn import STGCN
 from rgcn_jax.models.two_branch import NECKS, TwoBranch
 from rgcn_jax.types import InputError
@@ -135,12 +135,18 @@ def build_model(
 
     Raises:
       InputError: a name is unknown, ``pose_features`` does not divide by the readout's number of vectors, a setting
-        is not at its default that the pose encoder does not have, or BiCnet is asked for with other than four stages.
+        is not at its default that the pose encoder or the appearance model does not have, or BiCnet is asked for with
+        other than four stages.
     """
     compute = compute_dtype(dtype)
-    for field, choices in (("neck", NECKS), ("pooling", POOLINGS)):
+    for field, choices in (("neck", NECKS), ("pooling", POOLINGS), ("recompute", RECOMPUTE)):
         if fields[field] not in choices:
             raise InputError(f"model.{field} is {fields[field]!r}: expected one of {', '.join(choices)}.")
+    if fields["recompute"] != "none" and fields["appearance"].lower() == "given":
+        raise InputError(
+            f'model.recompute is {fields["recompute"]!r}, but the appearance model "given" has no trunk: leave it at '
+            '"none".'
+        )
     parse_mode(fields["pose_input"])
     encoder = reader = None
     if fields["pose"].lower() != "none":
@@ -160,6 +166,7 @@ def build_model(
         width=fields["width"],
         last_stride=fields["last_stride"],
         pooling=fields["pooling"],
+        recompute=fields["recompute"],
         dtype=compute,
         axis_name=axis_name,
     )

@@ -1,13 +1,20 @@
 """Convolution and max pooling in the form that runs fastest where they run; the numbers are the same in every form.
 
-On an accelerator a convolution is XLA's own (cuDNN on a GPU). On the CPU that one collapses where a map has few
-positions left, as in the last stages of a trunk that is fed small crops: at 4 x 2 positions a 3x3 layer is 10 to 200
-times faster as one matrix product over gathered patches, at 32 positions the two are level, and above XLA's wins. A
-1x1 convolution is a matrix product throughout. `convolution_form` makes this choice from the backend and static
-shapes only.
+On an accelerator a convolution is XLA's own (cuDNN on a GPU), forward and backward. On the CPU (``python -m
+benchmarks.convolution_forms`` measures it):
+
+- A 1x1 convolution is a matrix product.
+- XLA's convolution collapses where a map has few positions left, as in the last stages of a trunk that is fed small
+  crops: at 4 x 2 positions a 3x3 layer is 10 to 200 times faster as one matrix product over gathered patches, from 12
+  to 32 the two are level, and above XLA's wins.
+- The gradient of a kernel is a product over all positions. XLA turns the wider factor round for it, and mixes this
+  with whatever comes before, which then writes its result column by column. Here the factor is turned round by itself,
+  once; a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution.
+
+`convolution_form` and `kernel_gradient_form` make these choices from static shapes only.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -21,24 +28,27 @@ FEW_POSITIONS = 16
 to 32).
 """
 
+FEW_CHANNELS = 64
+"""Input channels up to which the CPU leaves the gradient of a larger kernel to XLA's convolution."""
+
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """Normal with variance 2 / (kh * kw * d_out): He et al., ICCV 2015, with the fan-out, as torchvision initialises its
 ResNets.
 """
 
 
-def convolution_form(
-    backend: str, kernel_size: tuple[int, int], output_positions: int
-) -> Literal["convolution", "patches"]:
-    """How a convolution is computed on ``backend`` (`jax.default_backend()`).
+def convolution_form(kernel_size: tuple[int, ...], output_positions: int) -> Literal["convolution", "patches"]:
+    """How a convolution is computed on the CPU, and the gradient for its input.
 
-    ``"convolution"``: XLA's own; always so off the CPU. ``"patches"``: the patches are gathered and multiplied with
-    the kernel in one matrix product; on the CPU for 1x1 kernels and where an image has at most `FEW_POSITIONS` output
-    positions.
+    ``"convolution"``: XLA's own. ``"patches"``: the patches are gathered and multiplied with the kernel in one matrix
+    product; for 1x1 kernels and where an image has at most `FEW_POSITIONS` output positions.
     """
-    if backend == "cpu" and (kernel_size == (1, 1) or output_positions <= FEW_POSITIONS):
-        return "patches"
-    return "convolution"
+    return "patches" if kernel_size == (1, 1) or output_positions <= FEW_POSITIONS else "convolution"
+
+
+def kernel_gradient_form(kernel_size: tuple[int, ...], channels: int) -> Literal["convolution", "products"]:
+    """How the gradient of a kernel is computed on the CPU: by XLA, or as one product for each place of the kernel."""
+    return "products" if kernel_size == (1, 1) or channels > FEW_CHANNELS else "convolution"
 
 
 class Conv(nn.Module):
@@ -60,14 +70,53 @@ class Conv(nn.Module):
         """``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, likewise for w, features]."""
         x = jnp.asarray(x)
         kernel = self.param("kernel", he_normal, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
-        height, width = (
-            (size + 2 * self.padding - k) // self.strides + 1
-            for size, k in zip(x.shape[1:3], self.kernel_size, strict=True)
-        )
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        if convolution_form(jax.default_backend(), self.kernel_size, height * width) == "patches":
-            return patches_convolution(x, kernel, self.strides, self.padding)
+        if jax.default_backend() == "cpu":
+            return cpu_convolution(x, kernel, self.strides, self.padding)
         return xla_convolution(x, kernel, self.strides, self.padding)
+
+
+def cpu_convolution(
+    x: Float[ArrayLike, "n h w d_in"], kernel: Float[ArrayLike, "kh kw d_in d_out"], stride: int, padding: int
+) -> Float[Array, "n h_out w_out d_out"]:
+    """The same as `xla_convolution`, each of forward pass and two gradients in the form chosen for the CPU."""
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    # Under shard_map each device has its own x and all share the kernel. Said here, the gradients of the devices are
+    # added up outside of the hand-written one.
+    if missing := tuple(_mapped_axes(x) - _mapped_axes(kernel)):
+        kernel = jax.lax.pcast(kernel, missing, to="varying")
+    return _cpu_convolution(x, kernel, stride, padding)
+
+
+def _mapped_axes(x: Array) -> frozenset[str]:
+    """Mesh axes over which an array varies under ``shard_map``; JAX before 0.10 called them ``vma``."""
+    kind: Any = jax.typeof(x)
+    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+
+
+def _in_chosen_form(x: Array, kernel: Array, stride: int, padding: int) -> Array:
+    positions = [(size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)]
+    if convolution_form(kernel.shape[:2], positions[0] * positions[1]) == "patches":
+        return patches_convolution(x, kernel, stride, padding)
+    return xla_convolution(x, kernel, stride, padding)
+
+
+_cpu_convolution = jax.custom_vjp(_in_chosen_form, nondiff_argnums=(2, 3))
+
+
+def _forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array, tuple[Array, Array]]:
+    return _in_chosen_form(x, kernel, stride, padding), (x, kernel)
+
+
+def _backward(stride: int, padding: int, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    (dx,) = jax.linear_transpose(lambda x: _in_chosen_form(x, kernel, stride, padding), x)(dy)
+    if kernel_gradient_form(kernel.shape[:2], x.shape[-1]) == "products":
+        return dx, kernel_gradient(x, dy, kernel.shape[:2], stride, padding)
+    return dx, jax.linear_transpose(lambda kernel: xla_convolution(x, kernel, stride, padding), kernel)(dy)[0]
+
+
+_cpu_convolution.defvjp(_forward, _backward)
 
 
 def xla_convolution(
@@ -90,13 +139,38 @@ def patches_convolution(
     d_out].
     """
     kernel = jnp.asarray(kernel)
-    kernel_height, kernel_width, _, features = kernel.shape
+    shifted = _shifted(jnp.asarray(x), kernel.shape[:2], stride, padding)
+    return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def kernel_gradient(
+    x: Float[ArrayLike, "n h w d_in"],
+    dy: Float[ArrayLike, "n h_out w_out d_out"],
+    kernel_size: tuple[int, ...],
+    stride: int,
+    padding: int,
+) -> Float[Array, "kh kw d_in d_out"]:
+    """Gradient of the kernel of `xla_convolution` from that of its output: for each place of the kernel, the product of
+    what it saw with ``dy``, over all positions.
+    """
+    x, dy = jnp.asarray(x), jnp.asarray(dy)
+    seen = [s.reshape(-1, x.shape[-1]) for s in _shifted(x, kernel_size, stride, padding)]
+    d = dy.reshape(-1, dy.shape[-1])
+    # The barrier keeps the transposition apart from what made the array.
+    if len(seen) == 1 and x.shape[-1] <= dy.shape[-1]:
+        gradient = jax.lax.optimization_barrier(seen[0].T) @ d
+    else:
+        turned = jax.lax.optimization_barrier(d.T)
+        gradient = jnp.stack([turned @ s for s in seen]).swapaxes(-1, -2)
+    return gradient.reshape(*kernel_size, x.shape[-1], dy.shape[-1])
+
+
+def _shifted(x: Array, kernel_size: tuple[int, ...], stride: int, padding: int) -> list[Array]:
+    """What each place of a kernel sees, row by row of it: arrays [N, h_out, w_out, d_in]."""
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height, width = x.shape[1] - kernel_height + 1, x.shape[2] - kernel_width + 1
-    shifted = [
-        x[:, i : i + height : stride, j : j + width : stride] for i in range(kernel_height) for j in range(kernel_width)
-    ]
-    return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, features)
+    height, width = x.shape[1] - kernel_size[0] + 1, x.shape[2] - kernel_size[1] + 1
+    places = [(i, j) for i in range(kernel_size[0]) for j in range(kernel_size[1])]
+    return [x[:, i : i + height : stride, j : j + width : stride] for i, j in places]
 
 
 def max_pool_3x3(x: Float[ArrayLike, "n h w d"]) -> Float[Array, "n h_out w_out d"]:

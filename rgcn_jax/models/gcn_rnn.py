@@ -2,9 +2,9 @@
 model over time on each node separately, its weights shared by the nodes.
 
 In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Other than in RGCN and LGCN there are two
-stages, with a product between them: X'_t = sigma(A_hat X_t W_g) (eq. 4), then an RNN (eq. 5) or an LSTM over t. What
-does not depend on the state, X'_t W_x, is computed for all frames before the scan; the scan runs over all nodes of all
-clips at once.
+stages, with a product between them: X'_t = sigma(A_hat X_t W_g) (eq. 4), then an RNN (eq. 5) or an LSTM over t. The
+scan runs over all nodes of all clips at once; X'_t W_x does not depend on the state, and is computed where
+``recurrent_gcn.projection_place`` says.
 
 Decisions, the paper being silent: m, the width of X', is n; more graph layers are chained as in ``recurrent_gcn``; W
 starts normal with the fan-in's scale, W_h orthogonal, b at 0 but the LSTM's forget bias at 1; H_0 = C_0 = 0.
@@ -15,6 +15,7 @@ Precision: as ``recurrent_gcn``.
 from collections.abc import Mapping
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
@@ -24,8 +25,11 @@ from rgcn_jax.models.recurrent_gcn import (
     forget_one,
     orthogonal_gates,
     project,
-    scan_frames,
+    scan_projected,
 )
+
+LONGEST_UNROLLED = 16
+"""Frames of the longest clip whose scan is unrolled; half of a scan unrolled gains nothing."""
 
 _lecun = nn.initializers.lecun_normal()
 
@@ -65,17 +69,24 @@ def lstm_step(
     return nn.sigmoid(o) * jnp.tanh(c), c
 
 
-class _Pipeline(_GraphEncoder):
-    """Eq. 4 for all frames, and the product with W_x. Fields as ``RGCN``."""
+def frames_unrolled(backend: str, frames: int) -> int:
+    """How many frames of GCN&RNN's scan are compiled one after another on ``backend``: on the CPU all of a short clip,
+    which is twice as fast as a loop and takes a third longer to compile. An LSTM's gain is less than its compiling.
+    """
+    return frames if backend == "cpu" and frames <= LONGEST_UNROLLED else 1
 
-    def graph_stage(self, keypoints: ArrayLike, width: int) -> tuple[Array, DTypeLike]:
-        """X to X' W_x [B, T, V, width] and the type of the factors of the matmuls; makes ``W_g`` and ``W_x``."""
+
+class _Pipeline(_GraphEncoder):
+    """Eq. 4 for all frames. Fields as ``RGCN``."""
+
+    def graph_stage(self, keypoints: ArrayLike) -> tuple[Array, DTypeLike]:
+        """X to X' [B, T, V, n] and the type of the factors of the matmuls; makes ``W_g``."""
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
         fan_in = [x.shape[-1]] + [n] * (self.num_layers - 1)
         weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self.weight_names("W_g"), fan_in, strict=True)]
         ax, w_g = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
-        return project(nn.relu(project(ax, w_g, dtype)), self.param("W_x", _lecun, (n, width)), dtype), dtype
+        return nn.relu(project(ax, w_g, dtype)), dtype
 
 
 class GCNRNN(_Pipeline):
@@ -93,13 +104,17 @@ class GCNRNN(_Pipeline):
         changes nothing.
         """
         n = self.features
-        xw, dtype = self.graph_stage(keypoints, n)
+        x, dtype = self.graph_stage(keypoints)
+        w_x = self.param("W_x", _lecun, (n, n))
         params = {
             "W_h": self.param("W_h", nn.initializers.orthogonal(), (n, n)),
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
-        zero = jnp.zeros_like(xw[:, 0])
-        return scan_frames(lambda state, xw_t: (rnn_step(params, state[0], xw_t, dtype),), (zero,), xw, mask)
+        zero = jnp.zeros_like(x[:, 0])
+        unroll = frames_unrolled(jax.default_backend(), x.shape[1])
+        return scan_projected(
+            lambda state, xw: (rnn_step(params, state[0], xw, dtype),), (zero,), x, w_x, mask, dtype, unroll
+        )
 
 
 class GCNLSTM(_Pipeline):
@@ -117,10 +132,11 @@ class GCNLSTM(_Pipeline):
         changes nothing.
         """
         n = self.features
-        xw, dtype = self.graph_stage(keypoints, 4 * n)
+        x, dtype = self.graph_stage(keypoints)
+        w_x = self.param("W_x", _lecun, (n, 4 * n))
         params = {
             "W_h": self.param("W_h", orthogonal_gates, (n, 4 * n)),
             "b": self.param("b", forget_one, (4 * n,)),
         }
-        zero = jnp.zeros_like(xw[:, 0, :, :n])
-        return scan_frames(lambda state, xw_t: lstm_step(params, state, xw_t, dtype), (zero, zero), xw, mask)
+        zero = jnp.zeros_like(x[:, 0])
+        return scan_projected(lambda state, xw: lstm_step(params, state, xw, dtype), (zero, zero), x, w_x, mask, dtype)

@@ -17,7 +17,7 @@ float64 input).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -116,12 +116,13 @@ def scan_frames(
     state: State,
     inputs: Float[ArrayLike, "b t *rest"],
     mask: Bool[ArrayLike, "b t"] | None,
+    unroll: int = 1,
 ) -> Float[Array, "b t *out"]:
     """Runs ``step`` over the frames; the first member of the state after each frame, frame by frame.
 
-    A masked frame changes nothing: the state is held over it. ``state`` must be made from the inputs
-    (``zeros_like``), not from plain zeros: under ``shard_map`` the carry has to vary over the mesh like what the
-    step returns.
+    ``unroll``: so many frames are compiled one after another, within a loop over the rest. A masked frame changes
+    nothing: the state is held over it. ``state`` must be made from the inputs (``zeros_like``), not from plain zeros:
+    under ``shard_map`` the carry has to vary over the mesh like what the step returns.
     """
 
     def frame(state: State, xs: tuple[Array, Array | None]) -> tuple[State, Array]:
@@ -134,8 +135,32 @@ def scan_frames(
         return new, new[0]
 
     per_frame = jnp.swapaxes(jnp.asarray(inputs), 0, 1), None if mask is None else jnp.asarray(mask).T
-    _, outputs = jax.lax.scan(frame, state, per_frame)
+    _, outputs = jax.lax.scan(frame, state, per_frame, unroll=unroll)
     return jnp.swapaxes(outputs, 0, 1)
+
+
+def projection_place(backend: str) -> Literal["in the scan", "before"]:
+    """Where on ``backend`` (`jax.default_backend()`) a recurrent model multiplies its input with W_x.
+
+    ``"in the scan"``: frame by frame, on the CPU, where the product of all frames is too much memory to write and read
+    again. ``"before"``: of all frames at once; elsewhere, where a small product costs its launch.
+    """
+    return "in the scan" if backend == "cpu" else "before"
+
+
+def scan_projected(
+    step: Callable[[State, Array], State],
+    state: State,
+    inputs: Float[ArrayLike, "b t *rest c"],
+    w: Float[ArrayLike, "c m"],
+    mask: Bool[ArrayLike, "b t"] | None,
+    dtype: DTypeLike = jnp.float32,
+    unroll: int = 1,
+) -> Float[Array, "b t *out"]:
+    """``scan_frames`` with x_t W as the step's input; the product is taken where ``projection_place`` says."""
+    if projection_place(jax.default_backend()) == "before":
+        return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
+    return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
 
 
 class _GraphEncoder(nn.Module):

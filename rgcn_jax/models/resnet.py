@@ -25,11 +25,15 @@ from jaxtyping import Array, ArrayLike, Float
 
 from rgcn_jax.models.convolution import Conv, max_over_positions, max_pool_3x3
 from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.models.normalisation import BatchNorm
 
 EXPANSION = 4
 """A bottleneck's output channels, as a multiple of its inner width."""
 
 POOLINGS = ("mean", "max")
+
+RECOMPUTE = ("none", "blocks")
+"""What the backward pass computes a second time instead of keeping it: nothing, or all of a block but its input."""
 
 
 class Bottleneck(nn.Module):
@@ -70,17 +74,19 @@ class ResNet50(nn.Module):
     2, the stride of the last of several stages; 1 keeps a map twice as fine (method: the field's convention for
     re-identification), the weights are the same. ``pooling``: over the positions of the last map, "mean" (the paper) or
     "max". ``dtype``: of the computation; parameters and batch statistics are
-    float32 in any case. ``axis_name``: mesh axis over which BatchNorm's batch statistics are averaged, named by the
+    float32 in any case. ``recompute``: one of `RECOMPUTE`, in training; the numbers are the same, with less memory and
+    more time. ``axis_name``: mesh axis over which BatchNorm's batch statistics are averaged, named by the
     parallel training step only.
 
-    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` is unknown, or the images are not floats
-    with three channels.
+    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` or ``recompute`` is unknown, or the images
+    are not floats with three channels.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     width: int = 64
     last_stride: int = 1
     pooling: str = "mean"
+    recompute: str = "none"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
@@ -115,12 +121,15 @@ class ResNet50(nn.Module):
             raise ValueError(f"last_stride is 1 or 2, not {self.last_stride}")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is one of {', '.join(POOLINGS)}, not {self.pooling!r}")
+        if self.recompute not in RECOMPUTE:
+            raise ValueError(f"recompute is one of {', '.join(RECOMPUTE)}, not {self.recompute!r}")
         self.conv1 = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype)
         self.bn1 = batch_norm(None, None, self.dtype, self.axis_name)
+        bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.recompute == "blocks" else Bottleneck
         for stage, blocks in enumerate(self.stage_sizes):
             stride = 1 if stage == 0 else self.last_stride if stage == len(self.stage_sizes) - 1 else 2
             layer = [
-                Bottleneck(self.width * 2**stage, stride if block == 0 else 1, self.dtype, self.axis_name)
+                bottleneck(self.width * 2**stage, stride if block == 0 else 1, self.dtype, self.axis_name)
                 for block in range(blocks)
             ]
             setattr(self, f"layer{stage + 1}", layer)
@@ -132,7 +141,11 @@ class ResNet50(nn.Module):
             raise ValueError(
                 f"the images must be normalised floats [N, H, W, 3]; found {images.dtype}{list(images.shape)}"
             )
-        return max_pool_3x3(nn.relu(self.bn1(self.conv1(images), use_running_average=not train)))
+
+        def compute(module: "ResNet50", images: Array) -> Array:
+            return max_pool_3x3(nn.relu(module.bn1(module.conv1(images), use_running_average=not train)))
+
+        return nn.remat(compute)(self, images) if self.recompute == "blocks" else compute(self, images)
 
     def stage(self, index: int, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
         """Stage ``index`` (from 0) on a map; called twice, it normalises each batch by its own statistics and updates
@@ -143,12 +156,7 @@ class ResNet50(nn.Module):
         return jnp.asarray(x)
 
 
-def batch_norm(name: str | None, train: bool | None, dtype: DTypeLike, axis_name: str | None) -> nn.BatchNorm:
-    """BatchNorm as torchvision's: epsilon 1e-5, momentum 0.1 for new values, which Flax calls 0.9 (for the old).
-
-    ``train`` None: the call says ``use_running_average``.
-    """
+def batch_norm(name: str | None, train: bool | None, dtype: DTypeLike, axis_name: str | None) -> BatchNorm:
+    """The trunk's normalisation; ``train`` None: the call says ``use_running_average``."""
     average = None if train is None else not train
-    return nn.BatchNorm(
-        use_running_average=average, momentum=0.9, epsilon=1e-5, dtype=dtype, axis_name=axis_name, name=name
-    )
+    return BatchNorm(use_running_average=average, dtype=dtype, axis_name=axis_name, name=name)

@@ -9,7 +9,7 @@ from rgcn_jax.data.keypoint_files import coverage
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check(out, options)
         report = detect(FOLDERS[dataset](root), out, options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)

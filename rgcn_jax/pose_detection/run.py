@@ -1,12 +1,9 @@
 """A detector over all crops of a data set, in several processes; killed at any moment, the next call continues."""
 
-import concurrent.futures
 import hashlib
-import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +14,10 @@ from tqdm import tqdm
 from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
 from rgcn_jax.data.keypoint_files.store import check_store_path, save
 from rgcn_jax.data.keypoints import unique_frames
+from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.parts import Parts, fingerprint
-from rgcn_jax.pose_detection.worker import Job, ShardResult, initialize, process
+from rgcn_jax.pose_detection.worker import Job, Shard, ShardResult, process
 from rgcn_jax.types import InputError, Split, Tracklet
 
 
@@ -166,35 +164,16 @@ def _usable_cores() -> int:
 
 def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Options) -> list[ShardResult]:
     """Let the processes make a part of every ``save_every`` missing frames."""
-    shards = [missing[i : i + options.save_every] for i in range(0, len(missing), options.save_every)]
-    if not shards:
-        return []
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(options.workers, len(shards)), multiprocessing.get_context("spawn"), initialize
-    )
-    results = []
-    bar = tqdm(total=len(frames), initial=len(frames) - len(missing), unit=" crops", disable=None, smoothing=0.05)
-    with bar:
+    rows = [missing[i : i + options.save_every] for i in range(0, len(missing), options.save_every)]
+    shards = [Shard(job, f"{of[0]:09d}-{len(of)}", tuple(frames[row] for row in of)) for of in rows]
+    with tqdm(
+        total=len(frames), initial=len(frames) - len(missing), unit=" crops", disable=None, smoothing=0.05
+    ) as bar:
         try:
-            futures = [
-                pool.submit(process, job, f"{shard[0]:09d}-{len(shard)}", tuple(frames[row] for row in shard))
-                for shard in shards
-            ]
-            for future in concurrent.futures.as_completed(futures):
-                results.append(future.result())
-                bar.update(results[-1].finished + len(results[-1].unreadable))
+            return [result for _, result in run_tasks(process, shards, options.workers, bar.update)]
         except KeyboardInterrupt:
             bar.write("interrupted: the processes save what they are at")
             raise
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"A process of the detector was ended from outside, perhaps for want of memory: what is finished is "
-                f"kept in {job.folder}. Give the same command again, with fewer --workers than {options.workers} if "
-                "memory was short."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return results
 
 
 def _coverage(

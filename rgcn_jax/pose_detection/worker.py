@@ -1,12 +1,8 @@
 """What runs in each process: read images, find keypoints, write a part."""
 
 import functools
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +33,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Shard:
+    """Some frames of a run, and what the part with their keypoints is called."""
+
+    job: Job
+    name: str
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ShardResult:
     """``unreadable``: a sentence for each image without keypoints, which names it; ``seconds``: without opening the
     detector.
@@ -47,34 +52,24 @@ class ShardResult:
     seconds: float
 
 
-def initialize() -> None:
-    """Prepare a process: it leaves Ctrl-C to its parent, and ends with it however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-
-        def follow() -> None:
-            multiprocessing.connection.wait([parent.sentinel])
-            os._exit(1)
-
-        threading.Thread(target=follow, daemon=True).start()
-
-
-def process(job: Job, name: str, frames: tuple[str, ...]) -> ShardResult:
+def process(shard: Shard, advance: Callable[[], None]) -> ShardResult:
     """Find the keypoints of some frames and write them as one part; unreadable images are left out and told.
+
+    ``advance`` is called after each frame.
 
     Raises:
       InputError: the detector cannot be opened, or the part not written.
     """
+    job = shard.job
     detector = _detector(job)
     start = time.perf_counter()
     names: list[str] = []
     found: list[Float32[np.ndarray, "n 14 3"]] = []
     unreadable: list[str] = []
-    for first in range(0, len(frames), job.batch):
+    for first in range(0, len(shard.frames), job.batch):
         crops = []
-        for frame in frames[first : first + job.batch]:
+        batch = shard.frames[first : first + job.batch]
+        for frame in batch:
             try:
                 crops.append(read_image(job.root / frame))
             except InputError as error:
@@ -84,8 +79,10 @@ def process(job: Job, name: str, frames: tuple[str, ...]) -> ShardResult:
         if crops:
             keypoints = to_14(detector(crops), BACK_ENDS[job.backend].skeleton)
             found.extend(accepted(k, crop.shape[:2], job.threshold) for k, crop in zip(keypoints, crops, strict=True))
+        for _ in batch:
+            advance()
     if names:
-        write_part(job.folder, name, names, np.stack(found), job.settings_hash)
+        write_part(job.folder, shard.name, names, np.stack(found), job.settings_hash)
     return ShardResult(len(names), tuple(unreadable), time.perf_counter() - start)
 
 
@@ -103,4 +100,5 @@ def accepted(
 
 @functools.cache
 def _detector(job: Job) -> Detector:
+    cv2.setNumThreads(1)
     return BACK_ENDS[job.backend].open(job.model, job.margin, job.threads)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from rgcn_jax.types import InputError
+from rgcn_jax.types import InputError, printable
 from rgcn_jax.walkers.contact_sheet import contact_sheet
 from rgcn_jax.walkers.generate import generate
 from rgcn_jax.walkers.layouts import LAYOUTS
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _run(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 

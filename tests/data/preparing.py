@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from rgcn_jax.data import preparation, prepare, shards
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write as write_walkers
 
@@ -55,6 +58,23 @@ def run(root: Path, *others: object, blocks: int | None = None, **options) -> su
     )
 
 
+def run_here(root: Path, *others: object, finish: int | None = None, **options) -> int:
+    """The command in this process, which does the tasks itself: a worker takes three seconds to load TensorFlow. With
+    ``finish`` it is interrupted once it has done so many. The exit status.
+    """
+
+    def run_tasks(work, tasks, workers, progress):
+        for number, task in enumerate(tasks):
+            if number == finish:
+                raise KeyboardInterrupt
+            yield task, shards.run(task, lambda: progress(1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparation, "run_tasks", run_tasks)
+        patch.setattr(prepare, "run_tasks", run_tasks)
+        return prepare.main(command(root, *others, **options)[3:])
+
+
 def contents(folder: Path) -> dict[str, bytes]:
-    """All files of a folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """All files of a folder, but not of the folders in it: what is told of the images has their times."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}

@@ -106,8 +106,7 @@ def test_tensorflow_datasets_opens_it_without_this_package(loose, out):
 
 def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_are_resized(tmp_path):
     root = preparing.write(tmp_path / "iLIDS", "ilids_vid", 32, 16)
-    line = ["--dataset=ilids_vid", f"--root={root}", f"--keypoints={root / 'openpose'}", "--workers=1"]
-    assert prepare.main([*line, f"--out={tmp_path}", "--height=64", "--width=32"]) == 0
+    assert preparing.run_here(root, f"--out={tmp_path}", "--height=64", "--width=32", dataset="ilids_vid") == 0
     for number in (1, 2):
         options = {"name": "ilids_vid", "height": 64, "width": 32, "split": number}
         data, files = opened(tmp_path, **options), opened(root, keypoints=str(root / "openpose"), **options)

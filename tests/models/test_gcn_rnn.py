@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN, lstm_step, rnn_step
+from rgcn_jax.models import recurrent_gcn
+from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN, frames_unrolled, lstm_step, rnn_step
+from rgcn_jax.models.recurrent_gcn import projection_place
 from tests import encoder_checks as check
 from tests.encoder_checks import N, a_hat, drawn, in_float64, inputs
 
@@ -85,6 +87,21 @@ def test_the_scan_equals_a_loop_of_steps(cls):
             h, c = lstm_step(p, (h, c), xw[:, t])
         expected.append(h)
     np.testing.assert_allclose(cls(N).apply(variables, x), jnp.stack(expected, axis=1), atol=1e-6)
+
+
+@pytest.mark.jit
+@BOTH
+def test_the_numbers_are_those_of_every_backend(cls, monkeypatch):
+    """In the scan and before it, unrolled and as a loop: the same H and gradients."""
+    x = inputs()
+    variables = drawn(cls(N), x)
+    h, gradient = check.run(cls(N), variables, x, check.MASK), check.gradient(cls(N), variables, x)
+    assert (projection_place("cpu"), projection_place("gpu")) == ("in the scan", "before")
+    assert [frames_unrolled("cpu", 10), frames_unrolled("cpu", 17), frames_unrolled("gpu", 10)] == [10, 1, 1]
+    monkeypatch.setattr(recurrent_gcn.jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(check.run(cls(N), variables, x, check.MASK), h, atol=1e-6)
+    for name, g in check.gradient(cls(N), variables, x).items():
+        np.testing.assert_allclose(g, gradient[name], atol=2e-6 * np.abs(gradient[name]).max(), err_msg=name)
 
 
 @BOTH

@@ -21,6 +21,7 @@ from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14
 from rgcn_jax.types import InputError
 from tests import mars_folder
+from tests.kills import KILLS
 from tests.pose_detection import onnx_model
 
 
@@ -77,20 +78,20 @@ def _stored(path):
 
 
 @pytest.mark.slow
-def test_killed_20_times_it_loses_nothing_that_was_finished(folder, model, tmp_path):
+def test_killed_again_and_again_it_loses_nothing_that_was_finished(folder, model, tmp_path):
     frames = _frames(mars.load(folder))
     expected = _expected(folder, model, frames)
     out, parts = tmp_path / "k.npz", tmp_path / "k.npz.parts"
     arguments = _arguments(folder, model, out, "--save_every=4", "--batch=3")
     chance = random.Random(0)
     kills, with_parts = 0, 0
-    while kills < 20:
+    while kills < KILLS:
         before = {p.name: p.stat().st_mtime_ns for p in parts.glob("*.npz")} if parts.is_dir() else {}
         process = _start(*arguments)
-        if before or chance.random() < 0.5:
+        if kills % 2 or len(before) > 3:
             deadline = chance.uniform(0.0, 1.2)  # anywhere, the start included
         else:
-            while process.poll() is None and len(list(parts.glob("*.npz"))) < 1:  # in the midst of the work
+            while process.poll() is None and len(list(parts.glob("*.npz"))) <= len(before):  # in the midst of the work
                 time.sleep(0.002)
             deadline = chance.uniform(0.0, 0.05)
         try:
@@ -111,7 +112,7 @@ def test_killed_20_times_it_loses_nothing_that_was_finished(folder, model, tmp_p
         np.testing.assert_array_equal(keypoints, expected)
         assert not parts.exists()
         out.unlink()
-    assert with_parts >= 3
+    assert with_parts >= KILLS // 3
     assert main(arguments) == 0
     names, keypoints = _stored(out)
     assert names == frames
@@ -134,6 +135,21 @@ def test_the_processes_end_with_their_parent(folder, model, tmp_path):
     assert len(list(parts.glob("*.npz"))) == count
     # The lock went with the process: the next call takes the work up.
     assert main(_arguments(folder, model, out)) == 0
+
+
+def test_interrupted_it_saves_what_it_is_at_and_says_so(folder, model, tmp_path):
+    parts = tmp_path / "k.npz.parts"
+    process = _start(*_arguments(folder, model, tmp_path / "k.npz", "--save_every=1", "--batch=1", "--workers=1"))
+    while process.poll() is None and not list(parts.glob("*.npz")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.endswith("interrupted: what is finished is kept, the same command continues\n")
+    assert "Traceback" not in error
+    names = {path.name for path in parts.iterdir()}
+    assert not any(name.endswith(".tmp") for name in names)
+    assert 1 < len(names) < len(_frames(mars.load(folder)))
 
 
 def test_bad_images_are_all_named_and_cost_nothing(work, model, tmp_path, capsys):

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, shown
+from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.json_stream import entries
 from rgcn_jax.data.keypoint_files.numbers import LARGEST, check_numbers
 from rgcn_jax.data.keypoint_files.skeletons import COCO, OPENPOSE, convert, looks_like
@@ -126,14 +126,15 @@ class _People:
         if self.problems:
             raise InputError(
                 f"{len(self.problems):,} entries of the keypoint file {self._path} cannot be used: "
-                f"{listed(self.problems)}. Run AlphaPose again on these images."
+                f"{listed(self.problems)}. Run AlphaPose again on these images.",
+                self.problems,
             )
         wanted = names_wanted(self._path, self.images, frames, joined_folders)
         row = {name: i for i, name in enumerate(dict.fromkeys(wanted))}
         of_name = np.array([row[name] for name in wanted], int)  # frame -> the row of its name
         has_entry = np.array([name in self.images for name in row], bool)
         pixels = np.zeros((len(row), 14, 3), np.float32)
-        unused = len(self.images) - int(has_entry.sum())
+        unused = others(sorted(self.images), row)
         skeleton = ""
         if self._names:
             skeleton = self._skeletons[self._size // 3]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int, Real
 
-from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, shown
+from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
 from rgcn_jax.types import InputError
@@ -50,7 +50,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
     if units is not None and units.item() == "shares":
         chosen = chosen * np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None]
     pixels = convert(chosen.astype(np.float32), skeleton)
-    return Detections(pixels, np.ones(len(frames), bool), skeleton, len(names) - len(frames))
+    return Detections(pixels, np.ones(len(frames), bool), skeleton, others(names, names_wanted(path, names, frames)))
 
 
 def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
@@ -115,7 +115,8 @@ def rows_of(
         raise InputError(
             f"Keypoints are missing in {path} for {len(absent):,} of the {len(frames):,} frames; the first is "
             f"{frames[absent[0]]}, looked for as {wanted[absent[0]]}, while the store has names like "
-            f"{shown(names[0]) if names else '(none)'}: add these frames, with zeros where nobody was found."
+            f"{shown(names[0]) if names else '(none)'}: add these frames, with zeros where nobody was found.",
+            [f"{frames[i]} has no keypoints" for i in absent],
         )
     with np.errstate(over="ignore"):  # becomes infinite, which is told below
         chosen = keypoints[[rows[name] for name in wanted]].astype(np.float32)
@@ -123,6 +124,7 @@ def rows_of(
     if len(wrong):
         raise InputError(
             f"{path}: the keypoints of {len(wrong):,} of the {len(frames):,} frames have a number that is not finite "
-            f"or above 1e6; the first is {frames[wrong[0]]}: write zeros where a keypoint was not found."
+            f"or above 1e6; the first is {frames[wrong[0]]}: write zeros where a keypoint was not found.",
+            [f"{frames[i]} has a number that is not finite or above 1e6" for i in wrong.tolist()],
         )
     return chosen

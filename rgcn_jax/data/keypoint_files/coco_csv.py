@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, shown
+from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.skeletons import COCO, convert
 from rgcn_jax.types import InputError
@@ -62,7 +62,8 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
     if problems:
         raise InputError(
             f"{len(problems):,} lines of the keypoint file {path} cannot be used: {listed(problems)}. "
-            "Mend or drop them."
+            "Mend or drop them.",
+            problems,
         )
     wanted = names_wanted(path, names, frames)
     row = {name: i for i, name in enumerate(names)}
@@ -70,7 +71,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
     pixels = np.zeros((len(frames), 14, 3), np.float32)
     if rows:
         pixels[index >= 0] = convert(np.stack(rows)[index[index >= 0]], COCO[17])
-    return Detections(pixels, index >= 0, COCO[17] if rows else "", len(names) - int((index >= 0).sum()))
+    return Detections(pixels, index >= 0, COCO[17] if rows else "", others(names, wanted))
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

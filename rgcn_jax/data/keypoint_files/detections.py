@@ -1,6 +1,6 @@
 """What every reader of keypoint files returns, and the names under which a file knows the frames."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +17,14 @@ class Detections(NamedTuple):
 
     ``pixels``: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected. ``has_entry``: whether the
     source says anything of the frame; zeros where it does not. ``skeleton``: of the source, as ``skeletons.py`` names
-    it; "" where nobody was found at all. ``unused``: entries of frames that were not asked for. ``detector``: as the
-    source names it, else "unknown". ``threshold``: below it keypoints are left out already.
+    it; "" where nobody was found at all. ``unused``: names of entries that are of no frame that was asked for.
+    ``detector``: as the source names it, else "unknown". ``threshold``: below it keypoints are left out already.
     """
 
     pixels: Float32[np.ndarray, "n 14 3"]
     has_entry: Bool[np.ndarray, "n"]
     skeleton: str
-    unused: int = 0
+    unused: Sequence[str] = ()
     detector: str = "unknown"
     threshold: float = 0.0
 
@@ -40,6 +40,12 @@ def listed(problems: Sequence[str]) -> str:
     """The first few of the problems, and how many more there are."""
     more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
     return "; ".join(problems[:SHOWN]) + more
+
+
+def others(names: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Those of a file's names that are not among the wanted ones, in their order."""
+    known = set(wanted)
+    return [name for name in names if name not in known]
 
 
 def names_wanted(

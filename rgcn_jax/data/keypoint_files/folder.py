@@ -66,12 +66,24 @@ def read_folder(program: Program, path: Path, frames: Sequence[str], sizes: Int[
     if problems:
         raise InputError(
             f"{len(problems):,} of the {len(files):,} keypoint files in {path} cannot be used: {listed(problems)}. "
-            f"Run {program.name} ({program.models}) again on these frames."
+            f"Run {program.name} ({program.models}) again on these frames.",
+            problems,
         )
     if len(skeletons) > 1:
         found = " and ".join(f"{file} is {source}" for source, file in sorted(skeletons.items()))
         raise InputError(f"{path} mixes skeletons: {found}. Run {program.name} with one model on all frames.")
     return Detections(pixels, np.ones(len(files), bool), next(iter(skeletons), ""))
+
+
+def unused_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
+    """The files of a program in a folder, and in the folders in it, that are of none of these frames; sorted."""
+    stems = [frame.rpartition(".")[0] for frame in frames]
+    known = {stem + program.suffix for stem in stems} | {stem.rpartition("/")[2] + program.suffix for stem in stems}
+    found = []
+    for folder, _, names in os.walk(path):
+        below = "" if folder == str(path) else os.path.relpath(folder, path) + "/"
+        found += [below + name for name in names if name.endswith(program.suffix) and below + name not in known]
+    return sorted(found)
 
 
 def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
@@ -109,7 +121,8 @@ def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str
     if wrong:
         raise InputError(
             f"{len(wrong):,} entries of the keypoint folder {path} are not read: {listed(wrong)}. Put the files "
-            "themselves there."
+            "themselves there.",
+            wrong,
         )
     absent = [i for i, file in enumerate(files) if file not in present]
     if len(absent) == len(files):
@@ -121,7 +134,8 @@ def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str
         raise InputError(
             f"Keypoints are missing for {len(absent):,} of the {len(files):,} frames; the first is {frames[absent[0]]} "
             f"(no file {path / files[absent[0]]}): run {program.name} on these frames too; where it finds nobody it "
-            "writes a file with an empty list."
+            "writes a file with an empty list.",
+            [f"{frames[i]} has no keypoints" for i in absent],
         )
     return files
 

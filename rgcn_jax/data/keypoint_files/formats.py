@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from jaxtyping import Int
 
-from rgcn_jax.data.keypoint_files import alphapose, arrays, coco_csv, mmpose, openpose, store
+from rgcn_jax.data.keypoint_files import alphapose, arrays, coco_csv, folder, mmpose, openpose, store
 from rgcn_jax.data.keypoint_files.detections import Detections
 from rgcn_jax.types import InputError
 
@@ -95,9 +95,16 @@ def read(
         raise InputError(
             f"{path} has no entry for {len(absent):,} of the {len(frames):,} frames; the first is {frames[absent[0]]}. "
             "Such a file leaves out frames in which nobody was found, but not so many: give the one that was made of "
-            "all frames, with their paths or base names, or convert it with a lower --least_share."
+            "all frames, with their paths or base names, or convert it with a lower --least_share.",
+            [f"{frames[i]} has no entry" for i in absent.tolist()],
         )
     return found
+
+
+def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
+    """The files of a folder of keypoints that are of none of these frames; it is searched, which ``read`` does not."""
+    program = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM}[_recognise_folder(path)]
+    return folder.unused_files(program, path, frames)
 
 
 def _recognise_folder(path: Path) -> str:

@@ -27,7 +27,7 @@ from jaxtyping import Float32, Int
 
 from rgcn_jax.data.keypoint_files.arrays import names_and_keypoints, open_arrays, rows_of
 from rgcn_jax.data.keypoint_files.coverage import Coverage, measure, to_json
-from rgcn_jax.data.keypoint_files.detections import Detections, shown
+from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
 from rgcn_jax.types import InputError
 
@@ -132,7 +132,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
             f"found {len(names):,} of {keypoints.shape[1]}: write it again."
         )
     pixels = convert(rows_of(path, names, keypoints, frames), ARRAYS[14])
-    unused = len(names) - len(frames)
+    unused = others(names, names_wanted(path, names, frames))
     return Detections(pixels, np.ones(len(frames), bool), header.skeleton, unused, header.detector, header.threshold)
 
 

@@ -46,7 +46,7 @@ def test_a_store_gives_back_what_was_saved_and_says_where_it_is_from(tmp_path):
     save(path, FRAMES, _pixels(), detector="RTMPose-m 2.0", skeleton="coco17", threshold=0.25)
     found = formats.read(path, FRAMES[::-1], SIZE)
     np.testing.assert_array_equal(found.pixels, _pixels()[::-1])
-    assert found._replace(pixels=_pixels(), has_entry=np.ones(1, bool))[2:] == ("coco17", 0, "RTMPose-m 2.0", 0.25)
+    assert found._replace(pixels=_pixels(), has_entry=np.ones(1, bool))[2:] == ("coco17", [], "RTMPose-m 2.0", 0.25)
     header = read_header(path)
     assert (header.detector, header.skeleton, header.threshold, header.frames) == ("RTMPose-m 2.0", "coco17", 0.25, 3)
     assert header.coverage["frames"] == {"0": 1, "1-7": 0, "8-13": 1, "14": 1}

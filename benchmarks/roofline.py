@@ -1,0 +1,108 @@
+"""What a training step on ResNet-50 costs at least: arithmetic and memory traffic of the trunk, and the peaks of
+devices.
+
+Arithmetic counts the convolutions: two operations a multiplication, once forward and twice backward (for the input
+and for the kernel; the first layer has no gradient for its input, which is counted all the same, as is customary).
+
+Traffic counts each activation every time that it has to pass through memory, where a convolution runs by itself and
+normalisation by separate passes, fused only with the ReLU and the addition that follow it (what compilers make of the
+network as it is written; a kernel that fuses normalisation into the convolution needs less, so more than 100 % is
+possible). With i and o the numbers that a convolution reads and writes:
+
+    convolution              forward i + o     backward (o + i) for the input, (o + i) for the kernel
+    statistics               forward o         backward 2 o: gradient and normalised value, reduced
+    normalise, ReLU, add     forward 2 o       backward 3 o: gradient and value in, gradient out
+    shortcut                 forward o         backward o
+
+Weights, optimiser and the rest of the model are left out (below 1 % at 320 frames). The bound is the sum over the
+passes of the longer of arithmetic and traffic.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Layer(NamedTuple):
+    """A convolution of the trunk: kernel, stride, map that comes in, channels in and out."""
+
+    kernel: int
+    stride: int
+    height: int
+    width: int
+    channels: int
+    features: int
+    shortcut: bool = False
+    """Whether the block's addition follows its normalisation."""
+
+    @property
+    def inputs(self) -> int:
+        """Numbers read, an image."""
+        return self.height * self.width * self.channels
+
+    @property
+    def outputs(self) -> int:
+        """Numbers written, an image."""
+        return -(-self.height // self.stride) * -(-self.width // self.stride) * self.features
+
+    @property
+    def flop(self) -> int:
+        """Operations of the forward pass, an image."""
+        return 2 * self.outputs * self.kernel**2 * self.channels
+
+
+class Peak(NamedTuple):
+    """Of a device, as its maker publishes it (dense): FLOP/s by dtype, bytes/s of its memory."""
+
+    flops: dict[str, float]
+    bandwidth: float
+
+
+PEAKS = {
+    "H200": Peak({"bfloat16": 989.4e12, "float32": 494.7e12}, 4.8e12),
+    "H100 PCIe": Peak({"bfloat16": 756e12, "float32": 378e12}, 2.0e12),
+    "H100": Peak({"bfloat16": 989.4e12, "float32": 494.7e12}, 3.35e12),
+    "A100-SXM4-80GB": Peak({"bfloat16": 312e12, "float32": 156e12}, 2.039e12),
+    "A100": Peak({"bfloat16": 312e12, "float32": 156e12}, 1.555e12),
+    "V100": Peak({"bfloat16": 15.7e12, "float32": 15.7e12}, 0.9e12),
+}
+"""By a part of JAX's ``device_kind``; the first that fits. float32 is TF32 where there is such; V100's tensor cores
+know no bfloat16."""
+
+
+def peak_of(device_kind: str) -> Peak | None:
+    """The published peak of a device, None where it is not in ``PEAKS``."""
+    return next((peak for name, peak in PEAKS.items() if name.lower() in device_kind.lower()), None)
+
+
+def trunk_layers(
+    height: int, width: int, last_stride: int, stage_sizes: Sequence[int] = (3, 4, 6, 3), trunk_width: int = 64
+) -> Iterator[Layer]:
+    """Every convolution of the ResNet, in order, for images of ``height`` x ``width``."""
+    yield Layer(7, 2, height, width, 3, trunk_width)
+    h, w, channels = -(-height // 4), -(-width // 4), trunk_width
+    for stage, blocks in enumerate(stage_sizes):
+        inner = trunk_width * 2**stage
+        for block in range(blocks):
+            stride = 1 if stage == 0 or block else last_stride if stage == len(stage_sizes) - 1 else 2
+            yield Layer(1, 1, h, w, channels, inner)
+            yield Layer(3, stride, h, w, inner, inner)
+            if block == 0:
+                yield Layer(1, stride, h, w, channels, 4 * inner)
+            h, w, channels = -(-h // stride), -(-w // stride), 4 * inner
+            yield Layer(1, 1, h, w, inner, channels, shortcut=True)
+
+
+def training_flop(layers: Sequence[Layer]) -> int:
+    """Operations of forward and backward, an image."""
+    return 3 * sum(layer.flop for layer in layers)
+
+
+def seconds_at_least(layers: Sequence[Layer], peak: Peak, dtype: str) -> float:
+    """The bound of the module's docstring for one image of a training step."""
+    size, flops = {"bfloat16": 2, "float32": 4}[dtype], peak.flops[dtype]
+    total = 0.0
+    for layer in layers:
+        convolution = max(layer.flop / flops, size * (layer.inputs + layer.outputs) / peak.bandwidth)
+        passes = 8 + 2 * layer.shortcut
+        total += 3 * convolution + size * passes * layer.outputs / peak.bandwidth
+    return total

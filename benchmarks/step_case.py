@@ -1,0 +1,199 @@
+"""A training step of ``configs/mars.py`` on synthetic clips, in JAX: what ``benchmarks.train_step`` times and compares.
+
+Needs jax, flax, optax and NumPy alone; a test keeps ``RECIPE`` equal to the config.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import bare  # noqa: F401  before rgcn_jax
+from rgcn_jax import parallel
+from rgcn_jax.models.build import build_model, compute_dtype, initialise
+from rgcn_jax.optim import adam_coupled_l2
+from rgcn_jax.state import TrainState, create_state
+from rgcn_jax.step import Objective, make_embed_step, make_train_step
+
+IDENTITIES = 625
+"""MARS's training identities: outputs of the classifier."""
+
+RECIPE: Mapping[str, Any] = MappingProxyType(
+    {
+        "appearance": "AP",
+        "pose": "RGCN",
+        "readout": "DAM",
+        "pose_features": 512,
+        "graph_layers": 1,
+        "graph_relu_each_layer": False,
+        "pose_input": "crop",
+        "keypoint_embedding": 0,
+        "neck": "none",
+        "stage_sizes": (3, 4, 6, 3),
+        "width": 64,
+        "last_stride": 1,
+        "pooling": "mean",
+        "recompute": "none",
+    }
+)
+"""``config.model`` of ``configs/mars.py``."""
+
+LEARNING_RATE, WEIGHT_DECAY = 3e-4, 5e-4
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a step is measured at; ``model`` is put over ``RECIPE``."""
+
+    clips: int
+    frames: int = 10
+    height: int = 256
+    width: int = 128
+    dtype: str = "float32"
+    parts: int = 1
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """Frames of a step."""
+        return self.clips * self.frames
+
+    def fields(self, pose: str) -> dict[str, Any]:
+        """``config.model`` with a pose model."""
+        return {**RECIPE, **self.model, "pose": pose}
+
+
+def make_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
+    """Noise in the shapes of a training batch: four clips an identity (two where there are fewer than eight), 5 % of
+    the keypoints missing.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (sizes.clips, sizes.frames)
+    keypoints = rng.random((*shape, 14, 3), np.float32)
+    keypoints[rng.random((*shape, 14)) < 0.05] = 0
+    return {
+        "frames": rng.integers(0, 256, (*shape, sizes.height, sizes.width, 3), dtype=np.uint8),
+        "keypoints": keypoints,
+        "frame_mask": np.ones(shape, bool),
+        "label": (np.arange(sizes.clips) // (4 if sizes.clips >= 8 else 2)).astype(np.int32),
+        "index": np.arange(sizes.clips, dtype=np.int32),
+    }
+
+
+def make_variables(pose: str, sizes: Sizes, seed: int = 0) -> dict[str, Any]:
+    """Fresh variables, as NumPy arrays."""
+    model = build_model(sizes.fields(pose), IDENTITIES)
+    return jax.device_get(initialise(model, seed, sizes.frames, sizes.height, sizes.width))
+
+
+def adam() -> optax.GradientTransformation:
+    """The recipe's optimiser, before its first decay."""
+    return adam_coupled_l2(optax.constant_schedule(LEARNING_RATE), WEIGHT_DECAY)
+
+
+def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.GradientTransformation | None = None) -> Any:
+    """The compiled step of ``rgcn_jax.step``."""
+    model = build_model(sizes.fields(pose), IDENTITIES, sizes.dtype, parallel.AXIS)
+    mesh = parallel.make_mesh(devices)
+    dtype = compute_dtype(sizes.dtype)
+    return make_train_step(model, optimizer or adam(), Objective(), mesh, dtype, parts=sizes.parts)
+
+
+def make_state(variables: Any, optimizer: optax.GradientTransformation | None = None) -> TrainState:
+    """The state before the first step."""
+    return create_state(jax.tree.map(jnp.asarray, variables), optimizer or adam(), 0)
+
+
+@dataclass
+class Prepared:
+    """A compiled step and what compiling it took."""
+
+    run: Callable[[], dict[str, Any]]
+    """Takes one step, waits, and returns the metrics; the state lives on between calls."""
+    cold: float
+    """Seconds to trace and compile, without a cache."""
+    warm: float
+    """Seconds to trace and read what was compiled from the cache."""
+    memory: int
+    """Bytes by XLA's count: arguments, results and everything in between."""
+
+
+def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> Prepared:
+    """A step on one device, compiled twice: cold and warm. The persistent cache must be on, and empty."""
+    mesh = parallel.make_mesh(1)
+    state = parallel.replicate(make_state(variables), mesh)
+    on_device = parallel.shard(dict(batch), mesh)
+    seconds = []
+    for _ in range(2):
+        jax.clear_caches()
+        start = time.perf_counter()
+        compiled = train_step(pose, sizes).lower(state, on_device).compile()
+        seconds.append(time.perf_counter() - start)
+
+    def run() -> dict[str, Any]:
+        nonlocal state
+        state, metrics = compiled(state, on_device)
+        jax.block_until_ready((state, metrics))
+        return metrics
+
+    return Prepared(run, seconds[0], seconds[1], memory_of(compiled))
+
+
+def memory_of(compiled: Any) -> int:
+    """Bytes of a compiled program by XLA's count: arguments, results that are no argument's buffer, and temporaries."""
+    m = compiled.memory_analysis()
+    return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
+
+
+def memory_on_paper(pose: str, sizes: Sizes) -> int:
+    """Bytes that a step would take, by XLA's count for this backend; nothing of that size is made."""
+    small = Sizes(2, 1, sizes.height, sizes.width, model=sizes.model)
+    state = jax.eval_shape(lambda: make_state(make_shapes(pose, small)))
+    batch = jax.eval_shape(lambda: jax.tree.map(jnp.zeros_like, shapes_of_batch(sizes)))
+    return memory_of(train_step(pose, sizes).lower(state, batch).compile())
+
+
+def make_shapes(pose: str, sizes: Sizes) -> Any:
+    """Zeros in the shapes of the variables; to be called under ``jax.eval_shape``."""
+    model = build_model(sizes.fields(pose), IDENTITIES)
+    return initialise(model, 0, sizes.frames, sizes.height, sizes.width)
+
+
+def shapes_of_batch(sizes: Sizes) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of ``make_batch``."""
+    shape = (sizes.clips, sizes.frames)
+    return {
+        "frames": jax.ShapeDtypeStruct((*shape, sizes.height, sizes.width, 3), np.uint8),
+        "keypoints": jax.ShapeDtypeStruct((*shape, 14, 3), np.float32),
+        "frame_mask": jax.ShapeDtypeStruct(shape, np.bool_),
+        "label": jax.ShapeDtypeStruct(shape[:1], np.int32),
+        "index": jax.ShapeDtypeStruct(shape[:1], np.int32),
+    }
+
+
+def extraction(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> Callable[[], Any]:
+    """A call that computes the features of the batch's clips and waits."""
+    mesh = parallel.make_mesh(1)
+    model = build_model(sizes.fields(pose), IDENTITIES, sizes.dtype)
+    embed = make_embed_step(model, mesh, compute_dtype(sizes.dtype))
+    placed = parallel.replicate(jax.tree.map(jnp.asarray, variables), mesh)
+    on_device = parallel.shard(dict(batch), mesh)
+    return lambda: jax.block_until_ready(embed(placed, on_device))
+
+
+def losses_on_devices(pose: str, sizes: Sizes, devices: int, steps: int) -> list[float]:
+    """The loss of each of some steps, each on its own batch, on so many devices."""
+    mesh = parallel.make_mesh(devices)
+    state = parallel.replicate(make_state(make_variables(pose, sizes)), mesh)
+    step = train_step(pose, sizes, devices)
+    found = []
+    for seed in range(steps):
+        state, metrics = step(state, parallel.shard(make_batch(sizes, seed), mesh))
+        found.append(float(metrics["loss"]))
+    return found

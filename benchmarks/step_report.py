@@ -1,0 +1,252 @@
+"""Checks, times and prints for ``benchmarks.train_step``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import step_case
+from benchmarks.roofline import peak_of, seconds_at_least, training_flop, trunk_layers
+from benchmarks.step_case import Sizes
+from benchmarks.timing import Times, machine, time_in_turn
+from rgcn_jax import parallel
+from rgcn_jax.models.build import build_model
+from rgcn_jax.step import Objective, make_train_step
+
+FLOAT64_LOSS, FLOAT64_GRADIENT, FLOAT32_LOSS = 1e-9, 1e-6, 1e-4
+"""Relative differences between JAX and PyTorch up to which they agree."""
+
+GIB = 2**30
+
+Table = dict[tuple[str, str], Times]
+
+
+def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
+    """Between JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32: the largest relative difference of
+    a loss term, and of a gradient (of its largest absolute value).
+    """
+    import torch
+
+    from benchmarks import torch_reference
+
+    small = replace(
+        sizes, clips=4, frames=2, height=min(64, sizes.height), width=min(32, sizes.width), dtype="float32", parts=1
+    )
+    batch = step_case.make_batch(small)
+    variables = step_case.make_variables(pose, small)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
+        model = build_model(small.fields(pose), step_case.IDENTITIES, axis_name=parallel.AXIS)
+        appearance: Any = model.appearance
+        model = model.clone(appearance=appearance.clone(trunk=appearance.trunk.clone(dtype=jnp.float64)))
+        optimizer = optax.sgd(1.0)  # the change of the parameters is the gradient
+        step = make_train_step(model, optimizer, Objective(), parallel.make_mesh(1), jnp.float64)
+        state = step_case.make_state(wide, optimizer)
+        batch["keypoints"] = batch["keypoints"].astype(np.float64)
+        batch["frames"] = np.random.default_rng(1).standard_normal(batch["frames"].shape)  # as they are normalised
+        after, metrics = jax.device_get(step(state, batch))
+        gradients = jax.tree.map(np.subtract, wide["params"], after.params)
+    reference = torch_reference.build(small.fields(pose), wide["params"], torch.float64)
+    terms, theirs = torch_reference.loss_and_gradients(reference, batch, torch.float64)
+    ours = torch_reference.in_torch_layout(gradients, pose)
+    if missing := ours.keys() ^ theirs.keys():
+        raise ValueError(f"{pose}: gradients in one of JAX and PyTorch: {sorted(missing)}.")
+    loss = max(abs(float(metrics[name]) - value) / max(abs(value), 1e-3) for name, value in terms.items())
+    scale = max(np.abs(value).max() for value in theirs.values())
+    # A gradient that is zero but for rounding (of a bias before a normalisation) has no scale of its own.
+    gradient = max(
+        np.abs(ours[n].reshape(g.shape) - g).max() / max(np.abs(g).max(), 1e-6 * scale) for n, g in theirs.items()
+    )
+    return float(loss), float(gradient)
+
+
+def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> tuple[float, float]:
+    """The loss of the batch in float32, in JAX and in PyTorch, without TF32."""
+    import torch
+
+    from benchmarks import torch_reference
+
+    with jax.default_matmul_precision("highest"):
+        state = step_case.make_state(variables)
+        _, metrics = step_case.train_step(pose, replace(sizes, dtype="float32"))(state, dict(batch))
+        ours = float(metrics["loss"])
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    model = torch_reference.build(sizes.fields(pose), variables["params"])
+    with torch.no_grad():
+        frames, keypoints, labels = torch_reference.on_device(batch)
+        theirs = float(torch_reference.objective(model(frames, keypoints), labels)["loss"])
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    return ours, theirs
+
+
+def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> str:
+    """A line that says how far JAX and PyTorch agree; ends the program where they do not."""
+    if sizes.parts > 1:
+        return f"{pose}: not compared, PyTorch does not divide the batch"
+    loss, gradient = differences_float64(pose, sizes)
+    ours, theirs = first_losses(pose, sizes, batch, variables)
+    single = abs(ours - theirs) / abs(theirs)
+    found = (
+        f"{pose}: float64 losses differ by {loss:.0e}, gradients by {gradient:.0e}; float32 loss by {single:.0e} "
+        f"({ours:.6f})"
+    )
+    if not (loss <= FLOAT64_LOSS and gradient <= FLOAT64_GRADIENT and single <= FLOAT32_LOSS):
+        raise SystemExit(
+            f"JAX and PyTorch do not agree, so nothing is timed. {found}; allowed are {FLOAT64_LOSS:.0e}, "
+            f"{FLOAT64_GRADIENT:.0e} and {FLOAT32_LOSS:.0e}."
+        )
+    return found
+
+
+def print_steps(
+    poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], repetitions: int, with_extraction: bool
+) -> None:
+    """The part "step"."""
+    batch = step_case.make_batch(sizes)
+    prepared, tasks, extracting, agreement = {}, {}, {}, []
+    gpu_memory = {}
+    for pose in poses:
+        variables = step_case.make_variables(pose, sizes)
+        if "PyTorch" in kinds:
+            agreement.append(_agree(pose, sizes, batch, variables))
+        prepared[pose] = step_case.prepare(pose, sizes, batch, variables)
+        tasks[pose, "JAX"] = prepared[pose].run
+        extracting[pose, "JAX"] = step_case.extraction(pose, sizes, batch, variables)
+        for kind in kinds[1:]:
+            tasks[pose, kind], extracting[pose, kind] = _torch_tasks(pose, sizes, kind, batch, variables)
+            gpu_memory[pose, kind] = _torch_memory(tasks[pose, kind])
+    times = _time(tasks, repetitions)
+    extraction_times = _time(extracting, repetitions) if with_extraction else {}
+    device = jax.devices()[0]
+    flop = training_flop(list(_layers(sizes)))
+    print(
+        f"Training step of configs/mars.py on noise: {sizes.clips} clips x {sizes.frames} frames of {sizes.height} x "
+        f"{sizes.width}, last stride {sizes.model['last_stride']}, stages {tuple(sizes.model['stage_sizes'])}, "
+        f"{sizes.dtype}, recompute {sizes.model['recompute']}, {sizes.parts} part(s); {flop / 1e9:.2f} GFLOP a frame; "
+        f"minimum (median) of {repetitions} steps\n{_versions(kinds)} on {device.device_kind}; {machine()}"
+    )
+    print("\n".join(agreement))
+    _print_steps(poses, sizes, kinds, times, flop)
+    print(f"\n{'':12}{'compile cold, s':>17}{'warm, s':>9}{'memory by XLA, GiB':>20}" + _header_of_peaks(gpu_memory))
+    for pose, title in poses.items():
+        p = prepared[pose]
+        row = f"{title:12}{p.cold:>17.1f}{p.warm:>9.1f}{p.memory / GIB:>20.2f}"
+        print(row + "".join(f"{gpu_memory[pose, kind]:>22}" for kind in kinds[1:]))
+    peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    if peak:
+        print(f"peak of JAX over all of this, by the device: {peak / GIB:.2f} GiB")
+    if extraction_times:
+        _print_extraction(poses, sizes, kinds, extraction_times, device.platform == "cpu")
+
+
+def _print_extraction(poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], times: Table, on_cpu: bool) -> None:
+    """Frames/s of each library; on the CPU by processor time too."""
+    print(f"\nextraction, frames/s{'':8}" + "".join(f"{kind:>18}" for kind in kinds) + "   frames/CPU s" * on_cpu)
+    for pose, title in poses.items():
+        rates = [f"{sizes.images / times[pose, kind].best:.1f}" for kind in kinds]
+        by_cpu = [f"{sizes.images / min(times[pose, kind].cpu):.1f}" for kind in kinds] * on_cpu
+        print(f"{title:28}" + "".join(f"{rate:>18}" for rate in rates) + "   " + ", ".join(by_cpu))
+
+
+def _layers(sizes: Sizes) -> Any:
+    m = sizes.model
+    return trunk_layers(sizes.height, sizes.width, m["last_stride"], m["stage_sizes"], m["width"])
+
+
+def _versions(kinds: Sequence[str]) -> str:
+    found = f"JAX {jax.__version__}"
+    if len(kinds) > 1:
+        import torch
+
+        found += f", PyTorch {torch.__version__} ({torch.get_num_threads()} thread(s))"
+    return found
+
+
+def _time(tasks: Mapping[tuple[str, str], Callable[[], object]], repetitions: int) -> Table:
+    for task in tasks.values():
+        task()  # warms up, or compiles
+    return time_in_turn(tasks, repetitions)
+
+
+def _torch_tasks(
+    pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Step and extraction."""
+    from benchmarks import torch_reference
+
+    half, compiled = sizes.dtype == "bfloat16", kind == "torch.compile"
+    models = [torch_reference.build(sizes.fields(pose), variables["params"]) for _ in range(2)]
+    rates = step_case.LEARNING_RATE, step_case.WEIGHT_DECAY
+    return (
+        torch_reference.train_task(models[0], batch, *rates, half, compiled),
+        torch_reference.extraction_task(models[1], batch, half, compiled),
+    )
+
+
+def _torch_memory(task: Callable[[], object]) -> str:
+    """GiB that PyTorch had in use at most during a step; on the CPU it does not say."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    task()
+    torch.cuda.reset_peak_memory_stats()
+    task()
+    return f"{torch.cuda.max_memory_allocated() / GIB:.2f}"
+
+
+def _header_of_peaks(gpu_memory: Mapping[tuple[str, str], str]) -> str:
+    kinds = dict.fromkeys(kind for (_, kind), found in gpu_memory.items() if found)
+    return "".join(f"{kind + ' peak, GiB':>22}" for kind in kinds)
+
+
+def _print_steps(poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], times: Table, flop: int) -> None:
+    """One row a model and library."""
+    device = jax.devices()[0]
+    peak, on_cpu = peak_of(device.device_kind), device.platform == "cpu"
+    header = f"{'':28}{'step, s':>20}{'frames/s':>10}{'TFLOP/s':>9}" + f"{'roofline':>10}" * (peak is not None)
+    print(header + f"{'CPU, s':>9}{'frames/CPU s':>14}" * on_cpu)
+    for pose, title in poses.items():
+        ours = times[pose, "JAX"]
+        for kind in kinds:
+            t = times[pose, kind]
+            rate = sizes.images / t.best
+            row = f"{title:12}{kind:16}{f'{t.best:.4f} ({t.median:.4f})':>20}{rate:>10.1f}{rate * flop / 1e12:>9.3f}"
+            if peak is not None:
+                row += f"{rate * seconds_at_least(list(_layers(sizes)), peak, sizes.dtype):>10.1%}"
+            if on_cpu:
+                row += f"{min(t.cpu):>9.2f}{sizes.images / min(t.cpu):>14.1f}"
+            if kind != "JAX":
+                row += f"   speed of JAX / {kind}: {t.best / ours.best:.2f}"
+                row += f", by processor time {min(t.cpu) / min(ours.cpu):.2f}" * on_cpu
+            print(row)
+
+
+def print_memory(poses: Sequence[str], sizes: Sizes) -> None:
+    """The part "memory": one row a way to use less of it."""
+    print(
+        f"Memory of a training step of configs/mars.py by XLA's count for {jax.default_backend()}, GiB: {sizes.clips} "
+        f"clips x {sizes.frames} frames of {sizes.height} x {sizes.width}, last stride {sizes.model['last_stride']}, "
+        f"{sizes.dtype}; JAX {jax.__version__}"
+    )
+    print(f"{'recompute':12}{'parts':>6}" + "".join(f"{pose:>10}" for pose in poses))
+    for recompute, parts in (("none", 1), ("blocks", 1), ("none", 4), ("blocks", 4)):
+        case = replace(sizes, parts=parts, model={**sizes.model, "recompute": recompute})
+        row = "".join(f"{step_case.memory_on_paper(pose, case) / GIB:>10.2f}" for pose in poses)
+        print(f"{recompute:12}{parts:>6}{row}", flush=True)
+
+
+def print_scaling(poses: Sequence[str], sizes: Sizes, steps: int = 3) -> None:
+    """The part "scaling"."""
+    print(f"Losses of {steps} steps of {sizes.clips} clips x {sizes.frames} frames on fake CPU devices")
+    for pose in poses:
+        one: list[float] = []
+        for devices in (1, 2, 4):
+            found = step_case.losses_on_devices(pose, sizes, devices, steps)
+            one = one or found
+            apart = max(abs(a - b) / abs(b) for a, b in zip(found, one, strict=True))
+            print(f"{pose:8}{devices} device(s): " + " ".join(f"{v:.6f}" for v in found) + f"  differ by {apart:.0e}")

@@ -1,0 +1,100 @@
+"""The training step as a whole: frames/s, arithmetic, memory and time to compile, beside the same in PyTorch.
+
+    python -m benchmarks.train_step
+
+Runs where jax, flax, optax and NumPy are installed, and PyTorch for the comparison; frames are noise, no TensorFlow, no
+data. Without more arguments: AP, AP + RGCN and AP + LGCN at ResNet-50 and 256 x 128, on a GPU at the paper's 32 clips x
+10 frames in bfloat16, on a CPU at 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
+
+Parts:
+  step        the training step (forward, backward, Adam) of JAX and PyTorch in turn, one process, and extraction
+  memory      what a step takes by XLA's count for this backend, whole and divided, with and without recomputation, at
+              the paper's batch unless told otherwise; nothing is run, so it needs no such memory
+  scaling     losses of some steps on 1, 2 and 4 fake CPU devices: the same numbers; says nothing of speed
+
+Before anything is timed both sides must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to
+1e-6 of its largest value, and the first loss in float32 of the batch that is timed to 1e-4 (without TF32). Ratios are
+of minima; medians stand beside them, on the CPU the processor's time too, which other load on the machine hardly
+touches.
+
+Roofline: see ``benchmarks.roofline``; where the device's peak is not known (any CPU) that column is left out.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+POSES = {"none": "AP", "RGCN": "AP + RGCN", "LGCN": "AP + LGCN"}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print one part."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.train_step", description="Speed and memory of the training step."
+    )
+    parser.add_argument("part", nargs="?", choices=("step", "memory", "scaling"), default="step")
+    parser.add_argument("--models", nargs="+", choices=POSES, default=list(POSES), metavar="MODEL")
+    parser.add_argument("--clips", type=int, help="default: 32, on a CPU 4 (scaling: 8)")
+    parser.add_argument("--frames", type=int, help="default: 10, on a CPU 2")
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--last-stride", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--stage-sizes", type=int, nargs="+", default=(3, 4, 6, 3), help="of the trunk")
+    parser.add_argument("--trunk-width", type=int, default=64)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16, on a CPU float32")
+    parser.add_argument("--recompute", default="none", help="model.recompute of configs/base.py")
+    parser.add_argument("--parts", type=int, default=1, help="batch.parts of configs/base.py")
+    parser.add_argument("--repetitions", type=int, help="turns of one step each; default: 20, on a CPU 5")
+    parser.add_argument("--compile", action="store_true", help="PyTorch also by torch.compile, which takes minutes")
+    parser.add_argument("--no-torch", action="store_true", help="JAX alone")
+    parser.add_argument("--no-extraction", action="store_true", help="the training step alone")
+    a = parser.parse_args(argv)
+    with_torch = a.part == "step" and not a.no_torch
+    if with_torch and find_spec("torch") is None:
+        parser.error("PyTorch is not installed: pip install -e '.[bench]', or --no-torch.")
+    # Before either library is loaded. PyTorch's threads would otherwise spin while they wait, through JAX's turn too;
+    # and JAX would take three quarters of a GPU's memory for itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    if a.part == "scaling":
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", 4)
+    from benchmarks.step_case import Sizes
+    from benchmarks.step_report import print_memory, print_scaling, print_steps
+
+    on_cpu = jax.default_backend() == "cpu"
+    paper = not on_cpu or a.part == "memory"
+    sizes = Sizes(
+        clips=a.clips or (32 if paper else 8 if a.part == "scaling" else 4),
+        frames=a.frames or (10 if paper else 2),
+        height=a.height,
+        width=a.width,
+        dtype=a.dtype or ("float32" if on_cpu else "bfloat16"),
+        parts=a.parts,
+        model={
+            "last_stride": a.last_stride,
+            "stage_sizes": tuple(a.stage_sizes),
+            "width": a.trunk_width,
+            "recompute": a.recompute,
+        },
+    )
+    if a.part == "memory":
+        print_memory(a.models, sizes)
+    elif a.part == "scaling":
+        print_scaling(a.models, sizes)
+    else:
+        repetitions = a.repetitions or (5 if on_cpu else 20)
+        with tempfile.TemporaryDirectory() as folder:
+            jax.config.update("jax_compilation_cache_dir", folder)
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+            kinds = ["JAX"] + ["PyTorch"] * with_torch + ["torch.compile"] * (with_torch and a.compile)
+            sys.exit(print_steps({p: POSES[p] for p in a.models}, sizes, kinds, repetitions, not a.no_extraction))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# SLURM: one process a node, which drives all GPUs of the node. From the checkout's root, on a shared file system:
+#
+#   sbatch --nodes=2 --gpus-per-node=8 launch/slurm.sh --config=configs/mars.py --workdir=/shared/runs/mars [...]
+#
+# PYTHON is the interpreter (default: .venv/bin/python). Five minutes before the time limit, and when the job is preempted, the
+# run is told to go: it saves, ends with status 75, and the job is queued again to resume. Any other failure ends it.
+#SBATCH --job-name=rgcn_jax
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --time=24:00:00
+#SBATCH --signal=TERM@300
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=rgcn_jax-%j.log
+set -euo pipefail
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+# A port of the job's own: two jobs may share a node.
+export JAX_COORDINATOR_ADDRESS=${nodes[0]}:$((20000 + SLURM_JOB_ID % 10000)) JAX_NUM_PROCESSES=$SLURM_NTASKS
+
+# The processes end by themselves when one of them dies, with a message each; --wait is for the case that they do not.
+status=0
+# shellcheck disable=SC2016 # the number of the process is known on its node only
+srun --kill-on-bad-exit=0 --wait=120 bash -c 'JAX_PROCESS_ID=$SLURM_PROCID exec "$0" -m rgcn_jax.main "$@"' \
+  "${PYTHON:-.venv/bin/python}" "$@" || status=$?
+
+if [ "$status" -eq 75 ]; then
+  echo "the run has saved and gone, as it was told: the job is queued again"
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"

@@ -1,0 +1,58 @@
+"""What a check finds: a sentence for the terminal, and every name that it is about for whoever wants them all."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rgcn_jax.types import InputError
+
+SHOWN = 20
+"""Names that a sentence has at most."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong with a data set, or only odd. ``text``: a sentence, without its names or with the first
+    few of them; ``names``: all frames, files, people or tracklets that it is about.
+    """
+
+    text: str
+    names: tuple[str, ...] = ()
+    problem: bool = False
+
+    @property
+    def line(self) -> str:
+        """For the terminal."""
+        return f"{'problem' if self.problem else 'remark'}: {self.text}"
+
+
+def odd(text: str, names: Sequence[str]) -> Finding:
+    """A remark on something of which there are several; the first names follow the text."""
+    return Finding(f"{text}: {listed(names)}", tuple(names))
+
+
+def wrong(error: InputError) -> Finding:
+    """What an error tells."""
+    return Finding(str(error), error.names, problem=True)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first twenty names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def write_report(path: Path, findings: Iterable[Finding]) -> None:
+    """A text file: each finding's line, and below it all its names, a line each after two blanks; a name that is no
+    text has backslashes.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    try:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for finding in findings:
+                file.write(finding.line + "\n")
+                file.writelines(f"  {name}\n" for name in finding.names)
+    except OSError as error:
+        raise InputError(f"the report {path} cannot be written ({error.strerror}): choose another --report.") from error

@@ -1,0 +1,86 @@
+"""Prepared data as builders of TensorFlow Datasets, for pipelines of others.
+
+::
+
+    import rgcn_jax.data.tfds_builders  # registers them
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder("mars_pose", data_dir="PREPARED")
+    frames = builder.as_data_source("train")
+
+A builder is called ``<data set>_pose`` for each data set of ``rgcn_jax.data.open.FOLDERS``. It reads what
+``python -m rgcn_jax.data.prepare`` wrote, whose work it does not do: the data sets cannot be downloaded. ``tfds_form``
+says what a record is. Nothing here loads TensorFlow.
+"""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rgcn_jax.data import prepared
+from rgcn_jax.data.tfds_form import features, tfds
+from rgcn_jax.types import InputError
+
+__all__ = ["DukemtmcVidreidPose", "FolderPose", "IlidsVidPose", "LsVidPose", "MarsPose", "Prid2011Pose"]
+
+
+class _Info(tfds.core.DatasetInfo):
+    """Of a data set about which no server is asked."""
+
+    def initialize_from_bucket(self) -> None:
+        """Nothing: TensorFlow Datasets would look for its own data sets at Google."""
+
+
+class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """What the builders share. ``as_dataset`` does not exist for ArrayRecord: use ``as_data_source``."""
+
+    VERSION = tfds.core.Version(prepared.VERSION)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return _Info(builder=self, description=self.__doc__, features=features(*self._size()))
+
+    def _size(self) -> tuple[int, int] | tuple[None, None]:
+        """Height and width of the frames, not known before they are prepared."""
+        if not self.data_path.is_dir():
+            return None, None
+        return prepared.frame_size(Path(self.data_dir))
+
+    def download_and_prepare(self, **options: Any) -> None:
+        """Nothing if the data set is prepared; else InputError says which command prepares it."""
+        if not self.data_path.is_dir():
+            self._not_prepared()
+
+    def _not_prepared(self) -> NoReturn:
+        raise InputError(
+            f"{self.data_dir} does not exist: prepare the data set by python -m rgcn_jax.data.prepare "
+            f"--dataset={self.name.removesuffix('_pose')} --root=... --keypoints=... --out={self._data_dir_root}."
+        )
+
+    def _split_generators(self, dl_manager: Any) -> NoReturn:
+        self._not_prepared()
+
+    def _generate_examples(self, *_: Any) -> NoReturn:
+        self._not_prepared()
+
+
+class MarsPose(_PreparedPose):
+    """Frames of MARS with 14 keypoints, ids and cameras."""
+
+
+class DukemtmcVidreidPose(_PreparedPose):
+    """Frames of DukeMTMC-VideoReID with 14 keypoints, ids and cameras."""
+
+
+class IlidsVidPose(_PreparedPose):
+    """Frames of iLIDS-VID with 14 keypoints, ids and cameras; its splits of the people are in ``index.npz``."""
+
+
+class Prid2011Pose(_PreparedPose):
+    """Frames of PRID2011 with 14 keypoints, ids and cameras; its splits of the people are in ``index.npz``."""
+
+
+class LsVidPose(_PreparedPose):
+    """Frames of LS-VID with 14 keypoints, ids and cameras."""
+
+
+class FolderPose(_PreparedPose):
+    """Frames of a folder of one's own with 14 keypoints, ids and cameras."""

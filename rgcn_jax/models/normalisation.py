@@ -1,0 +1,59 @@
+"""BatchNorm of the trunk, written so that little passes through memory: there is one number to keep for the gradient,
+the input itself.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, ArrayLike, Float
+
+from rgcn_jax.models.masking import at_least_float32
+
+
+class BatchNorm(nn.Module):
+    """Normalisation of each channel by its statistics over all other axes; parameters, collections, arguments and
+    numbers are those of `nn.BatchNorm`, which it replaces in the trunk.
+
+    Fields as there; epsilon 1e-5 and momentum 0.9 (for the old value) are torchvision's (whose 0.1 is for the new one).
+    Parameters ``scale`` and ``bias``, collection ``batch_stats``: ``mean`` and ``var`` (biased), float32, [d].
+
+    Both compute mean and mean of squares in one pass, in float32 at least. Flax then forms (x - mean) * factor + bias,
+    and the gradient needs x - mean, which XLA writes to memory in float32 on the CPU. Here it is x * factor + offset
+    with one factor and one offset a channel: the gradient needs x alone, which is there anyway. They differ by
+    rounding, by about 1e-7 times mean / standard deviation.
+    """
+
+    use_running_average: bool | None = None
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[ArrayLike, "*n d"], use_running_average: bool | None = None) -> Float[Array, "*n d"]:
+        """``x`` normalised by the batch's statistics, which then update the running ones, or by the latter."""
+        running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
+        x = jnp.asarray(x)
+        wide = at_least_float32(x)
+        width = x.shape[-1:]
+        kept: tuple[Any, Any] = (
+            self.variable("batch_stats", "mean", jnp.zeros, width, jnp.float32),
+            self.variable("batch_stats", "var", jnp.ones, width, jnp.float32),
+        )
+        scale, bias = self.param("scale", nn.initializers.ones, width), self.param("bias", nn.initializers.zeros, width)
+        mean, var = kept[0].value, kept[1].value
+        if not running:
+            axes = tuple(range(x.ndim - 1))
+            mean, mean_of_squares = wide.mean(axes), (wide * wide).mean(axes)
+            if self.axis_name is not None and not self.is_initializing():
+                mean, mean_of_squares = jax.lax.pmean((mean, mean_of_squares), self.axis_name)
+            var = jnp.maximum(mean_of_squares - mean * mean, 0.0)
+            if not self.is_initializing():
+                for variable, new in zip(kept, (mean, var), strict=True):
+                    updated = self.momentum * variable.value + (1 - self.momentum) * new
+                    variable.value = updated.astype(variable.value.dtype)
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        return (wide * factor + (bias - mean * factor)).astype(self.dtype)

@@ -1,0 +1,99 @@
+"""Numbers that break: a step whose loss or gradient is not finite is told with its batch, before it can be saved."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.state import Progress
+from rgcn_jax.types import InputError
+from rgcn_jax.workdir import write_whole
+
+POLICIES = ("stop", "skip")
+"""``config.on_nonfinite``: stop training at such a step, or leave it out (parameters, statistics and optimiser stay as
+they were) and count it.
+"""
+
+MOST_IN_A_ROW = 10
+"""Skipped steps in a row after which "skip" stops too: then it is the model and not a batch."""
+
+
+def check_policy(policy: str) -> None:
+    """Raises ``InputError`` for an ``on_nonfinite`` that there is not."""
+    if policy not in POLICIES:
+        raise InputError(f"on_nonfinite is {policy!r}: expected one of {', '.join(POLICIES)}.")
+
+
+class FiniteCheck:
+    """Looks at the numbers of every step.
+
+    Args:
+      policy: one of ``POLICIES``.
+      workdir: ``nonfinite/step-N.json`` is written there for such a step: its numbers, and person, camera, first frame
+        and frame positions of each clip of its batch.
+      writes: whether this process does so, the first of several.
+      plan: the plan of a step, counted from 0 (``IdentitySampler.plan``).
+      progress: where skipped steps are counted.
+    """
+
+    def __init__(
+        self, policy: str, workdir: Path, plan: Callable[[int], BatchPlan], progress: Progress, writes: bool = True
+    ):
+        self._policy, self._folder, self._plan, self._progress = policy, workdir / "nonfinite", plan, progress
+        self._writes = writes
+
+    def look(self, step: int, numbers: Mapping[str, float], kept: int | None) -> None:
+        """Counts the step if it was skipped.
+
+        Args:
+          step: counted from 1.
+          numbers: loss terms and the norm of the gradient.
+          kept: step of the last checkpoint, for the message.
+
+        Raises:
+          InputError: a number is not finite and the policy is "stop", or it was so too often in a row.
+        """
+        bad = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
+        if not bad:
+            self._progress.skipped_in_a_row = 0
+            return
+        file = self._write(step, numbers)
+        told = f"at step {step} {', '.join(bad)}; its batch is listed in {file}"
+        last = "no checkpoint was saved" if kept is None else f"the last checkpoint is of step {kept}"
+        if self._policy == "stop":
+            raise InputError(
+                f"training diverged: {told}. Lower optimizer.learning_rate and train in another --workdir, or leave "
+                f"such steps out with --config.on_nonfinite=skip ({last})."
+            )
+        self._progress.skipped_steps += 1
+        self._progress.skipped_in_a_row += 1
+        if self._progress.skipped_in_a_row >= MOST_IN_A_ROW:
+            raise InputError(
+                f"training diverged: {MOST_IN_A_ROW} steps in a row were skipped; {told}. Lower "
+                f"optimizer.learning_rate and train in another --workdir ({last})."
+            )
+
+    def _write(self, step: int, numbers: Mapping[str, float]) -> Path:
+        plan = self._plan(step - 1)
+        clips = [
+            {
+                "person_id": tracklet.person_id,
+                "camera_id": tracklet.camera_id,
+                "first_frame": tracklet.frames[0],
+                "frames": frames[mask].tolist(),
+                "mirrored": bool(flip),
+            }
+            for tracklet, frames, mask, flip in zip(
+                plan.tracklets, plan.frames, plan.frame_mask, plan.flip, strict=True
+            )
+        ]
+        shown = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
+        file = self._folder / f"step-{step}.json"
+        if not self._writes:
+            return file
+        with suppress(OSError):  # write_whole tells
+            self._folder.mkdir(exist_ok=True)
+        write_whole(file, json.dumps({"step": step, "policy": self._policy, **shown, "clips": clips}, indent=1) + "\n")
+        return file

@@ -1,0 +1,132 @@
+"""Where a result comes from: versions, source, data and machine, for ``results.json``.
+
+Nothing here names a user, a host or a folder: the same data give the same fingerprint on every machine.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from rgcn_jax.types import Split
+from rgcn_jax.workdir import cannot_write
+
+PACKAGES = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+CHANGES_FILE = "config_changes.jsonl"
+
+
+def provenance(split: Split) -> dict[str, Any]:
+    """``versions``, ``git`` (None where the package lies in no checkout), ``data`` (``fingerprint``), ``devices`` (the
+    kind of each) and ``hardware``.
+    """
+    return {
+        "versions": versions(),
+        "git": git_commit(Path(__file__).resolve().parents[1]),
+        "data": fingerprint(split),
+        "devices": [device.device_kind for device in jax.devices()],
+        "hardware": hardware(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of the packages that numbers depend on, and of TensorFlow where it was used to read frames."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    if tensorflow := sys.modules.get("tensorflow"):
+        found["tensorflow"] = str(getattr(tensorflow, "__version__", "unknown"))
+    return found | {"python": platform.python_version()}
+
+
+def git_commit(folder: Path) -> dict[str, Any] | None:
+    """``commit`` and ``dirty`` of the checkout whose root is ``folder``; None where it is none, or git is missing.
+
+    ``dirty``: a tracked file differs from the commit. A checkout further up is some other project's.
+    """
+    git = shutil.which("git")
+    if git is None or not (folder / ".git").exists():
+        return None
+
+    def said(*arguments: str) -> str:
+        return subprocess.run(
+            [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+
+    try:
+        return {
+            "commit": said("rev-parse", "HEAD"),
+            "dirty": bool(said("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):  # not ours to read, or no commit yet
+        return None
+
+
+def fingerprint(split: Split) -> dict[str, Any]:
+    """What is trained on and searched: people, tracklets and frames of each part, and a SHA-256 over the names.
+
+    The hash is of the sorted lines "part, person id, camera id, path of each frame relative to the root", so that two
+    results with the same one saw the same tracklets. It sees no pixel and no keypoint.
+    """
+    parts = {"train": split.train, "query": split.query, "gallery": split.gallery, "junk": split.junk}
+    lines = sorted(
+        "\t".join([part, str(t.person_id), str(t.camera_id), *t.frames]) for part, ts in parts.items() for t in ts
+    )
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    counts = {
+        part: {
+            "people": len({t.person_id for t in tracklets}),
+            "tracklets": len(tracklets),
+            "frames": sum(len(t.frames) for t in tracklets),
+        }
+        for part, tracklets in parts.items()
+    }
+    return {"name": split.name, "partition": split.partition, **counts, "sha256": digest.hexdigest()}
+
+
+def hardware() -> dict[str, Any]:
+    """Platform, devices and processes of JAX; the processor and its cores. Neither host nor user."""
+    return {
+        "platform": jax.default_backend(),
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
+        "cpu": _cpu(),
+        "cpu_cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]]) -> None:
+    """Adds to ``config_changes.jsonl`` with what fields a run goes on after ``step``: name -> before, now."""
+    if not changes:
+        return
+    record = {"after_step": step, "changes": {name: list(values) for name, values in changes.items()}}
+    try:
+        with (workdir / CHANGES_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise cannot_write(workdir / CHANGES_FILE, error) from error
+
+
+def noted_changes(workdir: Path) -> list[dict[str, Any]]:
+    """All that ``note_changes`` wrote, in order."""
+    path = workdir / CHANGES_FILE
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

@@ -1,0 +1,35 @@
+"""Silence for Orbax, which prints pages, with tracebacks, about what it raises as well and we tell in a sentence."""
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+from absl import logging as absl_logging
+
+
+def hush_orbax() -> None:
+    """From now on what Orbax logs is dropped, and what Python prints of coroutines that it gave up: they come by the
+    hundred where arrays cannot be read or written.
+    """
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    logging.getLogger("asyncio").addFilter(_is_of_others)
+    if not isinstance(sys.unraisablehook, _Hook):
+        sys.unraisablehook = _Hook(sys.unraisablehook)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.getMessage()
+
+
+class _Hook:
+    """Hands on what Python cannot raise, unless it is of Orbax: from its files, or its event loop, gone by then."""
+
+    def __init__(self, before: Any):
+        self._before = before
+
+    def __call__(self, unraisable: Any) -> None:
+        frames = traceback.extract_tb(unraisable.exc_traceback)
+        if any("orbax" in frame.filename for frame in frames) or str(unraisable.exc_value) == "Event loop is closed":
+            return
+        self._before(unraisable)

@@ -1,0 +1,54 @@
+"""Hashes by which a checkpoint is known again: what a zeroed or flipped byte on a disk changes, they change too.
+
+Orbax notices a file that is gone or cut off, but reads some flipped bits and zeroed blocks without a word.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """``params/pose/W_x``: one name for a leaf, whatever kinds of keys lead to it."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def host_leaves(tree: Any) -> dict[str, np.ndarray]:
+    """All leaves of a tree by name, as arrays in the host's memory; keys as the numbers they consist of."""
+    leaves = {
+        path_name(path): jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+    return {name: np.asarray(leaf) for name, leaf in jax.device_get(leaves).items()}
+
+
+def content_hash(leaves: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in order. 2 GB a second where the processor has instructions for
+    it.
+    """
+    digest = hashlib.sha256()
+    for name, leaf in leaves.items():
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def structure(tree: Any) -> dict[str, str]:
+    """Name -> type and shape of each leaf; needs no number of it."""
+    return {path_name(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def json_hash(value: Any) -> str:
+    """SHA-256 of what JSON can hold, in one form whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def not_finite(leaves: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the leaves that hold a number which is not finite."""
+    return [
+        name for name, leaf in leaves.items() if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all()
+    ]

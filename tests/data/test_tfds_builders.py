@@ -1,0 +1,74 @@
+"""The builders of TensorFlow Datasets over what the preparation wrote, and the lines of the docs that use them."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from rgcn_jax.data import mars, tfds_builders
+from rgcn_jax.data.open import FOLDERS
+from rgcn_jax.data.prepared import builder_name
+from rgcn_jax.types import InputError
+from tests.data import preparing
+
+DOCS = Path(__file__).parents[2] / "docs" / "input-pipeline.md"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return preparing.write(tmp_path_factory.mktemp("builders") / "MARS")
+
+
+@pytest.fixture(scope="module")
+def out(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared")
+    assert preparing.run_here(root, f"--out={out}", "--frames_per_shard=20") == 0
+    return out
+
+
+def test_every_data_set_has_one(tmp_path):
+    for name in FOLDERS:
+        assert tfds.builder_cls(builder_name(name)).__module__ == tfds_builders.__name__
+        builder = tfds.builder(builder_name(name), data_dir=tmp_path)
+        assert builder.info.features["image"].shape == (None, None, 3)
+        with pytest.raises(InputError, match=f"rgcn_jax.data.prepare --dataset={name} --root=... .*--out={tmp_path}"):
+            builder.download_and_prepare()
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_gives_what_the_files_alone_give(root, out):
+    builder, files = tfds.builder("mars_pose", data_dir=out), tfds.builder_from_directory(out / "mars_pose" / "1.0.0")
+    assert isinstance(builder, tfds_builders.MarsPose)
+    assert repr(builder.info.features) == repr(files.info.features)
+    assert builder.info.full_name == files.info.full_name == "mars_pose/1.0.0"
+    assert builder.info.splits.keys() == {"train", "test"}
+    split = mars.load(root)
+    assert builder.info.splits["train"].num_examples == sum(len(t.frames) for t in split.train)
+    builder.download_and_prepare()
+    for part in ("train", "test"):
+        ours, theirs = builder.as_data_source(part), files.as_data_source(part)
+        assert len(ours) == len(theirs) == builder.info.splits[part].num_examples
+        for row in (0, len(ours) - 1):
+            assert ours[row].keys() == theirs[row].keys()
+            for key, value in ours[row].items():
+                np.testing.assert_array_equal(value, theirs[row][key])
+    assert tfds.data_source("mars_pose", data_dir=out, split="train")[0]["name"] == split.train[0].frames[0].encode()
+
+
+def test_the_lines_of_the_docs_with_and_without_this_package(out):
+    """TensorFlow itself is not needed to read records that way, and not loaded by the import."""
+    (lines,) = re.findall(r"\n\n(    import rgcn_jax.data.tfds_builders\n.*?)\n\n[^ ]", DOCS.read_text(), re.DOTALL)
+    code = textwrap.dedent(lines).replace("/data/prepared", str(out))
+    first, rest = code.split("\n", 1)
+    told = []
+    for program in (f"import sys\n{first}\nassert 'tensorflow' not in sys.modules\n{rest}", rest):
+        process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+        told.append(process.stdout)
+    assert told[0] == told[1]
+    assert told[0].startswith("(256, 128, 3) (14, 3)\n")

@@ -1,0 +1,53 @@
+"""Killed and told to go, the run that comes out equals the one that was left alone; the driver's short form."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from rgcn_jax import parallel
+from rgcn_jax.checkpoint import Checkpoints
+from rgcn_jax.command import load_config_file, override
+from rgcn_jax.train import prepare
+from tests.faults import driver
+from tests.faults.job import REPOSITORY, TINY
+
+
+@pytest.mark.slow
+def test_a_killed_run_comes_out_bit_for_bit(tmp_path):
+    """In full: ``python -m tests.faults.driver --kills=30 --terms=10``."""
+    said = []
+    lives = driver.drive(tmp_path, kills=2, terms=1, steps=60, say=said.append, limit=200)
+    assert len(lives) == 4
+    assert "survived 3 of 3 (2 SIGKILL, 1 SIGTERM)" in said
+    assert re.search(r"goodput \d+\.\d %", said[-1])
+
+
+@pytest.mark.jit
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path, monkeypatch):
+    """From a checkpoint of one device on two: the same batch, and numbers that differ by the order of sums alone."""
+    monkeypatch.chdir(REPOSITORY)
+
+    def run_on(devices):
+        config = override(load_config_file(TINY[0].removeprefix("--config=")), TINY[1:])
+        config.parallel.num_devices, config.model.pose = devices, "none"
+        return prepare(config)
+
+    def step(run, state, number):
+        batch = next(iter(run.data.read(run.sampler.plans(number - 1, number))))
+        return *run.train_step(state, parallel.shard(batch, run.mesh)), batch
+
+    alone, moved = run_on(1), run_on(2)
+    state, _, _ = step(alone, alone.state, 1)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save("latest", state, {})
+        checkpoints.wait()
+        restored, _, _ = checkpoints.newest_intact("latest", moved.state)
+    assert {len(leaf.devices()) for leaf in jax.tree.leaves(restored.params)} == {2}
+    _, expected, batch = step(alone, state, 2)
+    _, found, same_batch = step(moved, restored, 2)
+    for name, value in batch.items():
+        np.testing.assert_array_equal(same_batch[name], value, err_msg=name)
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name

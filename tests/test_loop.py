@@ -1,0 +1,298 @@
+"""The loop on its own: a model that only counts, numbers from a script, and all that must hold whatever the model."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rgcn_jax import parallel
+from rgcn_jax.checkpoint import Checkpoints
+from rgcn_jax.data.augment import Augmentation
+from rgcn_jax.data.reader import Data
+from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.loop import Loop, Run, is_time
+from rgcn_jax.nonfinite import MOST_IN_A_ROW, FiniteCheck
+from rgcn_jax.profile import Profile
+from rgcn_jax.resume import resume
+from rgcn_jax.score import Evaluation, Scorer
+from rgcn_jax.seconds import PARTS, Seconds
+from rgcn_jax.state import TrainState
+from rgcn_jax.stopping import Stopped, Stopping
+from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.writer import Writer
+
+TRACKLETS = [Tracklet((f"{p}/{c}/0.jpg", f"{p}/{c}/1.jpg"), p, c) for p in (1, 2, 3, 4) for c in (1, 2)]
+
+
+class Scores(Evaluation):
+    """An evaluation of one row and one number."""
+
+    def __init__(self, step, mAP):
+        self.__dict__.update(step=step, mAP=mAP)
+
+    @property
+    def rows(self):
+        return {"appearance": {"mAP": self.mAP, "rank1": 0.0}}
+
+    def description(self):
+        return {}
+
+
+class Scripted(Scorer):
+    """Scores by a script: step -> mAP."""
+
+    def __init__(self, told, scores):
+        self.told, self.scores, self.interrupt = told, scores, None
+
+    def evaluate(self, variables, step):
+        self.told.append(f"evaluate {step}")
+        if self.interrupt:
+            self.interrupt(step)
+        return Scores(step, self.scores.get(step, 1.0))
+
+
+def labels(plans):
+    return ({"label": plan.label} for plan in plans)
+
+
+def counting(told, losses):
+    """The step: parameters count the steps; ``losses`` says at which step which loss comes out."""
+
+    def train_step(state, batch):
+        told.append(f"step {int(state.step) + 1}")
+        loss = losses.get(int(state.step) + 1, 1.0)
+        after = state.replace(
+            step=state.step + 1, params=state.params + (1 if math.isfinite(loss) else 0), key=state.key
+        )
+        return after, {"loss": jnp.float32(loss), "lambda": jnp.float32(0.5)}
+
+    return train_step
+
+
+class Job:
+    """One work directory, in which ``run`` may be called again and again."""
+
+    def __init__(self, workdir, total=8, save=4, evaluate=4, losses=(), scores=(), policy="stop"):
+        self.workdir, self.told, self.said = workdir, [], []
+        self.stopping, self.seconds = Stopping(), Seconds()
+        sampler = IdentitySampler(
+            TRACKLETS,
+            identities=2,
+            clips_per_identity=2,
+            frames_per_clip=2,
+            max_frame_stride=1,
+            augmentation=Augmentation(0.5, 1.125, 0.5, 0.0),
+            seed=0,
+        )
+        self.config = SimpleNamespace(
+            eval_every_epochs=evaluate // sampler.steps_per_epoch,
+            checkpoint_every_steps=save,
+            log_every_steps=1,
+            frames_per_clip=2,
+            on_nonfinite=policy,
+            batch=SimpleNamespace(identities=2, clips_per_identity=2),
+        )
+        mesh = parallel.make_mesh(1)
+        state = TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=jnp.zeros(()),
+            batch_stats={},
+            opt_state=(),
+            key=jax.random.key(0),
+        )
+        self.scorer = Scripted(self.told, dict(scores))
+        self.plan = sampler.plan
+        self.run_ = Run(
+            data=Data(Split("counted", Path(), TRACKLETS, TRACKLETS, TRACKLETS), labels, (1, 1)),
+            sampler=sampler,
+            mesh=mesh,
+            train_step=counting(self.told, dict(losses)),
+            scorer=self.scorer,
+            state=parallel.replicate(state, mesh),
+            total_steps=total,
+        )
+
+    def run(self, keep=lambda checkpoints: None):
+        self.told.clear()
+        with Checkpoints(self.workdir) as checkpoints:
+            keep(checkpoints)
+            state, self.progress = resume(checkpoints, self.run_.state, changed=False, say=self.said.append)
+            with (
+                Writer(self.workdir, self.run_.total_steps, self.progress.step) as writer,
+                Profile("", self.workdir) as profile,
+            ):
+                check = FiniteCheck(self.config.on_nonfinite, self.workdir, self.plan, self.progress)
+                helpers = checkpoints, writer, self.progress, check, self.stopping, self.seconds, profile
+                return Loop(self.config, self.run_, *helpers).steps(state)
+
+    def records(self):
+        lines = (self.workdir / "metrics.jsonl").read_text().splitlines()
+        return [(r["step"], r.get("loss", "evaluation")) for r in map(json.loads, lines)]
+
+    def kept(self, kind="latest"):
+        folder = self.workdir / "checkpoints" / kind
+        return sorted(int(p.name) for p in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.mark.parametrize(("step", "every", "due"), [(4, 4, True), (5, 4, False), (9, 0, True), (5, 0, False)])
+def test_what_is_due_when(step, every, due):
+    assert is_time(step, every, 9) == due
+
+
+def test_each_step_stands_once_in_order_and_the_seconds_add_up(tmp_path):
+    job = Job(tmp_path)
+    job.run()
+    expected = [(step, 1.0) for step in range(1, 9)]
+    expected.insert(4, (4, "evaluation"))
+    assert job.records() == [*expected, (8, "evaluation")]
+    assert job.kept() == [4, 8]
+    assert job.kept("best") == [4]
+    spent = job.seconds.spent()
+    assert spent.keys() == {*PARTS, "total"}
+    assert sum(spent[part] for part in PARTS) == pytest.approx(spent["total"])
+    assert all(spent[part] > 0 for part in ("start", "compile", "input", "step", "checkpoint", "evaluation"))
+
+
+def test_a_steps_numbers_are_asked_for_when_the_device_has_the_next_step(tmp_path, monkeypatch):
+    """Else the device would stand still while the host writes."""
+    job = Job(tmp_path, total=3, save=0, evaluate=0)
+    get = jax.device_get
+
+    def device_get(tree):
+        if isinstance(tree, dict) and "loss" in tree:
+            job.told.append("numbers")
+        return get(tree)
+
+    monkeypatch.setattr(jax, "device_get", device_get)
+    job.run()
+    assert job.told[:6] == ["step 1", "step 2", "numbers", "step 3", "numbers", "numbers"]
+
+
+def test_nothing_moves_between_host_and_device_unasked(tmp_path):
+    job = Job(tmp_path)
+    step = jax.jit(
+        lambda state, batch: (state.replace(step=state.step + 1), {"loss": state.params, "lambda": state.params})
+    )
+    job.run_.__dict__["train_step"] = step
+    with jax.disable_jit(False), jax.transfer_guard("disallow"):
+        job.run()
+    assert job.kept() == [4, 8]
+
+
+@pytest.mark.parametrize("bad", [2, 4, 7])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_number_that_is_not_finite_stops_at_once_and_its_batch_is_listed(tmp_path, bad, value):
+    job = Job(tmp_path, losses={bad: value})
+    kept = "no checkpoint was saved" if bad <= 4 else "the last checkpoint is of step 4"
+    with pytest.raises(InputError, match=rf"at step {bad} loss is {value}; its batch is listed in .*{kept}"):
+        job.run()
+    assert job.told.count(f"step {bad + 2}") == 0  # it may have begun the next one, never two
+    assert job.kept() == ([4] if bad > 4 else [])
+    assert [s for s, _ in job.records()][-1] == (bad - 1 if bad != 5 else 4)
+    listed = json.loads((tmp_path / "nonfinite" / f"step-{bad}.json").read_text())
+    plan = job.plan(bad - 1)
+    assert listed["step"] == bad
+    assert listed["loss"] == str(value)
+    assert listed["lambda"] == 0.5
+    assert [(c["person_id"], c["camera_id"], c["first_frame"]) for c in listed["clips"]] == [
+        (t.person_id, t.camera_id, t.frames[0]) for t in plan.tracklets
+    ]
+    assert [c["frames"] for c in listed["clips"]] == plan.frames.tolist()
+
+
+def test_skipped_steps_are_counted_through_a_resume(tmp_path):
+    job = Job(tmp_path, losses={3: math.nan, 4: math.nan, 6: math.inf}, policy="skip")
+    job.run_.__dict__["total_steps"] = 4
+    job.run()
+    job.run_.__dict__["total_steps"] = 8
+    job.run()
+    assert job.progress.skipped_steps == 3
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [r["skipped_steps"] for r in records if "loss" in r] == [0, 0, 1, 2, 2, 3, 3, 3]
+    assert [r["loss"] for r in records if "loss" in r][2:4] == [None, None]
+    assert sorted(p.name for p in (tmp_path / "nonfinite").iterdir()) == ["step-3.json", "step-4.json", "step-6.json"]
+
+
+def test_too_many_skipped_in_a_row_stop_too(tmp_path):
+    losses = {step: math.nan for step in range(2, 30) if step != 7}
+    job = Job(tmp_path, total=30, save=0, evaluate=0, losses=losses, policy="skip")
+    with pytest.raises(InputError, match=rf"{MOST_IN_A_ROW} steps in a row were skipped; at step {7 + MOST_IN_A_ROW}"):
+        job.run()
+
+
+def test_told_to_go_it_finishes_the_step_saves_and_goes_on_from_there(tmp_path):
+    job = Job(tmp_path, total=9, save=4, evaluate=0)
+    step = job.run_.train_step
+
+    def interrupted(state, batch):
+        if int(state.step) == 5:
+            job.stopping.asked = "SIGTERM"
+        return step(state, batch)
+
+    job.run_.__dict__["train_step"] = interrupted
+    with pytest.raises(Stopped, match="told to go by SIGTERM: step 6 of 9 is saved; give the same command again"):
+        job.run()
+    assert job.kept() == [4, 6]
+    job.run_.__dict__["train_step"], job.stopping = step, Stopping()
+    job.run()
+    assert job.told[0] == "step 7"
+    assert job.records() == [*((s, 1.0) for s in range(1, 10)), (9, "evaluation")]
+
+
+def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
+    whole, cut = (Job(tmp_path / name, scores={4: 9.0, 8: 5.0}) for name in ("whole", "cut"))
+    whole.run()
+
+    def interrupt(step):
+        cut.stopping.asked = "SIGINT"
+        raise Stopped("SIGINT")
+
+    cut.scorer.interrupt = interrupt
+    with pytest.raises(Stopped, match="told to go by SIGINT: step 4 of 8 is saved"):
+        cut.run()
+    cut.scorer.interrupt, cut.stopping = None, Stopping()
+    cut.run()
+    assert cut.told[:2] == ["evaluate 4", "step 5"]
+    assert cut.records() == whole.records()
+    assert cut.kept("best") == whole.kept("best") == [4]
+    assert (cut.progress.best_mAP, cut.progress.best_step) == (9.0, 4)
+
+
+def test_killed_between_the_evaluation_and_the_save_of_the_best_it_is_saved_after_all(tmp_path):
+    job = Job(tmp_path, scores={4: 9.0, 8: 5.0})
+    job.run_.__dict__["total_steps"] = 4
+    job.run()
+    shutil.rmtree(tmp_path / "checkpoints" / "best" / "4")
+    job.run_.__dict__["total_steps"] = 8
+    job.run()
+    assert job.kept("best") == [4]
+    assert job.records().count((4, "evaluation")) == 1
+
+
+def test_a_damaged_best_is_set_aside_and_ends_nothing(tmp_path):
+    job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
+    job.run()
+    (tmp_path / "checkpoints" / "best" / "4" / "record" / "metadata").write_text("{}")
+    job.run_.__dict__["total_steps"] = 8
+    job.run()
+    assert any("best/4 is damaged" in text and "set-aside/best-4-1" in text for text in job.said)
+    assert job.kept("best") == [8]
+
+
+def test_after_a_damaged_latest_the_best_that_is_newer_stays(tmp_path):
+    job = Job(tmp_path, scores={4: 3.0, 8: 5.0})
+    job.run()
+    assert job.kept("best") == [8]
+    (tmp_path / "checkpoints" / "latest" / "8" / "record" / "metadata").write_text("{}")
+    job.run()
+    assert job.told[0] == "step 5"
+    assert any("latest/8 is damaged" in text for text in job.said)
+    assert job.kept("best") == [8]
+    assert job.records().count((8, 1.0)) == 1
+    np.testing.assert_equal(job.progress.best_mAP, 5.0)

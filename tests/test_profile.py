@@ -1,0 +1,55 @@
+"""A run records the steps that it was told to, and nothing else."""
+
+import contextlib
+import gzip
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from rgcn_jax.profile import FOLDER, Profile, parse_steps
+from rgcn_jax.types import InputError
+
+
+@pytest.mark.parametrize("steps", ["100", "5:4", "0:3", "a:b", "1:2:3", "-1:2", "1: 2"])
+def test_steps_of_another_form_are_told(steps):
+    with pytest.raises(InputError, match=r'profile_steps is .*: expected "first:last"'):
+        parse_steps(steps)
+    assert parse_steps("3:3") == (3, 3)
+
+
+def test_without_steps_nothing_is_written(tmp_path):
+    with Profile("", tmp_path) as profile:
+        for number in range(1, 4):
+            profile.step(number)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.jit
+def test_the_steps_asked_for_are_recorded_and_no_other(tmp_path):
+    double = jax.jit(lambda x: 2 * x)
+    with Profile("2:3", tmp_path) as profile:
+        for number in range(1, 6):
+            profile.step(number)
+            double(jnp.ones(3)).block_until_ready()
+            if number == 1:
+                assert not (tmp_path / FOLDER).exists()
+            if number == 4:
+                written = sorted(tmp_path.rglob("*"))
+    assert sorted(tmp_path.rglob("*")) == written
+    (trace,) = tmp_path.rglob("*.trace.json.gz")
+    (perfetto,) = tmp_path.rglob("perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert {e["args"]["step_num"] for e in events if e.get("name") == "step"} == {"2", "3"}
+    assert json.loads(gzip.decompress(perfetto.read_bytes()))
+
+
+@pytest.mark.jit
+def test_a_loop_that_ends_early_leaves_a_profile(tmp_path):
+    with contextlib.suppress(RuntimeError), Profile("1:9", tmp_path) as profile:
+        profile.step(1)
+        raise RuntimeError("lost")
+    assert list(tmp_path.rglob("*.xplane.pb"))
+    jax.profiler.start_trace(tmp_path / "free again")
+    jax.profiler.stop_trace()

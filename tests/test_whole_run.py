@@ -1,0 +1,65 @@
+"""A short real training with evaluations: what is compiled, and what goes between host and device."""
+
+import logging
+from collections import Counter
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from rgcn_jax import parallel
+from rgcn_jax.command import load_config_file, override
+from rgcn_jax.models.two_branch import feature_statistics
+from rgcn_jax.train import train
+from tests import mars_folder
+from tests.test_architecture import REPOSITORY
+
+STEPS = 5
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """Five steps, evaluated after every second and at the end, with a checkpoint each time."""
+    monkeypatch.chdir(REPOSITORY)
+    small = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "max_frames": 5}
+    arguments = [f"--config.num_steps={STEPS}", "--config.eval_every_epochs=1", "--config.log_every_steps=1"]
+    config = override(load_config_file("configs/walkers.py"), [*mars_folder.TINY, *arguments])
+    with config.unlocked():
+        config.data.walkers = ConfigDict({**small, "min_frames": 3})
+    return config
+
+
+@pytest.mark.jit
+def test_each_step_is_compiled_once_and_no_array_travels_unasked(config, tmp_path, monkeypatch, caplog):
+    """From the first batch on: a step that is given NumPy arrays, or a number that is turned into an array between two
+    steps, would raise.
+    """
+    sharded, shard = [], parallel.shard
+
+    def guarded(batch, mesh):
+        sharded.append(batch)
+        jax.config.update("jax_transfer_guard", "disallow")
+        return shard(batch, mesh)
+
+    def unguarded(batch_stats):  # once an evaluation
+        with jax.transfer_guard("allow"):
+            return feature_statistics(batch_stats)
+
+    monkeypatch.setattr(parallel, "shard", guarded)
+    monkeypatch.setattr("rgcn_jax.score.feature_statistics", unguarded)
+    try:
+        with caplog.at_level(logging.WARNING), jax.log_compiles():
+            train(config, tmp_path / "run")
+    finally:
+        jax.config.update("jax_transfer_guard", "allow")
+    assert len(sharded) > STEPS  # and those of the evaluations
+    compiled = Counter(r.getMessage().split()[1] for r in caplog.records if r.getMessage().startswith("Compiling "))
+    assert compiled["jit(train_step)"] == 1
+    assert compiled["jit(embed)"] == 1
+
+
+@pytest.mark.jit
+def test_the_guard_sees_a_batch_that_was_not_put_on_the_device():
+    with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        jax.jit(lambda x: 2 * x)(np.ones(3))
