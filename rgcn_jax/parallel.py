@@ -45,8 +45,8 @@ def start_processes() -> None:
         return
     processes.find_coordinator(there, START_SECONDS)
     processes.last_words = processes.LastWords(
-        f"error: {there} ended while it waited for the others to start, for {START_SECONDS} s at most: see what each "
-        "of them says, and start all again."
+        f"error: {there} ended while it waited for the others, for {START_SECONDS} s at most: see what each says, and "
+        f"start all {there.count} at about the same time, each with a {processes.INDEX} of its own."
     )
     # It would take SIGTERM, which is the training loop's (rgcn_jax/train.py).
     jax.config.update("jax_enable_preemption_service", False)
@@ -79,22 +79,18 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def check_same(**texts: str) -> None:
-    """Raises ``InputError`` in all processes where a text, such as the config, is not the same in all of them.
-
-    All processes must call it, with the same names.
+def check_same(what: str, text: str) -> None:
+    """Raises ``InputError`` in all processes, which must all call it, where a text, such as the config, is not the same
+    in all of them; ``what`` names it in the message.
     """
     if jax.process_count() == 1:
         return
-    digests = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8) for text in texts.values()]
-    found = multihost_utils.process_allgather(np.stack(digests))
-    differs = (found != found[0]).any(axis=2)
-    if differs.any():
-        names = [name.replace("_", " ") for name, any_ in zip(texts, differs.any(axis=0), strict=True) if any_]
-        others = ", ".join(str(p) for p in np.flatnonzero(differs.any(axis=1)))
+    found = multihost_utils.process_allgather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8))
+    others = np.flatnonzero((found != found[0]).any(axis=1))
+    if others.size:
         raise InputError(
-            f"{' and '.join(names)} of process {others} not the same as of process 0: start all processes with the "
-            "same command and the same data, and a --workdir that is one folder to all of them."
+            f"{what} is not the same in process {', '.join(map(str, others))} as in process 0: start all processes "
+            "with the same command, the same version of rgcn_jax and the same files."
         )
 
 
@@ -235,7 +231,7 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
     digest = hashlib.sha256()
     copies = jax.tree.map(put, tree)
-    check_same(the_parameters_before_training=digest.hexdigest())
+    check_same("the state before training", digest.hexdigest())
     return copies
 
 

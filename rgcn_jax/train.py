@@ -27,7 +27,7 @@ from rgcn_jax.seconds import Seconds
 from rgcn_jax.state import count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.stopping import Stopping
-from rgcn_jax.types import Config, InputError
+from rgcn_jax.types import Config, InputError, Split
 from rgcn_jax.workdir import WorkDir
 from rgcn_jax.writer import SilentWriter, Writer
 
@@ -68,7 +68,7 @@ def train(
         folder.hold()
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
-            parallel.check_same(the_latest_checkpoint=str(checkpoints.latest_step()))
+            parallel.check_same("the latest checkpoint", str(checkpoints.latest_step()))
             state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
@@ -102,7 +102,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     ``restored``: a checkpoint is going to replace the parameters, so that ``model.pretrained`` is not needed any more.
     """
     check_numbers(config)
-    parallel.check_same(the_config=config.to_json_best_effort(sort_keys=True))
+    parallel.check_same("the config", config.to_json_best_effort(sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
     axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
@@ -112,6 +112,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
     data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
+    parallel.check_same("the list of tracklets", _listing(data.split))
     data = replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
     sampler = IdentitySampler(
         data.split.train,
@@ -170,6 +171,12 @@ def prepare(config: Config, restored: bool = False) -> Run:
         state=parallel.replicate(state, mesh),
         total_steps=config.num_steps or config.num_epochs * per_epoch,
     )
+
+
+def _listing(split: Split) -> str:
+    """What tells two versions of a data set apart, but for the pictures."""
+    parts = (split.train, split.query, split.gallery, split.junk)
+    return str([[(t.person_id, t.camera_id, len(t.frames), *t.frames[:1]) for t in part] for part in parts])
 
 
 def _check_appearance(config: Config) -> None:

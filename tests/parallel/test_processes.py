@@ -131,5 +131,5 @@ def test_processes_with_different_configs_are_told_and_stop(tmp_path):
     arguments = [*ARGUMENTS, f"--workdir={tmp_path / 'run'}"]
     for process in job([module("rgcn_jax.main", *arguments, f"--config.seed={seed}") for seed in (0, 1)]):
         assert process.status == 2
-        assert process.err.startswith("error: the config of process 1 not the same as of process 0: ")
+        assert process.err.startswith("error: the config is not the same in process 1 as in process 0: ")
     assert not (tmp_path / "run").exists()

@@ -59,13 +59,15 @@ told, me = parallel.AnyProcess(parallel.make_mesh(0)), jax.process_index()
 def test_a_flag_of_one_process_is_known_to_all_at_the_same_step():
     text = STEPS + "say([told(me == 1 and step in (2, 3)) for step in range(7)])\n"
     text += "say(parallel.decided_by_first(me == 0), parallel.decided_by_first(me == 1))\nprint('here')\n"
-    text += "parallel.check_same(the_config='a', the_data=str(me))\n"
+    text += "parallel.check_same('the config', 'a')\nparallel.check_same('the data', str(me))\n"
     ended = job([code(text)] * 2, devices=2)
     for end in ended:
         answers, decisions, error = end.err.splitlines()
         assert answers == "[False, False, False, True, True, False, False]"
         assert decisions == "True False"
-        assert error.startswith("error: the data of process 1 not the same as of process 0: start all processes with")
+        assert error.startswith(
+            "error: the data is not the same in process 1 as in process 0: start all processes with"
+        )
         assert end.status == 2
     assert "here" in ended[0].out
     assert "here" not in ended[1].out
