@@ -116,7 +116,8 @@ def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
 def test_a_check_shows_the_first_of_many_and_reports_every_one(tmp_path, capsys):
     root = preparing.write(tmp_path / "MARS")
     split = mars.load(root)
-    frames = [frame for tracklet in split.train for frame in tracklet.frames]
+    # The first frames stay: by their sizes it is told whether keypoints are pixels of the crops.
+    frames = [frame for tracklet in split.train for frame in tracklet.frames[1:]]
     for frame in frames:
         (root / frame).write_bytes(b"")
         absent = root / "openpose" / frame
