@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -78,22 +79,38 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def check_same(**texts: str) -> None:
-    """Raises ``InputError`` in all processes where a text, such as the config, is not the same in all of them.
-
-    All processes must call it, with the same names.
+def check_same(what: str, text: str) -> None:
+    """Raises ``InputError`` in all processes, which must all call it, where a text, such as the config, is not the same
+    in all of them; ``what`` names it in the message.
     """
     if jax.process_count() == 1:
         return
-    digests = [np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8) for text in texts.values()]
-    found = multihost_utils.process_allgather(np.stack(digests))
-    differs = (found != found[0]).any(axis=2)
-    if differs.any():
-        names = [name.replace("_", " ") for name, any_ in zip(texts, differs.any(axis=0), strict=True) if any_]
-        others = ", ".join(str(p) for p in np.flatnonzero(differs.any(axis=1)))
+    found = multihost_utils.process_allgather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8))
+    others = np.flatnonzero((found != found[0]).any(axis=1))
+    if others.size:
         raise InputError(
-            f"{' and '.join(names)} of process {others} not the same as of process 0: start all processes with the "
-            "same command and the same data, and a --workdir that is one folder to all of them."
+            f"{what} is not the same in process {', '.join(map(str, others))} as in process 0: start all processes "
+            "with the same command, the same version of rgcn_jax and the same files."
+        )
+
+
+def check_shared(folder: Path) -> None:
+    """Raises ``InputError`` in all processes, which must all call it, where the folder is not one to all of them, but
+    one on each machine's own disk.
+    """
+    if jax.process_count() == 1:
+        return
+    name = f".shared-{int(multihost_utils.broadcast_one_to_all(np.int32(os.getpid())))}"
+    if is_first():
+        (folder / name).touch()
+    multihost_utils.sync_global_devices("a file is there")
+    missing = np.flatnonzero(~multihost_utils.process_allgather(np.bool_((folder / name).exists())))
+    if is_first():
+        (folder / name).unlink()
+    if missing.size:
+        raise InputError(
+            f"{folder} of process {', '.join(map(str, missing))} is not the folder of process 0: all processes save a "
+            "run together, so choose a folder that all machines share."
         )
 
 
@@ -209,7 +226,7 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
     digest = hashlib.sha256()
     copies = jax.tree.map(put, tree)
-    check_same(the_parameters_before_training=digest.hexdigest())
+    check_same("the state before training", digest.hexdigest())
     return copies
 
 

@@ -136,9 +136,7 @@ sys.stderr.write(words.lstrip()); sys.stderr.flush()
 
     def let_go(self) -> None:
         """From now on the process can speak for itself."""
-        self.change("")
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._process.kill()
         self._process.wait()
 
 

@@ -171,7 +171,7 @@ def make_train_step(
             after = replace(kept, key=state.key)
         return after, metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=NamedSharding(mesh, replicated))
 
 
 def make_embed_step(

@@ -18,7 +18,7 @@ from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.provenance import note_changes, noted_changes, provenance
+from rgcn_jax.provenance import fingerprint, note_changes, noted_changes, provenance
 from rgcn_jax.resume import resume
 from rgcn_jax.score import scorer_from_config, write_results
 from rgcn_jax.seconds import Seconds
@@ -61,8 +61,8 @@ def train(
         changes = check_same_run(config, workdir / CONFIG_FILE, config.allow_config_change)
         run = prepare(config)
         folder.hold()
+        parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
-            parallel.check_same(the_latest_checkpoint=str(checkpoints.latest_step()))
             state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
@@ -93,7 +93,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     ``restored``: a checkpoint is going to replace the parameters, so that ``model.pretrained`` is not needed any more.
     """
     check_numbers(config)
-    parallel.check_same(the_config=config.to_json_best_effort(sort_keys=True))
+    parallel.check_same("the config", config.to_json_best_effort(sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
     axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
@@ -102,6 +102,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
     data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
+    parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
     data = replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
     sampler = IdentitySampler(
         data.split.train,

@@ -23,9 +23,14 @@ def free_port():
 
 
 def environment(index, count, port, devices, cache=None):
-    told = {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": count, "JAX_PROCESS_ID": index}
-    told |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": devices}
+    """Of a process of a job; with ``cache``, a folder, what one job has compiled the next need not, and it is compiled
+    as fast as it can be.
+    """
+    told = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": devices}
+    if count > 1:
+        told |= {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": count, "JAX_PROCESS_ID": index}
     if cache:
+        told["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
         told |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.2}
     return os.environ | {name: str(value) for name, value in told.items()}
 

@@ -1,10 +1,7 @@
-"""The training step: the same numbers on one device and on several, the objective of the paper, and finite under
-stress.
-"""
+"""The training step: the objective of the paper, and finite under stress (on several devices: tests/parallel)."""
 
 import jax
 import numpy as np
-import optax
 import pytest
 
 from rgcn_jax import losses, parallel
@@ -48,25 +45,6 @@ def test_the_loss_is_the_papers_from_the_models_features():
     total = identity + weight * triplet[0] + (1 - weight) * triplet[1]
     assert float(metrics["loss"]) == pytest.approx(float(total), rel=1e-5)
     assert "loss_auxiliary" not in metrics
-
-
-@pytest.mark.jit
-@pytest.mark.parametrize("devices", [2, 4, 8])
-def test_gradients_and_statistics_do_not_depend_on_the_number_of_devices(devices):
-    """With plain SGD at rate 1 the change of the parameters is the gradient: a factor of N would show."""
-    results = []
-    for n in (1, devices):
-        state, step, mesh = tiny.start(n, optax.sgd(1.0))
-        before = jax.device_get(state.params)
-        after, metrics = step(state, parallel.shard(tiny.batch(), mesh))
-        gradient = jax.tree.map(np.subtract, before, jax.device_get(after.params))
-        results.append((gradient, jax.device_get(after.batch_stats), jax.device_get(metrics)))
-    (gradient, stats, metrics), (other_gradient, other_stats, other_metrics) = results
-    for (path, g), o in zip(jax.tree.leaves_with_path(gradient), jax.tree.leaves(other_gradient), strict=True):
-        scale = np.abs(g).max()
-        np.testing.assert_allclose(o, g, rtol=1e-3, atol=1e-4 * scale + 1e-7, err_msg=jax.tree_util.keystr(path))
-    tiny.leaves_close(other_stats, stats, rtol=1e-4, atol=1e-6)
-    tiny.leaves_close(other_metrics, metrics, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.jit

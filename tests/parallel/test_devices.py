@@ -1,6 +1,4 @@
-"""One step on any number of devices: 20 steps and an evaluation on 1, 2, 4 and 8 fake ones; BatchNorm per device against
-a loop over the devices' shares.
-"""
+"""20 steps and an evaluation on 1, 2, 4 and 8 fake devices; BatchNorm per device against a loop over their shares."""
 
 import jax
 import numpy as np
@@ -20,9 +18,8 @@ STEPS = 20
 def run(devices, **settings):
     """(losses of 20 steps, parameters and statistics after them, features of a batch) with momentum SGD.
 
-    Adam, which divides each gradient by its own root mean square, turns the rounding of a gradient near zero into a
-    step of the learning rate's size: after 20 steps parameters show the rounding, not the step. The losses of Adam's
-    run are compared in ``test_processes``.
+    Not Adam: it divides a gradient by its own root mean square, so that a gradient N times too large would not show,
+    and the rounding of one that cancels to nothing would.
     """
     state, step, mesh = tiny.start(devices, optax.sgd(0.01, momentum=0.9), **settings)
     trained = []

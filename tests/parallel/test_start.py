@@ -59,16 +59,33 @@ told, me = parallel.AnyProcess(parallel.make_mesh(0)), jax.process_index()
 def test_a_flag_of_one_process_is_known_to_all_at_the_same_step():
     text = STEPS + "say([told(me == 1 and step in (2, 3)) for step in range(7)])\n"
     text += "say(parallel.decided_by_first(me == 0), parallel.decided_by_first(me == 1))\nprint('here')\n"
-    text += "parallel.check_same(the_config='a', the_data=str(me))\n"
+    text += "parallel.check_same('the config', 'a')\nparallel.check_same('the data', str(me))\n"
     ended = job([code(text)] * 2, devices=2)
     for end in ended:
         answers, decisions, error = end.err.splitlines()
         assert answers == "[False, False, False, True, True, False, False]"
         assert decisions == "True False"
-        assert error.startswith("error: the data of process 1 not the same as of process 0: start all processes with")
+        assert error.startswith(
+            "error: the data is not the same in process 1 as in process 0: start all processes with"
+        )
         assert end.status == 2
     assert "here" in ended[0].out
     assert "here" not in ended[1].out
+
+
+def test_a_folder_that_each_has_of_its_own_is_told(tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    text = f"""
+from pathlib import Path
+parallel.start_processes()
+parallel.check_shared(Path({str(tmp_path)!r}))
+parallel.check_shared(Path({str(tmp_path)!r}) / str(jax.process_index()))
+"""
+    for process in job([code(text)] * 2):
+        assert process.status == 2
+        assert "of process 1 is not the folder of process 0: " in process.err
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["0", "1"]
 
 
 LOST = "lost another one, which has ended or was killed; its own output says why"

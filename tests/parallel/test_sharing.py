@@ -1,0 +1,32 @@
+"""What several processes read: consecutive clips of each batch, which together are the batch; from files and arrays."""
+
+import numpy as np
+import pytest
+
+from rgcn_jax.data.memory import MemoryReader
+from rgcn_jax.data.pipeline import FileReader
+from rgcn_jax.data.reader import ShareReader
+from rgcn_jax.types import InputError
+from tests import frames
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return frames.write(tmp_path_factory.mktemp("frames"))
+
+
+@pytest.mark.parametrize(("kind", "processes"), [("files", 2), ("memory", 2), ("memory", 4)])
+def test_the_shares_of_all_processes_in_order_are_the_batches_of_one(kind, processes, data):
+    read = MemoryReader(data.read)
+    if kind == "files":
+        read = FileReader(data.root, data.source, frames.HEIGHT, frames.WIDTH)
+    plans = frames.plans(4, crop=0.5, flip=0.5, erase=0.5)
+    shares = [list(ShareReader(read, index, processes)(plans)) for index in range(processes)]
+    for parts, whole in zip(zip(*shares, strict=True), read(plans), strict=True):
+        together = {name: np.concatenate([part[name] for part in parts]) for name in whole}
+        frames.assert_batches_equal(together, whole)
+
+
+def test_batches_that_cannot_be_shared_are_told(data):
+    with pytest.raises(InputError, match="cannot be shared equally by 7 processes"):
+        list(ShareReader(MemoryReader(data.read), 0, 7)(frames.plans(1)))
