@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,12 +190,18 @@ class Job:
 def arrays(workdir: Path, kind: str = "latest") -> dict:
     """All that the newest checkpoint of a kind holds, read by Orbax alone: name -> array."""
     import jax
+    import numpy as np
     import orbax.checkpoint as ocp
 
+    from rgcn_jax.silence import hush_orbax
+
     steps = [int(p.name) for p in (workdir / "checkpoints" / kind).iterdir() if p.name.isdecimal()]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sharding info not provided")
-        tree = ocp.PyTreeCheckpointer().restore(workdir / "checkpoints" / kind / str(max(steps)) / "state")
+    folder = workdir / "checkpoints" / kind / str(max(steps)) / "state"
+    hush_orbax()
+    reader = ocp.PyTreeCheckpointer()
+    stored = reader.metadata(folder).item_metadata.tree
+    # On the host, for the devices that wrote it may have been other processes'.
+    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+    tree = reader.restore(folder, restore_args=on_host)
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
-    leaves["['key']"] = jax.random.key_data(leaves["['key']"])
     return leaves | {"folder": max(steps)}
