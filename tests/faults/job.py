@@ -121,7 +121,7 @@ class Job:
 
     def live(self, death: Death, one_of: random.Random | None = None) -> Life:
         """Starts the command and lets it die or end. A SIGTERM goes to all processes, or, with ``one_of``, to one that
-        it chooses; a SIGKILL to all.
+        it chooses (once they take steps); a SIGKILL to all.
         """
         began = time.monotonic()
         processes = self._start()
@@ -135,7 +135,9 @@ class Job:
         reader.start()
         if death.how and self._wait_for(death, life, processes, began):
             number = signal.SIGKILL if death.how == "kill" else signal.SIGTERM
-            chosen = [one_of.choice(processes)] if one_of and death.how == "term" else processes
+            # Before they have met, one that leaves is waited for (parallel.START_SECONDS): a launcher ends the others.
+            alone = one_of is not None and death.how == "term" and death.moment != "start"
+            chosen = [one_of.choice(processes)] if one_of and alone else processes
             for process in chosen:
                 process.send_signal(number)
             life.died = True
