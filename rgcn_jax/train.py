@@ -20,14 +20,14 @@ from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_p
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.profile import Profile, parse_steps
-from rgcn_jax.provenance import note_changes, noted_changes, provenance
+from rgcn_jax.provenance import fingerprint, note_changes, noted_changes, provenance
 from rgcn_jax.resume import resume
 from rgcn_jax.score import scorer_from_config, write_results
 from rgcn_jax.seconds import Seconds
 from rgcn_jax.state import count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.stopping import Stopping
-from rgcn_jax.types import Config, InputError, Split
+from rgcn_jax.types import Config, InputError
 from rgcn_jax.workdir import WorkDir
 from rgcn_jax.writer import SilentWriter, Writer
 
@@ -68,7 +68,6 @@ def train(
         folder.hold()
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
-            parallel.check_same("the latest checkpoint", str(checkpoints.latest_step()))
             state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
@@ -112,7 +111,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
     data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
-    parallel.check_same("the list of tracklets", _listing(data.split))
+    parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
     data = replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
     sampler = IdentitySampler(
         data.split.train,
@@ -171,12 +170,6 @@ def prepare(config: Config, restored: bool = False) -> Run:
         state=parallel.replicate(state, mesh),
         total_steps=config.num_steps or config.num_epochs * per_epoch,
     )
-
-
-def _listing(split: Split) -> str:
-    """What tells two versions of a data set apart, but for the pictures."""
-    parts = (split.train, split.query, split.gallery, split.junk)
-    return str([[(t.person_id, t.camera_id, len(t.frames), *t.frames[:1]) for t in part] for part in parts])
 
 
 def _check_appearance(config: Config) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,7 +121,7 @@ class Job:
 
     def live(self, death: Death, one_of: random.Random | None = None) -> Life:
         """Starts the command and lets it die or end. A SIGTERM goes to all processes, or, with ``one_of``, to one that
-        it chooses; a SIGKILL to all.
+        it chooses (once they take steps); a SIGKILL to all.
         """
         began = time.monotonic()
         processes = self._start()
@@ -136,7 +135,9 @@ class Job:
         reader.start()
         if death.how and self._wait_for(death, life, processes, began):
             number = signal.SIGKILL if death.how == "kill" else signal.SIGTERM
-            chosen = [one_of.choice(processes)] if one_of and death.how == "term" else processes
+            # Before they have met, one that leaves is waited for (parallel.START_SECONDS): a launcher ends the others.
+            alone = one_of is not None and death.how == "term" and death.moment != "start"
+            chosen = [one_of.choice(processes)] if one_of and alone else processes
             for process in chosen:
                 process.send_signal(number)
             life.died = True
@@ -191,12 +192,18 @@ class Job:
 def arrays(workdir: Path, kind: str = "latest") -> dict:
     """All that the newest checkpoint of a kind holds, read by Orbax alone: name -> array."""
     import jax
+    import numpy as np
     import orbax.checkpoint as ocp
 
+    from rgcn_jax.silence import hush_orbax
+
     steps = [int(p.name) for p in (workdir / "checkpoints" / kind).iterdir() if p.name.isdecimal()]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sharding info not provided")
-        tree = ocp.PyTreeCheckpointer().restore(workdir / "checkpoints" / kind / str(max(steps)) / "state")
+    folder = workdir / "checkpoints" / kind / str(max(steps)) / "state"
+    hush_orbax()
+    reader = ocp.PyTreeCheckpointer()
+    stored = reader.metadata(folder).item_metadata.tree
+    # On the host, for the devices that wrote it may have been other processes'.
+    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+    tree = reader.restore(folder, restore_args=on_host)
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
-    leaves["['key']"] = jax.random.key_data(leaves["['key']"])
     return leaves | {"folder": max(steps)}
