@@ -3,6 +3,7 @@ mesh.
 """
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,10 @@ _COMPILED = tempfile.TemporaryDirectory(prefix="rgcn-jax-tests-")
 jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# Begun in the background of a script, this process ignores SIGINT, and so would every command that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_DATA = Path(os.environ.get("RGCN_JAX_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -90,7 +90,8 @@ def test_batch_norm_per_device_is_a_loop_over_the_devices_shares():
     assert float(metrics["loss"]) == pytest.approx(float(loss), rel=1e-5)
     global_loss = jax.jit(reference, static_argnums=3)(params, statistics, tiny.batch(), 1)[0]
     assert abs(float(metrics["loss"]) - float(global_loss)) > 1e-3
-    tiny.close_in_norm(jax.tree.map(np.subtract, params, jax.device_get(after.params)), gradient, 1e-4)
+    # The gradient of a normalisation's bias is a sum that cancels to a hundredth of its terms.
+    tiny.close_in_norm(jax.tree.map(np.subtract, params, jax.device_get(after.params)), gradient, 1e-3)
     tiny.close_in_norm(jax.device_get(after.batch_stats), new_statistics, 1e-5)
 
 
