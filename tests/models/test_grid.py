@@ -30,10 +30,16 @@ CELLS = [
 """The full grid: without a pose branch there is nothing to read out."""
 
 
+SAME_BUT_FOR_A_CONSTANT = "STGCN-compat"
+"""ST-GCN with another partition of the same graph: met once, with AP."""
+
+
 def covers(appearance, pose, readout):
     """Whether the cell is among those that meet every pair of an appearance and a pose encoder, of an appearance and a
     readout, and of a pose encoder and a readout: one readout for each pair of the former two, in turn.
     """
+    if pose == SAME_BUT_FOR_A_CONSTANT and appearance != "AP":
+        return False
     turn = list(APPEARANCES).index(appearance) + POSES.index(pose)
     return pose == "none" or list(READOUTS)[turn % len(READOUTS)] == readout
 
@@ -69,7 +75,8 @@ def drawn(tree):
 
 
 def test_the_cells_that_are_stepped_cover_all_pairs():
-    wanted = {pair for cell in CELLS if cell[1] != "none" for pair in itertools.combinations(cell, 2)}
+    others = [cell for cell in CELLS if cell[1] not in ("none", SAME_BUT_FOR_A_CONSTANT)]
+    wanted = {pair for cell in others for pair in itertools.combinations(cell, 2)} | {("AP", SAME_BUT_FOR_A_CONSTANT)}
     assert wanted <= {pair for cell in STEPPED for pair in itertools.combinations(cell, 2)}
 
 
