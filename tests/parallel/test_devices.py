@@ -95,6 +95,17 @@ def test_batch_norm_per_device_is_a_loop_over_the_devices_shares():
     tiny.close_in_norm(jax.device_get(after.batch_stats), new_statistics, 1e-5)
 
 
+@pytest.mark.jit
+def test_two_parts_on_two_devices_with_statistics_of_their_own_are_four_shares():
+    state, step, mesh = tiny.start(2, optax.sgd(1.0), batch_norm="device", parts=2)
+    params, statistics = jax.device_get((state.params, state.batch_stats))
+    expected = jax.jit(jax.value_and_grad(reference, has_aux=True), static_argnums=3)
+    (loss, _), gradient = expected(params, statistics, tiny.batch(), 4)
+    after, metrics = step(state, parallel.shard(tiny.batch(), mesh))
+    assert float(metrics["loss"]) == pytest.approx(float(loss), rel=1e-5)
+    tiny.close_in_norm(jax.tree.map(np.subtract, params, jax.device_get(after.params)), gradient, 1e-3)
+
+
 def test_an_unknown_batch_norm_is_told():
     with pytest.raises(InputError, match=r"parallel.batch_norm is 'local': expected one of global, device"):
         parallel.normalisation_axis("local")
