@@ -25,6 +25,7 @@ import jax
 from benchmarks.timing import machine
 from rgcn_jax import parallel
 from rgcn_jax.command import load_config_file, override
+from rgcn_jax.memory import keep_freed_memory
 from rgcn_jax.seconds import PARTS, Seconds
 from rgcn_jax.train import prepare, train
 from rgcn_jax.types import Config
@@ -37,6 +38,7 @@ BARE_STEPS = 20
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, times the bare step, and prints the two tables."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as scratch:
         if not any(a.startswith("--config=") for a in given):
             write(generate(WalkersSpec(train_identities=30, test_identities=30)), Path(scratch, "data"), "mars")

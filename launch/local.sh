@@ -32,6 +32,8 @@ fi
 share=$((${#gpus[@]} / processes))
 
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# On a CPU a step's large arrays lie in huge pages (docs/performance.md); not read where the C library is not glibc.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:$port JAX_NUM_PROCESSES=$processes
 
 declare -A running=() # process id -> number

@@ -41,7 +41,8 @@ OURS = {
 ALLOWED = {
     "types": set(),
     "processes": {"types"},
-    "command": {"types", "processes", "stopping", "workdir"},
+    "memory": set(),
+    "command": {"types", "memory", "processes", "stopping", "workdir"},
     "seconds": set(),
     "stopping": {"processes"},
     "silence": set(),

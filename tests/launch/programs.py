@@ -74,7 +74,7 @@ class Programs:
         (self.folder / name).chmod(0o755)
 
     def start(self, script: str, *arguments: str, **environment: str) -> subprocess.Popen:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "JAX_", "SLURM_"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("CUDA_", "GLIBC_", "JAX_", "SLURM_"))}
         path = f"{self.folder}:{os.environ['PATH']}"
         return subprocess.Popen(
             [LAUNCH / script, *arguments],

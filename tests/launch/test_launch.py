@@ -46,6 +46,13 @@ def test_a_script_sets_no_hyperparameter(script):
     assert "--config" not in "\n".join(lines).replace("--config=FILE [...]", "")
 
 
+@pytest.mark.parametrize("own", [{}, {"GLIBC_TUNABLES": ""}, {"GLIBC_TUNABLES": "glibc.malloc.check=1"}])
+def test_huge_pages_are_asked_for_unless_the_user_has_settings(programs, own):
+    assert programs.run("local.sh", "1", *ARGUMENTS, **own)[0] == 0
+    expected = own.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    assert programs.told(1)[0]["environment"]["GLIBC_TUNABLES"] == expected
+
+
 @pytest.mark.parametrize("script", ["local.sh", "hosts.sh"])
 def test_every_process_knows_its_number_and_gets_the_arguments_as_they_are(script, programs):
     process = start(script, programs, 3, *ARGUMENTS)

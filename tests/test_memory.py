@@ -1,0 +1,53 @@
+"""Memory that a process has freed is not asked of the system again, in processes of their own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# How many pages the system handed out for 20 arrays of 16 MiB, of which one lives at a time; after one more to start.
+PAGES = """
+import resource, sys
+from rgcn_jax.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    print(keep_freed_memory(), end=" ")
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+bytearray(2**24)
+before = faults()
+for _ in range(20):
+    bytearray(2**24)
+print(faults() - before)
+"""
+CLEAN = {n: v for n, v in os.environ.items() if n != "GLIBC_TUNABLES" and not n.startswith("MALLOC_")}
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+
+
+def told(how, **environment):
+    run = subprocess.run(
+        [sys.executable, "-c", PAGES, how], env=CLEAN | environment, capture_output=True, text=True, check=True
+    )
+    return run.stdout.split()
+
+
+def test_freed_arrays_are_used_again():
+    kept, pages = told("keep")
+    assert kept == "True"
+    assert int(pages) < 100
+    # glibc keeps an array of up to 32 MiB once it has seen its size; a fixed threshold switches that off.
+    (pages,) = told("leave", MALLOC_MMAP_THRESHOLD_="131072")
+    assert int(pages) > 5000
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=1000"}],
+)
+def test_settings_of_the_environment_go_first(environment):
+    assert told("keep", **environment)[0] == "False"
+
+
+def test_huge_pages_are_no_such_setting():
+    assert told("keep", GLIBC_TUNABLES="glibc.malloc.hugetlb=1")[0] == "True"
