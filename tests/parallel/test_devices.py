@@ -1,5 +1,4 @@
-"""20 steps and an evaluation on 1, 2, 4 and 8 fake devices, and with BatchNorm per device against a loop over their shares.
-"""
+"""20 steps and an evaluation on 1, 2, 4 and 8 fake devices; BatchNorm per device beside a loop over their shares."""
 
 import jax
 import numpy as np
