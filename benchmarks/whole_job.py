@@ -25,7 +25,7 @@ import jax
 from benchmarks.timing import machine
 from rgcn_jax import parallel
 from rgcn_jax.command import load_config_file, override
-from rgcn_jax.memory import keep_freed_memory
+from rgcn_jax.freed_memory import keep_freed_memory
 from rgcn_jax.seconds import PARTS, Seconds
 from rgcn_jax.train import prepare, train
 from rgcn_jax.types import Config

@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax import processes
-from rgcn_jax.memory import keep_freed_memory
+from rgcn_jax.freed_memory import keep_freed_memory
 from rgcn_jax.stopping import Stopped
 from rgcn_jax.types import InputError, printable
 from rgcn_jax.workdir import write_whole
@@ -88,7 +88,7 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
     So is the loss of another one of several processes, with ``processes.AGAIN``. After any error one of several ends
     at once (``processes.leave``).
 
-    The process keeps the memory that it frees (``memory.py``).
+    The process keeps the memory that it frees (``freed_memory.py``).
     """
     keep_freed_memory()
     try:

@@ -41,8 +41,8 @@ OURS = {
 ALLOWED = {
     "types": set(),
     "processes": {"types"},
-    "memory": set(),
-    "command": {"types", "memory", "processes", "stopping", "workdir"},
+    "freed_memory": set(),
+    "command": {"types", "freed_memory", "processes", "stopping", "workdir"},
     "seconds": set(),
     "stopping": {"processes"},
     "silence": set(),
