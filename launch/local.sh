@@ -7,9 +7,11 @@
 # in as many processes. PYTHON is the interpreter (default: python). GPUs are those of CUDA_VISIBLE_DEVICES, else all.
 #
 # SIGTERM and SIGINT (Ctrl-C) are passed on: the run saves and ends with status 75. The same command resumes.
-# Status: 0, or the first that is not; one that failed outranks 75. When one process fails, the rest get 60 s to end.
+# Status: 0, or the first that is not; one that failed outranks 75. When one process ends so, the rest get 60 s.
 set -euo pipefail
 set -m # each process gets a group of its own, so that Ctrl-C reaches it once, by us
+# shellcheck source=launch/wait_for_all.bash
+source "$(dirname "${BASH_SOURCE[0]}")/wait_for_all.bash"
 
 processes=${1:-}
 if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then
@@ -37,6 +39,7 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:$port JAX_NUM_PROCESSES=$processes
 
 declare -A running=() # process id -> number
+names=()
 for ((i = 0; i < processes; i++)); do
   export JAX_PROCESS_ID=$i
   if ((share)); then
@@ -49,24 +52,11 @@ for ((i = 0; i < processes; i++)); do
     "$python" -m rgcn_jax.main "$@" > >(sed -u "s/^/[process $i] /" >&2) 2>&1 &
   fi
   running[$!]=$i
+  names[i]="process $i of $processes"
 done
 
-# shellcheck disable=SC2329 # the trap invokes it
-pass_on() { kill -s TERM "${!running[@]}" 2>/dev/null || true; }
-trap pass_on TERM INT HUP
+# shellcheck disable=SC2329 # invoked by the trap and by wait_for_all
+send() { kill -s "$1" "${!running[@]}" 2>/dev/null || true; }
+trap 'send TERM' TERM INT HUP
 
-status=0 watchdog=
-while ((${#running[@]})); do
-  code=0 ended=
-  wait -n -p ended "${!running[@]}" || code=$?
-  [ -n "${ended:-}" ] || continue # a signal was passed on
-  echo "process ${running[$ended]} of $processes ended with status $code" >&2
-  unset "running[$ended]"
-  if ((code != 0 && (status == 0 || status == 75))); then status=$code; fi
-  if ((code != 0 && code != 75 && ${#running[@]})) && [ -z "$watchdog" ]; then
-    (sleep 60 && kill -s KILL "${!running[@]}") 2>/dev/null &
-    watchdog=$!
-  fi
-done
-[ -z "$watchdog" ] || kill -s KILL -- "-$watchdog" 2>/dev/null || true
-exit "$status"
+wait_for_all

@@ -4,7 +4,8 @@
 #   sbatch --nodes=2 --gpus-per-node=8 launch/slurm.sh --config=configs/mars.py --workdir=/shared/runs/mars [...]
 #
 # PYTHON is the interpreter (default: .venv/bin/python). Five minutes before the time limit, and when the job is preempted, the
-# run is told to go: it saves, ends with status 75, and the job is queued again to resume. Any other failure ends it.
+# run is told to go: it saves, ends with status 75, and the job is queued again to resume, a hundred times at most. A failure
+# ends it.
 #SBATCH --job-name=rgcn_jax
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=16
@@ -15,6 +16,7 @@
 #SBATCH --output=rgcn_jax-%j.log
 set -euo pipefail
 
+: "${SLURM_JOB_NODELIST:?is not set: start this by sbatch}"
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # A port of the job's own: two jobs may share a node.
 export JAX_COORDINATOR_ADDRESS=${nodes[0]}:$((20000 + SLURM_JOB_ID % 10000)) JAX_NUM_PROCESSES=$SLURM_NTASKS
@@ -25,7 +27,8 @@ status=0
 srun --kill-on-bad-exit=0 --wait=120 bash -c 'JAX_PROCESS_ID=$SLURM_PROCID exec "$0" -m rgcn_jax.main "$@"' \
   "${PYTHON:-.venv/bin/python}" "$@" || status=$?
 
-if [ "$status" -eq 75 ]; then
+# srun's status is the highest of all: 75 only where no process was killed, and one that fails ends the others with 1.
+if ((status == 75 && ${SLURM_RESTART_COUNT:-0} < 100)); then
   echo "the run has saved and gone, as it was told: the job is queued again"
   scontrol requeue "$SLURM_JOB_ID"
 fi

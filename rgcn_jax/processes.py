@@ -5,6 +5,7 @@ in its environment. Nothing else is looked at: no cluster is detected.
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +18,11 @@ from rgcn_jax.types import InputError
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
 AGAIN = 75
-"""Exit status (EX_TEMPFAIL): told to go by a signal with all saved, or another process is gone; starting again resumes.
+"""Exit status (EX_TEMPFAIL): told to go by a signal, with all saved; starting again resumes."""
+
+LOST = 1
+"""Exit status: another process is gone. Not ``AGAIN``: what ended it may be an error that comes again, and where the
+highest status of all processes counts, as in SLURM, the error's own must not hide behind this one.
 """
 
 START_AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."
@@ -158,12 +163,38 @@ def leave(status: int) -> None:
     os._exit(status)
 
 
-LOST = ("gloo", "nccl", "coordination service", "connection closed", "connection reset", "socket closed", "unavailable")
+_SIGNS = (
+    "gloo",
+    "connection closed",
+    "connection reset",
+    "connection refused",
+    "broken pipe",
+    "socket closed",
+    "remote process exited",
+    "timed out",
+    "deadline_exceeded",
+    "unavailable",
+    "coordination service",
+)
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether an error, of any type, is JAX's word for "another process is gone"."""
-    return last_words is not None and any(sign in str(error).lower() for sign in LOST)
+    """Whether an error is JAX's word for "another process is gone": an error of its runtime, or caused by one, of one
+    of several processes, with words for a broken connection. The file system's errors are no loss, nor is a misuse of
+    NCCL.
+    """
+    if last_words is None:
+        return False
+    from jax.errors import JaxRuntimeError  # imported already, in one of several processes
+
+    cause: BaseException | None = error
+    while cause is not None:
+        # JAX raises a ValueError for some of them (Gloo's); both begin with a status, such as "UNKNOWN: ".
+        of_runtime = isinstance(cause, JaxRuntimeError | ValueError) and re.match("[A-Z_]+: ", str(cause))
+        if of_runtime and any(sign in str(cause).lower() for sign in _SIGNS):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def loss(error: BaseException) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 LAUNCH = Path(__file__).parents[2] / "launch"
 
 # Records its environment and arguments, then does what its argument says: --do=0:2 process 0 ends with status 2,
-# --do=1:wait process 1 waits for SIGTERM, --do=1:hang it waits and takes no SIGTERM. Others end with status 0.
+# --do=1:wait process 1 waits for SIGTERM, --do=1:hang it waits and takes no SIGTERM, --do=1:die it kills itself. Others
+# end with status 0.
 PYTHON = f"""#!{sys.executable}
 import json, os, signal, sys, time
 from pathlib import Path
@@ -29,6 +30,9 @@ signal.signal(signal.SIGTERM, go)
 record()
 print("out of", number)
 todo = dict(a[5:].split(":") for a in sys.argv if a.startswith("--do=")).get(number, "0")
+if todo == "die":
+    time.sleep(0.5)  # all at about the same time
+    os.kill(os.getpid(), signal.SIGKILL)
 deadline = time.monotonic() + 60
 while todo in ("wait", "hang") and time.monotonic() < deadline:
     if told and todo == "wait":
@@ -38,7 +42,8 @@ while todo in ("wait", "hang") and time.monotonic() < deadline:
 sys.exit(int(todo))
 """
 
-# As many tasks as SLURM_NTASKS says, each with its number; srun's options are skipped. Its status is the highest one.
+# As many tasks as SLURM_NTASKS says, each with its number; srun's options are skipped. Its status is the highest one,
+# of a killed task 128 + the signal's number.
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys
 command = sys.argv[1:]
@@ -46,7 +51,8 @@ while command[0].startswith("-"):
     command = command[1:]
 numbers = map(str, range(int(os.environ["SLURM_NTASKS"])))
 tasks = [subprocess.Popen(command, env=os.environ | {{"SLURM_PROCID": number}}) for number in numbers]
-sys.exit(max(task.wait() for task in tasks))
+codes = [task.wait() for task in tasks]
+sys.exit(max(code if code >= 0 else 128 - code for code in codes))
 """
 
 SCONTROL = """#!/usr/bin/env bash

@@ -9,10 +9,12 @@ import threading
 
 import pytest
 
+from rgcn_jax import processes
 from tests.launch.programs import LAUNCH, Programs
 
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.sh"))
 ARGUMENTS = ["--config=configs/mars.py", "--config.data.root=/my data/it's $HOME"]
+SLURM = {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "1234567", "SLURM_NTASKS": "2", "PYTHON": "python"}
 
 
 @pytest.fixture
@@ -103,26 +105,63 @@ def test_a_failure_outranks_a_saved_run_outranks_success(script, statuses, expec
     assert process.returncode == expected
 
 
-def test_a_process_that_hangs_after_another_has_failed_is_killed(programs):
+@pytest.mark.parametrize("script", ["local.sh", "hosts.sh"])
+def test_processes_killed_at_once_are_all_heard_of(script, programs):
+    process = start(script, programs, 8, *(f"--do={i}:die" for i in range(8)))
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 137
+    assert (out + error).count("ended with status 137") == 8
+
+
+@pytest.mark.parametrize("script", ["local.sh", "hosts.sh"])
+@pytest.mark.parametrize(("status", "expected"), [("3", 3), ("75", 137), ("die", 137)])
+def test_a_process_that_hangs_after_another_has_not_ended_well_is_killed(script, status, expected, programs):
     programs.add("sleep", "#!/bin/sh\n[ $1 = 60 ] && exec /bin/sleep 1")  # the minute, shortened
-    status, _, error = programs.run("local.sh", "2", "--do=0:hang", "--do=1:3")
-    assert status == 3
-    assert "process 0 of 2 ended with status 137" in error
+    process = start(script, programs, 2, "--do=0:hang", f"--do=1:{status}")
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == expected
+    name = {"local.sh": "process 0 of 2", "hosts.sh": "the process on me@vm-0"}[script]
+    assert f"{name} ended with status 137" in error
 
 
 @pytest.mark.parametrize(("first", "status", "requeued"), [("wait", 75, True), ("2", 2, False), ("0", 0, False)])
 def test_slurm_queues_a_job_again_that_has_saved(first, status, requeued, programs):
-    environment = {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_JOB_ID": "1234567", "SLURM_NTASKS": "2", "PYTHON": "python"}
-    process = programs.start("slurm.sh", *ARGUMENTS, f"--do=0:{first}", **environment)
+    todo = [f"--do={i}:{first}" for i in range(2)]
+    process = programs.start("slurm.sh", *ARGUMENTS, *todo, **SLURM)
     records = programs.told(2)
     if first == "wait":  # SLURM signals the tasks, not the script
         subprocess.run(["pkill", "-TERM", "-s", str(process.pid), "-f", "rgcn_jax.main --config"], check=True)
     process.communicate(timeout=60)
     assert process.returncode == status
     assert ids(records) == [(str(i), "2", "localhost:24567") for i in range(2)]
-    assert records[1]["argv"] == ["-m", "rgcn_jax.main", *ARGUMENTS, f"--do=0:{first}"]
+    assert records[1]["argv"] == ["-m", "rgcn_jax.main", *ARGUMENTS, *todo]
     called = programs.records / "scontrol"
     assert (called.read_text() if called.exists() else "") == ("requeue 1234567\n" if requeued else "")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "restarts", "status", "requeued"),
+    [
+        ((2, processes.LOST), 0, 2, False),
+        ((1, processes.LOST), 0, 1, False),
+        (("die", processes.LOST), 0, 137, False),
+        ((75, 75), 99, 75, True),
+        ((75, 75), 100, 75, False),
+    ],
+)
+def test_slurm_queues_no_job_again_that_has_failed_nor_one_that_never_comes_on(
+    statuses, restarts, status, requeued, programs
+):
+    todo = (f"--do={i}:{what}" for i, what in enumerate(statuses))
+    ended, _, error = programs.run("slurm.sh", *todo, **SLURM, SLURM_RESTART_COUNT=str(restarts))
+    assert ended == status, error
+    assert (programs.records / "scontrol").exists() == requeued
+
+
+def test_slurm_says_that_it_is_started_by_sbatch(programs):
+    status, _, error = programs.run("slurm.sh", *ARGUMENTS)
+    assert status == 1
+    assert "SLURM_JOB_NODELIST: is not set: start this by sbatch" in error
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):

@@ -5,12 +5,18 @@ import socket
 import time
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from rgcn_jax import processes
 from rgcn_jax.types import InputError
 from tests.processes import code, job
 
 TOLD = {"JAX_COORDINATOR_ADDRESS": "node1:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
 
 
 def test_the_environment_says_which_process_this_is():
@@ -48,6 +54,26 @@ def test_a_coordinator_that_is_not_there_and_a_port_that_is_taken_are_told():
         with pytest.raises(InputError, match=rf"process 0 cannot listen at port {port} .*in use.*: choose a port"):
             processes.find_coordinator(processes.Place("localhost", port, 2, 0), seconds=1)
         processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (JaxRuntimeError("INTERNAL: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:5555"), True),
+        (JaxRuntimeError("UNAVAILABLE: failed to connect to all addresses"), True),
+        (caused(RuntimeError("saving failed"), JaxRuntimeError("DEADLINE_EXCEEDED: barrier timed out")), True),
+        (JaxRuntimeError("NCCL operation ncclCommInitRank failed: invalid usage"), False),
+        (JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1024 bytes"), False),
+        (ValueError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:5555"), True),
+        (ValueError("the page is unavailable"), False),
+        (OSError(11, "Resource temporarily unavailable"), False),
+        (ConnectionResetError(104, "Connection reset by peer"), False),
+    ],
+)
+def test_only_jax_words_for_a_broken_connection_are_a_loss(error, lost, monkeypatch):
+    assert not processes.is_loss(error)  # of a single process
+    monkeypatch.setattr(processes, "last_words", object())
+    assert processes.is_loss(error) == lost
 
 
 STEPS = """
@@ -112,7 +138,7 @@ for step in range(10**6):
     assert killed.status == -signal.SIGKILL
     assert f"error: process {victim} of 2 (they count from 0) {KILLED}: {AGAIN}\n" in killed.err
     # Process 0 holds the connections of JAX's runtime, which may end the other before Python hears of its loss.
-    assert survivor.status in (processes.AGAIN, -signal.SIGABRT)
+    assert survivor.status in (1, -signal.SIGABRT)
     told = survivor.err
     assert f"error: process {1 - victim} of 2 (they count from 0) {LOST}" in told or KILLED in told
     assert AGAIN in told
@@ -151,5 +177,5 @@ for step in range(10**6):
     first, second = job([code(text)] * 2)
     assert second.err == "error: this image cannot be read.\n"
     assert second.status == 2
-    assert first.status == processes.AGAIN
+    assert first.status == 1
     assert f"process 0 of 2 (they count from 0) {LOST}" in first.err
