@@ -38,7 +38,8 @@ def start_processes() -> None:
     From then on only the first process's standard output goes anywhere; each one's standard error does.
 
     Raises:
-      InputError: the environment is not as it must be, or process 0 is not there.
+      InputError: the environment is not as it must be, process 0 is not there, or the processes have not equally many
+        devices.
     """
     there = processes.place()
     if there is None:
@@ -65,6 +66,12 @@ def start_processes() -> None:
     atexit.register(_end)
     if there.index:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
+    counts = [sum(device.process_index == process for device in jax.devices()) for process in range(there.count)]
+    if len(set(counts)) > 1:  # JAX's own words for it, at the first thing that all do together, name no device
+        raise InputError(
+            f"the processes have {', '.join(map(str, counts))} devices, in their order: give each equally many "
+            "(CUDA_VISIBLE_DEVICES hides some), or leave some processes out."
+        )
 
 
 def _end() -> None:
@@ -131,8 +138,7 @@ def make_mesh(num_devices: int) -> Mesh:
     processes, so that each holds consecutive clips.
 
     Raises:
-      InputError: there are fewer devices, or not all of several processes' devices are asked for, or these processes
-        have not equally many.
+      InputError: there are fewer devices, or not all of several processes' devices are asked for.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if num_devices > len(devices):
@@ -144,11 +150,6 @@ def make_mesh(num_devices: int) -> Mesh:
         raise InputError(
             f"parallel.num_devices is {num_devices}, but {jax.process_count()} processes use all their devices: leave "
             "it at 0, and hide devices from JAX where some are not to be used (CUDA_VISIBLE_DEVICES)."
-        )
-    counts = [sum(device.process_index == process for device in devices) for process in range(jax.process_count())]
-    if len(set(counts)) > 1:
-        raise InputError(
-            f"the processes have {', '.join(map(str, counts))} devices: give each equally many, or leave some out."
         )
     return Mesh(np.array(devices[: num_devices or len(devices)]), (AXIS,))
 

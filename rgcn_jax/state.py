@@ -46,6 +46,8 @@ class Progress:
     skipped_steps: int = 0
     """Steps left out because a number was not finite (``on_nonfinite`` "skip")."""
     skipped_in_a_row: int = 0
+    devices: int = 0
+    """How many share a batch; 0: it was not noted."""
 
     def record(self) -> dict[str, Any]:
         """As JSON takes it."""

@@ -68,7 +68,8 @@ def local_features(
 
     With more than one part the clips are computed in so many parts, one after another, and in the backward pass once
     more: the activations of one part are in memory at a time, and the features of all. Each part is normalised by its
-    own batch statistics and updates the running ones, in order.
+    own batch statistics and updates the running ones, in order. Every ``parts``-th clip is in the same part, so that
+    with global statistics a part is the same clips of the batch on any number of devices.
     """
 
     def forward(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[Any, dict[str, Array]]:
@@ -95,10 +96,11 @@ def local_features(
 
     if model.axis_name is None:  # each device has statistics of its own from its first part on
         batch_stats = parallel.on_each_device(batch_stats)
-    divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), seen)
+    divided = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), seen)
     batch_stats, features = jax.lax.scan(one_part, batch_stats, (divided, jax.random.split(key, parts)))
     auxiliary = {"auxiliary_loss": features.pop("auxiliary_loss").mean()} if "auxiliary_loss" in features else {}
-    return {name: jnp.concatenate(list(x)) for name, x in features.items()} | auxiliary, batch_stats
+    in_order = {name: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for name, x in features.items()}
+    return in_order | auxiliary, batch_stats
 
 
 def check_parts(clips: int, mesh: Mesh, parts: int) -> None:

@@ -72,6 +72,8 @@ def train(
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
                 _say(f"resuming after step {progress.step} from {workdir}, {left} steps left")
+            changes |= _another_number_of_devices(config, workdir, progress.devices, run.mesh.size)
+            progress.devices = run.mesh.size
             for name, (before, now) in changes.items():
                 _say(f"going on with another config: {name} {before!r} before, {now!r} now")
             if first:
@@ -93,6 +95,23 @@ def train(
         beside = {"skipped_steps": progress.skipped_steps, "config_changes": noted_changes(workdir)}
         beside |= provenance(run.data.split) | {"seconds": seconds.spent()}
         return write_results(workdir, evaluation, config, beside) if first else {}
+
+
+def _another_number_of_devices(config: Config, workdir: Path, before: int, now: int) -> dict[str, tuple[int, int]]:
+    """The number of devices as a change of config, where it changes what is trained (``parallel.batch_norm``).
+
+    Raises:
+      InputError: it does, and the config allows no change.
+    """
+    if config.parallel.batch_norm != "device" or before in (0, now):
+        return {}
+    if not config.allow_config_change:
+        raise InputError(
+            f"{workdir} holds a run on {before} device(s), and this one has {now}: with parallel.batch_norm=device, "
+            "that trains something else. Resume on as many devices (parallel.num_devices), or choose another "
+            "--workdir; --config.allow_config_change goes on all the same, and notes it."
+        )
+    return {"devices": (before, now)}
 
 
 def prepare(config: Config, restored: bool = False) -> Run:

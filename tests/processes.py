@@ -36,13 +36,16 @@ def environment(index, count, port, devices, cache=None):
 
 
 def job(commands, devices=1, cache=None, seconds=200):
-    """Starts a process for each Python command line, waits for all of them, and returns how they ended."""
+    """Starts a process for each Python command line, waits for all of them, and returns how they ended; ``devices`` of
+    each, or a number for each.
+    """
+    devices = [devices] * len(commands) if isinstance(devices, int) else devices
     port, files = free_port(), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started = [
         subprocess.Popen(
             [sys.executable, *arguments],
             cwd=REPOSITORY,
-            env=environment(index, len(commands), port, devices, cache),
+            env=environment(index, len(commands), port, devices[index], cache),
             text=True,
             **files,
         )

@@ -114,6 +114,12 @@ parallel.check_shared(Path({str(tmp_path)!r}) / str(jax.process_index()))
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["0", "1"]
 
 
+def test_processes_with_unequal_numbers_of_devices_are_told():
+    for process in job([code("parallel.start_processes()\nsay('started')")] * 2, devices=(1, 2)):
+        assert process.err.startswith("error: the processes have 1, 2 devices, in their order: give each equally many")
+        assert process.status == 2
+
+
 LOST = "lost another one, which has ended or was killed; its own output says why"
 KILLED = "was killed, or ended by JAX since another process was lost, whose own output says why"
 AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."

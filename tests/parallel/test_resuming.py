@@ -1,0 +1,38 @@
+"""Resuming on another number of devices: refused where it would train something else."""
+
+import json
+
+import pytest
+
+from rgcn_jax import main
+from rgcn_jax.types import InputError
+from tests import mars_folder
+
+SPEC = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "min_frames": 3, "max_frames": 3}
+
+
+def train(workdir, steps, devices, *arguments):
+    main.main(
+        [
+            "--config=configs/walkers.py",
+            *(f"--config.data.walkers.{name}={value}" for name, value in SPEC.items()),
+            *mars_folder.TINY,
+            f"--workdir={workdir}",
+            f"--config.num_steps={steps}",
+            f"--config.parallel.num_devices={devices}",
+            *arguments,
+        ]
+    )
+
+
+@pytest.mark.jit
+def test_statistics_per_device_are_bound_to_the_number_of_devices(tmp_path, capsys):
+    own = "--config.parallel.batch_norm=device"
+    train(tmp_path, 1, 1, own)
+    with pytest.raises(InputError, match=r"holds a run on 1 device\(s\), and this one has 2: with .*batch_norm=device"):
+        train(tmp_path, 2, 2, own)
+    train(tmp_path, 2, 2, own, "--config.allow_config_change")
+    assert "going on with another config: devices 1 before, 2 now" in capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["config_changes"] == [{"after_step": 1, "changes": {"devices": [1, 2]}}]
+    train(tmp_path, 3, 2, own)  # from now on that is the run's
