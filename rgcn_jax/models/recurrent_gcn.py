@@ -57,33 +57,33 @@ def project(
 def rgcn_step(
     params: Mapping[str, ArrayLike],
     h: Float[ArrayLike, "b v n"],
-    ax: Float[ArrayLike, "b v c"],
+    xw: Float[ArrayLike, "b v n"],
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "b v n"]:
     """One frame of eq. 6: tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b).
 
     Args:
-      params: ``W_x`` [C, n], ``W_h`` [n, n], ``b`` [n].
+      params: ``W_h`` [n, n], ``b`` [n].
       h: H_{t-1}.
-      ax: A_hat X_t (A_hat^L X_t with L layers, W_x then being their product).
-      dtype: of the factors of the matmuls.
+      xw: A_hat X_t W_x (with L layers what the last ReLU is taken of).
+      dtype: of the factors of the matmul.
     """
-    return jnp.tanh(project(h, params["W_h"], dtype) + nn.relu(project(ax, params["W_x"], dtype)) + params["b"])
+    return jnp.tanh(project(h, params["W_h"], dtype) + nn.relu(jnp.asarray(xw)) + params["b"])
 
 
 def lgcn_step(
     params: Mapping[str, ArrayLike],
     state: tuple[Float[ArrayLike, "b v n"], ...],
-    ax: Float[ArrayLike, "b v c"],
+    xw: Float[ArrayLike, "b v gates"],
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, "b v n"], Float[Array, "b v n"]]:
     """One frame of eq. 8: (H_{t-1}, C_{t-1}) to (H_t, C_t).
 
-    ``params``: ``W`` [C, 4n], ``U`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``GATES``. The rest
-    as ``rgcn_step``.
+    ``params``: ``U`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``GATES``; so they are in ``xw``,
+    A_hat X_t W. The rest as ``rgcn_step``.
     """
     h, c = state
-    gates = nn.relu(project(ax, params["W"], dtype)) + project(h, params["U"], dtype) + params["b"]
+    gates = nn.relu(jnp.asarray(xw)) + project(h, params["U"], dtype) + params["b"]
     f, i, o, g = jnp.split(gates, 4, axis=-1)
     c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
     return nn.sigmoid(o) * jnp.tanh(c), c
@@ -99,7 +99,8 @@ def convolve(
     """The graph convolution of all frames but for its last product: (AX, W) with sigma(AX W) what enters the
     recurrence.
 
-    The last product is left to the scan, which so reads C numbers a keypoint instead of n or 4n.
+    The last product is left to ``scan_projected``, which reads C numbers a keypoint where it is taken in the scan, n
+    or 4n where before.
     """
     ax, w = jnp.einsum("uv,btvc->btuc", a_hat, x), jnp.asarray(weights[0])
     for following in map(jnp.asarray, weights[1:]):
@@ -140,7 +141,7 @@ def scan_frames(
 
 
 def projection_place(backend: str) -> Literal["in the scan", "before"]:
-    """Where on ``backend`` (`jax.default_backend()`) a recurrent model multiplies its input with W_x.
+    """Where on ``backend`` (`jax.default_backend()`) a recurrent model multiplies its input with W_x (LGCN: W).
 
     ``"in the scan"``: frame by frame, on the CPU, where the product of all frames is too much memory to write and read
     again. ``"before"``: of all frames at once; elsewhere, where a small product costs its launch.
@@ -152,12 +153,14 @@ def scan_projected(
     step: Callable[[State, Array], State],
     state: State,
     inputs: Float[ArrayLike, "b t *rest c"],
-    w: Float[ArrayLike, "c m"],
+    w: Float[ArrayLike, "..."],
     mask: Bool[ArrayLike, "b t"] | None,
     dtype: DTypeLike = jnp.float32,
     unroll: int = 1,
 ) -> Float[Array, "b t *out"]:
-    """``scan_frames`` with x_t W as the step's input; the product is taken where ``projection_place`` says."""
+    """``scan_frames`` with x_t W (``project``) as the step's input; the product is taken where ``projection_place``
+    says.
+    """
     if projection_place(jax.default_backend()) == "before":
         return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
     return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
@@ -208,12 +211,11 @@ class RGCN(_GraphEncoder):
         weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self.weight_names("W_x"), fan_in, strict=True)]
         ax, w_x = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
         params = {
-            "W_x": w_x,
             "W_h": self.param("W_h", _orthogonal, (n, n)),
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
         h = jnp.zeros_like(project(ax[:, 0], w_x, dtype))
-        return scan_frames(lambda state, ax_t: (rgcn_step(params, state[0], ax_t, dtype),), (h,), ax, mask)
+        return scan_projected(lambda state, xw: (rgcn_step(params, state[0], xw, dtype),), (h,), ax, w_x, mask, dtype)
 
 
 class LGCN(_GraphEncoder):
@@ -238,12 +240,11 @@ class LGCN(_GraphEncoder):
         weights += [self.param(name, nn.initializers.lecun_normal(batch_axis=0), (4, n, n)) for name in rest]
         ax, w = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
         params = {
-            "W": w,
             "U": self.param("U", orthogonal_gates, (n, 4 * n)),
             "b": self.param("b", forget_one, (4 * n,)),
         }
         zero = jnp.zeros_like(project(ax[:, 0], w, dtype)[..., :n])
-        return scan_frames(lambda state, ax_t: lgcn_step(params, state, ax_t, dtype), (zero, zero), ax, mask)
+        return scan_projected(lambda state, xw: lgcn_step(params, state, xw, dtype), (zero, zero), ax, w, mask, dtype)
 
 
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:

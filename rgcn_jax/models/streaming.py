@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention, attend_nodes
-from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, convolve, lgcn_step, rgcn_step
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, convolve, lgcn_step, project, rgcn_step
 
 
 class StreamState(NamedTuple):
@@ -63,11 +63,11 @@ def step(
     symbol = "W_x" if isinstance(encoder, RGCN) else "W"
     weights = [pose[name] for name in encoder.weight_names(symbol)]
     ax, w = convolve(x[:, None], a_hat, weights, encoder.relu_each_layer, dtype)
-    cell = {**pose, symbol: w}
+    xw = project(ax[:, 0], w, dtype)
     if isinstance(encoder, RGCN):
-        recurrent = (rgcn_step(cell, state.recurrent[0], ax[:, 0], dtype),)
+        recurrent = (rgcn_step(pose, state.recurrent[0], xw, dtype),)
     else:
-        recurrent = lgcn_step(cell, state.recurrent, ax[:, 0], dtype)
+        recurrent = lgcn_step(pose, state.recurrent, xw, dtype)
     mean = at_least_float32(recurrent[0]).mean(axis=1)
     score = jnp.zeros(mean.shape[:1]) if score_vector is None else (mean * score_vector).sum(axis=-1)
     top = jnp.maximum(state.top_score, score)

@@ -5,7 +5,7 @@ import pytest
 
 from rgcn_jax.models import recurrent_gcn
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN, frames_unrolled, lstm_step, rnn_step
-from rgcn_jax.models.recurrent_gcn import projection_place
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, projection_place
 from tests import encoder_checks as check
 from tests.encoder_checks import N, a_hat, drawn, in_float64, inputs
 
@@ -90,18 +90,28 @@ def test_the_scan_equals_a_loop_of_steps(cls):
 
 
 @pytest.mark.jit
-@BOTH
-def test_the_numbers_are_those_of_every_backend(cls, monkeypatch):
-    """In the scan and before it, unrolled and as a loop: the same H and gradients."""
-    x = inputs()
-    variables = drawn(cls(N), x)
-    h, gradient = check.run(cls(N), variables, x, check.MASK), check.gradient(cls(N), variables, x)
+@pytest.mark.parametrize(("cls", "layers", "relu"), [*ENCODERS, (RGCN, 1, False), (LGCN, 1, False), (LGCN, 3, True)])
+def test_the_numbers_are_those_of_every_backend(cls, layers, relu, monkeypatch):
+    """The products of all frames before the scan instead of in it, in a loop instead of unrolled: the same H and
+    gradients, by another program.
+    """
+    x, module = inputs(), cls(N, layers, relu)
+    variables = drawn(module, x)
+
+    def found():
+        jax.clear_caches()
+        text = check.run.lower(module, variables, x, check.MASK).as_text()
+        return text, check.run(module, variables, x, check.MASK), check.gradient(module, variables, x)
+
     assert (projection_place("cpu"), projection_place("gpu")) == ("in the scan", "before")
     assert [frames_unrolled("cpu", 10), frames_unrolled("cpu", 17), frames_unrolled("gpu", 10)] == [10, 1, 1]
+    on_cpu = found()
     monkeypatch.setattr(recurrent_gcn.jax, "default_backend", lambda: "gpu")
-    np.testing.assert_allclose(check.run(cls(N), variables, x, check.MASK), h, atol=1e-6)
-    for name, g in check.gradient(cls(N), variables, x).items():
-        np.testing.assert_allclose(g, gradient[name], atol=2e-6 * np.abs(gradient[name]).max(), err_msg=name)
+    on_gpu = found()
+    assert on_gpu[0] != on_cpu[0]
+    np.testing.assert_allclose(on_gpu[1], on_cpu[1], atol=1e-6)
+    for name, g in on_gpu[2].items():
+        np.testing.assert_allclose(g, on_cpu[2][name], atol=2e-6 * np.abs(on_cpu[2][name]).max(), err_msg=name)
 
 
 @BOTH

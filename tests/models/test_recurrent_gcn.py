@@ -143,16 +143,16 @@ def test_the_scan_equals_a_loop_of_steps(cls):
     expected = []
     for t in range(x.shape[1]):
         if cls is RGCN:
-            h = rgcn_step(params, h, ax[:, t])
+            h = rgcn_step(params, h, ax[:, t] @ params["W_x"])
         else:
-            h, c = lgcn_step(params, (h, c), ax[:, t])
+            h, c = lgcn_step(params, (h, c), ax[:, t] @ params["W"])
         expected.append(h)
     np.testing.assert_allclose(module.apply(variables, x), jnp.stack(expected, axis=1), atol=1e-6)
 
 
 def test_one_rgcn_step_worked_by_hand():
-    params = {"W_x": jnp.array([[1.0, -1.0]]), "W_h": jnp.array([[0.0, 2.0], [1.0, 0.0]]), "b": jnp.array([0.5, 0.0])}
-    h = rgcn_step(params, jnp.array([[[0.1, 0.2]]]), jnp.array([[[3.0]]]))
+    params = {"W_h": jnp.array([[0.0, 2.0], [1.0, 0.0]]), "b": jnp.array([0.5, 0.0])}
+    h = rgcn_step(params, jnp.array([[[0.1, 0.2]]]), jnp.array([[[3.0, -3.0]]]))
     np.testing.assert_allclose(h[0, 0], np.tanh([0.2 + 3.0 + 0.5, 0.2 + 0.0 + 0.0]), rtol=1e-6)
 
 
