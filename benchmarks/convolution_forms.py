@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.machine import machine
 from benchmarks.roofline import Layer, trunk_layers
-from benchmarks.timing import machine, time_in_turn
+from benchmarks.timing import time_in_turn
 from rgcn_jax.models.convolution import (
     convolution_form,
     kernel_gradient,

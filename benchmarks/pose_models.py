@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import Times, machine, time_in_turn
+from benchmarks.machine import libraries, machine
+from benchmarks.timing import Times, time_in_turn
 from rgcn_jax.models.build import POSE_ENCODERS
 
 CALLS = 3
@@ -127,6 +128,7 @@ def print_models(
     """Checks, times and prints; ends the program with a message where the two do not agree."""
     import torch
 
+    described = libraries(with_torch=True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     kinds = ["JAX", "PyTorch"] + ["torch.compile"] * compiled
     tasks: dict[tuple[str, str], Task] = {}
@@ -148,14 +150,12 @@ def print_models(
             found[name] = (*double, *single)
             tasks |= {(name, kind): task for kind, task in zip(kinds, (ours, *others), strict=True)}
         times = time_in_turn(tasks, repetitions, CALLS)
-    cuda = torch.cuda.is_available()
-    threads = "cuda" if cuda else f"cpu, {torch.get_num_threads()} thread(s)"
     print(
         f"Forward and backward of {clips} clips x {frames} frames x 14 keypoints, n = {features}, float32: minimum "
         f"(median) of {CALLS * repetitions} calls, ms\n"
-        f"JAX {jax.__version__} on {jax.default_backend()}, PyTorch {torch.__version__} on {threads}; {machine()}"
+        f"{described}; {machine()}"
     )
-    _print_table(names, kinds, times, found, jax.default_backend() == "cpu" and not cuda)
+    _print_table(names, kinds, times, found, jax.default_backend() == "cpu")
 
 
 def _print_table(

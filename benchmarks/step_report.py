@@ -10,9 +10,10 @@ import numpy as np
 import optax
 
 from benchmarks import step_case
+from benchmarks.machine import libraries, machine
 from benchmarks.roofline import peak_of, seconds_at_least, training_flop, trunk_layers
 from benchmarks.step_case import Sizes
-from benchmarks.timing import Times, machine, time_in_turn
+from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
 from rgcn_jax.models.build import build_model
 from rgcn_jax.step import Objective, make_train_step
@@ -21,8 +22,6 @@ FLOAT64_LOSS, FLOAT64_GRADIENT, FLOAT32_LOSS = 1e-9, 1e-6, 1e-4
 """Relative differences between JAX and PyTorch up to which they agree."""
 
 GIB = 2**30
-
-Table = dict[tuple[str, str], Times]
 
 
 def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
@@ -65,19 +64,22 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
 
 
 def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> tuple[float, float]:
-    """The loss of the batch in float32, in JAX and in PyTorch, without TF32."""
+    """The loss of the batch's first clips (two identities; more take more memory than what is timed) in float32, in JAX
+    and in PyTorch, without TF32.
+    """
     import torch
 
     from benchmarks import torch_reference
 
+    few = {name: array[:8] for name, array in batch.items()}
     with jax.default_matmul_precision("highest"):
         state = step_case.make_state(variables)
-        _, metrics = step_case.train_step(pose, replace(sizes, dtype="float32"))(state, dict(batch))
+        _, metrics = step_case.train_step(pose, replace(sizes, dtype="float32"))(state, few)
         ours = float(metrics["loss"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model = torch_reference.build(sizes.fields(pose), variables["params"])
     with torch.no_grad():
-        frames, keypoints, labels = torch_reference.on_device(batch)
+        frames, keypoints, labels = torch_reference.on_device(few)
         theirs = float(torch_reference.objective(model(frames, keypoints), labels)["loss"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     return ours, theirs
@@ -105,51 +107,47 @@ def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: 
 def print_steps(
     poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], repetitions: int, with_extraction: bool
 ) -> None:
-    """The part "step"."""
-    batch = step_case.make_batch(sizes)
-    prepared, tasks, extracting, agreement = {}, {}, {}, []
-    gpu_memory = {}
-    for pose in poses:
-        variables = step_case.make_variables(pose, sizes)
-        if "PyTorch" in kinds:
-            agreement.append(_agree(pose, sizes, batch, variables))
-        prepared[pose] = step_case.prepare(pose, sizes, batch, variables)
-        tasks[pose, "JAX"] = prepared[pose].run
-        extracting[pose, "JAX"] = step_case.extraction(pose, sizes, batch, variables)
-        for kind in kinds[1:]:
-            tasks[pose, kind], extracting[pose, kind] = _torch_tasks(pose, sizes, kind, batch, variables)
-            gpu_memory[pose, kind] = _torch_memory(tasks[pose, kind])
-    times = _time(tasks, repetitions)
-    extraction_times = _time(extracting, repetitions) if with_extraction else {}
-    device = jax.devices()[0]
-    flop = training_flop(list(_layers(sizes)))
+    """The part "step": a block a model, printed as it is measured, so that one that does not fit into memory costs the
+    later ones only.
+
+    Ends the program where JAX and PyTorch do not run on the same kind of device, or do not agree.
+    """
+    device, flop = jax.devices()[0], training_flop(list(_layers(sizes)))
     print(
         f"Training step of configs/mars.py on noise: {sizes.clips} clips x {sizes.frames} frames of {sizes.height} x "
         f"{sizes.width}, last stride {sizes.model['last_stride']}, stages {tuple(sizes.model['stage_sizes'])}, "
         f"{sizes.dtype}, recompute {sizes.model['recompute']}, {sizes.parts} part(s); {flop / 1e9:.2f} GFLOP a frame; "
-        f"minimum (median) of {repetitions} steps\n{_versions(kinds)} on {device.device_kind}; {machine()}"
+        f"minimum (median) of {repetitions} steps\n{libraries(len(kinds) > 1)}; {machine()}",
+        flush=True,
     )
-    print("\n".join(agreement))
-    _print_steps(poses, sizes, kinds, times, flop)
-    print(f"\n{'':12}{'compile cold, s':>17}{'warm, s':>9}{'memory by XLA, GiB':>20}" + _header_of_peaks(gpu_memory))
+    batch = step_case.make_batch(sizes)
     for pose, title in poses.items():
-        p = prepared[pose]
-        row = f"{title:12}{p.cold:>17.1f}{p.warm:>9.1f}{p.memory / GIB:>20.2f}"
-        print(row + "".join(f"{gpu_memory[pose, kind]:>22}" for kind in kinds[1:]))
-    peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    if peak:
-        print(f"peak of JAX over all of this, by the device: {peak / GIB:.2f} GiB")
-    if extraction_times:
-        _print_extraction(poses, sizes, kinds, extraction_times, device.platform == "cpu")
+        variables = step_case.make_variables(pose, sizes)
+        print("\n" + (_agree(pose, sizes, batch, variables) if len(kinds) > 1 else title), flush=True)
+        prepared = step_case.prepare(pose, sizes, batch, variables)
+        tasks: dict[str, Callable[[], object]] = {"JAX": prepared.run}
+        peaks = {"JAX, by XLA's count": prepared.memory}
+        for kind in kinds[1:]:
+            tasks[kind], peaks[kind] = _torch_step(pose, sizes, kind, batch, variables)
+        _print_steps(title, sizes, _time(tasks, repetitions), flop)
+        tasks.clear()
+        memory = ", ".join(f"{kind} {peak / GIB:.2f}" for kind, peak in peaks.items() if peak)
+        print(
+            f"{title:12}compile cold, s {prepared.cold:.1f}, warm {prepared.warm:.1f}; peak memory, GiB: {memory}",
+            flush=True,
+        )
+        del prepared
+        if with_extraction:
+            extracting = {"JAX": step_case.extraction(pose, sizes, batch, variables)}
+            extracting |= {kind: _torch_extraction(pose, sizes, kind, batch, variables) for kind in kinds[1:]}
+            _print_extraction(title, sizes, _time(extracting, repetitions), device.platform == "cpu")
 
 
-def _print_extraction(poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], times: Table, on_cpu: bool) -> None:
+def _print_extraction(title: str, sizes: Sizes, times: Mapping[str, Times], on_cpu: bool) -> None:
     """Frames/s of each library; on the CPU by processor time too."""
-    print(f"\nextraction, frames/s{'':8}" + "".join(f"{kind:>18}" for kind in kinds) + "   frames/CPU s" * on_cpu)
-    for pose, title in poses.items():
-        rates = [f"{sizes.images / times[pose, kind].best:.1f}" for kind in kinds]
-        by_cpu = [f"{sizes.images / min(times[pose, kind].cpu):.1f}" for kind in kinds] * on_cpu
-        print(f"{title:28}" + "".join(f"{rate:>18}" for rate in rates) + "   " + ", ".join(by_cpu))
+    rates = [f"{kind} {sizes.images / t.best:.1f}" for kind, t in times.items()]
+    by_cpu = ", ".join(f"{sizes.images / min(t.cpu):.1f}" for t in times.values())
+    print(f"{title:12}extraction, frames/s: " + ", ".join(rates) + f"; by processor time {by_cpu}" * on_cpu, flush=True)
 
 
 def _layers(sizes: Sizes) -> Any:
@@ -157,73 +155,62 @@ def _layers(sizes: Sizes) -> Any:
     return trunk_layers(sizes.height, sizes.width, m["last_stride"], m["stage_sizes"], m["width"])
 
 
-def _versions(kinds: Sequence[str]) -> str:
-    found = f"JAX {jax.__version__}"
-    if len(kinds) > 1:
-        import torch
-
-        found += f", PyTorch {torch.__version__} ({torch.get_num_threads()} thread(s))"
-    return found
-
-
-def _time(tasks: Mapping[tuple[str, str], Callable[[], object]], repetitions: int) -> Table:
+def _time(tasks: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, Times]:
     for task in tasks.values():
         task()  # warms up, or compiles
     return time_in_turn(tasks, repetitions)
 
 
-def _torch_tasks(
+def _torch_step(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
-) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Step and extraction."""
-    from benchmarks import torch_reference
-
-    half, compiled = sizes.dtype == "bfloat16", kind == "torch.compile"
-    models = [torch_reference.build(sizes.fields(pose), variables["params"]) for _ in range(2)]
-    rates = step_case.LEARNING_RATE, step_case.WEIGHT_DECAY
-    return (
-        torch_reference.train_task(models[0], batch, *rates, half, compiled),
-        torch_reference.extraction_task(models[1], batch, half, compiled),
-    )
-
-
-def _torch_memory(task: Callable[[], object]) -> str:
-    """GiB that PyTorch had in use at most during a step; on the CPU it does not say."""
+) -> tuple[Callable[[], object], int]:
+    """The step, and the bytes that it had in use at most, of what was not in use before; on the CPU PyTorch does not
+    say.
+    """
     import torch
 
-    if not torch.cuda.is_available():
-        return ""
-    task()
+    from benchmarks import torch_reference
+
+    cuda = torch.cuda.is_available()
+    before = torch.cuda.memory_allocated() if cuda else 0
+    model = torch_reference.build(sizes.fields(pose), variables["params"])
+    rates = step_case.LEARNING_RATE, step_case.WEIGHT_DECAY
+    task = torch_reference.train_task(model, batch, *rates, sizes.dtype == "bfloat16", kind == "torch.compile")
+    if not cuda:
+        return task, 0
+    task()  # compiles, and has cuDNN choose
     torch.cuda.reset_peak_memory_stats()
     task()
-    return f"{torch.cuda.max_memory_allocated() / GIB:.2f}"
+    return task, torch.cuda.max_memory_allocated() - before
 
 
-def _header_of_peaks(gpu_memory: Mapping[tuple[str, str], str]) -> str:
-    kinds = dict.fromkeys(kind for (_, kind), found in gpu_memory.items() if found)
-    return "".join(f"{kind + ' peak, GiB':>22}" for kind in kinds)
+def _torch_extraction(
+    pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
+) -> Callable[[], object]:
+    from benchmarks import torch_reference
+
+    model = torch_reference.build(sizes.fields(pose), variables["params"])
+    return torch_reference.extraction_task(model, batch, sizes.dtype == "bfloat16", kind == "torch.compile")
 
 
-def _print_steps(poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], times: Table, flop: int) -> None:
-    """One row a model and library."""
+def _print_steps(title: str, sizes: Sizes, times: Mapping[str, Times], flop: int) -> None:
+    """One row a library."""
     device = jax.devices()[0]
     peak, on_cpu = peak_of(device.device_kind), device.platform == "cpu"
     header = f"{'':28}{'step, s':>20}{'frames/s':>10}{'TFLOP/s':>9}" + f"{'roofline':>10}" * (peak is not None)
     print(header + f"{'CPU, s':>9}{'frames/CPU s':>14}" * on_cpu)
-    for pose, title in poses.items():
-        ours = times[pose, "JAX"]
-        for kind in kinds:
-            t = times[pose, kind]
-            rate = sizes.images / t.best
-            row = f"{title:12}{kind:16}{f'{t.best:.4f} ({t.median:.4f})':>20}{rate:>10.1f}{rate * flop / 1e12:>9.3f}"
-            if peak is not None:
-                row += f"{rate * seconds_at_least(list(_layers(sizes)), peak, sizes.dtype):>10.1%}"
-            if on_cpu:
-                row += f"{min(t.cpu):>9.2f}{sizes.images / min(t.cpu):>14.1f}"
-            if kind != "JAX":
-                row += f"   speed of JAX / {kind}: {t.best / ours.best:.2f}"
-                row += f", by processor time {min(t.cpu) / min(ours.cpu):.2f}" * on_cpu
-            print(row)
+    ours = times["JAX"]
+    for kind, t in times.items():
+        rate = sizes.images / t.best
+        row = f"{title:12}{kind:16}{f'{t.best:.4f} ({t.median:.4f})':>20}{rate:>10.1f}{rate * flop / 1e12:>9.3f}"
+        if peak is not None:
+            row += f"{rate * seconds_at_least(list(_layers(sizes)), peak, sizes.dtype):>10.1%}"
+        if on_cpu:
+            row += f"{min(t.cpu):>9.2f}{sizes.images / min(t.cpu):>14.1f}"
+        if kind != "JAX":
+            row += f"   speed of JAX / {kind}: {t.best / ours.best:.2f}"
+            row += f", by processor time {min(t.cpu) / min(ours.cpu):.2f}" * on_cpu
+        print(row, flush=True)
 
 
 def print_memory(poses: Sequence[str], sizes: Sizes) -> None:

@@ -1,12 +1,9 @@
 """Times of several tasks that are run in turn, so that other load on the machine disturbs their ratios little."""
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -45,17 +42,3 @@ def time_in_turn(tasks: Mapping[Name, Callable[[], object]], turns: int, calls: 
                 times[name].wall.append(time.perf_counter() - wall)
                 times[name].cpu.append(time.process_time() - cpu)
     return times
-
-
-def machine() -> str:
-    """The processor, how many of its cores this process may use, and the load of the last minute."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        models = [
-            line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
-        ]
-        name = models[0].split(":", 1)[1].strip() if models else name
-    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{cores} core(s) of {name}{load}"

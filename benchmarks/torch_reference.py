@@ -218,17 +218,16 @@ def train_task(
 
 
 def extraction_task(model: TwoBranch, batch: Mapping[str, np.ndarray], half: bool, compiled: bool) -> Callable[[], Any]:
-    """A call that computes the features in evaluation mode and waits."""
+    """A call that computes the features in evaluation mode, in which it leaves the model, and waits."""
     frames, keypoints, _ = on_device(batch)
+    model.eval()
     forward = torch.compile(model) if compiled else model
 
     def embed() -> Any:
-        model.eval()
         with torch.inference_mode(), torch.autocast(frames.device.type, torch.bfloat16, enabled=half):
             features = forward(frames, keypoints)
         if frames.is_cuda:
             torch.cuda.synchronize()
-        model.train()
         return features
 
     return embed

@@ -13,9 +13,10 @@ Parts:
   scaling     losses of some steps on 1, 2 and 4 fake CPU devices: the same numbers; says nothing of speed
 
 Before anything is timed both sides must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to
-1e-6 of its largest value, and the first loss in float32 of the batch that is timed to 1e-4 (without TF32). Ratios are
-of minima; medians stand beside them, on the CPU the processor's time too, which other load on the machine hardly
-touches.
+1e-6 of its largest value, and the first loss in float32 of the first clips that are timed to 1e-4 (without TF32).
+Ratios are of minima; medians stand beside them, on the CPU the processor's time too, which other load on the machine
+hardly touches. Each model is measured and printed by itself. Cold is the first model's time to compile; on a GPU later
+ones may find some kernels chosen already: ask for one model (--models) to know its own.
 
 Roofline: see ``benchmarks.roofline``; where the device's peak is not known (any CPU) that column is left out.
 """

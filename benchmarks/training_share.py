@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import Times, machine, time_in_turn
+from benchmarks.machine import machine
+from benchmarks.timing import Times, time_in_turn
 from configs import mars
 from rgcn_jax import parallel
-from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.build import build_model, compute_dtype, initialise
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
@@ -54,6 +55,7 @@ class StepSizes:
     width: int
     stage_sizes: Sequence[int] | None = None
     trunk_width: int = 64
+    dtype: str = "float32"
 
 
 def make_config(pose: str, sizes: StepSizes) -> Config:
@@ -61,6 +63,7 @@ def make_config(pose: str, sizes: StepSizes) -> Config:
     config: Config = mars.get_config()
     config.model.pose = pose
     config.model.width = sizes.trunk_width
+    config.dtype = sizes.dtype
     config.image_height, config.image_width = sizes.height, sizes.width
     if sizes.stage_sizes:
         config.model.stage_sizes = tuple(sizes.stage_sizes)
@@ -94,7 +97,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     )
     state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
     model = build_model(config.model.to_dict(), IDENTITIES, config.dtype, parallel.AXIS)
-    step = make_train_step(model, optimizer, Objective(**config.loss), mesh)
+    step = make_train_step(model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype))
     on_device = parallel.shard(batch, mesh)
 
     def task() -> None:

@@ -9,23 +9,22 @@ tf.data at 256 x 128, T = 10, with a trunk so small (three blocks of 8 channels)
 could hold it up; 60 steps, saved every 20, evaluated at the end. A config is trained in a temporary work directory.
 
 The bare step is the same compiled step on one batch that is on the device already, after the job, in the same process.
-Two rates of the job are set beside it: of the loop alone (input, step, logging), and of everything after the first step
-(with checkpoints and evaluation). Where a step is waited for, and where a batch is, says what to make faster; for more,
---config.profile_steps (docs/performance.md).
+Two rates of the job are set beside it: of the loop alone (input, with the start of the pipeline, step, logging), and of
+all but starting, compiling and profiling (with checkpoints and evaluation). Where a step is waited for, and where a
+batch is, says what to make faster; for more, --config.profile_steps (docs/performance.md).
 """
 
-import sys
+import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
 
-from benchmarks.timing import machine
+from benchmarks.machine import machine
 from rgcn_jax import parallel
-from rgcn_jax.command import load_config_file, override
-from rgcn_jax.freed_memory import keep_freed_memory
+from rgcn_jax.command import load_config_file, override, run_command
 from rgcn_jax.seconds import PARTS, Seconds
 from rgcn_jax.train import prepare, train
 from rgcn_jax.types import Config
@@ -35,22 +34,25 @@ from rgcn_jax.walkers.write import write
 BARE_STEPS = 20
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains, times the bare step, and prints the two tables."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    keep_freed_memory()  # as the command does
+def main(arguments: Sequence[str]) -> None:
+    """Trains, times the bare step, and prints the two tables.
+
+    Raises:
+      InputError: there is no such config, or it or its data are not as they must be.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.whole_job", description="The job and the bare step.")
+    parser.add_argument("--config", metavar="FILE", help="of configs/; default: walkers written as JPEG")
+    given, overrides = parser.parse_known_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
-        if not any(a.startswith("--config=") for a in given):
+        if given.config is None:
             write(generate(WalkersSpec(train_identities=30, test_identities=30)), Path(scratch, "data"), "mars")
-            given = [*_small(Path(scratch, "data")), *given]
-        (file,) = (a.removeprefix("--config=") for a in given if a.startswith("--config="))
-        config: Config = override(load_config_file(file), [a for a in given if not a.startswith("--config=")])
+            overrides = [*_small(Path(scratch, "data")), *overrides]
+        config: Config = override(load_config_file(given.config or "configs/mars_mini.py"), overrides)
         seconds = Seconds()
-        train(config, Path(scratch, "runs", "job"), seconds=seconds)
+        steps = train(config, Path(scratch, "runs", "job"), seconds=seconds)["step"]
         spent = seconds.spent()
         bare = bare_step(config)
     frames = config.batch.identities * config.batch.clips_per_identity * config.frames_per_clip
-    steps = config.num_steps - 1  # the first one compiles
     report(spent, steps, frames, bare)
 
 
@@ -69,12 +71,16 @@ def bare_step(config: Config) -> list[float]:
     return times[1:]
 
 
-def report(spent: dict[str, float], steps: int, frames: int, bare: list[float]) -> None:
-    """Prints the rates, and the seconds of each part of the job."""
+def report(spent: Mapping[str, float], steps: int, frames: int, bare: Sequence[float]) -> None:
+    """Prints the rates, and the seconds of each part of the job (``Seconds.spent``) of so many steps, each of so many
+    frames; ``bare``: seconds of the bare steps.
+
+    The device takes the first step while the host is at the second already: it is in ``step``, as all others.
+    """
     step = sorted(bare)[len(bare) // 2]
     loop = spent["input"] + spent["step"] + spent["logging"]
     whole = loop + spent["checkpoint"] + spent["evaluation"]
-    print(f"\n{machine()}; {jax.devices()[0].device_kind}; {steps + 1} steps of {frames} frames\n")
+    print(f"\n{machine()}; {jax.devices()[0].device_kind}; {steps} steps of {frames} frames\n")
     print("| | frames/s | of the bare step |\n|---|---|---|")
     for name, rate in (
         ("bare step (median)", frames / step),
@@ -84,14 +90,13 @@ def report(spent: dict[str, float], steps: int, frames: int, bare: list[float]) 
         print(f"| {name} | {rate:.0f} | {100 * rate * step / frames:.0f} % |")
     print("\n| part | seconds | a step, ms |\n|---|---|---|")
     for part in PARTS:
-        each = "" if part in ("start", "compile", "evaluation") else f"{1e3 * spent[part] / steps:.1f}"
+        each = "" if part in ("start", "compile", "evaluation", "profile") else f"{1e3 * spent[part] / steps:.1f}"
         print(f"| {part} | {spent[part]:.2f} | {each} |")
 
 
 def _small(root: Path) -> list[str]:
-    """The command line of the job that needs nothing."""
+    """Changes to ``configs/mars_mini.py`` for the job that needs nothing."""
     return [
-        "--config=configs/mars_mini.py",
         f"--config.data.root={root}",
         f"--config.data.keypoints={root}/openpose",
         "--config.image_height=256",
@@ -106,4 +111,4 @@ def _small(root: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

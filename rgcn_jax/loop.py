@@ -75,7 +75,7 @@ class Loop:
         batches = iter(run.data.read(run.sampler.plans(first, total)))
         self.stopping.first_step()
         for step in range(first + 1, total + 1):
-            self.profile.step(step)
+            self._profile(step, log)
             self.seconds.now("input")
             batch = parallel.shard(next(batches), run.mesh)
             self.seconds.now("compile" if step == first + 1 else "step")
@@ -93,9 +93,21 @@ class Loop:
                 evaluation = self._evaluate(state, step)
             if save:
                 log.restart(step)
+        self.seconds.now("profile")
+        self.profile.stop()
         evaluation = evaluation or self._evaluate(state, total)  # nothing was left to train
         self.seconds.now("checkpoint")
         return evaluation
+
+    def _profile(self, step: int, log: "StepLog") -> None:
+        """Starts, ends or goes on with the profile; what that takes is in no step's rate."""
+        due = self.profile.due(step)
+        if due:
+            log.settle()
+            self.seconds.now("profile")
+        self.profile.step(step)
+        if due:
+            log.restart(step - 1)
 
     def _log(self, first: int) -> "StepLog":
         batch = self.config.batch

@@ -27,34 +27,46 @@ class Profile:
         self._step: jax.profiler.StepTraceAnnotation | None = None
         self._first, self._last = parse_steps(steps)
 
+    def due(self, number: int) -> bool:
+        """Whether ``step`` starts or ends the recording at this step, which takes seconds."""
+        return number > self._last if self._recording else self._first <= number <= self._last
+
     def step(self, number: int) -> None:
         """Starts or ends the recording where it is time; names the step in it, and ends the one before."""
         self._end_step()
-        if self._recording and number > self._last:
-            self._stop()
-        if not self._recording and self._first <= number <= self._last:
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-            self._recording = True
+        if self.due(number):
+            if self._recording:
+                self.stop()
+            else:
+                jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+                self._recording = True
         if self._recording:
             self._step = jax.profiler.StepTraceAnnotation("step", step_num=number)
             self._step.__enter__()
+
+    def stop(self) -> None:
+        """Writes what is recorded, if anything is."""
+        self._end_step()
+        if self._recording:
+            self._recording, self._last = False, -1  # one recording a run
+            jax.profiler.stop_trace()
 
     def _end_step(self) -> None:
         if self._step is not None:
             self._step.__exit__(None, None, None)
             self._step = None
 
-    def _stop(self) -> None:
-        self._recording, self._last = False, -1  # one recording a run
-        jax.profiler.stop_trace()
-
     def __enter__(self) -> "Profile":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end_step()
-        if self._recording:
-            self._stop()
+        self.stop()
+
+
+def check_within(steps: str, total: int) -> None:
+    """Raises ``InputError`` where "first:last" begins after the last of ``total`` steps: nothing would be recorded."""
+    if parse_steps(steps)[0] > total:
+        raise InputError(f"profile_steps is {steps!r}, but the run ends with step {total}: choose earlier steps.")
 
 
 def parse_steps(steps: str) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 import time
 
-PARTS = ("start", "compile", "input", "step", "logging", "checkpoint", "evaluation")
+PARTS = ("start", "compile", "input", "step", "logging", "checkpoint", "evaluation", "profile")
 """``start``: imports, opening the data, building the model, restoring a checkpoint; ``compile``: the first step of this
-process; ``input``: waiting for a batch; ``step``: waiting for the device; the rest are what their names say.
+process; ``input``: waiting for a batch; ``step``: waiting for the device; ``profile``: starting and writing what
+``profile_steps`` records; the rest are what their names say.
 """
 
 

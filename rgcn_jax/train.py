@@ -19,7 +19,7 @@ from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.profile import Profile, parse_steps
+from rgcn_jax.profile import Profile, check_within, parse_steps
 from rgcn_jax.provenance import fingerprint, note_changes, noted_changes, provenance
 from rgcn_jax.resume import resume
 from rgcn_jax.score import scorer_from_config, write_results
@@ -65,6 +65,7 @@ def train(
         if told := keep_compiled(workdir, config.compilation_cache):
             _say(told)
         run = prepare(config)
+        check_within(config.profile_steps, run.total_steps)
         folder.hold()
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
@@ -72,6 +73,8 @@ def train(
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
                 _say(f"resuming after step {progress.step} from {workdir}, {left} steps left")
+                if 0 < parse_steps(config.profile_steps)[0] <= progress.step:
+                    _say(f"profile_steps is {config.profile_steps}: of these, steps up to {progress.step} are taken")
             changes |= _another_number_of_devices(config, workdir, progress.devices, run.mesh.size)
             progress.devices = run.mesh.size
             for name, (before, now) in changes.items():

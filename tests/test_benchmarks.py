@@ -19,11 +19,15 @@ from benchmarks import (
     step_report,
     train_step,
     training_share,
+    whole_job,
 )
+from benchmarks.machine import libraries
 from benchmarks.timing import Times, time_in_turn
 from configs import mars
 from rgcn_jax.models.build import POSE_ENCODERS
+from rgcn_jax.seconds import PARTS
 from rgcn_jax.step import Objective
+from tests import mars_folder
 from tests.encoder_checks import drawn, inputs
 
 REPOSITORY = Path(__file__).parents[1]
@@ -167,8 +171,11 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
     ours = re.search(r"AP \+ LGCN +JAX +(\S+) \((\S+)\) +(\S+)", table)
     assert float(ours[3]) == pytest.approx(8 / float(ours[1]), rel=0.05)
     assert "speed of JAX / PyTorch: " in table
-    assert "compile cold, s" in table
-    assert "extraction, frames/s" in table
+    assert re.search(r"AP \+ LGCN +compile cold, s \S+, warm \S+; peak memory, GiB: JAX, by XLA's count \S+", table)
+    assert re.search(r"AP \+ LGCN +extraction, frames/s: JAX \S+, PyTorch \S+; by processor time", table)
+
+
+TINY_TRUNK = {"stage_sizes": (1,), "width": 4, "last_stride": 1, "recompute": "none"}
 
 
 @pytest.mark.jit
@@ -176,9 +183,17 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
 def test_a_training_step_that_differs_is_not_timed(monkeypatch):
     monkeypatch.setattr(step_report, "differences_float64", lambda pose, sizes: (1e-3, 1e-9))
     monkeypatch.setattr(step_report, "first_losses", lambda *_: (1.0, 1.0))
-    sizes = step_case.Sizes(4, 2, 16, 8, model={"stage_sizes": (1,), "width": 4})
+    sizes = step_case.Sizes(4, 2, 16, 8, model=TINY_TRUNK)
     with pytest.raises(SystemExit, match=r"do not agree, so nothing is timed. LGCN: float64 losses differ by 1e-03"):
         step_report.print_steps({"LGCN": "AP + LGCN"}, sizes, ["JAX", "PyTorch"], 1, False)
+
+
+def test_different_devices_are_not_compared(torch, monkeypatch):
+    assert f"PyTorch {torch.__version__} (1 thread(s))" in libraries(with_torch=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(SystemExit, match=r"JAX runs on cpu, PyTorch \S+ on a GPU, so nothing is compared: install"):
+        libraries(with_torch=True)
+    assert "PyTorch" not in libraries(with_torch=False)
 
 
 def test_the_recipe_is_the_configs():
@@ -238,6 +253,40 @@ assert step_case.make_batch(step_case.Sizes(2, 1, 8, 8))["frames"].shape == (2, 
 """
     process = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
+
+
+def test_the_rates_of_a_job_by_hand(capsys):
+    """Four steps of 10 frames; of the device 2 s each where a bare step takes 1 s."""
+    spent = dict.fromkeys(PARTS, 0.0) | {"start": 9.0, "input": 1.0, "step": 8.0, "logging": 1.0, "evaluation": 10.0}
+    whole_job.report(spent, 4, 10, [1.0, 5.0, 0.5])
+    table = capsys.readouterr().out
+    assert "4 steps of 10 frames" in table
+    assert "| bare step (median) | 10 | 100 % |" in table
+    assert "| the loop: input, step, logging | 4 | 40 % |" in table
+    assert "| with checkpoints and evaluation | 2 | 20 % |" in table
+    assert "| step | 8.00 | 2000.0 |" in table
+    assert "| evaluation | 10.00 |  |" in table
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+@pytest.mark.usefixtures("cache")
+def test_a_job_of_a_config_whose_length_is_in_epochs_is_measured(capsys, monkeypatch):
+    monkeypatch.setattr(whole_job, "BARE_STEPS", 3)
+    spec = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "max_frames": 4}
+    arguments = [f"--config.data.walkers.{name}={value}" for name, value in (spec | {"min_frames": 3}).items()]
+    arguments += [*mars_folder.TINY, "--config.num_steps=0", "--config.num_epochs=3"]
+    whole_job.main(["--config=configs/walkers.py", *arguments])
+    table = capsys.readouterr().out
+    assert "; 6 steps of 12 frames" in table  # three epochs of four people, two a batch
+    assert int(re.search(r"\| the loop: input, step, logging \| (\d+) \|", table)[1]) > 0
+
+
+def test_a_missing_config_of_a_job_is_told():
+    command = [sys.executable, "-m", "benchmarks.whole_job", "--config=configs/mers.py"]
+    process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: --config=configs/mers.py: no such file; there are ")
 
 
 @pytest.mark.jit

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,17 +119,17 @@ class Job:
             total_steps=total,
         )
 
-    def run(self, keep=lambda checkpoints: None):
+    def run(self, keep=lambda checkpoints: None, profile=""):
         self.told.clear()
         with Checkpoints(self.workdir) as checkpoints:
             keep(checkpoints)
             state, self.progress = resume(checkpoints, self.run_.state, changed=False, say=self.said.append)
             with (
                 Writer(self.workdir, self.run_.total_steps, self.progress.step) as writer,
-                Profile("", self.workdir) as profile,
+                Profile(profile, self.workdir) as recording,
             ):
                 check = FiniteCheck(self.config.on_nonfinite, self.workdir, self.plan, self.progress)
-                helpers = checkpoints, writer, self.progress, check, self.stopping, self.seconds, profile
+                helpers = checkpoints, writer, self.progress, check, self.stopping, self.seconds, recording
                 return Loop(self.config, self.run_, *helpers).steps(state)
 
     def records(self):
@@ -157,6 +158,20 @@ def test_each_step_stands_once_in_order_and_the_seconds_add_up(tmp_path):
     assert spent.keys() == {*PARTS, "total"}
     assert sum(spent[part] for part in PARTS) == pytest.approx(spent["total"])
     assert all(spent[part] > 0 for part in ("start", "compile", "input", "step", "checkpoint", "evaluation"))
+
+
+@pytest.mark.parametrize("steps", ["3:4", "8:9"])
+def test_recording_a_profile_is_a_part_of_its_own_and_in_no_steps_rate(steps, tmp_path, monkeypatch):
+    """Starting and writing it take a second each here; the last case is written after the last step."""
+    job = Job(tmp_path)
+    for name in ("start_trace", "stop_trace"):
+        monkeypatch.setattr(jax.profiler, name, lambda *_, **__: time.sleep(1))
+    job.run(profile=steps)
+    assert 2 < job.seconds.spent()["profile"] < 3
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    rates = [record["frames_per_second"] / 8 for record in lines if "loss" in record]
+    assert len(rates) == 8
+    assert min(rates) > 1  # steps a second
 
 
 def test_a_steps_numbers_are_asked_for_when_the_device_has_the_next_step(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rgcn_jax.profile import FOLDER, Profile, parse_steps
+from rgcn_jax.profile import FOLDER, Profile, check_within, parse_steps
 from rgcn_jax.types import InputError
 
 
@@ -17,6 +17,13 @@ def test_steps_of_another_form_are_told(steps):
     with pytest.raises(InputError, match=r'profile_steps is .*: expected "first:last"'):
         parse_steps(steps)
     assert parse_steps("3:3") == (3, 3)
+
+
+def test_steps_after_the_end_are_told():
+    check_within("", 0)
+    check_within("5:9", 5)
+    with pytest.raises(InputError, match=r"profile_steps is '6:9', but the run ends with step 5"):
+        check_within("6:9", 5)
 
 
 def test_without_steps_nothing_is_written(tmp_path):
@@ -31,6 +38,7 @@ def test_the_steps_asked_for_are_recorded_and_no_other(tmp_path):
     double = jax.jit(lambda x: 2 * x)
     with Profile("2:3", tmp_path) as profile:
         for number in range(1, 6):
+            assert profile.due(number) == (number in (2, 4))
             profile.step(number)
             double(jnp.ones(3)).block_until_ready()
             if number == 1:

@@ -1,0 +1,45 @@
+"""What a benchmark ran on, for the first lines of its output."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine() -> str:
+    """The processor, how many of its cores this process may use, and the load of the last minute."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        models = [
+            line for line in information.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+        ]
+        name = models[0].split(":", 1)[1].strip() if models else name
+    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{cores} core(s) of {name}{load}"
+
+
+def libraries(with_torch: bool) -> str:
+    """JAX's and PyTorch's version, device and CUDA.
+
+    Ends the program where one of both sees a GPU and the other does not.
+    """
+    import jax
+
+    device = jax.devices()[0]
+    build = " ".join(device.client.platform_version.split())
+    found = f"JAX {jax.__version__} on {device.device_kind}" + f" ({build})" * (device.platform == "gpu")
+    if not with_torch:
+        return found
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if cuda != (device.platform == "gpu"):
+        raise SystemExit(
+            f"JAX runs on {device.device_kind}, PyTorch {torch.__version__} on {'a GPU' if cuda else 'the CPU'}, so "
+            "nothing is compared: install both for the same device (pip install -e '.[cuda,bench]'), or --no-torch."
+        )
+    where = f"{torch.get_num_threads()} thread(s)"
+    if cuda:
+        where = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+    return f"{found}, PyTorch {torch.__version__} ({where})"
