@@ -1,9 +1,18 @@
 """Compiled programs are kept beside the work directory, and nothing else changes; a run compiles each step once."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import pytest
 
 from rgcn_jax.compilation import FOLDER, keep_compiled
+from tests import mars_folder
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -48,3 +57,38 @@ def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path):
     told = keep_compiled(tmp_path / "one")
     assert told.startswith(f"compiled programs are not kept: {tmp_path / FOLDER} cannot be written (")
     assert jax.config.jax_compilation_cache_dir is None
+
+
+COUNTING = """
+import collections, json, sys
+import jax
+from rgcn_jax import main
+from rgcn_jax.command import run_command
+events = collections.Counter()
+jax.monitoring.register_event_listener(lambda name, **_: events.update([name.rpartition("/")[2]]))
+run_command(main.main)
+print(json.dumps({name: events[name] for name in ("cache_hits", "cache_misses")}))
+"""
+
+
+@pytest.mark.slow
+def test_the_second_start_compiles_nothing_again(tmp_path):
+    """Nor does a run beside it. Kept is here what compiles faster than a second, too: the model is a small one."""
+    spec = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "max_frames": 4}
+    arguments = ["--config=configs/walkers.py", *mars_folder.TINY, "--config.num_steps=1"]
+    arguments += [f"--config.data.walkers.{name}={value}" for name, value in (spec | {"min_frames": 3}).items()]
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+    def started(run):
+        command = [sys.executable, "-c", COUNTING, *arguments, f"--workdir={tmp_path / run}"]
+        process = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout.splitlines()[-1])
+
+    first, second = started("one"), started("two")
+    assert first["cache_misses"] > 2  # at least the training step and the extraction
+    assert second == {"cache_hits": first["cache_hits"] + first["cache_misses"], "cache_misses": 0}

@@ -68,6 +68,20 @@ def agree(workdir, alone):
     assert scores[0] == scores[1]
 
 
+def same_features(processes, devices, workdir, alone):
+    """Of the test tracklets, extracted by so many processes from a run that has the numbers of ``alone``."""
+    file = workdir.with_suffix(".npz")
+    evaluate = module("rgcn_jax.evaluate", f"--workdir={workdir}", f"--features={file}")
+    ended_well(job([evaluate] * processes, devices=devices, cache=alone.cache))
+    with np.load(file, allow_pickle=False) as found, np.load(alone.features, allow_pickle=False) as expected:
+        assert set(found) == set(expected)
+        for name in expected:
+            if name in ("appearance", "pose"):
+                tiny.close_in_norm(found[name], expected[name], 1e-5)
+            else:
+                np.testing.assert_array_equal(found[name], expected[name])
+
+
 def ended_well(ended):
     for process in ended:
         assert process.status == 0, process.err
@@ -82,8 +96,23 @@ def ended_well(ended):
 @pytest.mark.jit
 @pytest.mark.slow
 def test_four_processes_give_the_numbers_of_one(alone, tmp_path):
-    ended_well(job([module("rgcn_jax.main", *ARGUMENTS, f"--workdir={tmp_path}")] * 4, cache=alone.cache))
-    agree(tmp_path, alone.workdir)
+    run = tmp_path / "run"
+    ended_well(job([module("rgcn_jax.main", *ARGUMENTS, f"--workdir={run}")] * 4, cache=alone.cache))
+    agree(run, alone.workdir)
+    same_features(4, 1, run, alone)
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+def test_statistics_of_each_device_do_not_depend_on_whose_process_it_is(alone, tmp_path):
+    arguments = [*ARGUMENTS, "--config.parallel.batch_norm=device", "--config.num_steps=5"]
+    for name, processes, devices in (("one", 1, 2), ("two", 2, 1)):
+        commands = [module("rgcn_jax.main", *arguments, f"--workdir={tmp_path / name}")] * processes
+        ended_well(job(commands, devices=devices, cache=alone.cache))
+    one, two = (records(tmp_path / name, "loss") for name in ("one", "two"))
+    np.testing.assert_allclose([r["loss"] for r in two], [r["loss"] for r in one], rtol=1e-5)
+    assert abs(one[0]["loss"] / records(alone.workdir, "loss")[0]["loss"] - 1) > 1e-3  # not the whole batch's
+    tiny.close_in_norm(*variables_of(tmp_path / "two", tmp_path / "one"), 1e-5)
 
 
 DIES = """
@@ -117,16 +146,7 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, 
     ended_well(again)
     assert "resuming after step" in again[0].out
     agree(tmp_path / "run", alone.workdir)
-    file = tmp_path / "two.npz"
-    evaluate = module("rgcn_jax.evaluate", f"--workdir={tmp_path / 'run'}", f"--features={file}")
-    ended_well(job([evaluate] * 2, **two))
-    with np.load(file, allow_pickle=False) as of_two, np.load(alone.features, allow_pickle=False) as of_one:
-        assert set(of_two) == set(of_one)
-        for name in of_one:
-            if name in ("appearance", "pose"):
-                tiny.close_in_norm(of_two[name], of_one[name], 1e-5)
-            else:
-                np.testing.assert_array_equal(of_two[name], of_one[name])
+    same_features(2, 2, tmp_path / "run", alone)
 
 
 def test_processes_with_different_configs_are_told_and_stop(tmp_path):
