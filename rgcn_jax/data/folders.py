@@ -4,6 +4,7 @@ A directory tells in its listing which entries are links, so nothing here touche
 cost what listing their folders costs.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ IMAGES = (".jpg", ".jpeg", ".png")
 
 _IGNORED = ("Thumbs.db", "desktop.ini")  # besides hidden files: what file managers leave behind
 _SHOWN = 3  # problems that a message names
+
+
+NO_FILE = "a pipe, a socket or a device"
 
 
 class Listing(NamedTuple):
@@ -57,6 +61,17 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
     raise InputError(f"{message} {advice}")
 
 
+def read_file(path: Path) -> bytes:
+    """The contents of a file.
+
+    Raises:
+      OSError: it cannot be read, or it is no file; ``strerror`` says why.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, f"it is {NO_FILE}")
+    return path.read_bytes()
+
+
 def check_relative(path: str) -> str:
     """What is wrong with a path that a list file names, as the end of a sentence; empty if nothing is.
 
@@ -95,6 +110,9 @@ class FolderReader:
                     if name.startswith(".") or name in _IGNORED or not self._readable(name, folder):
                         continue
                     if entry.is_symlink() and not self._stays(entry.path, f"{folder}/{name}".lstrip("/")):
+                        continue
+                    if not entry.is_dir() and not entry.is_file():  # where a link leads, too: reading it may never end
+                        self.wrong(f"{folder}/{name}".lstrip("/") + f" is {NO_FILE}: remove it")
                         continue
                     (folders if entry.is_dir() else files).append(name)
         except OSError as error:

@@ -18,7 +18,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.data.folders import IMAGES, FolderReader, check_relative, natural_order, require_folders
+from rgcn_jax.data.folders import IMAGES, FolderReader, check_relative, natural_order, read_file, require_folders
 from rgcn_jax.data.matlab import read_matrix
 from rgcn_jax.data.published import compare_with_published
 from rgcn_jax.types import InputError, Split, Tracklet
@@ -147,7 +147,7 @@ def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[L
 
 def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tracklet, ...]:
     try:
-        text = path.read_bytes()
+        text = read_file(path)
     except OSError as error:
         raise InputError(f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}).") from error
     lines = parse_list(text, path, folder)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data.folders import FolderReader, require_folders
+from rgcn_jax.data.folders import FolderReader, read_file, require_folders
 from rgcn_jax.data.matlab import read_matrix
 from rgcn_jax.data.published import compare_with_published
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, InputError, Split, Tracklet
@@ -109,7 +109,7 @@ def _check_layout(root: Path, check_files: bool) -> None:
 def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """The frame names, one a line, and their fields as arrays: person, camera, tracklet, frame."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_file(path).splitlines()
     except OSError as error:
         raise InputError(
             f"MARS is incomplete: cannot read {path} ({error.strerror}); it comes with the info folder, copy it there."

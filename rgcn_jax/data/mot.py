@@ -15,6 +15,7 @@ border. Crops keep the video's resolution. A track's id is the person id: two tr
 """
 
 import argparse
+import glob
 import math
 import os
 import shutil
@@ -29,7 +30,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from rgcn_jax.data.folder import PARTS
-from rgcn_jax.data.folders import IMAGES, natural_order
+from rgcn_jax.data.folders import IMAGES, FolderReader, natural_order, read_file
 from rgcn_jax.types import InputError, printable
 
 ASPECT = 2.0
@@ -92,7 +93,7 @@ def parse_tracks(text: bytes, path: str | os.PathLike[str]) -> tuple[list[Box], 
 def _parse_line(line: str, number: int) -> Box | str | None:
     """The box; or what is wrong, as the end of a sentence; or None where the confidence is 0."""
     try:
-        values = [float(field) for field in line.split(",")[:7]]
+        values = [float(field) for field in line.replace("_", "?").split(",")[:7]]  # Python takes 1_0 for 10
     except ValueError:
         return "has something other than numbers: expected frame,id,left,top,width,height,confidence"
     if len(values) < 6:
@@ -157,12 +158,14 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
     if os.path.lexists(out):
         raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
     try:
-        text = tracks.read_bytes()
+        text = read_file(tracks)
     except OSError as error:
         raise InputError(f"The track file {tracks} cannot be read ({error.strerror}).") from error
     boxes, left_out = parse_tracks(text, tracks)
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
+    if killed := sorted(out.parent.glob(f".{glob.escape(out.name)}.*.part")):
+        raise InputError(f"{killed[0]} is what a killed run has left, or a running one writes: remove it first.")
     half = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         half.mkdir()
@@ -213,15 +216,11 @@ def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
 def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The frames of a video file or of a folder of pictures, in order; OpenCV's channels, blue first."""
     if video.is_dir():
-        try:
-            names = os.listdir(video)
-        except OSError as error:
-            raise InputError(f"The folder of pictures {video} cannot be listed ({error.strerror}).") from error
+        folders = FolderReader("The folder of pictures", video)
+        names = folders.listing("").files
+        folders.check()
         for name in natural_order(name for name in names if name.lower().endswith(IMAGES)):
-            picture = cv2.imread(str(video / name), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise InputError(f"The picture {video / name} cannot be decoded.")
-            yield picture
+            yield _picture(video / name)
         return
     if not video.is_file():  # OpenCV would take an address on the network, too
         raise InputError(f"The video {video} does not exist.")
@@ -233,6 +232,17 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
             yield picture
     finally:
         capture.release()
+
+
+def _picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    try:
+        picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:  # OpenCV's, of an empty file and of one that claims to be enormous
+        why = error.strerror if isinstance(error, OSError) else "it is empty, or larger than any picture"
+        raise InputError(f"The picture {path} cannot be read ({why}).") from error
+    if picture is None:
+        raise InputError(f"The picture {path} cannot be decoded.")
+    return picture
 
 
 def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
@@ -257,6 +267,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing is kept", file=sys.stderr)
+        return 130
     print(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}")
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")

@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data.folders import FolderReader, require_folders
+from rgcn_jax.data.folders import FolderReader, read_file, require_folders
 from rgcn_jax.data.published import compare_with_published, describe_partition
 from rgcn_jax.types import InputError, Split, Tracklet
 
@@ -122,7 +122,7 @@ def _parse_split(split: object, where: str) -> tuple[list[str], list[str]]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
 

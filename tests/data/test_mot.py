@@ -1,6 +1,10 @@
 import errno
+import os
+import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -108,11 +112,58 @@ def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_pa
     assert not (tmp_path / "out2").exists()
 
 
+def enormous():
+    """A PNG that claims to be 60000 x 60000."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+@pytest.mark.parametrize(
+    ("made", "problem"),
+    [
+        (lambda path: path.write_bytes(b""), "1.jpg cannot be read (it is empty, or larger than any picture)"),
+        (lambda path: path.with_suffix(".png").write_bytes(enormous()), "1.png cannot be "),
+        (lambda path: os.mkfifo(path), "1.jpg is a pipe, a socket or a device: remove it"),
+        (lambda path: path.symlink_to("/dev/zero"), "1.jpg is or lies in a symbolic link that leads out of the root"),
+        (lambda path: Path(os.fsdecode(os.fsencode(path.parent) + b"/\xff.jpg")).touch(), "a name that is not UTF-8"),
+    ],
+)
+def test_pictures_that_are_none_are_told(tracks, tmp_path, made, problem):
+    (tmp_path / "img1").mkdir()
+    made(tmp_path / "img1" / "1.jpg")
+    with pytest.raises(InputError, match=re.escape(problem)):
+        mot.convert(tmp_path / "img1", tracks, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["gt.txt", "img1"]
+
+
+def test_a_track_file_that_is_a_pipe_is_not_waited_for(video, tmp_path):
+    os.mkfifo(tmp_path / "gt.txt")
+    with pytest.raises(InputError, match=r"gt.txt cannot be read \(it is a pipe, a socket or a device\)"):
+        mot.convert(video, tmp_path / "gt.txt", tmp_path / "out")
+
+
+def test_what_a_killed_run_has_left_is_named(video, tracks, tmp_path):
+    (tmp_path / ".out.1234.part").mkdir()
+    with pytest.raises(InputError, match=r"\.out\.1234\.part is what a killed run has left, or a running one writes"):
+        mot.convert(video, tracks, tmp_path / "out")
+
+
+def test_an_interrupt_is_told(video, tracks, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mot, "cut", interrupted)
+    assert mot.main([f"--video={video}", f"--tracks={tracks}", f"--out={tmp_path / 'out'}"]) == 130
+    assert capsys.readouterr().err.endswith("interrupted: nothing is kept\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["gt.txt"]
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
         ("1,9,1,1,5", "line 7 ('1,9,1,1,5') has 5 numbers: expected frame,id,left,top,width,height,confidence"),
         ("frame,id,left,top,width,height", "has something other than numbers"),
+        ("1_0,9,1,1,5,5", "has something other than numbers"),
         ("1 9 1 1 5 5", "has something other than numbers"),
         ("0,9,1,1,5,5,1", "is of frame 0: frames are whole numbers and count from 1"),
         ("1.5,9,1,1,5,5,1", "is of frame 1.5"),

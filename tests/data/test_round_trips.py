@@ -172,6 +172,28 @@ def test_a_link_out_of_the_root_high_up_is_refused(copied, layout, tmp_path):
     assert "leads out of the root" in message(copied, layout)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_not_waited_for(copied, layout, linked):
+    frame = first_frame(first_folder(copied, layout))
+    frame.unlink()
+    if linked:
+        os.mkfifo(copied / "pipe")
+        frame.symlink_to(copied / "pipe")
+    else:
+        os.mkfifo(frame)
+    shown = frame.relative_to(copied).as_posix()
+    assert f"{shown} is a pipe, a socket or a device: remove it" in message(copied, layout)
+
+
+@pytest.mark.parametrize("layout", LIST)
+def test_a_list_that_is_a_pipe_is_not_waited_for(copied, layout):
+    (copied / LIST[layout]).unlink()
+    os.mkfifo(copied / LIST[layout])
+    found = message(copied, layout)
+    assert LIST[layout] in found
+    assert "a pipe, a socket or a device" in found or "there is no file" in found
+
+
 @pytest.mark.parametrize("layout", LIST)
 def test_a_list_that_is_a_link_out_of_the_root_is_refused(copied, layout, tmp_path):
     file = copied / LIST[layout]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tqdm import tqdm
 
+from rgcn_jax.data.folders import NO_FILE
 from rgcn_jax.data.keypoint_files.detections import Detections, listed, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoint_files.skeletons import convert
@@ -116,8 +117,8 @@ def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str
                 present.add(name)
                 if entry.is_symlink() and not _is_within(Path(entry.path), path):
                     wrong.append(f"{name} leads out of it by a symbolic link")
-                elif not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
-                    wrong.append(f"{name} is a pipe, a socket or a device")
+                elif not entry.is_file() and not entry.is_dir() and os.path.exists(entry.path):
+                    wrong.append(f"{name} is {NO_FILE}")
     if wrong:
         raise InputError(
             f"{len(wrong):,} entries of the keypoint folder {path} are not read: {listed(wrong)}. Put the files "

@@ -268,8 +268,11 @@ def test_frames_that_climb_out_of_the_folder_are_not_followed(tmp_path):
         read_folder(tmp_path / "root", ["../a.jpg"], SIZE)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a_keypoints.json")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_not_waited_for(tmp_path, linked):
+    os.mkfifo(tmp_path / ("pipe" if linked else "a_keypoints.json"))
+    if linked:
+        (tmp_path / "a_keypoints.json").symlink_to(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"a_keypoints.json is a pipe, a socket or a device"):
         read_folder(tmp_path, ["a.jpg"], SIZE)
 
