@@ -152,7 +152,7 @@ def load_config_json(path: Path) -> ConfigDict:
         raise InputError(f"no {path}: --workdir must be the folder of a run of python -m rgcn_jax.main.")
     try:
         config = ConfigDict(_tuples(json.loads(path.read_text(encoding="utf-8"))))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
     config.lock()
     return config

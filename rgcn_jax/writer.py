@@ -145,7 +145,7 @@ def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, in
         try:
             record = json.loads(line)
             keep = record["step"] <= last_step
-        except (ValueError, TypeError, KeyError):  # the last line of a run that was killed while it wrote
+        except (ValueError, TypeError, KeyError, RecursionError):  # the last line of a run that was killed writing it
             keep = False
         if keep:
             kept.append(line + "\n")

@@ -70,7 +70,7 @@ class Plan:
         try:
             before = json.loads((folder / PLAN).read_text(encoding="utf-8"))
             different = [name for name in self._summary if before.get(name) != self._summary[name]]
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{folder / PLAN} cannot be read ({error}): delete {folder}, or choose another --out."
             ) from error

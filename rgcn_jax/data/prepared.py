@@ -127,6 +127,20 @@ def frame_size(folder: Path) -> tuple[int, int]:
     return marker["height"], marker["width"]
 
 
+_FIELDS = {
+    "format": str,
+    "version": int,
+    "dataset": str,
+    "height": int,
+    "width": int,
+    "shards": list,
+    "partitions": dict,
+    "has_keypoints": bool,
+    "junk_has_keypoints": bool,
+}
+"""Of the marker, besides ``frame_size``: [height, width] or null."""
+
+
 def open_prepared(folder: Path) -> Prepared:
     """Open a prepared data set.
 
@@ -136,15 +150,17 @@ def open_prepared(folder: Path) -> Prepared:
     marker = _marker(folder)
     try:
         shards = tuple(Shard(**shard) for shard in marker["shards"])
+        if away := [s.file for s in shards if not s.file.startswith(f"{builder_name(marker['dataset'])}-")]:
+            raise ValueError(f"{away[0]!r} is no name of a shard")  # nor a path that leads elsewhere
         with np.load(folder / INDEX, allow_pickle=False) as stored:
             index = {name: stored[name] for name in stored}
         tracklets = _tracklets(index)
-        size = None if marker["frame_size"] is None else tuple(marker["frame_size"])
+        size = None if not marker.get("frame_size") else tuple(marker["frame_size"])
         splits = {
             int(number): Split(
                 marker["dataset"],
                 folder,
-                *(tuple(tracklets[i] for i in index[f"{part}_{number}"]) for part in _PARTS),
+                *(_chosen(tracklets, index, f"{part}_{number}") for part in _PARTS),
                 frame_size=size,
                 partition=partition,
             )
@@ -172,9 +188,15 @@ def open_prepared(folder: Path) -> Prepared:
 def _marker(folder: Path) -> dict[str, Any]:
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        if marker["format"] != FORMAT or not isinstance(marker["version"], int):
-            raise ValueError(f"format {marker['format']!r}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+            raise ValueError(f"it is not of the form {FORMAT!r}")
+        if wrong := [name for name, kind in _FIELDS.items() if type(marker.get(name)) is not kind]:
+            raise ValueError(f"it has no {wrong[0]}, or something else in its place")
+        sizes = [[marker["height"], marker["width"]], *([marker["frame_size"]] if marker.get("frame_size") else [])]
+        for size in sizes:
+            if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 2**16 for n in size):
+                raise ValueError(f"{size} is no height and width of a frame")
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / MARKER} cannot be read ({error}): prepare the data again.") from error
     if marker["version"] > FORMAT_VERSION:
         raise InputError(
@@ -186,6 +208,8 @@ def _marker(folder: Path) -> dict[str, Any]:
 
 def _tracklets(index: Mapping[str, np.ndarray]) -> tuple[Tracklet, ...]:
     names = index["names"].tobytes().decode("utf-8").split("\0")
+    if index["num_frames"].min() < 1:
+        raise ValueError("a tracklet without frames")
     ends = np.cumsum(index["num_frames"])
     if ends[-1] != len(names):
         raise ValueError(f"{len(names)} names for {ends[-1]} frames")
@@ -194,8 +218,16 @@ def _tracklets(index: Mapping[str, np.ndarray]) -> tuple[Tracklet, ...]:
     return tuple(Tracklet(tuple(names[a:b]), person, camera) for a, b, person, camera in rows)
 
 
+def _chosen(tracklets: Sequence[Tracklet], index: Mapping[str, np.ndarray], name: str) -> tuple[Tracklet, ...]:
+    if any(not 0 <= i < len(tracklets) for i in index[name].tolist()):
+        raise ValueError(f"{name} is of tracklets that are not there")
+    return tuple(tracklets[i] for i in index[name])
+
+
 def _check_files(prepared: Prepared) -> None:
-    """Every shard is there in its size, so that a copy that broke off is told now and not at step 10,000."""
+    """Every shard is there in its size, so that a copy that broke off is told now and not at step 10,000; keypoints
+    are numbers.
+    """
     wrong = []
     for shard in prepared.shards:
         path = prepared.folder / shard.file
@@ -204,12 +236,14 @@ def _check_files(prepared: Prepared) -> None:
             wrong.append(f"{shard.file} is {'missing' if size is None else f'{size:,} bytes, not {shard.size:,}'}")
     frames = sum(len(t.frames) for t in prepared.tracklets)
     try:
-        rows = np.load(prepared.folder / KEYPOINTS, mmap_mode="r", allow_pickle=False).shape
+        rows = np.load(prepared.folder / KEYPOINTS, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         wrong.append(f"{KEYPOINTS} cannot be read ({error})")
     else:
-        if rows != (frames, 14, 3):
-            wrong.append(f"{KEYPOINTS} has shape {rows}, not {(frames, 14, 3)}")
+        if (rows.shape, rows.dtype) != ((frames, 14, 3), np.float32):
+            wrong.append(f"{KEYPOINTS} has shape {rows.shape} in {rows.dtype}, not {(frames, 14, 3)} in float32")
+        elif not np.isfinite(rows).all():
+            wrong.append(f"{KEYPOINTS} has numbers that are not finite")
     if sum(s.frames for s in prepared.shards) != frames:
         wrong.append(f"the shards hold {sum(s.frames for s in prepared.shards):,} frames, {INDEX} {frames:,}")
     if wrong:

@@ -62,7 +62,7 @@ def read_splits(dataset: str, root: Path, load: Callable[..., Split], several: b
                     break
                 raise
         tracklets = {t for s in splits.values() for t in (*s.train, *s.query, *s.gallery, *s.junk)}
-        return Source(dataset, root, splits, {"all": tuple(sorted(tracklets, key=lambda t: t.frames))})
+        return Source(dataset, root, splits, {"frames": tuple(sorted(tracklets, key=lambda t: t.frames))})
     split = load(root)
     train = dict.fromkeys(split.train)
     test = dict.fromkeys(t for t in (*split.query, *split.gallery, *split.junk) if t not in train)

@@ -143,7 +143,7 @@ class Parts:
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
             before = before if isinstance(before, dict) else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             before = {}
         return "; ".join(
             f"{name} {before.get(name)!r}, not {settings.get(name)!r}"

@@ -157,9 +157,63 @@ def _half_prepared(folder):
     folder.rename(folder.with_name("1.0.0.partial"))
 
 
+def _marked(**changes):
+    """Fields of the marker; None removes one."""
+
+    def spoil(folder):
+        marker = json.loads((folder / prepared.MARKER).read_text()) | changes
+        marker = {name: value for name, value in marker.items() if value is not None}
+        (folder / prepared.MARKER).write_text(json.dumps(marker))
+
+    return spoil
+
+
+def _elsewhere(folder):
+    """A shard that lies outside of the folder, whole."""
+    marker = json.loads((folder / prepared.MARKER).read_text())
+    shard = marker["shards"][0]
+    (folder / shard["file"]).rename(folder.parents[2] / shard["file"])
+    shard["file"] = f"../../../{shard['file']}"
+    (folder / prepared.MARKER).write_text(json.dumps(marker))
+
+
+def _keypoints(change):
+    def spoil(folder):
+        np.save(folder / prepared.KEYPOINTS, change(np.load(folder / prepared.KEYPOINTS)))
+
+    return spoil
+
+
+def _index(name, change):
+    def spoil(folder):
+        with np.load(folder / prepared.INDEX) as stored:
+            arrays = dict(stored)
+        np.savez(folder / prepared.INDEX, **arrays | {name: change(arrays[name])})
+
+    return spoil
+
+
+def _nan_in_one(rows):
+    rows[3, 2, 1] = np.nan
+    return rows
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
+        (_marked(dataset=None), r"rgcn_jax.json cannot be read \(it has no dataset, or something else in its place"),
+        (_marked(height=None), "cannot be read .it has no height"),
+        (_marked(has_keypoints="no"), "cannot be read .it has no has_keypoints, or something else"),
+        (_marked(width=2**70), "cannot be read .*is no height and width of a frame"),
+        (_marked(frame_size=[256, "128"]), "cannot be read .*is no height and width of a frame"),
+        (_marked(format="another"), "cannot be read .it is not of the form"),
+        (lambda folder: (folder / prepared.MARKER).write_text("[" * 100_000), "rgcn_jax.json cannot be read"),
+        (_elsewhere, r"is damaged .*'../../../mars_pose-train.* is no name of a shard"),
+        (_keypoints(_nan_in_one), "damaged: keypoints.npy has numbers that are not finite"),
+        (_keypoints(lambda rows: rows.astype("<U5")), "damaged: keypoints.npy has shape .* in <U5, not .* in float32"),
+        (_index("train_1", lambda rows: rows - 1), "is damaged .*train_1 is of tracklets that are not there"),
+        (_index("gallery_1", lambda rows: rows + 10**6), "is damaged .*gallery_1 is of tracklets that are not there"),
+        (_index("num_frames", lambda counts: counts * [-1] + 0), "is damaged .*a tracklet without frames"),
         (_without_keypoints, "was prepared without keypoints"),
         (_newer, "prepared in version 99 of its form, this program reads version 1"),
         (_shorten("*train*-00000-*"), "damaged: mars_pose-train.array_record-00000-of-.* bytes, not "),

@@ -14,7 +14,7 @@ from rgcn_jax.data import mars, tfds_builders
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.data.prepared import builder_name
 from rgcn_jax.types import InputError
-from tests.data import preparing
+from tests.data import layouts, preparing
 
 DOCS = Path(__file__).parents[2] / "docs" / "input-pipeline.md"
 
@@ -58,6 +58,19 @@ def test_it_gives_what_the_files_alone_give(root, out):
             for key, value in ours[row].items():
                 np.testing.assert_array_equal(value, theirs[row][key])
     assert tfds.data_source("mars_pose", data_dir=out, split="train")[0]["name"] == split.train[0].frames[0].encode()
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_part_of_every_data_set_is_read(name, tmp_path):
+    root = layouts.make(tmp_path / "root", name)
+    assert preparing.run_here(root, f"--out={tmp_path / 'out'}", "--height=32", "--width=16", dataset=name) == 0
+    several = name in ("ilids_vid", "prid2011")
+    split = FOLDERS[name](root)
+    builder = tfds.builder(builder_name(name), data_dir=tmp_path / "out")
+    assert builder.info.splits.keys() == ({"frames"} if several else {"train", "test"})
+    seen = {record["name"].decode() for part in builder.info.splits for record in builder.as_data_source(part)}
+    assert {f for t in (*split.train, *split.query, *split.gallery, *split.junk) for f in t.frames} <= seen
+    assert len(builder.as_data_source(f"{min(builder.info.splits)}[:5]")) == 5
 
 
 def test_the_lines_of_the_docs_with_and_without_this_package(out):

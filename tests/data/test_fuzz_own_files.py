@@ -1,0 +1,102 @@
+"""Whatever the files hold that the commands write for themselves: they are read, or refused by an ``InputError``."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rgcn_jax.data import prepared
+from rgcn_jax.data.preparation_plan import PLAN, Plan
+from rgcn_jax.data.source import Source
+from rgcn_jax.pose_detection.parts import Parts
+from rgcn_jax.types import InputError, Split, Tracklet
+from tests.data import preparing
+from tests.data.test_fuzz import refused_or_read, short
+
+DEEP = b"[" * 100_000
+NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-3, 2**70), st.floats(), st.text(max_size=5))
+VALUES = st.recursive(
+    NUMBERS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner)),
+    max_leaves=5,
+)
+TEXTS = st.one_of(st.binary(max_size=60), VALUES.map(lambda value: json.dumps(value).encode()))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of a prepared data set."""
+    root = preparing.write(tmp_path_factory.mktemp("own") / "MARS")
+    out = tmp_path_factory.mktemp("prepared")
+    assert preparing.run_here(root, f"--out={out}") == 0
+    return out / "mars_pose" / prepared.VERSION
+
+
+def opened(folder):
+    with refused_or_read():
+        assert prepared.find(folder, "mars") == folder
+        prepared.frame_size(folder)
+        found = prepared.open_prepared(folder)
+        assert all(len(t.frames) for t in found.tracklets)
+        assert found.keypoints().of(found.tracklets[0]).dtype == np.float32
+
+
+@short
+@given(TEXTS)
+@example(DEEP)
+def test_the_marker(folder, text):
+    spoilt = shutil.copytree(folder, folder.with_name("marker"), dirs_exist_ok=True)
+    (spoilt / prepared.MARKER).write_bytes(text)
+    opened(spoilt)
+
+
+@short
+@given(st.data())
+def test_a_field_of_the_marker(folder, data):
+    marker = json.loads((folder / prepared.MARKER).read_text())
+    place = data.draw(st.sampled_from([marker, marker["shards"][0]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(VALUES)
+    spoilt = shutil.copytree(folder, folder.with_name("field"), dirs_exist_ok=True)
+    (spoilt / prepared.MARKER).write_text(json.dumps(marker))
+    opened(spoilt)
+
+
+@short
+@given(st.sampled_from(["names", "num_frames", "person_id", "train_1"]), st.binary(max_size=24), st.booleans())
+def test_an_array_of_the_index(folder, name, noise, whole):
+    spoilt = shutil.copytree(folder, folder.with_name("index"), dirs_exist_ok=True)
+    with np.load(folder / prepared.INDEX) as stored:
+        arrays = dict(stored)
+    if whole:
+        arrays[name] = np.frombuffer(noise, np.int8).astype(arrays[name].dtype)
+    else:
+        data = bytearray(arrays[name].tobytes())
+        data[: len(noise)] = noise[: len(data)]
+        arrays[name] = np.frombuffer(bytes(data), arrays[name].dtype)
+    np.savez(spoilt / prepared.INDEX, **arrays)
+    opened(spoilt)
+
+
+@short
+@given(TEXTS)
+@example(DEEP)
+def test_the_plan_of_a_half_prepared_data_set(tmp_path, text):
+    tracklet = Tracklet(("a.jpg",), 1, 1)
+    source = Source("mars", tmp_path, {1: Split("mars", tmp_path, (tracklet,), (), ())}, {"train": (tracklet,)})
+    (tmp_path / PLAN).write_bytes(text)
+    with pytest.raises(InputError, match="cannot be read|was prepared from something else"):
+        Plan(source, None, 8, 8, 1).compare(tmp_path)
+
+
+@short
+@given(TEXTS)
+@example(DEEP)
+def test_the_settings_of_an_unfinished_detection(tmp_path, text):
+    parts = tmp_path / "k.npz.parts"
+    parts.mkdir(exist_ok=True)
+    (parts / "settings.json").write_bytes(text)
+    with pytest.raises(InputError, match="holds unfinished work with"):
+        Parts(tmp_path / "k.npz", {"model": "a"})
