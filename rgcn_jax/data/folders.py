@@ -30,6 +30,10 @@ class Listing(NamedTuple):
     files: list[str]
 
 
+class NoDataSet(InputError):
+    """What was given as a data set's root is none, or only a part of it."""
+
+
 def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = "") -> None:
     """Check that a data set's root is there and has the folders that it must have.
 
@@ -40,13 +44,13 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
       advice: what to do about a missing one; by default to unpack it, or to give it its name back.
 
     Raises:
-      InputError: the root is not a folder or a part is missing; where a neighbouring folder has all of them, it is
+      NoDataSet: the root is not a folder or a part is missing; where a neighbouring folder has all of them, it is
         named.
     """
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         holds = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
-        raise InputError(f"{title} not found: {root} {what}; expected the folder that holds {holds}.")
+        raise NoDataSet(f"{title} not found: {root} {what}; expected the folder that holds {holds}.")
     missing = [part for part in parts if not (root / part).is_dir()]
     if not missing:
         return
@@ -54,11 +58,11 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
     folders = FolderReader(title, root).listing("").folders
     for other in (root.parent, *(root / folder for folder in folders)):
         if all((other / part).is_dir() for part in parts):
-            raise InputError(f"{message} But {other} has all of it: give that folder as the root.")
+            raise NoDataSet(f"{message} But {other} has all of it: give that folder as the root.")
     if not advice:
         there = f"it holds {', '.join(folders[:8])}" if folders else "it holds no folder"
         advice = f"Unpack what is missing there, or give a renamed folder its name back ({there})."
-    raise InputError(f"{message} {advice}")
+    raise NoDataSet(f"{message} {advice}")
 
 
 def read_file(path: Path) -> bytes:
@@ -130,6 +134,27 @@ class FolderReader:
         elif not images:
             self.wrong(f"{folder} holds no frame")
         return images
+
+    def images_below(self) -> dict[str, list[str]]:
+        """All images below the root, whatever the layout: folder -> names, each sorted. A folder that links lead to
+        again is listed once.
+        """
+        found, left, seen = {}, [""], set()
+        while left:
+            folder = left.pop()
+            if (real := os.path.realpath(self._root / folder)) in seen:
+                continue
+            seen.add(real)
+            listing = self.listing(folder)
+            if images := [name for name in listing.files if name.lower().endswith(IMAGES)]:
+                found[folder] = images
+            left += [f"{folder}/{name}".lstrip("/") for name in listing.folders]
+        return dict(sorted(found.items()))
+
+    @property
+    def problems(self) -> list[str]:
+        """All that ``wrong`` has noted, in order, each once."""
+        return [*self._problems]
 
     def has_file(self, path: str) -> bool:
         """Whether there is a file at a path relative to the root; one that is a link out of it is a problem too."""

@@ -12,14 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from rgcn_jax.data.findings import SHOWN, Finding, listed, write_report, wrong
+from rgcn_jax.data.check import check
+from rgcn_jax.data.findings import Finding, listed
 from rgcn_jax.data.preparation import Preparation
-from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, ShardTask, cut, do
-from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks, unused_keypoints
-from rgcn_jax.data.workers import run_tasks
+from rgcn_jax.data.shard_task import FRAMES_PER_SHARD
+from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.types import InputError, printable
 
 
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse(arguments)
     try:
-        return _check(options) if options.check else _prepare(options)
+        return check(options, _read_source, _say) if options.check else _prepare(options)
     except InputError as error:
         _say(f"error: {error}", error=True)
         return 2
@@ -110,70 +109,6 @@ def _prepare(options: argparse.Namespace) -> int:
     for line in preparation.report():
         _say(line)
     return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    """Print all problems and remarks, of many names the first; write all of them, if asked. Whether the data set can be
-    used.
-    """
-    if options.report:
-        write_report(options.report, [])  # that it can be written is known before anything takes hours
-    try:
-        source, findings = _look(options)
-    except InputError as error:
-        findings, verdict = [wrong(error)], "not usable: without its lists and folders nothing else can be checked."
-    else:
-        problems, frames = sum(f.problem for f in findings), sum(len(t.frames) for t in source.tracklets)
-        verdict = (
-            f"{'not usable' if problems else 'usable'}: {source.dataset}, {len(source.tracklets):,} tracklets, "
-            f"{frames:,} frames; {problems:,} problems, {len(findings) - problems:,} remarks."
-        )
-    shown = [f for f in findings if f.problem][:SHOWN] + [f for f in findings if not f.problem][:SHOWN]
-    for finding in shown:
-        _say(finding.line)
-    if len(shown) < len(findings):
-        _say(f"and {len(findings) - len(shown):,} more.")
-    if options.report:
-        write_report(options.report, findings)
-        _say(f"{options.report} names all of it.")
-    elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
-        _say("--report=FILE writes all names to a file.")
-    _say(verdict)
-    return 1 if any(f.problem for f in findings) else 0
-
-
-def _look(options: argparse.Namespace) -> tuple[Source, list[Finding]]:
-    """The data set, and what is wrong with it, the images first. Raises InputError if it cannot be listed at all."""
-    problems: list[Finding] = []
-    notes: list[Finding] = []
-    with collected_warnings(notes):
-        source = _read_source(options)
-        if options.keypoints:
-            try:
-                notes += read_keypoints(options.keypoints, source).remarks
-            except InputError as error:
-                problems.append(wrong(error))
-                notes += unused_keypoints(options.keypoints, source)
-        else:
-            notes.append(Finding("no --keypoints were given: appearance only"))
-    return source, [*_check_images(options, source), *problems, *notes, *remarks(source, options.frames_per_clip)]
-
-
-def _check_images(options: argparse.Namespace, source: Source) -> list[Finding]:
-    """Decode every frame; what is wrong with them, in their order."""
-    tracklets = tuple(enumerate(source.tracklets))
-    tasks = []
-    for part in cut(source.tracklets, 1024):
-        frames = sum(len(source.tracklets[i].frames) for i in part)
-        nowhere = np.zeros((frames, 14, 3), np.float32)
-        chosen = tracklets[part.start : part.stop]
-        tasks.append(ShardTask(None, source.root, chosen, nowhere, options.height, options.width))
-    bad: dict[int, list[Finding]] = {}
-    with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
-        for task, result in run_tasks(do, tasks, options.workers, bar.update):
-            of_task = [Finding(f"{source.root / frame.name} {frame.reason}", problem=True) for frame in result.bad]
-            bad[task.tracklets[0][0]] = of_task
-    return [finding for first in sorted(bad) for finding in bad[first]]
 
 
 def _say(text: str, error: bool = False) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.findings import Finding, odd
+from rgcn_jax.data.findings import Finding, listed, odd
 from rgcn_jax.data.keypoint_files import formats
 from rgcn_jax.data.keypoints import frame_sizes, shares_of_crop, unique_frames
 from rgcn_jax.types import DISTRACTOR_ID, InputError, Split, Tracklet
@@ -21,7 +21,7 @@ from rgcn_jax.types import DISTRACTOR_ID, InputError, Split, Tracklet
 @dataclass(frozen=True)
 class Source:
     """A data set with all its splits, and each of its tracklets once: those of ``train`` first, then those of
-    ``test``; where there are several splits, all belong to ``all``.
+    ``test``; where there are several splits, all belong to ``frames``.
     """
 
     dataset: str
@@ -111,6 +111,19 @@ def _values(
 def unused_keypoints(path: Path, source: Source) -> list[Finding]:
     """Keypoint files in a folder that are of no frame, if there are any; nothing of what is no folder."""
     return _unused(path, formats.unused_files(path, unique_frames(source.tracklets))) if path.is_dir() else []
+
+
+def damaged_keypoints(path: Path, source: Source, told: InputError) -> list[Finding]:
+    """Keypoint files in a folder that cannot be used, but for those that ``told`` names; nothing of what is no
+    folder.
+    """
+    if not path.is_dir():
+        return []
+    frames = unique_frames(source.tracklets)
+    sizes = frame_sizes(source.splits[1], source.tracklets, frames)
+    names = [name for name in formats.damaged_files(path, frames, sizes) if name not in told.names]
+    text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names)}"
+    return [Finding(text, tuple(names), problem=True)] if names else []
 
 
 def _unused(path: Path, names: Sequence[str]) -> list[Finding]:

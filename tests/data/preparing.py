@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgcn_jax.data import preparation, prepare, shards
+from rgcn_jax.data import check, preparation, prepare, shards
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write as write_walkers
 
@@ -71,7 +71,7 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preparation, "run_tasks", run_tasks)
-        patch.setattr(prepare, "run_tasks", run_tasks)
+        patch.setattr(check, "run_tasks", run_tasks)
         return prepare.main(command(root, *others, **options)[3:])
 
 

@@ -2,7 +2,9 @@
 wrong is accepted, the message names the file.
 """
 
+import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -97,6 +99,39 @@ def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
     assert f"{problems[3]}\n  {split.query[0].frames[0]} has no keypoints\n" in told
     assert f"are keypoints of no frame of the data set: {nobody.relative_to(root / 'openpose')}\n" in process.stdout
     assert f"\n  {nobody.relative_to(root / 'openpose')}\n" in told
+
+
+def test_a_check_decodes_the_images_of_what_cannot_be_listed_too(whole, tmp_path, capsys):
+    """A frame that its list names is gone, a file is in the way, images are damaged, one of them of no list."""
+    root = tmp_path / "MARS"
+    shutil.copytree(whole, root)
+    expected = _spoil(root)
+    gone = root / mars.load(root).query[0].frames[0]
+    gone.unlink()
+    (gone.parent / "stray.jpg").write_bytes(b"")
+    os.mkfifo(gone.parent / "pipe.jpg")
+    report = tmp_path / "report.txt"
+    assert preparing.run_here(root, "--check", f"--report={report}") == 1
+    out = capsys.readouterr().out.splitlines()
+    problems = [line.removeprefix("problem: ") for line in out if line.startswith("problem: ")]
+    assert "pipe.jpg is a pipe" in problems[0] or gone.name in problems[0]
+    assert {*expected, f"{gone.parent / 'stray.jpg'} is empty"} < set(problems)
+    assert re.fullmatch(rf"not usable: .* the \d+ images below {root} were\.", out[-1])
+    assert "is a pipe, a socket or a device" in report.read_text()
+
+
+def test_a_check_reads_the_keypoints_that_are_there(whole, tmp_path, capsys):
+    root = tmp_path / "MARS"
+    shutil.copytree(whole, root)
+    missing, damaged = (root / "openpose" / mars.load(root).train[0].frames[i] for i in (0, 1))
+    missing.with_name(f"{missing.stem}_keypoints.json").unlink()
+    damaged.with_name(f"{damaged.stem}_keypoints.json").write_text("[")
+    assert preparing.run_here(root, "--check") == 1
+    problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
+    assert len(problems) == 2
+    assert problems[0].startswith("problem: Keypoints are missing for 1 of the ")
+    assert "1 keypoint files in " in problems[1]
+    assert f"{damaged.stem}_keypoints.json is not JSON or is cut off" in problems[1]
 
 
 def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):

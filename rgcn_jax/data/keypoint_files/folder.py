@@ -50,6 +50,37 @@ def read_folder(program: Program, path: Path, frames: Sequence[str], sizes: Int[
       InputError: frames have no file, or files cannot be used; all are read before the bad ones are reported.
     """
     files = _find_files(program, path, frames)
+    pixels, problems, skeletons = _read_files(program, path, files, sizes)
+    if problems:
+        raise InputError(
+            f"{len(problems):,} of the {len(files):,} keypoint files in {path} cannot be used: {listed(problems)}. "
+            f"Run {program.name} ({program.models}) again on these frames.",
+            problems,
+        )
+    if len(skeletons) > 1:
+        found = " and ".join(f"{file} is {source}" for source, file in sorted(skeletons.items()))
+        raise InputError(f"{path} mixes skeletons: {found}. Run {program.name} with one model on all frames.")
+    return Detections(pixels, np.ones(len(files), bool), next(iter(skeletons), ""))
+
+
+def damaged_files(program: Program, path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> list[str]:
+    """The files of these frames in a program's folder that are there and cannot be used, each with the reason.
+
+    Raises:
+      InputError: the folder cannot be listed, or cannot be of these frames.
+    """
+    try:
+        files, present = _list_files(program, path, frames)
+    except InputError:  # which ``read_folder`` has told
+        return []
+    there = [i for i, file in enumerate(files) if file in present]
+    return _read_files(program, path, [files[i] for i in there], np.broadcast_to(sizes, (len(files), 2))[there])[1]
+
+
+def _read_files(
+    program: Program, path: Path, files: Sequence[str], sizes: Int[np.ndarray, "#n 2"]
+) -> tuple[Float32[np.ndarray, "n 14 3"], list[str], dict[str, str]]:
+    """``_read_chunk`` of all files."""
     heights_widths = np.broadcast_to(sizes, (len(files), 2)).tolist()
     starts = range(0, len(files), _CHUNK)
     chunks = [(files[s : s + _CHUNK], heights_widths[s : s + _CHUNK]) for s in starts]
@@ -64,16 +95,7 @@ def read_folder(program: Program, path: Path, frames: Sequence[str], sizes: Int[
             pixels[start : start + len(part)] = part
             problems += bad
             skeletons = seen | skeletons
-    if problems:
-        raise InputError(
-            f"{len(problems):,} of the {len(files):,} keypoint files in {path} cannot be used: {listed(problems)}. "
-            f"Run {program.name} ({program.models}) again on these frames.",
-            problems,
-        )
-    if len(skeletons) > 1:
-        found = " and ".join(f"{file} is {source}" for source, file in sorted(skeletons.items()))
-        raise InputError(f"{path} mixes skeletons: {found}. Run {program.name} with one model on all frames.")
-    return Detections(pixels, np.ones(len(files), bool), next(iter(skeletons), ""))
+    return pixels, problems, skeletons
 
 
 def unused_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
@@ -87,8 +109,13 @@ def unused_files(program: Program, path: Path, frames: Sequence[str]) -> list[st
     return sorted(found)
 
 
-def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
-    """For each frame its file relative to the path. Folders are listed once each; no file is touched by itself."""
+def _list_files(program: Program, path: Path, frames: Sequence[str]) -> tuple[list[str], set[str]]:
+    """For each frame its file relative to the path, and which of them are there. Folders are listed once each; no file
+    is touched by itself.
+
+    Raises:
+      InputError: the folder has none of them or cannot have all of them, or entries that are not to be read.
+    """
     listing = sorted(entry.name for entry in _scan(path))
     if not listing:
         raise InputError(f"The keypoint folder {path} is empty: expected {program.name} files (*{program.suffix}).")
@@ -125,13 +152,18 @@ def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str
             "themselves there.",
             wrong,
         )
-    absent = [i for i, file in enumerate(files) if file not in present]
-    if len(absent) == len(files):
+    if not present:
         raise InputError(
             f"{path} has no keypoints for any of the {len(files):,} frames: expected {path / flat[0]} or "
             f"{path / mirrored[0]}, found {shown(listing[0])}; give the folder that {program.name} wrote to."
         )
-    if absent:
+    return files, present
+
+
+def _find_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
+    """For each frame its file relative to the path. Raises InputError where one is not there."""
+    files, present = _list_files(program, path, frames)
+    if absent := [i for i, file in enumerate(files) if file not in present]:
         raise InputError(
             f"Keypoints are missing for {len(absent):,} of the {len(files):,} frames; the first is {frames[absent[0]]} "
             f"(no file {path / files[absent[0]]}): run {program.name} on these frames too; where it finds nobody it "

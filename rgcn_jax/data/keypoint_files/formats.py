@@ -103,8 +103,17 @@ def read(
 
 def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
     """The files of a folder of keypoints that are of none of these frames; it is searched, which ``read`` does not."""
-    program = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM}[_recognise_folder(path)]
-    return folder.unused_files(program, path, frames)
+    return folder.unused_files(_PROGRAMS[_recognise_folder(path)], path, frames)
+
+
+def damaged_files(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> list[str]:
+    """The files of a folder of keypoints that are of these frames and cannot be used, each with the reason; those that
+    are missing are left out.
+    """
+    return folder.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames, sizes)
+
+
+_PROGRAMS = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM}
 
 
 def _recognise_folder(path: Path) -> str:

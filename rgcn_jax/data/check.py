@@ -1,0 +1,115 @@
+"""``python -m rgcn_jax.data.prepare --check``: all that is wrong with a data set, found in one go, and nothing written.
+
+What stands in the way of one look does not stand in the way of the others: where lists or folders are not as they must
+be, every image below the root is decoded all the same; where keypoints are missing, those that are there are read.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from rgcn_jax.data.findings import SHOWN, Finding, write_report, wrong
+from rgcn_jax.data.folders import FolderReader, NoDataSet
+from rgcn_jax.data.shard_task import ShardTask, cut, do
+from rgcn_jax.data.source import (
+    Source,
+    collected_warnings,
+    damaged_keypoints,
+    read_keypoints,
+    remarks,
+    unused_keypoints,
+)
+from rgcn_jax.data.workers import run_tasks
+from rgcn_jax.types import InputError, Tracklet
+
+
+def check(options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]) -> int:
+    """Tell all problems and remarks, of many names the first; write all of them, if asked.
+
+    Args:
+      options: of the command.
+      read_source: lists the data set; InputError where it cannot.
+      say: prints a line.
+
+    Returns:
+      0 where the data set can be used, else 1.
+    """
+    if options.report:
+        write_report(options.report, [])  # that it can be written is known before anything takes hours
+    findings, verdict = _look(options, read_source)
+    shown = [f for f in findings if f.problem][:SHOWN] + [f for f in findings if not f.problem][:SHOWN]
+    for finding in shown:
+        say(finding.line)
+    if len(shown) < len(findings):
+        say(f"and {len(findings) - len(shown):,} more.")
+    if options.report:
+        write_report(options.report, findings)
+        say(f"{options.report} names all of it.")
+    elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
+        say("--report=FILE writes all names to a file.")
+    say(verdict)
+    return 1 if any(f.problem for f in findings) else 0
+
+
+def _look(options: Namespace, read_source: Callable[[Namespace], Source]) -> tuple[list[Finding], str]:
+    """What is wrong with the data set, the images first, what is odd about it, and a sentence that sums it up."""
+    problems: list[Finding] = []
+    notes: list[Finding] = []
+    with collected_warnings(notes):
+        try:
+            source = read_source(options)
+        except NoDataSet as error:
+            return [wrong(error)], "not usable: without its folders nothing else can be checked."
+        except InputError as error:
+            return _look_below(options, wrong(error))
+        if options.keypoints:
+            try:
+                notes += read_keypoints(options.keypoints, source).remarks
+            except InputError as error:
+                problems.append(wrong(error))
+                problems += damaged_keypoints(options.keypoints, source, error)
+                notes += unused_keypoints(options.keypoints, source)
+        else:
+            notes.append(Finding("no --keypoints were given: appearance only"))
+    problems = [*_images(options, source.root, source.tracklets), *problems]
+    notes += remarks(source, options.frames_per_clip)
+    frames = sum(len(t.frames) for t in source.tracklets)
+    return [*problems, *notes], (
+        f"{'not usable' if problems else 'usable'}: {source.dataset}, {len(source.tracklets):,} tracklets, "
+        f"{frames:,} frames; {len(problems):,} problems, {len(notes):,} remarks."
+    )
+
+
+def _look_below(options: Namespace, first: Finding) -> tuple[list[Finding], str]:
+    """The same of a folder that cannot be listed as a data set; ``first`` says why."""
+    findings, images = [first], 0
+    if options.root.is_dir():
+        folders = FolderReader(options.dataset, options.root)
+        below = folders.images_below()
+        names = [tuple(f"{folder}/{name}".lstrip("/") for name in found) for folder, found in below.items()]
+        images = sum(map(len, names))
+        findings += [Finding(text, problem=True) for text in folders.problems if text not in first.text]
+        findings += _images(options, options.root, [Tracklet(frames, 0, 0) for frames in names])
+    return findings, (
+        "not usable: without its lists and folders tracklets and keypoints cannot be checked; the "
+        f"{images:,} images below {options.root} were."
+    )
+
+
+def _images(options: Namespace, root: Path, tracklets: Sequence[Tracklet]) -> list[Finding]:
+    """Decode every frame; what is wrong with them, in their order."""
+    numbered = tuple(enumerate(tracklets))
+    tasks = []
+    for part in cut(tracklets, 1024):
+        frames = sum(len(tracklets[i].frames) for i in part)
+        nowhere = np.zeros((frames, 14, 3), np.float32)
+        tasks.append(ShardTask(None, root, numbered[part.start : part.stop], nowhere, options.height, options.width))
+    bad: dict[int, list[Finding]] = {}
+    with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
+        for task, result in run_tasks(do, tasks, options.workers, bar.update):
+            of_task = [Finding(f"{root / frame.name} {frame.reason}", problem=True) for frame in result.bad]
+            bad[task.tracklets[0][0]] = of_task
+    return [finding for first in sorted(bad) for finding in bad[first]]
