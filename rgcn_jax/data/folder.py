@@ -47,10 +47,10 @@ def load(root: str | os.PathLike[str]) -> Split:
       UserWarning: people that are trained on are tested on too.
     """
     root = Path(root)
-    if not any((root / part).is_dir() for part in PARTS):
+    if not any(os.path.isdir(root / part) for part in PARTS):
         require_folders(_TITLE, root, PARTS)
     folders = FolderReader(_TITLE, root)
-    train, query, gallery = (_read_part(folders, part) if (root / part).is_dir() else () for part in PARTS)
+    train, query, gallery = (_read_part(folders, part) if os.path.isdir(root / part) else () for part in PARTS)
     folders.check("Rename the folders, or take away what does not belong there.")
     both = {t.person_id for t in train} & {t.person_id for t in (*query, *gallery)}
     if both:

@@ -47,7 +47,11 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
       NoDataSet: the root is not a folder or a part is missing; where a neighbouring folder has all of them, it is
         named.
     """
-    if not root.is_dir():
+    try:
+        there = root.is_dir()
+    except OSError as error:  # too long a name
+        raise NoDataSet(f"{title} not found: {str(root)[:200]} cannot be looked at ({error.strerror}).") from error
+    if not there:
         what = "is a file" if root.exists() else "does not exist"
         holds = " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
         raise NoDataSet(f"{title} not found: {root} {what}; expected the folder that holds {holds}.")
@@ -182,6 +186,9 @@ class FolderReader:
         except UnicodeEncodeError:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             self.wrong(f"{folder or self._root} holds {shown}, a name that is not UTF-8: rename it")
+            return False
+        if any(character < " " or character == "\x7f" for character in name):  # a line break would split a report
+            self.wrong(f"{folder or self._root} holds {name!r}, a name with a control character: rename it")
             return False
         return True
 

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -50,10 +51,19 @@ class KeypointTable:
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
         """A copy of the rows of a tracklet's frames, in their order. KeyError: the table was not loaded for a frame."""
-        try:
-            return self.values[[self.rows[frame] for frame in tracklet.frames]]
-        except KeyError as error:
-            raise KeyError(f"no keypoints for frame {error}: the table holds other tracklets") from None
+        rows = self._rows_of.get(tracklet)
+        if rows is None:
+            try:
+                rows = np.array([self.rows[frame] for frame in tracklet.frames], np.int64)
+            except KeyError as error:
+                raise KeyError(f"no keypoints for frame {error}: the table holds other tracklets") from None
+            self._rows_of[tracklet] = rows
+        return self.values[rows]
+
+    @cached_property
+    def _rows_of(self) -> dict[Tracklet, Int[np.ndarray, "f"]]:
+        """Those that were asked for: a tracklet is again and again, and has hundreds of frames."""
+        return {}
 
 
 def load(path: str | os.PathLike[str], split: Split, tracklets: Iterable[Tracklet] | None = None) -> KeypointTable:

@@ -98,7 +98,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False) -> 
 def _find_lists(root: Path) -> tuple[str, str]:
     """The folder of the lists and that of ``info_test.mat``, relative to the root."""
     for lists, info in (("list_sequence", "test/data"), ("info/list_sequence", "info/data")):
-        if (root / lists).is_dir():
+        if os.path.isdir(root / lists):
             if not (root / info / "info_test.mat").is_file():
                 raise InputError(f"{_TITLE} is incomplete: there is no file {root / info / 'info_test.mat'}.")
             return lists, info

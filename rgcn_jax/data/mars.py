@@ -67,7 +67,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
     """
     root = Path(root)
     if check_files is None:
-        check_files = any((root / part).is_dir() for part in ("bbox_train", "bbox_test"))
+        check_files = any(os.path.isdir(root / part) for part in ("bbox_train", "bbox_test"))
     _check_layout(root, check_files)
     train = _read_tracklets(root, "bbox_train", "train_name.txt", "tracks_train_info.mat", "track_train_info")
     test = _read_tracklets(root, "bbox_test", "test_name.txt", "tracks_test_info.mat", "track_test_info")
@@ -94,7 +94,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
 def _check_layout(root: Path, check_files: bool) -> None:
     parts = ("bbox_train", "bbox_test", "info") if check_files else ("info",)
     advice = "Expected bbox_train, bbox_test and info in it: unpack what is missing there."
-    if [part for part in parts if not (root / part).is_dir()] == ["info"]:
+    if [part for part in parts if not os.path.isdir(root / part)] == ["info"]:
         advice = (
             "MARS's info is a separate download, from the authors' MARS-evaluation repository: put its folder info at "
             f"{root / 'info'}."

@@ -46,8 +46,8 @@ class LooseFiles:
 
     def fetch(self, plan: BatchPlan) -> Shaped[np.ndarray, "b t"]:
         """Paths; the files are read by TensorFlow's threads."""
-        pairs = zip(plan.tracklets, plan.frames, strict=True)
-        return np.array([[str(self._root / t.frames[p]) for p in positions] for t, positions in pairs], object)
+        pairs, root = zip(plan.tracklets, plan.frames, strict=True), f"{self._root}{os.sep}"
+        return np.array([[root + t.frames[p] for p in positions] for t, positions in pairs], object)
 
     def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
         """The file's contents."""

@@ -21,6 +21,9 @@ from rgcn_jax.data.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.types import InputError, printable
 
+LARGEST_SIDE = 4096
+"""Of prepared frames, in pixels."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare a data set, or check it; return the exit status: 0, 1 for a data set that a check finds unusable, 2 for
@@ -49,8 +52,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set as it was distributed")
     parser.add_argument("--keypoints", type=Path, help="folder or file of keypoints; without: appearance only")
     parser.add_argument("--out", type=Path, help="folder to write to; it may hold several prepared data sets")
-    parser.add_argument("--height", type=_positive, default=256, help="of the frames, in pixels (default: 256)")
-    parser.add_argument("--width", type=_positive, default=128, help="likewise (default: 128)")
+    parser.add_argument("--height", type=_pixels, default=256, help="of the frames, in pixels (default: 256)")
+    parser.add_argument("--width", type=_pixels, default=128, help="likewise (default: 128)")
     parser.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
     parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
     parser.add_argument("--report", type=Path, help="with --check: a text file for every name that is found")
@@ -75,6 +78,12 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise ValueError
+    return number
+
+
+def _pixels(text: str) -> int:
+    if not 1 <= (number := int(text)) <= LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"{number} is no number of pixels from 1 to {LARGEST_SIDE:,}")
     return number
 
 

@@ -212,6 +212,14 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, 
     assert preparing.contents(tmp_path / "mars_pose" / "1.0.0") == uninterrupted
 
 
+def test_a_root_and_a_size_that_cannot_be_are_told(tmp_path, capsys):
+    assert prepare.main(["--dataset=mars", f"--root={'a' * 5000}", "--check"]) == 1
+    assert "cannot be looked at (File name too long)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        prepare.main(["--dataset=mars", "--root=a", f"--out={tmp_path}", "--height=1000000"])
+    assert "1000000 is no number of pixels from 1 to 4,096" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     """Every other time the command is killed while it writes, else at any moment of its start."""

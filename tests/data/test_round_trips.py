@@ -220,6 +220,14 @@ def test_a_name_that_is_not_utf_8_is_refused(copied, layout):
     assert f"{parent} holds \\xff\\xfe.jpg, a name that is not UTF-8: rename it" in message(copied, layout)
 
 
+@pytest.mark.parametrize("name", ["a\n.jpg", "a\x1b[31m.jpg"])
+def test_a_name_with_a_control_character_is_refused(copied, layout, name):
+    frame = first_frame(first_folder(copied, layout))
+    (frame.parent / name).touch()
+    parent = frame.parent.relative_to(copied).as_posix()
+    assert f"{parent} holds {name!r}, a name with a control character: rename it" in message(copied, layout)
+
+
 def test_what_file_managers_leave_behind_is_ignored(copied, layout):
     expected = FOLDERS[layout](copied)
     folder = first_folder(copied, layout)
