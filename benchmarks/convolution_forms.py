@@ -4,9 +4,9 @@
 
 For every shape of layer: the forward pass, the gradient for the input and the gradient for the kernel, each by XLA's
 convolution, by gathered patches and one product, and as one product for each place of the kernel, the last as
-``kernel_gradient`` has it. A line ends with what ``convolution_form`` and ``kernel_gradient_form`` choose. Numbers are
-by processor time (of all threads), which other load on the machine hardly touches; the first line has a plain matrix
-product to compare with.
+``kernel_gradient`` has it. A line ends with what ``convolution_form``, ``input_gradient_form`` and
+``kernel_gradient_form`` choose. Numbers are by processor time (of all threads), which other load on the machine hardly
+touches; the first line has a plain matrix product to compare with.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from benchmarks.roofline import Layer, trunk_layers
 from benchmarks.timing import time_in_turn
 from rgcn_jax.models.convolution import (
     convolution_form,
+    input_gradient_form,
     kernel_gradient,
     kernel_gradient_form,
     patches_convolution,
@@ -96,8 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
         positions = -(-layer.height // layer.stride) * -(-layer.width // layer.stride)
         size = (layer.kernel, layer.kernel)
-        chosen = convolution_form(size, positions), kernel_gradient_form(size, layer.channels)
-        print(f"{row}chosen: {chosen[0]}, {chosen[1]}", flush=True)
+        chosen = (
+            convolution_form(size, positions),
+            input_gradient_form(size, positions, layer.channels),
+            kernel_gradient_form(size, layer.channels),
+        )
+        print(f"{row}chosen: {', '.join(chosen)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ benchmarks.convolution_forms`` measures it):
 - XLA's convolution collapses where a map has few positions left, as in the last stages of a trunk that is fed small
   crops: at 4 x 2 positions a 3x3 layer is 10 to 200 times faster as one matrix product over gathered patches, from 12
   to 32 the two are level, and above XLA's wins.
+- The gradient for the input of a wide layer is a product with the kernel as it lies, whose results are added up. XLA's
+  own turns the kernel round first, which for 512 channels takes longer than the arithmetic.
 - The gradient of a kernel is a product over all positions. XLA turns the wider factor round for it, and mixes this
   with whatever comes before, which then writes its result column by column. Here the factor is turned round by itself,
-  once; a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution.
+  once; a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution. What a 1x1
+  kernel of stride 2 has seen is a quarter of its input, and XLA's way is level or better.
 
-`convolution_form` and `kernel_gradient_form` make these choices from static shapes only.
+`convolution_form`, `input_gradient_form` and `kernel_gradient_form` make these choices from static shapes only.
 """
 
 from typing import Any, Literal
@@ -31,6 +34,11 @@ to 32).
 FEW_CHANNELS = 64
 """Input channels up to which the CPU leaves the gradient of a larger kernel to XLA's convolution."""
 
+MANY_CHANNELS = 128
+"""Input channels above which the CPU takes the gradient for the input of a larger kernel as one product (measured: from
+256 on it is faster, at 128 level).
+"""
+
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 """Normal with variance 2 / (kh * kw * d_out): He et al., ICCV 2015, with the fan-out, as torchvision initialises its
 ResNets.
@@ -38,12 +46,19 @@ ResNets.
 
 
 def convolution_form(kernel_size: tuple[int, ...], output_positions: int) -> Literal["convolution", "patches"]:
-    """How a convolution is computed on the CPU, and the gradient for its input.
+    """How a convolution is computed on the CPU.
 
     ``"convolution"``: XLA's own. ``"patches"``: the patches are gathered and multiplied with the kernel in one matrix
     product; for 1x1 kernels and where an image has at most `FEW_POSITIONS` output positions.
     """
     return "patches" if kernel_size == (1, 1) or output_positions <= FEW_POSITIONS else "convolution"
+
+
+def input_gradient_form(
+    kernel_size: tuple[int, ...], output_positions: int, channels: int
+) -> Literal["convolution", "patches"]:
+    """How the gradient for the input is computed on the CPU: as the convolution is, but for wide layers."""
+    return "patches" if channels > MANY_CHANNELS else convolution_form(kernel_size, output_positions)
 
 
 def kernel_gradient_form(kernel_size: tuple[int, ...], channels: int) -> Literal["convolution", "products"]:
@@ -94,11 +109,17 @@ def _mapped_axes(x: Array) -> frozenset[str]:
     return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
 
 
+def _positions(x: Array, kernel: Array, stride: int, padding: int) -> int:
+    """Of the output, an image."""
+    rows, columns = (
+        (size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)
+    )
+    return rows * columns
+
+
 def _in_chosen_form(x: Array, kernel: Array, stride: int, padding: int) -> Array:
-    positions = [(size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)]
-    if convolution_form(kernel.shape[:2], positions[0] * positions[1]) == "patches":
-        return patches_convolution(x, kernel, stride, padding)
-    return xla_convolution(x, kernel, stride, padding)
+    form = convolution_form(kernel.shape[:2], _positions(x, kernel, stride, padding))
+    return _FORMS[form](x, kernel, stride, padding)
 
 
 _cpu_convolution = jax.custom_vjp(_in_chosen_form, nondiff_argnums=(2, 3))
@@ -110,7 +131,8 @@ def _forward(x: Array, kernel: Array, stride: int, padding: int) -> tuple[Array,
 
 def _backward(stride: int, padding: int, kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    (dx,) = jax.linear_transpose(lambda x: _in_chosen_form(x, kernel, stride, padding), x)(dy)
+    form = _FORMS[input_gradient_form(kernel.shape[:2], _positions(x, kernel, stride, padding), x.shape[-1])]
+    (dx,) = jax.linear_transpose(lambda x: form(x, kernel, stride, padding), x)(dy)
     if kernel_gradient_form(kernel.shape[:2], x.shape[-1]) == "products":
         return dx, kernel_gradient(x, dy, kernel.shape[:2], stride, padding)
     return dx, jax.linear_transpose(lambda kernel: xla_convolution(x, kernel, stride, padding), kernel)(dy)[0]
@@ -143,6 +165,9 @@ def patches_convolution(
     return jnp.concatenate(shifted, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
+_FORMS = {"convolution": xla_convolution, "patches": patches_convolution}
+
+
 def kernel_gradient(
     x: Float[ArrayLike, "n h w d_in"],
     dy: Float[ArrayLike, "n h_out w_out d_out"],
@@ -156,8 +181,10 @@ def kernel_gradient(
     x, dy = jnp.asarray(x), jnp.asarray(dy)
     seen = [s.reshape(-1, x.shape[-1]) for s in _shifted(x, kernel_size, stride, padding)]
     d = dy.reshape(-1, dy.shape[-1])
-    # The barrier keeps the transposition apart from what made the array.
-    if len(seen) == 1 and x.shape[-1] <= dy.shape[-1]:
+    # The barrier keeps XLA from taking the transposition into the product, where it would turn the wider factor.
+    if len(seen) == 1 and stride > 1:
+        gradient = jax.lax.dot_general(seen[0], d, (((0,), (0,)), ((), ())))
+    elif len(seen) == 1 and x.shape[-1] <= dy.shape[-1]:
         gradient = jax.lax.optimization_barrier(seen[0].T) @ d
     else:
         turned = jax.lax.optimization_barrier(d.T)

@@ -8,9 +8,11 @@ from rgcn_jax import parallel
 from rgcn_jax.models.convolution import (
     FEW_CHANNELS,
     FEW_POSITIONS,
+    MANY_CHANNELS,
     Conv,
     convolution_form,
     cpu_convolution,
+    input_gradient_form,
     kernel_gradient_form,
     max_pool_3x3,
     patches_convolution,
@@ -84,8 +86,12 @@ def test_gradients_of_both_forms_agree(k, stride, padding, h, w):
         (3, 1, 1, 9, 5, 70),
         (3, 2, 1, 9, 8, 70),
         (3, 1, 0, 7, 7, 70),
+        (3, 1, 1, 9, 5, MANY_CHANNELS + 1),
+        (3, 2, 1, 9, 8, MANY_CHANNELS + 1),
+        (3, 2, 0, 9, 12, MANY_CHANNELS + 1),
         (1, 1, 0, 3, 2, 3),
         (1, 1, 0, 3, 2, 70),
+        (1, 2, 0, 5, 4, 3),
         (1, 2, 0, 5, 4, 70),
     ],
 )
@@ -137,6 +143,19 @@ def test_gradients_under_a_mesh_are_those_of_the_whole_batch():
 )
 def test_form_of_a_convolution(kernel, positions, form):
     assert convolution_form(kernel, positions) == form
+
+
+@pytest.mark.parametrize(
+    ("kernel", "positions", "channels", "form"),
+    [
+        ((1, 1), 10_000, 3, "patches"),
+        ((3, 3), FEW_POSITIONS, 3, "patches"),
+        ((3, 3), FEW_POSITIONS + 1, MANY_CHANNELS, "convolution"),
+        ((3, 3), FEW_POSITIONS + 1, MANY_CHANNELS + 1, "patches"),
+    ],
+)
+def test_form_of_the_gradient_for_the_input(kernel, positions, channels, form):
+    assert input_gradient_form(kernel, positions, channels) == form
 
 
 @pytest.mark.parametrize(
