@@ -1,4 +1,4 @@
-"""Matrices of whole numbers from MATLAB files, of the old form (up to v7, SciPy) or the new one (v7.3: HDF5, h5py)."""
+"""Matrices of whole numbers from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from rgcn_jax.data import mat5
 from rgcn_jax.types import InputError
 
-_LARGEST = 10_000_000  # numbers in a matrix; no data set's lists are near it
+_LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 
 
 def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarray, "rows columns"]:
@@ -32,7 +33,7 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
     is_hdf5 = b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520])
-    matrix = (_from_hdf5 if is_hdf5 else _from_scipy)(path, key, source)
+    matrix = (_from_hdf5 if is_hdf5 else _from_mat5)(path, key, source)
     numeric = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "iuf" and matrix.ndim == 2
     whole = numeric and np.all(np.abs(matrix) <= 2**53) and not np.any(matrix != np.round(matrix))
     if not whole:
@@ -40,20 +41,18 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
     return matrix.astype(np.int64)
 
 
-def _from_scipy(path: Path, key: str, source: str) -> Any:
+def _from_mat5(path: Path, key: str, source: str) -> Any:
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise InputError(
-            f"SciPy is needed to read {path} and is not installed: pip install 'rgcn_jax[data]'."
-        ) from None
-    try:
-        contents = loadmat(path)
-    except Exception as error:  # a damaged file raises nearly anything in SciPy
+        if (size := path.stat().st_size) > _LARGEST_FILE:
+            raise ValueError(f"it has {size:,} bytes, more than any data set's")
+        matrix, others = mat5.read(path.read_bytes(), key)
+    except TypeError:
+        return None
+    except (OSError, ValueError) as error:
         raise _damaged(path, source, error) from error
-    if key not in contents:
-        raise _absent(path, key, source, [name for name in contents if not name.startswith("__")])
-    return contents[key]
+    if matrix is None:
+        raise _absent(path, key, source, others)
+    return matrix
 
 
 def _from_hdf5(path: Path, key: str, source: str) -> Any:
@@ -76,7 +75,8 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
                     not isinstance(data, h5py.Dataset)
                     or data.external
                     or data.is_virtual
-                    or (data.size or 0) > _LARGEST
+                    or data.dtype.kind not in "iuf"
+                    or (data.size or 0) > mat5.LARGEST
                 ):
                     return None
                 return np.asarray(data[()]).T  # MATLAB counts the axes from the other end

@@ -1,6 +1,5 @@
 import re
 import shutil
-import sys
 from collections import Counter
 
 import numpy as np
@@ -286,8 +285,3 @@ def test_absent_frames_are_counted_before_anything_is_read(root):
     shutil.rmtree(root / "bbox_test" / "0002")
     _fails(root, "5 of the 14 frames", root / "bbox_test" / "0002" / "0002C1T0001F001.jpg")
     assert len(mars.load(root, check_files=False).query) == 2
-
-
-def test_scipy_is_not_installed(root, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    _fails(root, "SciPy is needed", "pip install 'rgcn_jax[data]'")
