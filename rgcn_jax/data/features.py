@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.data.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.types import Batch, InputError, Tracklet
@@ -37,15 +38,14 @@ def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
         finite.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("first_frames", "appearance") if name in file}
-            names = ", ".join(file) or "nothing"
-    except Exception as error:  # a damaged archive raises nearly anything
+        found, there = read_arrays(path, ("first_frames", "appearance"))
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"the appearance features {path} cannot be read ({type(error).__name__}: {error}): set data.features to an "
+            f"the appearance features {path} cannot be read ({error}): set data.features to an "
             ".npz file with first_frames [N] and appearance [N, D]."
         ) from error
     if len(found) < 2:
+        names = ", ".join(there) or "nothing"
         raise InputError(f"{path} must hold first_frames [N] and appearance [N, D], found {names}.")
     frames, values = found["first_frames"], found["appearance"]
     shaped = values.ndim == 2 and values.shape[1] > 0 and frames.shape == values.shape[:1]

@@ -15,6 +15,7 @@ border. Crops keep the video's resolution. A track's id is the person id: two tr
 """
 
 import argparse
+import contextlib
 import glob
 import math
 import os
@@ -31,6 +32,7 @@ from tqdm import tqdm
 
 from rgcn_jax.data.folder import PARTS
 from rgcn_jax.data.folders import IMAGES, FolderReader, natural_order, read_file
+from rgcn_jax.data.image_size import check_size
 from rgcn_jax.types import InputError, printable
 
 ASPECT = 2.0
@@ -236,10 +238,16 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 
 def _picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     try:
-        picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:  # OpenCV's, of an empty file and of one that claims to be enormous
-        why = error.strerror if isinstance(error, OSError) else "it is empty, or larger than any picture"
-        raise InputError(f"The picture {path} cannot be read ({why}).") from error
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The picture {path} cannot be read ({error.strerror}).") from error
+    try:
+        check_size(encoded)
+    except InputError as error:
+        raise InputError(f"The picture {path} {error}.") from error
+    picture = None
+    with contextlib.suppress(cv2.error):
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
         raise InputError(f"The picture {path} cannot be decoded.")
     return picture

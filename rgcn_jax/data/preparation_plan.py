@@ -14,6 +14,7 @@ from jaxtyping import Float32
 
 from rgcn_jax.data import prepared
 from rgcn_jax.data.findings import listed
+from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.data.prepared import FORMAT_VERSION, INDEX, KEYPOINTS
 from rgcn_jax.data.source import Source, SourceKeypoints
 from rgcn_jax.types import InputError
@@ -97,8 +98,7 @@ class Plan:
 
     def _other_tracklets(self, folder: Path) -> list[str]:
         try:
-            with np.load(folder / INDEX, allow_pickle=False) as stored:
-                before = stored["names"].tobytes().decode("utf-8").split("\0")
+            before = read_arrays(folder / INDEX, ["names"])[0]["names"].tobytes().decode("utf-8").split("\0")
         except Exception:  # a damaged archive raises nearly anything
             return ["other tracklets"]
         known, wanted = set(before), self.frames()

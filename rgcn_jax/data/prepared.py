@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.types import InputError, Split, Tracklet
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
@@ -152,8 +153,7 @@ def open_prepared(folder: Path) -> Prepared:
         shards = tuple(Shard(**shard) for shard in marker["shards"])
         if away := [s.file for s in shards if not s.file.startswith(f"{builder_name(marker['dataset'])}-")]:
             raise ValueError(f"{away[0]!r} is no name of a shard")  # nor a path that leads elsewhere
-        with np.load(folder / INDEX, allow_pickle=False) as stored:
-            index = {name: stored[name] for name in stored}
+        index, _ = read_arrays(folder / INDEX)
         tracklets = _tracklets(index)
         size = None if not marker.get("frame_size") else tuple(marker["frame_size"])
         splits = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rgcn_jax.data import pixels, tfds_form
 from rgcn_jax.data.fingerprints import Fingerprints
+from rgcn_jax.data.image_size import check_size
 from rgcn_jax.data.shard_task import BadFrame, ShardResult, ShardTask
 from rgcn_jax.data.tensorflow_cpu import tf
 from rgcn_jax.types import InputError, Tracklet
@@ -78,10 +79,11 @@ def _contents(path: Path, sources: Fingerprints) -> bytes:
 
 def _fitted(task: ShardTask, encoded: bytes) -> tuple[bytes, int]:
     """An image at the task's size, and whether it had another; its own bytes if not. Raises InputError."""
+    check_size(encoded)
     try:
         image = pixels.decode(encoded)
     except tf.errors.OpError as error:
-        raise InputError("is truncated or no image") from error
+        raise InputError("is truncated, or no JPEG or PNG image") from error
     if image.shape[:2] == (task.height, task.width):
         return encoded, 0
     if task.path is None:

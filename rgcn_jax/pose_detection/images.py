@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from rgcn_jax.data.image_size import check_size
 from rgcn_jax.types import InputError
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
@@ -20,8 +21,9 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     training pipeline does not either.
 
     Raises:
-      InputError: the file cannot be read, is empty, of another kind, cut off, or does not decode. Some versions of
-        OpenCV fill what is missing of a truncated file with grey and say nothing, so its structure is checked first.
+      InputError: the file cannot be read, is empty, of another kind, cut off, enormous, or does not decode. Some
+        versions of OpenCV fill what is missing of a truncated file with grey and say nothing, so its structure is
+        checked first.
     """
     try:
         data = path.read_bytes()
@@ -37,8 +39,12 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(f"{path}: not a JPEG or PNG image")
     if not whole:
         raise InputError(f"{path}: the image is truncated or damaged")
+    try:
+        check_size(data)
+    except InputError as error:
+        raise InputError(f"{path}: the image {error}") from error
     image = None
-    with contextlib.suppress(cv2.error):  # a size that it refuses
+    with contextlib.suppress(cv2.error):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise InputError(f"{path}: the image does not decode")

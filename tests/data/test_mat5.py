@@ -60,6 +60,8 @@ def test_every_kind_of_number(kind, packed):
     file = saved(packed, before=np.ones(5000), text="abc", cell=np.array([1, "a"], object), wanted=matrix, after=1)
     found, others = mat5.read(file, "wanted")
     np.testing.assert_array_equal(found, matrix)
+    assert found is not None
+    np.testing.assert_array_equal(found, matrix)
     assert found.dtype.kind == matrix.dtype.kind
     assert others == ["before", "text", "cell"]
     assert mat5.read(file, "absent") == (None, ["before", "text", "cell", "wanted", "after"])
@@ -89,7 +91,7 @@ def hostile(rows, numbers, packed=True, kind=9):
 @pytest.mark.parametrize("packed", [False, True])
 def test_sizes_and_types_that_lie(packed):
     one = struct.pack("<d", 7.0)
-    assert mat5.read(hostile(1, one, packed), "wanted")[0].tolist() == [[7.0]]
+    np.testing.assert_array_equal(mat5.read(hostile(1, one, packed), "wanted")[0], [[7.0]])
     for rows, numbers, kind in ((2, one, 9), (2**31 - 1, one, 9), (0, one, 9), (1, one * 2, 9)):
         with pytest.raises(ValueError, match="numbers"):
             mat5.read(hostile(rows, numbers, packed, kind), "wanted")
@@ -104,7 +106,7 @@ def test_a_file_that_would_fill_the_memory(monkeypatch):
     assert len(bomb) < 10**5
     with pytest.raises(ValueError, match="more than 10,000,000 numbers"):
         mat5.read(bomb, "wanted")
-    assert mat5.read(bomb + bytes(0), "other") == (None, ["wanted"])  # of which the header alone is unpacked
+    assert mat5.read(bomb, "other") == (None, ["wanted"])  # of which the header alone is unpacked
 
 
 whole = {packed: saved(packed, before=np.ones((2, 3)), wanted=np.arange(8.0)[None]) for packed in (False, True)}

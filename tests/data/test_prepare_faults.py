@@ -2,6 +2,7 @@
 wrong is accepted, the message names the file.
 """
 
+import base64
 import os
 import random
 import re
@@ -37,16 +38,22 @@ def uninterrupted(whole, tmp_path_factory):
 
 
 def _spoil(root):
-    """Three frames of the training set, each in another way; what is to be said of each."""
-    frames = [t.frames[1] for t in mars.load(root).train[:3]]
-    truncated, empty, text = (root / frame for frame in frames)
+    """Five frames of the training set, each in another way; what is to be said of each."""
+    frames = [t.frames[1] for t in mars.load(root).train[:5]]
+    truncated, empty, text, gif, vast = (root / frame for frame in frames)
     truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
     empty.write_bytes(b"")
     text.write_bytes(b"<html>404</html>")
+    gif.write_bytes(base64.b64decode("R0lGODdhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="))
+    jpeg = vast.read_bytes()
+    size = jpeg.index(b"\xff\xc0") + 5
+    vast.write_bytes(jpeg[:size] + b"\xff\xff\x00\x40" + jpeg[size + 4 :])
     return [
-        f"{truncated} is truncated or no image",
+        f"{truncated} is truncated, or no JPEG or PNG image",
         f"{empty} is empty",
-        f"{text} is truncated or no image",
+        f"{text} is truncated, or no JPEG or PNG image",
+        f"{gif} is truncated, or no JPEG or PNG image",
+        f"{vast} has 64 x 65,535 pixels: make it smaller, 8,192 are read at most",
     ]
 
 
@@ -56,7 +63,7 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
     expected = _spoil(root)
     process = preparing.run(root, f"--out={out}", SHARDS)
     assert process.returncode == 2
-    assert "error: 3 frames cannot be used" in process.stderr
+    assert "error: 5 frames cannot be used" in process.stderr
     assert "Traceback" not in process.stderr
     assert all(sentence in process.stderr for sentence in expected)
     assert [folder.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
@@ -88,15 +95,15 @@ def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
     assert process.returncode == 1
     assert process.stderr == ""
     problems = [line for line in process.stdout.splitlines() if line.startswith("problem: ")]
-    assert problems[:3] == [f"problem: {sentence}" for sentence in expected]
-    assert len(problems) == 4
-    assert absent.stem in problems[3]
+    assert problems[:5] == [f"problem: {sentence}" for sentence in expected]
+    assert len(problems) == 6
+    assert absent.stem in problems[5]
     assert "tracklets of train have fewer than 10 frames" in process.stdout
     assert process.stdout.splitlines()[-1].startswith("not usable: mars, ")
     assert sorted(root.rglob("*")) == before
     told = report.read_text()
     assert told.startswith("".join(f"problem: {sentence}\n" for sentence in expected))
-    assert f"{problems[3]}\n  {split.query[0].frames[0]} has no keypoints\n" in told
+    assert f"{problems[5]}\n  {split.query[0].frames[0]} has no keypoints\n" in told
     assert f"are keypoints of no frame of the data set: {nobody.relative_to(root / 'openpose')}\n" in process.stdout
     assert f"\n  {nobody.relative_to(root / 'openpose')}\n" in told
 

@@ -69,7 +69,7 @@ def test_what_is_no_image(tmp_path):
     header = b"IHDR" + struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, b"IDAT", b"IEND")]
     (tmp_path / "vast").write_bytes(PNG[:8] + b"".join(chunks))
-    with pytest.raises(InputError, match="vast: the image does not decode"):
+    with pytest.raises(InputError, match=r"vast: the image has 2,147,483,647 x 2,147,483,647 pixels: make it"):
         read_image(tmp_path / "vast")
 
 

@@ -8,20 +8,19 @@ of its width and height; BlazePose must say, because MediaPipe gives both::
     np.savez("poses.npz", names=names, keypoints=keypoints, units="shares")
 """
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int, Real
 
+from rgcn_jax.data import npz
 from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
 from rgcn_jax.types import InputError
 
 UNITS = ("pixels", "shares")
-_LARGEST_ARRAYS = 8 * 2**30  # bytes in memory; MARS takes a third of a gigabyte
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
@@ -54,30 +53,25 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
 
 
 def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """The arrays of an ``.npz`` file, without unpickling.
+    """The arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header`` and ``units`` where they are there.
 
     Raises:
-      InputError: it is not such a file, it is cut off or damaged, or it would not fit in memory.
+      InputError: it is not such a file, it is cut off or damaged, or its arrays would not fit in memory.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > _LARGEST_ARRAYS:
-            raise ValueError(f"its arrays would take {size / 2**30:,.0f} GiB")
-        with np.load(path, allow_pickle=False) as store:
-            return {name: store[name] for name in store}
-    except Exception as error:  # a damaged archive raises nearly anything
+        arrays, there = npz.read_arrays(path, ("header", "names", "keypoints", "units"))
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"The keypoint store {path} cannot be read ({type(error).__name__}: {error}), it may be cut off: "
-            "write it again."
+            f"The keypoint store {path} cannot be read ({error}), it may be cut off: write it again."
         ) from error
+    if not {"names", "keypoints"} <= set(arrays):
+        found = ", ".join(map(shown, there)) or "nothing"
+        raise InputError(f"The keypoint store {path} must hold names and keypoints, found {found}.")
+    return arrays
 
 
 def names_and_keypoints(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], Real[np.ndarray, "n v 3"]]:
-    """The names, each once, and the keypoints in an ``.npz`` file; its shapes and types are checked."""
-    if "names" not in arrays or "keypoints" not in arrays:
-        found = ", ".join(map(shown, arrays)) or "nothing"
-        raise InputError(f"The keypoint store {path} must hold names and keypoints, found {found}.")
+    """The names, each once, and the keypoints of such a file; their shapes and types are checked."""
     names, keypoints = arrays["names"], arrays["keypoints"]
     right = (
         names.ndim == 1

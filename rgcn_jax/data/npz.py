@@ -1,0 +1,35 @@
+"""Arrays from ``.npz`` files that others wrote: without unpickling, and none that would fill the memory."""
+
+import errno
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+LARGEST = 4 * 2**30
+"""Bytes that the arrays take in memory; the 14 keypoints of MARS take a third of a gigabyte, with their names."""
+
+
+def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Those of the wanted arrays that are there, or all, and the names of all that are there.
+
+    Raises:
+      ValueError: the file is no such archive, cut off or damaged, or the wanted arrays would not fit in memory.
+      OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no file")  # nobody waits for a pipe
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {m.filename.removesuffix(".npy"): m.file_size for m in archive.infolist()}
+        chosen = sizes if wanted is None else sizes.keys() & wanted
+        size = sum(sizes[name] for name in chosen)
+        if size > LARGEST:
+            raise ValueError(f"its arrays would take {size / 2**30:,.1f} GiB, more than {LARGEST / 2**30:,.0f}")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file if name in chosen}, list(file)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise ValueError(f"{type(error).__name__}: {error}") from error
