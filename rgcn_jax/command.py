@@ -85,8 +85,8 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
     """Calls ``command`` with the arguments. What it is told by an exception is one sentence on stderr and a status: 2
     for an ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt.
 
-    So is the loss of another one of several processes, with ``processes.LOST``. After any error one of several ends
-    at once (``processes.leave``).
+    So is the loss of another one of several processes, with ``processes.LOST``; or with ``AGAIN`` where this one was
+    told to go as well, and had not come to it. After any error one of several ends at once (``processes.leave``).
 
     The process keeps the memory that it frees (``freed_memory.py``).
     """
@@ -111,7 +111,7 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
             raise
         if processes.is_loss(error):
             print(f"error: {printable(processes.loss(error))}", file=sys.stderr)
-            processes.leave(processes.LOST)
+            processes.leave(processes.AGAIN if processes.told_to_go else processes.LOST)
         traceback.print_exc()
         processes.leave(1)
 

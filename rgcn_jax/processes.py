@@ -21,8 +21,9 @@ AGAIN = 75
 """Exit status (EX_TEMPFAIL): told to go by a signal, with all saved; starting again resumes."""
 
 LOST = 1
-"""Exit status: another process is gone. Not ``AGAIN``: what ended it may be an error that comes again, and where the
-highest status of all processes counts, as in SLURM, the error's own must not hide behind this one.
+"""Exit status: another process is gone, and nobody has told this one to go. Not ``AGAIN``: what ended the other may be
+an error that comes again, and where the highest status of all processes counts, as in SLURM, the error's own must not
+hide behind this one.
 """
 
 START_AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."
@@ -145,6 +146,9 @@ sys.stderr.write(words.lstrip()); sys.stderr.flush()
         self._process.wait()
 
 
+told_to_go = False
+"""Whether a signal has told this process to go (``stopping.py``)."""
+
 last_words: LastWords | None = None
 """Of this process, once it is one of several."""
 
@@ -152,14 +156,17 @@ last_words: LastWords | None = None
 def leave(status: int) -> None:
     """Ends this process with an exit status.
 
-    One of several ends at once, with nothing but its output flushed: JAX would first wait for all others, and they wait
-    for this one. They notice, and end too.
+    One of several ends with nothing but its output flushed: JAX would first wait for all others, and they wait for this
+    one. They notice, and end too: at once where it is the first, so that it gives them a second to say what they know.
     """
     if last_words is None:
         sys.exit(status)
-    last_words.let_go()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    there = place()
+    if there is not None and there.index == 0:
+        time.sleep(1)
+    last_words.let_go()
     os._exit(status)
 
 
@@ -188,7 +195,9 @@ def is_loss(error: BaseException) -> bool:
     from jax.errors import JaxRuntimeError  # imported already, in one of several processes
 
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:  # an error may be its own cause
+        seen.add(id(cause))
         # JAX raises a ValueError for some of them (Gloo's); both begin with a status, such as "UNKNOWN: ".
         of_runtime = isinstance(cause, JaxRuntimeError | ValueError) and re.match("[A-Z_]+: ", str(cause))
         if of_runtime and any(sign in str(cause).lower() for sign in _SIGNS):

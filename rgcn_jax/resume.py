@@ -7,15 +7,15 @@ from rgcn_jax.state import Progress, TrainState
 
 
 def resume(
-    checkpoints: Checkpoints, fresh: TrainState, *, changed: bool, say: Callable[[str], None]
+    checkpoints: Checkpoints, fresh: TrainState, *, changed: Callable[[Progress], bool], say: Callable[[str], None]
 ) -> tuple[TrainState, Progress]:
     """The state and progress of the newest intact checkpoint, or ``fresh`` ones where there is none at all.
 
-    ``changed``: the config is not the one that the checkpoints were trained with (``allow_config_change``), so that a
-    best state of later steps is of a way that is not taken any more.
+    ``changed``: whether what is trained from this progress on is something else than what the checkpoints were trained
+    with (``allow_config_change``), so that a best state of later steps is of a way that is not taken any more.
 
     Raises:
-      InputError: all checkpoints are damaged, or they are of another model.
+      InputError: all checkpoints are damaged, or they are of another model; or what ``changed`` raises.
     """
     for name in checkpoints.throw_away_unfinished():
         say(f"thrown away: {name}, a save that was cut off")
@@ -25,7 +25,7 @@ def resume(
         for sentence in told:
             say(sentence)
         progress = Progress.of(record)
-    _resume_best(checkpoints, fresh, progress, changed, say)
+    _resume_best(checkpoints, fresh, progress, changed(progress), say)
     return state, progress
 
 

@@ -24,7 +24,7 @@ from rgcn_jax.provenance import fingerprint, note_changes, noted_changes, proven
 from rgcn_jax.resume import resume
 from rgcn_jax.score import scorer_from_config, write_results
 from rgcn_jax.seconds import Seconds
-from rgcn_jax.state import count_parameters, create_state
+from rgcn_jax.state import Progress, count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.stopping import Stopping
 from rgcn_jax.types import Config, InputError
@@ -69,13 +69,19 @@ def train(
         folder.hold()
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
-            state, progress = resume(checkpoints, run.state, changed=bool(changes), say=_say)
+
+            def all_changes(progress: Progress) -> dict[str, Any]:
+                return changes | _another_number_of_devices(config, workdir, progress.devices, run.mesh.size)
+
+            state, progress = resume(
+                checkpoints, run.state, changed=lambda progress: bool(all_changes(progress)), say=_say
+            )
+            changes = all_changes(progress)
             if progress.step:
                 left = max(run.total_steps - progress.step, 0)
                 _say(f"resuming after step {progress.step} from {workdir}, {left} steps left")
                 if 0 < parse_steps(config.profile_steps)[0] <= progress.step:
                     _say(f"profile_steps is {config.profile_steps}: of these, steps up to {progress.step} are taken")
-            changes |= _another_number_of_devices(config, workdir, progress.devices, run.mesh.size)
             progress.devices = run.mesh.size
             for name, (before, now) in changes.items():
                 _say(f"going on with another config: {name} {before!r} before, {now!r} now")

@@ -5,6 +5,8 @@ channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dime
 ``g`` gallery tracklets, ``f`` frames of a tracklet.
 """
 
+import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +46,13 @@ def printable(text: str) -> str:
     or bytes that are no text, written as their numbers; lines stay lines. What commands print passes through it.
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def path_argument(text: str) -> Path:
+    """A path from a command line. Raises ArgumentTypeError, which argparse prints, where no file can be called so."""
+    if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
+        raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
+    return Path(text)
 
 
 @dataclass(frozen=True, slots=True)

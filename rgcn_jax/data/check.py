@@ -7,6 +7,7 @@ be, every image below the root is decoded all the same; where keypoints are miss
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from rgcn_jax.data.source import (
     Source,
     collected_warnings,
     damaged_keypoints,
+    other_sizes,
     read_keypoints,
     remarks,
     unused_keypoints,
@@ -39,7 +41,11 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
     """
     if options.report:
         write_report(options.report, [])  # that it can be written is known before anything takes hours
-    findings, verdict = _look(options, read_source)
+    warned: list[Finding] = []
+    with collected_warnings(warned):
+        problems, notes, seen = _look(options, read_source)
+    notes = [*warned, *notes]
+    findings = [*problems, *notes]
     shown = [f for f in findings if f.problem][:SHOWN] + [f for f in findings if not f.problem][:SHOWN]
     for finding in shown:
         say(finding.line)
@@ -50,52 +56,58 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
         say(f"{options.report} names all of it.")
     elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
         say("--report=FILE writes all names to a file.")
-    say(verdict)
-    return 1 if any(f.problem for f in findings) else 0
+    usable = "not usable" if problems else "usable"
+    say(f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks.")
+    return 1 if problems else 0
 
 
-def _look(options: Namespace, read_source: Callable[[Namespace], Source]) -> tuple[list[Finding], str]:
-    """What is wrong with the data set, the images first, what is odd about it, and a sentence that sums it up."""
-    problems: list[Finding] = []
+class _Look(NamedTuple):
+    """What is wrong with a data set, the images first; what is odd about it; and what was looked at, for a sentence."""
+
+    problems: list[Finding]
+    notes: list[Finding]
+    seen: str
+
+
+def _look(options: Namespace, read_source: Callable[[Namespace], Source]) -> _Look:
+    try:
+        source = read_source(options)
+    except NoDataSet as error:
+        return _Look([wrong(error)], [], "without its folders nothing else can be checked")
+    except InputError as error:
+        return _look_below(options, wrong(error))
+    problems = _images(options, source.root, source.tracklets)
     notes: list[Finding] = []
-    with collected_warnings(notes):
+    if options.keypoints:
+        problems += other_sizes(source)
         try:
-            source = read_source(options)
-        except NoDataSet as error:
-            return [wrong(error)], "not usable: without its folders nothing else can be checked."
+            notes += read_keypoints(options.keypoints, source, lenient=True).remarks
         except InputError as error:
-            return _look_below(options, wrong(error))
-        if options.keypoints:
-            try:
-                notes += read_keypoints(options.keypoints, source).remarks
-            except InputError as error:
-                problems.append(wrong(error))
-                problems += damaged_keypoints(options.keypoints, source, error)
-                notes += unused_keypoints(options.keypoints, source)
-        else:
-            notes.append(Finding("no --keypoints were given: appearance only"))
-    problems = [*_images(options, source.root, source.tracklets), *problems]
+            problems.append(wrong(error))
+            problems += damaged_keypoints(options.keypoints, source, error)
+            notes += unused_keypoints(options.keypoints, source)
+    else:
+        notes.append(Finding("no --keypoints were given: appearance only"))
     notes += remarks(source, options.frames_per_clip)
     frames = sum(len(t.frames) for t in source.tracklets)
-    return [*problems, *notes], (
-        f"{'not usable' if problems else 'usable'}: {source.dataset}, {len(source.tracklets):,} tracklets, "
-        f"{frames:,} frames; {len(problems):,} problems, {len(notes):,} remarks."
-    )
+    return _Look(problems, notes, f"{source.dataset}, {len(source.tracklets):,} tracklets, {frames:,} frames")
 
 
-def _look_below(options: Namespace, first: Finding) -> tuple[list[Finding], str]:
+def _look_below(options: Namespace, first: Finding) -> _Look:
     """The same of a folder that cannot be listed as a data set; ``first`` says why."""
-    findings, images = [first], 0
+    problems, images = [first], 0
     if options.root.is_dir():
         folders = FolderReader(options.dataset, options.root)
         below = folders.images_below()
         names = [tuple(f"{folder}/{name}".lstrip("/") for name in found) for folder, found in below.items()]
         images = sum(map(len, names))
-        findings += [Finding(text, problem=True) for text in folders.problems if text not in first.text]
-        findings += _images(options, options.root, [Tracklet(frames, 0, 0) for frames in names])
-    return findings, (
-        "not usable: without its lists and folders tracklets and keypoints cannot be checked; the "
-        f"{images:,} images below {options.root} were."
+        problems += [Finding(text, problem=True) for text in folders.problems if text not in first.names]
+        problems += _images(options, options.root, [Tracklet(frames, 0, 0) for frames in names])
+    return _Look(
+        problems,
+        [],
+        "without its lists and folders tracklets and keypoints cannot be checked, "
+        f"the {images:,} images below {options.root} were",
     )
 
 

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.openpose import write_folder
 from rgcn_jax.data.keypoint_files.store import check_store_path, save
 from rgcn_jax.data.keypoints import KeypointTable, count_coverage, frame_sizes, shares_of_crop, unique_frames
-from rgcn_jax.types import InputError, printable
+from rgcn_jax.types import InputError, path_argument, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,10 +40,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="Forms: " + "; ".join(f"{name}: {form.what}" for name, form in FORMATS.items()) + ".",
     )
     parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
-    parser.add_argument("--keypoints", required=True, type=Path, help="folder or file of keypoints")
+    parser.add_argument("--root", required=True, type=path_argument, help="folder of the data set")
+    parser.add_argument("--keypoints", required=True, type=path_argument, help="folder or file of keypoints")
     parser.add_argument("--format", choices=list(FORMATS), help="which form they have; default: told by the path")
-    parser.add_argument("--out", required=True, type=Path, help="keypoint store to write, .npz; or folder")
+    parser.add_argument("--out", required=True, type=path_argument, help="keypoint store to write, .npz; or folder")
     parser.add_argument("--to", choices=("store", "openpose"), default="store", help="what to write (default: store)")
     parser.add_argument("--threshold", type=float, default=0.0, help="leave out keypoints of a lower confidence")
     parser.add_argument("--detector", help="for the store's header: what found the keypoints")

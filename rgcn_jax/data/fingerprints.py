@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rgcn_jax.data.npz import read_arrays
+
 FOLDER = "sources"
 _HASH = 16  # bytes
 
@@ -56,8 +58,8 @@ class Fingerprints:
 def load(shard: Path, count: int) -> Fingerprints | None:
     """The fingerprints of a shard of so many images; None if they are missing or damaged."""
     try:
-        with np.load(path_of(shard), allow_pickle=False) as stored:
-            sizes, times, hashes = stored["sizes"], stored["times"], stored["hashes"]
+        stored, _ = read_arrays(path_of(shard))
+        sizes, times, hashes = stored["sizes"], stored["times"], stored["hashes"]
         if not len(sizes) == len(times) == count or hashes.shape != (count, _HASH) or hashes.dtype != np.uint8:
             return None
         return Fingerprints(sizes.tolist(), times.tolist(), [row.tobytes() for row in hashes])

@@ -7,6 +7,7 @@ cost what listing their folders costs.
 import errno
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -113,7 +114,7 @@ class FolderReader:
             return Listing([], [])
         try:
             with os.scandir(path) as entries:
-                for entry in entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     name = entry.name
                     if name.startswith(".") or name in _IGNORED or not self._readable(name, folder):
                         continue
@@ -187,7 +188,8 @@ class FolderReader:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             self.wrong(f"{folder or self._root} holds {shown}, a name that is not UTF-8: rename it")
             return False
-        if any(character < " " or character == "\x7f" for character in name):  # a line break would split a report
+        # A line break would split a report.
+        if not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in name):
             self.wrong(f"{folder or self._root} holds {name!r}, a name with a control character: rename it")
             return False
         return True

@@ -48,6 +48,8 @@ def _size(file: io.BufferedIOBase) -> tuple[int, int] | None:
             while (marker := file.read(4))[:1] == b"\xff" and len(marker) == 4:
                 if marker[1] == 0xFF:  # a fill byte before the marker
                     file.seek(-3, os.SEEK_CUR)
+                elif marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD7:  # markers without a length
+                    file.seek(-2, os.SEEK_CUR)
                 elif 0xC0 <= marker[1] <= 0xCF and marker[1] not in (0xC4, 0xC8, 0xCC):  # start of frame
                     _, height, width = struct.unpack(">BHH", file.read(5))
                     break

@@ -130,15 +130,29 @@ def unique_frames(tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(frame for tracklet in tracklets for frame in tracklet.frames))
 
 
-def frame_sizes(split: Split, tracklets: Sequence[Tracklet], frames: Sequence[str]) -> Int[np.ndarray, "#n 2"]:
+def frame_sizes(
+    split: Split, tracklets: Sequence[Tracklet], frames: Sequence[str], lenient: bool = False
+) -> Int[np.ndarray, "#n 2"]:
     """Height and width in pixels: one row for all frames if the data set has one size, else a row a frame.
+
+    ``lenient`` is for who tells of images by themselves: one that cannot be read is as large as the one before it, and
+    the first ones are not compared with the data set's size.
 
     Raises:
       InputError: an image has another size than the data set, or its size is needed and cannot be read.
     """
     if split.frame_size is None:
-        sizes = [image_size(split.root / frame) for frame in tqdm(frames, "image sizes", disable=None, leave=False)]
-        return np.array(sizes, np.int64).reshape(-1, 2)
+        sizes = [(256, 128)]
+        for frame in tqdm(frames, "image sizes", disable=None, leave=False):
+            try:
+                sizes.append(image_size(split.root / frame))
+            except InputError:
+                if not lenient:
+                    raise
+                sizes.append(sizes[-1])
+        return np.array(sizes[1:], np.int64).reshape(-1, 2)
+    if lenient:
+        return np.array([split.frame_size], np.int64)
     for tracklet in tracklets:
         image = split.root / tracklet.frames[0]
         if image.is_file() and (size := image_size(image)) != split.frame_size:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rgcn_jax.data import mat5
+from rgcn_jax.data.findings import listed
 from rgcn_jax.types import InputError
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
@@ -35,7 +36,7 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
     is_hdf5 = b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520])
     matrix = (_from_hdf5 if is_hdf5 else _from_mat5)(path, key, source)
     numeric = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "iuf" and matrix.ndim == 2
-    whole = numeric and np.all(np.abs(matrix) <= 2**53) and not np.any(matrix != np.round(matrix))
+    whole = numeric and np.all((matrix >= -(2**53)) & (matrix <= 2**53)) and not np.any(matrix != np.round(matrix))
     if not whole:
         raise InputError(f"{path}: {key} must be a matrix of whole numbers: download {source} again.")
     return matrix.astype(np.int64)
@@ -94,5 +95,6 @@ def _damaged(path: Path, source: str, error: Exception) -> InputError:
 
 def _absent(path: Path, key: str, source: str, found: list[str]) -> InputError:
     return InputError(
-        f"{path}: expected a matrix called {key}, found {', '.join(found) or 'nothing'}: download {source} again."
+        f"{path}: expected a matrix called {key}, found {listed([name[:60] for name in found]) or 'nothing'}: download "
+        f"{source} again."
     )

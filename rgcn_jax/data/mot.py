@@ -16,9 +16,9 @@ border. Crops keep the video's resolution. A track's id is the person id: two tr
 
 import argparse
 import contextlib
-import glob
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from tqdm import tqdm
 from rgcn_jax.data.folder import PARTS
 from rgcn_jax.data.folders import IMAGES, FolderReader, natural_order, read_file
 from rgcn_jax.data.image_size import check_size
-from rgcn_jax.types import InputError, printable
+from rgcn_jax.types import InputError, path_argument, printable
 
 ASPECT = 2.0
 """Height of a crop by its width."""
@@ -166,8 +166,11 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
     boxes, left_out = parse_tracks(text, tracks)
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
-    if killed := sorted(out.parent.glob(f".{glob.escape(out.name)}.*.part")):
-        raise InputError(f"{killed[0]} is what a killed run has left, or a running one writes: remove it first.")
+    of_ours = re.compile(rf"\.{re.escape(out.name)}\.[0-9]+\.part")
+    if killed := sorted(name for name in os.listdir(out.parent) if of_ours.fullmatch(name)):
+        raise InputError(
+            f"{out.parent / killed[0]} is what a killed run has left, or a running one writes: remove it first."
+        )
     half = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         half.mkdir()
@@ -262,9 +265,13 @@ def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Cut the people out of a video along their tracks, into a data set in the layout "folder"."""
     parser = argparse.ArgumentParser(prog="python -m rgcn_jax.data.mot", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--video", required=True, type=Path, help="video file, or folder of its frames as pictures")
-    parser.add_argument("--tracks", required=True, type=Path, help="track file in MOTChallenge's form")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist")
+    parser.add_argument(
+        "--video", required=True, type=path_argument, help="video file, or folder of its frames as pictures"
+    )
+    parser.add_argument("--tracks", required=True, type=path_argument, help="track file in MOTChallenge's form")
+    parser.add_argument(
+        "--out", required=True, type=path_argument, metavar="DIR", help="folder to write; must not exist"
+    )
     parser.add_argument("--camera", type=int, default=1, help="number of the camera, from 1 (default: 1)")
     parser.add_argument("--split", choices=PARTS, default="gallery", help="part to write into (default: gallery)")
     options = parser.parse_args(arguments)

@@ -22,13 +22,19 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict
         raise OSError(errno.EINVAL, "it is no file")  # nobody waits for a pipe
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {m.filename.removesuffix(".npy"): m.file_size for m in archive.infolist()}
-        chosen = sizes if wanted is None else sizes.keys() & wanted
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+        sizes = {member.filename.removesuffix(".npy"): member.file_size for member in members}
+        if len(sizes) < len(members):
+            raise ValueError("an array is in it twice")
+        chosen = [name for name in sizes if wanted is None or name in wanted]
         size = sum(sizes[name] for name in chosen)
         if size > LARGEST:
             raise ValueError(f"its arrays would take {size / 2**30:,.1f} GiB, more than {LARGEST / 2**30:,.0f}")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file if name in chosen}, list(file)
+            arrays = {name: file[f"{name}.npy"] for name in chosen}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # no magic string: its bytes
+            raise ValueError("it holds something that is no array")
+        return arrays, [*sizes]
     except (OSError, ValueError):
         raise
     except Exception as error:  # a damaged archive raises nearly anything

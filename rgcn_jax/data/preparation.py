@@ -95,7 +95,7 @@ class Preparation:
     @property
     def finished(self) -> bool:
         """Whether the data set is prepared."""
-        return (self.folder / MARKER).is_file()
+        return os.path.isfile(self.folder / MARKER)  # pathlib's raises for too long a name
 
     @property
     def frames_done(self) -> int:

@@ -123,7 +123,7 @@ class Plan:
 
 def _rows_that_differ(path: Path, keypoints: Float32[np.ndarray, "n 14 3"]) -> np.ndarray | None:
     try:
-        before = np.load(path, mmap_mode="r", allow_pickle=False)
+        before = prepared.stored_keypoints(path)
         return np.flatnonzero((before != keypoints).any(axis=(1, 2)))
     except (OSError, ValueError, EOFError):
         return None

@@ -10,7 +10,6 @@ by ``prepared.py``. Training opens it by ``--config.data.name=mars --config.data
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ from rgcn_jax.data.findings import Finding, listed
 from rgcn_jax.data.preparation import Preparation
 from rgcn_jax.data.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
-from rgcn_jax.types import InputError, printable
+from rgcn_jax.types import InputError, path_argument, printable
 
 LARGEST_SIDE = 4096
 """Of prepared frames, in pixels."""
@@ -49,14 +48,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "TensorFlow Datasets' form. Killed at any moment, the same command continues.",
     )
     parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=Path, help="folder of the data set as it was distributed")
-    parser.add_argument("--keypoints", type=Path, help="folder or file of keypoints; without: appearance only")
-    parser.add_argument("--out", type=Path, help="folder to write to; it may hold several prepared data sets")
+    parser.add_argument(
+        "--root", required=True, type=path_argument, help="folder of the data set as it was distributed"
+    )
+    parser.add_argument("--keypoints", type=path_argument, help="folder or file of keypoints; without: appearance only")
+    parser.add_argument("--out", type=path_argument, help="folder to write to; it may hold several prepared data sets")
     parser.add_argument("--height", type=_pixels, default=256, help="of the frames, in pixels (default: 256)")
     parser.add_argument("--width", type=_pixels, default=128, help="likewise (default: 128)")
     parser.add_argument("--workers", type=_positive, default=2, help="processes (default: 2)")
     parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
-    parser.add_argument("--report", type=Path, help="with --check: a text file for every name that is found")
+    parser.add_argument("--report", type=path_argument, help="with --check: a text file for every name that is found")
     parser.add_argument(
         "--frames_per_clip", type=_positive, default=10, help="shorter tracklets are remarked on (default: 10)"
     )

@@ -15,7 +15,10 @@ one another in the order of time; a frame's row counts all records of all shards
 While it is written the folder is called ``1.0.0.partial``: a half-prepared data set cannot be opened.
 """
 
+import errno
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,7 +87,7 @@ class Prepared:
 
     def keypoints(self) -> "PreparedKeypoints":
         """The keypoints of all frames, read as they are needed."""
-        return PreparedKeypoints(np.load(self.folder / KEYPOINTS, mmap_mode="r", allow_pickle=False), self.first_rows)
+        return PreparedKeypoints(stored_keypoints(self.folder / KEYPOINTS), self.first_rows)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,13 @@ class PreparedKeypoints:
         """A copy of the rows of a tracklet's frames."""
         first = self.first_rows[tracklet]
         return np.array(self.values[first : first + len(tracklet.frames)])
+
+
+def stored_keypoints(path: Path) -> np.ndarray:
+    """The array of a ``keypoints.npy``, read as it is needed. Raises OSError, ValueError or EOFError."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "it is missing, or no file")  # nobody waits for a pipe
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def find(root: Path, dataset: str) -> Path | None:
@@ -150,10 +160,10 @@ def open_prepared(folder: Path) -> Prepared:
     """
     marker = _marker(folder)
     try:
-        shards = tuple(Shard(**shard) for shard in marker["shards"])
-        if away := [s.file for s in shards if not s.file.startswith(f"{builder_name(marker['dataset'])}-")]:
-            raise ValueError(f"{away[0]!r} is no name of a shard")  # nor a path that leads elsewhere
+        shards = tuple(_shard(shard, marker["dataset"]) for shard in marker["shards"])
         index, _ = read_arrays(folder / INDEX)
+        if wrong := [name for name, array in index.items() if array.ndim != 1 or array.dtype.kind not in "iu"]:
+            raise ValueError(f"{wrong[0]} are no whole numbers")
         tracklets = _tracklets(index)
         size = None if not marker.get("frame_size") else tuple(marker["frame_size"])
         splits = {
@@ -206,6 +216,17 @@ def _marker(folder: Path) -> dict[str, Any]:
     return marker
 
 
+def _shard(fields: Any, dataset: str) -> Shard:
+    kinds = {"file": str, "frames": int, "size": int}
+    if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != kinds:
+        raise ValueError(f"{str(fields)[:200]} is no shard")
+    shard = Shard(**fields)
+    # Nor may it be a path, which could lead elsewhere.
+    if not re.fullmatch(rf"{re.escape(builder_name(dataset))}-\w+\.{ARRAY_RECORD}-[0-9]+-of-[0-9]+", shard.file):
+        raise ValueError(f"{shard.file[:200]!r} is no name of a shard")
+    return shard
+
+
 def _tracklets(index: Mapping[str, np.ndarray]) -> tuple[Tracklet, ...]:
     names = index["names"].tobytes().decode("utf-8").split("\0")
     if index["num_frames"].min() < 1:
@@ -231,12 +252,12 @@ def _check_files(prepared: Prepared) -> None:
     wrong = []
     for shard in prepared.shards:
         path = prepared.folder / shard.file
-        size = path.stat().st_size if path.is_file() else None
+        size = path.stat().st_size if os.path.isfile(path) else None  # pathlib's raises for too long a name
         if size != shard.size:
             wrong.append(f"{shard.file} is {'missing' if size is None else f'{size:,} bytes, not {shard.size:,}'}")
     frames = sum(len(t.frames) for t in prepared.tracklets)
     try:
-        rows = np.load(prepared.folder / KEYPOINTS, mmap_mode="r", allow_pickle=False)
+        rows = stored_keypoints(prepared.folder / KEYPOINTS)
     except (OSError, ValueError, EOFError) as error:
         wrong.append(f"{KEYPOINTS} cannot be read ({error})")
     else:

@@ -5,7 +5,7 @@ Needs no TensorFlow.
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.findings import Finding, listed, odd
+from rgcn_jax.data.image_size import image_size
 from rgcn_jax.data.keypoint_files import formats
 from rgcn_jax.data.keypoints import frame_sizes, shares_of_crop, unique_frames
 from rgcn_jax.types import DISTRACTOR_ID, InputError, Split, Tracklet
@@ -70,21 +71,22 @@ def read_splits(dataset: str, root: Path, load: Callable[..., Split], several: b
     return Source(dataset, root, {1: split}, {name: part for name, part in parts.items() if part})
 
 
-def read_keypoints(path: Path, source: Source) -> SourceKeypoints:
-    """Read the keypoints of all tracklets; where those of the junk cannot be read, of all others.
+def read_keypoints(path: Path, source: Source, lenient: bool = False) -> SourceKeypoints:
+    """Read the keypoints of all tracklets; where those of the junk cannot be read, of all others. ``lenient``: images
+    that are not as they must be are no obstacle (``frame_sizes``).
 
     Raises:
       InputError: as ``keypoints.load`` does.
     """
     junk = {t for split in source.splits.values() for t in split.junk}
     try:
-        values, remarks = _values(path, source, source.tracklets)
+        values, remarks = _values(path, source, source.tracklets, lenient)
         return SourceKeypoints(values, True, tuple(remarks))
     except InputError:
         if not junk:
             raise
     needed = [t for t in source.tracklets if t not in junk]
-    of_needed, remarks = _values(path, source, needed)  # raises where more than junk is at fault
+    of_needed, remarks = _values(path, source, needed, lenient)  # raises where more than junk is at fault
     is_junk = np.repeat([t in junk for t in source.tracklets], [len(t.frames) for t in source.tracklets])
     values = np.zeros((len(is_junk), 14, 3), np.float32)
     values[~is_junk] = of_needed
@@ -93,10 +95,10 @@ def read_keypoints(path: Path, source: Source) -> SourceKeypoints:
 
 
 def _values(
-    path: Path, source: Source, tracklets: Sequence[Tracklet]
+    path: Path, source: Source, tracklets: Sequence[Tracklet], lenient: bool
 ) -> tuple[Float32[np.ndarray, "n 14 3"], list[Finding]]:
     frames = unique_frames(tracklets)
-    sizes = frame_sizes(source.splits[1], tracklets, frames)
+    sizes = frame_sizes(source.splits[1], tracklets, frames, lenient)
     found = formats.read(path, frames, sizes)
     shares = shares_of_crop(path, found.pixels, sizes)
     remarks = []
@@ -106,6 +108,22 @@ def _values(
     remarks += _unused(path, found.unused) if path.is_file() else unused_keypoints(path, source)
     rows = {frame: row for row, frame in enumerate(frames)}
     return shares[[rows[frame] for t in tracklets for frame in t.frames]], remarks
+
+
+def other_sizes(source: Source) -> list[Finding]:
+    """First frames that are not of the size that all frames of the data set must have, if it has one, as far as they
+    can be read.
+    """
+    wanted = source.splits[1].frame_size
+    if wanted is None:
+        return []
+    names = []
+    for tracklet in source.tracklets:
+        with suppress(InputError):
+            if (size := image_size(source.root / tracklet.frames[0])) != wanted:
+                names.append(f"{tracklet.frames[0]} ({size[0]} x {size[1]})")
+    text = f"{len(names):,} tracklets have frames of another size than {wanted[0]} x {wanted[1]} (height x width)"
+    return [Finding(f"{text}, of which keypoints must be pixels: {listed(names)}", tuple(names), True)] if names else []
 
 
 def unused_keypoints(path: Path, source: Source) -> list[Finding]:
@@ -120,8 +138,7 @@ def damaged_keypoints(path: Path, source: Source, told: InputError) -> list[Find
     if not path.is_dir():
         return []
     frames = unique_frames(source.tracklets)
-    sizes = frame_sizes(source.splits[1], source.tracklets, frames)
-    names = [name for name in formats.damaged_files(path, frames, sizes) if name not in told.names]
+    names = [name for name in formats.damaged_files(path, frames) if name not in told.names]
     text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names)}"
     return [Finding(text, tuple(names), problem=True)] if names else []
 

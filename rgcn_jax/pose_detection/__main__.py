@@ -3,13 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rgcn_jax.data.keypoint_files import coverage
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect
-from rgcn_jax.types import InputError, printable
+from rgcn_jax.types import InputError, path_argument, printable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -20,11 +19,14 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
-    parser.add_argument("--out", required=True, type=Path, help="keypoint store to write, .npz")
+    parser.add_argument("--root", required=True, type=path_argument, help="folder of the data set")
+    parser.add_argument("--out", required=True, type=path_argument, help="keypoint store to write, .npz")
     parser.add_argument("--backend", required=True, choices=tuple(BACK_ENDS), help="which detector")
     parser.add_argument(
-        "--model", required=True, type=Path, help="its weights: movenet-thunder.json (with its .bin), or an .onnx file"
+        "--model",
+        required=True,
+        type=path_argument,
+        help="its weights: movenet-thunder.json (with its .bin), or an .onnx file",
     )
     margins = ", ".join(f"{backend.margin} for {name}" for name, backend in BACK_ENDS.items())
     parser.add_argument(

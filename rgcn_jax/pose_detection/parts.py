@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.types import InputError
 
 SETTINGS = "settings.json"
@@ -167,8 +168,8 @@ class Parts:
         damaged = []
         for path in sorted(self.folder.glob("*.npz")):
             try:
-                with np.load(path, allow_pickle=False) as part:
-                    names, values, of = part["names"].tolist(), part["keypoints"], part["settings"].item()
+                part, _ = read_arrays(path)
+                names, values, of = part["names"].tolist(), part["keypoints"], part["settings"].item()
                 if of != self._hash or values.shape != (len(names), 14, 3) or not np.isfinite(values).all():
                     raise ValueError("it is of another run")
                 at = [rows[name] for name in names]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from rgcn_jax.types import InputError, printable
+from rgcn_jax.types import InputError, path_argument, printable
 from rgcn_jax.walkers.contact_sheet import contact_sheet
 from rgcn_jax.walkers.generate import generate
 from rgcn_jax.walkers.layouts import LAYOUTS
@@ -23,14 +23,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write the data set to; new or empty")
+    parser.add_argument(
+        "--out", type=path_argument, metavar="DIR", help="folder to write the data set to; new or empty"
+    )
     parser.add_argument(
         "--layout", choices=tuple(LAYOUTS), default="mars", help="folders, names and lists of which data set"
     )
     parser.add_argument("--image_height", type=int, default=256, help="height of the crops in pixels")
     parser.add_argument("--image_width", type=int, default=128, help="width of the crops in pixels")
     parser.add_argument(
-        "--contact_sheet", type=Path, metavar="FILE.png", help="picture of one look-alike group to draw"
+        "--contact_sheet", type=path_argument, metavar="FILE.png", help="picture of one look-alike group to draw"
     )
     for field in fields(WalkersSpec):
         parser.add_argument(

@@ -1,8 +1,10 @@
 """Whatever the files hold that the commands write for themselves: they are read, or refused by an ``InputError``."""
 
 import json
+import os
 import shutil
 
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -24,6 +26,14 @@ VALUES = st.recursive(
     max_leaves=5,
 )
 TEXTS = st.one_of(st.binary(max_size=60), VALUES.map(lambda value: json.dumps(value).encode()))
+
+
+@pytest.fixture(autouse=True)
+def as_a_user_has_it():
+    """Without the suite's checks of types, which refuse what the program itself should."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +61,35 @@ def test_the_marker(folder, text):
     spoilt = shutil.copytree(folder, folder.with_name("marker"), dirs_exist_ok=True)
     (spoilt / prepared.MARKER).write_bytes(text)
     opened(spoilt)
+
+
+@pytest.mark.parametrize("field", ["file", "frames", "size"])
+@pytest.mark.parametrize("value", [None, "12", [1], {}, 1.5, True, "a" * 5000, "mars_pose-x/../../stolen"])
+def test_a_field_of_a_shard_that_is_something_else(folder, field, value):
+    marker = json.loads((folder / prepared.MARKER).read_text())
+    marker["shards"][0][field] = value
+    spoilt = shutil.copytree(folder, folder.with_name("shard"), dirs_exist_ok=True)
+    (spoilt / prepared.MARKER).write_text(json.dumps(marker))
+    with pytest.raises(InputError, match="is damaged"):
+        prepared.open_prepared(spoilt)
+
+
+@pytest.mark.parametrize("array", [np.array(["a"]), np.array([1.5, np.nan]), np.ones((2, 2), int)])
+def test_ids_that_are_no_numbers(folder, array):
+    spoilt = shutil.copytree(folder, folder.with_name("ids"), dirs_exist_ok=True)
+    with np.load(folder / prepared.INDEX) as stored:
+        np.savez(spoilt / prepared.INDEX, **{**stored, "person_id": array})
+    with pytest.raises(InputError, match="is damaged .*person_id are no whole numbers"):
+        prepared.open_prepared(spoilt)
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    for name in (prepared.KEYPOINTS, prepared.INDEX):
+        spoilt = shutil.copytree(folder, folder.with_name(f"pipe of {name}"))
+        (spoilt / name).unlink()
+        os.mkfifo(spoilt / name)
+        with pytest.raises(InputError, match="is damaged"):
+            prepared.open_prepared(spoilt)
 
 
 @short

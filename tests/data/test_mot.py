@@ -1,6 +1,7 @@
 import errno
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -146,6 +147,9 @@ def test_a_track_file_that_is_a_pipe_is_not_waited_for(video, tmp_path):
 
 
 def test_what_a_killed_run_has_left_is_named(video, tracks, tmp_path):
+    (tmp_path / ".out.b.77.part").mkdir()  # of another conversion, to out.b
+    mot.convert(video, tracks, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
     (tmp_path / ".out.1234.part").mkdir()
     with pytest.raises(InputError, match=r"\.out\.1234\.part is what a killed run has left, or a running one writes"):
         mot.convert(video, tracks, tmp_path / "out")

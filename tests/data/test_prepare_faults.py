@@ -11,10 +11,15 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from rgcn_jax.data import mars, prepare
+from rgcn_jax.data import folder, mars, prepare
+from rgcn_jax.data.keypoint_files import formats
+from rgcn_jax.data.keypoints import unique_frames
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.preparation import Preparation
 from rgcn_jax.data.source import read_splits
@@ -123,7 +128,7 @@ def test_a_check_decodes_the_images_of_what_cannot_be_listed_too(whole, tmp_path
     problems = [line.removeprefix("problem: ") for line in out if line.startswith("problem: ")]
     assert "pipe.jpg is a pipe" in problems[0] or gone.name in problems[0]
     assert {*expected, f"{gone.parent / 'stray.jpg'} is empty"} < set(problems)
-    assert re.fullmatch(rf"not usable: .* the \d+ images below {root} were\.", out[-1])
+    assert re.fullmatch(rf"not usable: .* the \d+ images below {root} were; \d+ problems, 0 remarks\.", out[-1])
     assert "is a pipe, a socket or a device" in report.read_text()
 
 
@@ -139,6 +144,47 @@ def test_a_check_reads_the_keypoints_that_are_there(whole, tmp_path, capsys):
     assert problems[0].startswith("problem: Keypoints are missing for 1 of the ")
     assert "1 keypoint files in " in problems[1]
     assert f"{damaged.stem}_keypoints.json is not JSON or is cut off" in problems[1]
+
+
+@pytest.mark.parametrize("layout", ["mars", "folder"])
+def test_a_check_tells_of_keypoints_where_sizes_of_images_cannot_be_read(layout, tmp_path, capsys):
+    root = preparing.write(tmp_path / "set", layout)
+    source = read_splits(layout, root, {"mars": mars, "folder": folder}[layout].load, several=False)
+    first, second, third = source.tracklets[:3]
+    (root / first.frames[0]).write_bytes(b"")
+    (root / second.frames[1]).write_bytes(b"<html>")
+    frames = unique_frames(source.tracklets)
+    points = np.full((len(frames), 14, 3), 30.0)
+    points[frames.index(third.frames[0])] = np.nan
+    np.savez(tmp_path / "k.npz", names=np.array(frames), keypoints=points)
+    assert preparing.run_here(root, "--check", dataset=layout, keypoints=tmp_path / "k.npz") == 1
+    problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
+    assert len(problems) == 3
+    assert problems[0] == f"problem: {root / first.frames[0]} is empty"
+    assert problems[1].startswith(f"problem: {root / second.frames[1]} is truncated")
+    assert f"the first is {third.frames[0]}" in problems[2]
+
+
+def test_a_check_tells_of_sizes_that_keypoints_cannot_be_of(whole, tmp_path, capsys):
+    root = tmp_path / "MARS"
+    shutil.copytree(whole, root)
+    tracklets = mars.load(root).train[:2]
+    for tracklet in tracklets:
+        cv2.imwrite(str(root / tracklet.frames[0]), np.zeros((128, 64, 3), np.uint8))
+    assert preparing.run_here(root, "--check") == 1
+    out = capsys.readouterr().out
+    assert "problem: 2 tracklets have frames of another size than 256 x 128" in out
+    assert f"{tracklets[1].frames[0]} (128 x 64)" in out
+    assert "; 1 problems, " in out
+
+
+def test_a_check_lists_what_is_wrong_with_folders_once(tmp_path, capsys):
+    root = preparing.write(tmp_path / "set", "folder")
+    for i in range(6):
+        (root / "train" / f"a\n{i}").mkdir()
+    report = tmp_path / "report.txt"
+    assert preparing.run_here(root, "--check", f"--report={report}", dataset="folder") == 1
+    assert all(report.read_text().count(f"'a\\n{i}'") == 1 + (i < 3) for i in range(6))  # three are in a sentence, too
 
 
 def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
@@ -220,8 +266,14 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, 
 
 
 def test_a_root_and_a_size_that_cannot_be_are_told(tmp_path, capsys):
-    assert prepare.main(["--dataset=mars", f"--root={'a' * 5000}", "--check"]) == 1
-    assert "cannot be looked at (File name too long)" in capsys.readouterr().out
+    for option in ("root", "keypoints", "out", "report"):
+        with pytest.raises(SystemExit):
+            prepare.main(["--dataset=mars", "--root=a", f"--{option}=b/{'a' * 300}"])
+        assert f"argument --{option}: b/aaa" in capsys.readouterr().err
+    with pytest.raises(InputError, match="cannot be looked at .File name too long"):
+        mars.load(Path("a" * 300))
+    with pytest.raises(InputError, match="there is nothing of that name"):
+        formats.recognise(Path("a" * 300))
     with pytest.raises(SystemExit):
         prepare.main(["--dataset=mars", "--root=a", f"--out={tmp_path}", "--height=1000000"])
     assert "1000000 is no number of pixels from 1 to 4,096" in capsys.readouterr().err

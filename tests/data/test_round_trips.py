@@ -220,7 +220,7 @@ def test_a_name_that_is_not_utf_8_is_refused(copied, layout):
     assert f"{parent} holds \\xff\\xfe.jpg, a name that is not UTF-8: rename it" in message(copied, layout)
 
 
-@pytest.mark.parametrize("name", ["a\n.jpg", "a\x1b[31m.jpg"])
+@pytest.mark.parametrize("name", ["a\n.jpg", "a\x1b[31m.jpg", "a\x9b.jpg", "a\u2028.jpg"])
 def test_a_name_with_a_control_character_is_refused(copied, layout, name):
     frame = first_frame(first_folder(copied, layout))
     (frame.parent / name).touch()

@@ -1,6 +1,7 @@
 """Resuming on another number of devices: refused where it would train something else."""
 
 import json
+import shutil
 
 import pytest
 
@@ -36,3 +37,19 @@ def test_statistics_per_device_are_bound_to_the_number_of_devices(tmp_path, caps
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["config_changes"] == [{"after_step": 1, "changes": {"devices": [1, 2]}}]
     train(tmp_path, 3, 2, own)  # from now on that is the run's
+
+
+@pytest.mark.jit
+def test_the_best_of_later_steps_on_other_devices_is_set_aside(tmp_path, capsys):
+    own = "--config.parallel.batch_norm=device"
+    train(tmp_path, 1, 1, own)
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints / "latest", tmp_path / "kept")
+    shutil.rmtree(checkpoints / "best")  # so that the later one is the best
+    train(tmp_path, 2, 1, own)
+    assert [path.name for path in (checkpoints / "best").iterdir()] == ["2"]
+    shutil.rmtree(checkpoints / "latest")
+    shutil.copytree(tmp_path / "kept", checkpoints / "latest")
+    train(tmp_path, 2, 2, own, "--config.allow_config_change")
+    assert "the best checkpoint, of step 2, is of the config before" in capsys.readouterr().out
+    assert (checkpoints / "set-aside" / "best-2-1").is_dir()

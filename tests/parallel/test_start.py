@@ -76,6 +76,22 @@ def test_only_jax_words_for_a_broken_connection_are_a_loss(error, lost, monkeypa
     assert processes.is_loss(error) == lost
 
 
+def test_an_error_that_is_its_own_cause_is_looked_at_once(monkeypatch):
+    monkeypatch.setattr(processes, "last_words", object())
+    error = RuntimeError("a")
+    assert not processes.is_loss(caused(error, error))
+
+
+@pytest.mark.parametrize(("told", "status"), [(False, 1), (True, 75)])
+def test_who_is_told_to_go_and_then_loses_another_is_started_again(told, status):
+    text = f"""
+parallel.start_processes()
+processes.told_to_go = {told}
+raise jax.errors.JaxRuntimeError("UNAVAILABLE: Connection reset by peer")
+"""
+    assert [end.status for end in job([code(text)] * 2)] == [status] * 2
+
+
 STEPS = """
 parallel.start_processes()
 told, me = parallel.AnyProcess(parallel.make_mesh(0)), jax.process_index()

@@ -63,18 +63,16 @@ def read_folder(program: Program, path: Path, frames: Sequence[str], sizes: Int[
     return Detections(pixels, np.ones(len(files), bool), next(iter(skeletons), ""))
 
 
-def damaged_files(program: Program, path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> list[str]:
-    """The files of these frames in a program's folder that are there and cannot be used, each with the reason.
-
-    Raises:
-      InputError: the folder cannot be listed, or cannot be of these frames.
+def damaged_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
+    """The files of these frames in a program's folder that are there and cannot be used, each with the reason; none
+    where the folder cannot be of these frames, which ``read_folder`` tells.
     """
     try:
         files, present = _list_files(program, path, frames)
-    except InputError:  # which ``read_folder`` has told
+    except InputError:
         return []
-    there = [i for i, file in enumerate(files) if file in present]
-    return _read_files(program, path, [files[i] for i in there], np.broadcast_to(sizes, (len(files), 2))[there])[1]
+    some_size = np.array([[256, 128]])  # by it the subject is chosen, which is not looked at
+    return _read_files(program, path, [file for file in files if file in present], some_size)[1]
 
 
 def _read_files(

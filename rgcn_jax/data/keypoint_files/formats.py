@@ -47,9 +47,9 @@ def recognise(path: Path) -> str:
     Raises:
       InputError: there is nothing at the path, or it has none of the forms.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # pathlib's raises for too long a name
         return _recognise_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix == ".npz":
             return "store" if store.has_header(path) else "arrays"
         if path.suffix == ".csv":
@@ -57,7 +57,7 @@ def recognise(path: Path) -> str:
         if path.suffix == ".json":
             form = {b"[": "alphapose", b"{": "agrl"}.get(_first_character(path))
             return form or _not_found(path, "this is neither a list nor an object")
-    _not_found(path, "this is a file of another kind" if path.exists() else "there is nothing of that name")
+    _not_found(path, "this is a file of another kind" if os.path.exists(path) else "there is nothing of that name")
 
 
 def read(
@@ -84,7 +84,7 @@ def read(
     name = recognise(path) if form is None else form
     if name not in FORMATS:
         raise InputError(f"{name!r} is no form of keypoint files: expected one of {', '.join(FORMATS)}.")
-    if not path.exists():
+    if not os.path.exists(path):
         _not_found(path, "there is nothing of that name")
     if path.is_dir() != (name in ("openpose", "mmpose")):
         found = "a folder" if path.is_dir() else "a file"
@@ -106,11 +106,11 @@ def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
     return folder.unused_files(_PROGRAMS[_recognise_folder(path)], path, frames)
 
 
-def damaged_files(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> list[str]:
+def damaged_files(path: Path, frames: Sequence[str]) -> list[str]:
     """The files of a folder of keypoints that are of these frames and cannot be used, each with the reason; those that
     are missing are left out.
     """
-    return folder.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames, sizes)
+    return folder.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames)
 
 
 _PROGRAMS = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM}

@@ -96,6 +96,21 @@ def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path, monkeyp
     _fails(tmp_path / "k.npz", "cannot be read", "its arrays would take")
 
 
+def test_members_that_are_no_arrays_or_there_twice(tmp_path):
+    np.savez(tmp_path / "k.npz", names=FRAMES, keypoints=_keypoints(14))
+    with zipfile.ZipFile(tmp_path / "k.npz", "a") as archive:
+        archive.writestr("keypoints", b"which np.load would prefer")
+        archive.writestr("README.txt", b"made by hand")
+    assert arrays.open_arrays(tmp_path / "k.npz")["keypoints"].shape == (2, 14, 3)
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "k.npz", "a") as archive:
+        archive.writestr("keypoints.npy", b"small")
+    _fails(tmp_path / "k.npz", "cannot be read (an array is in it twice)")
+    with zipfile.ZipFile(tmp_path / "k.npz", "w") as archive:
+        archive.writestr("names.npy", b"of no form")
+        archive.writestr("keypoints.npy", b"nor this")
+    _fails(tmp_path / "k.npz", "cannot be read (it holds something that is no array)")
+
+
 def test_an_archive_that_lies_about_a_shape(tmp_path):
     np.savez(tmp_path / "k.npz", names=FRAMES, keypoints=np.zeros((2, 14, 3)))
     with zipfile.ZipFile(tmp_path / "k.npz") as archive:
