@@ -161,12 +161,12 @@ def leave(status: int) -> None:
     """
     if last_words is None:
         sys.exit(status)
+    last_words.let_go()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     there = place()
     if there is not None and there.index == 0:
         time.sleep(1)
-    last_words.let_go()
     os._exit(status)
 
 

@@ -123,7 +123,7 @@ class Job:
         self.told.clear()
         with Checkpoints(self.workdir) as checkpoints:
             keep(checkpoints)
-            state, self.progress = resume(checkpoints, self.run_.state, changed=False, say=self.said.append)
+            state, self.progress = resume(checkpoints, self.run_.state, changed=lambda _: False, say=self.said.append)
             with (
                 Writer(self.workdir, self.run_.total_steps, self.progress.step) as writer,
                 Profile(profile, self.workdir) as recording,
