@@ -157,7 +157,8 @@ def leave(status: int) -> None:
     """Ends this process with an exit status.
 
     One of several ends with nothing but its output flushed: JAX would first wait for all others, and they wait for this
-    one. They notice, and end too: at once where it is the first, so that it gives them a second to say what they know.
+    one. They notice, and end too; those that lose the first one at once, so that it gives them a second to say what
+    they know.
     """
     if last_words is None:
         sys.exit(status)

@@ -15,7 +15,6 @@ border. Crops keep the video's resolution. A track's id is the person id: two tr
 """
 
 import argparse
-import contextlib
 import math
 import os
 import re
@@ -32,7 +31,7 @@ from tqdm import tqdm
 
 from rgcn_jax.data.folder import PARTS
 from rgcn_jax.data.folders import IMAGES, FolderReader, natural_order, read_file
-from rgcn_jax.data.image_size import check_size
+from rgcn_jax.data.images import read_image
 from rgcn_jax.types import InputError, path_argument, printable
 
 ASPECT = 2.0
@@ -225,7 +224,7 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         names = folders.listing("").files
         folders.check()
         for name in natural_order(name for name in names if name.lower().endswith(IMAGES)):
-            yield _picture(video / name)
+            yield read_image(video / name)[..., ::-1]
         return
     if not video.is_file():  # OpenCV would take an address on the network, too
         raise InputError(f"The video {video} does not exist.")
@@ -237,23 +236,6 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
             yield picture
     finally:
         capture.release()
-
-
-def _picture(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"The picture {path} cannot be read ({error.strerror}).") from error
-    try:
-        check_size(encoded)
-    except InputError as error:
-        raise InputError(f"The picture {path} {error}.") from error
-    picture = None
-    with contextlib.suppress(cv2.error):
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"The picture {path} cannot be decoded.")
-    return picture
 
 
 def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:

@@ -108,7 +108,7 @@ def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_pa
     mot.convert(tmp_path / "img1", tracks, tmp_path / "out", part="train")
     assert [t.person_id for t in folder.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"The picture .*2\.png is truncated, or no JPEG or PNG image"):
+    with pytest.raises(InputError, match=r"2\.png: not a JPEG or PNG image"):
         mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
 
@@ -116,16 +116,24 @@ def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_pa
 def enormous():
     """A PNG that claims to be 60000 x 60000."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, b"IDAT", b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def cut_off():
+    """A JPEG that ends in its middle."""
+    whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))[1].tobytes()
+    return whole[: len(whole) // 2]
 
 
 @pytest.mark.parametrize(
     ("made", "problem"),
     [
-        (lambda path: path.write_bytes(b""), "1.jpg is truncated, or no JPEG or PNG image"),
+        (lambda path: path.write_bytes(b""), "1.jpg: the file is empty"),
+        (lambda path: path.write_bytes(cut_off()), "1.jpg: the image is truncated or damaged"),
         (
             lambda path: path.with_suffix(".png").write_bytes(enormous()),
-            "1.png has 60,000 x 60,000 pixels: make it smaller",
+            "1.png: the image has 60,000 x 60,000 pixels: make it smaller",
         ),
         (lambda path: os.mkfifo(path), "1.jpg is a pipe, a socket or a device: remove it"),
         (lambda path: path.symlink_to("/dev/zero"), "1.jpg is or lies in a symbolic link that leads out of the root"),

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.pose_detection import pck
 from rgcn_jax.data import mars
+from rgcn_jax.data.images import read_image
 from rgcn_jax.data.keypoints import read_pixels
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.detector import BACK_ENDS
-from rgcn_jax.pose_detection.images import read_image
 from rgcn_jax.pose_detection.movenet import MoveNet
 from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14

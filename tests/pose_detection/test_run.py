@@ -12,9 +12,9 @@ import pytest
 
 from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data import mars
+from rgcn_jax.data.images import read_image
 from rgcn_jax.pose_detection import run
 from rgcn_jax.pose_detection.__main__ import main
-from rgcn_jax.pose_detection.images import read_image
 from rgcn_jax.pose_detection.parts import Parts, fingerprint, write_part
 from rgcn_jax.pose_detection.rtmpose import RTMPose
 from rgcn_jax.pose_detection.worker import accepted
