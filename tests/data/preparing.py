@@ -41,7 +41,9 @@ def command(root: Path, *others: object, dataset: str = "mars", keypoints: Path 
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    """A user's: TensorFlow may say what it says."""
+    here = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return {**here, "PYTHONPATH": str(REPOSITORY)}
 
 
 def run(root: Path, *others: object, blocks: int | None = None, **options) -> subprocess.CompletedProcess:
