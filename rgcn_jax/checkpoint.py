@@ -16,10 +16,10 @@ import jax
 import orbax.checkpoint as ocp
 
 from rgcn_jax import parallel, processes
+from rgcn_jax.errors import InputError
 from rgcn_jax.silence import hush_orbax
 from rgcn_jax.state import TrainState
 from rgcn_jax.state_hash import content_hash, host_leaves, json_hash, not_finite, structure
-from rgcn_jax.types import InputError
 
 KINDS = ("latest", "best")
 

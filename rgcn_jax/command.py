@@ -1,7 +1,9 @@
 """What the commands share: the config and its overrides, and errors told in a sentence instead of a traceback."""
 
+import argparse
 import difflib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +17,9 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax import processes
+from rgcn_jax.errors import InputError, printable
 from rgcn_jax.freed_memory import keep_freed_memory
 from rgcn_jax.stopping import Stopped
-from rgcn_jax.types import InputError, printable
 from rgcn_jax.workdir import write_whole
 
 CONFIG_FILE = "config.json"
@@ -79,6 +81,13 @@ MAY_CHANGE = (
     "model.recompute",
 )
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
+
+
+def path_argument(text: str) -> Path:
+    """A path from a command line. Raises ArgumentTypeError, which argparse prints, where no file can be called so."""
+    if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
+        raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
+    return Path(text)
 
 
 def run_command(command: Callable[[Sequence[str]], object]) -> None:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.errors import InputError
 from rgcn_jax.state import Progress
-from rgcn_jax.types import InputError
 from rgcn_jax.workdir import write_whole
 
 POLICIES = ("stop", "skip")

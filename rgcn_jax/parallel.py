@@ -18,7 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rgcn_jax import processes
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 AXIS = "data"
 

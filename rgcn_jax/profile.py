@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 FOLDER = "profile"
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from rgcn_jax import parallel
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import EVALUATION_CLIPS, evaluation_plans, num_evaluation_batches
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import KINDS, FeatureStatistics
 from rgcn_jax.evaluation.embed import embed_tracklets
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
@@ -25,7 +26,7 @@ from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.step import make_embed_step
-from rgcn_jax.types import Config, Embeddings, InputError, Tracklet
+from rgcn_jax.types import Config, Embeddings, Tracklet
 from rgcn_jax.workdir import write_whole
 
 RESULTS_FILE = "results.json"

@@ -14,8 +14,8 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, UInt8
 
 from rgcn_jax import losses, parallel
+from rgcn_jax.errors import InputError
 from rgcn_jax.state import TrainState
-from rgcn_jax.types import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -15,6 +15,7 @@ from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
 from rgcn_jax.data.reader import ShareReader
 from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.errors import InputError
 from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
@@ -27,7 +28,7 @@ from rgcn_jax.seconds import Seconds
 from rgcn_jax.state import Progress, count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.stopping import Stopping
-from rgcn_jax.types import Config, InputError
+from rgcn_jax.types import Config
 from rgcn_jax.workdir import WorkDir
 from rgcn_jax.writer import SilentWriter, Writer
 

@@ -5,8 +5,6 @@ channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dime
 ``g`` gallery tracklets, ``f`` frames of a tracklet.
 """
 
-import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,36 +21,6 @@ JUNK_ID = -1
 
 DISTRACTOR_ID = 0
 """Person id of a distractor tracklet: in the gallery, never a match."""
-
-
-class InputError(ValueError):
-    """Something that the user handed over is wrong and the user can mend it.
-
-    The message is one sentence or two: the thing, what was expected, what was found, what to do. The commands print it
-    without a traceback and exit with status 2.
-
-    Args:
-      message: the sentence; of many files that are wrong it names the first few.
-      names: all of them then, as clauses such as "a/b.jpg is empty", for whoever wants a list.
-    """
-
-    def __init__(self, message: str = "", names: Sequence[str] = ()):
-        super().__init__(message)
-        self.names = tuple(names)
-
-
-def printable(text: str) -> str:
-    """The text with what could steer a terminal or forge a name, control characters and marks of writing direction,
-    or bytes that are no text, written as their numbers; lines stay lines. What commands print passes through it.
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
-def path_argument(text: str) -> Path:
-    """A path from a command line. Raises ArgumentTypeError, which argparse prints, where no file can be called so."""
-    if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
-        raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
-    return Path(text)
 
 
 @dataclass(frozen=True, slots=True)

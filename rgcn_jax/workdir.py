@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 LOCK_FILE = "lock"
 

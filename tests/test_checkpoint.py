@@ -9,9 +9,9 @@ import pytest
 
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
+from rgcn_jax.errors import InputError
 from rgcn_jax.state import TrainState
 from rgcn_jax.state_hash import host_leaves
-from rgcn_jax.types import InputError
 from tests import tiny
 
 

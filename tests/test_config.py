@@ -17,9 +17,9 @@ from rgcn_jax.command import (
     override,
     save_config,
 )
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model
 from rgcn_jax.train import prepare, train
-from rgcn_jax.types import InputError
 from rgcn_jax.walkers import WalkersSpec
 from tests import mars_folder
 

@@ -10,9 +10,9 @@ import pytest
 from rgcn_jax import main
 from rgcn_jax.data import convert_keypoints, ilids_vid
 from rgcn_jax.data.open import FOLDERS, HALVED, open_data
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
-from rgcn_jax.types import InputError
 from tests import mars_folder
 from tests.data import layouts
 

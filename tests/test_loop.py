@@ -17,6 +17,7 @@ from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.errors import InputError
 from rgcn_jax.loop import Loop, Run, is_time
 from rgcn_jax.nonfinite import MOST_IN_A_ROW, FiniteCheck
 from rgcn_jax.profile import Profile
@@ -25,7 +26,7 @@ from rgcn_jax.score import Evaluation, Scorer
 from rgcn_jax.seconds import PARTS, Seconds
 from rgcn_jax.state import TrainState
 from rgcn_jax.stopping import Stopped, Stopping
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.types import Split, Tracklet
 from rgcn_jax.writer import Writer
 
 TRACKLETS = [Tracklet((f"{p}/{c}/0.jpg", f"{p}/{c}/1.jpg"), p, c) for p in (1, 2, 3, 4) for c in (1, 2)]

@@ -7,11 +7,11 @@ import optax
 import pytest
 
 from rgcn_jax import losses, parallel
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.state import create_state
 from rgcn_jax.step import Objective, check_parts, local_losses, make_train_step, normalise_frames
-from rgcn_jax.types import InputError
 from tests import tiny
 
 SGD = optax.sgd(1.0)

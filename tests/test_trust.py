@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rgcn_jax.command import run_command
-from rgcn_jax.types import InputError, printable
+from rgcn_jax.errors import InputError, printable
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = sorted(

@@ -25,7 +25,8 @@ from rgcn_jax.data.source import (
     unused_keypoints,
 )
 from rgcn_jax.data.workers import run_tasks
-from rgcn_jax.types import InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 
 
 def check(options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]) -> int:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rgcn_jax.command import path_argument
 from rgcn_jax.data.keypoint_files.coverage import report
 from rgcn_jax.data.keypoint_files.formats import FORMATS, LEAST_SHARE, read, recognise
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.openpose import write_folder
 from rgcn_jax.data.keypoint_files.store import check_store_path, save
 from rgcn_jax.data.keypoints import KeypointTable, count_coverage, frame_sizes, shares_of_crop, unique_frames
-from rgcn_jax.types import InputError, path_argument, printable
+from rgcn_jax.errors import InputError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SHOWN = 20
 """Names that a sentence has at most."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png")
 """Endings of the files that are frames, in lower case."""

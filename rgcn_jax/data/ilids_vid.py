@@ -22,7 +22,8 @@ import numpy as np
 from rgcn_jax.data.folders import FolderReader, require_folders
 from rgcn_jax.data.matlab import read_matrix
 from rgcn_jax.data.published import compare_with_published, describe_partition
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "iLIDS-VID"
 _SEQUENCES = "i-LIDS-VID/sequences"

@@ -5,7 +5,7 @@ import os
 import struct
 from pathlib import Path
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 LARGEST_SIDE = 8192
 """Pixels. A picture of 8K is 7,680 wide; a few kilobytes of JPEG or PNG may claim 65,535, and take gigabytes."""

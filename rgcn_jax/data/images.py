@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rgcn_jax.data.image_size import check_size
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # within compressed data; 00 and restarts belong to these

@@ -22,7 +22,8 @@ from rgcn_jax.data.image_size import image_size
 from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
 from rgcn_jax.data.keypoint_files.formats import read
 from rgcn_jax.data.keypoint_files.store import save
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split, Tracklet
 
 __all__ = [
     "KeypointTable",

@@ -21,7 +21,8 @@ from typing import NamedTuple
 from rgcn_jax.data.folders import IMAGES, FolderReader, check_relative, natural_order, read_file, require_folders
 from rgcn_jax.data.matlab import read_matrix
 from rgcn_jax.data.published import compare_with_published
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "LS-VID"
 _PUBLISHED = {

@@ -23,7 +23,8 @@ import numpy as np
 from rgcn_jax.data.folders import FolderReader, read_file, require_folders
 from rgcn_jax.data.matlab import read_matrix
 from rgcn_jax.data.published import compare_with_published
-from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
 FRAME_SIZE = (256, 128)
 """Height and width in pixels of every crop."""

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from rgcn_jax.data import mat5
 from rgcn_jax.data.findings import listed
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 

@@ -29,10 +29,11 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
+from rgcn_jax.command import path_argument
 from rgcn_jax.data.folder import PARTS
 from rgcn_jax.data.folders import IMAGES, FolderReader, natural_order, read_file
 from rgcn_jax.data.images import read_image
-from rgcn_jax.types import InputError, path_argument, printable
+from rgcn_jax.errors import InputError, printable
 
 ASPECT = 2.0
 """Height of a crop by its width."""

@@ -10,7 +10,8 @@ from rgcn_jax.data import dukemtmc_vidreid, folder, ilids_vid, ls_vid, mars, pre
 from rgcn_jax.data import features as feature_files
 from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data.reader import Data, KeypointSource, NoKeypoints
-from rgcn_jax.types import InputError, Split
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split
 
 FOLDERS: Mapping[str, Callable[..., Split]] = {
     "mars": partial(mars.load, check_files=True),

@@ -18,7 +18,8 @@ from rgcn_jax.data import pixels
 from rgcn_jax.data.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.data.tensorflow_cpu import tf
-from rgcn_jax.types import Batch, InputError
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Batch
 
 
 @runtime_checkable

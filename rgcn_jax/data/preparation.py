@@ -25,7 +25,7 @@ from rgcn_jax.data.prepared import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERS
 from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
 from rgcn_jax.data.source import Source, SourceKeypoints
 from rgcn_jax.data.workers import run_tasks
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _LOCK = ".lock"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

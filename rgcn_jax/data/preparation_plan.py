@@ -17,7 +17,7 @@ from rgcn_jax.data.findings import listed
 from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.data.prepared import FORMAT_VERSION, INDEX, KEYPOINTS
 from rgcn_jax.data.source import Source, SourceKeypoints
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 PLAN = "plan.json"
 

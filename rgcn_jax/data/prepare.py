@@ -13,12 +13,13 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from rgcn_jax.command import path_argument
 from rgcn_jax.data.check import check
 from rgcn_jax.data.findings import Finding, listed
 from rgcn_jax.data.preparation import Preparation
 from rgcn_jax.data.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
-from rgcn_jax.types import InputError, path_argument, printable
+from rgcn_jax.errors import InputError, printable
 
 LARGEST_SIDE = 4096
 """Of prepared frames, in pixels."""

@@ -29,7 +29,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rgcn_jax.data.npz import read_arrays
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split, Tracklet
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
 VERSION = "1.0.0"

@@ -10,7 +10,7 @@ from rgcn_jax.data.prepared import Prepared
 from rgcn_jax.data.reader import KeypointSource
 from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.data.tensorflow_cpu import tf
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # ArrayRecord's own advice for random access
 _IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}

@@ -20,7 +20,8 @@ from typing import Any
 
 from rgcn_jax.data.folders import FolderReader, read_file, require_folders
 from rgcn_jax.data.published import compare_with_published, describe_partition
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"
 _CAMERAS = {"cam_a": 1, "cam_b": 2}

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from rgcn_jax.data.augment import Augmentation, draw, no_transform
-from rgcn_jax.types import InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 
 # Each kind of draw has its own random stream, so that adding draws to one never shifts another.
 _IDENTITIES, _CLIPS = 0, 1

@@ -14,7 +14,8 @@ from rgcn_jax.data.fingerprints import Fingerprints
 from rgcn_jax.data.image_size import check_size
 from rgcn_jax.data.shard_task import BadFrame, ShardResult, ShardTask
 from rgcn_jax.data.tensorflow_cpu import tf
-from rgcn_jax.types import InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 
 QUALITY = 95
 """JPEG quality of a frame that had another size, colours at half the resolution (4:2:0), as cameras write them."""

@@ -4,7 +4,7 @@ for JAX owns it.
 
 import os
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # nothing here uses it, and it announces itself at every start

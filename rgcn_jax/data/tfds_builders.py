@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from rgcn_jax.data import prepared
 from rgcn_jax.data.tfds_form import features, tfds
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 __all__ = ["DukemtmcVidreidPose", "FolderPose", "IlidsVidPose", "LsVidPose", "MarsPose", "Prid2011Pose"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rgcn_jax.data.prepared import ARRAY_RECORD, VERSION, Shard, builder_name
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 try:
     import tensorflow_datasets as tfds

@@ -15,7 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _TELL_EVERY = 0.1  # seconds
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from rgcn_jax.types import Embeddings, InputError
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Embeddings
 
 KINDS = ("euclidean", "normalized", "standardized")
 ROWS = ("appearance", "pose", "fused")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Array, Float, Int32
 
-from rgcn_jax.types import Embeddings, InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Embeddings, Tracklet
 
 
 def embed_tracklets(

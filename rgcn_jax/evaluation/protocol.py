@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse
 from rgcn_jax.evaluation.ranking import (
     RankingMetrics,
@@ -22,7 +23,7 @@ from rgcn_jax.evaluation.ranking import (
     match_ranks,
     summarize,
 )
-from rgcn_jax.types import JUNK_ID, Embeddings, InputError, Split, Tracklet
+from rgcn_jax.types import JUNK_ID, Embeddings, Split, Tracklet
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Person ids of the queries and of all N tracklets, camera ids of the queries and of all N."""

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 
-from rgcn_jax.types import JUNK_ID, InputError
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import JUNK_ID
 
 MAX_CMC_RANK = 50
 PERCENTAGE_RANKS = (1, 5, 10, 20)

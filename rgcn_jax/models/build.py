@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.appearance import (
     AttentionAggregation,
     AveragePooling,
@@ -27,7 +28,6 @@ from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import POOLINGS, RECOMPUTE, ResNet50
 from rgcn_jax.models.stgcn import STGCN
 from rgcn_jax.models.two_branch import NECKS, TwoBranch
-from rgcn_jax.types import InputError
 
 
 def _recurrent(**trunk: Any) -> FrameAppearance:

@@ -11,9 +11,9 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.skeleton import PARENTS
-from rgcn_jax.types import InputError
 
 POSITIONS = ("crop", "centred")
 

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.weight_files import read_weights
-from rgcn_jax.types import InputError
 
 _LEAF_NAMES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _PREFIX = re.compile(r"^((module|model|backbone)\.)+")

@@ -19,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _BFLOAT16 = np.dtype(jnp.bfloat16)
 _SAFETENSORS_DTYPES: dict[str, np.dtype] = {

@@ -4,11 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from rgcn_jax.command import path_argument
 from rgcn_jax.data.keypoint_files import coverage
 from rgcn_jax.data.open import FOLDERS
+from rgcn_jax.errors import InputError, printable
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect
-from rgcn_jax.types import InputError, path_argument, printable
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.framing import frame
-from rgcn_jax.types import InputError
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # half as fast again here
 

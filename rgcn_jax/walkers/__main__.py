@@ -7,7 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from rgcn_jax.types import InputError, path_argument, printable
+from rgcn_jax.command import path_argument
+from rgcn_jax.errors import InputError, printable
 from rgcn_jax.walkers.contact_sheet import contact_sheet
 from rgcn_jax.walkers.generate import generate
 from rgcn_jax.walkers.layouts import LAYOUTS

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rgcn_jax.types import DISTRACTOR_ID, InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import DISTRACTOR_ID, Tracklet
 from rgcn_jax.walkers.generate import Walkers
 
 

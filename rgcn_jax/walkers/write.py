@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 from scipy.io import savemat
 from tqdm import tqdm
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from rgcn_jax.walkers.generate import Walkers
 from rgcn_jax.walkers.layouts import LAYOUTS, Plan
 

@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from rgcn_jax.data import dukemtmc_vidreid
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 FILES = [
     "train/0001/0001/0001_C6_F0002_X30823.jpg",  # begins at F0002

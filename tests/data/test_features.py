@@ -8,7 +8,8 @@ import pytest
 
 from rgcn_jax import evaluate, main
 from rgcn_jax.data import features
-from rgcn_jax.types import InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 from tests import mars_folder
 
 TRACKLETS = [Tracklet((f"a/{i}_0.jpg", f"a/{i}_1.jpg"), 1 + i // 2, 1 + i % 2) for i in range(4)]

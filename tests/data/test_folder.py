@@ -2,7 +2,7 @@ import pytest
 
 from rgcn_jax.data import folder
 from rgcn_jax.data.open import open_data
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 FRAMES = [
     "train/10/1/a/2.jpg",

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from rgcn_jax.data import dukemtmc_vidreid, folder, ilids_vid, ls_vid, mars, mot, prid2011
 from rgcn_jax.data.folders import check_relative, natural_order
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 short = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

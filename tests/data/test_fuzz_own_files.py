@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rgcn_jax.data import prepared
 from rgcn_jax.data.preparation_plan import PLAN, Plan
 from rgcn_jax.data.source import Source
+from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.parts import Parts
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.types import Split, Tracklet
 from tests.data import preparing
 from tests.data.test_fuzz import refused_or_read, short
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from rgcn_jax.data import ilids_vid
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests.data import layouts
 
 SPLITS = "train-test people splits/train_test_splits_ilidsvid.mat"

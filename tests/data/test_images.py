@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rgcn_jax.data.images import read_image
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 32, 3)).astype(np.uint8)
 JPEG = cv2.imencode(".jpg", IMAGE)[1].tobytes()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data import keypoints, mars
-from rgcn_jax.types import InputError, Split, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Split, Tracklet
 
 FRAMES = ("d/a.jpg", "d/b.jpg", "e/c.jpg")
 

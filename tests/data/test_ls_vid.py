@@ -6,7 +6,7 @@ import pytest
 from scipy.io import savemat
 
 from rgcn_jax.data import ls_vid
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 TRAIN = ["tracklet_train/0001/0001_1 1", "tracklet_train/0001/0001_12 1", "tracklet_train/0002/0002_1 2"]
 TEST = ["tracklet_test/0003/0003_1 3", "tracklet_test/0003/0003_2 3", "tracklet_test/0004/0004_1_02 4"]

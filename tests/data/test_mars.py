@@ -7,7 +7,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from rgcn_jax.data import mars
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 TRAIN = [(1, 3, 1, 1), (4, 5, 1, 2), (6, 9, 7, 3)]
 TEST = [(1, 2, -1, 1), (3, 4, 0, 2), (5, 7, 2, 1), (8, 8, 2, 2), (9, 10, 4, 1), (11, 14, 4, 6)]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data import folder, mot
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
 LINES = [

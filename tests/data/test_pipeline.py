@@ -16,7 +16,8 @@ from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.pipeline import FileReader
 from rgcn_jax.data.reader import NoKeypoints
 from rgcn_jax.data.sampling import IdentitySampler, evaluation_plans
-from rgcn_jax.types import InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 from tests import frames
 from tests.data.test_memory import bilinear
 

@@ -23,7 +23,7 @@ from rgcn_jax.data.keypoints import unique_frames
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.preparation import Preparation
 from rgcn_jax.data.source import read_splits
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests.data import preparing
 from tests.kills import KILLS
 

@@ -12,7 +12,7 @@ from rgcn_jax.data import keypoints, mars, prepare, prepared
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.sampling import IdentitySampler, evaluation_plans
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests import frames
 from tests.data import preparing
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rgcn_jax.data import prid2011
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests.data import layouts
 
 SHOTS = "prid_2011/multi_shot"

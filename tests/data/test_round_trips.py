@@ -11,7 +11,7 @@ import pytest
 from rgcn_jax.data import keypoints
 from rgcn_jax.data.folders import FolderReader, Listing, natural_order
 from rgcn_jax.data.open import FOLDERS
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests.data import layouts
 
 # A folder of frames, one of lists, and one above: parts of each layout to spoil.

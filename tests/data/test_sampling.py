@@ -16,7 +16,8 @@ from rgcn_jax.data.sampling import (
     share,
     training_clip,
 )
-from rgcn_jax.types import InputError, Tracklet
+from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 
 
 def tracklets(persons=10, each=5, frames=30):

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from rgcn_jax.data import mars, tfds_builders
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.data.prepared import builder_name
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests.data import layouts, preparing
 
 DOCS = Path(__file__).parents[2] / "docs" / "input-pipeline.md"

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rgcn_jax.data.workers import run_tasks
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 
 def square(task, advance):

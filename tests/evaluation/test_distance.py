@@ -3,8 +3,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse
-from rgcn_jax.types import Embeddings, InputError
+from rgcn_jax.types import Embeddings
 
 
 def embed(appearance, pose) -> Embeddings:

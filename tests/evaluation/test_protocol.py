@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation import protocol
 from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse
 from rgcn_jax.evaluation.protocol import (
@@ -16,7 +17,7 @@ from rgcn_jax.evaluation.protocol import (
     test_tracklets,
 )
 from rgcn_jax.evaluation.ranking import evaluate_ranking
-from rgcn_jax.types import Embeddings, InputError, Split, Tracklet
+from rgcn_jax.types import Embeddings, Split, Tracklet
 
 
 def random_case(seed=0, count=120, pose_columns=4):

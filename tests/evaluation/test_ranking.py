@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.ranking import (
     MAX_CMC_RANK,
     as_percentages,
@@ -9,7 +10,6 @@ from rgcn_jax.evaluation.ranking import (
     match_ranks,
     summarize,
 )
-from rgcn_jax.types import InputError
 
 
 def reference(distances, query_ids, gallery_ids, query_cameras, gallery_cameras, ap="mean", exclude_same_camera=True):

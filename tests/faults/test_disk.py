@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.checkpoint import Checkpoints
+from rgcn_jax.errors import InputError
 from rgcn_jax.state import TrainState
-from rgcn_jax.types import InputError
 from rgcn_jax.workdir import WorkDir, write_whole
 from rgcn_jax.writer import Writer
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from rgcn_jax import models
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import POSE_ENCODERS, READOUTS, build_model
-from rgcn_jax.types import InputError
 from tests import tiny
 
 CLASSES = {

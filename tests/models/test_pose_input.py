@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rgcn_jax import models
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.pose_input import MIN_TORSO, TYPICAL_TORSO, num_channels
 from rgcn_jax.skeleton import FLIP_ORDER, KEYPOINTS
-from rgcn_jax.types import InputError
 
 ASPECT = 0.5
 NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11

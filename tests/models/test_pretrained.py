@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.models.pretrained import load_resnet50, torch_name
 from rgcn_jax.models.resnet import ResNet50
-from rgcn_jax.types import InputError
 from scripts.resnet50_reference_weights import draw_images, draw_weights
 from scripts.resnet50_reference_weights import shapes as torch_shapes
 

@@ -6,13 +6,14 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import FeatureStatistics, fuse
 from rgcn_jax.models.appearance import AveragePooling, FrameAppearance, GivenFeatures
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
-from rgcn_jax.types import Embeddings, InputError
+from rgcn_jax.types import Embeddings
 
 D, N, K = 5, 4, 7
 

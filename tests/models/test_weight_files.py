@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.models import weight_files
 from rgcn_jax.models.weight_files import read_weights
-from rgcn_jax.types import InputError
 
 DATA = Path(__file__).parent / "data"
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rgcn_jax import main
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests import mars_folder
 
 SPEC = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "min_frames": 3, "max_frames": 3}

@@ -6,7 +6,7 @@ import pytest
 from rgcn_jax.data.memory import MemoryReader
 from rgcn_jax.data.pipeline import FileReader
 from rgcn_jax.data.reader import ShareReader
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 from tests import frames
 
 

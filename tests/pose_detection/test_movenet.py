@@ -11,12 +11,12 @@ from benchmarks.pose_detection import pck
 from rgcn_jax.data import mars
 from rgcn_jax.data.images import read_image
 from rgcn_jax.data.keypoints import read_pixels
+from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.movenet import MoveNet
 from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 from tests.pose_detection import tfjs_model
 
 pytestmark = pytest.mark.jit

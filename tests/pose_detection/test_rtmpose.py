@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.rtmpose import MEAN, STD, RTMPose
-from rgcn_jax.types import InputError
 from tests.pose_detection import onnx_model
 
 

@@ -13,13 +13,13 @@ import pytest
 from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data import mars
 from rgcn_jax.data.images import read_image
+from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import run
 from rgcn_jax.pose_detection.__main__ import main
 from rgcn_jax.pose_detection.parts import Parts, fingerprint, write_part
 from rgcn_jax.pose_detection.rtmpose import RTMPose
 from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 from tests import mars_folder
 from tests.kills import KILLS
 from tests.pose_detection import onnx_model

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.layouts import LAYOUTS, dukemtmc_vidreid, ilids_vid, prid2011
 from rgcn_jax.walkers.write import openpose_people, write

@@ -28,7 +28,7 @@ from rgcn_jax.data.keypoint_files.json_stream import entries
 from rgcn_jax.data.keypoint_files.numbers import LARGEST, check_numbers
 from rgcn_jax.data.keypoint_files.skeletons import COCO, OPENPOSE, convert, looks_like
 from rgcn_jax.data.keypoint_files.subject import choose_subjects
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
 

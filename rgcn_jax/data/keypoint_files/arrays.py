@@ -18,7 +18,7 @@ from rgcn_jax.data import npz
 from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 UNITS = ("pixels", "shares")
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST
 from rgcn_jax.data.keypoint_files.skeletons import COCO, convert
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right"))]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SHOWN = 3  # bad entries that a message names
 

@@ -15,7 +15,7 @@ from rgcn_jax.data.keypoint_files.detections import Detections, listed, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoint_files.skeletons import convert
 from rgcn_jax.data.keypoint_files.subject import choose_subject
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _CHUNK = 512  # files that a thread reads at a time
 

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from rgcn_jax.data.keypoint_files import alphapose, arrays, coco_csv, folder, mmpose, openpose, store
 from rgcn_jax.data.keypoint_files.detections import Detections
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 LEAST_SHARE = 2 / 3
 """Of the frames, so many at least must have an entry in a file that leaves out frames without people.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CHUNK = 2**20  # bytes read at a time

@@ -20,7 +20,7 @@ from rgcn_jax.data.keypoint_files.detections import Detections
 from rgcn_jax.data.keypoint_files.folder import Program, read_folder
 from rgcn_jax.data.keypoint_files.numbers import check_numbers, parse_json, people_array
 from rgcn_jax.data.keypoint_files.skeletons import COCO, looks_like
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SUFFIX = ".json"
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 LARGEST = 1e6  # no pixel coordinate and no confidence is larger than this
 LARGEST_FRAME = 10 * 2**20  # bytes of JSON of one frame; a detector writes about 2 kB a person

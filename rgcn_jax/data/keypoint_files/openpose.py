@@ -20,8 +20,8 @@ from rgcn_jax.data.keypoint_files.folder import Program
 from rgcn_jax.data.keypoint_files.folder import read_folder as read_any_folder
 from rgcn_jax.data.keypoint_files.numbers import check_numbers, parse_json, people_array
 from rgcn_jax.data.keypoint_files.skeletons import OPENPOSE, looks_like
+from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 
 SUFFIX = "_keypoints.json"
 _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12  # of BODY_25

@@ -29,7 +29,7 @@ from rgcn_jax.data.keypoint_files.arrays import names_and_keypoints, open_arrays
 from rgcn_jax.data.keypoint_files.coverage import Coverage, measure, to_json
 from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 VERSION = 1
 _FORMAT = "rgcn_jax keypoints"

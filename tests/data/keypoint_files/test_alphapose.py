@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgcn_jax.data.keypoint_files.alphapose import read_images, read_results
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SIZE = np.array([[256, 128]])
 FRAMES = ["d/a.jpg", "d/b.jpg", "e/c.jpg"]

@@ -9,8 +9,8 @@ from rgcn_jax.data import npz
 from rgcn_jax.data.keypoint_files import arrays
 from rgcn_jax.data.keypoint_files.arrays import read
 from rgcn_jax.data.keypoint_files.skeletons import ARRAYS
+from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 
 SIZE = np.array([[256, 128]])
 FRAMES = ["d/a.jpg", "d/b.jpg"]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgcn_jax.data.keypoint_files.coco_csv import read
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SIZE = np.array([[128, 64]])
 FRAMES = ["sequences/cam1/person001/cam1_person001_00319.png", "sequences/cam2/person001/cam2_person001_00001.png"]

@@ -8,8 +8,8 @@ import pytest
 from rgcn_jax.data.keypoint_files.formats import FORMATS, read, recognise
 from rgcn_jax.data.keypoint_files.openpose import write_folder
 from rgcn_jax.data.keypoint_files.store import save
+from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 
 SIZE = np.array([[256, 128]])
 FRAMES = [f"d/{name}.jpg" for name in "abcdef"]

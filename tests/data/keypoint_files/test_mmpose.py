@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgcn_jax.data.keypoint_files.mmpose import parse_mmpose, read
-from rgcn_jax.types import InputError
+from rgcn_jax.errors import InputError
 
 SIZE = np.array([[256, 128]])
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)

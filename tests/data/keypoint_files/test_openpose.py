@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoint_files.openpose import parse_openpose, read_folder, write_folder
 from rgcn_jax.data.keypoint_files.subject import choose_subject, choose_subjects
+from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
-from rgcn_jax.types import InputError
 
 SIZE = np.array([[256, 128]])
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)

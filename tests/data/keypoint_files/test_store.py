@@ -14,8 +14,8 @@ from rgcn_jax.data import keypoints
 from rgcn_jax.data.keypoint_files import formats
 from rgcn_jax.data.keypoint_files.coverage import measure
 from rgcn_jax.data.keypoint_files.store import read, read_header, save
+from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS
-from rgcn_jax.types import InputError
 
 SIZE = np.array([[256, 128]])
 FRAMES = ["d/a.jpg", "d/b.jpg", "e/c.jpg"]
