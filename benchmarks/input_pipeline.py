@@ -32,7 +32,7 @@ from rgcn_jax.data.prepared import Prepared, find, open_prepared
 from rgcn_jax.data.prepared_reader import PreparedReader, Records
 from rgcn_jax.data.sampling import BatchPlan, IdentitySampler
 from rgcn_jax.data.tensorflow_cpu import tf
-from rgcn_jax.freed_memory import keep_freed_memory
+from rgcn_jax.runtime.malloc import keep_freed_memory
 from rgcn_jax.types import Split, Tracklet
 
 try:

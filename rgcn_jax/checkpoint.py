@@ -15,11 +15,12 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from rgcn_jax import parallel, processes
+from rgcn_jax import parallel
 from rgcn_jax.errors import InputError
-from rgcn_jax.silence import hush_orbax
+from rgcn_jax.runtime import processes
+from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
+from rgcn_jax.runtime.orbax_logging import hush_orbax
 from rgcn_jax.state import TrainState
-from rgcn_jax.state_hash import content_hash, host_leaves, json_hash, not_finite, structure
 
 KINDS = ("latest", "best")
 

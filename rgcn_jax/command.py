@@ -16,11 +16,11 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from rgcn_jax import processes
 from rgcn_jax.errors import InputError, printable
-from rgcn_jax.freed_memory import keep_freed_memory
-from rgcn_jax.stopping import Stopped
-from rgcn_jax.workdir import write_whole
+from rgcn_jax.runtime import processes
+from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.preemption import Stopped
+from rgcn_jax.runtime.workdir import write_whole
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rgcn_jax.command import load_config_file, override, run_command
-from rgcn_jax.seconds import Seconds
-from rgcn_jax.stopping import Stopping
+from rgcn_jax.runtime.preemption import Stopping
+from rgcn_jax.runtime.time_accounting import Seconds
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.workdir import write_whole
 from rgcn_jax.state import Progress
-from rgcn_jax.workdir import write_whole
 
 POLICIES = ("stop", "skip")
 """``config.on_nonfinite``: stop training at such a step, or leave it out (parameters, statistics and optimiser stay as

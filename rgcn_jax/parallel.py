@@ -17,8 +17,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from rgcn_jax import processes
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime import processes
 
 AXIS = "data"
 

@@ -25,9 +25,9 @@ from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
+from rgcn_jax.runtime.workdir import write_whole
 from rgcn_jax.step import make_embed_step
 from rgcn_jax.types import Config, Embeddings, Tracklet
-from rgcn_jax.workdir import write_whole
 
 RESULTS_FILE = "results.json"
 

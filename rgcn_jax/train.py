@@ -9,7 +9,6 @@ import jax
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
-from rgcn_jax.compilation import keep_compiled
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.overlap import pretrained_overlap
@@ -20,16 +19,17 @@ from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
 from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.profile import Profile, check_within, parse_steps
-from rgcn_jax.provenance import fingerprint, note_changes, noted_changes, provenance
 from rgcn_jax.resume import resume
+from rgcn_jax.runtime.compilation_cache import keep_compiled
+from rgcn_jax.runtime.preemption import Stopping
+from rgcn_jax.runtime.profiler import Profile, check_within, parse_steps
+from rgcn_jax.runtime.provenance import fingerprint, note_changes, noted_changes, provenance
+from rgcn_jax.runtime.time_accounting import Seconds
+from rgcn_jax.runtime.workdir import WorkDir
 from rgcn_jax.score import scorer_from_config, write_results
-from rgcn_jax.seconds import Seconds
 from rgcn_jax.state import Progress, count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
-from rgcn_jax.stopping import Stopping
 from rgcn_jax.types import Config
-from rgcn_jax.workdir import WorkDir
 from rgcn_jax.writer import SilentWriter, Writer
 
 

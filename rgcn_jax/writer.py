@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rgcn_jax.workdir import cannot_write, write_whole
+from rgcn_jax.runtime.workdir import cannot_write, write_whole
 
 METRICS_FILE = "metrics.jsonl"
 

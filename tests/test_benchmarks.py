@@ -25,7 +25,7 @@ from benchmarks.machine import libraries
 from benchmarks.timing import Times, time_in_turn
 from configs import mars
 from rgcn_jax.models.build import POSE_ENCODERS
-from rgcn_jax.seconds import PARTS
+from rgcn_jax.runtime.time_accounting import PARTS
 from rgcn_jax.step import Objective
 from tests import mars_folder
 from tests.encoder_checks import drawn, inputs

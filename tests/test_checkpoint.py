@@ -10,8 +10,8 @@ import pytest
 from rgcn_jax import parallel
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.state import TrainState
-from rgcn_jax.state_hash import host_leaves
 from tests import tiny
 
 

@@ -24,8 +24,8 @@ from rgcn_jax.data.source import (
     remarks,
     unused_keypoints,
 )
-from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Tracklet
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data.npz import read_arrays
+from rgcn_jax.runtime.npz import read_arrays
 
 FOLDER = "sources"
 _HASH = 16  # bytes

@@ -24,8 +24,8 @@ from rgcn_jax.data.preparation_plan import PLAN, Plan, write_text
 from rgcn_jax.data.prepared import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
 from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
 from rgcn_jax.data.source import Source, SourceKeypoints
-from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.worker_pool import run_tasks
 
 _LOCK = ".lock"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

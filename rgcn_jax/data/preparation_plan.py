@@ -14,10 +14,10 @@ from jaxtyping import Float32
 
 from rgcn_jax.data import prepared
 from rgcn_jax.data.findings import listed
-from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.data.prepared import FORMAT_VERSION, INDEX, KEYPOINTS
 from rgcn_jax.data.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.npz import read_arrays
 
 PLAN = "plan.json"
 

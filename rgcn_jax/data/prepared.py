@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.npz import read_arrays
 from rgcn_jax.types import Split, Tracklet
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from rgcn_jax.data.npz import read_arrays
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.npz import read_arrays
 
 SETTINGS = "settings.json"
 

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
 from rgcn_jax.data.keypoint_files.store import check_store_path, save
 from rgcn_jax.data.keypoints import unique_frames
-from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.parts import Parts, fingerprint
 from rgcn_jax.pose_detection.worker import Job, Shard, ShardResult, process
+from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Split, Tracklet
 
 

@@ -195,7 +195,7 @@ def arrays(workdir: Path, kind: str = "latest") -> dict:
     import numpy as np
     import orbax.checkpoint as ocp
 
-    from rgcn_jax.silence import hush_orbax
+    from rgcn_jax.runtime.orbax_logging import hush_orbax
 
     steps = [int(p.name) for p in (workdir / "checkpoints" / kind).iterdir() if p.name.isdecimal()]
     folder = workdir / "checkpoints" / kind / str(max(steps)) / "state"

@@ -15,8 +15,8 @@ import pytest
 
 from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.workdir import WorkDir, write_whole
 from rgcn_jax.state import TrainState
-from rgcn_jax.workdir import WorkDir, write_whole
 from rgcn_jax.writer import Writer
 
 METRICS = {"loss": 1.5, "lambda": 0.25, "frames_per_second": 321.4, "seconds_left": 90.0}
@@ -121,7 +121,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path):
 
 def test_a_lock_ends_with_its_holder_also_by_sigkill(tmp_path):
     code = (
-        "import sys, time, pathlib; from rgcn_jax.workdir import WorkDir\n"
+        "import sys, time, pathlib; from rgcn_jax.runtime.workdir import WorkDir\n"
         "with WorkDir(pathlib.Path(sys.argv[1])) as d: d.hold(); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:

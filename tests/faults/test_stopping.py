@@ -9,12 +9,12 @@ import time
 import pytest
 
 from rgcn_jax.command import run_command
-from rgcn_jax.stopping import Stopped, Stopping
+from rgcn_jax.runtime.preemption import Stopped, Stopping
 
 BEGIN = """
 import signal, sys, threading, time
 from rgcn_jax.command import run_command
-from rgcn_jax.stopping import Stopped, Stopping
+from rgcn_jax.runtime.preemption import Stopped, Stopping
 
 def main(arguments):
     with Stopping() as stopping:

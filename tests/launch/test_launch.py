@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from rgcn_jax import processes
+from rgcn_jax.runtime import processes
 from tests.launch.programs import LAUNCH, Programs
 
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.sh"))

@@ -7,8 +7,8 @@ import time
 import pytest
 from jax.errors import JaxRuntimeError
 
-from rgcn_jax import processes
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime import processes
 from tests.processes import code, job
 
 TOLD = {"JAX_COORDINATOR_ADDRESS": "node1:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}

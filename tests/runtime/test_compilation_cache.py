@@ -9,10 +9,10 @@ from pathlib import Path
 import jax
 import pytest
 
-from rgcn_jax.compilation import FOLDER, keep_compiled
+from rgcn_jax.runtime.compilation_cache import FOLDER, keep_compiled
 from tests import mars_folder
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture

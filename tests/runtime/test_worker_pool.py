@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from rgcn_jax.data.workers import run_tasks
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.worker_pool import run_tasks
 
 
 def square(task, advance):

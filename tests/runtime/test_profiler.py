@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.profile import FOLDER, Profile, check_within, parse_steps
+from rgcn_jax.runtime.profiler import FOLDER, Profile, check_within, parse_steps
 
 
 @pytest.mark.parametrize("steps", ["100", "5:4", "0:3", "a:b", "1:2:3", "-1:2", "1: 2"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rgcn_jax import provenance
+from rgcn_jax.runtime import provenance
 from rgcn_jax.types import Split, Tracklet
 
 A = Tracklet(("a/1.jpg", "a/2.jpg"), 1, 1)

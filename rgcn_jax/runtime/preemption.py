@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rgcn_jax import processes
+from rgcn_jax.runtime import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import jax
 
+from rgcn_jax.runtime.workdir import cannot_write
 from rgcn_jax.types import Split
-from rgcn_jax.workdir import cannot_write
 
 PACKAGES = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 CHANGES_FILE = "config_changes.jsonl"
