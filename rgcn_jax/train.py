@@ -15,6 +15,7 @@ from rgcn_jax.data.overlap import pretrained_overlap
 from rgcn_jax.data.reader import ShareReader
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.scorer import scorer_from_config, write_results
 from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
 from rgcn_jax.nonfinite import FiniteCheck, check_policy
@@ -26,7 +27,6 @@ from rgcn_jax.runtime.profiler import Profile, check_within, parse_steps
 from rgcn_jax.runtime.provenance import fingerprint, note_changes, noted_changes, provenance
 from rgcn_jax.runtime.time_accounting import Seconds
 from rgcn_jax.runtime.workdir import WorkDir
-from rgcn_jax.score import scorer_from_config, write_results
 from rgcn_jax.state import Progress, count_parameters, create_state
 from rgcn_jax.step import Objective, check_parts, make_train_step
 from rgcn_jax.types import Config

@@ -18,13 +18,13 @@ from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.scorer import Evaluation, Scorer
 from rgcn_jax.loop import Loop, Run, is_time
 from rgcn_jax.nonfinite import MOST_IN_A_ROW, FiniteCheck
 from rgcn_jax.resume import resume
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.profiler import Profile
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
-from rgcn_jax.score import Evaluation, Scorer
 from rgcn_jax.state import TrainState
 from rgcn_jax.types import Split, Tracklet
 from rgcn_jax.writer import Writer

@@ -47,7 +47,7 @@ def test_each_step_is_compiled_once_and_no_array_travels_unasked(config, tmp_pat
             return feature_statistics(batch_stats)
 
     monkeypatch.setattr(parallel, "shard", guarded)
-    monkeypatch.setattr("rgcn_jax.score.feature_statistics", unguarded)
+    monkeypatch.setattr("rgcn_jax.evaluation.scorer.feature_statistics", unguarded)
     try:
         with caplog.at_level(logging.WARNING), jax.log_compiles():
             train(config, tmp_path / "run")
