@@ -17,9 +17,9 @@ import optax
 from benchmarks import bare  # noqa: F401  before rgcn_jax
 from rgcn_jax import parallel
 from rgcn_jax.models.build import build_model, compute_dtype, initialise
-from rgcn_jax.optim import adam_coupled_l2
-from rgcn_jax.state import TrainState, create_state
-from rgcn_jax.step import Objective, make_embed_step, make_train_step
+from rgcn_jax.training.optim import adam_coupled_l2
+from rgcn_jax.training.state import TrainState, create_state
+from rgcn_jax.training.step import Objective, make_embed_step, make_train_step
 
 IDENTITIES = 625
 """MARS's training identities: outputs of the classifier."""
@@ -98,7 +98,7 @@ def adam() -> optax.GradientTransformation:
 
 
 def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.GradientTransformation | None = None) -> Any:
-    """The compiled step of ``rgcn_jax.step``."""
+    """The compiled step of ``rgcn_jax.training.step``."""
     model = build_model(sizes.fields(pose), IDENTITIES, sizes.dtype, parallel.AXIS)
     mesh = parallel.make_mesh(devices)
     dtype = compute_dtype(sizes.dtype)

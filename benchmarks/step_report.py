@@ -16,7 +16,7 @@ from benchmarks.step_case import Sizes
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
 from rgcn_jax.models.build import build_model
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.training.step import Objective, make_train_step
 
 FLOAT64_LOSS, FLOAT64_GRADIENT, FLOAT32_LOSS = 1e-9, 1e-6, 1e-4
 """Relative differences between JAX and PyTorch up to which they agree."""

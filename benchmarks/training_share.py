@@ -25,9 +25,9 @@ from rgcn_jax import parallel
 from rgcn_jax.models.build import build_model, compute_dtype, initialise
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
-from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.state import create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.state import create_state
+from rgcn_jax.training.step import Objective, make_train_step
 from rgcn_jax.types import Batch, Config
 
 IDENTITIES = 625

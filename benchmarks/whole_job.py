@@ -26,7 +26,7 @@ from benchmarks.machine import machine
 from rgcn_jax import parallel
 from rgcn_jax.command import load_config_file, override, run_command
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
-from rgcn_jax.train import prepare, train
+from rgcn_jax.training.train import prepare, train
 from rgcn_jax.types import Config
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write

@@ -7,13 +7,13 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
-from rgcn_jax.checkpoint import KINDS, Checkpoints
 from rgcn_jax.command import CONFIG_FILE, load_config_json, override, run_command
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import save_features
 from rgcn_jax.runtime.compilation_cache import keep_compiled
-from rgcn_jax.state import TrainState
-from rgcn_jax.train import Run, prepare
+from rgcn_jax.training.checkpoint import KINDS, Checkpoints
+from rgcn_jax.training.state import TrainState
+from rgcn_jax.training.train import Run, prepare
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
 
     with Stopping() as stopping:
         from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
-        from rgcn_jax.train import train
+        from rgcn_jax.training.train import train
 
         parallel.start_processes()
         train(config, workdir, stopping=stopping, seconds=seconds)

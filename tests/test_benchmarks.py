@@ -26,7 +26,7 @@ from benchmarks.timing import Times, time_in_turn
 from configs import mars
 from rgcn_jax.models.build import POSE_ENCODERS
 from rgcn_jax.runtime.time_accounting import PARTS
-from rgcn_jax.step import Objective
+from rgcn_jax.training.step import Objective
 from tests import mars_folder
 from tests.encoder_checks import drawn, inputs
 
@@ -246,7 +246,7 @@ import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *a: None if name == "jaxtyping" else real(name, *a)
 import benchmarks.train_step, benchmarks.step_report
-for name in ("ml_collections", "tensorflow", "cv2", "tqdm", "rgcn_jax.data", "rgcn_jax.checkpoint"):
+for name in ("ml_collections", "tensorflow", "cv2", "tqdm", "rgcn_jax.data", "rgcn_jax.training.checkpoint"):
     assert name not in sys.modules, name
 from benchmarks import step_case
 assert step_case.make_batch(step_case.Sizes(2, 1, 8, 8))["frames"].shape == (2, 1, 8, 8, 3)

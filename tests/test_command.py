@@ -13,13 +13,13 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from rgcn_jax import evaluate, main
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import load_config_json, run_command
 from rgcn_jax.data import mars
 from rgcn_jax.data.open import open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
-from rgcn_jax.train import prepare
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.train import prepare
 from tests import mars_folder
 
 REPOSITORY = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from rgcn_jax.command import (
 )
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model
-from rgcn_jax.train import prepare, train
+from rgcn_jax.training.train import prepare, train
 from rgcn_jax.walkers import WalkersSpec
 from tests import mars_folder
 
@@ -122,9 +122,11 @@ def test_no_field_is_idle(tmp_path, monkeypatch):
     with memory.unlocked():
         memory.num_epochs = 1
         memory.data.walkers = ConfigDict(small)
-    monkeypatch.setattr("rgcn_jax.train.check_numbers", lambda config: None)  # they look at each number, and use none
-    monkeypatch.setattr("rgcn_jax.train.save_config", lambda config, path: None)
-    monkeypatch.setattr("rgcn_jax.train.write_results", lambda workdir, evaluation, config, beside: {})
+    monkeypatch.setattr(
+        "rgcn_jax.training.train.check_numbers", lambda config: None
+    )  # they look at each number, and use none
+    monkeypatch.setattr("rgcn_jax.training.train.save_config", lambda config, path: None)
+    monkeypatch.setattr("rgcn_jax.training.train.write_results", lambda workdir, evaluation, config, beside: {})
     seen = set()
     for name, config in (("memory", memory), ("folder", folder)):
         read = set()

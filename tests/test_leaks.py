@@ -22,9 +22,9 @@ from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.evaluation.protocol import evaluate_protocols
 from rgcn_jax.evaluation.scorer import Scorer
 from rgcn_jax.models.build import build_model, initialise
-from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.state import create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.state import create_state
+from rgcn_jax.training.step import Objective, make_train_step
 from rgcn_jax.types import Embeddings
 from rgcn_jax.walkers import WalkersSpec, generate
 from tests import tiny

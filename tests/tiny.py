@@ -5,9 +5,9 @@ import numpy as np
 
 from rgcn_jax import parallel
 from rgcn_jax.models.build import build_model, initialise
-from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.state import create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.state import create_state
+from rgcn_jax.training.step import Objective, make_train_step
 
 FRAMES, HEIGHT, WIDTH, IDENTITIES = 3, 16, 8, 5
 

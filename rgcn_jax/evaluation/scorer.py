@@ -26,7 +26,7 @@ from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.runtime.workdir import write_whole
-from rgcn_jax.step import make_embed_step
+from rgcn_jax.training.step import make_embed_step
 from rgcn_jax.types import Config, Embeddings, Tracklet
 
 RESULTS_FILE = "results.json"

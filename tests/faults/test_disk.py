@@ -13,11 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.workdir import WorkDir, write_whole
-from rgcn_jax.state import TrainState
-from rgcn_jax.writer import Writer
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.state import TrainState
+from rgcn_jax.training.writer import Writer
 
 METRICS = {"loss": 1.5, "lambda": 0.25, "frames_per_second": 321.4, "seconds_left": 90.0}
 

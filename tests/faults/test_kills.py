@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import load_config_file, override
-from rgcn_jax.train import prepare
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.train import prepare
 from tests.faults import driver
 from tests.faults.job import REPOSITORY, TINY
 

@@ -13,8 +13,8 @@ from rgcn_jax.models.bicnet import BiCnet, complete_clips
 from rgcn_jax.models.build import build_model, initialise, with_pretrained_trunk
 from rgcn_jax.models.pretrained import torch_name
 from rgcn_jax.models.resnet import ResNet50
-from rgcn_jax.state import create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.training.state import create_state
+from rgcn_jax.training.step import Objective, make_train_step
 from tests import tiny
 from tests.models import bicnet_reference as reference
 

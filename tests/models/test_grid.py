@@ -13,8 +13,8 @@ import pytest
 
 from rgcn_jax import parallel
 from rgcn_jax.models.build import APPEARANCES, POSE_ENCODERS, READOUTS, build_model, initialise
-from rgcn_jax.state import count_parameters, create_state
-from rgcn_jax.step import Objective, make_train_step
+from rgcn_jax.training.state import count_parameters, create_state
+from rgcn_jax.training.step import Objective, make_train_step
 from tests import tiny
 
 SMALL = tiny.FIELDS | {"stage_sizes": (1, 1, 1, 1), "width": 2, "pose_features": 32}

@@ -9,8 +9,8 @@ from jax.sharding import PartitionSpec
 from rgcn_jax import losses, parallel
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model
-from rgcn_jax.state import create_state
-from rgcn_jax.step import Objective, make_embed_step, make_train_step, normalise_frames
+from rgcn_jax.training.state import create_state
+from rgcn_jax.training.step import Objective, make_embed_step, make_train_step, normalise_frames
 from tests import tiny
 
 STEPS = 20

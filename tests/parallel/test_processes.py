@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import load_config_json
-from rgcn_jax.train import prepare
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.train import prepare
 from tests import mars_folder, tiny
 from tests.processes import job, module
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgcn_jax.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 
 
 def test_the_decay_joins_the_gradient_before_the_moments():

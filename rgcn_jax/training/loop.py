@@ -8,17 +8,17 @@ import jax
 from jax.sharding import Mesh
 
 from rgcn_jax import parallel
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.evaluation.scorer import Evaluation, Scorer, headline_mAP
-from rgcn_jax.nonfinite import FiniteCheck
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.profiler import Profile
 from rgcn_jax.runtime.time_accounting import Clock, Seconds
-from rgcn_jax.state import Progress, TrainState
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.nonfinite import FiniteCheck
+from rgcn_jax.training.state import Progress, TrainState
+from rgcn_jax.training.writer import Writer
 from rgcn_jax.types import Config
-from rgcn_jax.writer import Writer
 
 
 @dataclass(frozen=True)

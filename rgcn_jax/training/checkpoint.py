@@ -20,7 +20,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.runtime.orbax_logging import hush_orbax
-from rgcn_jax.state import TrainState
+from rgcn_jax.training.state import TrainState
 
 KINDS = ("latest", "best")
 

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 
 from rgcn_jax import parallel
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.open import open_data
@@ -16,21 +15,22 @@ from rgcn_jax.data.reader import ShareReader
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import scorer_from_config, write_results
-from rgcn_jax.loop import Loop, Run
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
-from rgcn_jax.nonfinite import FiniteCheck, check_policy
-from rgcn_jax.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.resume import resume
 from rgcn_jax.runtime.compilation_cache import keep_compiled
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.profiler import Profile, check_within, parse_steps
 from rgcn_jax.runtime.provenance import fingerprint, note_changes, noted_changes, provenance
 from rgcn_jax.runtime.time_accounting import Seconds
 from rgcn_jax.runtime.workdir import WorkDir
-from rgcn_jax.state import Progress, count_parameters, create_state
-from rgcn_jax.step import Objective, check_parts, make_train_step
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.loop import Loop, Run
+from rgcn_jax.training.nonfinite import FiniteCheck, check_policy
+from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.resume import resume
+from rgcn_jax.training.state import Progress, count_parameters, create_state
+from rgcn_jax.training.step import Objective, check_parts, make_train_step
+from rgcn_jax.training.writer import SilentWriter, Writer
 from rgcn_jax.types import Config
-from rgcn_jax.writer import SilentWriter, Writer
 
 
 def train(

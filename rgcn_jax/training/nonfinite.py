@@ -9,7 +9,7 @@ from pathlib import Path
 from rgcn_jax.data.sampling import BatchPlan
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.workdir import write_whole
-from rgcn_jax.state import Progress
+from rgcn_jax.training.state import Progress
 
 POLICIES = ("stop", "skip")
 """``config.on_nonfinite``: stop training at such a step, or leave it out (parameters, statistics and optimiser stay as

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.errors import InputError
-from rgcn_jax.state import TrainState
+from rgcn_jax.training.state import TrainState
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from rgcn_jax.checkpoint import Checkpoints, DamagedError
-from rgcn_jax.state import Progress, TrainState
+from rgcn_jax.training.checkpoint import Checkpoints, DamagedError
+from rgcn_jax.training.state import Progress, TrainState
 
 
 def resume(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.checksum import host_leaves
-from rgcn_jax.state import TrainState
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.state import TrainState
 from tests import tiny
 
 

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.checkpoint import Checkpoints
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.reader import Data
 from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import Evaluation, Scorer
-from rgcn_jax.loop import Loop, Run, is_time
-from rgcn_jax.nonfinite import MOST_IN_A_ROW, FiniteCheck
-from rgcn_jax.resume import resume
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.profiler import Profile
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
-from rgcn_jax.state import TrainState
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.loop import Loop, Run, is_time
+from rgcn_jax.training.nonfinite import MOST_IN_A_ROW, FiniteCheck
+from rgcn_jax.training.resume import resume
+from rgcn_jax.training.state import TrainState
+from rgcn_jax.training.writer import Writer
 from rgcn_jax.types import Split, Tracklet
-from rgcn_jax.writer import Writer
 
 TRACKLETS = [Tracklet((f"{p}/{c}/0.jpg", f"{p}/{c}/1.jpg"), p, c) for p in (1, 2, 3, 4) for c in (1, 2)]
 

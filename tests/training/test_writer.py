@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from rgcn_jax.writer import METRICS_FILE, Writer
+from rgcn_jax.training.writer import METRICS_FILE, Writer
 
 METRICS = {"loss": 1.5, "lambda": 0.25, "frames_per_second": 321.4, "seconds_left": 90.0}
 ROWS = {"appearance": {"mAP": 10.0, "rank1": 20.0}, "fused": {"mAP": 30.0, "rank1": 40.0}}
