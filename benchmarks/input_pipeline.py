@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.data import keypoints as keypoint_files
-from rgcn_jax.data import mars
 from rgcn_jax.data.augment import Augmentation, no_transform
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.pipeline import ClipReader, FileReader
 from rgcn_jax.data.prepared import Prepared, find, open_prepared
 from rgcn_jax.data.prepared_reader import PreparedReader, Records

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from rgcn_jax.data import dukemtmc_vidreid, ilids_vid
+from rgcn_jax.data.datasets import dukemtmc_vidreid, ilids_vid
 
 FRAMES = 168  # of a tracklet of DukeMTMC-VideoReID on average
 PEOPLE, FRAMES_ILIDS = 300, 73

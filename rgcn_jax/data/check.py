@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from rgcn_jax.data.datasets.listing import FolderReader, NoDataSet
 from rgcn_jax.data.findings import SHOWN, Finding, write_report, wrong
-from rgcn_jax.data.folders import FolderReader, NoDataSet
 from rgcn_jax.data.shard_task import ShardTask, cut, do
 from rgcn_jax.data.source import (
     Source,

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 from tqdm import tqdm
 
-from rgcn_jax.data.image_size import image_size
+from rgcn_jax.data.datasets.image_size import image_size
 from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
 from rgcn_jax.data.keypoint_files.formats import read
 from rgcn_jax.data.keypoint_files.store import save

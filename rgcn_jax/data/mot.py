@@ -30,9 +30,9 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
-from rgcn_jax.data.folder import PARTS
-from rgcn_jax.data.folders import IMAGES, FolderReader, natural_order, read_file
-from rgcn_jax.data.images import read_image
+from rgcn_jax.data.datasets.custom import PARTS
+from rgcn_jax.data.datasets.images import read_image
+from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
 from rgcn_jax.errors import InputError, printable
 
 ASPECT = 2.0

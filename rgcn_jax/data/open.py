@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data import dukemtmc_vidreid, folder, ilids_vid, ls_vid, mars, prepared, prid2011
 from rgcn_jax.data import features as feature_files
 from rgcn_jax.data import keypoints as keypoint_files
+from rgcn_jax.data import prepared
+from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
 from rgcn_jax.data.reader import Data, KeypointSource, NoKeypoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split
@@ -19,7 +20,7 @@ FOLDERS: Mapping[str, Callable[..., Split]] = {
     "ilids_vid": ilids_vid.load,
     "prid2011": prid2011.load,
     "ls_vid": ls_vid.load,
-    "folder": folder.load,
+    "folder": custom.load,
 }
 """Data sets read from a folder: name -> function from the folder to a ``Split``."""
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.images import read_image
+from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.detector import BACK_ENDS, Detector
 from rgcn_jax.pose_detection.parts import write_part

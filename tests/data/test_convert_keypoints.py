@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgcn_jax.data import keypoints, mars
+from rgcn_jax.data import keypoints
 from rgcn_jax.data.convert_keypoints import main
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoint_files.store import read_header
 from tests import mars_folder
 

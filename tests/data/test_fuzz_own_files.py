@@ -17,7 +17,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.parts import Parts
 from rgcn_jax.types import Split, Tracklet
 from tests.data import preparing
-from tests.data.test_fuzz import refused_or_read, short
+from tests.data.datasets.test_fuzz import refused_or_read, short
 
 DEEP = b"[" * 100_000
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-3, 2**70), st.floats(), st.text(max_size=5))

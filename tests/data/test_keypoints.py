@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rgcn_jax.data import keypoints, mars
+from rgcn_jax.data import keypoints
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 

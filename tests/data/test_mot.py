@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rgcn_jax.data import folder, mot
+from rgcn_jax.data import mot
+from rgcn_jax.data.datasets import custom
 from rgcn_jax.errors import InputError
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
@@ -85,7 +86,7 @@ def test_a_box_beside_the_picture_or_far_larger_has_no_crop(where):
 
 def test_a_video_becomes_a_data_set(video, tracks, tmp_path):
     assert mot.convert(video, tracks, tmp_path / "out", camera=3) == (4, 2, 1)
-    split = folder.load(tmp_path / "out")
+    split = custom.load(tmp_path / "out")
     assert not split.train
     assert not split.query
     assert [(t.person_id, t.camera_id, t.frames) for t in split.gallery] == [
@@ -106,7 +107,7 @@ def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_pa
     for number, picture in enumerate(pictures(), 1):
         cv2.imwrite(str(tmp_path / "img1" / f"{number}.png"), picture)
     mot.convert(tmp_path / "img1", tracks, tmp_path / "out", part="train")
-    assert [t.person_id for t in folder.load(tmp_path / "out").train] == [3, 7]
+    assert [t.person_id for t in custom.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match=r"2\.png: not a JPEG or PNG image"):
         mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")

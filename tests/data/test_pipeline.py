@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgcn_jax.data import keypoints, mars
+from rgcn_jax.data import keypoints
 from rgcn_jax.data.augment import ERASED_RGB, Augmentation
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.pipeline import FileReader
 from rgcn_jax.data.reader import NoKeypoints

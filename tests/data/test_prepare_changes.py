@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rgcn_jax.data import mars, prepare
+from rgcn_jax.data import prepare
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.fingerprints import path_of
 from tests.data import preparing
 

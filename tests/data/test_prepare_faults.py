@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rgcn_jax.data import folder, mars, prepare
+from rgcn_jax.data import prepare
+from rgcn_jax.data.datasets import custom, mars
 from rgcn_jax.data.keypoint_files import formats
 from rgcn_jax.data.keypoints import unique_frames
 from rgcn_jax.data.open import open_data
@@ -71,7 +72,7 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
     assert "error: 5 frames cannot be used" in process.stderr
     assert "Traceback" not in process.stderr
     assert all(sentence in process.stderr for sentence in expected)
-    assert [folder.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
+    assert [custom.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
     with pytest.raises(InputError, match="is half prepared"):
         open_data("mars", root=str(out), keypoints="", height=256, width=128, walkers={}, with_pose=True)
     kept = {n: t for n, t in preparing.contents(out / "mars_pose" / "1.0.0.partial").items() if "array_record" in n}
@@ -290,7 +291,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     finished: dict[str, tuple[int, int]] = {}
 
     def shards(folder):
-        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("[!.]*array_record*")}
+        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in custom.glob("[!.]*array_record*")}
 
     grown = 0
     for kill in range(KILLS):
@@ -315,7 +316,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     process = preparing.run(root, f"--out={tmp_path / 'out'}", "--frames_per_shard=1")
     assert process.returncode == 0, process.stderr
     assert shards(final).items() >= finished.items()
-    assert [folder.name for folder in final.parent.iterdir()] == ["1.0.0"]
+    assert [custom.name for folder in final.parent.iterdir()] == ["1.0.0"]
     once = tmp_path / "once"
     assert preparing.run_here(root, f"--out={once}", "--frames_per_shard=1") == 0
     assert preparing.contents(final) == preparing.contents(once / "mars_pose" / "1.0.0")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rgcn_jax.data import keypoints, mars, prepare, prepared
+from rgcn_jax.data import keypoints, prepare, prepared
 from rgcn_jax.data.augment import Augmentation
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.errors import InputError

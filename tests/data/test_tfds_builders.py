@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rgcn_jax.data import mars, tfds_builders
+from rgcn_jax.data import tfds_builders
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.data.prepared import builder_name
 from rgcn_jax.errors import InputError
-from tests.data import layouts, preparing
+from tests.data import preparing
+from tests.data.datasets import layouts
 
 DOCS = Path(__file__).parents[2] / "docs" / "input-pipeline.md"
 

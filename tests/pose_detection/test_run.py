@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data import keypoints as keypoint_files
-from rgcn_jax.data import mars
-from rgcn_jax.data.images import read_image
+from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import run
 from rgcn_jax.pose_detection.__main__ import main

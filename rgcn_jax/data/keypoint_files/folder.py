@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tqdm import tqdm
 
-from rgcn_jax.data.folders import NO_FILE
+from rgcn_jax.data.datasets.listing import NO_FILE
 from rgcn_jax.data.keypoint_files.detections import Detections, listed, shown
 from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoint_files.skeletons import convert

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from rgcn_jax.data import mars
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
 
 TRAIN = [(1, 3, 1, 1), (4, 5, 1, 2), (6, 9, 7, 3)]

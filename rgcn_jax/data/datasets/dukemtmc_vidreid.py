@@ -21,8 +21,8 @@ import os
 import re
 from pathlib import Path
 
-from rgcn_jax.data.folders import FolderReader, require_folders
-from rgcn_jax.data.published import compare_with_published
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
+from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet
 
 _TITLE = "DukeMTMC-VideoReID"

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from rgcn_jax.data import prid2011
+from rgcn_jax.data.datasets import prid2011
 from rgcn_jax.errors import InputError
-from tests.data import layouts
+from tests.data.datasets import layouts
 
 SHOTS = "prid_2011/multi_shot"
 SPLIT = {"train": ["person_0003", "person_0001"], "test": ["person_0002", "person_0009"]}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from rgcn_jax.data import mat5
+from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.findings import listed
 from rgcn_jax.errors import InputError
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data import keypoints
-from rgcn_jax.data.folders import FolderReader, Listing, natural_order
+from rgcn_jax.data.datasets.listing import FolderReader, Listing, natural_order
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.errors import InputError
-from tests.data import layouts
+from tests.data.datasets import layouts
 
 # A folder of frames, one of lists, and one above: parts of each layout to spoil.
 DEEP = {

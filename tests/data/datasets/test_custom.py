@@ -1,6 +1,6 @@
 import pytest
 
-from rgcn_jax.data import folder
+from rgcn_jax.data.datasets import custom
 from rgcn_jax.data.open import open_data
 from rgcn_jax.errors import InputError
 
@@ -24,13 +24,13 @@ def make(root, frames=FRAMES):
 
 def fails(root, *fragments):
     with pytest.raises(InputError) as caught:
-        folder.load(root)
+        custom.load(root)
     for fragment in fragments:
         assert str(fragment) in str(caught.value)
 
 
 def test_by_hand_numbers_are_sorted_as_numbers(tmp_path):
-    split = folder.load(make(tmp_path))
+    split = custom.load(make(tmp_path))
     assert [(t.person_id, t.camera_id, t.frames) for t in split.train] == [
         (9, 2, (FRAMES[2],)),
         (10, 1, (FRAMES[0], FRAMES[1])),
@@ -42,7 +42,7 @@ def test_by_hand_numbers_are_sorted_as_numbers(tmp_path):
 
 def test_a_part_may_be_absent_but_not_for_training(tmp_path):
     make(tmp_path, FRAMES[4:])
-    split = folder.load(tmp_path)
+    split = custom.load(tmp_path)
     assert (len(split.train), len(split.query), len(split.gallery)) == (0, 0, 2)
     with pytest.raises(InputError, match="has no tracklets for train and query: training and evaluation need train, q"):
         open_data("folder", root=str(tmp_path), keypoints="", height=8, width=4, walkers={}, with_pose=False)
@@ -76,4 +76,4 @@ def test_none_of_the_parts_is_told_with_what_is_there(tmp_path):
 def test_people_who_are_trained_and_tested_on_are_told_of(tmp_path):
     make(tmp_path, [*FRAMES, "gallery/10/1/a/1.jpg"])
     with pytest.warns(UserWarning, match="1 people in .*train are in query or gallery too, person 10 for one"):
-        folder.load(tmp_path)
+        custom.load(tmp_path)

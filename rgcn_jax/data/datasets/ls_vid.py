@@ -18,9 +18,16 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.data.folders import IMAGES, FolderReader, check_relative, natural_order, read_file, require_folders
-from rgcn_jax.data.matlab import read_matrix
-from rgcn_jax.data.published import compare_with_published
+from rgcn_jax.data.datasets.listing import (
+    IMAGES,
+    FolderReader,
+    check_relative,
+    natural_order,
+    read_file,
+    require_folders,
+)
+from rgcn_jax.data.datasets.matlab import read_matrix
+from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 

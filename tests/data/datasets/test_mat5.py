@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
-from rgcn_jax.data import mat5
-from tests.data.test_fuzz import short
+from rgcn_jax.data.datasets import mat5
+from tests.data.datasets.test_fuzz import short
 
 OF_SCIPY = Path(scipy.io.__file__).parent / "matlab/tests/data"
 

@@ -18,8 +18,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data.folders import FolderReader, read_file, require_folders
-from rgcn_jax.data.published import compare_with_published, describe_partition
+from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.published import compare_with_published, describe_partition
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 

@@ -18,7 +18,7 @@ import re
 import warnings
 from pathlib import Path
 
-from rgcn_jax.data.folders import FolderReader, natural_order, require_folders
+from rgcn_jax.data.datasets.listing import FolderReader, natural_order, require_folders
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
 PARTS = ("train", "query", "gallery")

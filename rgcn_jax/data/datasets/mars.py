@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data.folders import FolderReader, read_file, require_folders
-from rgcn_jax.data.matlab import read_matrix
-from rgcn_jax.data.published import compare_with_published
+from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.matlab import read_matrix
+from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from rgcn_jax.data.image_size import check_size
+from rgcn_jax.data.datasets.image_size import check_size
 from rgcn_jax.errors import InputError
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from rgcn_jax.data import ilids_vid
+from rgcn_jax.data.datasets import ilids_vid
 from rgcn_jax.errors import InputError
-from tests.data import layouts
+from tests.data.datasets import layouts
 
 SPLITS = "train-test people splits/train_test_splits_ilidsvid.mat"
 SEQUENCES = "i-LIDS-VID/sequences"

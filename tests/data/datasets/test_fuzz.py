@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from rgcn_jax.data import dukemtmc_vidreid, folder, ilids_vid, ls_vid, mars, mot, prid2011
-from rgcn_jax.data.folders import check_relative, natural_order
+from rgcn_jax.data import mot
+from rgcn_jax.data.datasets import dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.data.datasets.listing import check_relative, natural_order
 from rgcn_jax.errors import InputError
 
 short = settings(

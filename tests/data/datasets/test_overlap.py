@@ -2,8 +2,8 @@ import doctest
 
 import pytest
 
-from rgcn_jax.data import overlap
-from rgcn_jax.data.overlap import pretrained_overlap
+from rgcn_jax.data.datasets import overlap
+from rgcn_jax.data.datasets.overlap import pretrained_overlap
 
 
 @pytest.mark.parametrize(

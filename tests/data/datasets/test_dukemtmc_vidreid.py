@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from rgcn_jax.data import dukemtmc_vidreid
+from rgcn_jax.data.datasets import dukemtmc_vidreid
 from rgcn_jax.errors import InputError
 
 FILES = [

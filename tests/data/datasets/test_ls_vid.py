@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from rgcn_jax.data import ls_vid
+from rgcn_jax.data.datasets import ls_vid
 from rgcn_jax.errors import InputError
 
 TRAIN = ["tracklet_train/0001/0001_1 1", "tracklet_train/0001/0001_12 1", "tracklet_train/0002/0002_1 2"]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data.folders import FolderReader, require_folders
-from rgcn_jax.data.matlab import read_matrix
-from rgcn_jax.data.published import compare_with_published, describe_partition
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
+from rgcn_jax.data.datasets.matlab import read_matrix
+from rgcn_jax.data.datasets.published import compare_with_published, describe_partition
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rgcn_jax.data.images import read_image
+from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 32, 3)).astype(np.uint8)

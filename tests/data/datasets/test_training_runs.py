@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from rgcn_jax import main
-from rgcn_jax.data import convert_keypoints, ilids_vid
+from rgcn_jax.data import convert_keypoints
+from rgcn_jax.data.datasets import ilids_vid
 from rgcn_jax.data.open import FOLDERS, HALVED, open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from tests import mars_folder
-from tests.data import layouts
+from tests.data.datasets import layouts
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[3]
 SIZE_AND_POSE = {"height": 16, "width": 8, "walkers": {}, "with_pose": True}
 
 
