@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data.augment import Augmentation, no_transform
 from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.pipeline import ClipReader, FileReader
 from rgcn_jax.data.prepared import Prepared, find, open_prepared
 from rgcn_jax.data.prepared_reader import PreparedReader, Records
@@ -217,7 +217,7 @@ def main() -> None:
         scratch = arguments.scratch or Path(temporary)
         root, keypoints, out = ready(arguments, scratch)
         split = mars.load(root)
-        loose_table = keypoint_files.load(keypoints, split)
+        loose_table = keypoint_table.load(keypoints, split)
         folder = find(out, "mars")
         assert folder is not None
         prepared = open_prepared(folder)

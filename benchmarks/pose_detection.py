@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data import keypoints as keypoint_files
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, detect
@@ -50,9 +50,9 @@ def main() -> None:
     arguments = parser.parse_args()
     split = FOLDERS[arguments.dataset](arguments.root)
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
-    frames = keypoint_files.unique_frames(tracklets)
+    frames = keypoint_table.unique_frames(tracklets)
     # The size matters to OpenPose's folders alone, which are no stores.
-    stored = keypoint_files.read_pixels(arguments.stored, frames, np.ones((1, 2), np.int64))
+    stored = keypoint_table.read_pixels(arguments.stored, frames, np.ones((1, 2), np.int64))
     found = np.zeros_like(stored)
     print(f"{len(frames):,} crops of {split.name}\nprocesses  crops/s  in all, with the start of the processes")
     for workers in arguments.workers:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.data import features as feature_files
-from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data import prepared
 from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.reader import Data, KeypointSource, NoKeypoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split
@@ -89,11 +89,11 @@ def _open_folder(
     if with_pose:
         needed = [*split.train, *split.query, *split.gallery]
         try:
-            table = keypoint_files.load(Path(keypoints), split, [*needed, *split.junk])
+            table = keypoint_table.load(Path(keypoints), split, [*needed, *split.junk])
         except InputError:
             if not split.junk:
                 raise
-            table = keypoint_files.load(Path(keypoints), split, needed)  # raises where more than junk is at fault
+            table = keypoint_table.load(Path(keypoints), split, needed)  # raises where more than junk is at fault
             split = _without_junk(split)
     if features:
         return _with_features(Path(features), split, table)

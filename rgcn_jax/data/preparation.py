@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rgcn_jax.data import fingerprints, prepared
 from rgcn_jax.data.findings import listed
-from rgcn_jax.data.keypoint_files import coverage
+from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.data.preparation_plan import PLAN, Plan, write_text
 from rgcn_jax.data.prepared import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
 from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
-from rgcn_jax.data.keypoint_files.store import check_store_path, save
-from rgcn_jax.data.keypoints import unique_frames
+from rgcn_jax.data.keypoints.coverage import Coverage, measure
+from rgcn_jax.data.keypoints.store import check_store_path, save
+from rgcn_jax.data.keypoints.table import unique_frames
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.parts import Parts, fingerprint

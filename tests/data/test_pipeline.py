@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgcn_jax.data import keypoints
 from rgcn_jax.data.augment import ERASED_RGB, Augmentation
 from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.pipeline import FileReader
 from rgcn_jax.data.reader import NoKeypoints
@@ -206,7 +206,7 @@ def test_tensorflow_leaves_the_accelerators_alone():
 @pytest.mark.real_data
 def test_real_frames_arrive_with_their_keypoints(real_data):
     split = mars.load(real_data / "vtest_mars")
-    table = keypoints.load(real_data / "vtest_mars" / "openpose", split)
+    table = keypoint_table.load(real_data / "vtest_mars" / "openpose", split)
     plain = Augmentation(crop_probability=0.0, flip_probability=0.0)
     sampler = IdentitySampler(
         split.train,

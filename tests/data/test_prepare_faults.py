@@ -19,8 +19,8 @@ import pytest
 
 from rgcn_jax.data import prepare
 from rgcn_jax.data.datasets import custom, mars
-from rgcn_jax.data.keypoint_files import formats
-from rgcn_jax.data.keypoints import unique_frames
+from rgcn_jax.data.keypoints import formats
+from rgcn_jax.data.keypoints.table import unique_frames
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.preparation import Preparation
 from rgcn_jax.data.source import read_splits

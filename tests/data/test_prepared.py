@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rgcn_jax.data import keypoints, prepare, prepared
+from rgcn_jax.data import prepare, prepared
 from rgcn_jax.data.augment import Augmentation
 from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.open import open_data
 from rgcn_jax.data.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.errors import InputError
@@ -84,7 +85,7 @@ def test_of_the_real_frames_too(real_data, tmp_path):
 
 def test_tensorflow_datasets_opens_it_without_this_package(loose, out):
     split, table = mars.load(loose), None
-    table = keypoints.load(loose / "openpose", split, [*split.train, *split.query, *split.gallery, *split.junk])
+    table = keypoint_table.load(loose / "openpose", split, [*split.train, *split.query, *split.gallery, *split.junk])
     builder = tfds.builder("mars_pose", data_dir=out)
     assert builder.info.full_name == "mars_pose/1.0.0"
     assert set(builder.info.splits) == {"train", "test"}
@@ -210,8 +211,11 @@ def _nan_in_one(rows):
         (_marked(format="another"), "cannot be read .it is not of the form"),
         (lambda folder: (folder / prepared.MARKER).write_text("[" * 100_000), "rgcn_jax.json cannot be read"),
         (_elsewhere, r"is damaged .*'../../../mars_pose-train.* is no name of a shard"),
-        (_keypoints(_nan_in_one), "damaged: keypoints.npy has numbers that are not finite"),
-        (_keypoints(lambda rows: rows.astype("<U5")), "damaged: keypoints.npy has shape .* in <U5, not .* in float32"),
+        (_keypoints(_nan_in_one), "damaged: keypoint_table.npy has numbers that are not finite"),
+        (
+            _keypoints(lambda rows: rows.astype("<U5")),
+            "damaged: keypoint_table.npy has shape .* in <U5, not .* in float32",
+        ),
         (_index("train_1", lambda rows: rows - 1), "is damaged .*train_1 is of tracklets that are not there"),
         (_index("gallery_1", lambda rows: rows + 10**6), "is damaged .*gallery_1 is of tracklets that are not there"),
         (_index("num_frames", lambda counts: counts * [-1] + 0), "is damaged .*a tracklet without frames"),
@@ -219,7 +223,7 @@ def _nan_in_one(rows):
         (_newer, "prepared in version 99 of its form, this program reads version 1"),
         (_shorten("*train*-00000-*"), "damaged: mars_pose-train.array_record-00000-of-.* bytes, not "),
         (lambda folder: next(folder.glob("*test*-00001-*")).unlink(), "test.array_record-00001-of-00\\d+ is missing"),
-        (_shorten("keypoints.npy"), "damaged: keypoints.npy"),
+        (_shorten("keypoints.npy"), "damaged: keypoint_table.npy"),
         (_shorten("index.npz"), "is damaged .*prepare it again"),
         (_shorten("rgcn_jax.json"), "rgcn_jax.json cannot be read"),
         (_half_prepared, "is half prepared: give the command .*again"),

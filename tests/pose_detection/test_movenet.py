@@ -10,7 +10,7 @@ import pytest
 from benchmarks.pose_detection import pck
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.datasets.images import read_image
-from rgcn_jax.data.keypoints import read_pixels
+from rgcn_jax.data.keypoints.table import read_pixels
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.detector import BACK_ENDS

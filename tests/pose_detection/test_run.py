@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from rgcn_jax.data import keypoints as keypoint_files
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.datasets.images import read_image
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import run
 from rgcn_jax.pose_detection.__main__ import main
@@ -118,7 +118,7 @@ def test_killed_again_and_again_it_loses_nothing_that_was_finished(folder, model
     assert names == frames
     np.testing.assert_array_equal(keypoints, expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npz", "k.npz.settings.json"]
-    keypoint_files.load(out, mars.load(folder))  # as training does
+    keypoint_table.load(out, mars.load(folder))  # as training does
 
 
 def test_the_processes_end_with_their_parent(folder, model, tmp_path):

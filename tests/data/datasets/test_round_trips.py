@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from rgcn_jax.data import keypoints
 from rgcn_jax.data.datasets.listing import FolderReader, Listing, natural_order
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.open import FOLDERS
 from rgcn_jax.errors import InputError
 from tests.data.datasets import layouts
@@ -115,7 +115,7 @@ def test_ids_cameras_lengths_and_order_come_back(roots, layout):
 def test_keypoints_come_back_to_the_pixel(roots, layout):
     written = layouts.plan(layout)
     split = FOLDERS[layout](roots[layout])
-    table = keypoints.load(roots[layout] / "openpose", split, tracklets_of(split))
+    table = keypoint_table.load(roots[layout] / "openpose", split, tracklets_of(split))
     for tracklet in tracklets_of(split):
         expected = layouts.WALKERS.keypoints(written[tracklet.frames][0])
         # In pixels and confidences, which the files hold to four places.

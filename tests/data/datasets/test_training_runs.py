@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rgcn_jax import main
-from rgcn_jax.data import convert_keypoints
 from rgcn_jax.data.datasets import ilids_vid
+from rgcn_jax.data.keypoints import __main__
 from rgcn_jax.data.open import FOLDERS, HALVED, open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols
@@ -86,7 +86,7 @@ def test_a_split_that_is_opened_is_printed(ilids, capsys):
 def test_a_keypoint_store_is_made_of_any_layout(layout, tmp_path, capsys):
     root = layouts.make(tmp_path / layout, layout)
     options = [f"--root={root}", f"--keypoints={root}/openpose", f"--out={tmp_path}/store.npz"]
-    assert convert_keypoints.main([f"--dataset={layout}", *options]) == 0, capsys.readouterr().err
+    assert __main__.main([f"--dataset={layout}", *options]) == 0, capsys.readouterr().err
     data = open_data(layout, root=str(root), keypoints=f"{tmp_path}/store.npz", **SIZE_AND_POSE)
     assert data.split.train
 

@@ -1,14 +1,13 @@
 """Keypoint files in, one table of the 14 keypoints of every frame out. Needs no TensorFlow.
 
-``keypoint_files/formats.py`` lists the forms that are read: what OpenPose, AlphaPose, MMPose and others write, arrays,
-and the keypoint store, one ``.npz`` file for a whole data set (``keypoint_files/store.py``). Reading a store takes
+``formats.py`` lists the forms that are read: what OpenPose, AlphaPose, MMPose and others write, arrays,
+and the keypoint store, one ``.npz`` file for a whole data set (``store.py``). Reading a store takes
 seconds, reading a million small files does not, so turn a folder into a store once::
 
     python -m rgcn_jax.data.keypoints --dataset=mars --root=MARS --keypoints=openpose --out=mars_keypoints.npz
 """
 
 import os
-import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from jaxtyping import Float, Float32, Int
 from tqdm import tqdm
 
 from rgcn_jax.data.datasets.image_size import image_size
-from rgcn_jax.data.keypoint_files.coverage import Coverage, measure
-from rgcn_jax.data.keypoint_files.formats import read
-from rgcn_jax.data.keypoint_files.store import save
+from rgcn_jax.data.keypoints.coverage import Coverage, measure
+from rgcn_jax.data.keypoints.formats import read
+from rgcn_jax.data.keypoints.store import save
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -75,7 +74,7 @@ def load(path: str | os.PathLike[str], split: Split, tracklets: Iterable[Trackle
     in which nobody was found, a warning says how many these are.
 
     Args:
-      path: a folder or file in one of the forms of ``keypoint_files/formats.py``, which is told by the path.
+      path: a folder or file in one of the forms of ``formats.py``, which is told by the path.
       split: the data set. Pixels become shares by its ``frame_size``, which is verified on the first frame of each
         tracklet where the image is there, else by the size in each image's header (JPEG or PNG).
       tracklets: whose keypoints are read; None: training, query and gallery, but not the junk.
@@ -191,8 +190,3 @@ def shares_of_crop(
             )
     return np.where(inside[..., None], values, np.float32(0))
 
-
-if __name__ == "__main__":
-    from rgcn_jax.data.convert_keypoints import main
-
-    sys.exit(main())

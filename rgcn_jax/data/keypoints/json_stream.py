@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
+from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from rgcn_jax.data.keypoint_files.detections import Detections
-from rgcn_jax.data.keypoint_files.folder import Program, read_folder
-from rgcn_jax.data.keypoint_files.numbers import check_numbers, parse_json, people_array
-from rgcn_jax.data.keypoint_files.skeletons import COCO, looks_like
+from rgcn_jax.data.keypoints.detections import Detections
+from rgcn_jax.data.keypoints.frame_files import Program, read_folder
+from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
+from rgcn_jax.data.keypoints.skeletons import COCO, looks_like
 from rgcn_jax.errors import InputError
 
 SUFFIX = ".json"

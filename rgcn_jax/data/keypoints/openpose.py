@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.detections import Detections, shown
-from rgcn_jax.data.keypoint_files.folder import Program
-from rgcn_jax.data.keypoint_files.folder import read_folder as read_any_folder
-from rgcn_jax.data.keypoint_files.numbers import check_numbers, parse_json, people_array
-from rgcn_jax.data.keypoint_files.skeletons import OPENPOSE, looks_like
+from rgcn_jax.data.keypoints.detections import Detections, shown
+from rgcn_jax.data.keypoints.frame_files import Program
+from rgcn_jax.data.keypoints.frame_files import read_folder as read_any_folder
+from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
+from rgcn_jax.data.keypoints.skeletons import OPENPOSE, looks_like
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.keypoint_files import arrays
-from rgcn_jax.data.keypoint_files.arrays import read
-from rgcn_jax.data.keypoint_files.skeletons import ARRAYS
+from rgcn_jax.data.keypoints import arrays
+from rgcn_jax.data.keypoints.arrays import read
+from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import npz
 from rgcn_jax.skeleton import to_14

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from rgcn_jax.data import keypoints
 from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -29,7 +29,7 @@ def _pixels():
 
 def _fails(path, split, *fragments):
     with pytest.raises(InputError) as caught:
-        keypoints.load(path, split)
+        keypoint_table.load(path, split)
     for fragment in fragments:
         assert str(fragment) in str(caught.value)
 
@@ -41,8 +41,8 @@ def test_shares_of_the_crop(tmp_path, split):
     pixels[1, 6] = (60, -0.5, 0.9)  # outside
     pixels[1, 7] = (100, 200, 1.2)  # the corner is inside, a confidence stays as it is
     pixels[1, 8] = (0, 0, 0.3)
-    keypoints.save(tmp_path / "k.npz", FRAMES, pixels)
-    table = keypoints.load(tmp_path / "k.npz", split)
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
+    table = keypoint_table.load(tmp_path / "k.npz", split)
     assert table.values.shape == (3, 14, 3)
     assert dict(table.rows) == {"d/a.jpg": 0, "d/b.jpg": 1, "e/c.jpg": 2}
     np.testing.assert_allclose(table.values[2, 3], [24 / 100, 17 / 200, 0.9], rtol=1e-6)
@@ -51,8 +51,8 @@ def test_shares_of_the_crop(tmp_path, split):
 
 
 def test_rows_of_a_tracklet_in_its_order(tmp_path, split):
-    keypoints.save(tmp_path / "k.npz", FRAMES, _pixels())
-    table = keypoints.load(tmp_path / "k.npz", split)
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, _pixels())
+    table = keypoint_table.load(tmp_path / "k.npz", split)
     got = table.of(Tracklet(("e/c.jpg", "d/a.jpg"), 1, 1))
     np.testing.assert_array_equal(got, table.values[[2, 0]])
     got[:] = 7
@@ -62,8 +62,8 @@ def test_rows_of_a_tracklet_in_its_order(tmp_path, split):
 
 
 def test_only_the_tracklets_asked_for(tmp_path, split):
-    keypoints.save(tmp_path / "k.npz", FRAMES[2:], _pixels()[2:])
-    assert list(keypoints.load(tmp_path / "k.npz", split, split.query).rows) == ["e/c.jpg"]
+    keypoint_table.save(tmp_path / "k.npz", FRAMES[2:], _pixels()[2:])
+    assert list(keypoint_table.load(tmp_path / "k.npz", split, split.query).rows) == ["e/c.jpg"]
     _fails(
         tmp_path / "k.npz", split, "for 2 of the 3 frames; the first is d/a.jpg, looked for as d/a.jpg", "like e/c.jpg"
     )
@@ -71,13 +71,15 @@ def test_only_the_tracklets_asked_for(tmp_path, split):
 
 def test_junk_needs_no_keypoints(tmp_path, split):
     with_junk = Split(**{**vars(split), "junk": (Tracklet(("d/junk.jpg",), -1, 1),)})
-    keypoints.save(tmp_path / "k.npz", FRAMES, _pixels())
-    assert len(keypoints.load(tmp_path / "k.npz", with_junk).rows) == 3
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, _pixels())
+    assert len(keypoint_table.load(tmp_path / "k.npz", with_junk).rows) == 3
 
 
 def test_base_names_if_they_are_unique(tmp_path, split):
-    keypoints.save(tmp_path / "k.npz", ["c.jpg", "a.jpg", "b.jpg"], _pixels())
-    np.testing.assert_allclose(keypoints.load(tmp_path / "k.npz", split).values[:, 0, 0], [0.11, 0.21, 0.01], rtol=1e-6)
+    keypoint_table.save(tmp_path / "k.npz", ["c.jpg", "a.jpg", "b.jpg"], _pixels())
+    np.testing.assert_allclose(
+        keypoint_table.load(tmp_path / "k.npz", split).values[:, 0, 0], [0.11, 0.21, 0.01], rtol=1e-6
+    )
     twins = Split("small", tmp_path, (Tracklet(("d/a.jpg", "e/a.jpg"), 1, 1),), (), (), (), (200, 100))
     _fails(tmp_path / "k.npz", twins, "names frames by base names, but these are not unique")
 
@@ -88,8 +90,8 @@ def test_sizes_from_the_images_of_a_set_without_one_size(tmp_path, split):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.zeros((height, width, 3), np.uint8))
     free = Split("small", tmp_path, (Tracklet(tuple(sizes), 1, 1),), (), ())
-    keypoints.save(tmp_path / "k.npz", list(sizes), _pixels())
-    values = keypoints.load(tmp_path / "k.npz", free).values
+    keypoint_table.save(tmp_path / "k.npz", list(sizes), _pixels())
+    values = keypoint_table.load(tmp_path / "k.npz", free).values
     np.testing.assert_allclose(values[:, 3, 0], [4 / 100, 14 / 48, 24 / 77], rtol=1e-6)
     np.testing.assert_allclose(values[:, 3, 1], [7 / 200, 12 / 64, 17 / 300], rtol=1e-6)
     (tmp_path / "d/b.jpg").unlink()
@@ -99,7 +101,7 @@ def test_sizes_from_the_images_of_a_set_without_one_size(tmp_path, split):
 def test_an_image_has_another_size_than_the_set(tmp_path, split):
     (tmp_path / "e").mkdir()
     cv2.imwrite(str(tmp_path / "e/c.jpg"), np.zeros((128, 64, 3), np.uint8))
-    keypoints.save(tmp_path / "k.npz", FRAMES, _pixels())
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, _pixels())
     _fails(
         tmp_path / "k.npz",
         split,
@@ -114,19 +116,19 @@ def test_image_size_reads_past_other_segments_and_refuses_the_rest(tmp_path):
     comment = b"\xff\xfe" + (60_002).to_bytes(2) + b"\xff\xc0" * 30_000
     for good in (whole, whole[:2] + comment + b"\xff\xff" + whole[2:], cv2.imencode(".png", image)[1].tobytes()):
         path.write_bytes(good)
-        assert keypoints.image_size(path) == (37, 53)
+        assert keypoint_table.image_size(path) == (37, 53)
     progressive = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     path.write_bytes(progressive)
-    assert keypoints.image_size(path) == (37, 53)
+    assert keypoint_table.image_size(path) == (37, 53)
     # A marker without a length, after which what looks like one is not: 64 x 32 is within a comment.
     hidden = b"\xff\xfe\xff\xe2" + b"\xff\xc0\x00\x11\x08\x00\x40\x00\x20".rjust(0xFFE0, b"\0")
     for marker in (b"\xff\x01", b"\xff\xd3"):
         path.write_bytes(whole[:2] + marker + hidden + whole[2:])
-        assert keypoints.image_size(path) == (37, 53)
+        assert keypoint_table.image_size(path) == (37, 53)
     for bad in (b"", b"GIF89a", whole[:1], whole[:20], whole[: whole.index(b"\xff\xc0") + 6], b"\x89PNG\r\n\x1a\n\x00"):
         path.write_bytes(bad)
         with pytest.raises(InputError, match="is not a whole JPEG or PNG image"):
-            keypoints.image_size(path)
+            keypoint_table.image_size(path)
 
 
 def test_the_path_is_nothing_that_is_read(tmp_path, split):
@@ -141,7 +143,7 @@ def test_frames_without_an_entry_are_counted_in_a_warning(tmp_path, split):
     path = tmp_path / "alphapose-results.json"
     path.write_text(json.dumps(results))
     with pytest.warns(UserWarning, match=r"results.json has no entry for 1 of the 3 frames: nobody was found in them"):
-        table = keypoints.load(path, split)
+        table = keypoint_table.load(path, split)
     assert table.values.any(axis=(1, 2)).tolist() == [True, False, True]
     path.write_text(json.dumps(results[:1]))
     _fails(path, split, "has no entry for 2 of the 3 frames; the first is d/b.jpg", "--least_share")
@@ -150,22 +152,22 @@ def test_frames_without_an_entry_are_counted_in_a_warning(tmp_path, split):
 def test_coordinates_are_no_pixels_of_the_crops(tmp_path, split):
     pixels = _pixels()
     pixels[..., :2] /= 200
-    keypoints.save(tmp_path / "k.npz", FRAMES, pixels)
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
     _fails(tmp_path / "k.npz", split, "no coordinate is above 1", "--keypoint_scale 0")
     pixels = _pixels()
     pixels[:2, :, 0] += 300
-    keypoints.save(tmp_path / "k.npz", FRAMES, pixels)
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
     _fails(tmp_path / "k.npz", split, "67% of the keypoints lie outside of their crops")
 
 
 def test_nobody_anywhere_is_all_zeros(tmp_path, split):
-    keypoints.save(tmp_path / "k.npz", FRAMES, np.zeros((3, 14, 3), np.float32))
-    assert not keypoints.load(tmp_path / "k.npz", split).values.any()
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, np.zeros((3, 14, 3), np.float32))
+    assert not keypoint_table.load(tmp_path / "k.npz", split).values.any()
 
 
 def test_a_store_is_damaged(tmp_path, split):
     path = tmp_path / "k.npz"
-    keypoints.save(path, FRAMES, _pixels())
+    keypoint_table.save(path, FRAMES, _pixels())
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
@@ -214,29 +216,29 @@ def test_a_store_holds_something_else(tmp_path, split, arrays, fragment):
 
 def test_save_is_all_or_nothing(tmp_path):
     path = tmp_path / "k.npz"
-    keypoints.save(path, FRAMES, _pixels())
-    keypoints.save(path, FRAMES[:1], _pixels()[:1])
+    keypoint_table.save(path, FRAMES, _pixels())
+    keypoint_table.save(path, FRAMES[:1], _pixels()[:1])
     assert [p.name for p in tmp_path.iterdir()] == ["k.npz"]
     assert len(np.load(path)["names"]) == 1
     with pytest.raises(InputError, match=r"must be called something\.npz"):
-        keypoints.save(tmp_path / "k", FRAMES, _pixels())
+        keypoint_table.save(tmp_path / "k", FRAMES, _pixels())
     with pytest.raises(InputError, match=r"there is no folder .*, make it first"):
-        keypoints.save(tmp_path / "no" / "k.npz", FRAMES, _pixels())
+        keypoint_table.save(tmp_path / "no" / "k.npz", FRAMES, _pixels())
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
-        keypoints.save(tmp_path / "folder.npz", FRAMES, _pixels())
+        keypoint_table.save(tmp_path / "folder.npz", FRAMES, _pixels())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.npz", "k.npz"]
     with pytest.raises(ValueError, match="3 names, 2 of them different, for 3 frames"):
-        keypoints.save(path, ["a", "b", "a"], _pixels())
+        keypoint_table.save(path, ["a", "b", "a"], _pixels())
 
 
 def test_coverage_counts_a_frame_once(tmp_path, split):
     pixels = _pixels()
     pixels[0, 7:] = 0  # 7 keypoints
     pixels[1, 8:] = 0  # 8
-    keypoints.save(tmp_path / "k.npz", FRAMES, pixels)
-    table = keypoints.load(tmp_path / "k.npz", split)
-    shares = keypoints.coverage(table, [*split.train, *split.query, *split.gallery])
+    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
+    table = keypoint_table.load(tmp_path / "k.npz", split)
+    shares = keypoint_table.coverage(table, [*split.train, *split.query, *split.gallery])
     assert {camera: s.tolist() for camera, s in shares.items()} == {1: [0, 0.5, 0.5, 0], 3: [0, 0, 0, 1]}
 
 
@@ -244,8 +246,8 @@ def test_coverage_counts_a_frame_once(tmp_path, split):
 def test_openpose_files_and_store_of_real_crops_agree(real_data):
     root = real_data / "vtest_mars"
     split = mars.load(root)
-    files = keypoints.load(root / "openpose", split)
-    store = keypoints.load(root / "keypoints.npz", split)
+    files = keypoint_table.load(root / "openpose", split)
+    store = keypoint_table.load(root / "keypoints.npz", split)
     assert list(files.rows) == list(store.rows)
     assert len(files.rows) == 1178
     np.testing.assert_array_equal(files.values[..., 2] > 0, store.values[..., 2] > 0)
@@ -262,9 +264,9 @@ def test_alphapose_results_of_real_crops_agree(real_data):
     """
     root = real_data / "vtest_mars"
     split = mars.load(root)
-    store = keypoints.load(root / "keypoints.npz", split)
+    store = keypoint_table.load(root / "keypoints.npz", split)
     with pytest.warns(UserWarning, match="has no entry for 1 of the 1,178 frames"):
-        results = keypoints.load(root / "alphapose-results.json", split)
+        results = keypoint_table.load(root / "alphapose-results.json", split)
     assert results.rows == store.rows
     stored = store.values[..., 2] > 0
     np.testing.assert_allclose(results.values[stored], store.values[stored], rtol=0, atol=5.1e-4)
@@ -295,7 +297,7 @@ def test_files_in_the_folders_of_the_frames(real_data, tmp_path):
             (tmp_path / stem.parent).mkdir(parents=True, exist_ok=True)
             source = root / "openpose" / f"{stem.name}_keypoints.json"
             (tmp_path / f"{stem}_keypoints.json").write_bytes(source.read_bytes())
-    mirrored = keypoints.load(tmp_path, split, split.train[:3])
-    flat = keypoints.load(root / "openpose", split, split.train[:3])
+    mirrored = keypoint_table.load(tmp_path, split, split.train[:3])
+    flat = keypoint_table.load(root / "openpose", split, split.train[:3])
     assert mirrored.rows == flat.rows
     np.testing.assert_array_equal(mirrored.values, flat.values)

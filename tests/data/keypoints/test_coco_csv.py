@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.keypoint_files.coco_csv import read
+from rgcn_jax.data.keypoints.coco_csv import read
 from rgcn_jax.errors import InputError
 
 SIZE = np.array([[128, 64]])

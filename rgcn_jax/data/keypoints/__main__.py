@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rgcn_jax.command import path_argument
-from rgcn_jax.data.keypoint_files.coverage import report
-from rgcn_jax.data.keypoint_files.formats import FORMATS, LEAST_SHARE, read, recognise
-from rgcn_jax.data.keypoint_files.numbers import LARGEST
-from rgcn_jax.data.keypoint_files.openpose import write_folder
-from rgcn_jax.data.keypoint_files.store import check_store_path, save
-from rgcn_jax.data.keypoints import KeypointTable, count_coverage, frame_sizes, shares_of_crop, unique_frames
+from rgcn_jax.data.keypoints.coverage import report
+from rgcn_jax.data.keypoints.formats import FORMATS, LEAST_SHARE, read, recognise
+from rgcn_jax.data.keypoints.numbers import LARGEST
+from rgcn_jax.data.keypoints.openpose import write_folder
+from rgcn_jax.data.keypoints.store import check_store_path, save
+from rgcn_jax.data.keypoints.table import KeypointTable, count_coverage, frame_sizes, shares_of_crop, unique_frames
 from rgcn_jax.errors import InputError, printable
 
 
@@ -96,3 +96,7 @@ def _convert(options: argparse.Namespace) -> list[str]:
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",
         *report(counts),
     ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

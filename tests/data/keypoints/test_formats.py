@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from rgcn_jax.data.keypoint_files.formats import FORMATS, read, recognise
-from rgcn_jax.data.keypoint_files.openpose import write_folder
-from rgcn_jax.data.keypoint_files.store import save
+from rgcn_jax.data.keypoints.formats import FORMATS, read, recognise
+from rgcn_jax.data.keypoints.openpose import write_folder
+from rgcn_jax.data.keypoints.store import save
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
 

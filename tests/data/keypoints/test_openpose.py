@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
-from rgcn_jax.data.keypoint_files.openpose import parse_openpose, read_folder, write_folder
-from rgcn_jax.data.keypoint_files.subject import choose_subject, choose_subjects
+from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
+from rgcn_jax.data.keypoints.openpose import parse_openpose, read_folder, write_folder
+from rgcn_jax.data.keypoints.subject import choose_subject, choose_subjects
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import to_14
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.keypoint_files import json_stream
-from rgcn_jax.data.keypoint_files.json_stream import entries
-from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
+from rgcn_jax.data.keypoints import json_stream
+from rgcn_jax.data.keypoints.json_stream import entries
+from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)

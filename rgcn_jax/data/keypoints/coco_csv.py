@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, others, shown
-from rgcn_jax.data.keypoint_files.numbers import LARGEST
-from rgcn_jax.data.keypoint_files.skeletons import COCO, convert
+from rgcn_jax.data.keypoints.detections import Detections, listed, names_wanted, others, shown
+from rgcn_jax.data.keypoints.numbers import LARGEST
+from rgcn_jax.data.keypoints.skeletons import COCO, convert
 from rgcn_jax.errors import InputError
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data.keypoint_files.mmpose import parse_mmpose, read
+from rgcn_jax.data.keypoints.mmpose import parse_mmpose, read
 from rgcn_jax.errors import InputError
 
 SIZE = np.array([[256, 128]])

@@ -11,10 +11,10 @@ from jaxtyping import Float32, Int
 from tqdm import tqdm
 
 from rgcn_jax.data.datasets.listing import NO_FILE
-from rgcn_jax.data.keypoint_files.detections import Detections, listed, shown
-from rgcn_jax.data.keypoint_files.numbers import LARGEST_FRAME
-from rgcn_jax.data.keypoint_files.skeletons import convert
-from rgcn_jax.data.keypoint_files.subject import choose_subject
+from rgcn_jax.data.keypoints.detections import Detections, listed, shown
+from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
+from rgcn_jax.data.keypoints.skeletons import convert
+from rgcn_jax.data.keypoints.subject import choose_subject
 from rgcn_jax.errors import InputError
 
 _CHUNK = 512  # files that a thread reads at a time

@@ -9,8 +9,8 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from jaxtyping import Int
 
-from rgcn_jax.data.keypoint_files import alphapose, arrays, coco_csv, folder, mmpose, openpose, store
-from rgcn_jax.data.keypoint_files.detections import Detections
+from rgcn_jax.data.keypoints import alphapose, arrays, coco_csv, frame_files, mmpose, openpose, store
+from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.errors import InputError
 
 LEAST_SHARE = 2 / 3
@@ -103,14 +103,14 @@ def read(
 
 def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
     """The files of a folder of keypoints that are of none of these frames; it is searched, which ``read`` does not."""
-    return folder.unused_files(_PROGRAMS[_recognise_folder(path)], path, frames)
+    return frame_files.unused_files(_PROGRAMS[_recognise_folder(path)], path, frames)
 
 
 def damaged_files(path: Path, frames: Sequence[str]) -> list[str]:
     """The files of a folder of keypoints that are of these frames and cannot be used, each with the reason; those that
     are missing are left out.
     """
-    return folder.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames)
+    return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames)
 
 
 _PROGRAMS = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM}

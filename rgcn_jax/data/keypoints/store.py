@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
-from rgcn_jax.data.keypoint_files.arrays import names_and_keypoints, open_arrays, rows_of
-from rgcn_jax.data.keypoint_files.coverage import Coverage, measure, to_json
-from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
-from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
+from rgcn_jax.data.keypoints.arrays import names_and_keypoints, open_arrays, rows_of
+from rgcn_jax.data.keypoints.coverage import Coverage, measure, to_json
+from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
+from rgcn_jax.data.keypoints.skeletons import ARRAYS, convert
 from rgcn_jax.errors import InputError
 
 VERSION = 1

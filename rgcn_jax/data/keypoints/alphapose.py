@@ -23,11 +23,11 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoint_files.detections import Detections, listed, names_wanted, others, shown
-from rgcn_jax.data.keypoint_files.json_stream import entries
-from rgcn_jax.data.keypoint_files.numbers import LARGEST, check_numbers
-from rgcn_jax.data.keypoint_files.skeletons import COCO, OPENPOSE, convert, looks_like
-from rgcn_jax.data.keypoint_files.subject import choose_subjects
+from rgcn_jax.data.keypoints.detections import Detections, listed, names_wanted, others, shown
+from rgcn_jax.data.keypoints.json_stream import entries
+from rgcn_jax.data.keypoints.numbers import LARGEST, check_numbers
+from rgcn_jax.data.keypoints.skeletons import COCO, OPENPOSE, convert, looks_like
+from rgcn_jax.data.keypoints.subject import choose_subjects
 from rgcn_jax.errors import InputError
 
 _FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rgcn_jax.data import keypoints
-from rgcn_jax.data.convert_keypoints import main
 from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.keypoint_files.store import read_header
+from rgcn_jax.data.keypoints import table as keypoint_table
+from rgcn_jax.data.keypoints.__main__ import main
+from rgcn_jax.data.keypoints.store import read_header
 from tests import mars_folder
 
 SIZE = np.array([[256, 128]])
@@ -25,7 +25,7 @@ def root(tmp_path_factory):
 
 def _frames(root):
     split = mars.load(root)
-    return keypoints.unique_frames((*split.train, *split.query, *split.gallery, *split.junk))
+    return keypoint_table.unique_frames((*split.train, *split.query, *split.gallery, *split.junk))
 
 
 def _command(*arguments):
@@ -45,9 +45,9 @@ def test_there_and_back_again(root, tmp_path, capsys):
     assert _convert(root, folder, second, "--detector=walkers") == 0
     assert first.read_bytes() == second.read_bytes()
     frames = _frames(root)
-    expected = keypoints.read_pixels(root / "openpose", frames, SIZE)
+    expected = keypoint_table.read_pixels(root / "openpose", frames, SIZE)
     for path in (first, folder, second):
-        np.testing.assert_array_equal(keypoints.read_pixels(path, frames, SIZE), expected)
+        np.testing.assert_array_equal(keypoint_table.read_pixels(path, frames, SIZE), expected)
     files = {str(f.relative_to(folder)) for f in folder.rglob("*.json")}
     assert files == {f"{frame[:-4]}_keypoints.json" for frame in frames}
     header = read_header(second)
@@ -62,7 +62,7 @@ def test_the_printed_coverage_is_that_of_the_header_and_of_the_files(root, tmp_p
     assert _convert(root, root / "openpose", out, "--threshold=0.6") == 0
     printed = capsys.readouterr().out.splitlines()
     frames = _frames(root)
-    pixels = keypoints.read_pixels(root / "openpose", frames, SIZE)
+    pixels = keypoint_table.read_pixels(root / "openpose", frames, SIZE)
     detected = (
         (pixels[..., 2] >= 0.6) & (pixels[..., 0] <= 128) & (pixels[..., 1] <= 256) & (pixels[..., :2] >= 0).all(-1)
     )
@@ -83,8 +83,8 @@ def test_the_printed_coverage_is_that_of_the_header_and_of_the_files(root, tmp_p
 
 def test_a_store_passes_on_where_its_keypoints_are_from(root, tmp_path, capsys):
     frames = _frames(root)
-    pixels = keypoints.read_pixels(root / "openpose", frames, SIZE)
-    keypoints.save(tmp_path / "1.npz", frames, pixels, detector="RTMPose-m", skeleton="coco17", threshold=0.3)
+    pixels = keypoint_table.read_pixels(root / "openpose", frames, SIZE)
+    keypoint_table.save(tmp_path / "1.npz", frames, pixels, detector="RTMPose-m", skeleton="coco17", threshold=0.3)
     assert _convert(root, tmp_path / "1.npz", tmp_path / "2.npz", "--threshold=0.1") == 0
     assert read_header(tmp_path / "2.npz")[:3] == ("RTMPose-m", "coco17", 0.3)
     assert "a keypoint store (.npz), coco17." in capsys.readouterr().out
@@ -166,7 +166,9 @@ def test_command_writes_a_store_that_gives_the_same_table(real_data, tmp_path):
     for line in printed[3:6]:
         assert sum(float(share.rstrip("%")) for share in line.split()[1:]) == pytest.approx(100, abs=0.2)
     split = mars.load(root)
-    np.testing.assert_array_equal(keypoints.load(out, split).values, keypoints.load(root / "openpose", split).values)
+    np.testing.assert_array_equal(
+        keypoint_table.load(out, split).values, keypoint_table.load(root / "openpose", split).values
+    )
     assert out.stat().st_size < 160 * 1178
 
 
@@ -179,8 +181,8 @@ def test_three_forms_of_real_crops_become_stores_that_agree(real_data, tmp_path,
     frames, stores = _frames(root), {}
     for name in ("keypoints.npz", "openpose", "alphapose-results.json"):
         assert _convert(root, root / name, tmp_path / "k.npz", "--threshold=0.2") == 0
-        pixels = keypoints.read_pixels(tmp_path / "k.npz", frames, SIZE)
-        stores[name] = keypoints.shares_of_crop("", pixels, SIZE) * np.float32([128, 256, 1])
+        pixels = keypoint_table.read_pixels(tmp_path / "k.npz", frames, SIZE)
+        stores[name] = keypoint_table.shares_of_crop("", pixels, SIZE) * np.float32([128, 256, 1])
     assert "Without an entry 1 of the 1,178 frames" in capsys.readouterr().out
     stored, openpose, alphapose = stores.values()
     np.testing.assert_array_equal(stored[..., 2] > 0, openpose[..., 2] > 0)

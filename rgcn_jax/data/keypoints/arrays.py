@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int, Real
 
-from rgcn_jax.data.keypoint_files.detections import Detections, names_wanted, others, shown
-from rgcn_jax.data.keypoint_files.numbers import LARGEST
-from rgcn_jax.data.keypoint_files.skeletons import ARRAYS, convert
+from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
+from rgcn_jax.data.keypoints.numbers import LARGEST
+from rgcn_jax.data.keypoints.skeletons import ARRAYS, convert
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import npz
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgcn_jax.data import keypoints
-from rgcn_jax.data.keypoint_files import formats
-from rgcn_jax.data.keypoint_files.coverage import measure
-from rgcn_jax.data.keypoint_files.store import read, read_header, save
+from rgcn_jax.data.keypoints import formats
+from rgcn_jax.data.keypoints import table as keypoint_table
+from rgcn_jax.data.keypoints.coverage import measure
+from rgcn_jax.data.keypoints.store import read, read_header, save
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS
 
@@ -162,7 +162,7 @@ def test_saving_is_killed(tmp_path):
     save(path, FRAMES, _pixels())
     code = f"""
 import numpy as np
-from rgcn_jax.data.keypoint_files.store import save
+from rgcn_jax.data.keypoints.store import save
 pixels = np.random.default_rng(1).uniform(1, 100, (3000, 14, 3)).astype(np.float32)
 names = {FRAMES!r} + [f"x/{{i}}.jpg" for i in range(2997)]
 print(flush=True)
@@ -212,7 +212,7 @@ def test_what_cannot_be_saved(tmp_path):
         save(tmp_path / "k.npz", FRAMES, _pixels()[:2])
     with pytest.raises(ValueError, match="not finite: write zeros"):
         save(tmp_path / "k.npz", FRAMES, np.full((3, 14, 3), np.nan, np.float32))
-    assert keypoints.save is save
+    assert keypoint_table.save is save
 
 
 def test_reading_asks_for_frames_that_are_not_there(tmp_path):
