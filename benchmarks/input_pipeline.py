@@ -24,14 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data.augment import Augmentation, no_transform
+from rgcn_jax.data.clips.augment import Augmentation, no_transform
+from rgcn_jax.data.clips.pipeline import ClipReader, FileReader
+from rgcn_jax.data.clips.sampling import BatchPlan, IdentitySampler
+from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.pipeline import ClipReader, FileReader
 from rgcn_jax.data.prepared import Prepared, find, open_prepared
 from rgcn_jax.data.prepared_reader import PreparedReader, Records
-from rgcn_jax.data.sampling import BatchPlan, IdentitySampler
-from rgcn_jax.data.tensorflow_cpu import tf
 from rgcn_jax.runtime.malloc import keep_freed_memory
 from rgcn_jax.types import Split, Tracklet
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rgcn_jax.data.augment import Augmentation
-from rgcn_jax.data.memory import CachedSource, read_batch
-from rgcn_jax.data.sampling import BatchPlan, IdentitySampler
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.memory import CachedSource, read_batch
+from rgcn_jax.data.clips.sampling import BatchPlan, IdentitySampler
 from rgcn_jax.types import Tracklet
 
 HEIGHT, WIDTH = 32, 16

@@ -105,7 +105,7 @@ def test_only_open_chooses_between_walkers_and_folders():
 
 def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
     tops = {name: {i.split(".")[0] for i in imports(file)} for name, file in MODULES.items()}
-    assert {name for name, found in tops.items() if "tensorflow" in found} == {"rgcn_jax.data.tensorflow_cpu"}
+    assert {name for name, found in tops.items() if "tensorflow" in found} == {"rgcn_jax.data.clips.tensorflow_cpu"}
     assert {name for name, found in tops.items() if "tensorflow_datasets" in found} == {"rgcn_jax.data.tfds_form"}
     assert not any({"torch", "configs", "tests"} & found for found in tops.values())
     # Its reader refuses everything that is not a tensor's description.

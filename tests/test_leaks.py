@@ -15,10 +15,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
-from rgcn_jax.data.augment import Augmentation
-from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
-from rgcn_jax.data.reader import Data
-from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.evaluation.protocol import evaluate_protocols
 from rgcn_jax.evaluation.scorer import Scorer
 from rgcn_jax.models.build import build_model, initialise

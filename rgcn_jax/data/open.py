@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data import features as feature_files
 from rgcn_jax.data import prepared
+from rgcn_jax.data.clips import precomputed as feature_files
+from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints
 from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.reader import Data, KeypointSource, NoKeypoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split
 
@@ -97,7 +97,7 @@ def _open_folder(
             split = _without_junk(split)
     if features:
         return _with_features(Path(features), split, table)
-    from rgcn_jax.data.pipeline import FileReader  # imports TensorFlow, which nothing before needs
+    from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
     return Data(split, FileReader(split.root, table, *size), size)
 
@@ -152,7 +152,7 @@ def _check_parts(split: Split) -> None:
 
 
 def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
-    from rgcn_jax.data.memory import MemoryReader
+    from rgcn_jax.data.clips.memory import MemoryReader
 
     tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
     table = feature_files.load(path, tracklets)
@@ -161,7 +161,7 @@ def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
 
 
 def _open_walkers(features: str, height: int, width: int, fields: Mapping[str, Any]) -> Data:
-    from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
+    from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
     from rgcn_jax.walkers import WalkersSpec, generate
 
     try:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rgcn_jax.data import pixels, tfds_form
+from rgcn_jax.data import tfds_form
+from rgcn_jax.data.clips import pixels
+from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets.image_size import check_size
 from rgcn_jax.data.fingerprints import Fingerprints
 from rgcn_jax.data.shard_task import BadFrame, ShardResult, ShardTask
-from rgcn_jax.data.tensorflow_cpu import tf
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 

@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from rgcn_jax import parallel
-from rgcn_jax.data.reader import Data
-from rgcn_jax.data.sampling import EVALUATION_CLIPS, evaluation_plans, num_evaluation_batches
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.data.clips.sampling import EVALUATION_CLIPS, evaluation_plans, num_evaluation_batches
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import KINDS, FeatureStatistics
 from rgcn_jax.evaluation.embed import embed_tracklets

@@ -34,7 +34,7 @@ def _without_announcements() -> Iterator[None]:
 
 try:
     with _without_announcements():
-        from rgcn_jax.data.tensorflow_cpu import tf  # isort: skip  before what comes with it
+        from rgcn_jax.data.clips.tensorflow_cpu import tf  # isort: skip  before what comes with it
         from google.protobuf import json_format
 except InputError as error:
     raise InputError(

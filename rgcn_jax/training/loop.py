@@ -8,8 +8,8 @@ import jax
 from jax.sharding import Mesh
 
 from rgcn_jax import parallel
-from rgcn_jax.data.reader import Data
-from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.evaluation.scorer import Evaluation, Scorer, headline_mAP
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.profiler import Profile

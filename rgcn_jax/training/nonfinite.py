@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.workdir import write_whole
 from rgcn_jax.training.state import Progress

@@ -8,11 +8,11 @@ import jax
 
 from rgcn_jax import parallel
 from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
-from rgcn_jax.data.augment import Augmentation
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.reader import ShareReader
+from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.open import open_data
-from rgcn_jax.data.reader import ShareReader
-from rgcn_jax.data.sampling import IdentitySampler
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import scorer_from_config, write_results
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk

@@ -9,11 +9,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from rgcn_jax.data import prepare, prepared
-from rgcn_jax.data.augment import Augmentation
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.open import open_data
-from rgcn_jax.data.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.errors import InputError
 from tests import frames
 from tests.data import preparing

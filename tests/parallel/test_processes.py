@@ -119,7 +119,7 @@ DIES = """
 import os, signal
 from rgcn_jax import main
 from rgcn_jax.command import run_command
-from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.data.clips.sampling import IdentitySampler
 plan = IdentitySampler.plan
 def fatal(self, step):
     if step == 14:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rgcn_jax.data.memory import MemoryReader
-from rgcn_jax.data.pipeline import FileReader
-from rgcn_jax.data.reader import ShareReader
+from rgcn_jax.data.clips.memory import MemoryReader
+from rgcn_jax.data.clips.pipeline import FileReader
+from rgcn_jax.data.clips.reader import ShareReader
 from rgcn_jax.errors import InputError
 from tests import frames
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.data.augment import Augmentation
-from rgcn_jax.data.reader import Data
-from rgcn_jax.data.sampling import IdentitySampler
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import Evaluation, Scorer
 from rgcn_jax.runtime.preemption import Stopped, Stopping

@@ -189,4 +189,3 @@ def shares_of_crop(
                 "detect them on the crops themselves."
             )
     return np.where(inside[..., None], values, np.float32(0))
-

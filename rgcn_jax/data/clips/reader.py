@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.augment import transform_keypoints
-from rgcn_jax.data.sampling import BatchPlan, share
+from rgcn_jax.data.clips.augment import transform_keypoints
+from rgcn_jax.data.clips.sampling import BatchPlan, share
 from rgcn_jax.types import Batch, Split, Tracklet
 
 

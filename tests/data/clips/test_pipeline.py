@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rgcn_jax.data.augment import ERASED_RGB, Augmentation
+from rgcn_jax.data.clips.augment import ERASED_RGB, Augmentation
+from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
+from rgcn_jax.data.clips.pipeline import FileReader
+from rgcn_jax.data.clips.reader import NoKeypoints
+from rgcn_jax.data.clips.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch
-from rgcn_jax.data.pipeline import FileReader
-from rgcn_jax.data.reader import NoKeypoints
-from rgcn_jax.data.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 from tests import frames
-from tests.data.test_memory import bilinear
+from tests.data.clips.test_memory import bilinear
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_tensorflow_leaves_the_accelerators_alone():
     # With a GPU the line above holds only if the reader's module says so before TensorFlow starts its devices.
     code = (
         "import tensorflow as tf; told = []; tf.config.set_visible_devices = lambda *a: told.append(a)\n"
-        "import rgcn_jax.data.pipeline; assert told == [([], 'GPU')], told"
+        "import rgcn_jax.data.clips.pipeline; assert told == [([], 'GPU')], told"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
-from rgcn_jax.data.augment import Augmentation, draw, no_transform
+from rgcn_jax.data.clips.augment import Augmentation, draw, no_transform
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 

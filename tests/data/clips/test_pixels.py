@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rgcn_jax.data import pixels
-from rgcn_jax.data.tensorflow_cpu import tf
+from rgcn_jax.data.clips import pixels
+from rgcn_jax.data.clips.tensorflow_cpu import tf
 from tests import frames
 
 

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from rgcn_jax.data.augment import ERASED_RGB, no_transform
-from rgcn_jax.data.memory import CachedSource, MemoryReader, read_batch, show
-from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.data.clips.augment import ERASED_RGB, no_transform
+from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch, show
+from rgcn_jax.data.clips.sampling import BatchPlan
 from tests import frames
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rgcn_jax.data.augment import Augmentation
-from rgcn_jax.data.sampling import (
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.sampling import (
     IdentitySampler,
     choose_tracklets,
     dense_clips,

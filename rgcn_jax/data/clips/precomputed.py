@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.reader import KeypointSource, planned_keypoints
-from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
+from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.npz import read_arrays
 from rgcn_jax.types import Batch, Tracklet

@@ -3,8 +3,8 @@
 The same functions serve loose files and prepared data, and the preparation itself, so that all decode and round alike.
 """
 
-from rgcn_jax.data.augment import ERASED_RGB
-from rgcn_jax.data.tensorflow_cpu import tf
+from rgcn_jax.data.clips.augment import ERASED_RGB
+from rgcn_jax.data.clips.tensorflow_cpu import tf
 
 
 def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The one door to TensorFlow: ``from rgcn_jax.data.tensorflow_cpu import tf``. TensorFlow sees no accelerator here,
+"""The one door to TensorFlow: ``from rgcn_jax.data.clips.tensorflow_cpu import tf``. TensorFlow sees no accelerator here,
 for JAX owns it.
 """
 

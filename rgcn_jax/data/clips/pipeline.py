@@ -14,10 +14,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from rgcn_jax.data import pixels
-from rgcn_jax.data.reader import KeypointSource, planned_keypoints
-from rgcn_jax.data.sampling import BatchPlan
-from rgcn_jax.data.tensorflow_cpu import tf
+from rgcn_jax.data.clips import pixels
+from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
+from rgcn_jax.data.clips.sampling import BatchPlan
+from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Batch
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import evaluate, main
-from rgcn_jax.data import features
+from rgcn_jax.data.clips import precomputed
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 from tests import mars_folder
@@ -26,7 +26,7 @@ def write(path, **changes):
 
 
 def test_every_tracklet_gets_its_row(tmp_path):
-    table = features.load(write(tmp_path / "f.npz"), TRACKLETS[:3])
+    table = precomputed.load(write(tmp_path / "f.npz"), TRACKLETS[:3])
     np.testing.assert_array_equal(table.of([TRACKLETS[0], TRACKLETS[2]]), [[9, 10, 11], [3, 4, 5]])
     assert table.values.shape == (3, 3)
 
@@ -45,23 +45,23 @@ def test_every_tracklet_gets_its_row(tmp_path):
 )
 def test_what_is_wrong_is_named(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
-        features.load(write(tmp_path / "f.npz", **changes), TRACKLETS)
+        precomputed.load(write(tmp_path / "f.npz", **changes), TRACKLETS)
 
 
 def test_a_missing_or_cut_off_file_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read .*set data.features to an .npz"):
-        features.load(tmp_path / "none.npz", TRACKLETS)
+        precomputed.load(tmp_path / "none.npz", TRACKLETS)
     path = write(tmp_path / "f.npz")
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match="cannot be read"):
-        features.load(path, TRACKLETS)
+        precomputed.load(path, TRACKLETS)
 
 
 @pytest.mark.jit
 @pytest.mark.slow
 def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkeypatch):
     """Train appearance alone, save its features, train a pose branch beside them: the appearance row stays."""
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(Path(__file__).parents[3])
     root = mars_folder.write(tmp_path / "MARS")
     first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "f.npz"
     main.main([*mars_folder.arguments(root, "--config.model.pose=none"), f"--workdir={first}"])
@@ -85,6 +85,6 @@ def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkey
     ],
 )
 def test_features_without_their_model_and_the_reverse_are_refused(overrides, message, monkeypatch):
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(Path(__file__).parents[3])
     with pytest.raises(InputError, match=message):
         main.main(["--config=configs/walkers.py", "--workdir=never-made", *overrides])

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rgcn_jax.data.augment import ERASED_RGB
-from rgcn_jax.data.reader import planned_keypoints
-from rgcn_jax.data.sampling import BatchPlan
+from rgcn_jax.data.clips.augment import ERASED_RGB
+from rgcn_jax.data.clips.reader import planned_keypoints
+from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.types import Batch, Tracklet
 
 

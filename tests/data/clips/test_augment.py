@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rgcn_jax.data.augment import Augmentation, draw, no_transform, transform_keypoints
-from rgcn_jax.data.memory import show
+from rgcn_jax.data.clips.augment import Augmentation, draw, no_transform, transform_keypoints
+from rgcn_jax.data.clips.memory import show
 from rgcn_jax.skeleton import KEYPOINTS
 
 
