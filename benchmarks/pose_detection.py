@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.open import FOLDERS
+from rgcn_jax.data.load import FOLDERS
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, detect
 from rgcn_jax.skeleton import KEYPOINTS

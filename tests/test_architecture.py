@@ -77,12 +77,12 @@ WITH_TENSORFLOW = {
     f"rgcn_jax.data.{name}": "InputError Reading a data set from disk needs TensorFlow"
     for name in ("tensorflow_cpu", "pixels", "pipeline", "prepared_reader", "shards")
 } | {
-    "rgcn_jax.data.tfds_form": "InputError Preparing data needs TensorFlow Datasets",
-    "rgcn_jax.data.tfds_builders": "InputError Preparing data needs TensorFlow Datasets",
+    "rgcn_jax.data.prepared.tfds_format": "InputError Preparing data needs TensorFlow Datasets",
+    "rgcn_jax.data.prepared.tfds_builders": "InputError Preparing data needs TensorFlow Datasets",
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
 
-LIBRARY = {"rgcn_jax.models.streaming", "rgcn_jax.data.tfds_builders"}  # for programs of others
+LIBRARY = {"rgcn_jax.models.streaming", "rgcn_jax.data.prepared.tfds_builders"}  # for programs of others
 
 
 def part(name):
@@ -100,13 +100,15 @@ def test_a_module_imports_only_what_its_part_may(name):
 def test_only_open_chooses_between_walkers_and_folders():
     assert {
         name for name, ours in OURS.items() if part(name) == "data" and any(part(i) == "walkers" for i in ours)
-    } == {"rgcn_jax.data.open"}
+    } == {"rgcn_jax.data.load"}
 
 
 def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
     tops = {name: {i.split(".")[0] for i in imports(file)} for name, file in MODULES.items()}
     assert {name for name, found in tops.items() if "tensorflow" in found} == {"rgcn_jax.data.clips.tensorflow_cpu"}
-    assert {name for name, found in tops.items() if "tensorflow_datasets" in found} == {"rgcn_jax.data.tfds_form"}
+    assert {name for name, found in tops.items() if "tensorflow_datasets" in found} == {
+        "rgcn_jax.data.prepared.tfds_format"
+    }
     assert not any({"torch", "configs", "tests"} & found for found in tops.values())
     # Its reader refuses everything that is not a tensor's description.
     assert {name for name, found in tops.items() if "pickle" in found} == {"rgcn_jax.models.weight_files"}

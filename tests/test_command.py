@@ -15,7 +15,7 @@ from scipy.io import loadmat, savemat
 from rgcn_jax import evaluate, main
 from rgcn_jax.command import load_config_json, run_command
 from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.open import open_data
+from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from rgcn_jax.training.checkpoint import Checkpoints

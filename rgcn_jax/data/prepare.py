@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
-from rgcn_jax.data.check import check
-from rgcn_jax.data.findings import Finding, listed
-from rgcn_jax.data.preparation import Preparation
-from rgcn_jax.data.shard_task import FRAMES_PER_SHARD
-from rgcn_jax.data.source import Source, collected_warnings, read_keypoints, read_splits, remarks
+from rgcn_jax.data.prepared.check import check
+from rgcn_jax.data.prepared.findings import Finding, listed
+from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
+from rgcn_jax.data.prepared.source import Source, collected_warnings, read_keypoints, read_splits, remarks
+from rgcn_jax.data.prepared.writer import Preparation
 from rgcn_jax.errors import InputError, printable
 
 LARGEST_SIDE = 4096
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    from rgcn_jax.data.open import FOLDERS  # which itself imports the prepared form
+    from rgcn_jax.data.load import FOLDERS  # which itself imports the prepared form
 
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.data.prepare",
@@ -90,7 +90,7 @@ def _pixels(text: str) -> int:
 
 
 def _read_source(options: argparse.Namespace) -> Source:
-    from rgcn_jax.data.open import FOLDERS, HALVED
+    from rgcn_jax.data.load import FOLDERS, HALVED
 
     return read_splits(options.dataset, options.root, FOLDERS[options.dataset], options.dataset in HALVED)
 

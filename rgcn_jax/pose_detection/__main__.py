@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rgcn_jax.command import path_argument
 from rgcn_jax.data.keypoints import coverage
-from rgcn_jax.data.open import FOLDERS
+from rgcn_jax.data.load import FOLDERS
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect

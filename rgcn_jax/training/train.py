@@ -12,7 +12,7 @@ from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.reader import ShareReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
-from rgcn_jax.data.open import open_data
+from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import scorer_from_config, write_results
 from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rgcn_jax.data.datasets import mat5
-from rgcn_jax.data.findings import listed
+from rgcn_jax.data.prepared.findings import listed
 from rgcn_jax.errors import InputError
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000

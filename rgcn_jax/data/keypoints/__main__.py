@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    from rgcn_jax.data.open import FOLDERS  # which itself imports the keypoints
+    from rgcn_jax.data.load import FOLDERS  # which itself imports the keypoints
 
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.data.keypoints",
@@ -60,7 +60,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _convert(options: argparse.Namespace) -> list[str]:
     """Do it; what to print."""
-    from rgcn_jax.data.open import FOLDERS
+    from rgcn_jax.data.load import FOLDERS
 
     path, out = options.keypoints, options.out
     if options.to == "store":

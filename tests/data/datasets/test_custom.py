@@ -1,7 +1,7 @@
 import pytest
 
 from rgcn_jax.data.datasets import custom
-from rgcn_jax.data.open import open_data
+from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
 
 FRAMES = [

@@ -10,7 +10,7 @@ import pytest
 
 from rgcn_jax.data.datasets.listing import FolderReader, Listing, natural_order
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.open import FOLDERS
+from rgcn_jax.data.load import FOLDERS
 from rgcn_jax.errors import InputError
 from tests.data.datasets import layouts
 

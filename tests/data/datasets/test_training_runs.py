@@ -10,7 +10,7 @@ import pytest
 from rgcn_jax import main
 from rgcn_jax.data.datasets import ilids_vid
 from rgcn_jax.data.keypoints import __main__
-from rgcn_jax.data.open import FOLDERS, HALVED, open_data
+from rgcn_jax.data.load import FOLDERS, HALVED, open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets

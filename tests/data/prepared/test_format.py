@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rgcn_jax.data import prepare, prepared
+from rgcn_jax.data import prepare
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.open import open_data
+from rgcn_jax.data.load import open_data
+from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.errors import InputError
 from tests import frames
-from tests.data import preparing
+from tests.data.prepared import preparing
 
 SIZE = {"height": 256, "width": 128}
 
@@ -38,7 +39,7 @@ def out(loose, tmp_path_factory):
     process = preparing.run(loose, f"--out={out}", "--frames_per_shard=20")
     assert process.returncode == 0, process.stderr
     assert "Train with --config.data.name=mars" in process.stdout
-    assert len(prepared.open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
+    assert len(prepared_format.open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
     return out
 
 
@@ -138,13 +139,13 @@ def test_what_does_not_fit_is_told(out, changes, expected):
 
 
 def _without_keypoints(folder):
-    marker = json.loads((folder / prepared.MARKER).read_text())
-    (folder / prepared.MARKER).write_text(json.dumps({**marker, "has_keypoints": False}))
+    marker = json.loads((folder / prepared_format.MARKER).read_text())
+    (folder / prepared_format.MARKER).write_text(json.dumps({**marker, "has_keypoints": False}))
 
 
 def _newer(folder):
-    marker = json.loads((folder / prepared.MARKER).read_text())
-    (folder / prepared.MARKER).write_text(json.dumps({**marker, "version": 99}))
+    marker = json.loads((folder / prepared_format.MARKER).read_text())
+    (folder / prepared_format.MARKER).write_text(json.dumps({**marker, "version": 99}))
 
 
 def _shorten(name):
@@ -163,34 +164,34 @@ def _marked(**changes):
     """Fields of the marker; None removes one."""
 
     def spoil(folder):
-        marker = json.loads((folder / prepared.MARKER).read_text()) | changes
+        marker = json.loads((folder / prepared_format.MARKER).read_text()) | changes
         marker = {name: value for name, value in marker.items() if value is not None}
-        (folder / prepared.MARKER).write_text(json.dumps(marker))
+        (folder / prepared_format.MARKER).write_text(json.dumps(marker))
 
     return spoil
 
 
 def _elsewhere(folder):
     """A shard that lies outside of the folder, whole."""
-    marker = json.loads((folder / prepared.MARKER).read_text())
+    marker = json.loads((folder / prepared_format.MARKER).read_text())
     shard = marker["shards"][0]
     (folder / shard["file"]).rename(folder.parents[2] / shard["file"])
     shard["file"] = f"../../../{shard['file']}"
-    (folder / prepared.MARKER).write_text(json.dumps(marker))
+    (folder / prepared_format.MARKER).write_text(json.dumps(marker))
 
 
 def _keypoints(change):
     def spoil(folder):
-        np.save(folder / prepared.KEYPOINTS, change(np.load(folder / prepared.KEYPOINTS)))
+        np.save(folder / prepared_format.KEYPOINTS, change(np.load(folder / prepared_format.KEYPOINTS)))
 
     return spoil
 
 
 def _index(name, change):
     def spoil(folder):
-        with np.load(folder / prepared.INDEX) as stored:
+        with np.load(folder / prepared_format.INDEX) as stored:
             arrays = dict(stored)
-        np.savez(folder / prepared.INDEX, **arrays | {name: change(arrays[name])})
+        np.savez(folder / prepared_format.INDEX, **arrays | {name: change(arrays[name])})
 
     return spoil
 
@@ -209,7 +210,7 @@ def _nan_in_one(rows):
         (_marked(width=2**70), "cannot be read .*is no height and width of a frame"),
         (_marked(frame_size=[256, "128"]), "cannot be read .*is no height and width of a frame"),
         (_marked(format="another"), "cannot be read .it is not of the form"),
-        (lambda folder: (folder / prepared.MARKER).write_text("[" * 100_000), "rgcn_jax.json cannot be read"),
+        (lambda folder: (folder / prepared_format.MARKER).write_text("[" * 100_000), "rgcn_jax.json cannot be read"),
         (_elsewhere, r"is damaged .*'../../../mars_pose-train.* is no name of a shard"),
         (_keypoints(_nan_in_one), "damaged: keypoint_table.npy has numbers that are not finite"),
         (

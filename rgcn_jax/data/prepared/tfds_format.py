@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rgcn_jax.data.prepared import ARRAY_RECORD, VERSION, Shard, builder_name
+from rgcn_jax.data.prepared.format import ARRAY_RECORD, VERSION, Shard, builder_name
 from rgcn_jax.errors import InputError
 
 try:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rgcn_jax.data import tfds_form
 from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets.image_size import check_size
-from rgcn_jax.data.fingerprints import Fingerprints
-from rgcn_jax.data.shard_task import BadFrame, ShardResult, ShardTask
+from rgcn_jax.data.prepared import tfds_format
+from rgcn_jax.data.prepared.fingerprints import Fingerprints
+from rgcn_jax.data.prepared.shard_task import BadFrame, ShardResult, ShardTask
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 
@@ -54,7 +54,7 @@ def run(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
 
 def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: int, tracklet: Tracklet) -> bytes:
     """A record, of the same bytes whenever it is written."""
-    features = tfds_form.features(task.height, task.width)
+    features = tfds_format.features(task.height, task.width)
     fields = {
         "image": io.BytesIO(encoded),
         "keypoints": task.keypoints[row],

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data import prepared
 from rgcn_jax.data.clips import precomputed as feature_files
 from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints
 from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
 from rgcn_jax.data.keypoints import table as keypoint_table
+from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split
 
@@ -44,7 +44,7 @@ def open_data(
 
     Args:
       name: "walkers" (generated, in memory), or a key of ``FOLDERS``.
-      root: folder of the data set as it was distributed, or of prepared data (``prepared.py``), told by what is in it.
+      root: folder of the data set as it was distributed, or of prepared data (``prepared_format.py``), told by what is in it.
       keypoints: files of a pose detector or a keypoint store (docs/data.md); may be empty if ``with_pose`` is False.
         Prepared data has its own: empty.
       features: file of appearance features that take the place of the frames (``data.features``); "": read frames.
@@ -69,7 +69,7 @@ def open_data(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{name}."
         )
     size = height, width
-    if there := prepared.find(Path(root), name):
+    if there := prepared_format.find(Path(root), name):
         return _open_prepared(there, split, keypoints, features, size, with_pose)
     if with_pose and not keypoints:
         raise InputError(
@@ -105,7 +105,7 @@ def _open_folder(
 def _open_prepared(
     where: Path, number: int, keypoints: str, features: str, size: tuple[int, int], with_pose: bool
 ) -> Data:
-    data = prepared.open_prepared(where)
+    data = prepared_format.open_prepared(where)
     if keypoints:
         raise InputError(f"data.keypoints is {keypoints!r}, but {where} has its own: leave data.keypoints empty.")
     if with_pose and not data.has_keypoints:
@@ -128,7 +128,7 @@ def _open_prepared(
     table = data.keypoints() if with_pose else NoKeypoints()
     if features:
         return _with_features(Path(features), split, table)
-    from rgcn_jax.data.prepared_reader import PreparedReader  # imports TensorFlow, which nothing before needs
+    from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
     return Data(split, PreparedReader(data, table), size)
 

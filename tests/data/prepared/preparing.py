@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rgcn_jax.data import check, preparation, prepare, shards
+from rgcn_jax.data import prepare
+from rgcn_jax.data.prepared import check, shard_writer, writer
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write as write_walkers
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 SPEC = WalkersSpec(
     train_identities=4,
     test_identities=4,
@@ -69,10 +70,10 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
         for number, task in enumerate(tasks):
             if number == finish:
                 raise KeyboardInterrupt
-            yield task, shards.run(task, lambda: progress(1))
+            yield task, shard_writer.run(task, lambda: progress(1))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "run_tasks", run_tasks)
+        patch.setattr(writer, "run_tasks", run_tasks)
         patch.setattr(check, "run_tasks", run_tasks)
         return prepare.main(command(root, *others, **options)[3:])
 

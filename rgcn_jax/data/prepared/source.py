@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.datasets.image_size import image_size
-from rgcn_jax.data.findings import Finding, listed, odd
 from rgcn_jax.data.keypoints import formats
 from rgcn_jax.data.keypoints.table import frame_sizes, shares_of_crop, unique_frames
+from rgcn_jax.data.prepared.findings import Finding, listed, odd
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet
 

@@ -9,8 +9,8 @@ import pytest
 
 from rgcn_jax.data import prepare
 from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.fingerprints import path_of
-from tests.data import preparing
+from rgcn_jax.data.prepared.fingerprints import path_of
+from tests.data.prepared import preparing
 
 SHARDS = "--frames_per_shard=12"
 

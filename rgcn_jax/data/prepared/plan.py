@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data import prepared
-from rgcn_jax.data.findings import listed
-from rgcn_jax.data.prepared import FORMAT_VERSION, INDEX, KEYPOINTS
-from rgcn_jax.data.source import Source, SourceKeypoints
+from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.findings import listed
+from rgcn_jax.data.prepared.format import FORMAT_VERSION, INDEX, KEYPOINTS
+from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.npz import read_arrays
 
@@ -35,7 +35,7 @@ class Plan:
 
     def __init__(self, source: Source, keypoints: SourceKeypoints | None, height: int, width: int, shards: int):
         self._source = source
-        self._index = prepared.index_arrays(source.tracklets, source.splits)
+        self._index = prepared_format.index_arrays(source.tracklets, source.splits)
         names = self.frames()
         self.keypoints = keypoints.values if keypoints else np.zeros((len(names), 14, 3), np.float32)
         """Of all frames [n, 14, 3]; zeros without keypoints."""
@@ -123,7 +123,7 @@ class Plan:
 
 def _rows_that_differ(path: Path, keypoints: Float32[np.ndarray, "n 14 3"]) -> np.ndarray | None:
     try:
-        before = prepared.stored_keypoints(path)
+        before = prepared_format.stored_keypoints(path)
         return np.flatnonzero((before != keypoints).any(axis=(1, 2)))
     except (OSError, ValueError, EOFError):
         return None

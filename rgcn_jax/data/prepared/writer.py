@@ -17,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from rgcn_jax.data import fingerprints, prepared
-from rgcn_jax.data.findings import listed
 from rgcn_jax.data.keypoints import coverage
-from rgcn_jax.data.preparation_plan import PLAN, Plan, write_text
-from rgcn_jax.data.prepared import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
-from rgcn_jax.data.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
-from rgcn_jax.data.source import Source, SourceKeypoints
+from rgcn_jax.data.prepared import fingerprints
+from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.findings import listed
+from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
+from rgcn_jax.data.prepared.plan import PLAN, Plan, write_text
+from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
+from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.worker_pool import run_tasks
 
@@ -56,7 +57,7 @@ class Preparation:
         width: int,
         frames_per_shard: int = FRAMES_PER_SHARD,
     ):
-        below = out / prepared.builder_name(source.dataset)
+        below = out / prepared_format.builder_name(source.dataset)
         self.folder, self._partial = below / VERSION, below / PARTIAL
         self.changed: list[str] = []
         """Images that changed after their shards were written, in an earlier call: those shards are written again."""
@@ -150,7 +151,7 @@ class Preparation:
         for part, tracklets in self._source.parts.items():
             tasks[part] = []
             for i, positions in enumerate(ranges[part]):
-                name = prepared.shard_name(self._source.dataset, part, i, len(ranges[part]))
+                name = prepared_format.shard_name(self._source.dataset, part, i, len(ranges[part]))
                 numbered = tuple((number + k, tracklets[p]) for k, p in enumerate(positions))
                 frames = sum(len(t.frames) for _, t in numbered)
                 path, rows = self._partial / name, values[row : row + frames]
@@ -188,7 +189,7 @@ class Preparation:
                 path.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        from rgcn_jax.data import tfds_form  # takes half a second, and belongs to an extra
+        from rgcn_jax.data.prepared import tfds_format  # takes half a second, and belongs to an extra
 
         source, (height, width) = self._source, self._size
         files = {
@@ -196,7 +197,7 @@ class Preparation:
             for part, tasks in self._tasks.items()
         }
         description = f"{source.dataset}: frames of tracklets with 14 keypoints, ids and cameras. One record a frame."
-        tfds_form.write_metadata(self._partial, source.dataset, files, height, width, description)
+        tfds_format.write_metadata(self._partial, source.dataset, files, height, width, description)
         marker = {
             "format": FORMAT,
             "version": FORMAT_VERSION,

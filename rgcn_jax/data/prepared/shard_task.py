@@ -61,12 +61,12 @@ class ShardResult:
 
 
 def do(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
-    """``shards.run`` for ``workers.run_tasks``: loads TensorFlow, which is to use one thread, in the worker alone."""
+    """``shard_writer.run`` for ``workers.run_tasks``: loads TensorFlow, which is to use one thread, in the worker alone."""
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what its decoders say of damaged images we say ourselves
-    from rgcn_jax.data import shards
+    from rgcn_jax.data.prepared import shard_writer
 
-    return shards.run(task, advance)
+    return shard_writer.run(task, advance)
 
 
 def cut(tracklets: Sequence[Tracklet], frames_per_shard: int) -> list[range]:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rgcn_jax.data import prepared
-from rgcn_jax.data.preparation_plan import PLAN, Plan
-from rgcn_jax.data.source import Source
+from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.plan import PLAN, Plan
+from rgcn_jax.data.prepared.source import Source
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.parts import Parts
 from rgcn_jax.types import Split, Tracklet
-from tests.data import preparing
 from tests.data.datasets.test_fuzz import refused_or_read, short
+from tests.data.prepared import preparing
 
 DEEP = b"[" * 100_000
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-3, 2**70), st.floats(), st.text(max_size=5))
@@ -43,14 +43,14 @@ def folder(tmp_path_factory):
     root = preparing.write(tmp_path_factory.mktemp("own") / "MARS")
     out = tmp_path_factory.mktemp("prepared")
     assert preparing.run_here(root, f"--out={out}") == 0
-    return out / "mars_pose" / prepared.VERSION
+    return out / "mars_pose" / prepared_format.VERSION
 
 
 def opened(folder):
     with refused_or_read():
-        assert prepared.find(folder, "mars") == folder
-        prepared.frame_size(folder)
-        found = prepared.open_prepared(folder)
+        assert prepared_format.find(folder, "mars") == folder
+        prepared_format.frame_size(folder)
+        found = prepared_format.open_prepared(folder)
         assert all(len(t.frames) for t in found.tracklets)
         assert found.keypoints().of(found.tracklets[0]).dtype == np.float32
 
@@ -60,47 +60,47 @@ def opened(folder):
 @example(DEEP)
 def test_the_marker(folder, text):
     spoilt = shutil.copytree(folder, folder.with_name("marker"), dirs_exist_ok=True)
-    (spoilt / prepared.MARKER).write_bytes(text)
+    (spoilt / prepared_format.MARKER).write_bytes(text)
     opened(spoilt)
 
 
 @pytest.mark.parametrize("field", ["file", "frames", "size"])
 @pytest.mark.parametrize("value", [None, "12", [1], {}, 1.5, True, "a" * 5000, "mars_pose-x/../../stolen"])
 def test_a_field_of_a_shard_that_is_something_else(folder, field, value):
-    marker = json.loads((folder / prepared.MARKER).read_text())
+    marker = json.loads((folder / prepared_format.MARKER).read_text())
     marker["shards"][0][field] = value
     spoilt = shutil.copytree(folder, folder.with_name("shard"), dirs_exist_ok=True)
-    (spoilt / prepared.MARKER).write_text(json.dumps(marker))
+    (spoilt / prepared_format.MARKER).write_text(json.dumps(marker))
     with pytest.raises(InputError, match="is damaged"):
-        prepared.open_prepared(spoilt)
+        prepared_format.open_prepared(spoilt)
 
 
 @pytest.mark.parametrize("array", [np.array(["a"]), np.array([1.5, np.nan]), np.ones((2, 2), int)])
 def test_ids_that_are_no_numbers(folder, array):
     spoilt = shutil.copytree(folder, folder.with_name("ids"), dirs_exist_ok=True)
-    with np.load(folder / prepared.INDEX) as stored:
-        np.savez(spoilt / prepared.INDEX, **{**stored, "person_id": array})
+    with np.load(folder / prepared_format.INDEX) as stored:
+        np.savez(spoilt / prepared_format.INDEX, **{**stored, "person_id": array})
     with pytest.raises(InputError, match="is damaged .*person_id are no whole numbers"):
-        prepared.open_prepared(spoilt)
+        prepared_format.open_prepared(spoilt)
 
 
 def test_a_pipe_is_not_waited_for(folder):
-    for name in (prepared.KEYPOINTS, prepared.INDEX):
+    for name in (prepared_format.KEYPOINTS, prepared_format.INDEX):
         spoilt = shutil.copytree(folder, folder.with_name(f"pipe of {name}"))
         (spoilt / name).unlink()
         os.mkfifo(spoilt / name)
         with pytest.raises(InputError, match="is damaged"):
-            prepared.open_prepared(spoilt)
+            prepared_format.open_prepared(spoilt)
 
 
 @short
 @given(st.data())
 def test_a_field_of_the_marker(folder, data):
-    marker = json.loads((folder / prepared.MARKER).read_text())
+    marker = json.loads((folder / prepared_format.MARKER).read_text())
     place = data.draw(st.sampled_from([marker, marker["shards"][0]]))
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(VALUES)
     spoilt = shutil.copytree(folder, folder.with_name("field"), dirs_exist_ok=True)
-    (spoilt / prepared.MARKER).write_text(json.dumps(marker))
+    (spoilt / prepared_format.MARKER).write_text(json.dumps(marker))
     opened(spoilt)
 
 
@@ -108,7 +108,7 @@ def test_a_field_of_the_marker(folder, data):
 @given(st.sampled_from(["names", "num_frames", "person_id", "train_1"]), st.binary(max_size=24), st.booleans())
 def test_an_array_of_the_index(folder, name, noise, whole):
     spoilt = shutil.copytree(folder, folder.with_name("index"), dirs_exist_ok=True)
-    with np.load(folder / prepared.INDEX) as stored:
+    with np.load(folder / prepared_format.INDEX) as stored:
         arrays = dict(stored)
     if whole:
         arrays[name] = np.frombuffer(noise, np.int8).astype(arrays[name].dtype)
@@ -116,7 +116,7 @@ def test_an_array_of_the_index(folder, name, noise, whole):
         data = bytearray(arrays[name].tobytes())
         data[: len(noise)] = noise[: len(data)]
         arrays[name] = np.frombuffer(bytes(data), arrays[name].dtype)
-    np.savez(spoilt / prepared.INDEX, **arrays)
+    np.savez(spoilt / prepared_format.INDEX, **arrays)
     opened(spoilt)
 
 

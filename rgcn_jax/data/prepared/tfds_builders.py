@@ -2,13 +2,13 @@
 
 ::
 
-    import rgcn_jax.data.tfds_builders  # registers them
+    import rgcn_jax.data.prepared.tfds_builders  # registers them
     import tensorflow_datasets as tfds
 
     builder = tfds.builder("mars_pose", data_dir="PREPARED")
     frames = builder.as_data_source("train")
 
-A builder is called ``<data set>_pose`` for each data set of ``rgcn_jax.data.open.FOLDERS``. It reads what
+A builder is called ``<data set>_pose`` for each data set of ``rgcn_jax.data.load.FOLDERS``. It reads what
 ``python -m rgcn_jax.data.prepare`` wrote, whose work it does not do: the data sets cannot be downloaded. ``tfds_form``
 says what a record is. Nothing here loads TensorFlow.
 """
@@ -16,8 +16,8 @@ says what a record is. Nothing here loads TensorFlow.
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rgcn_jax.data import prepared
-from rgcn_jax.data.tfds_form import features, tfds
+from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.tfds_format import features, tfds
 from rgcn_jax.errors import InputError
 
 __all__ = ["DukemtmcVidreidPose", "FolderPose", "IlidsVidPose", "LsVidPose", "MarsPose", "Prid2011Pose"]
@@ -33,7 +33,7 @@ class _Info(tfds.core.DatasetInfo):
 class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What the builders share. ``as_dataset`` does not exist for ArrayRecord: use ``as_data_source``."""
 
-    VERSION = tfds.core.Version(prepared.VERSION)
+    VERSION = tfds.core.Version(prepared_format.VERSION)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return _Info(builder=self, description=self.__doc__, features=features(*self._size()))
@@ -42,7 +42,7 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Height and width of the frames, not known before they are prepared."""
         if not self.data_path.is_dir():
             return None, None
-        return prepared.frame_size(Path(self.data_dir))
+        return prepared_format.frame_size(Path(self.data_dir))
 
     def download_and_prepare(self, **options: Any) -> None:
         """Nothing if the data set is prepared; else InputError says which command prepares it."""

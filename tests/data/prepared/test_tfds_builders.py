@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from rgcn_jax.data import tfds_builders
 from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.open import FOLDERS
-from rgcn_jax.data.prepared import builder_name
+from rgcn_jax.data.load import FOLDERS
+from rgcn_jax.data.prepared import tfds_builders
+from rgcn_jax.data.prepared.format import builder_name
 from rgcn_jax.errors import InputError
-from tests.data import preparing
 from tests.data.datasets import layouts
+from tests.data.prepared import preparing
 
-DOCS = Path(__file__).parents[2] / "docs" / "input-pipeline.md"
+DOCS = Path(__file__).parents[3] / "docs" / "input-pipeline.md"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_every_part_of_every_data_set_is_read(name, tmp_path):
 
 def test_the_lines_of_the_docs_with_and_without_this_package(out):
     """TensorFlow itself is not needed to read records that way, and not loaded by the import."""
-    (lines,) = re.findall(r"\n\n(    import rgcn_jax.data.tfds_builders\n.*?)\n\n[^ ]", DOCS.read_text(), re.DOTALL)
+    (lines,) = re.findall(
+        r"\n\n(    import rgcn_jax.data.prepared.tfds_builders\n.*?)\n\n[^ ]", DOCS.read_text(), re.DOTALL
+    )
     code = textwrap.dedent(lines).replace("/data/prepared", str(out))
     first, rest = code.split("\n", 1)
     told = []

@@ -13,9 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from rgcn_jax.data.datasets.listing import FolderReader, NoDataSet
-from rgcn_jax.data.findings import SHOWN, Finding, write_report, wrong
-from rgcn_jax.data.shard_task import ShardTask, cut, do
-from rgcn_jax.data.source import (
+from rgcn_jax.data.prepared.findings import SHOWN, Finding, write_report, wrong
+from rgcn_jax.data.prepared.shard_task import ShardTask, cut, do
+from rgcn_jax.data.prepared.source import (
     Source,
     collected_warnings,
     damaged_keypoints,

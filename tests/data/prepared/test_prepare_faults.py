@@ -21,11 +21,11 @@ from rgcn_jax.data import prepare
 from rgcn_jax.data.datasets import custom, mars
 from rgcn_jax.data.keypoints import formats
 from rgcn_jax.data.keypoints.table import unique_frames
-from rgcn_jax.data.open import open_data
-from rgcn_jax.data.preparation import Preparation
-from rgcn_jax.data.source import read_splits
+from rgcn_jax.data.load import open_data
+from rgcn_jax.data.prepared.source import read_splits
+from rgcn_jax.data.prepared.writer import Preparation
 from rgcn_jax.errors import InputError
-from tests.data import preparing
+from tests.data.prepared import preparing
 from tests.kills import KILLS
 
 SHARDS = "--frames_per_shard=12"
