@@ -24,7 +24,8 @@ import jax
 
 from benchmarks.machine import machine
 from rgcn_jax import parallel
-from rgcn_jax.command import load_config_file, override, run_command
+from rgcn_jax.command import run_command
+from rgcn_jax.config_io import load_config_file, override
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
 from rgcn_jax.training.train import prepare, train
 from rgcn_jax.types import Config

@@ -7,7 +7,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
-from rgcn_jax.command import CONFIG_FILE, load_config_json, override, run_command
+from rgcn_jax.command import run_command
+from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import save_features
 from rgcn_jax.runtime.compilation_cache import keep_compiled

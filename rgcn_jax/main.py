@@ -4,14 +4,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import load_config_file, override, run_command
+from rgcn_jax.command import run_command
+from rgcn_jax.config_io import load_config_file, override
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.time_accounting import Seconds
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the command line and trains; the work directory defaults to ``runs/<name of the config file>``. SIGTERM
-    and SIGINT end it with a saved state (``stopping.py``).
+    and SIGINT end it with a saved state (``runtime/preemption.py``).
     """
     seconds = Seconds()
     parser = argparse.ArgumentParser(

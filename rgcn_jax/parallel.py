@@ -49,7 +49,7 @@ def start_processes() -> None:
         f"error: {there} ended while it waited for the others, for {START_SECONDS} s at most: see what each says, and "
         f"start all {there.count} at about the same time, each with a {processes.INDEX} of its own."
     )
-    # It would take SIGTERM, which is the training loop's (rgcn_jax/train.py).
+    # It would take SIGTERM, which is the training loop's (rgcn_jax/training/train.py).
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         there.address,

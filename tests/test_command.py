@@ -13,7 +13,8 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from rgcn_jax import evaluate, main
-from rgcn_jax.command import load_config_json, run_command
+from rgcn_jax.command import run_command
+from rgcn_jax.config_io import load_config_json
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
@@ -411,7 +412,7 @@ def test_from_a_shell_too_an_error_is_one_sentence_and_status_2():
 def test_without_tensorflow_a_folder_cannot_be_read_and_it_says_what_to_install(root):
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
-        "from rgcn_jax.command import run_command; from rgcn_jax.main import main; run_command(main)"
+        "from rgcn_jax.command import run_command; from rgcn_jax.main import main; run_commandmain"
     )
     process = subprocess.run(
         [sys.executable, "-c", code, *mars_folder.arguments(root)],

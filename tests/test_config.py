@@ -8,15 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from rgcn_jax.command import (
-    RANGES,
-    check_numbers,
-    leaves,
-    load_config_file,
-    load_config_json,
-    override,
-    save_config,
-)
+from rgcn_jax.config_io import RANGES, check_numbers, leaves, load_config_file, load_config_json, override, save_config
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model
 from rgcn_jax.training.train import prepare, train

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
-from rgcn_jax.command import load_config_file, override
+from rgcn_jax.config_io import load_config_file, override
 from rgcn_jax.models.two_branch import feature_statistics
 from rgcn_jax.training.train import train
 from tests import mars_folder

@@ -44,7 +44,8 @@ def open_data(
 
     Args:
       name: "walkers" (generated, in memory), or a key of ``FOLDERS``.
-      root: folder of the data set as it was distributed, or of prepared data (``prepared_format.py``), told by what is in it.
+      root: folder of the data set as it was distributed, or of prepared data (``prepared/format.py``), told by
+        what is in it.
       keypoints: files of a pose detector or a keypoint store (docs/data.md); may be empty if ``with_pose`` is False.
         Prepared data has its own: empty.
       features: file of appearance features that take the place of the frames (``data.features``); "": read frames.

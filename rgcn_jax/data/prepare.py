@@ -4,7 +4,7 @@
     python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --check --report=mars.txt
 
 Killed at any moment, the first command continues where it was when it is given again. What is then in PREPARED is told
-by ``prepared.py``. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
+by ``prepared/format.py``. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
 """
 
 import argparse

@@ -147,7 +147,7 @@ sys.stderr.write(words.lstrip()); sys.stderr.flush()
 
 
 told_to_go = False
-"""Whether a signal has told this process to go (``stopping.py``)."""
+"""Whether a signal has told this process to go (``preemption.py``)."""
 
 last_words: LastWords | None = None
 """Of this process, once it is one of several."""

@@ -30,7 +30,7 @@ def provenance(split: Split) -> dict[str, Any]:
     """
     return {
         "versions": versions(),
-        "git": git_commit(Path(__file__).resolve().parents[1]),
+        "git": git_commit(Path(__file__).resolve().parents[2]),
         "data": fingerprint(split),
         "devices": [device.device_kind for device in jax.devices()],
         "hardware": hardware(),

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from rgcn_jax import parallel
-from rgcn_jax.command import CONFIG_FILE, check_numbers, check_same_run, save_config
+from rgcn_jax.config_io import CONFIG_FILE, check_numbers, check_same_run, save_config
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.reader import ShareReader
 from rgcn_jax.data.clips.sampling import IdentitySampler

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.command import load_config_file, override
+from rgcn_jax.config_io import load_config_file, override
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.train import prepare
 from tests.faults import driver

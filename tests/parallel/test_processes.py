@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax.command import load_config_json
+from rgcn_jax.config_io import load_config_json
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.train import prepare
 from tests import mars_folder, tiny

@@ -1,6 +1,4 @@
-"""The one door to TensorFlow: ``from rgcn_jax.data.clips.tensorflow_cpu import tf``. TensorFlow sees no accelerator here,
-for JAX owns it.
-"""
+"""The only import of TensorFlow, which sees no accelerator: ``from rgcn_jax.data.clips.tensorflow_cpu import tf``."""
 
 import os
 

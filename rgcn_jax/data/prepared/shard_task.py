@@ -61,7 +61,7 @@ class ShardResult:
 
 
 def do(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
-    """``shard_writer.run`` for ``workers.run_tasks``: loads TensorFlow, which is to use one thread, in the worker alone."""
+    """``shard_writer.run`` for ``worker_pool.run_tasks``: imports TensorFlow, on one thread, in the worker alone."""
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what its decoders say of damaged images we say ourselves
     from rgcn_jax.data.prepared import shard_writer

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from rgcn_jax.data import mot
-from rgcn_jax.data.datasets import dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
 from rgcn_jax.data.datasets.listing import check_relative, natural_order
 from rgcn_jax.errors import InputError
 
@@ -130,7 +130,7 @@ TREES = {
         "tracklet_test/0001/0001_1_01_1.jpg",
         "tracklet_test/0001/0001_2_02_1.jpg",
     ],
-    folder: ["train/1/1/1/1.jpg", "query/2/1/1/1.jpg", "gallery/2/2/1/1.jpg"],
+    custom: ["train/1/1/1/1.jpg", "query/2/1/1/1.jpg", "gallery/2/2/1/1.jpg"],
 }
 
 

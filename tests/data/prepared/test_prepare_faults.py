@@ -72,7 +72,7 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
     assert "error: 5 frames cannot be used" in process.stderr
     assert "Traceback" not in process.stderr
     assert all(sentence in process.stderr for sentence in expected)
-    assert [custom.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
+    assert [folder.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
     with pytest.raises(InputError, match="is half prepared"):
         open_data("mars", root=str(out), keypoints="", height=256, width=128, walkers={}, with_pose=True)
     kept = {n: t for n, t in preparing.contents(out / "mars_pose" / "1.0.0.partial").items() if "array_record" in n}
@@ -150,7 +150,7 @@ def test_a_check_reads_the_keypoints_that_are_there(whole, tmp_path, capsys):
 @pytest.mark.parametrize("layout", ["mars", "folder"])
 def test_a_check_tells_of_keypoints_where_sizes_of_images_cannot_be_read(layout, tmp_path, capsys):
     root = preparing.write(tmp_path / "set", layout)
-    source = read_splits(layout, root, {"mars": mars, "folder": folder}[layout].load, several=False)
+    source = read_splits(layout, root, {"mars": mars, "folder": custom}[layout].load, several=False)
     first, second, third = source.tracklets[:3]
     (root / first.frames[0]).write_bytes(b"")
     (root / second.frames[1]).write_bytes(b"<html>")
@@ -291,7 +291,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     finished: dict[str, tuple[int, int]] = {}
 
     def shards(folder):
-        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in custom.glob("[!.]*array_record*")}
+        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("[!.]*array_record*")}
 
     grown = 0
     for kill in range(KILLS):
@@ -316,7 +316,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     process = preparing.run(root, f"--out={tmp_path / 'out'}", "--frames_per_shard=1")
     assert process.returncode == 0, process.stderr
     assert shards(final).items() >= finished.items()
-    assert [custom.name for folder in final.parent.iterdir()] == ["1.0.0"]
+    assert [folder.name for folder in final.parent.iterdir()] == ["1.0.0"]
     once = tmp_path / "once"
     assert preparing.run_here(root, f"--out={once}", "--frames_per_shard=1") == 0
     assert preparing.contents(final) == preparing.contents(once / "mars_pose" / "1.0.0")
