@@ -16,10 +16,11 @@ import optax
 
 from benchmarks import bare  # noqa: F401  before rgcn_jax
 from rgcn_jax import parallel
+from rgcn_jax.evaluation.embed import make_embed_step
 from rgcn_jax.models.build import build_model, compute_dtype, initialise
 from rgcn_jax.training.optim import adam_coupled_l2
 from rgcn_jax.training.state import TrainState, create_state
-from rgcn_jax.training.step import Objective, make_embed_step, make_train_step
+from rgcn_jax.training.step import Objective, make_train_step
 
 IDENTITIES = 625
 """MARS's training identities: outputs of the classifier."""

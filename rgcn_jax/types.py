@@ -5,7 +5,7 @@ channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dime
 ``g`` gallery tracklets, ``f`` frames of a tracklet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -78,6 +78,10 @@ class Batch(TypedDict):
     """Class label in training; -1 in evaluation, so that no identity can reach the model there."""
     index: Int32[np.ndarray, "b"]
     """Position of the tracklet in the sequence that is read; -1 for a clip that only fills up the batch."""
+
+
+DeviceBatch = Mapping[str, Any]
+"""A ``Batch`` whose arrays are on the devices (``parallel.shard``)."""
 
 
 class Embeddings(NamedTuple):

@@ -111,7 +111,7 @@ def test_no_import_runs_upwards(name):
 
 
 def test_no_circle_of_imports():
-    """Also none that is hidden in a function: modules are taken away that import none of the rest, until none is left."""
+    """None within functions either: modules that import none of the rest are taken away until none is left."""
     left = {name.removeprefix("rgcn_jax."): ours - {name.removeprefix("rgcn_jax.")} for name, ours in OURS.items()}
     while free := [name for name, ours in left.items() if not ours & left.keys()]:
         for name in free:

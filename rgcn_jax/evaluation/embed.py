@@ -1,12 +1,36 @@
-"""From clips to one embedding a tracklet: every tracklet exactly once, clip features averaged."""
+"""Feature extraction: the compiled step from a batch of clips to features, and one embedding per tracklet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int32
 
+from rgcn_jax import parallel
 from rgcn_jax.errors import InputError
-from rgcn_jax.types import Embeddings, Tracklet
+from rgcn_jax.models.frame_input import normalise_frames
+from rgcn_jax.types import DeviceBatch, Embeddings, Tracklet
+
+
+def make_embed_step(
+    model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
+) -> Callable[[Any, DeviceBatch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
+    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), float32, a row a clip, of all clips on every
+    device.
+    """
+
+    def embed(variables: Any, batch: DeviceBatch) -> tuple[Array, Array]:
+        frames = normalise_frames(batch["frames"], dtype)
+        features: Any = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"], train=False)
+        return features.appearance, features.pose
+
+    replicated, sharded = parallel.REPLICATED, parallel.SHARDED
+    over_clips = parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded))
+    return jax.jit(over_clips, out_shardings=NamedSharding(mesh, replicated))
 
 
 def embed_tracklets(

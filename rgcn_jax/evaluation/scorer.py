@@ -20,13 +20,12 @@ from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.clips.sampling import EVALUATION_CLIPS, evaluation_plans, num_evaluation_batches
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import KINDS, FeatureStatistics
-from rgcn_jax.evaluation.embed import embed_tracklets
+from rgcn_jax.evaluation.embed import embed_tracklets, make_embed_step
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.runtime.workdir import write_whole
-from rgcn_jax.training.step import make_embed_step
 from rgcn_jax.types import Config, Embeddings, Tracklet
 
 RESULTS_FILE = "results.json"

@@ -1,8 +1,6 @@
-"""The two steps, pure: one of training, one of feature extraction. Both take uint8 frames and normalise on the
-device.
-"""
+"""The compiled training step, a pure function: forward, losses, backward and update."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,19 +9,15 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.errors import InputError
+from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.training.state import TrainState
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from rgcn_jax.types import DeviceBatch
 
 Metrics = dict[str, Float[Array, ""]]
-
-DeviceBatch = Mapping[str, Any]
-"""A ``types.Batch`` whose arrays are on the devices (``parallel.shard``)."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +41,6 @@ class Objective:
                 f'loss.pose_weight must be "adaptive" or a number from 0 to 1, found {self.pose_weight!r}.'
             )
         object.__setattr__(self, "pose_weight", weight)
-
-
-def normalise_frames(
-    frames: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
-) -> Float[Array, "b t h w 3"] | Float[Array, "b d"]:
-    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; floats, that is frames normalised already and
-    given features, stay as they are.
-    """
-    if jnp.issubdtype(frames.dtype, jnp.floating):
-        return frames
-    mean, std = (255.0 * jnp.array(v, jnp.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((frames.astype(jnp.float32) - mean) / std).astype(dtype)
 
 
 def local_features(
@@ -222,20 +204,3 @@ def make_train_step(
         return after, metrics
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=NamedSharding(mesh, replicated))
-
-
-def make_embed_step(
-    model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
-) -> Callable[[Any, DeviceBatch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
-    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), float32, a row a clip, of all clips on every
-    device.
-    """
-
-    def embed(variables: Any, batch: DeviceBatch) -> tuple[Array, Array]:
-        frames = normalise_frames(batch["frames"], dtype)
-        features: Any = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"], train=False)
-        return features.appearance, features.pose
-
-    replicated, sharded = parallel.REPLICATED, parallel.SHARDED
-    over_clips = parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded))
-    return jax.jit(over_clips, out_shardings=NamedSharding(mesh, replicated))

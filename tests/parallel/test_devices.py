@@ -8,9 +8,11 @@ from jax.sharding import PartitionSpec
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.embed import make_embed_step
 from rgcn_jax.models.build import build_model
+from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, make_embed_step, make_train_step, normalise_frames
+from rgcn_jax.training.step import Objective, make_train_step
 from tests import tiny
 
 STEPS = 20

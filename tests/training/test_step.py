@@ -6,17 +6,12 @@ import pytest
 
 from rgcn_jax import losses, parallel
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.embed import make_embed_step
 from rgcn_jax.models.build import build_model
+from rgcn_jax.models.frame_input import IMAGENET_MEAN, IMAGENET_STD, normalise_frames
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.training.step import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Objective,
-    make_embed_step,
-    make_train_step,
-    normalise_frames,
-)
+from rgcn_jax.training.step import Objective, make_train_step
 from tests import tiny
 
 

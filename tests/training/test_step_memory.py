@@ -9,9 +9,10 @@ import pytest
 from rgcn_jax import losses, parallel
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, check_parts, local_losses, make_train_step, normalise_frames
+from rgcn_jax.training.step import Objective, check_parts, local_losses, make_train_step
 from tests import tiny
 
 SGD = optax.sgd(1.0)
