@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.machine import machine
 from benchmarks.timing import Times, time_in_turn
-from configs import mars
 from rgcn_jax import parallel
+from rgcn_jax.config_io import packaged_config
 from rgcn_jax.models.build import build_model, compute_dtype, initialise
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
@@ -60,7 +60,7 @@ class StepSizes:
 
 def make_config(pose: str, sizes: StepSizes) -> Config:
     """``configs/mars.py`` with the pose model and the sizes."""
-    config: Config = mars.get_config()
+    config: Config = packaged_config("mars")
     config.model.pose = pose
     config.model.width = sizes.trunk_width
     config.dtype = sizes.dtype

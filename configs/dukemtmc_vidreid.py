@@ -16,12 +16,12 @@ Its images are every twelfth of the video, so a clip of ten frames in a row span
 
 from ml_collections import ConfigDict
 
-from configs import base
+from rgcn_jax.config import default_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe on DukeMTMC-VideoReID."""
-    c = base.get_config()
+    c = default_config()
     c.data.name = "dukemtmc_vidreid"
     c.model.pose_input = "crop"
     return c

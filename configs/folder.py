@@ -10,11 +10,11 @@ An epoch is one pass over the people: with few of them, set the length by --conf
 
 from ml_collections import ConfigDict
 
-from configs import mars
+from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe on a folder of one's own."""
-    c = mars.get_config()
+    c = packaged_config("mars")
     c.data.name = "folder"
     return c

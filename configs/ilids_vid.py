@@ -15,12 +15,12 @@ it does not say which. Its pose input is "2D position", taken as the share of th
 
 from ml_collections import ConfigDict
 
-from configs import base
+from rgcn_jax.config import default_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe on iLIDS-VID."""
-    c = base.get_config()
+    c = default_config()
     c.data.name = "ilids_vid"
     c.model.pose_input = "crop"
     return c

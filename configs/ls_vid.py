@@ -9,11 +9,11 @@ The paper does not use this data set. Hardware and expected numbers: not yet run
 
 from ml_collections import ConfigDict
 
-from configs import mars
+from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe on LS-VID."""
-    c = mars.get_config()
+    c = packaged_config("mars")
     c.data.name = "ls_vid"
     return c

@@ -14,12 +14,12 @@ the share of the crop; the alternative, this project's default elsewhere, is --c
 
 from ml_collections import ConfigDict
 
-from configs import base
+from rgcn_jax.config import default_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe on MARS."""
-    c = base.get_config()
+    c = default_config()
     c.data.name = "mars"
     c.model.pose_input = "crop"
     return c

@@ -7,12 +7,12 @@ Not a benchmark: a handful of people say nothing about quality. Expected: nothin
 
 from ml_collections import ConfigDict
 
-from configs import mars
+from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe, shrunk."""
-    c = mars.get_config()
+    c = packaged_config("mars")
     c.num_epochs = 0
     c.num_steps = 60
     c.eval_every_epochs = 0

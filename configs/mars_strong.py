@@ -15,12 +15,12 @@ Not yet run here: no number of this project on MARS exists.
 
 from ml_collections import ConfigDict
 
-from configs import mars
+from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
     """The modern recipe on MARS."""
-    c = mars.get_config()
+    c = packaged_config("mars")
     c.num_epochs = 450
     c.eval_every_epochs = 50
     c.frames_per_clip = 8

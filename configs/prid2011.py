@@ -9,11 +9,11 @@ The paper does not use this data set. Hardware and expected numbers: not yet run
 
 from ml_collections import ConfigDict
 
-from configs import ilids_vid
+from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
     """The paper's recipe on PRID2011."""
-    c = ilids_vid.get_config()
+    c = packaged_config("ilids_vid")
     c.data.name = "prid2011"
     return c

@@ -10,13 +10,13 @@ from dataclasses import asdict
 
 from ml_collections import ConfigDict
 
-from configs import base
+from rgcn_jax.config import default_config
 from rgcn_jax.walkers import WalkersSpec
 
 
 def get_config() -> ConfigDict:
     """The five-minute run."""
-    c = base.get_config()
+    c = default_config()
     c.data.name = "walkers"
     # Every field of WalkersSpec, at its default: --config.data.walkers.variation=1.5 and the like. Its seed draws the
     # people, cameras and walks; config.seed draws weights and batches.

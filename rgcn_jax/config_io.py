@@ -76,6 +76,22 @@ MAY_CHANGE = (
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
 
 
+def configs_folder() -> Path:
+    """The folder of the configs that come with the package: ``rgcn_jax/configs`` where it is installed, the
+    repository's ``configs`` in a checkout.
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def packaged_config(name: str) -> ConfigDict:
+    """The config that comes with the package under a name, such as "mars"; unlocked, to be changed by another one."""
+    config = load_config_file(str(configs_folder() / f"{name}.py"))
+    config.unlock()
+    return config
+
+
 def load_config_file(path: str) -> ConfigDict:
     """The locked config that ``get_config()`` of a Python file returns; of ``file.py:text`` it is
     ``get_config("text")``.
@@ -179,8 +195,8 @@ def check_numbers(config: ConfigDict) -> None:
     fields = dict(leaves(config))
     if missing := [name for name in RANGES if name not in fields]:
         raise InputError(
-            f"the config has no field {', '.join(missing)}: begin get_config() with configs.base.get_config(), which "
-            "has them all."
+            f"the config has no field {', '.join(missing)}: begin get_config() with rgcn_jax.config.default_config(), "
+            "which has them all."
         )
     for name, (least, greatest) in RANGES.items():
         if not least <= fields[name] <= greatest or fields[name] == inf:  # not a number is in no range

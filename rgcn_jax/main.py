@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.main",
         description="Train a video re-identification model and score it; the same command again resumes.",
-        epilog="Any field of the config can be set: --config.model.pose=LGCN (configs/base.py lists them).",
+        epilog="Any field of the config can be set: --config.model.pose=LGCN (docs/config.md lists them).",
         allow_abbrev=False,
     )
     parser.add_argument(

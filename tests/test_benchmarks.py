@@ -23,7 +23,7 @@ from benchmarks import (
 )
 from benchmarks.machine import libraries
 from benchmarks.timing import Times, time_in_turn
-from configs import mars
+from rgcn_jax.config_io import packaged_config
 from rgcn_jax.models.build import POSE_ENCODERS
 from rgcn_jax.runtime.time_accounting import PARTS
 from rgcn_jax.training.step import Objective
@@ -197,7 +197,7 @@ def test_different_devices_are_not_compared(torch, monkeypatch):
 
 
 def test_the_recipe_is_the_configs():
-    config = mars.get_config()
+    config = packaged_config("mars")
     ours = {k: v for k, v in config.model.to_dict().items() if k not in ("pretrained", "recompute")}
     assert {k: v for k, v in step_case.RECIPE.items() if k != "recompute"} == ours
     assert (

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from rgcn_jax.config import default_config
 from rgcn_jax.config_io import RANGES, check_numbers, leaves, load_config_file, load_config_json, override, save_config
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model
@@ -23,7 +23,7 @@ FILES = sorted(p for p in CONFIGS.rglob("*.py") if p.stem not in ("__init__", "b
 def test_a_config_file_is_complete_locked_and_builds_its_model(file):
     config = load_config_file(str(file))
     assert config.is_locked
-    assert {k for k, _ in leaves(base.get_config())} <= {k for k, _ in leaves(config)} | {"data.walkers"}
+    assert {k for k, _ in leaves(default_config())} <= {k for k, _ in leaves(config)} | {"data.walkers"}
     check_numbers(config)
     WalkersSpec(**config.data.walkers.to_dict())
     with pytest.raises(AttributeError):
@@ -41,7 +41,7 @@ def test_a_config_file_is_complete_locked_and_builds_its_model(file):
 
 def test_a_config_that_does_not_begin_with_base_is_told():
     config = ConfigDict({"seed": 1})
-    with pytest.raises(InputError, match=r"the config has no field num_epochs, .*configs.base.get_config\(\)"):
+    with pytest.raises(InputError, match=r"the config has no field num_epochs, .*rgcn_jax.config.default_config\(\)"):
         check_numbers(config)
 
 
@@ -53,7 +53,7 @@ def test_numbers_out_of_range_are_told(override_):
 
 
 def test_every_number_has_a_range():
-    numbers = {k for k, v in leaves(base.get_config()) if isinstance(v, int | float) and not isinstance(v, bool)}
+    numbers = {k for k, v in leaves(default_config()) if isinstance(v, int | float) and not isinstance(v, bool)}
     assert set(RANGES) == numbers
 
 
@@ -129,7 +129,7 @@ def test_no_field_is_idle(tmp_path, monkeypatch):
         else:
             prepare(recorded)
         seen |= read
-    assert {k for k, _ in leaves(base.get_config())} - seen == set()
+    assert {k for k, _ in leaves(default_config())} - seen == set()
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def build_model(
     axis_name: str | None = None,
     aspect: float | None = None,
 ) -> TwoBranch:
-    """The two-branch model of ``config.model`` (configs/base.py says what each field means).
+    """The two-branch model of ``config.model`` (rgcn_jax/config.py says what each field means).
 
     Args:
       fields: the fields of ``config.model``; ``pretrained`` is not read here.

@@ -1,12 +1,9 @@
-"""Every field with its meaning, at the paper's values where the paper gives one. The other files override these.
-
-Not run by itself: a data set's file (mars.py, walkers.py, ...) starts from here.
-"""
+"""Every field of a config with its meaning, at the paper's values where the paper gives one."""
 
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
+def default_config() -> ConfigDict:
     """The paper's recipe (section IV-A), without a data set."""
     c = ConfigDict()
     c.seed = 0  # of initialisation and of every batch: a batch is a pure function of (seed, step)

@@ -1,1 +1,0 @@
-"""Configurations: ``base.py`` states every field, the other files override."""
