@@ -11,7 +11,7 @@ of clips. Two shares come out of it:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
@@ -21,14 +21,15 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
-from rgcn_jax.config_io import packaged_config
+from rgcn_jax.config import Config
+from rgcn_jax.config_io import packaged_config, typed
 from rgcn_jax.models.build import build_model, compute_dtype, initialise
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import create_state
 from rgcn_jax.training.step import Objective, make_train_step
-from rgcn_jax.types import Batch, Config
+from rgcn_jax.types import Batch
 
 IDENTITIES = 625
 """MARS's training identities: outputs of the classifier."""
@@ -60,14 +61,14 @@ class StepSizes:
 
 def make_config(pose: str, sizes: StepSizes) -> Config:
     """``configs/mars.py`` with the pose model and the sizes."""
-    config: Config = packaged_config("mars")
+    config = packaged_config("mars")
     config.model.pose = pose
     config.model.width = sizes.trunk_width
     config.dtype = sizes.dtype
     config.image_height, config.image_width = sizes.height, sizes.width
     if sizes.stage_sizes:
         config.model.stage_sizes = tuple(sizes.stage_sizes)
-    return config
+    return typed(config)
 
 
 def make_batch(config: Config, clips: int) -> Batch:
@@ -89,15 +90,17 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     o = config.optimizer
     optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
     variables = initialise(
-        build_model(config.model.to_dict(), IDENTITIES, config.dtype),
+        build_model(asdict(config.model), IDENTITIES, config.dtype),
         config.seed,
         config.frames_per_clip,
         config.image_height,
         config.image_width,
     )
     state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
-    model = build_model(config.model.to_dict(), IDENTITIES, config.dtype, parallel.AXIS)
-    step = make_train_step(model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype))
+    model = build_model(asdict(config.model), IDENTITIES, config.dtype, parallel.AXIS)
+    step = make_train_step(
+        model, optimizer, Objective(config.loss.margin, config.loss.label_smoothing), mesh, compute_dtype(config.dtype)
+    )
     on_device = parallel.shard(batch, mesh)
 
     def task() -> None:
@@ -110,10 +113,10 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
 
 def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
     """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
-    model: TwoBranch = build_model(config.model.to_dict(), IDENTITIES, config.dtype)
+    model: TwoBranch = build_model(asdict(config.model), IDENTITIES, config.dtype)
     encoder: Any = model.pose
     readout: Any = model.readout
-    aspect = config.image_width / config.image_height
+    aspect = config.aspect
     keypoints, mask = jax.device_put((batch["keypoints"], batch["frame_mask"]))
 
     def embed(params: Any, stats: Any, keypoints: Any, mask: Any) -> tuple[Any, Any]:

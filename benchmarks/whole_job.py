@@ -25,10 +25,11 @@ import jax
 from benchmarks.machine import machine
 from rgcn_jax import parallel
 from rgcn_jax.command import run_command
-from rgcn_jax.config_io import load_config_file, override
+from rgcn_jax.config import Config
+from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
-from rgcn_jax.training.train import prepare, train
-from rgcn_jax.types import Config
+from rgcn_jax.training.run import prepare
+from rgcn_jax.training.train import train
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write
 
@@ -48,12 +49,12 @@ def main(arguments: Sequence[str]) -> None:
         if given.config is None:
             write(generate(WalkersSpec(train_identities=30, test_identities=30)), Path(scratch, "data"), "mars")
             overrides = [*_small(Path(scratch, "data")), *overrides]
-        config: Config = override(load_config_file(given.config or "configs/mars_mini.py"), overrides)
+        config = typed(override(load_config_file(given.config or "configs/mars_mini.py"), overrides))
         seconds = Seconds()
         steps = train(config, Path(scratch, "runs", "job"), seconds=seconds)["step"]
         spent = seconds.spent()
         bare = bare_step(config)
-    frames = config.batch.identities * config.batch.clips_per_identity * config.frames_per_clip
+    frames = config.batch.clips * config.frames_per_clip
     report(spent, steps, frames, bare)
 
 

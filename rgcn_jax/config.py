@@ -1,94 +1,274 @@
-"""Every field of a config with its meaning, at the paper's values where the paper gives one."""
+"""The typed config: every setting of a run, with its default, meaning, range and whether it may change on resume.
+
+Defaults are the paper's recipe (section IV-A) where the paper gives one. Users edit a ``ConfigDict`` made of them
+(``default_config``, the files of ``configs/``) and override it on the command line; ``config_io.typed`` turns that into
+a ``Config`` once, at the door.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ml_collections import ConfigDict
 
+from rgcn_jax.fields import setting
+from rgcn_jax.walkers.spec import WalkersSpec
+
+DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder")
+"""Names of ``data.name``."""
+
+LAYERED_ENCODERS = ("RGCN", "LGCN", "GCNRNN", "GCNLSTM")
+"""Pose encoders whose number of graph layers can be chosen."""
+
+POSITIONS, ADDITIONS = ("crop", "centred"), ("confidence", "velocity", "bones")
+"""What ``model.pose_input`` begins with, and what may be added to it."""
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """P x K clips, and in how many steps of computation."""
+
+    identities: int = setting(8, "P: identities in a batch.", minimum=1)
+    clips_per_identity: int = setting(4, "K: clips of each.", minimum=1)
+    micro_batches: int = setting(
+        1, "Compute each device's clips in so many micro-batches, one after another, to save memory.", minimum=1
+    )
+    max_frame_stride: int = setting(
+        8, "A training clip takes every s-th frame, s uniform in 1 to this where it fits.", minimum=1
+    )
+
+    @property
+    def clips(self) -> int:
+        """P x K."""
+        return self.identities * self.clips_per_identity
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of a clip, frames and keypoints together; not in the paper, but in the recipes that it follows."""
+
+    crop_probability: float = setting(0.5, "Of a random crop.", minimum=0, maximum=1)
+    crop_scale: float = setting(
+        1.125, "A frame is enlarged by this factor before a region of its size is cut out.", minimum=1
+    )
+    flip_probability: float = setting(0.5, "Of a horizontal flip.", minimum=0, maximum=1)
+    erase_probability: float = setting(0.0, "Of random erasing; keypoints are kept.", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The data set and its keypoints."""
+
+    name: str = setting("", "The data set.", choices=DATA_SETS)
+    root: str = setting(
+        "", "Its folder, as distributed or as `rgcn-jax prepare` wrote it. Unused by walkers.", may_change=True
+    )
+    split: int = setting(
+        1, "Split number, from 1: iLIDS-VID and PRID2011 have ten published splits, the others one.", minimum=1
+    )
+    keypoints: str = setting(
+        "", "Files of a pose detector or a keypoint store (docs/data.md). Empty for prepared data.", may_change=True
+    )
+    features: str = setting(
+        "", 'An .npz file with f_a of every tracklet, for model.appearance "precomputed".', may_change=True
+    )
+    walkers: WalkersSpec = field(default_factory=WalkersSpec)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The two branches."""
+
+    appearance: str = setting(
+        "AP",
+        "Appearance model, over frames: average pooling, attention (AA-conv: that of Video-Person-ReID), recurrent; "
+        "BiCnet-TKS; or f_a precomputed elsewhere (data.features).",
+        choices=("AP", "AA", "AA-conv", "RA", "BiC", "precomputed"),
+        plugin=True,
+    )
+    pose: str = setting(
+        "RGCN",
+        "Pose encoder; none: appearance only. STGCN-compat: the partition of ST-GCN's released code.",
+        choices=("none", *LAYERED_ENCODERS, "STGCN", "STGCN-compat", "EvolveGCN-O", "EvolveGCN-H"),
+        plugin=True,
+    )
+    readout: str = setting(
+        "DAM", "Dual, node or time attention, or the mean.", choices=("DAM", "NAM", "TAM", "mean"), plugin=True
+    )
+    pose_features: int = setting(512, "Dimensions of f_p; a node has half of them under DAM, else all.", minimum=1)
+    graph_layers: int = setting(1, "L of eq. 7, for RGCN, LGCN, GCNRNN and GCNLSTM.", minimum=1)
+    graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
+    pose_input: str = setting(
+        "centred",
+        'Coordinates: "crop" (the paper: normalised by the crop) or "centred" (at the hips, in torso lengths); then '
+        'any of "+confidence", "+velocity", "+bones".',
+    )
+    keypoint_embedding: int = setting(0, "Learned channels that tell the keypoints apart; not in the paper.", minimum=0)
+    dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)
+    neck: str = setting(
+        "none",
+        "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
+        choices=("none", "batchnorm"),
+    )
+    stage_sizes: tuple[int, ...] = setting((3, 4, 6, 3), "Blocks of each stage of the ResNet; ResNet-50's.")
+    width: int = setting(64, "Channels of the first stage, before expansion.", minimum=1)
+    last_stride: int = setting(
+        1, "Of the last stage: 1 is the field's convention, 2 the classification network's.", minimum=1, maximum=2
+    )
+    pooling: str = setting("mean", "Of the last map.", choices=("mean", "max"))
+    remat: str = setting(
+        "none",
+        "Rematerialisation: blocks computes the trunk's blocks again in the backward pass; less memory, more time.",
+        choices=("none", "blocks"),
+        may_change=True,
+    )
+    pretrained: str = setting(
+        "", "A ResNet-50 of torchvision or timm (.safetensors, .pth); empty: random weights.", may_change=True
+    )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The objective, eq. 15 to 19."""
+
+    margin: float = setting(0.3, "delta of the triplets.", minimum=0)
+    label_smoothing: float = setting(0.1, "Of the identity loss.", minimum=0, maximum=1)
+    appearance_weight: str | float = setting(
+        "adaptive",
+        "lambda of eq. 19, the weight of the appearance triplet; the pose triplet has the rest (table VII).",
+        choices=("adaptive",),
+        minimum=0,
+        maximum=1,
+    )
+    weight_gradient: bool = setting(False, "Let the gradient through the adaptive lambda.")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with coupled L2."""
+
+    learning_rate: float = setting(3e-4, "At the beginning.", minimum=0)
+    decay_factor: float = setting(0.1, "Of the learning rate at each decay.", minimum=1e-9, maximum=1)
+    decay_every_epochs: int = setting(200, "Epochs between decays; 0: constant.", minimum=0)
+    warmup_epochs: int = setting(0, "Over which the learning rate grows from a hundredth; not in the paper.", minimum=0)
+    weight_decay: float = setting(5e-4, "L2, added to the gradient.", minimum=0)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a model is scored."""
+
+    clips: str = setting(
+        "dense",
+        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames.",
+        choices=("dense", "even"),
+        may_change=True,
+    )
+    clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)
+    protocol: str = setting(
+        "official",
+        "The headline; all that apply are reported.",
+        choices=("official", "official_matlab", "query_excluded", "junk_kept"),
+        may_change=True,
+    )
+    distance: str = setting(
+        "euclidean",
+        "Of the raw concatenation (the literal reading), or with each branch normalised, or standardized by statistics "
+        "of the training set first.",
+        choices=("euclidean", "normalized", "standardized"),
+        may_change=True,
+    )
+    pose_weight: float = setting(
+        1.0, "w: weight of f_p in the distances normalized and standardized.", minimum=0, may_change=True
+    )
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """Devices."""
+
+    num_devices: int = setting(
+        0, "Devices to use; 0: all. Several processes use all of theirs.", minimum=0, may_change=True
+    )
+    batch_norm: str = setting(
+        "global",
+        "global: batch statistics over all clips of a batch; device: over each device's clips, as PyTorch's "
+        "DataParallel has it.",
+        choices=("global", "device"),
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of a run."""
+
+    seed: int = setting(0, "Of initialisation and of every batch.", minimum=0, maximum=2**31 - 1)
+    num_epochs: int = setting(800, "An epoch is one pass over the training identities.", minimum=0, may_change=True)
+    num_steps: int = setting(
+        0, "Stops there instead of after num_epochs; 0: num_epochs decides.", minimum=0, may_change=True
+    )
+    eval_every_epochs: int = setting(100, "And at the end; 0: at the end only.", minimum=0, may_change=True)
+    checkpoint_every_steps: int = setting(1000, "And at each evaluation and at the end.", minimum=0, may_change=True)
+    log_every_steps: int = setting(20, "Steps between records of metrics.jsonl.", minimum=0, may_change=True)
+    on_nonfinite: str = setting(
+        "stop",
+        "A step with a NaN or Inf in loss or gradient: stop, with its batch listed; or skip the step and count it.",
+        choices=("stop", "skip"),
+        may_change=True,
+    )
+    allow_config_change: bool = setting(
+        False, "Resume a run of another config; what changed is printed and recorded.", may_change=True
+    )
+    profile_steps: str = setting("", 'Steps to profile, such as "100:110" (docs/performance.md).', may_change=True)
+    compilation_cache: bool = setting(
+        True, "Keep compiled programs beside the work directory, in <workdir>/../compiled.", may_change=True
+    )
+    frames_per_clip: int = setting(10, "T.", minimum=1)
+    image_height: int = setting(256, "Of the frames that the model sees, in pixels.", minimum=1)
+    image_width: int = setting(128, "Of the frames that the model sees, in pixels.", minimum=1)
+    dtype: str = setting(
+        "float32",
+        "Of the computation; parameters, statistics, recurrence and losses stay float32.",
+        choices=("float32", "bfloat16"),
+    )
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+    @property
+    def with_pose(self) -> bool:
+        """Whether there is a pose branch."""
+        return self.model.pose != "none"
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the frames that the model sees, in pixels."""
+        return self.image_height, self.image_width
+
+    @property
+    def aspect(self) -> float:
+        """Width of a crop over its height."""
+        return self.image_width / self.image_height
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON and ``ConfigDict`` take them, section by section."""
+        return asdict(self)
+
 
 def default_config() -> ConfigDict:
-    """The paper's recipe (section IV-A), without a data set."""
-    c = ConfigDict()
-    c.seed = 0  # of initialisation and of every batch: a batch is a pure function of (seed, step)
-    c.num_epochs = 800  # an epoch is one pass over the training identities
-    c.num_steps = 0  # stops there instead of after num_epochs; 0: num_epochs decides
-    c.eval_every_epochs = 100  # and at the end; 0: at the end only
-    c.checkpoint_every_steps = 1000  # and at each evaluation and at the end
-    c.log_every_steps = 20
-    # A step whose loss or gradient is not finite: "stop" with its batch listed; "skip" leaves it out and counts it.
-    c.on_nonfinite = "stop"
-    c.allow_config_change = False  # go on in a work directory of another config; what changed is printed and noted
-    c.profile_steps = ""  # "100:110": what these steps do, in <workdir>/profile (docs/performance.md); "": nothing
-    c.compilation_cache = True  # keep compiled programs beside the work directory, in <workdir>/../compiled
-    c.frames_per_clip = 10  # T
-    c.image_height = 256  # pixels
-    c.image_width = 128
-    c.dtype = "float32"  # of the computation, or "bfloat16"; parameters, statistics, recurrence and losses stay float32
+    """The paper's recipe without a data set, as a locked ``ConfigDict``: what ``get_config()`` of a file begins with.
 
-    c.batch = ConfigDict()
-    c.batch.identities = 8  # P
-    c.batch.clips_per_identity = 4  # K
-    c.batch.parts = 1  # compute a device's clips in so many parts, one after another, for the memory of one
-    c.batch.max_frame_stride = 8  # a training clip takes every s-th frame, s uniform in 1..this where it fits
+    Locked: a field that does not exist cannot be set.
+    """
+    return to_config_dict(Config())
 
-    c.augment = ConfigDict()  # per clip, frames and keypoints together; not in the paper, its ancestors' recipe
-    c.augment.crop_probability = 0.5
-    c.augment.crop_scale = 1.125  # the frame is enlarged by this, then a part of the original size is cut out
-    c.augment.flip_probability = 0.5
-    c.augment.erase_probability = 0.0
 
-    c.data = ConfigDict()
-    c.data.name = ""  # "walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder"
-    c.data.root = ""  # folder of the data set as distributed, or as rgcn_jax.data.prepare made it
-    c.data.split = 1  # of the 10 published splits of ilids_vid and prid2011; 1 for all others
-    c.data.keypoints = ""  # files of a pose detector or a keypoint store, see docs/data.md; "" for prepared data
-    c.data.features = ""  # .npz with f_a of every tracklet, for model.appearance "given"; no frame is read then
-
-    c.data.walkers = ConfigDict()  # of the generated data set, see rgcn_jax/walkers/spec.py
-
-    c.model = ConfigDict()
-    # Over frames: "AP" average pooling, "AA" attention ("AA-conv": Video-Person-ReID's), "RA" recurrent; "BiC" is
-    # BiCnet-TKS; "given": features computed elsewhere, of data.features.
-    c.model.appearance = "AP"
-    # "RGCN", "LGCN", "GCNRNN", "GCNLSTM", "STGCN" ("STGCN-compat": with the released code's partition), "EvolveGCN-O",
-    # "EvolveGCN-H"; "none": appearance only.
-    c.model.pose = "RGCN"
-    c.model.readout = "DAM"  # "DAM", "NAM", "TAM", "mean"
-    c.model.pose_features = 512  # dimensions of f_p; a node has half of them under DAM, else all
-    c.model.graph_layers = 1  # 1 to 4 (figures 5 and 6); for RGCN, LGCN, GCNRNN and GCNLSTM
-    c.model.graph_relu_each_layer = False  # the paper prints one ReLU outside all layers
-    # "crop" (the paper's words) or "centred", then any of "+confidence", "+velocity", "+bones" (not in the paper).
-    c.model.pose_input = "centred"
-    c.model.keypoint_embedding = 0  # learned channels that tell the keypoints apart (not in the paper)
-    c.model.neck = "none"  # "batchnorm": the classifier sees normalised features, the triplets the raw ones
-    c.model.stage_sizes = (3, 4, 6, 3)  # ResNet-50
-    c.model.width = 64  # channels of the first stage before expansion
-    c.model.last_stride = 1  # of the last stage; 1 is the field's convention, 2 the classification network's
-    c.model.pooling = "mean"  # of the last map; or "max"
-    # "blocks": the backward pass computes a trunk's blocks again; less memory, more time, the same numbers; or "none".
-    c.model.recompute = "none"
-    c.model.pretrained = ""  # torchvision or timm ResNet-50 file (.safetensors, .pth); "": random weights
-
-    c.loss = ConfigDict()
-    c.loss.margin = 0.3  # delta of the triplets
-    c.loss.label_smoothing = 0.1
-    c.loss.pose_weight = "adaptive"  # or a number: lambda of eq. 19, the weight of the *appearance* triplet (table VII)
-    c.loss.weight_gradient = False  # let the gradient through the adaptive lambda
-
-    c.optimizer = ConfigDict()  # Adam
-    c.optimizer.learning_rate = 3e-4
-    c.optimizer.decay_factor = 0.1
-    c.optimizer.decay_every_epochs = 200  # 0: constant
-    c.optimizer.warmup_epochs = 0  # the rate first grows from a hundredth (not in the paper)
-    c.optimizer.weight_decay = 5e-4  # coupled L2
-
-    c.evaluation = ConfigDict()
-    c.evaluation.clips = "dense"  # all frames; "even": one clip of T evenly spaced frames
-    c.evaluation.clips_per_batch = 32
-    c.evaluation.protocol = "official"  # the headline; all are reported
-    c.evaluation.distance = "euclidean"  # raw concatenation, the literal reading; "normalized", "standardized"
-    c.evaluation.pose_weight = 1.0  # w: weight of f_p in "normalized" and "standardized"
-
-    c.parallel = ConfigDict()
-    c.parallel.num_devices = 0  # 0: all; several processes use all of theirs
-    # A batch is normalised over all its clips, or "device": each device's clips by themselves, as PyTorch's
-    # DataParallel does (the running statistics are the first device's).
-    c.parallel.batch_norm = "global"
-    return c
+def to_config_dict(config: Config) -> ConfigDict:
+    """A typed config as the locked ``ConfigDict`` that overrides are applied to."""
+    values = config.to_dict()
+    values["loss"]["appearance_weight"] = str(config.loss.appearance_weight)  # a ConfigDict's field has one type
+    return ConfigDict(values).lock()

@@ -1,79 +1,70 @@
-"""Config files, command-line overrides and ``config.json``: everything between a ``ConfigDict`` and the disk."""
+"""Config files, command-line overrides and ``config.json``: from what users write to a typed ``Config``, and back.
+
+A config of an earlier version is still read: fields that it lacks take their defaults, renamed ones are translated, and
+a line says so. On the command line an old name is an error that names the new one.
+"""
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
-from math import inf
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from rgcn_jax.config import Config, to_config_dict
+from rgcn_jax.config_rules import conflicts
 from rgcn_jax.errors import InputError
+from rgcn_jax.fields import build, leaves
 from rgcn_jax.runtime.workdir import write_whole
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
 
-RANGES: Mapping[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
-    "num_epochs": (0, inf),
-    "num_steps": (0, inf),
-    "eval_every_epochs": (0, inf),
-    "checkpoint_every_steps": (0, inf),
-    "log_every_steps": (0, inf),
-    "frames_per_clip": (1, inf),
-    "image_height": (1, inf),
-    "image_width": (1, inf),
-    "batch.identities": (1, inf),
-    "batch.clips_per_identity": (1, inf),
-    "batch.parts": (1, inf),
-    "batch.max_frame_stride": (1, inf),
-    "augment.crop_probability": (0, 1),
-    "augment.crop_scale": (1, inf),
-    "augment.flip_probability": (0, 1),
-    "augment.erase_probability": (0, 1),
-    "data.split": (1, 10),
-    "model.pose_features": (1, inf),
-    "model.graph_layers": (1, inf),
-    "model.keypoint_embedding": (0, inf),
-    "model.width": (1, inf),
-    "model.last_stride": (1, 2),
-    "loss.margin": (0, inf),
-    "loss.label_smoothing": (0, 1),
-    "optimizer.learning_rate": (0, inf),
-    "optimizer.decay_factor": (1e-9, 1),
-    "optimizer.decay_every_epochs": (0, inf),
-    "optimizer.warmup_epochs": (0, inf),
-    "optimizer.weight_decay": (0, inf),
-    "evaluation.clips_per_batch": (1, inf),
-    "evaluation.pose_weight": (0, inf),
-    "parallel.num_devices": (0, inf),
+RENAMED = {
+    "batch.parts": "batch.micro_batches",
+    "loss.pose_weight": "loss.appearance_weight",
+    "model.recompute": "model.remat",
 }
-"""Least and greatest value of the numbers in a config; infinity itself is never one."""
+"""Fields of earlier versions: old name -> new name."""
 
-MAY_CHANGE = (
-    "num_epochs",
-    "num_steps",
-    "eval_every_epochs",
-    "checkpoint_every_steps",
-    "log_every_steps",
-    "on_nonfinite",
-    "allow_config_change",
-    "profile_steps",
-    "compilation_cache",
-    "evaluation.",
-    "parallel.num_devices",
-    "data.root",
-    "data.keypoints",
-    "data.features",
-    "model.pretrained",
-    "model.recompute",
-)
-"""Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
+RENAMED_VALUES = {("model.appearance", "given"): "precomputed"}
+"""Choices of earlier versions: (field, old choice) -> new choice."""
+
+
+def typed(config: ConfigDict | Mapping[str, Any], say: Callable[[str], object] = print, name: str = "config") -> Config:
+    """The typed config of a ``ConfigDict``, or of plain values section by section.
+
+    Args:
+      config: fields that it lacks take their defaults.
+      say: is called with a line on these.
+      name: of the config, in messages.
+
+    Raises:
+      InputError: all that is wrong with it: unknown fields, values out of range, combinations that do not go together.
+    """
+    plain = config.to_dict() if isinstance(config, ConfigDict) else config
+    problems: list[str] = []
+    missing: list[str] = []
+    result = build(Config, plain, "", problems, missing)
+    for (field, old), new in RENAMED_VALUES.items():
+        section, leaf = field.split(".")
+        if isinstance(plain.get(section), Mapping) and str(plain[section].get(leaf)).lower() == old:
+            problems = [problem for problem in problems if not problem.startswith(f"{field} is ")]
+            problems.append(f"{field} {old!r} is now called {new!r}")
+    result = build(Config, plain, "", problems, missing)
+    problems += conflicts(result) if not problems else []
+    if problems:
+        more = "" if len(problems) == 1 else f"{len(problems)} errors: "
+        raise InputError(f"{name}: {more}{'; '.join(problems)}.")
+    if result.data.name != "walkers":
+        missing = [field for field in missing if not field.startswith("data.walkers.")]
+    if missing:
+        say(f"{name} lacks {', '.join(missing)}, which {'take' if len(missing) > 1 else 'takes'} the default")
+    return result
 
 
 def configs_folder() -> Path:
@@ -86,10 +77,8 @@ def configs_folder() -> Path:
 
 
 def packaged_config(name: str) -> ConfigDict:
-    """The config that comes with the package under a name, such as "mars"; unlocked, to be changed by another one."""
-    config = load_config_file(str(configs_folder() / f"{name}.py"))
-    config.unlock()
-    return config
+    """The config that comes with the package under a name, such as "mars"; for another one to change."""
+    return load_config_file(str(configs_folder() / f"{name}.py"))
 
 
 def load_config_file(path: str) -> ConfigDict:
@@ -101,7 +90,7 @@ def load_config_file(path: str) -> ConfigDict:
     """
     file = Path(path.split(":")[0])
     if not file.is_file():
-        near = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("__init__", "base"))
+        near = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem != "__init__")
         raise InputError(f"--config={path}: no such file" + (f"; there are {', '.join(near)}." if near else "."))
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
@@ -109,8 +98,11 @@ def load_config_file(path: str) -> ConfigDict:
         loader.exec_module(module)
         config = module.get_config(*path.split(":")[1:])
     except Exception as error:  # whatever is wrong in a user's file
+        renamed = "".join(
+            f" {old} is now called {new}." for old, new in RENAMED.items() if f'"{old.split(".")[1]}"' in str(error)
+        )
         raise InputError(
-            f"--config={path}: get_config() of this file fails ({type(error).__name__}: {error})."
+            f"--config={path}: get_config() of this file fails ({type(error).__name__}: {error}).{renamed}"
         ) from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() must return a ConfigDict, found {type(config).__name__}.")
@@ -118,24 +110,47 @@ def load_config_file(path: str) -> ConfigDict:
     return config
 
 
-def load_config_json(path: Path) -> ConfigDict:
-    """The locked config that ``save_config`` wrote.
+def load_config_json(path: Path, say: Callable[[str], object] = print) -> ConfigDict:
+    """The locked config that ``save_config`` wrote, also in an earlier version.
+
+    ``say`` is called with a line where fields are missing or have been renamed since.
 
     Raises:
-      InputError: there is none, or it is not JSON.
+      InputError: there is no such file, or it does not hold a valid config.
     """
     if not path.is_file():
-        raise InputError(f"no {path}: --workdir must be the folder of a run of python -m rgcn_jax.main.")
+        raise InputError(f"no {path}: --workdir must be the folder of a run of rgcn-jax train.")
     try:
-        config = ConfigDict(_tuples(json.loads(path.read_text(encoding="utf-8"))))
-    except (ValueError, RecursionError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
-    config.lock()
-    return config
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is not the config that a run wrote ({type(values).__name__}): start the run again.")
+    values, renamed = _translated(values)
+    if renamed:
+        say(f"{path} is of an earlier version: {'; '.join(renamed)}")
+    return to_config_dict(typed(values, say, str(path)))
 
 
-def save_config(config: ConfigDict, path: Path) -> None:
-    """Writes the config as JSON, whole or not at all."""
+def _translated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values under today's names, and what was renamed."""
+    renamed: list[str] = []
+    values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+    for old, new in RENAMED.items():
+        section, leaf = old.split(".")
+        if isinstance(values.get(section), dict) and leaf in values[section]:
+            values[section][new.split(".")[1]] = values[section].pop(leaf)
+            renamed.append(f"{old} is now {new}")
+    for (field, old), new in RENAMED_VALUES.items():
+        section, leaf = field.split(".")
+        if isinstance(values.get(section), dict) and str(values[section].get(leaf)).lower() == old:
+            values[section][leaf] = new
+            renamed.append(f"{field} {old!r} is now {new!r}")
+    return values, renamed
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Writes the config as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
@@ -147,10 +162,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
       InputError: a field is unknown (the near ones are listed), a value does not fit its type, or an argument is no
         override.
     """
-    known = dict(leaves(config))
+    known = list(_names(config))
     for argument in arguments:
         name = argument.lstrip("-").removeprefix("noconfig.").removeprefix("config.").split("=")[0]
         if argument.startswith(("--config.", "--noconfig.")) and name not in known:
+            if name in RENAMED:
+                raise InputError(f"the config field {name} is now called {RENAMED[name]}.")
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             near += [k for k in known if k.split(".")[-1] == name.split(".")[-1] and k not in near]
             hint = f"near ones are {', '.join(near)}" if near else f"there are {', '.join(known)}"
@@ -166,60 +183,33 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return holder.value
 
 
-def check_same_run(config: ConfigDict, path: Path, allow_change: bool) -> dict[str, tuple[Any, Any]]:
-    """Fields in which the config at ``path`` differs, beyond ``MAY_CHANGE``: name -> before, now. None where there is
-    no config yet.
+def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, tuple[Any, Any]]:
+    """Fields in which the config saved at ``path`` differs, but for those that may change on resume: name -> (before,
+    now). None where there is no config yet.
 
     Raises:
       InputError: there are some and ``allow_change`` is off: its run cannot be resumed.
     """
     if not path.exists():
         return {}
-    before, now = dict(leaves(load_config_json(path))), dict(leaves(config))
+    before = {name: value for name, _, value in leaves(typed(load_config_json(path)))}
     differing = {
-        name: (before.get(name), now.get(name))
-        for name in sorted(before.keys() | now.keys())
-        if not name.startswith(MAY_CHANGE) and before.get(name) != now.get(name)
+        name: (before[name], value)
+        for name, field, value in leaves(config)
+        if not field.metadata["may_change"] and before[name] != value
     }
     if differing and not allow_change:
-        told = "; ".join(f"{name} {then!r}, not {value!r}" for name, (then, value) in differing.items())
+        fields = "; ".join(f"{name} {then!r}, not {value!r}" for name, (then, value) in differing.items())
         raise InputError(
-            f"{path.parent} holds a run with {told}: choose another --workdir for this one, or the config of the run "
-            "to resume it; --config.allow_config_change goes on with the new one all the same, and notes it."
+            f"{path.parent} holds a run with {fields}: choose another --workdir for this one, or the config of the run "
+            "to resume it; --config.allow_config_change resumes it with the new one all the same, and records that."
         )
     return differing
 
 
-def check_numbers(config: ConfigDict) -> None:
-    """Raises ``InputError`` for a number that is missing or lies outside of ``RANGES``, and for a run of no steps."""
-    fields = dict(leaves(config))
-    if missing := [name for name in RANGES if name not in fields]:
-        raise InputError(
-            f"the config has no field {', '.join(missing)}: begin get_config() with rgcn_jax.config.default_config(), "
-            "which has them all."
-        )
-    for name, (least, greatest) in RANGES.items():
-        if not least <= fields[name] <= greatest or fields[name] == inf:  # not a number is in no range
-            expected = f"{least} or more" if greatest == inf else f"a number from {least} to {greatest}"
-            raise InputError(f"{name} is {fields[name]}: expected {expected}.")
-    stages = fields["model.stage_sizes"]
-    if not stages or not all(isinstance(blocks, int) and blocks >= 1 for blocks in stages):
-        raise InputError(f"model.stage_sizes is {stages}: expected whole numbers of 1 or more, such as (3, 4, 6, 3).")
-    if not config.num_steps and not config.num_epochs:
-        raise InputError("num_steps and num_epochs are both 0, so there is nothing to train: set one of them.")
-
-
-def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All fields of a config with their dotted names."""
+def _names(config: ConfigDict, prefix: str = "") -> list[str]:
+    """Dotted names of all fields of a ``ConfigDict``."""
+    names = []
     for key, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _tuples(value: Any) -> Any:
-    """JSON knows lists only; configs hold tuples."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+        names += _names(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"]
+    return names

@@ -4,17 +4,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
 from rgcn_jax import parallel
 from rgcn_jax.command import run_command
-from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override
+from rgcn_jax.config import Config
+from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, typed
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import save_features
 from rgcn_jax.runtime.compilation_cache import keep_compiled
 from rgcn_jax.training.checkpoint import KINDS, Checkpoints
+from rgcn_jax.training.run import Run, prepare
 from rgcn_jax.training.state import TrainState
-from rgcn_jax.training.train import Run, prepare
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     known, overrides = parser.parse_known_args(arguments)
     workdir = Path(known.workdir)
-    config = override(load_config_json(workdir / CONFIG_FILE), overrides)
+    config = typed(override(load_config_json(workdir / CONFIG_FILE), overrides))
     parallel.start_processes()
     if known.features and not known.features.endswith(".npz"):
         raise InputError(f"--features={known.features}: the file's name must end in .npz.")
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         raise InputError("--with-train has a meaning with --features=FILE.npz only: give both.")
     if known.features and parallel.is_first():
         _check_writable(Path(known.features))
-    if told := keep_compiled(workdir, bool(config.compilation_cache)):
+    if told := keep_compiled(workdir, config.compilation_cache):
         print(told)
     run, state = restore(config, workdir, known.checkpoint)
     evaluation = run.scorer.evaluate(state.variables, int(state.step))
@@ -75,7 +74,7 @@ def _check_writable(path: Path) -> None:
         path.unlink()
 
 
-def restore(config: ConfigDict, workdir: Path, kind: str) -> tuple[Run, TrainState]:
+def restore(config: Config, workdir: Path, kind: str) -> tuple[Run, TrainState]:
     """A run, and its newest checkpoint of a kind ("latest" or "best") in ``workdir``; nothing there is changed."""
     folder = workdir.resolve() / "checkpoints" / kind
     if not folder.is_dir():  # before the model is built; and opening it would make the folder

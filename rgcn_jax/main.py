@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rgcn_jax.command import run_command
-from rgcn_jax.config_io import load_config_file, override
+from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.time_accounting import Seconds
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         "--workdir", metavar="DIR", help="where the run is kept (default: runs/<name of the config file>)"
     )
     known, overrides = parser.parse_known_args(arguments)
-    config = override(load_config_file(known.config), overrides)
+    config = typed(override(load_config_file(known.config), overrides), name=known.config)
     workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)
 
     with Stopping() as stopping:

@@ -13,9 +13,6 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, UInt8
 
-Config = Any
-"""A ``ConfigDict`` to the type checker, which cannot know its fields."""
-
 JUNK_ID = -1
 """Person id of a junk tracklet (MARS ``00-1``): a bad detection, ignored everywhere."""
 

@@ -46,10 +46,10 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_io"},
+    {"config", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
-    {"skeleton", "losses", "types", "errors"},
+    {"skeleton", "losses", "types", "errors", "fields"},
 ]
 LEVEL = {prefix: len(LAYERS) - i for i, layer in enumerate(LAYERS) for prefix in layer}
 # Beyond the layers: modules -> what they must not import.

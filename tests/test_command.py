@@ -14,7 +14,7 @@ from scipy.io import loadmat, savemat
 
 from rgcn_jax import evaluate, main
 from rgcn_jax.command import run_command
-from rgcn_jax.config_io import load_config_json
+from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
@@ -60,7 +60,7 @@ def records(workdir):
 
 def checkpointed(*workdirs):
     """Everything of the newest checkpoint of each run, as arrays."""
-    target = prepare(load_config_json(workdirs[0] / "config.json"), restored=True).state
+    target = prepare(typed(load_config_json(workdirs[0] / "config.json")), restored=True).state
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
             state = checkpoints.restore("latest", target)

@@ -1,35 +1,51 @@
-"""The config files load, are locked and build their models; no field is idle; overrides and JSON keep types."""
+"""The typed config: fields, ranges and rules, files and overrides, config.json of this version and of earlier ones."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from ml_collections import ConfigDict
 
-from rgcn_jax.config import default_config
-from rgcn_jax.config_io import RANGES, check_numbers, leaves, load_config_file, load_config_json, override, save_config
+from rgcn_jax import config_help
+from rgcn_jax.config import ADDITIONS, DATA_SETS, POSITIONS, Config, default_config, to_config_dict
+from rgcn_jax.config_io import (
+    changed_fields,
+    load_config_file,
+    load_config_json,
+    override,
+    packaged_config,
+    save_config,
+    typed,
+)
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation import distance, protocol
+from rgcn_jax.fields import leaves
+from rgcn_jax.models import build
 from rgcn_jax.models.build import build_model
-from rgcn_jax.training.train import prepare, train
-from rgcn_jax.walkers import WalkersSpec
-from tests import mars_folder
+from rgcn_jax.models.pose_input import ADDITIONS as INPUT_ADDITIONS
+from rgcn_jax.models.pose_input import POSITIONS as INPUT_POSITIONS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(p for p in CONFIGS.rglob("*.py") if p.stem not in ("__init__", "base"))
+FILES = sorted(CONFIGS.glob("*.py"))
+
+
+def config_with(*overrides, file="walkers"):
+    return typed(override(packaged_config(file), [f"--config.{o}" for o in overrides]), name="c")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
-def test_a_config_file_is_complete_locked_and_builds_its_model(file):
-    config = load_config_file(str(file))
-    assert config.is_locked
-    assert {k for k, _ in leaves(default_config())} <= {k for k, _ in leaves(config)} | {"data.walkers"}
-    check_numbers(config)
-    WalkersSpec(**config.data.walkers.to_dict())
+def test_a_config_file_is_valid_and_builds_its_model(file):
+    loaded = load_config_file(str(file))
+    assert loaded.is_locked
     with pytest.raises(AttributeError):
-        config.no_such_field = 1
-    model = build_model(config.model.to_dict(), 10, config.dtype)
-    frames = jnp.zeros((2, 1, config.image_height, config.image_width, 3))
+        loaded.no_such_field = 1
+    said = []
+    config = typed(loaded, said.append)
+    assert said == []
+    model = build_model(config.to_dict()["model"], 10, config.dtype)
+    frames = jnp.zeros((2, 1, *config.frame_size, 3))
     keypoints, mask = jnp.zeros((2, 1, 14, 3)), jnp.ones((2, 1), bool)
 
     def features(key):
@@ -39,97 +55,87 @@ def test_a_config_file_is_complete_locked_and_builds_its_model(file):
     assert f_a.shape == (2, 4 * config.model.width * 2 ** (len(config.model.stage_sizes) - 1))
 
 
-def test_a_config_that_does_not_begin_with_base_is_told():
-    config = ConfigDict({"seed": 1})
-    with pytest.raises(InputError, match=r"the config has no field num_epochs, .*rgcn_jax.config.default_config\(\)"):
-        check_numbers(config)
+def test_every_field_says_what_it_means_and_the_docs_have_the_table():
+    assert all(field.metadata["help"].endswith((".", ")")) for _, field, _ in leaves(Config()))
+    page = CONFIGS.parent / "docs" / "config.md"
+    assert page.read_text(encoding="utf-8") == config_help.page()
+    assert all(f"--config.{name}=" in config_help.listing() for name, _, _ in leaves(Config()))
 
 
-@pytest.mark.parametrize("override_", ["seed=99999999999", "evaluation.pose_weight=inf", "loss.margin=nan"])
-def test_numbers_out_of_range_are_told(override_):
-    config = override(load_config_file("configs/walkers.py"), [f"--config.{override_}"])
-    with pytest.raises(InputError, match=override_.split("=")[0]):
-        check_numbers(config)
+def choices(name):
+    return {n: f.metadata["choices"] for n, f, _ in leaves(Config())}[name]
 
 
-def test_every_number_has_a_range():
-    numbers = {k for k, v in leaves(default_config()) if isinstance(v, int | float) and not isinstance(v, bool)}
-    assert set(RANGES) == numbers
+def test_the_choices_are_those_that_exist():
+    """``config.py`` imports neither models nor data; so its lists are compared with theirs here."""
+    assert choices("model.appearance") == tuple(build.APPEARANCES)
+    assert choices("model.pose") == ("none", *build.POSE_ENCODERS)
+    assert choices("model.readout") == tuple(build.READOUTS)
+    assert choices("dtype") == tuple(build.DTYPES)
+    assert choices("evaluation.distance") == distance.KINDS
+    assert choices("evaluation.protocol") == tuple(protocol.PROTOCOLS)
+    assert tuple(INPUT_POSITIONS) == POSITIONS
+    assert tuple(INPUT_ADDITIONS) == ADDITIONS
 
 
-def recording(config, read, prefix=""):
-    """The config as a ``ConfigDict`` that adds the dotted name of every leaf that is read to ``read``."""
-
-    def plain(values, prefix):
-        class Recorded(dict):
-            def __getitem__(self, key):
-                read.add(prefix + key)
-                return super().__getitem__(key)
-
-            get = __getitem__
-
-            def __iter__(self):  # without it ** would copy the values unseen
-                return super().__iter__()
-
-        return Recorded({k: plain(v, f"{prefix}{k}.") if isinstance(v, dict) else v for k, v in values.items()})
-
-    class Recording(ConfigDict):
-        def __getattr__(self, key):
-            read.add(prefix + key)
-            return super().__getattr__(key)
-
-        def __getitem__(self, key):
-            read.add(prefix + key)
-            return super().__getitem__(key)
-
-        def to_dict(self, *arguments, **named):
-            before = set(read)
-            values = super().to_dict(*arguments, **named)
-            read.intersection_update(before)  # to convert is not to use
-            return plain(values, prefix)
-
-    result = Recording()
-    for key, value in config.items():
-        result[key] = recording(value, read, f"{prefix}{key}.") if isinstance(value, ConfigDict) else value
-    return result
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (["seed=99999999999"], ["seed is 99999999999"]),
+        (["evaluation.pose_weight=inf"], ["evaluation.pose_weight is inf"]),
+        (["loss.margin=nan", "batch.identities=0"], ["loss.margin is nan", "batch.identities is 0"]),
+        (
+            ["loss.appearance_weight=1.5"],
+            ["loss.appearance_weight is '1.5': expected adaptive or a number from 0 to 1"],
+        ),
+        (["model.pose=RGNC", "dtype=float16"], ["model.pose is 'RGNC'", "LGCN", "dtype is 'float16'"]),
+        (["model.appearance=given"], ["model.appearance 'given' is now called 'precomputed'"]),
+        (["data.walkers.cameras=1"], ["data.walkers.cameras is 1"]),
+        (["data.walkers.train_identities=100"], ["data.walkers: train_identities", "group_size"]),
+        (["num_epochs=0"], ["num_steps and num_epochs"]),
+        (["profile_steps=5:3"], ["profile_steps is '5:3'"]),
+        *(
+            ([f"profile_steps={steps}"], [f"profile_steps is {steps!r}"])
+            for steps in ("100", "0:3", "a:b", "1:2:3", "-1:2", "1: 2")
+        ),
+        (["model.pose_features=17"], ["model.pose_features is 17", "readout DAM"]),
+        (["model.pose_input=centred+speed"], ["model.pose_input is 'centred+speed'"]),
+        (["model.pose=STGCN", "model.graph_layers=2"], ["model.graph_layers is 2", "STGCN"]),
+        (["model.dropout=0.5"], ["model.dropout is 0.5", "RGCN"]),
+        (["model.appearance=BiC", "model.pooling=max"], ["model.stage_sizes", "model.pooling is 'max'"]),
+        (["model.appearance=precomputed", "model.remat=blocks"], ["data.features is empty", "model.remat is 'blocks'"]),
+        (["data.features=f.npz"], ["data.features is f.npz", "model.appearance"]),
+    ],
+)
+def test_all_errors_are_listed_with_field_and_value(changes, named):
+    with pytest.raises(InputError) as error:
+        config_with(*changes)
+    assert all(words in str(error.value) for words in named), error.value
 
 
-@pytest.mark.jit
-@pytest.mark.slow
-def test_no_field_is_idle(tmp_path, monkeypatch):
-    """A tiny run in memory and the preparation of one from a folder read every leaf of the base config."""
-    monkeypatch.chdir(CONFIGS.parent)
-    root = mars_folder.write(tmp_path / "MARS")
-    folder = load_config_file("configs/mars_mini.py")
-    folder = override(folder, mars_folder.arguments(root, "--config.num_steps=1")[1:])
-    small = {
-        "train_identities": 4,
-        "test_identities": 4,
-        "group_size": 2,
-        "cameras": 2,
-        "min_frames": 3,
-        "max_frames": 5,
-    }
-    memory = override(load_config_file("configs/walkers.py"), [*mars_folder.TINY, "--config.num_steps=0"])
-    with memory.unlocked():
-        memory.num_epochs = 1
-        memory.data.walkers = ConfigDict(small)
-    monkeypatch.setattr(
-        "rgcn_jax.training.train.check_numbers", lambda config: None
-    )  # they look at each number, and use none
-    monkeypatch.setattr("rgcn_jax.training.train.save_config", lambda config, path: None)
-    monkeypatch.setattr("rgcn_jax.training.train.write_results", lambda workdir, evaluation, config, beside: {})
-    seen = set()
-    for name, config in (("memory", memory), ("folder", folder)):
-        read = set()
-        recorded = recording(config, read)
-        read.clear()  # of what making it has read
-        if name == "memory":
-            train(recorded, tmp_path / name)
-        else:
-            prepare(recorded)
-        seen |= read
-    assert {k for k, _ in leaves(default_config())} - seen == set()
+def test_choices_are_read_without_regard_to_case():
+    config = config_with(
+        "model.pose=lgcn", "data.name=MARS", "evaluation.clips=Dense", "loss.appearance_weight=Adaptive"
+    )
+    assert (config.model.pose, config.data.name, config.evaluation.clips) == ("LGCN", "mars", "dense")
+    assert config.loss.appearance_weight == "adaptive"
+    assert config_with("loss.appearance_weight=0.5").loss.appearance_weight == 0.5
+
+
+def test_a_plug_in_is_a_choice():
+    assert config_with("model.pose=my_package.encoders:Mine").model.pose == "my_package.encoders:Mine"
+    with pytest.raises(InputError, match=r"model\.neck"):
+        config_with("model.neck=my_package:Mine")
+
+
+def test_a_section_that_is_none_and_a_field_that_does_not_exist():
+    with pytest.raises(InputError, match=r"batch is 3.*no field.*learning_rate|learning_rate is no field.*batch is 3"):
+        typed({"batch": 3, "learning_rate": 1.0, "num_steps": 1})
+    deep = []
+    for _ in range(500):
+        deep = [deep]
+    with pytest.raises(InputError, match="seed is"):
+        typed({"seed": deep})
 
 
 @pytest.mark.parametrize(
@@ -144,45 +150,111 @@ def test_no_field_is_idle(tmp_path, monkeypatch):
         ("--config.loss.weight_gradient=true", "loss.weight_gradient", True),
         ("--noconfig.model.graph_relu_each_layer", "model.graph_relu_each_layer", False),
         ("--config.model.stage_sizes=(1, 2)", "model.stage_sizes", (1, 2)),
-        ("--config.loss.pose_weight=0.5", "loss.pose_weight", "0.5"),
+        ("--config.data.walkers.variation=3", "data.walkers.variation", 3.0),
     ],
 )
-def test_an_override_has_the_fields_type(argument, field, value):
-    before = load_config_file(str(CONFIGS / "mars.py"))
-    old = dict(leaves(before))
-    config = override(before, [argument])
-    new = dict(leaves(config))
-    assert new[field] == value
-    assert type(new[field]) is type(value)
-    assert {k: v for k, v in new.items() if k != field} == {k: v for k, v in old.items() if k != field}
+def test_an_override_changes_one_field_and_keeps_its_type(argument, field, value):
+    before = {name: v for name, _, v in leaves(typed(packaged_config("mars")))}
+    after = {name: v for name, _, v in leaves(typed(override(packaged_config("mars"), [argument])))}
+    assert after[field] == value
+    assert type(after[field]) is type(before[field])
+    assert {k: v for k, v in after.items() if k != field} == {k: v for k, v in before.items() if k != field}
 
 
-def test_an_unknown_field_is_told_with_near_ones():
-    config = load_config_file(str(CONFIGS / "walkers.py"))
-    with pytest.raises(InputError, match="unknown config field 'model.readuot': near ones are model.readout"):
-        override(config, ["--config.model.readuot=DAM"])
-    with pytest.raises(
-        InputError, match="unknown config field 'learning_rate': near ones are .*optimizer.learning_rate"
-    ):
-        override(config, ["--config.learning_rate=1"])
-    with pytest.raises(InputError, match="unknown config field 'qqqq': there are .*seed, .*parallel.num_devices"):
-        override(config, ["--config.qqqq=1"])
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("model.readuot=DAM", "model.readout"),
+        ("learning_rate=1", "optimizer.learning_rate"),
+        ("qqqq=1", "parallel.num_devices"),
+        ("batch.parts=2", "batch.micro_batches"),
+        ("loss.pose_weight=1", "loss.appearance_weight"),
+        ("model.recompute=blocks", "model.remat"),
+    ],
+)
+def test_an_unknown_or_renamed_field_is_an_error_that_names_the_right_one(argument, named):
+    with pytest.raises(InputError) as error:
+        override(packaged_config("walkers"), [f"--config.{argument}"])
+    assert argument.split("=")[0] in str(error.value)
+    assert named in str(error.value)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda p: p.stem)
 def test_json_brings_a_config_back_with_its_types(file, tmp_path):
-    config = load_config_file(str(file))
+    config = replace(typed(load_config_file(str(file))), seed=3)
     save_config(config, tmp_path / "new" / "config.json")
-    restored = load_config_json(tmp_path / "new" / "config.json")
+    said = []
+    restored = load_config_json(tmp_path / "new" / "config.json", said.append)
     assert restored.is_locked
-    before, after = dict(leaves(config)), dict(leaves(restored))
-    assert before == after
-    assert [type(v) for v in before.values()] == [type(v) for v in after.values()]
+    assert typed(restored) == config
+    assert said == []
     assert override(restored, ["--config.model.stage_sizes=(2,)"]).model.stage_sizes == (2,)
 
 
-def test_a_parameterised_config_file(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "from ml_collections import ConfigDict\ndef get_config(text):\n    return ConfigDict({'text': text})\n"
-    )
-    assert load_config_file(f"{tmp_path}/mine.py:hello").text == "hello"
+def earlier_version(path, **changes):
+    """A config.json as it was before fields were renamed and added; values by dotted name, None: taken away."""
+    values = config_with("loss.appearance_weight=0.5").to_dict()
+    values["batch"]["parts"] = values["batch"].pop("micro_batches")
+    values["loss"]["pose_weight"] = str(values["loss"].pop("appearance_weight"))
+    values["model"]["recompute"] = values["model"].pop("remat")
+    del values["model"]["dropout"]
+    for name, value in changes.items():
+        section, leaf = name.split("__")
+        values[section][leaf] = value
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_a_config_json_of_an_earlier_version_is_translated_and_that_is_said(tmp_path):
+    said = []
+    config = typed(load_config_json(earlier_version(tmp_path / "config.json"), said.append))
+    assert config == config_with("loss.appearance_weight=0.5")
+    assert any("batch.parts is now batch.micro_batches" in line for line in said)
+    assert any("model.dropout" in line and "default" in line for line in said)
+    path = earlier_version(tmp_path / "config.json", model__appearance="given", data__features="f.npz")
+    assert typed(load_config_json(path)).model.appearance == "precomputed"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", "3", '{"batch": 3}', '{"model": {"pose": 1}}', "[" * 100_000, '{"x": 1}']
+)
+def test_a_config_json_of_another_kind_is_an_error_that_names_the_file(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json"):
+        load_config_json(tmp_path / "config.json")
+
+
+def test_what_may_change_on_resume_and_what_may_not(tmp_path):
+    path = tmp_path / "config.json"
+    config = config_with()
+    assert changed_fields(config, path, allow_change=False) == {}
+    save_config(config, path)
+    may = config_with("num_epochs=9", "evaluation.distance=euclidean", "model.remat=blocks", "data.root=/elsewhere")
+    assert changed_fields(may, path, allow_change=False) == {}
+    other = config_with("loss.margin=0.5", "model.pose=LGCN")
+    with pytest.raises(InputError, match=r"loss\.margin 0\.3, not 0\.5.*model\.pose|model\.pose.*loss\.margin"):
+        changed_fields(other, path, allow_change=False)
+    assert changed_fields(other, path, allow_change=True) == {
+        "loss.margin": (0.3, 0.5),
+        "model.pose": ("RGCN", "LGCN"),
+    }
+
+
+def test_a_users_config_file(tmp_path):
+    file = tmp_path / "mine.py"
+    head = "from rgcn_jax.config import default_config\ndef get_config(text='x'):\n    c = default_config()\n"
+    file.write_text(head + "    c.data.root = text\n    return c\n")
+    assert load_config_file(f"{file}:hello").data.root == "hello"
+    for line, named in (("c.batch.parts = 2", "batch.micro_batches"), ("c.seed = 'one'", "seed"), ("1 / 0", "Zero")):
+        file.write_text(head + f"    {line}\n    return c\n")
+        with pytest.raises(InputError, match=r"mine\.py") as error:
+            load_config_file(str(file))
+        assert named in str(error.value)
+
+
+def test_the_default_is_the_dataclasses_default():
+    with pytest.raises(InputError, match=r"data\.name"):
+        typed(default_config())
+    for name in DATA_SETS:
+        named = replace(Config(), data=replace(Config().data, name=name))
+        assert typed(to_config_dict(named)) == named

@@ -6,10 +6,9 @@ from collections import Counter
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
-from rgcn_jax.config_io import load_config_file, override
+from rgcn_jax.config_io import override, packaged_config, typed
 from rgcn_jax.models.two_branch import feature_statistics
 from rgcn_jax.training.train import train
 from tests import mars_folder
@@ -22,12 +21,18 @@ STEPS = 5
 def config(monkeypatch):
     """Five steps, evaluated after every second and at the end, with a checkpoint each time."""
     monkeypatch.chdir(REPOSITORY)
-    small = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "max_frames": 5}
-    arguments = [f"--config.num_steps={STEPS}", "--config.eval_every_epochs=1", "--config.log_every_steps=1"]
-    config = override(load_config_file("configs/walkers.py"), [*mars_folder.TINY, *arguments])
-    with config.unlocked():
-        config.data.walkers = ConfigDict({**small, "min_frames": 3})
-    return config
+    small = {
+        "train_identities": 4,
+        "test_identities": 4,
+        "group_size": 2,
+        "cameras": 2,
+        "max_frames": 5,
+        "min_frames": 3,
+    }
+    changes = {f"data.walkers.{name}": value for name, value in small.items()}
+    changes |= {"num_steps": STEPS, "eval_every_epochs": 1, "log_every_steps": 1}
+    arguments = [f"--config.{name}={value}" for name, value in changes.items()]
+    return typed(override(packaged_config("walkers"), [*mars_folder.TINY, *arguments]))
 
 
 @pytest.mark.jit

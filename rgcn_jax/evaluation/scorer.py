@@ -6,7 +6,7 @@ Training and the command ``rgcn_jax.evaluate`` use the same ``Scorer``.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,17 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from rgcn_jax import parallel
+from rgcn_jax.config import Config, EvaluationConfig
 from rgcn_jax.data.clips.reader import Data
-from rgcn_jax.data.clips.sampling import EVALUATION_CLIPS, evaluation_plans, num_evaluation_batches
-from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import KINDS, FeatureStatistics
+from rgcn_jax.data.clips.sampling import evaluation_plans, num_evaluation_batches
+from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.embed import embed_tracklets, make_embed_step
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model, compute_dtype
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.runtime.workdir import write_whole
-from rgcn_jax.types import Config, Embeddings, Tracklet
+from rgcn_jax.types import Embeddings, Tracklet
 
 RESULTS_FILE = "results.json"
 
@@ -110,13 +110,12 @@ class Scorer:
     """Evaluates variables on the test tracklets of a data set; compiles once, whatever is evaluated how often.
 
     Raises:
-      InputError: the protocol, the clips or the distance are unknown, or no query has a match.
+      InputError: the protocol does not apply to the data set, or no query has a match.
     """
 
-    def __init__(self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: Config):
-        for field, choices in (("distance", KINDS), ("clips", EVALUATION_CLIPS)):
-            if settings[field] not in choices:
-                raise InputError(f"evaluation.{field} is {settings[field]!r}: expected one of {', '.join(choices)}.")
+    def __init__(
+        self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: EvaluationConfig
+    ):
         self.model = model
         self._data, self._mesh, self._settings = data, mesh, settings
         self.tracklets, self._roles = test_tracklets(data.split)
@@ -174,8 +173,7 @@ class Scorer:
 
 def scorer_from_config(config: Config, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
     """The scorer of a config; its model takes statistics from no other device, for it only evaluates."""
-    aspect = config.image_width / config.image_height
-    model = build_model(config.model.to_dict(), num_identities, config.dtype, aspect=aspect)
+    model = build_model(asdict(config.model), num_identities, config.dtype, aspect=config.aspect)
     dtype = compute_dtype(config.dtype)
     return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
 

@@ -55,7 +55,7 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
     "AA-conv": lambda **trunk: ConvolutionalAttention(ResNet50(**trunk)),
     "RA": _recurrent,
     "BiC": _bicnet,
-    "given": lambda **_: GivenFeatures(),
+    "precomputed": lambda **_: GivenFeatures(),
 }
 """Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "given" has a ``ResNet50``, ``trunk``."""
 
@@ -139,13 +139,12 @@ def build_model(
         other than four stages.
     """
     compute = compute_dtype(dtype)
-    for field, choices in (("neck", NECKS), ("pooling", POOLINGS), ("recompute", RECOMPUTE)):
+    for field, choices in (("neck", NECKS), ("pooling", POOLINGS), ("remat", RECOMPUTE)):
         if fields[field] not in choices:
             raise InputError(f"model.{field} is {fields[field]!r}: expected one of {', '.join(choices)}.")
-    if fields["recompute"] != "none" and fields["appearance"].lower() == "given":
+    if fields["remat"] != "none" and fields["appearance"].lower() == "precomputed":
         raise InputError(
-            f'model.recompute is {fields["recompute"]!r}, but the appearance model "given" has no trunk: leave it at '
-            '"none".'
+            f'model.remat is {fields["remat"]!r}, but the appearance model "given" has no trunk: leave it at "none".'
         )
     parse_mode(fields["pose_input"])
     encoder = reader = None
@@ -166,7 +165,7 @@ def build_model(
         width=fields["width"],
         last_stride=fields["last_stride"],
         pooling=fields["pooling"],
-        recompute=fields["recompute"],
+        recompute=fields["remat"],
         dtype=compute,
         axis_name=axis_name,
     )

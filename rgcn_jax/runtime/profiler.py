@@ -1,31 +1,26 @@
 """A profile of some steps of a run, made by the run itself: where the time goes, on the host and on the device."""
 
-import re
 from pathlib import Path
 
 import jax
-
-from rgcn_jax.errors import InputError
 
 FOLDER = "profile"
 
 
 class Profile:
-    """Records the steps ``first`` to ``last`` of "first:last" into ``<workdir>/profile``; with "", nothing.
+    """Records the steps (first, last), both included, into ``<workdir>/profile``; with None, nothing.
 
     Used as ``with Profile(...) as profile:`` around the loop, which calls ``profile.step(number)`` at the beginning of
     each step. Steps are counted from 1, as in ``metrics.jsonl``; what is done besides training (input, logging,
     checkpoint, evaluation) is a part of its step. The files are opened with TensorBoard (its plugin
     tensorboard-plugin-profile) or, ``perfetto_trace.json.gz``, in https://ui.perfetto.dev.
 
-    Raises:
-      InputError: the steps are not of the form "first:last".
     """
 
-    def __init__(self, steps: str, workdir: Path):
+    def __init__(self, steps: tuple[int, int] | None, workdir: Path):
         self._folder, self._recording = workdir / FOLDER, False
         self._step: jax.profiler.StepTraceAnnotation | None = None
-        self._first, self._last = parse_steps(steps)
+        self._first, self._last = steps or (0, -1)
 
     def due(self, number: int) -> bool:
         """Whether ``step`` starts or ends the recording at this step, which takes seconds."""
@@ -61,26 +56,3 @@ class Profile:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def check_within(steps: str, total: int) -> None:
-    """Raises ``InputError`` where "first:last" begins after the last of ``total`` steps: nothing would be recorded."""
-    if parse_steps(steps)[0] > total:
-        raise InputError(f"profile_steps is {steps!r}, but the run ends with step {total}: choose earlier steps.")
-
-
-def parse_steps(steps: str) -> tuple[int, int]:
-    """(first, last) of "first:last", both recorded; of "", (0, -1), which no step lies between.
-
-    Raises:
-      InputError: it is of another form, or ends before it begins.
-    """
-    if not steps:
-        return 0, -1
-    found = re.fullmatch(r"(\d+):(\d+)", steps)
-    first, last = (int(number) for number in found.groups()) if found else (0, 0)
-    if not 1 <= first <= last:
-        raise InputError(
-            f'profile_steps is {steps!r}: expected "first:last", steps counted from 1, such as "100:110", or nothing.'
-        )
-    return first, last

@@ -11,26 +11,16 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.workdir import write_whole
 from rgcn_jax.training.state import Progress
 
-POLICIES = ("stop", "skip")
-"""``config.on_nonfinite``: stop training at such a step, or leave it out (parameters, statistics and optimiser stay as
-they were) and count it.
-"""
-
 MOST_IN_A_ROW = 10
 """Skipped steps in a row after which "skip" stops too: then it is the model and not a batch."""
-
-
-def check_policy(policy: str) -> None:
-    """Raises ``InputError`` for an ``on_nonfinite`` that there is not."""
-    if policy not in POLICIES:
-        raise InputError(f"on_nonfinite is {policy!r}: expected one of {', '.join(POLICIES)}.")
 
 
 class FiniteCheck:
     """Looks at the numbers of every step.
 
     Args:
-      policy: one of ``POLICIES``.
+      policy: ``config.on_nonfinite``: "stop" training at such a step, or "skip" it (parameters, statistics and
+        optimiser stay as they were) and count it.
       workdir: ``nonfinite/step-N.json`` is written there for such a step: its numbers, and person, camera, first frame
         and frame positions of each clip of its batch.
       writes: whether this process does so, the first of several.

@@ -36,7 +36,7 @@ class Writer:
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise cannot_write(self._path, error) from error
-        self._terminal = sys.stderr.isatty()
+        self._terminal = _has_terminal()
         self._bar = tqdm(
             total=total_steps,
             initial=first_step,
@@ -130,6 +130,14 @@ class SilentWriter(Writer):
 
     def close(self) -> None:
         """Nothing."""
+
+
+def _has_terminal() -> bool:
+    """Whether stderr is a terminal that a progress bar fits in; one without a size (some containers) gets lines."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _shown(value: float | int) -> str:

@@ -43,10 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace):
-    try:
-        spec = WalkersSpec(**{field.name: getattr(arguments, field.name) for field in fields(WalkersSpec)})
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    spec = WalkersSpec(**{field.name: getattr(arguments, field.name) for field in fields(WalkersSpec)})
     if arguments.image_height < 1 or arguments.image_width < 1:
         raise InputError(
             "image_height and image_width must be positive: "

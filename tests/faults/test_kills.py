@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.config_io import load_config_file, override
+from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.training.checkpoint import Checkpoints
-from rgcn_jax.training.train import prepare
+from rgcn_jax.training.run import prepare
 from tests.faults import driver
 from tests.faults.job import REPOSITORY, TINY
 
@@ -30,9 +30,8 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
 
     def run_on(devices):
-        config = override(load_config_file(TINY[0].removeprefix("--config=")), TINY[1:])
-        config.parallel.num_devices, config.model.pose = devices, "none"
-        return prepare(config)
+        changes = [f"--config.parallel.num_devices={devices}", "--config.model.pose=none"]
+        return prepare(typed(override(load_config_file(TINY[0].removeprefix("--config=")), [*TINY[1:], *changes])))
 
     def step(run, state, number):
         batch = next(iter(run.data.read(run.sampler.plans(number - 1, number))))

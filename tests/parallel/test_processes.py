@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax.config_io import load_config_json
+from rgcn_jax.config_io import load_config_json, override, typed
 from rgcn_jax.training.checkpoint import Checkpoints
-from rgcn_jax.training.train import prepare
+from rgcn_jax.training.run import prepare
 from tests import mars_folder, tiny
 from tests.processes import job, module
 
@@ -47,10 +47,8 @@ def records(workdir, kind):
 
 def variables_of(*workdirs):
     """Of the newest checkpoint of each run, brought back on one device whatever it was saved on."""
-    config = load_config_json(workdirs[0] / "config.json")
-    with config.unlocked():
-        config.parallel.num_devices = 1
-    target = prepare(config, restored=True).state
+    config = override(load_config_json(workdirs[0] / "config.json"), ["--config.parallel.num_devices=1"])
+    target = prepare(typed(config), restored=True).state
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
             yield jax.device_get(checkpoints.restore("latest", target).variables)

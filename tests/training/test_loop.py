@@ -4,8 +4,8 @@ import json
 import math
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
+from rgcn_jax.config import BatchConfig, Config
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.clips.sampling import IdentitySampler
@@ -22,10 +23,12 @@ from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.profiler import Profile
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
 from rgcn_jax.training.checkpoint import Checkpoints
-from rgcn_jax.training.loop import Loop, Run, is_time
+from rgcn_jax.training.loop import Loop
 from rgcn_jax.training.nonfinite import MOST_IN_A_ROW, FiniteCheck
 from rgcn_jax.training.resume import resume
+from rgcn_jax.training.run import Run
 from rgcn_jax.training.state import TrainState
+from rgcn_jax.training.step_log import is_time
 from rgcn_jax.training.writer import Writer
 from rgcn_jax.types import Split, Tracklet
 
@@ -69,10 +72,11 @@ def counting(told, losses):
     def train_step(state, batch):
         told.append(f"step {int(state.step) + 1}")
         loss = losses.get(int(state.step) + 1, 1.0)
-        after = state.replace(
-            step=state.step + 1, params=state.params + (1 if math.isfinite(loss) else 0), key=state.key
-        )
-        return after, {"loss": jnp.float32(loss), "lambda": jnp.float32(0.5)}
+        with jax.transfer_guard("allow"):
+            after = state.replace(
+                step=state.step + 1, params=state.params + (1 if math.isfinite(loss) else 0), key=state.key
+            )
+            return after, {"loss": jnp.float32(loss), "lambda": jnp.float32(0.5)}
 
     return train_step
 
@@ -92,13 +96,14 @@ class Job:
             augmentation=Augmentation(0.5, 1.125, 0.5, 0.0),
             seed=0,
         )
-        self.config = SimpleNamespace(
+        self.config = replace(
+            Config(),
             eval_every_epochs=evaluate // sampler.steps_per_epoch,
             checkpoint_every_steps=save,
             log_every_steps=1,
             frames_per_clip=2,
             on_nonfinite=policy,
-            batch=SimpleNamespace(identities=2, clips_per_identity=2),
+            batch=BatchConfig(identities=2, clips_per_identity=2),
         )
         mesh = parallel.make_mesh(1)
         state = TrainState(
@@ -120,7 +125,7 @@ class Job:
             total_steps=total,
         )
 
-    def run(self, keep=lambda checkpoints: None, profile=""):
+    def run(self, keep=lambda checkpoints: None, profile=None):
         self.told.clear()
         with Checkpoints(self.workdir) as checkpoints:
             keep(checkpoints)
@@ -161,7 +166,7 @@ def test_each_step_stands_once_in_order_and_the_seconds_add_up(tmp_path):
     assert all(spent[part] > 0 for part in ("start", "compile", "input", "step", "checkpoint", "evaluation"))
 
 
-@pytest.mark.parametrize("steps", ["3:4", "8:9"])
+@pytest.mark.parametrize("steps", [(3, 4), (8, 9)])
 def test_recording_a_profile_is_a_part_of_its_own_and_in_no_steps_rate(steps, tmp_path, monkeypatch):
     """Starting and writing it take a second each here; the last case is written after the last step."""
     job = Job(tmp_path)
@@ -252,7 +257,7 @@ def test_told_to_go_it_finishes_the_step_saves_and_goes_on_from_there(tmp_path):
         return step(state, batch)
 
     job.run_.__dict__["train_step"] = interrupted
-    with pytest.raises(Stopped, match="told to go by SIGTERM: step 6 of 9 is saved; give the same command again"):
+    with pytest.raises(Stopped, match=r"SIGTERM.*step 6 of 9"):
         job.run()
     assert job.kept() == [4, 6]
     job.run_.__dict__["train_step"], job.stopping = step, Stopping()
@@ -270,7 +275,7 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
         raise Stopped("SIGINT")
 
     cut.scorer.interrupt = interrupt
-    with pytest.raises(Stopped, match="told to go by SIGINT: step 4 of 8 is saved"):
+    with pytest.raises(Stopped, match=r"SIGINT.*step 4 of 8"):
         cut.run()
     cut.scorer.interrupt, cut.stopping = None, Stopping()
     cut.run()

@@ -1,0 +1,84 @@
+"""Rules between the fields of a config: combinations that no single field's range can refuse."""
+
+import re
+from collections.abc import Iterator
+
+from rgcn_jax.config import ADDITIONS, LAYERED_ENCODERS, POSITIONS, Config, ModelConfig
+
+STEPS = re.compile(r"(\d{1,15}):(\d{1,15})")
+
+
+def profiled_steps(config: Config) -> tuple[int, int] | None:
+    """First and last step of ``profile_steps``, both recorded; None for none."""
+    found = STEPS.fullmatch(config.profile_steps)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def conflicts(config: Config) -> Iterator[str]:
+    """What is wrong with a config whose fields are each in their range, a clause for each."""
+    if not config.num_steps and not config.num_epochs:
+        yield "num_steps and num_epochs are both 0, so there is nothing to train: set one of them"
+    steps = profiled_steps(config)
+    if config.profile_steps and (steps is None or not 1 <= steps[0] <= steps[1]):
+        yield (
+            f'profile_steps is {config.profile_steps!r}: expected "first:last", steps counted from 1, such as '
+            '"100:110", or nothing'
+        )
+    yield from _appearance(config)
+    if config.with_pose:
+        yield from _pose(config.model)
+
+
+def _appearance(config: Config) -> Iterator[str]:
+    model, data = config.model, config.data
+    if model.appearance == "BiC" and len(model.stage_sizes) != 4:
+        yield (
+            f"model.stage_sizes is {model.stage_sizes}, but the appearance model BiC has four stages: give four "
+            "numbers, or choose another appearance model"
+        )
+    if model.appearance == "BiC" and model.pooling != "mean":
+        yield (
+            f"model.pooling is {model.pooling!r}, but the appearance model BiC has a pooling of its own: leave it at "
+            "'mean'"
+        )
+    if model.appearance != "precomputed":
+        if data.features:
+            yield (
+                f"data.features is {data.features}, but the appearance model {model.appearance} takes frames: set "
+                "model.appearance to precomputed to use the features, or leave data.features empty"
+            )
+        return
+    if not data.features:
+        yield (
+            "model.appearance is precomputed, but data.features is empty: set it to an .npz file of appearance "
+            "features (docs/data.md), or choose an appearance model that takes frames"
+        )
+    for name, value, without in (("pretrained", model.pretrained, ""), ("remat", model.remat, "none")):
+        if value != without:
+            yield (
+                f"model.{name} is {value!r}, but precomputed appearance features have no trunk: leave it at {without!r}"
+            )
+
+
+def _pose(model: ModelConfig) -> Iterator[str]:
+    position, *additions = model.pose_input.split("+")
+    if position not in POSITIONS or not set(additions) <= set(ADDITIONS) or len(set(additions)) < len(additions):
+        choices = "".join(f"[+{name}]" for name in ADDITIONS)
+        yield f"model.pose_input is {model.pose_input!r}: expected {' or '.join(POSITIONS)}, then {choices}"
+    if model.readout == "DAM" and model.pose_features % 2:
+        yield (
+            f"model.pose_features is {model.pose_features}, which the readout DAM cannot divide into two equal "
+            "vectors: choose a multiple of 2"
+        )
+    if model.pose not in LAYERED_ENCODERS:
+        for name, value, fixed in (
+            ("graph_layers", model.graph_layers, 1),
+            ("graph_relu_each_layer", model.graph_relu_each_layer, False),
+        ):
+            if value != fixed:
+                yield (
+                    f"model.{name} is {value}, but the depth of the pose encoder {model.pose} is fixed: leave it at "
+                    f"{fixed}, or choose one of {', '.join(LAYERED_ENCODERS)}"
+                )
+    if model.dropout and not model.pose.startswith("STGCN"):
+        yield f"model.dropout is {model.dropout}, but the pose encoder {model.pose} has none: leave it at 0"

@@ -1,0 +1,138 @@
+"""Everything that a training run consists of, built from its config and checked before the first step."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from rgcn_jax import parallel
+from rgcn_jax.config import Config
+from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.reader import Data, ShareReader
+from rgcn_jax.data.clips.sampling import IdentitySampler
+from rgcn_jax.data.datasets.overlap import pretrained_overlap
+from rgcn_jax.data.load import open_data
+from rgcn_jax.evaluation.scorer import Scorer, scorer_from_config
+from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
+from rgcn_jax.runtime.provenance import fingerprint
+from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.state import TrainState, count_parameters, create_state
+from rgcn_jax.training.step import Objective, check_parts, make_train_step
+
+
+@dataclass(frozen=True)
+class Run:
+    """Data, model, optimiser and compiled steps of a run, and its state before the first step."""
+
+    data: Data
+    sampler: IdentitySampler
+    mesh: Mesh
+    train_step: Callable
+    scorer: Scorer
+    state: TrainState
+    total_steps: int
+
+
+def prepare(config: Config, restored: bool = False) -> Run:
+    """Opens the data, checks all that can be checked before any training, and builds model, optimiser and steps.
+
+    Args:
+      config: of the run.
+      restored: whether a checkpoint is going to replace the parameters; ``model.pretrained`` is not needed then.
+
+    Raises:
+      InputError: data, weights, devices or processes do not fit the config, or each other.
+    """
+    parallel.check_same("the config", json.dumps(config.to_dict(), sort_keys=True))
+    mesh = parallel.make_mesh(config.parallel.num_devices)
+    axis = parallel.normalisation_axis(config.parallel.batch_norm)
+    parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
+    check_parts(config.batch.clips, mesh, config.batch.micro_batches)
+    data = _open(config)
+    sampler = IdentitySampler(
+        data.split.train,
+        frames_per_clip=config.frames_per_clip,
+        augmentation=Augmentation(**asdict(config.augment)),
+        seed=config.seed,
+        identities=config.batch.identities,
+        clips_per_identity=config.batch.clips_per_identity,
+        max_frame_stride=config.batch.max_frame_stride,
+    )
+    identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
+    scorer = scorer_from_config(config, data, identities, mesh)
+    model = build_model(asdict(config.model), identities, config.dtype, axis, config.aspect)
+    variables, trunk = _variables(config, scorer, data, restored)
+    schedule = step_schedule(
+        config.optimizer.learning_rate,
+        config.optimizer.decay_factor,
+        config.optimizer.decay_every_epochs * per_epoch,
+        config.optimizer.warmup_epochs * per_epoch,
+    )
+    optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
+    state = create_state(variables, optimizer, config.seed)
+    split = data.split
+    say(
+        f"{split.name}: {len(split.train)} training tracklets of {identities} identities; {len(split.query)} queries, "
+        f"{len(split.gallery)} gallery tracklets"
+    )
+    say(
+        f"{config.model.appearance} + {config.model.pose}: {count_parameters(state.params):,} parameters, trunk from "
+        f"{trunk}; {config.batch.clips} clips x {config.frames_per_clip} frames a step on {mesh.size} "
+        f"{mesh.devices.flat[0].platform} device(s)"
+    )
+    return Run(
+        data=data,
+        sampler=sampler,
+        mesh=mesh,
+        train_step=make_train_step(
+            model,
+            optimizer,
+            Objective(
+                config.loss.margin,
+                config.loss.label_smoothing,
+                config.loss.appearance_weight,
+                config.loss.weight_gradient,
+            ),
+            mesh,
+            compute_dtype(config.dtype),
+            batch_norm=config.parallel.batch_norm,
+            parts=config.batch.micro_batches,
+            schedule=schedule,
+            skip_nonfinite=config.on_nonfinite == "skip",
+        ),
+        scorer=scorer,
+        state=parallel.replicate(state, mesh),
+        total_steps=config.num_steps or config.num_epochs * per_epoch,
+    )
+
+
+def _open(config: Config) -> Data:
+    """The data set; of several processes each reads its own clips of a batch."""
+    data = open_data(
+        **asdict(config.data), height=config.image_height, width=config.image_width, with_pose=config.with_pose
+    )
+    parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
+    return replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
+
+
+def _variables(config: Config, scorer: Scorer, data: Data, restored: bool) -> tuple[dict[str, Any], str]:
+    """Parameters and statistics before the first step, and where the trunk's come from, in words."""
+    variables = initialise(scorer.model, config.seed, config.frames_per_clip, *data.shape)
+    if restored:
+        return variables, "the checkpoint"
+    if config.data.features:
+        return variables, f"elsewhere ({config.data.features})"
+    if not config.model.pretrained:
+        return variables, "random weights (model.pretrained is empty)"
+    if warning := pretrained_overlap(config.data.name, config.model.pretrained):
+        say(warning)
+    return with_pretrained_trunk(variables, Path(config.model.pretrained)), config.model.pretrained
+
+
+def say(text: str) -> None:
+    """Prints a line at once, also into a pipe."""
+    print(text, flush=True)

@@ -1,0 +1,77 @@
+"""Logs metrics one step late so that the host never blocks the device."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from rgcn_jax.config import Config
+from rgcn_jax.runtime.time_accounting import Clock, Seconds
+from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.nonfinite import FiniteCheck
+from rgcn_jax.training.run import Run
+from rgcn_jax.training.state import Progress
+from rgcn_jax.training.writer import Writer
+
+
+def is_time(step: int, every: int, total: int) -> bool:
+    """Whether something periodic is due after ``step`` of ``total`` steps: every ``every`` steps (0: never), and
+    after the last.
+    """
+    return step == total or (every > 0 and step % every == 0)
+
+
+class StepLog:
+    """Fetches the metrics of a step once the next step is on the device; checks them and writes the due records."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Run,
+        checkpoints: Checkpoints,
+        writer: Writer,
+        progress: Progress,
+        check: FiniteCheck,
+        seconds: Seconds,
+    ):
+        self._run, self._checkpoints, self._writer, self._progress = run, checkpoints, writer, progress
+        self._check, self._seconds = check, seconds
+        self._every, self._skips = config.log_every_steps, config.on_nonfinite == "skip"
+        self._frames = config.batch.clips * config.frames_per_clip
+        self._clock = Clock(progress.step)
+        self._waiting: tuple[int, Mapping[str, Any]] | None = None
+
+    def add(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Takes the metrics of a step that was given to the device, and settles the step before."""
+        for value in metrics.values():
+            value.copy_to_host_async()
+        self.settle()
+        self._waiting = step, metrics
+
+    def settle(self) -> None:
+        """Waits for the metrics of the last step added, checks them, and writes a record where one is due.
+
+        Raises:
+          InputError: a value is not finite and training stops at that.
+        """
+        if self._waiting is None:
+            return
+        (step, metrics), self._waiting = self._waiting, None
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self._seconds.now("logging")
+        self._check.look(step, values, self._checkpoints.latest_step())
+        self._progress.step = step
+        total = self._run.total_steps
+        if is_time(step, self._every, total):
+            rate = self._clock.steps_per_second(step)
+            values["frames_per_second"] = rate * self._frames
+            values["seconds_left"] = (total - step) / rate
+            values["epoch"] = step / self._run.sampler.steps_per_epoch
+            if self._skips:
+                values["skipped_steps"] = self._progress.skipped_steps
+            self._writer.train(step, values)
+        self._seconds.now("step")
+
+    def restart(self, step: int) -> None:
+        """Leaves what was done since the last step out of the rate."""
+        self._clock = Clock(step)
