@@ -20,7 +20,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.runtime.orbax_logging import hush_orbax
-from rgcn_jax.training.state import TrainState
+from rgcn_jax.training.state import TrainState, variables_hash
 
 KINDS = ("latest", "best")
 
@@ -77,7 +77,12 @@ class Checkpoints:
                 f"training diverged: after step {step} {', '.join(bad[:3])} hold numbers that are not finite; such a "
                 "state is not saved. Lower optimizer.learning_rate and train in another --workdir."
             )
-        sealed = {"record": dict(record), "state": content_hash(leaves), "structure": json_hash(structure(state))}
+        sealed = {
+            "record": dict(record),
+            "state": content_hash(leaves),
+            "variables": variables_hash(leaves),
+            "structure": json_hash(structure(state)),
+        }
         sealed["seal"] = json_hash(sealed)
         with self._written():
             self._managers[kind].save(

@@ -10,7 +10,10 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+
+from rgcn_jax.runtime.checksum import content_hash
 
 
 @flax.struct.dataclass
@@ -68,6 +71,17 @@ def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformat
         opt_state=optimizer.init(variables["params"]),
         key=jax.random.key(seed),
     )
+
+
+COLLECTIONS = ("params", "batch_stats")
+"""What ``model.apply`` takes of a state."""
+
+
+def variables_hash(leaves: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of the parameters and statistics among the leaves of a state
+    (``checksum.host_leaves``): which weights these are, whatever optimiser or step goes with them.
+    """
+    return content_hash({n: leaves[n] for n in sorted(leaves) if n.split("/")[0] in COLLECTIONS})
 
 
 def count_parameters(params: Any) -> int:
