@@ -22,7 +22,7 @@ from benchmarks.machine import machine
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
 from rgcn_jax.config_io import packaged_config
-from rgcn_jax.models.build import build_model, compute_dtype, initialise
+from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
@@ -83,21 +83,21 @@ def make_batch(config: Config, clips: int) -> Batch:
     )
 
 
+def make_model(config: Config) -> TwoBranch:
+    """The model, in the form for this machine's devices."""
+    platform = jax.default_backend()
+    return build_model(config.model.to_dict(), IDENTITIES, config.dtype, axis_name=parallel.AXIS, platform=platform)
+
+
 def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     """A call that takes one training step on one device and waits for it; the state lives on between calls."""
     mesh = parallel.make_mesh(1)
     o = config.optimizer
     optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
-    variables = initialise(
-        build_model(config.model.to_dict(), IDENTITIES, config.dtype),
-        config.seed,
-        config.frames_per_clip,
-        config.image_height,
-        config.image_width,
-    )
+    model = make_model(config)
+    variables = initialise(model, config.seed, config.frames_per_clip, config.image_height, config.image_width)
     state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
-    model = build_model(config.model.to_dict(), IDENTITIES, config.dtype, parallel.AXIS)
-    step = make_train_step(model, optimizer, Objective(**config.loss), mesh, compute_dtype(config.dtype))
+    step = make_train_step(model, optimizer, Objective(**config.loss), mesh, model.dtype)
     on_device = parallel.shard(batch, mesh)
 
     def task() -> None:
@@ -110,7 +110,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
 
 def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
     """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
-    model: TwoBranch = build_model(config.model.to_dict(), IDENTITIES, config.dtype)
+    model = make_model(config)
     encoder: Any = model.pose
     readout: Any = model.readout
     aspect = config.image_width / config.image_height

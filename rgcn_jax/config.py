@@ -39,13 +39,14 @@ def default_config() -> ConfigDict:
     c.data.root = ""  # folder of the data set as distributed, or as rgcn_jax.data.prepare made it
     c.data.split = 1  # of the 10 published splits of ilids_vid and prid2011; 1 for all others
     c.data.keypoints = ""  # files of a pose detector or a keypoint store, see docs/data.md; "" for prepared data
-    c.data.features = ""  # .npz with f_a of every tracklet, for model.appearance "given"; no frame is read then
+    c.data.features = ""  # .npz with f_a of every tracklet, for model.appearance "precomputed"; no frame is read
 
     c.data.walkers = ConfigDict()  # of the generated data set, see rgcn_jax/walkers/spec.py
 
     c.model = ConfigDict()
     # Over frames: "AP" average pooling, "AA" attention ("AA-conv": Video-Person-ReID's), "RA" recurrent; "BiC" is
-    # BiCnet-TKS; "given": features computed elsewhere, of data.features.
+    # BiCnet-TKS; "precomputed": features of data.features. Or "MODULE:NAME", the import path of your own (README.md),
+    # as model.pose and model.readout may be.
     c.model.appearance = "AP"
     # "RGCN", "LGCN", "GCNRNN", "GCNLSTM", "STGCN" ("STGCN-compat": with the released code's partition), "EvolveGCN-O",
     # "EvolveGCN-H"; "none": appearance only.
@@ -63,7 +64,7 @@ def default_config() -> ConfigDict:
     c.model.last_stride = 1  # of the last stage; 1 is the field's convention, 2 the classification network's
     c.model.pooling = "mean"  # of the last map; or "max"
     # "blocks": the backward pass computes a trunk's blocks again; less memory, more time, the same numbers; or "none".
-    c.model.recompute = "none"
+    c.model.remat = "none"
     c.model.pretrained = ""  # torchvision or timm ResNet-50 file (.safetensors, .pth); "": random weights
 
     c.loss = ConfigDict()

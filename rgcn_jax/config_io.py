@@ -71,7 +71,7 @@ MAY_CHANGE = (
     "data.keypoints",
     "data.features",
     "model.pretrained",
-    "model.recompute",
+    "model.remat",
 )
 """Fields, and groups of fields, that may differ when a run is resumed: they do not change what is trained, or how."""
 

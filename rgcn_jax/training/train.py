@@ -14,8 +14,8 @@ from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.scorer import scorer_from_config, write_results
-from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
+from rgcn_jax.evaluation.scorer import model_from_config, scorer_from_config, write_results
+from rgcn_jax.models.build import initialise, with_pretrained_trunk
 from rgcn_jax.runtime.compilation_cache import keep_compiled
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.profiler import Profile, check_within, parse_steps
@@ -132,7 +132,6 @@ def prepare(config: Config, restored: bool = False) -> Run:
     check_numbers(config)
     parallel.check_same("the config", config.to_json_best_effort(sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
-    axis = parallel.normalisation_axis(config.parallel.batch_norm)
     clips = config.batch.identities * config.batch.clips_per_identity
     parallel.check_divides(clips, mesh, "batch.identities x batch.clips_per_identity")
     check_parts(clips, mesh, config.batch.parts)
@@ -157,9 +156,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
         f"{split.name}: {len(split.train)} training tracklets of {identities} people; "
         f"{len(split.query)} queries, {len(split.gallery)} gallery tracklets"
     )
-    scorer = scorer_from_config(config, data, identities, mesh)
-    model = build_model(config.model.to_dict(), identities, config.dtype, axis, size["width"] / size["height"])
-    variables = initialise(scorer.model, config.seed, config.frames_per_clip, *data.shape)
+    model = model_from_config(config, identities, mesh)
+    scorer = scorer_from_config(config, model, data, mesh)
+    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     trunk = config.model.pretrained or "random weights (model.pretrained is empty)"
     if restored:
         trunk = "the checkpoint"
@@ -189,7 +188,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             optimizer,
             Objective(**config.loss),
             mesh,
-            compute_dtype(config.dtype),
+            model.dtype,
             batch_norm=config.parallel.batch_norm,
             parts=config.batch.parts,
             schedule=schedule,
@@ -203,21 +202,21 @@ def prepare(config: Config, restored: bool = False) -> Run:
 
 def _check_appearance(config: Config) -> None:
     """Raises ``InputError`` unless features are there exactly where the appearance model takes them."""
-    given = config.model.appearance.lower() == "given"
-    if given and not config.data.features:
+    precomputed = config.model.appearance.lower() == "precomputed"
+    if precomputed and not config.data.features:
         raise InputError(
-            'model.appearance is "given", but data.features is empty: set it to an .npz file of appearance features '
-            "(docs/data.md), or choose a model that looks at frames."
+            'model.appearance is "precomputed", but data.features is empty: set it to an .npz file of appearance '
+            "features (docs/data.md), or choose a model that looks at frames."
         )
-    if given and config.model.pretrained:
+    if precomputed and config.model.pretrained:
         raise InputError(
-            f'model.pretrained is {config.model.pretrained}, but model.appearance is "given" and has no trunk to load '
-            "it into: leave model.pretrained empty."
+            f'model.pretrained is {config.model.pretrained}, but model.appearance is "precomputed" and has no trunk to '
+            "load it into: leave model.pretrained empty."
         )
-    if config.data.features and not given:
+    if config.data.features and not precomputed:
         raise InputError(
             f"data.features is {config.data.features}, but the appearance model {config.model.appearance} looks at "
-            "frames: set --config.model.appearance=given to use the features, or leave data.features empty."
+            "frames: set --config.model.appearance=precomputed to use the features, or leave data.features empty."
         )
 
 
