@@ -1,4 +1,4 @@
-"""The layers of ResNet-50 in each form that ``rgcn_jax.models.convolution`` could compute them in: GFLOP/s.
+"""The layers of ResNet-50 in each form that ``rgcn_jax.models.cpu`` could compute them in: GFLOP/s.
 
     python -m benchmarks.convolution_forms --images 8 --height 256 --width 128
 
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.machine import machine
 from benchmarks.roofline import Layer, trunk_layers
 from benchmarks.timing import time_in_turn
-from rgcn_jax.models.convolution import (
+from rgcn_jax.models.cpu.convolution import (
     convolution_form,
     input_gradient_form,
     kernel_gradient,

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.machine import libraries, machine
 from benchmarks.timing import Times, time_in_turn
-from rgcn_jax.models.build import POSE_ENCODERS
+from rgcn_jax.models.build import build_encoder
 
 CALLS = 3
 """Of one task in a turn."""
@@ -49,7 +49,7 @@ def draw(name: str, clips: int, frames: int, features: int, seed: int) -> Case:
     def noisy(leaf: np.ndarray) -> np.ndarray:
         return leaf + 0.1 * rng.standard_normal(leaf.shape, np.float32) if leaf.min() == leaf.max() else leaf
 
-    module = POSE_ENCODERS[name](features=features, dtype=jnp.float32)
+    module = build_encoder(name, jax.default_backend(), features=features, dtype=jnp.float32)
     variables = dict(jax.device_get(jax.jit(module.init)(jax.random.key(seed), x)))
     return Case(name, module, {**variables, "params": jax.tree.map(noisy, variables["params"])}, x, dh)
 

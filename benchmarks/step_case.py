@@ -17,7 +17,8 @@ import optax
 from benchmarks import bare  # noqa: F401  before rgcn_jax
 from rgcn_jax import parallel
 from rgcn_jax.evaluation.embed import make_embed_step
-from rgcn_jax.models.build import build_model, compute_dtype, initialise
+from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2
 from rgcn_jax.training.state import TrainState, create_state
 from rgcn_jax.training.step import Objective, make_train_step
@@ -40,7 +41,7 @@ RECIPE: Mapping[str, Any] = MappingProxyType(
         "width": 64,
         "last_stride": 1,
         "pooling": "mean",
-        "recompute": "none",
+        "remat": "none",
     }
 )
 """``config.model`` of ``configs/mars.py``."""
@@ -87,10 +88,15 @@ def make_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
+def make_model(pose: str, sizes: Sizes) -> TwoBranch:
+    """The model, in the form for this machine's devices."""
+    platform = jax.default_backend()
+    return build_model(sizes.fields(pose), IDENTITIES, sizes.dtype, axis_name=parallel.AXIS, platform=platform)
+
+
 def make_variables(pose: str, sizes: Sizes, seed: int = 0) -> dict[str, Any]:
     """Fresh variables, as NumPy arrays."""
-    model = build_model(sizes.fields(pose), IDENTITIES)
-    return jax.device_get(initialise(model, seed, sizes.frames, sizes.height, sizes.width))
+    return jax.device_get(initialise(make_model(pose, sizes), seed, sizes.frames, sizes.height, sizes.width))
 
 
 def adam() -> optax.GradientTransformation:
@@ -100,10 +106,8 @@ def adam() -> optax.GradientTransformation:
 
 def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.GradientTransformation | None = None) -> Any:
     """The compiled step of ``rgcn_jax.training.step``."""
-    model = build_model(sizes.fields(pose), IDENTITIES, sizes.dtype, parallel.AXIS)
-    mesh = parallel.make_mesh(devices)
-    dtype = compute_dtype(sizes.dtype)
-    return make_train_step(model, optimizer or adam(), Objective(), mesh, dtype, parts=sizes.parts)
+    model, mesh = make_model(pose, sizes), parallel.make_mesh(devices)
+    return make_train_step(model, optimizer or adam(), Objective(), mesh, model.dtype, parts=sizes.parts)
 
 
 def make_state(variables: Any, optimizer: optax.GradientTransformation | None = None) -> TrainState:
@@ -162,8 +166,7 @@ def memory_on_paper(pose: str, sizes: Sizes) -> int:
 
 def make_shapes(pose: str, sizes: Sizes) -> Any:
     """Zeros in the shapes of the variables; to be called under ``jax.eval_shape``."""
-    model = build_model(sizes.fields(pose), IDENTITIES)
-    return initialise(model, 0, sizes.frames, sizes.height, sizes.width)
+    return initialise(make_model(pose, sizes), 0, sizes.frames, sizes.height, sizes.width)
 
 
 def shapes_of_batch(sizes: Sizes) -> dict[str, jax.ShapeDtypeStruct]:
@@ -180,9 +183,8 @@ def shapes_of_batch(sizes: Sizes) -> dict[str, jax.ShapeDtypeStruct]:
 
 def extraction(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> Callable[[], Any]:
     """A call that computes the features of the batch's clips and waits."""
-    mesh = parallel.make_mesh(1)
-    model = build_model(sizes.fields(pose), IDENTITIES, sizes.dtype)
-    embed = make_embed_step(model, mesh, compute_dtype(sizes.dtype))
+    mesh, model = parallel.make_mesh(1), make_model(pose, sizes)
+    embed = make_embed_step(model, mesh, model.dtype)
     placed = parallel.replicate(jax.tree.map(jnp.asarray, variables), mesh)
     on_device = parallel.shard(dict(batch), mesh)
     return lambda: jax.block_until_ready(embed(placed, on_device))

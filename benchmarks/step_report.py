@@ -15,7 +15,6 @@ from benchmarks.roofline import peak_of, seconds_at_least, training_flop, trunk_
 from benchmarks.step_case import Sizes
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
-from rgcn_jax.models.build import build_model
 from rgcn_jax.training.step import Objective, make_train_step
 
 FLOAT64_LOSS, FLOAT64_GRADIENT, FLOAT32_LOSS = 1e-9, 1e-6, 1e-4
@@ -39,7 +38,7 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
     variables = step_case.make_variables(pose, small)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
-        model = build_model(small.fields(pose), step_case.IDENTITIES, axis_name=parallel.AXIS)
+        model = step_case.make_model(pose, small)
         appearance: Any = model.appearance
         model = model.clone(appearance=appearance.clone(trunk=appearance.trunk.clone(dtype=jnp.float64)))
         optimizer = optax.sgd(1.0)  # the change of the parameters is the gradient
@@ -116,7 +115,7 @@ def print_steps(
     print(
         f"Training step of configs/mars.py on noise: {sizes.clips} clips x {sizes.frames} frames of {sizes.height} x "
         f"{sizes.width}, last stride {sizes.model['last_stride']}, stages {tuple(sizes.model['stage_sizes'])}, "
-        f"{sizes.dtype}, recompute {sizes.model['recompute']}, {sizes.parts} part(s); {flop / 1e9:.2f} GFLOP a frame; "
+        f"{sizes.dtype}, remat {sizes.model['remat']}, {sizes.parts} part(s); {flop / 1e9:.2f} GFLOP a frame; "
         f"minimum (median) of {repetitions} steps\n{libraries(len(kinds) > 1)}; {machine()}",
         flush=True,
     )
@@ -220,11 +219,11 @@ def print_memory(poses: Sequence[str], sizes: Sizes) -> None:
         f"clips x {sizes.frames} frames of {sizes.height} x {sizes.width}, last stride {sizes.model['last_stride']}, "
         f"{sizes.dtype}; JAX {jax.__version__}"
     )
-    print(f"{'recompute':12}{'parts':>6}" + "".join(f"{pose:>10}" for pose in poses))
-    for recompute, parts in (("none", 1), ("blocks", 1), ("none", 4), ("blocks", 4)):
-        case = replace(sizes, parts=parts, model={**sizes.model, "recompute": recompute})
+    print(f"{'remat':12}{'parts':>6}" + "".join(f"{pose:>10}" for pose in poses))
+    for remat, parts in (("none", 1), ("blocks", 1), ("none", 4), ("blocks", 4)):
+        case = replace(sizes, parts=parts, model={**sizes.model, "remat": remat})
         row = "".join(f"{step_case.memory_on_paper(pose, case) / GIB:>10.2f}" for pose in poses)
-        print(f"{recompute:12}{parts:>6}{row}", flush=True)
+        print(f"{remat:12}{parts:>6}{row}", flush=True)
 
 
 def print_scaling(poses: Sequence[str], sizes: Sizes, steps: int = 3) -> None:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--stage-sizes", type=int, nargs="+", default=(3, 4, 6, 3), help="of the trunk")
     parser.add_argument("--trunk-width", type=int, default=64)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16, on a CPU float32")
-    parser.add_argument("--recompute", default="none", help="model.recompute of rgcn_jax/config.py")
+    parser.add_argument("--remat", default="none", help="model.remat of rgcn_jax/config.py")
     parser.add_argument("--parts", type=int, default=1, help="batch.parts of rgcn_jax/config.py")
     parser.add_argument("--repetitions", type=int, help="turns of one step each; default: 20, on a CPU 5")
     parser.add_argument("--compile", action="store_true", help="PyTorch also by torch.compile, which takes minutes")
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "last_stride": a.last_stride,
             "stage_sizes": tuple(a.stage_sizes),
             "width": a.trunk_width,
-            "recompute": a.recompute,
+            "remat": a.remat,
         },
     )
     if a.part == "memory":

@@ -11,7 +11,7 @@ of clips. Two shares come out of it:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import packaged_config, typed
-from rgcn_jax.models.build import build_model, compute_dtype, initialise
+from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
@@ -61,14 +61,11 @@ class StepSizes:
 
 def make_config(pose: str, sizes: StepSizes) -> Config:
     """``configs/mars.py`` with the pose model and the sizes."""
-    config = packaged_config("mars")
-    config.model.pose = pose
-    config.model.width = sizes.trunk_width
-    config.dtype = sizes.dtype
-    config.image_height, config.image_width = sizes.height, sizes.width
+    config = typed(packaged_config("mars"))
+    model = replace(config.model, pose=pose, width=sizes.trunk_width)
     if sizes.stage_sizes:
-        config.model.stage_sizes = tuple(sizes.stage_sizes)
-    return typed(config)
+        model = replace(model, stage_sizes=tuple(sizes.stage_sizes))
+    return replace(config, model=model, dtype=sizes.dtype, image_height=sizes.height, image_width=sizes.width)
 
 
 def make_batch(config: Config, clips: int) -> Batch:
@@ -84,22 +81,22 @@ def make_batch(config: Config, clips: int) -> Batch:
     )
 
 
+def make_model(config: Config) -> TwoBranch:
+    """The model, in the form for this machine's devices."""
+    platform = jax.default_backend()
+    return build_model(asdict(config.model), IDENTITIES, config.dtype, axis_name=parallel.AXIS, platform=platform)
+
+
 def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     """A call that takes one training step on one device and waits for it; the state lives on between calls."""
     mesh = parallel.make_mesh(1)
     o = config.optimizer
     optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
-    variables = initialise(
-        build_model(asdict(config.model), IDENTITIES, config.dtype),
-        config.seed,
-        config.frames_per_clip,
-        config.image_height,
-        config.image_width,
-    )
+    model = make_model(config)
+    variables = initialise(model, config.seed, config.frames_per_clip, config.image_height, config.image_width)
     state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
-    model = build_model(asdict(config.model), IDENTITIES, config.dtype, parallel.AXIS)
     step = make_train_step(
-        model, optimizer, Objective(config.loss.margin, config.loss.label_smoothing), mesh, compute_dtype(config.dtype)
+        model, optimizer, Objective(config.loss.margin, config.loss.label_smoothing), mesh, model.dtype
     )
     on_device = parallel.shard(batch, mesh)
 
@@ -113,7 +110,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
 
 def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
     """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
-    model: TwoBranch = build_model(asdict(config.model), IDENTITIES, config.dtype)
+    model = make_model(config)
     encoder: Any = model.pose
     readout: Any = model.readout
     aspect = config.aspect

@@ -4,8 +4,9 @@ r"""The paper's comparisons (tables IV to VII, figures 5 to 8) on walkers: every
 
 For each seed (of people, walks, weights and batches) one appearance model, AP, is trained alone by configs/walkers.py.
 Then every cell is a run of ``rgcn_jax.main`` that trains a pose branch beside the features of this model: they are
-fixed (``model.appearance="given"``), so that the cells of a seed differ in their pose branch only, and a cell takes
-seconds instead of minutes. The set "joint" trains both branches together, as the paper does, to tell what this changes.
+fixed (``model.appearance="precomputed"``), so that the cells of a seed differ in their pose branch only, and a cell
+takes seconds instead of minutes. The set "joint" trains both branches together, as the paper does, to tell what this
+changes.
 
 A cell that has been run is not run again: the command can be stopped and given again. Tables are printed in Markdown,
 as they stand in docs/walkers-results.md, and written to OUT/tables.md.
@@ -125,8 +126,9 @@ def folder(out: Path, table: str, cell: str, seed: int) -> Path:
 def task(out: Path, table: str, cell: Cell, seed: int) -> None:
     """Runs one cell with one seed."""
     name, overrides = cell
-    given = ("--config.model.appearance=given", f"--config.data.features={out / f'seed{seed}' / 'features.npz'}")
-    run(folder(out, table, name, seed), seed, (*SETTINGS, *(() if table == "joint" else given), *overrides))
+    features = f"--config.data.features={out / f'seed{seed}' / 'features.npz'}"
+    fixed = () if table == "joint" else ("--config.model.appearance=precomputed", features)
+    run(folder(out, table, name, seed), seed, (*SETTINGS, *fixed, *overrides))
     print(f"{time.strftime('%H:%M:%S')} {table}, {name}, seed {seed}", file=sys.stderr, flush=True)
 
 

@@ -163,7 +163,7 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
     """Losses and every gradient in float64, the loss in float32; LGCN has all that RGCN and AP have."""
     train_step.main(TINY_TRAINING)
     table = capsys.readouterr().out
-    assert "4 clips x 2 frames of 32 x 16, last stride 1, stages (1, 1), float32, recompute none, 1 part(s)" in table
+    assert "4 clips x 2 frames of 32 x 16, last stride 1, stages (1, 1), float32, remat none, 1 part(s)" in table
     found = re.search(r"LGCN: float64 losses differ by (\S+), gradients by (\S+); float32 loss by (\S+) ", table)
     assert float(found[1]) < 1e-11
     assert float(found[2]) < 1e-10
@@ -175,7 +175,7 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
     assert re.search(r"AP \+ LGCN +extraction, frames/s: JAX \S+, PyTorch \S+; by processor time", table)
 
 
-TINY_TRUNK = {"stage_sizes": (1,), "width": 4, "last_stride": 1, "recompute": "none"}
+TINY_TRUNK = {"stage_sizes": (1,), "width": 4, "last_stride": 1, "remat": "none"}
 
 
 @pytest.mark.jit
@@ -198,8 +198,8 @@ def test_different_devices_are_not_compared(torch, monkeypatch):
 
 def test_the_recipe_is_the_configs():
     config = packaged_config("mars")
-    ours = {k: v for k, v in config.model.to_dict().items() if k not in ("pretrained", "recompute")}
-    assert {k: v for k, v in step_case.RECIPE.items() if k != "recompute"} == ours
+    ours = {k: v for k, v in config.model.to_dict().items() if k not in ("pretrained", "remat")}
+    assert {k: v for k, v in step_case.RECIPE.items() if k != "remat"} == ours
     assert (
         config.optimizer.learning_rate,
         config.optimizer.weight_decay,

@@ -2,35 +2,62 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rgcn_jax.models import build
+from rgcn_jax import main
 from tests import mars_folder
 
 ROOT = Path(__file__).parents[1]
-PIECES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FEATURES, ENCODER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(COMMAND,) = (piece for piece in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "my_encoder:" in piece)
+SMALL = [*mars_folder.TINY, "--config.image_height=32"]
 
 
-def test_there_are_two_of_under_twenty_lines():
-    assert [len(piece.splitlines()) < 20 for piece in PIECES] == [True, True]
+def test_they_have_under_twenty_lines():
+    assert all(len(piece.splitlines()) < 20 for piece in (FEATURES, ENCODER))
+
+
+@pytest.fixture
+def ours(tmp_path, monkeypatch):
+    """Puts a small data set and a work directory in the place of the reader's."""
+    monkeypatch.chdir(ROOT)
+    root = mars_folder.write(tmp_path / "MARS")
+
+    def replaced(piece):
+        for theirs, path in (("/data/MARS", root), ("/data/mars-openpose", root / "openpose"), ("runs/mine", tmp_path)):
+            assert theirs in piece
+            piece = piece.replace(theirs, str(path))
+        return piece
+
+    return replaced
+
+
+def check_results(workdir):
+    results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+    assert set(results["fused"]) == {"mAP", "rank1", "rank5", "rank10", "rank20"}
 
 
 @pytest.mark.jit
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", PIECES, ids=["features", "encoder"])
-def test_a_piece_trains_and_evaluates(piece, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(build, "POSE_ENCODERS", build.POSE_ENCODERS | {})
-    root = mars_folder.write(tmp_path / "MARS")
-    for theirs, ours in (("/data/MARS", root), ("/data/mars-openpose", root / "openpose"), ("runs/mine", tmp_path)):
-        assert theirs in piece
-        piece = piece.replace(theirs, str(ours))
-    piece = piece.replace('"mine.npz"', repr(str(tmp_path / "mine.npz"))).replace("=mine.npz", f"={tmp_path}/mine.npz")
-    small = [*mars_folder.TINY, "--config.image_height=32"]
-    piece = re.sub(r"main\(\[(.*)\]\)", rf"main([\1, *{small!r}])", piece, flags=re.DOTALL)
+def test_features_of_ones_own_train_and_evaluate(ours, tmp_path):
+    file = str(tmp_path / "mine.npz")
+    piece = ours(FEATURES).replace('"mine.npz"', repr(file)).replace("=mine.npz", f"={file}")
+    piece = re.sub(r"main\(\[(.*)\]\)", rf"main([\1, *{SMALL!r}])", piece, flags=re.DOTALL)
     exec(piece, {"my_features": lambda tracklet: np.full(6, len(tracklet.frames), np.float32) + np.arange(6)})
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    assert set(results["fused"]) == {"mAP", "rank1", "rank5", "rank10", "rank20"}
+    check_results(tmp_path)
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+def test_an_encoder_of_ones_own_trains_and_evaluates(ours, tmp_path, monkeypatch):
+    (tmp_path / "my_encoder.py").write_text(ENCODER)
+    monkeypatch.syspath_prepend(tmp_path)
+    python, module, name, *arguments = shlex.split(ours(COMMAND).replace("\\\n", ""))
+    assert (python, module, name) == (".venv/bin/python", "-m", "rgcn_jax.main")
+    main.main([*arguments, *SMALL])
+    check_results(tmp_path)

@@ -25,7 +25,7 @@ FIELDS = {
     "width": 4,
     "last_stride": 1,
     "pooling": "mean",
-    "recompute": "none",
+    "remat": "none",
 }
 
 
@@ -49,11 +49,14 @@ def variables(seed=0, **changes):
     return initialise(model, seed, FRAMES, HEIGHT, WIDTH)
 
 
-def start(devices, optimizer=None, batch_norm="global", parts=1, **changes):
-    """(state, step, mesh) on that many devices; Adam as in the recipe unless another optimizer is given."""
+def start(devices, optimizer=None, batch_norm="global", parts=1, platform="cpu", **changes):
+    """(state, step, mesh) on that many devices; Adam as in the recipe unless another optimizer is given. ``platform``:
+    in whose form the model is.
+    """
     mesh = parallel.make_mesh(devices)
     optimizer = optimizer or adam_coupled_l2(step_schedule(3e-3, 0.1, 0), 5e-4)
-    model = build_model(FIELDS | changes, IDENTITIES, "float32", parallel.normalisation_axis(batch_norm))
+    axis = parallel.normalisation_axis(batch_norm)
+    model = build_model(FIELDS | changes, IDENTITIES, axis_name=axis, platform=platform)
     state = parallel.replicate(create_state(variables(**changes), optimizer, seed=0), mesh)
     return state, make_train_step(model, optimizer, Objective(), mesh, batch_norm=batch_norm, parts=parts), mesh
 

@@ -23,7 +23,7 @@ from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.embed import embed_tracklets, make_embed_step
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
-from rgcn_jax.models.build import build_model, compute_dtype
+from rgcn_jax.models.build import build_model
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.runtime.workdir import write_whole
 from rgcn_jax.types import Embeddings, Tracklet
@@ -171,11 +171,23 @@ class Scorer:
         )
 
 
-def scorer_from_config(config: Config, data: Data, num_identities: int, mesh: Mesh) -> Scorer:
-    """The scorer of a config; its model takes statistics from no other device, for it only evaluates."""
-    model = build_model(asdict(config.model), num_identities, config.dtype, aspect=config.aspect)
-    dtype = compute_dtype(config.dtype)
-    return Scorer(model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=dtype, settings=config.evaluation)
+def model_from_config(config: Config, num_identities: int, mesh: Mesh) -> TwoBranch:
+    """The model of a config for the devices of ``mesh``, for training and for scoring alike."""
+    return build_model(
+        asdict(config.model),
+        num_identities,
+        config.dtype,
+        axis_name=parallel.normalisation_axis(config.parallel.batch_norm),
+        aspect=config.aspect,
+        platform=mesh.devices.flat[0].platform,
+    )
+
+
+def scorer_from_config(config: Config, model: TwoBranch, data: Data, mesh: Mesh) -> Scorer:
+    """The scorer of a config; ``model`` is ``model_from_config``'s."""
+    return Scorer(
+        model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=model.dtype, settings=config.evaluation
+    )
 
 
 def write_results(workdir: Path, evaluation: Evaluation, config: Config, beside: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from rgcn_jax.models.appearance import (
     AveragePooling,
     ConvolutionalAttention,
     FrameAppearance,
-    GivenFeatures,
+    PrecomputedFeatures,
     RecurrentAggregation,
 )
 from rgcn_jax.models.bicnet import BiCnet
@@ -32,9 +32,9 @@ __all__ = [
     "EvolveGCN",
     "Features",
     "FrameAppearance",
-    "GivenFeatures",
     "MeanReadout",
     "NodeAttention",
+    "PrecomputedFeatures",
     "RecurrentAggregation",
     "ResNet50",
     "TimeAttention",

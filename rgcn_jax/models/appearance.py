@@ -1,5 +1,5 @@
 """The appearance branch: a trunk on every frame, and an aggregator from frame features f_t to the clip's f_a (eq. 1-3);
-or features that somebody else computed.
+or precomputed features.
 
 The aggregators take frame features [B, T, D] and a mask of the frames that count, and compute in float32 (float64
 for float64 input). A clip without any frame that counts gives finite numbers of no meaning.
@@ -139,8 +139,8 @@ class ConvolutionalAttention(nn.Module):
         return f_a, {"frame_features": f, "frame_weights": weights}
 
 
-class GivenFeatures(nn.Module):
-    """Appearance features that were computed elsewhere: the pose branch as the paper's add-on to any model.
+class PrecomputedFeatures(nn.Module):
+    """Appearance features that are computed beforehand: the pose branch as the paper's add-on to any model.
 
     No parameters. Where the other appearance models are fed frames, this one is fed f_a itself.
     """

@@ -4,7 +4,8 @@ Hou et al., CVPR 2021. One ResNet-50 runs over two streams of the same clip, the
 the context frames at half of it; its parts are in `rgcn_jax.models.bicnet_parts`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,9 +21,9 @@ from rgcn_jax.models.bicnet_parts import (
     diversity_loss,
     max_pool_2x2,
 )
-from rgcn_jax.models.convolution import max_over_positions
 from rgcn_jax.models.masking import at_least_float32, masked_mean
-from rgcn_jax.models.resnet import ResNet50
+from rgcn_jax.models.pooling import max_over_positions
+from rgcn_jax.models.resnet import PLAIN_CONV, PLAIN_NORM, ResNet50
 
 STAGES = 4
 
@@ -61,9 +62,11 @@ class BiCnet(nn.Module):
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     width: int = 64
     last_stride: int = 1
-    recompute: str = "none"
+    remat: str = "none"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    conv: Callable[..., Any] = PLAIN_CONV
+    norm: Callable[..., Any] = PLAIN_NORM
 
     @nn.compact
     def __call__(
@@ -82,9 +85,11 @@ class BiCnet(nn.Module):
             self.stage_sizes,
             self.width,
             self.last_stride,
-            recompute=self.recompute,
+            remat=self.remat,
             dtype=self.dtype,
             axis_name=self.axis_name,
+            conv=self.conv,
+            norm=self.norm,
             name="trunk",
         )
 

@@ -1,4 +1,8 @@
-"""From names and numbers to a model: the visible lists of what there is. Names are read without regard to case."""
+"""Builds the model of a config from plain values: the tables of appearance models, pose encoders and readouts.
+
+In the place of a name, "MODULE:NAME" is the import path of a class of one's own (README.md). Which values go together
+is checked by ``config_rules.py``, before anything is built.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,24 +14,25 @@ import jax
 import jax.numpy as jnp
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.models import cpu
 from rgcn_jax.models.appearance import (
     AttentionAggregation,
     AveragePooling,
     ConvolutionalAttention,
     FrameAppearance,
-    GivenFeatures,
+    PrecomputedFeatures,
     RecurrentAggregation,
 )
-from rgcn_jax.models.bicnet import STAGES, BiCnet
+from rgcn_jax.models.bicnet import BiCnet
 from rgcn_jax.models.evolve_gcn import EvolveGCN
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
-from rgcn_jax.models.pose_input import parse_mode
+from rgcn_jax.models.plugins import load_plugin
 from rgcn_jax.models.pretrained import load_resnet50
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
-from rgcn_jax.models.resnet import POOLINGS, RECOMPUTE, ResNet50
+from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.models.stgcn import STGCN
-from rgcn_jax.models.two_branch import NECKS, TwoBranch
+from rgcn_jax.models.two_branch import TwoBranch
 
 
 def _recurrent(**trunk: Any) -> FrameAppearance:
@@ -36,16 +41,6 @@ def _recurrent(**trunk: Any) -> FrameAppearance:
 
 
 def _bicnet(**trunk: Any) -> BiCnet:
-    if len(trunk["stage_sizes"]) != STAGES:
-        raise InputError(
-            f"model.stage_sizes is {trunk['stage_sizes']}, but the appearance model BiC has {STAGES} stages: give "
-            f"{STAGES} numbers, or choose another appearance model."
-        )
-    if trunk["pooling"] != "mean":
-        raise InputError(
-            f"model.pooling is {trunk['pooling']!r}, but the appearance model BiC has a pooling of its own: leave it "
-            "at 'mean', or choose another appearance model."
-        )
     return BiCnet(**{name: value for name, value in trunk.items() if name != "pooling"})
 
 
@@ -55,9 +50,10 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
     "AA-conv": lambda **trunk: ConvolutionalAttention(ResNet50(**trunk)),
     "RA": _recurrent,
     "BiC": _bicnet,
-    "precomputed": lambda **_: GivenFeatures(),
+    "precomputed": lambda **_: PrecomputedFeatures(),
 }
-"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "given" has a ``ResNet50``, ``trunk``."""
+"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "precomputed" has a ``ResNet50``, ``trunk``.
+"""
 
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "RGCN": RGCN,
@@ -65,16 +61,28 @@ LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "GCNRNN": GCNRNN,
     "GCNLSTM": GCNLSTM,
 }
-"""The pose encoders with a number of graph layers; called with num_layers and relu_each_layer too."""
+"""The pose encoders with a number of graph layers."""
 
-POSE_ENCODERS: dict[str, Callable[..., nn.Module]] = {
-    **LAYERED_ENCODERS,
+NORMALISED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "STGCN": STGCN,
     "STGCN-compat": partial(STGCN, variant="spatial_compat"),
+}
+"""The pose encoders with batch normalisation and dropout; called with axis_name too."""
+
+POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    **LAYERED_ENCODERS,
+    **NORMALISED_ENCODERS,
     "EvolveGCN-O": partial(EvolveGCN, variant="O"),
     "EvolveGCN-H": partial(EvolveGCN, variant="H"),
 }
-"""Keypoints -> node embeddings; called with features and dtype. Add your own under a name of its own (README.md)."""
+"""Keypoints -> node embeddings; called with features and dtype, and with what ``ENCODER_SETTINGS`` has for them."""
+
+ENCODER_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "graph_layers": ("num_layers", LAYERED_ENCODERS),
+    "graph_relu_each_layer": ("relu_each_layer", LAYERED_ENCODERS),
+    "dropout": ("dropout", NORMALISED_ENCODERS),
+}
+"""Fields that only some pose encoders have: the argument's name, and these encoders."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "DAM": (DualAttention, 2),
@@ -89,32 +97,43 @@ DTYPES: Mapping[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 """What the trunk and the large matrix products may compute in."""
 
 
-def _choose(table: Mapping[str, Any], name: str, field: str, *others: str) -> Any:
-    by_name = {key.lower(): value for key, value in table.items()}
-    if name.lower() not in by_name:
-        raise InputError(f"{field} is {name!r}: expected one of {', '.join([*others, *table])}.")
-    return by_name[name.lower()]
+def _choose(table: Mapping[str, Any], name: str) -> Any:
+    if name not in table:
+        raise ValueError(f"unknown name {name!r}: expected one of {', '.join(table)}, or MODULE:NAME.")
+    return table[name]
 
 
-def compute_dtype(name: str) -> Any:
-    """The dtype of the name "float32" or "bfloat16"; raises ``InputError`` for another name."""
-    if name not in DTYPES:
-        raise InputError(f"dtype is {name!r}: expected one of {', '.join(DTYPES)}.")
-    return DTYPES[name]
+def build_encoder(name: str, platform: str = "", **settings: Any) -> nn.Module:
+    """The pose encoder of a name in ``POSE_ENCODERS`` or at an import path, in the form for the platform.
+
+    ``platform``: as ``build_model`` takes it. ``settings``: ``features``, ``dtype`` and what else the encoder has.
+
+    Raises:
+      InputError: there is no such encoder, or it does not take the settings.
+    """
+    if ":" in name:
+        return load_plugin(name, "model.pose", settings)(**settings)
+    encoder = _choose(POSE_ENCODERS, name)
+    return encoder(**settings, **(cpu.ENCODERS.get(encoder, {}) if platform == "cpu" else {}))
+
+
+def _build_readout(name: str) -> tuple[nn.Module, int]:
+    """The readout, and how many vectors of the node's width it makes f_p of."""
+    if ":" in name:
+        readout = load_plugin(name, "model.readout", ())
+        return readout(), getattr(readout, "vectors", 1)
+    readout, vectors = _choose(READOUTS, name)
+    return readout(), vectors
 
 
 def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[str, Any]:
     """The arguments that not every pose encoder has."""
-    name, layers, relu = fields["pose"].lower(), fields["graph_layers"], fields["graph_relu_each_layer"]
-    if name in (key.lower() for key in LAYERED_ENCODERS):
-        return {"num_layers": layers, "relu_each_layer": relu}
-    for field, value, default in (("graph_layers", layers, 1), ("graph_relu_each_layer", relu, False)):
-        if value != default:
-            raise InputError(
-                f"model.{field} is {value}, but the depth of the pose encoder {fields['pose']} is fixed: leave it at "
-                f"{default}, or choose one of {', '.join(LAYERED_ENCODERS)}."
-            )
-    return {"axis_name": axis_name} if name.startswith("stgcn") else {}
+    settings: dict[str, Any] = {
+        argument: fields[field]
+        for field, (argument, encoders) in ENCODER_SETTINGS.items()
+        if fields["pose"] in encoders and field in fields
+    }
+    return settings | ({"axis_name": axis_name} if fields["pose"] in NORMALISED_ENCODERS else {})
 
 
 def build_model(
@@ -123,69 +142,63 @@ def build_model(
     dtype: str = "float32",
     axis_name: str | None = None,
     aspect: float | None = None,
+    platform: str = "",
 ) -> TwoBranch:
-    """The two-branch model of ``config.model`` (rgcn_jax/config.py says what each field means).
+    """The two-branch model of ``config.model`` (rgcn_jax/config.py says what each field means), for training and for
+    evaluation.
 
     Args:
-      fields: the fields of ``config.model``; ``pretrained`` is not read here.
+      fields: the fields of ``config.model``; ``pretrained`` is not read here, ``dropout`` may be missing.
       num_identities: outputs of the classifier.
       dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
-      axis_name: set for the training step alone: normalisation statistics are then those of all devices' clips.
-      aspect: width of a crop over its height, needed where the appearance is given and no frame shows it.
+      axis_name: normalisation statistics in training are those of all devices' clips; without effect in evaluation.
+      aspect: width of a crop over its height, needed where the appearance is precomputed and no frame shows it.
+      platform: of the devices that run the model; "cpu": in the fast forms of ``models.cpu``, any other: in the plain
+        ones. Parameters are the same.
 
     Raises:
-      InputError: a name is unknown, ``pose_features`` does not divide by the readout's number of vectors, a setting
-        is not at its default that the pose encoder or the appearance model does not have, or BiCnet is asked for with
-        other than four stages.
+      InputError: a plug-in cannot be used.
+      ValueError: a name is unknown, or ``pose_features`` does not divide by the readout's number of vectors.
     """
-    compute = compute_dtype(dtype)
-    for field, choices in (("neck", NECKS), ("pooling", POOLINGS), ("remat", RECOMPUTE)):
-        if fields[field] not in choices:
-            raise InputError(f"model.{field} is {fields[field]!r}: expected one of {', '.join(choices)}.")
-    if fields["remat"] != "none" and fields["appearance"].lower() == "precomputed":
-        raise InputError(
-            f'model.remat is {fields["remat"]!r}, but the appearance model "given" has no trunk: leave it at "none".'
-        )
-    parse_mode(fields["pose_input"])
-    encoder = reader = None
-    if fields["pose"].lower() != "none":
-        encoder_class = _choose(POSE_ENCODERS, fields["pose"], "model.pose", "none")
-        reader_class, vectors = _choose(READOUTS, fields["readout"], "model.readout")
+    compute = DTYPES[dtype]
+    encoder = readout = None
+    if fields["pose"] != "none":
+        readout, vectors = _build_readout(fields["readout"])
         if fields["pose_features"] % vectors:
-            raise InputError(
+            raise ValueError(
                 f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot "
                 f"divide into {vectors} equal vectors: choose a multiple of {vectors}."
             )
-        encoder = encoder_class(
-            features=fields["pose_features"] // vectors, dtype=compute, **_encoder_settings(fields, axis_name)
-        )
-        reader = reader_class()
-    appearance = _choose(APPEARANCES, fields["appearance"], "model.appearance")(
-        stage_sizes=tuple(fields["stage_sizes"]),
-        width=fields["width"],
-        last_stride=fields["last_stride"],
-        pooling=fields["pooling"],
-        recompute=fields["remat"],
-        dtype=compute,
-        axis_name=axis_name,
-    )
+        settings = _encoder_settings(fields, axis_name)
+        width = fields["pose_features"] // vectors
+        encoder = build_encoder(fields["pose"], platform, features=width, dtype=compute, **settings)
+    trunk = {
+        "stage_sizes": tuple(fields["stage_sizes"]),
+        **{name: fields[name] for name in ("width", "last_stride", "pooling", "remat")},
+        "dtype": compute,
+        "axis_name": axis_name,
+        **(cpu.TRUNK if platform == "cpu" else {}),
+    }
+    name = fields["appearance"]
+    appearance = load_plugin(name, "model.appearance", trunk) if ":" in name else _choose(APPEARANCES, name)
     return TwoBranch(
-        appearance=appearance,
+        appearance=appearance(**trunk),
         pose=encoder,
-        readout=reader,
+        readout=readout,
         num_identities=num_identities,
         pose_input=fields["pose_input"],
         keypoint_embedding=fields["keypoint_embedding"],
         neck=fields["neck"],
         aspect=aspect,
+        dtype=compute,
         axis_name=axis_name,
     )
 
 
 def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -> dict[str, Any]:
-    """Fresh variables (params, batch_stats) of a model without ``axis_name``; a pure function of the seed.
+    """Fresh variables (params, batch_stats); a pure function of the seed.
 
-    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is given.
+    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is precomputed.
 
     Compiled as a whole: a ResNet-50 takes a minute to initialise operation by operation.
     """
@@ -197,10 +210,19 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -
 
 
 def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``)."""
-    trunk = {kind: variables[kind]["appearance"]["trunk"] for kind in ("params", "batch_stats")}
-    loaded = load_resnet50(path, trunk)
+    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``).
+
+    Raises:
+      InputError: the appearance model has no ``trunk``, or the file does not fit it.
+    """
+    appearance = {kind: variables[kind].get("appearance", {}) for kind in ("params", "batch_stats")}
+    if not all("trunk" in of_kind for of_kind in appearance.values()):
+        raise InputError(
+            f"model.pretrained is {path}, but the appearance model has no ResNet50 named trunk to load it into: leave "
+            "model.pretrained empty, or choose another appearance model."
+        )
+    loaded = load_resnet50(path, {kind: of_kind["trunk"] for kind, of_kind in appearance.items()})
     return {
-        kind: {**variables[kind], "appearance": {**variables[kind]["appearance"], "trunk": loaded[kind]}}
+        kind: {**variables[kind], "appearance": {**appearance[kind], "trunk": loaded[kind]}}
         for kind in ("params", "batch_stats")
     }

@@ -3,8 +3,8 @@ model over time on each node separately, its weights shared by the nodes.
 
 In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Other than in RGCN and LGCN there are two
 stages, with a product between them: X'_t = sigma(A_hat X_t W_g) (eq. 4), then an RNN (eq. 5) or an LSTM over t. The
-scan runs over all nodes of all clips at once; X'_t W_x does not depend on the state, and is computed where
-``recurrent_gcn.projection_place`` says.
+scan runs over all nodes of all clips at once; X'_t W_x does not depend on the state, and is computed before the scan or
+in it (``project_in_scan``).
 
 Decisions, the paper being silent: m, the width of X', is n; more graph layers are chained as in ``recurrent_gcn``; W
 starts normal with the fan-in's scale, W_h orthogonal, b at 0 but the LSTM's forget bias at 1; H_0 = C_0 = 0.
@@ -15,11 +15,11 @@ Precision: as ``recurrent_gcn``.
 from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
 from rgcn_jax.models.recurrent_gcn import (
+    State,
     _GraphEncoder,
     convolve,
     forget_one,
@@ -27,9 +27,6 @@ from rgcn_jax.models.recurrent_gcn import (
     project,
     scan_projected,
 )
-
-LONGEST_UNROLLED = 16
-"""Frames of the longest clip whose scan is unrolled; half of a scan unrolled gains nothing."""
 
 _lecun = nn.initializers.lecun_normal()
 
@@ -69,13 +66,6 @@ def lstm_step(
     return nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def frames_unrolled(backend: str, frames: int) -> int:
-    """How many frames of GCN&RNN's scan are compiled one after another on ``backend``: on the CPU all of a short clip,
-    which is twice as fast as a loop and takes a third longer to compile. An LSTM's gain is less than its compiling.
-    """
-    return frames if backend == "cpu" and frames <= LONGEST_UNROLLED else 1
-
-
 class _Pipeline(_GraphEncoder):
     """Eq. 4 for all frames. Fields as ``RGCN``."""
 
@@ -93,8 +83,11 @@ class GCNRNN(_Pipeline):
     """GCN&RNN: X'_t = sigma(A_hat X_t W_g), h_t = tanh(h_{t-1} W_h + x'_t W_x + b) on each node, h_0 = 0 (eq. 4, 5).
 
     Parameters: ``W_g`` [C, n] (with L > 1 layers ``W_g1`` [C, n], ``W_g2`` [n, n], ...), ``W_x`` [n, n],
-    ``W_h`` [n, n], ``b`` [n].
+    ``W_h`` [n, n], ``b`` [n]. ``unroll``: the most frames of a clip whose scan is compiled frame after frame instead of
+    as a loop; 1: always a loop.
     """
+
+    unroll: int = 1
 
     @nn.compact
     def __call__(
@@ -111,10 +104,12 @@ class GCNRNN(_Pipeline):
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
         zero = jnp.zeros_like(x[:, 0])
-        unroll = frames_unrolled(jax.default_backend(), x.shape[1])
-        return scan_projected(
-            lambda state, xw: (rnn_step(params, state[0], xw, dtype),), (zero,), x, w_x, mask, dtype, unroll
-        )
+        unroll = x.shape[1] if x.shape[1] <= self.unroll else 1
+
+        def step(state: State, xw: Array) -> State:
+            return (rnn_step(params, state[0], xw, dtype),)
+
+        return scan_projected(step, (zero,), x, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
 
 
 class GCNLSTM(_Pipeline):
@@ -139,4 +134,8 @@ class GCNLSTM(_Pipeline):
             "b": self.param("b", forget_one, (4 * n,)),
         }
         zero = jnp.zeros_like(x[:, 0])
-        return scan_projected(lambda state, xw: lstm_step(params, state, xw, dtype), (zero, zero), x, w_x, mask, dtype)
+
+        def step(state: State, xw: Array) -> State:
+            return lstm_step(params, state, xw, dtype)
+
+        return scan_projected(step, (zero, zero), x, w_x, mask, dtype, in_scan=self.project_in_scan)

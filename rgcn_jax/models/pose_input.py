@@ -6,7 +6,6 @@ confidence, velocity and bones, is beyond the paper. Pure functions, static shap
 """
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
@@ -17,8 +16,8 @@ from rgcn_jax.skeleton import PARENTS
 
 POSITIONS = ("crop", "centred")
 
-ADDITIONS = MappingProxyType({"confidence": 1, "velocity": 2, "bones": 2})
-"""What a mode may add to the position, and the number of channels of each."""
+ADDITIONS = ("confidence", "velocity", "bones")
+"""What a mode may add to the position: one channel, two and two."""
 
 NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
 
@@ -43,11 +42,6 @@ def parse_mode(mode: str) -> tuple[str, tuple[str, ...]]:
     return position, tuple(name for name in ADDITIONS if name in additions)
 
 
-def num_channels(mode: str) -> int:
-    """C of the mode: two for the position and those of its additions. Raises as ``parse_mode``."""
-    return 2 + sum(ADDITIONS[name] for name in parse_mode(mode)[1])
-
-
 def pose_input(
     keypoints: Float[ArrayLike, "b t 14 3"], mode: str, aspect: float, mask: Bool[ArrayLike, "b t"] | None = None
 ) -> Float[Array, "b t 14 c"]:
@@ -55,7 +49,7 @@ def pose_input(
     channel.
 
     Args:
-      keypoints: x and y as shares of the crop's width and height, and confidence; confidence 0 where not detected.
+      keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
       mode: "crop", x and y as they are, or "centred", see ``centre``; then any of these, in the order of the channels:
         "+confidence", as stored; "+velocity", the position less that in the frame before, 0 where either is missing
         and in the first frame; "+bones", the position less that of the neighbour on the way to the neck
@@ -64,9 +58,9 @@ def pose_input(
       mask: False for frames that only fill up a clip; they have no influence on the others. None: all frames count.
 
     Returns:
-      X in float32 (float64 for float64 keypoints), always finite, with ``num_channels(mode)`` channels. "crop" is in
-      shares of the crop, "centred" in torso lengths; velocities and bones are so too, the former for each frame of the
-      clip, whatever time lies between two frames.
+      X in float32 (float64 for float64 keypoints), always finite. "crop" is in normalised
+      coordinates of the crop, in [0, 1], "centred" in torso lengths; velocities and bones are so too, the former for
+      each frame of the clip, whatever time lies between two frames.
 
     Raises:
       InputError: the mode is unknown.

@@ -17,7 +17,7 @@ float64 input).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -99,8 +99,7 @@ def convolve(
     """The graph convolution of all frames but for its last product: (AX, W) with sigma(AX W) what enters the
     recurrence.
 
-    The last product is left to ``scan_projected``, which reads C numbers a keypoint where it is taken in the scan, n
-    or 4n where before.
+    The last product is left to ``scan_projected``.
     """
     ax, w = jnp.einsum("uv,btvc->btuc", a_hat, x), jnp.asarray(weights[0])
     for following in map(jnp.asarray, weights[1:]):
@@ -140,30 +139,23 @@ def scan_frames(
     return jnp.swapaxes(outputs, 0, 1)
 
 
-def projection_place(backend: str) -> Literal["in the scan", "before"]:
-    """Where on ``backend`` (`jax.default_backend()`) a recurrent model multiplies its input with W_x (LGCN: W).
-
-    ``"in the scan"``: frame by frame, on the CPU, where the product of all frames is too much memory to write and read
-    again. ``"before"``: of all frames at once; elsewhere, where a small product costs its launch.
-    """
-    return "in the scan" if backend == "cpu" else "before"
-
-
 def scan_projected(
     step: Callable[[State, Array], State],
     state: State,
     inputs: Float[ArrayLike, "b t *rest c"],
     w: Float[ArrayLike, "..."],
     mask: Bool[ArrayLike, "b t"] | None,
-    dtype: DTypeLike = jnp.float32,
+    dtype: DTypeLike,
+    *,
+    in_scan: bool,
     unroll: int = 1,
 ) -> Float[Array, "b t *out"]:
-    """``scan_frames`` with x_t W (``project``) as the step's input; the product is taken where ``projection_place``
-    says.
+    """``scan_frames`` with x_t W (``project``) as the step's input: the product of all frames before the scan, or
+    ``in_scan`` frame by frame.
     """
-    if projection_place(jax.default_backend()) == "before":
-        return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
-    return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
+    if in_scan:
+        return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
+    return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
 
 
 class _GraphEncoder(nn.Module):
@@ -171,6 +163,8 @@ class _GraphEncoder(nn.Module):
 
     ``features``: n. ``num_layers``: L, at least 1. ``relu_each_layer``: sigma after every layer instead of one outside.
     ``adjacency``: A_hat row by row; None: the 14-keypoint graph of figure 4. ``dtype``: of the factors of the matmuls.
+    ``project_in_scan``: multiply the input with W_x (LGCN: W) frame by frame instead of all frames before the scan; the
+    result is the same.
     """
 
     features: int
@@ -178,6 +172,7 @@ class _GraphEncoder(nn.Module):
     relu_each_layer: bool = False
     adjacency: Adjacency | None = None
     dtype: DTypeLike = jnp.float32
+    project_in_scan: bool = False
 
     def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
         """X in float32 or better, A_hat in the same type, and the type of the factors of the matmuls."""
@@ -215,7 +210,11 @@ class RGCN(_GraphEncoder):
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
         h = jnp.zeros_like(project(ax[:, 0], w_x, dtype))
-        return scan_projected(lambda state, xw: (rgcn_step(params, state[0], xw, dtype),), (h,), ax, w_x, mask, dtype)
+
+        def step(state: State, xw: Array) -> State:
+            return (rgcn_step(params, state[0], xw, dtype),)
+
+        return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan)
 
 
 class LGCN(_GraphEncoder):
@@ -244,7 +243,11 @@ class LGCN(_GraphEncoder):
             "b": self.param("b", forget_one, (4 * n,)),
         }
         zero = jnp.zeros_like(project(ax[:, 0], w, dtype)[..., :n])
-        return scan_projected(lambda state, xw: lgcn_step(params, state, xw, dtype), (zero, zero), ax, w, mask, dtype)
+
+        def step(state: State, xw: Array) -> State:
+            return lgcn_step(params, state, xw, dtype)
+
+        return scan_projected(step, (zero, zero), ax, w, mask, dtype, in_scan=self.project_in_scan)
 
 
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:

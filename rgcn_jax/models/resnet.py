@@ -12,28 +12,40 @@ features agree to 1e-10 and gradients to 1e-7 (tests/models). A GPU may multiply
 Two departures from PyTorch, both without effect on features computed in evaluation mode. The running variance is
 updated with the batch's biased variance (Flax), where PyTorch uses the unbiased one: a factor of (m - 1) / m for m
 values a channel. Where several values of a pooling window are equal and largest, see
-`rgcn_jax.models.convolution.max_pool_3x3`.
+`rgcn_jax.models.pooling.max_pool_3x3`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
 
-from rgcn_jax.models.convolution import Conv, max_over_positions, max_pool_3x3
 from rgcn_jax.models.masking import at_least_float32
-from rgcn_jax.models.normalisation import BatchNorm
+from rgcn_jax.models.pooling import max_over_positions, max_pool_3x3
 
 EXPANSION = 4
 """A bottleneck's output channels, as a multiple of its inner width."""
 
 POOLINGS = ("mean", "max")
 
-RECOMPUTE = ("none", "blocks")
-"""What the backward pass computes a second time instead of keeping it: nothing, or all of a block but its input."""
+REMAT = ("none", "blocks")
+"""Rematerialisation, what the backward pass computes again instead of keeping it: nothing, or all of a block but its
+input.
+"""
+
+PLAIN_CONV = partial(nn.Conv, use_bias=False)
+
+PLAIN_NORM = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5)
+"""torchvision's epsilon and momentum (whose 0.1 is the weight of the new value, where Flax's is that of the old)."""
+
+he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+"""Normal with variance 2 / (kh * kw * d_out): He et al., ICCV 2015, with the fan-out, as torchvision initialises its
+ResNets.
+"""
 
 
 class Bottleneck(nn.Module):
@@ -41,27 +53,27 @@ class Bottleneck(nn.Module):
     changes.
 
     ``width``: inner channels; the output has ``4 * width``. ``stride``: of the 3x3 convolution and the projection.
+    ``conv``, ``norm``: as `ResNet50`'s, with kernel_init, dtype and axis_name set already.
     """
 
     width: int
-    stride: int = 1
-    dtype: DTypeLike = jnp.float32
-    axis_name: str | None = None
+    stride: int
+    conv: Callable[..., Any]
+    norm: Callable[..., Any]
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
         """``x`` [N, h, w, d_in] -> [N, ceil(h / stride), ceil(w / stride), 4 * width]."""
         x = jnp.asarray(x)
-        norm = partial(batch_norm, train=train, dtype=self.dtype, axis_name=self.axis_name)
-        features = EXPANSION * self.width
-        y = Conv(self.width, (1, 1), dtype=self.dtype, name="conv1")(x)
+        conv, norm, features = self.conv, partial(self.norm, use_running_average=not train), EXPANSION * self.width
+        y = conv(self.width, (1, 1), name="conv1")(x)
         y = nn.relu(norm(name="bn1")(y))
-        y = Conv(self.width, (3, 3), strides=self.stride, padding=1, dtype=self.dtype, name="conv2")(y)
+        y = conv(self.width, (3, 3), strides=self.stride, padding=1, name="conv2")(y)
         y = nn.relu(norm(name="bn2")(y))
-        y = Conv(features, (1, 1), dtype=self.dtype, name="conv3")(y)
+        y = conv(features, (1, 1), name="conv3")(y)
         y = norm(name="bn3")(y)
         if self.stride != 1 or x.shape[-1] != features:
-            x = Conv(features, (1, 1), strides=self.stride, dtype=self.dtype, name="downsample_conv")(x)
+            x = conv(features, (1, 1), strides=self.stride, name="downsample_conv")(x)
             x = norm(name="downsample_bn")(x)
         return nn.relu(x + y)
 
@@ -73,22 +85,24 @@ class ResNet50(nn.Module):
     doubles with every stage, so a feature has D = 4 * width * 2^(stages - 1) dimensions (2048). ``last_stride``: 1 or
     2, the stride of the last of several stages; 1 keeps a map twice as fine (method: the field's convention for
     re-identification), the weights are the same. ``pooling``: over the positions of the last map, "mean" (the paper) or
-    "max". ``dtype``: of the computation; parameters and batch statistics are
-    float32 in any case. ``recompute``: one of `RECOMPUTE`, in training; the numbers are the same, with less memory and
-    more time. ``axis_name``: mesh axis over which BatchNorm's batch statistics are averaged, named by the
-    parallel training step only.
+    "max". ``dtype``: of the computation; parameters and batch statistics are float32 in any case. ``remat``: one of
+    `REMAT`, in training; the values are the same, with less memory and more time. ``axis_name``: mesh axis over which
+    BatchNorm's batch statistics are averaged in training under ``shard_map``; without effect in evaluation. ``conv``,
+    ``norm``: what makes a convolution without a bias and a normalisation, called as `nn.Conv` and `nn.BatchNorm`.
 
-    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` or ``recompute`` is unknown, or the images
-    are not floats with three channels.
+    Raises ValueError where ``last_stride`` is neither 1 nor 2, ``pooling`` or ``remat`` is unknown, or the images are
+    not floats with three channels.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     width: int = 64
     last_stride: int = 1
     pooling: str = "mean"
-    recompute: str = "none"
+    remat: str = "none"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    conv: Callable[..., Any] = PLAIN_CONV
+    norm: Callable[..., Any] = PLAIN_NORM
 
     def __call__(self, images: Float[ArrayLike, "n h w 3"], train: bool) -> Float[Array, "n d"]:
         """Feature of every image: `feature_map`, pooled.
@@ -121,16 +135,17 @@ class ResNet50(nn.Module):
             raise ValueError(f"last_stride is 1 or 2, not {self.last_stride}")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is one of {', '.join(POOLINGS)}, not {self.pooling!r}")
-        if self.recompute not in RECOMPUTE:
-            raise ValueError(f"recompute is one of {', '.join(RECOMPUTE)}, not {self.recompute!r}")
-        self.conv1 = Conv(self.width, (7, 7), strides=2, padding=3, dtype=self.dtype)
-        self.bn1 = batch_norm(None, None, self.dtype, self.axis_name)
-        bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.recompute == "blocks" else Bottleneck
+        if self.remat not in REMAT:
+            raise ValueError(f"remat is one of {', '.join(REMAT)}, not {self.remat!r}")
+        conv = partial(self.conv, kernel_init=he_normal, dtype=self.dtype)
+        norm = partial(self.norm, dtype=self.dtype, axis_name=self.axis_name)
+        self.conv1 = conv(self.width, (7, 7), strides=2, padding=3)
+        self.bn1 = norm()
+        bottleneck = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat == "blocks" else Bottleneck
         for stage, blocks in enumerate(self.stage_sizes):
             stride = 1 if stage == 0 else self.last_stride if stage == len(self.stage_sizes) - 1 else 2
             layer = [
-                bottleneck(self.width * 2**stage, stride if block == 0 else 1, self.dtype, self.axis_name)
-                for block in range(blocks)
+                bottleneck(self.width * 2**stage, stride if block == 0 else 1, conv, norm) for block in range(blocks)
             ]
             setattr(self, f"layer{stage + 1}", layer)
 
@@ -145,7 +160,7 @@ class ResNet50(nn.Module):
         def compute(module: "ResNet50", images: Array) -> Array:
             return max_pool_3x3(nn.relu(module.bn1(module.conv1(images), use_running_average=not train)))
 
-        return nn.remat(compute)(self, images) if self.recompute == "blocks" else compute(self, images)
+        return nn.remat(compute)(self, images) if self.remat == "blocks" else compute(self, images)
 
     def stage(self, index: int, x: Float[ArrayLike, "n h w d_in"], train: bool) -> Float[Array, "n h_out w_out d_out"]:
         """Stage ``index`` (from 0) on a map; called twice, it normalises each batch by its own statistics and updates
@@ -154,9 +169,3 @@ class ResNet50(nn.Module):
         for block in getattr(self, f"layer{index + 1}"):
             x = block(x, train)
         return jnp.asarray(x)
-
-
-def batch_norm(name: str | None, train: bool | None, dtype: DTypeLike, axis_name: str | None) -> BatchNorm:
-    """The trunk's normalisation; ``train`` None: the call says ``use_running_average``."""
-    average = None if train is None else not train
-    return BatchNorm(use_running_average=average, dtype=dtype, axis_name=axis_name, name=name)

@@ -14,7 +14,7 @@ a BN. By default the ten blocks of the original, n / 4 (4 times), n / 2 (3 times
 Departures (decisions): the temporal stride is 1 throughout, where the original halves T twice: T frames reach the
 readout, and a clip of ten would be left with three under a kernel of nine. The node embeddings of the last block are
 the output; the original's pooling and classifier are the readout's and the model's. No bias stands right before a BN,
-which would remove it. Dropout is 0 by default, as the released code's (its Kinetics recipe sets 0.5); the first block
+which would remove it. Dropout is 0 by default, as the released code's (its NTU RGB+D recipes set 0.5); the first block
 has none, as there. Weights start as He et al. (2015), fan-in.
 
 Precision: the factors of the matmuls are in ``dtype``; sums, normalisations and activations are float32 (float64 for

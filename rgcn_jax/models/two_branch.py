@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
@@ -42,7 +43,8 @@ class TwoBranch(nn.Module):
     """Any appearance model, and any pose encoder with any readout, or none.
 
     Fields:
-      appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict); or `GivenFeatures`, fed with f_a itself.
+      appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict); or `PrecomputedFeatures`, whose input is
+        f_a itself.
       pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
         parameters.
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
@@ -56,7 +58,9 @@ class TwoBranch(nn.Module):
         over the batch (in evaluation: by the running statistics) and scaled by a learned factor, ``neck_appearance``
         [D] and ``neck_pose``, without an offset (the BNNeck of Luo et al., 2019), so that both branches have a say
         however small their spread is; the features stay raw.
-      axis_name: the mesh axis over which batch statistics are taken, where the model runs under ``shard_map``.
+      dtype: of the computation of the branches, and so of the frames that the model is called with.
+      axis_name: the mesh axis over which batch statistics are taken in training, where the model runs under
+        ``shard_map``; without effect in evaluation.
 
     Whatever the neck, the running mean and variance of every dimension of f_a and f_p are kept in ``batch_stats``
     (BatchNorm momentum 0.9) as ``statistics_appearance`` and ``statistics_pose``; ``feature_statistics`` reads them.
@@ -70,6 +74,7 @@ class TwoBranch(nn.Module):
     keypoint_embedding: int = 0
     neck: str = "none"
     aspect: float | None = None
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
@@ -80,7 +85,7 @@ class TwoBranch(nn.Module):
         frame_mask: Bool[ArrayLike, "b t"],
         train: bool = False,
     ) -> Features:
-        """Normalised RGB frames (or f_a, where it is given), stored keypoints and the mask of the frames that count to
+        """Normalised RGB frames (or precomputed f_a), stored keypoints and the mask of the frames that count to
         ``Features``.
 
         Raises:

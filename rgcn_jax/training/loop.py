@@ -56,7 +56,7 @@ class Loop:
         log = StepLog(self.config, run, self.checkpoints, self.writer, self.progress, self.check, self.seconds)
         stop_anywhere = parallel.AnyProcess(run.mesh)
         batches = iter(run.data.read(run.sampler.plans(first, total)))
-        guard = "allow" if jax.config.jax_disable_jit else "disallow"
+        guard = "allow" if jax.config.jax_disable_jit else "disallow"  # pyright: ignore[reportAttributeAccessIssue]
         self.stopping.first_step()
         if first < total:
             self.writer.say(COMPILING)

@@ -16,8 +16,9 @@ from rgcn_jax.data.clips.reader import Data, ShareReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import open_data
-from rgcn_jax.evaluation.scorer import Scorer, scorer_from_config
-from rgcn_jax.models.build import build_model, compute_dtype, initialise, with_pretrained_trunk
+from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
+from rgcn_jax.models.build import initialise, with_pretrained_trunk
+from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
@@ -49,7 +50,6 @@ def prepare(config: Config, restored: bool = False) -> Run:
     """
     parallel.check_same("the config", json.dumps(config.to_dict(), sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
-    axis = parallel.normalisation_axis(config.parallel.batch_norm)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_parts(config.batch.clips, mesh, config.batch.micro_batches)
     data = _open(config)
@@ -63,9 +63,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
         max_frame_stride=config.batch.max_frame_stride,
     )
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
-    scorer = scorer_from_config(config, data, identities, mesh)
-    model = build_model(asdict(config.model), identities, config.dtype, axis, config.aspect)
-    variables, trunk = _variables(config, scorer, data, restored)
+    model = model_from_config(config, identities, mesh)
+    variables, trunk = _variables(config, model, data, restored)
     schedule = step_schedule(
         config.optimizer.learning_rate,
         config.optimizer.decay_factor,
@@ -98,13 +97,13 @@ def prepare(config: Config, restored: bool = False) -> Run:
                 config.loss.weight_gradient,
             ),
             mesh,
-            compute_dtype(config.dtype),
+            model.dtype,
             batch_norm=config.parallel.batch_norm,
             parts=config.batch.micro_batches,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
         ),
-        scorer=scorer,
+        scorer=scorer_from_config(config, model, data, mesh),
         state=parallel.replicate(state, mesh),
         total_steps=config.num_steps or config.num_epochs * per_epoch,
     )
@@ -119,9 +118,9 @@ def _open(config: Config) -> Data:
     return replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
 
 
-def _variables(config: Config, scorer: Scorer, data: Data, restored: bool) -> tuple[dict[str, Any], str]:
+def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> tuple[dict[str, Any], str]:
     """Parameters and statistics before the first step, and where the trunk's come from, in words."""
-    variables = initialise(scorer.model, config.seed, config.frames_per_clip, *data.shape)
+    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     if restored:
         return variables, "the checkpoint"
     if config.data.features:

@@ -64,7 +64,7 @@ def read_weights(workdir: Path, kind: str) -> Weights:
 def _restore(checkpointer: ocp.Checkpointer, path: Path) -> dict[str, Any]:
     """The two collections by the shapes that the checkpoint itself records, on the first device, then on the host."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    stored = checkpointer.metadata(path).item_metadata
+    stored: Any = checkpointer.metadata(path).item_metadata
     item = {
         name: jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgcn_jax.models import recurrent_gcn
-from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN, frames_unrolled, lstm_step, rnn_step
-from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, projection_place
+from rgcn_jax.models import cpu
+from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN, lstm_step, rnn_step
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from tests import encoder_checks as check
 from tests.encoder_checks import N, a_hat, drawn, in_float64, inputs
 
@@ -91,27 +91,31 @@ def test_the_scan_equals_a_loop_of_steps(cls):
 
 @pytest.mark.jit
 @pytest.mark.parametrize(("cls", "layers", "relu"), [*ENCODERS, (RGCN, 1, False), (LGCN, 1, False), (LGCN, 3, True)])
-def test_the_numbers_are_those_of_every_backend(cls, layers, relu, monkeypatch):
-    """The products of all frames before the scan instead of in it, in a loop instead of unrolled: the same H and
-    gradients, by another program.
-    """
-    x, module = inputs(), cls(N, layers, relu)
-    variables = drawn(module, x)
+def test_the_fast_form_for_a_cpu_gives_the_same_embeddings_and_gradients(cls, layers, relu):
+    """The products of all frames in the scan instead of before it, unrolled instead of in a loop: another program."""
+    x, plain = inputs(), cls(N, layers, relu)
+    fast = plain.clone(**cpu.ENCODERS[cls])
+    variables = drawn(plain, x)
+    programs = [check.run.lower(module, variables, x, check.MASK).as_text() for module in (plain, fast)]
+    assert programs[0] != programs[1]
+    h, expected = (check.run(module, variables, x, check.MASK) for module in (fast, plain))
+    np.testing.assert_allclose(h, expected, atol=1e-6)
+    gradient = check.gradient(plain, variables, x)
+    for name, g in check.gradient(fast, variables, x).items():
+        np.testing.assert_allclose(g, gradient[name], atol=2e-6 * np.abs(gradient[name]).max(), err_msg=name)
 
-    def found():
-        jax.clear_caches()
-        text = check.run.lower(module, variables, x, check.MASK).as_text()
-        return text, check.run(module, variables, x, check.MASK), check.gradient(module, variables, x)
 
-    assert (projection_place("cpu"), projection_place("gpu")) == ("in the scan", "before")
-    assert [frames_unrolled("cpu", 10), frames_unrolled("cpu", 17), frames_unrolled("gpu", 10)] == [10, 1, 1]
-    on_cpu = found()
-    monkeypatch.setattr(recurrent_gcn.jax, "default_backend", lambda: "gpu")
-    on_gpu = found()
-    assert on_gpu[0] != on_cpu[0]
-    np.testing.assert_allclose(on_gpu[1], on_cpu[1], atol=1e-6)
-    for name, g in on_gpu[2].items():
-        np.testing.assert_allclose(g, on_cpu[2][name], atol=2e-6 * np.abs(on_cpu[2][name]).max(), err_msg=name)
+@pytest.mark.jit
+def test_a_scan_is_unrolled_up_to_a_number_of_frames():
+    def loops(frames):
+        module = GCNRNN(N, unroll=5)
+        x = inputs(t=frames)
+        variables = jax.eval_shape(module.init, jax.random.key(0), x)
+        jaxpr = jax.make_jaxpr(module.apply)(variables, x)
+        (scan,) = (equation for equation in jaxpr.eqns if equation.primitive.name == "scan")
+        return scan.params["length"] // scan.params["unroll"]
+
+    assert [loops(4), loops(5), loops(6)] == [1, 1, 6]
 
 
 @BOTH

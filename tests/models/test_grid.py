@@ -18,8 +18,8 @@ from rgcn_jax.training.step import Objective, make_train_step
 from tests import tiny
 
 SMALL = tiny.FIELDS | {"stage_sizes": (1, 1, 1, 1), "width": 2, "pose_features": 32}
-GIVEN = 12
-"""Dimensions of the features that are given in place of frames."""
+PRECOMPUTED = 12
+"""Dimensions of the precomputed features."""
 
 POSES = ("none", *POSE_ENCODERS)
 CELLS = [
@@ -50,14 +50,14 @@ STEPPED = [cell for cell in CELLS if os.environ.get("RGCN_JAX_FULL_GRID") or cov
 
 def clips(appearance):
     batch = tiny.batch(clips=4)
-    if appearance == "given":
-        batch["frames"] = np.random.default_rng(0).standard_normal((4, GIVEN)).astype(np.float32)
+    if appearance == "precomputed":
+        batch["frames"] = np.random.default_rng(0).standard_normal((4, PRECOMPUTED)).astype(np.float32)
     return batch
 
 
 def shapes(fields):
     """Variables of the model, as shapes."""
-    shape = (GIVEN,) if fields["appearance"] == "given" else (tiny.HEIGHT, tiny.WIDTH)
+    shape = (PRECOMPUTED,) if fields["appearance"] == "precomputed" else (tiny.HEIGHT, tiny.WIDTH)
     model = build_model(fields, tiny.IDENTITIES, aspect=0.5)
     return jax.eval_shape(lambda: initialise(model, 0, tiny.FRAMES, *shape))
 
@@ -109,7 +109,9 @@ def test_without_a_pose_branch_the_parameters_are_the_baselines(appearance):
     """The appearance model and a classifier of its features, to the last one."""
     fields = SMALL | {"appearance": appearance, "pose": "none", "neck": "none"}
     alone = build_model(fields, tiny.IDENTITIES).appearance
-    frames = jnp.zeros((2, GIVEN) if appearance == "given" else (2, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH, 3))
+    frames = jnp.zeros(
+        (2, PRECOMPUTED) if appearance == "precomputed" else (2, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH, 3)
+    )
     (f_a, _), variables = jax.eval_shape(lambda: alone.init_with_output(jax.random.key(0), frames))
     classifier = (f_a.shape[1] + 1) * tiny.IDENTITIES
     found = count_parameters(shapes(fields)["params"])

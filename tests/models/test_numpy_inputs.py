@@ -52,7 +52,7 @@ MODELS = [
     (TRUNK, (FRAMES.reshape(B * T, 8, 4, 3), False)),
     (models.FrameAppearance(TRUNK, models.AveragePooling()), (FRAMES, MASK)),
     (models.ConvolutionalAttention(TRUNK, 3), (FRAMES, MASK)),
-    (models.GivenFeatures(), (FRAME_FEATURES[:, 0], MASK)),
+    (models.PrecomputedFeatures(), (FRAME_FEATURES[:, 0], MASK)),
     (models.BiCnet((1, 1, 1, 1), width=4), (FRAMES, MASK)),
     (two_branch(models.RGCN(N)), (FRAMES, KEYPOINTS, MASK)),
     (two_branch(models.LGCN(N)), (FRAMES, KEYPOINTS, MASK, True)),

@@ -89,7 +89,7 @@ TABLE = [
     (models.ResNet50(), (IMAGES, False), 23_508_032),
     (frame_appearance(), (FRAMES,), RESNET50),
     (models.ConvolutionalAttention(models.ResNet50()), (FRAMES,), RESNET50 + CONVOLUTIONAL_ATTENTION),
-    (models.GivenFeatures(), (F_A,), 0),
+    (models.PrecomputedFeatures(), (F_A,), 0),
     (models.BiCnet(), (FRAMES,), BICNET),
     (two_branch(None, None), CLIPS, RESNET50 + D * K + K),
     (two_branch(models.RGCN(N), models.DualAttention()), CLIPS, RESNET50 + RGCN + 2 * N + CLASSIFIER),

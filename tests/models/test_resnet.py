@@ -10,12 +10,14 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
+from rgcn_jax.models import cpu
 from rgcn_jax.models.pretrained import torch_name
 from rgcn_jax.models.resnet import ResNet50
 from scripts.resnet50_reference_weights import draw_cotangent, draw_images, draw_weights
 
 REFERENCE = Path(__file__).parent / "data" / "resnet50_reference.npz"
 SMALL = ResNet50(stage_sizes=(1, 1), width=8)
+FORMS = {"plain": {}, "cpu": cpu.TRUNK}
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +60,22 @@ def close_to_scale(found, expected, share):
 @pytest.mark.jit
 @pytest.mark.slow
 @pytest.mark.parametrize("last_stride", [1, 2])
-def test_features_are_those_of_pytorch(reference, last_stride):
-    apply = jax.jit(lambda variables, x: ResNet50(last_stride=last_stride).apply(variables, x, False))
+@pytest.mark.parametrize("form", FORMS)
+def test_features_are_those_of_pytorch(reference, last_stride, form):
+    trunk = ResNet50(last_stride=last_stride, **FORMS[form])
+    apply = jax.jit(lambda variables, x: trunk.apply(variables, x, False))
     features = apply(reference_variables(), jnp.asarray(draw_images()))
     close_to_scale(features, reference[f"evaluation_last_stride_{last_stride}"], 1e-5)
 
 
-@pytest.fixture(scope="module")
-def training_step():
+@pytest.fixture(scope="module", params=FORMS)
+def training_step(request):
     """Features, statistics and gradients of the drawn weights in training mode, in float64: no ReLU opens by
     rounding.
     """
 
     def weighted(params, batch_stats, x, cotangent):
-        trunk = ResNet50(dtype=jnp.float64)
+        trunk = ResNet50(dtype=jnp.float64, **FORMS[request.param])
         variables = {"params": params, "batch_stats": batch_stats}
         features, update = trunk.apply(variables, x, True, mutable=["batch_stats"])
         return jnp.sum(features * cotangent), (features, update["batch_stats"])
@@ -130,6 +134,17 @@ def test_gradients_are_those_of_pytorch(reference, training_step):
         assert np.linalg.norm(gradients[name]) == pytest.approx(norm, rel=1e-8), name
         typical = norm / np.sqrt(gradients[name].size)
         np.testing.assert_allclose(gradients[name].reshape(-1)[:8], first, atol=1e-7 * typical, rtol=0, err_msg=name)
+
+
+def test_initial_kernels_have_the_fan_out_variance():
+    kernel = small_variables()["params"]["layer2_0"]["conv2"]["kernel"]
+    assert kernel.shape == (3, 3, 16, 16)
+    # 2,304 normal numbers: the standard deviation is known to 1.5 %.
+    assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 16)), rel=0.06)
+    wide = small_variables()["params"]["layer2_0"]["downsample_conv"]["kernel"]
+    assert wide.shape == (1, 1, 32, 64)
+    # The fan-in would give 41 % more.
+    assert np.std(wide) == pytest.approx(np.sqrt(2 / 64), rel=0.06)
 
 
 def test_resnet50_has_the_published_number_of_parameters():

@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import FeatureStatistics, fuse
-from rgcn_jax.models.appearance import AveragePooling, FrameAppearance, GivenFeatures
+from rgcn_jax.models.appearance import AveragePooling, FrameAppearance, PrecomputedFeatures
 from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.readout import DualAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
@@ -88,7 +88,7 @@ def test_the_keypoint_embedding_stands_beside_the_input_of_every_frame():
 def test_given_features_pass_through_and_the_pose_needs_an_aspect():
     _, keypoints, mask = clips()
     f_a = jnp.asarray(np.random.default_rng(0).normal(size=(4, D)), jnp.float32)
-    model = TwoBranch(GivenFeatures(), RGCN(N), DualAttention(), K, aspect=0.5)
+    model = TwoBranch(PrecomputedFeatures(), RGCN(N), DualAttention(), K, aspect=0.5)
     out, variables = model.init_with_output(jax.random.key(0), f_a, keypoints, mask)
     np.testing.assert_array_equal(out.appearance, f_a)
     H = RGCN(N).apply({"params": variables["params"]["pose"]}, pose_input(keypoints, "centred", 0.5, mask), mask)

@@ -1,5 +1,7 @@
 """20 steps and an evaluation on 1, 2, 4 and 8 fake devices; BatchNorm per device beside a loop over their shares."""
 
+from functools import cache
+
 import jax
 import numpy as np
 import optax
@@ -18,32 +20,29 @@ from tests import tiny
 STEPS = 20
 
 
-def run(devices):
-    """(losses of 20 steps, parameters and statistics after them, features of a batch) with momentum SGD.
+@cache
+def run(devices, platform):
+    """(losses of 20 steps, parameters and statistics after them, features of a batch) with momentum SGD, of the model
+    in the form for a platform.
 
     Not Adam: it divides a gradient by its own root mean square, so that a gradient N times too large would not show,
     and the rounding of one that cancels to nothing would.
     """
-    state, step, mesh = tiny.start(devices, optax.sgd(0.01, momentum=0.9))
+    state, step, mesh = tiny.start(devices, optax.sgd(0.01, momentum=0.9), platform=platform)
     trained = []
     for seed in range(STEPS):
         state, metrics = step(state, parallel.shard(tiny.batch(seed), mesh))
         trained.append(float(metrics["loss"]))
-    embed = make_embed_step(build_model(tiny.FIELDS, tiny.IDENTITIES), mesh)
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES, axis_name=parallel.AXIS, platform=platform)
+    embed = make_embed_step(model, mesh)
     features = embed(state.variables, parallel.shard(tiny.batch(STEPS), mesh))
     return np.array(trained), jax.device_get(state.variables), jax.device_get(features)
 
 
-@pytest.fixture(scope="module")
-def single():
-    with jax.disable_jit(False):
-        return run(1)
-
-
 @pytest.mark.jit
-@pytest.mark.parametrize("devices", [2, 4, 8])
-def test_twenty_steps_and_features_do_not_depend_on_the_number_of_devices(devices, single):
-    trained, variables, features = run(devices)
+@pytest.mark.parametrize(("devices", "platform"), [(2, "cpu"), (4, "cpu"), (8, "cpu"), (2, "gpu")])
+def test_twenty_steps_and_features_do_not_depend_on_the_number_of_devices(devices, platform):
+    single, (trained, variables, features) = run(1, platform), run(devices, platform)
     assert len(set(single[0])) == STEPS
     np.testing.assert_allclose(trained, single[0], rtol=1e-4)
     tiny.close_in_norm(variables, single[1], 1e-4)

@@ -22,22 +22,31 @@ def advanced(steps, **changes):
     return state
 
 
+def equal_states(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.jit
-def test_the_whole_state_comes_back(tmp_path):
-    state = advanced(2)
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_the_whole_state_comes_back_and_trains_on_alike(tmp_path, platform):
+    """Bit for bit, in either form of the model."""
+    state = advanced(2, platform=platform)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", state, {"mAP": 1.5})
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() == 2
         assert checkpoints.latest_step("best") is None
-        restored = checkpoints.restore("latest", tiny.start(1)[0])
+        empty, step, mesh = tiny.start(1, platform=platform)
+        restored = checkpoints.restore("latest", empty)
         assert checkpoints.record("latest") == {"mAP": 1.5}
         assert checkpoints.record("best") == {}
-    assert jax.tree.structure(restored) == jax.tree.structure(state)
-    for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = jax.random.key_data(a), jax.random.key_data(b)
-        np.testing.assert_array_equal(a, b)
+    equal_states(restored, state)
+    batch = parallel.shard(tiny.batch(2), mesh)
+    equal_states(step(restored, batch)[0], step(state, batch)[0])
 
 
 @pytest.mark.jit

@@ -34,7 +34,7 @@ def result(fields, variables, batch, devices=1, parts=1):
 @pytest.mark.parametrize(("devices", "parts"), [(1, 4), (2, 2)])
 def test_without_batch_statistics_parts_change_nothing(devices, parts):
     """The hardest clips are sought in the whole batch, the gradient is that of the whole batch."""
-    fields = tiny.FIELDS | {"appearance": "given", "neck": "none"}
+    fields = tiny.FIELDS | {"appearance": "precomputed", "neck": "none"}
     batch = dict(tiny.batch(), frames=np.random.default_rng(1).standard_normal((8, 6)).astype(np.float32))
     model = build_model(fields, tiny.IDENTITIES, aspect=0.5)
     variables = initialise(model, 0, tiny.FRAMES, 6)
@@ -104,7 +104,7 @@ def test_parts_that_do_not_divide_are_told():
 def test_recomputation_changes_no_number():
     batch, variables = tiny.batch(), tiny.variables()
     kept = result(tiny.FIELDS, variables, batch)
-    again = result(tiny.FIELDS | {"recompute": "blocks"}, variables, batch)
+    again = result(tiny.FIELDS | {"remat": "blocks"}, variables, batch)
     for g, e in zip(jax.tree.leaves(again), jax.tree.leaves(kept), strict=True):
         np.testing.assert_allclose(g, e, rtol=1e-4, atol=1e-5 * np.abs(e).max() + 1e-7)
 
@@ -113,7 +113,7 @@ def test_recomputation_changes_no_number():
 def test_every_trunk_recomputes(appearance):
     """Counted in the traced step: the stem, and each of the four blocks each time that it runs."""
     stages = (1, 1, 1, 1) if appearance == "BiC" else (1,)
-    fields = tiny.FIELDS | {"appearance": appearance, "stage_sizes": stages, "pose": "none", "recompute": "blocks"}
+    fields = tiny.FIELDS | {"appearance": appearance, "stage_sizes": stages, "pose": "none", "remat": "blocks"}
     model = build_model(fields, tiny.IDENTITIES)
     shapes = (4, tiny.HEIGHT, tiny.WIDTH, 3), (4, 14, 3), (4,)
     clips = [jnp.zeros((2, *shape), kind) for shape, kind in zip(shapes, (float, float, bool), strict=True)]
@@ -123,15 +123,15 @@ def test_every_trunk_recomputes(appearance):
 
 
 def test_recomputation_without_a_trunk_or_of_another_name_is_told():
-    with pytest.raises(InputError, match=r"model.recompute is 'blocks'.* has no trunk"):
-        build_model(tiny.FIELDS | {"appearance": "given", "recompute": "blocks"}, 5)
-    with pytest.raises(InputError, match=r"model.recompute is 'all': expected one of none, blocks"):
-        build_model(tiny.FIELDS | {"recompute": "all"}, 5)
+    with pytest.raises(InputError, match=r"model.remat is 'blocks'.* has no trunk"):
+        build_model(tiny.FIELDS | {"appearance": "precomputed", "remat": "blocks"}, 5)
+    with pytest.raises(InputError, match=r"model.remat is 'all': expected one of none, blocks"):
+        build_model(tiny.FIELDS | {"remat": "all"}, 5)
 
 
-def kept_bytes(recompute):
+def kept_bytes(remat):
     """Of what the trunk keeps between the forward and the backward pass; nothing is computed."""
-    trunk = ResNet50((4,), width=8, recompute=recompute)
+    trunk = ResNet50((4,), width=8, remat=remat)
     images = jnp.zeros((2, 64, 32, 3))
     variables = jax.eval_shape(lambda: trunk.init(jax.random.key(0), images, False))
 

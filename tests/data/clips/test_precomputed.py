@@ -66,8 +66,8 @@ def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkey
     first, second, file = tmp_path / "first", tmp_path / "second", tmp_path / "f.npz"
     main.main([*mars_folder.arguments(root, "--config.model.pose=none"), f"--workdir={first}"])
     evaluate.main([f"--workdir={first}", f"--features={file}", "--with-train"])
-    given = ("--config.model.appearance=given", f"--config.data.features={file}", "--config.model.pose=LGCN")
-    main.main([*mars_folder.arguments(root, *given), f"--workdir={second}"])
+    from_file = ("--config.model.appearance=precomputed", f"--config.data.features={file}", "--config.model.pose=LGCN")
+    main.main([*mars_folder.arguments(root, *from_file), f"--workdir={second}"])
     before, after = (json.loads((d / "results.json").read_text()) for d in (first, second))
     assert after["appearance"] == before["appearance"]
     assert set(after["fused"]) == {"mAP", "rank1", "rank5", "rank10", "rank20"}
@@ -76,10 +76,14 @@ def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkey
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["--config.model.appearance=given"], 'model.appearance is "given", but data.features is empty'),
+        (["--config.model.appearance=precomputed"], 'model.appearance is "precomputed", but data.features is empty'),
         (
-            ["--config.model.appearance=given", "--config.data.features=f.npz", "--config.model.pretrained=w.pth"],
-            'model.pretrained is w.pth, but model.appearance is "given" and has no trunk',
+            [
+                "--config.model.appearance=precomputed",
+                "--config.data.features=f.npz",
+                "--config.model.pretrained=w.pth",
+            ],
+            'model.pretrained is w.pth, but model.appearance is "precomputed" and has no trunk',
         ),
         (["--config.data.features=f.npz"], "data.features is f.npz, but the appearance model AP looks at frames"),
     ],

@@ -1,5 +1,5 @@
-"""BatchNorm of the trunk, written so that little passes through memory: there is one number to keep for the gradient,
-the input itself.
+"""BatchNorm for the CPU, written so that little passes through memory: the gradient needs the input itself and no other
+array of its size.
 """
 
 from typing import Any
@@ -15,15 +15,13 @@ from rgcn_jax.models.masking import at_least_float32
 
 class BatchNorm(nn.Module):
     """Normalisation of each channel by its statistics over all other axes; parameters, collections, arguments and
-    numbers are those of `nn.BatchNorm`, which it replaces in the trunk.
+    values are those of `nn.BatchNorm`.
 
     Fields as there; epsilon 1e-5 and momentum 0.9 (for the old value) are torchvision's (whose 0.1 is for the new one).
     Parameters ``scale`` and ``bias``, collection ``batch_stats``: ``mean`` and ``var`` (biased), float32, [d].
 
-    Both compute mean and mean of squares in one pass, in float32 at least. Flax then forms (x - mean) * factor + bias,
-    and the gradient needs x - mean, which XLA writes to memory in float32 on the CPU. Here it is x * factor + offset
-    with one factor and one offset a channel: the gradient needs x alone, which is there anyway. They differ by
-    rounding, by about 1e-7 times mean / standard deviation.
+    Both compute mean and mean of squares in one pass, in float32 at least. Here the result is x * factor + offset with
+    one factor and one offset a channel. They differ by rounding, by about 1e-7 times mean / standard deviation.
     """
 
     use_running_average: bool | None = None

@@ -1,20 +1,18 @@
-"""Convolution and max pooling in the form that runs fastest where they run; the numbers are the same in every form.
+"""2D convolution for the CPU: XLA's own, gathered patches or matrix products, whichever is faster for the shapes.
 
-On an accelerator a convolution is XLA's own (cuDNN on a GPU), forward and backward. On the CPU (``python -m
-benchmarks.convolution_forms`` measures it):
+`convolution_form`, `input_gradient_form` and `kernel_gradient_form` choose from static shapes only; ``python -m
+benchmarks.convolution_forms`` times every choice.
 
 - A 1x1 convolution is a matrix product.
 - XLA's convolution collapses where a map has few positions left, as in the last stages of a trunk that is fed small
   crops: at 4 x 2 positions a 3x3 layer is 10 to 200 times faster as one matrix product over gathered patches, from 12
   to 32 the two are level, and above XLA's wins.
 - The gradient for the input of a wide layer is a product with the kernel as it lies, whose results are added up. XLA's
-  own turns the kernel round first, which for 512 channels takes longer than the arithmetic.
-- The gradient of a kernel is a product over all positions. XLA turns the wider factor round for it, and mixes this
-  with whatever comes before, which then writes its result column by column. Here the factor is turned round by itself,
-  once; a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution. What a 1x1
-  kernel of stride 2 has seen is a quarter of its input, and XLA's way is level or better.
-
-`convolution_form`, `input_gradient_form` and `kernel_gradient_form` make these choices from static shapes only.
+  own transposes the kernel first, which for 512 channels takes longer than the arithmetic.
+- The gradient of a kernel is a product over all positions. XLA transposes the wider factor for it, and fuses this with
+  whatever comes before, which then writes its result column by column. Here the factor is transposed by itself, once;
+  a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution. What a 1x1 kernel
+  of stride 2 has seen is a quarter of its input, and XLA's way is level or better.
 """
 
 from typing import Any, Literal
@@ -37,11 +35,6 @@ FEW_CHANNELS = 64
 MANY_CHANNELS = 128
 """Input channels above which the CPU takes the gradient for the input of a larger kernel as one product (measured: from
 256 on it is faster, at 128 level).
-"""
-
-he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""Normal with variance 2 / (kh * kw * d_out): He et al., ICCV 2015, with the fan-out, as torchvision initialises its
-ResNets.
 """
 
 
@@ -67,28 +60,27 @@ def kernel_gradient_form(kernel_size: tuple[int, ...], channels: int) -> Literal
 
 
 class Conv(nn.Module):
-    """2D convolution without a bias; same parameter (``kernel`` [kh, kw, d_in, d_out]) and same numbers as `nn.Conv`.
+    """2D convolution without a bias: `nn.Conv` with ``use_bias=False``, by `cpu_convolution`.
 
-    ``strides`` and ``padding`` (zeros, explicit, as PyTorch pads: both sides alike) hold for both axes. ``dtype``: of
-    the computation; the kernel is stored in float32. The sum over a patch is taken in another order by each form, so
-    results agree to about 1e-6 of their scale.
+    Same parameter (``kernel`` [kh, kw, d_in, d_out], float32) and same fields; ``strides`` and ``padding`` (explicit
+    zeros) are one number for both axes and both sides. The sum over a patch is taken in another order, so results agree
+    with `nn.Conv` to about 1e-6 of their scale.
     """
 
     features: int
     kernel_size: tuple[int, int]
     strides: int = 1
     padding: int = 0
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w d_in"]) -> Float[Array, "n h_out w_out d_out"]:
         """``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, likewise for w, features]."""
         x = jnp.asarray(x)
-        kernel = self.param("kernel", he_normal, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        if jax.default_backend() == "cpu":
-            return cpu_convolution(x, kernel, self.strides, self.padding)
-        return xla_convolution(x, kernel, self.strides, self.padding)
+        return cpu_convolution(x, kernel, self.strides, self.padding)
 
 
 def cpu_convolution(
@@ -198,33 +190,3 @@ def _shifted(x: Array, kernel_size: tuple[int, ...], stride: int, padding: int) 
     height, width = x.shape[1] - kernel_size[0] + 1, x.shape[2] - kernel_size[1] + 1
     places = [(i, j) for i in range(kernel_size[0]) for j in range(kernel_size[1])]
     return [x[:, i : i + height : stride, j : j + width : stride] for i, j in places]
-
-
-def max_pool_3x3(x: Float[ArrayLike, "n h w d"]) -> Float[Array, "n h_out w_out d"]:
-    """Maximum over 3x3 windows with stride 2 and padding 1: [N, h, w, d] -> [N, ceil(h / 2), ceil(w / 2), d].
-
-    Taken as maxima of shifted slices, along the height and then along the width, because the gradient of XLA's
-    pooling is slow on the CPU (7 times). Departure from PyTorch, in gradients only: where several values of a window
-    are equal and largest, they share the gradient, where PyTorch gives it to the first one. After a ReLU most such
-    ties are zeros, whose gradient is zero anyhow.
-    """
-    x = jnp.asarray(x)
-    for axis in (1, 2):
-        size = x.shape[axis]
-        padding = [(0, 0)] * 4
-        padding[axis] = (1, 1)
-        padded = jnp.pad(x, padding, constant_values=-jnp.inf)
-        first, second, third = (
-            jax.lax.slice_in_dim(padded, start, start + size, stride=2, axis=axis) for start in range(3)
-        )
-        x = jnp.maximum(jnp.maximum(first, second), third)
-    return x
-
-
-def max_over_positions(x: Float[ArrayLike, "*n h w d"]) -> Float[Array, "*n d"]:
-    """Maximum over a map, [..., h, w, d] -> [..., d]; of equal values the first receives the gradient."""
-    x = jnp.asarray(x)
-    x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-    # By its position, not by jnp.max: its gradient looks for the value equal to the maximum, and a compiler that
-    # computes the values a second time, fused and rounded differently, lets it find none.
-    return jnp.take_along_axis(x, x.argmax(axis=-2, keepdims=True), axis=-2)[..., 0, :]

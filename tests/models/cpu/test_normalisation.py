@@ -1,4 +1,4 @@
-"""The trunk's BatchNorm beside Flax's: variables, numbers, gradients, running statistics, precision."""
+"""The BatchNorm for a CPU beside Flax's: variables, numbers, gradients, running statistics, precision."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.models.normalisation import BatchNorm
+from rgcn_jax.models.cpu import BatchNorm
 from tests.tiny import leaves_close
 
 

@@ -1,0 +1,40 @@
+"""The fast forms for a CPU of what the models compute; `build_model` injects them where its ``platform`` is "cpu".
+
+A module made without them is in the plain form, which suits an accelerator: `nn.Conv`, `nn.BatchNorm`, the input
+projection of a recurrent model before its scan, and the scan as a loop. Both forms have the same parameters and
+statistics under the same names, start from the same values for the same key, and agree up to rounding, so a checkpoint
+of one loads into the other. What the fast forms buy on a CPU:
+
+- `Conv`: XLA's convolution is near the speed of a matrix product on large maps, but 10 to 200 times slower on maps of a
+  few positions, and its gradients transpose large factors element by element; see ``cpu.convolution``.
+- `BatchNorm`: Flax forms (x - mean) * factor + bias, and the gradient needs x - mean, which XLA writes to memory in
+  float32 on a CPU. Here it is x * factor + offset: the gradient needs x alone, which is kept anyway.
+- ``project_in_scan``: a recurrent model multiplies its input with W_x (LGCN: W) frame by frame, where the product of
+  all frames is too much memory to write and to read again. On an accelerator each small product costs its launch.
+- ``unroll``: GCN&RNN's scan over a short clip is compiled frame after frame, which is twice as fast as a loop and takes
+  a third longer to compile. An LSTM gains less than its compilation costs; half of a scan unrolled gains nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from rgcn_jax.models.cpu.convolution import Conv
+from rgcn_jax.models.cpu.normalisation import BatchNorm
+from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
+
+TRUNK: Mapping[str, Any] = MappingProxyType({"conv": Conv, "norm": BatchNorm})
+"""Fields of a `ResNet50`."""
+
+ENCODERS: Mapping[Callable[..., Any], Mapping[str, Any]] = MappingProxyType(
+    {
+        RGCN: {"project_in_scan": True},
+        LGCN: {"project_in_scan": True},
+        GCNRNN: {"project_in_scan": True, "unroll": 16},
+        GCNLSTM: {"project_in_scan": True},
+    }
+)
+"""Fields of the pose encoders that have a fast form."""
+
+__all__ = ["ENCODERS", "TRUNK", "BatchNorm", "Conv"]

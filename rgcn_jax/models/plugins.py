@@ -1,0 +1,39 @@
+"""Plug-ins: a model part of one's own, named in the config by its import path ("package.module:Name")."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rgcn_jax.errors import InputError
+
+
+def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[..., Any]:
+    """The class or function at an import path such as "my_package.my_encoder:EveryFrameAlone".
+
+    Args:
+      path: module and name; the module is on the Python path (a file in the current directory, or installed).
+      field: the config's field that holds the path, for the error message.
+      arguments: keyword arguments that it will be called with.
+
+    Raises:
+      InputError: the module cannot be imported or does not have the name, or what it names cannot be called so.
+    """
+    module, _, name = path.partition(":")
+    wrong = f"{field} is {path!r}, an import path MODULE:NAME"
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # whatever is wrong in a user's module
+        raise InputError(
+            f"{wrong}, but importing {module!r} fails ({type(error).__name__}: {error}). Is its folder on the Python "
+            "path (PYTHONPATH)?"
+        ) from error
+    if found is None:
+        raise InputError(f"{wrong}, but the module {module!r} has no {name!r}.")
+    if not callable(found):
+        raise InputError(f"{wrong}, but that is a {type(found).__name__}: expected a class or a function.")
+    try:
+        inspect.signature(found).bind(**dict.fromkeys(arguments))
+    except TypeError as error:
+        raise InputError(f"{wrong}, but it cannot be called with {', '.join(arguments)}: {error}.") from error
+    return found
