@@ -101,6 +101,11 @@ def test_the_choices_are_those_that_exist():
         (["model.pose_features=17"], ["model.pose_features is 17", "readout DAM"]),
         (["model.pose_input=centred+speed"], ["model.pose_input is 'centred+speed'"]),
         (["model.pose=STGCN", "model.graph_layers=2"], ["model.graph_layers is 2", "STGCN"]),
+        (["model.pose=my_package:Mine", "model.graph_layers=2"], ["model.graph_layers is 2", "my_package:Mine"]),
+        (
+            ["model.pose=EvolveGCN-H", "model.graph_relu_each_layer=true"],
+            ["model.graph_relu_each_layer", "EvolveGCN-H"],
+        ),
         (["model.dropout=0.5"], ["model.dropout is 0.5", "RGCN"]),
         (["model.appearance=BiC", "model.pooling=max"], ["model.stage_sizes", "model.pooling is 'max'"]),
         (["model.appearance=precomputed", "model.remat=blocks"], ["data.features is empty", "model.remat is 'blocks'"]),

@@ -90,8 +90,3 @@ def test_each_part_of_a_model_may_be_ones_own(mine, readout, width, tmp_path):
 def test_a_path_that_cannot_be_used_is_named(mine, field, path, told):
     with pytest.raises(InputError, match=rf"^model.{field} is '{path}'.*{told}"):
         build_model(tiny.FIELDS | {field: path}, tiny.IDENTITIES)
-
-
-def test_settings_that_a_plugin_does_not_have_are_refused(mine):
-    with pytest.raises(InputError, match=r"model.graph_layers is 2, .* plugged_in:EveryFrameAlone "):
-        build_model(tiny.FIELDS | {"pose": f"{mine}:EveryFrameAlone", "graph_layers": 2}, tiny.IDENTITIES)
