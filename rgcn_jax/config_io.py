@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.workdir import write_whole
+from rgcn_jax.runtime.files import write_text
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
@@ -137,7 +137,7 @@ def load_config_json(path: Path) -> ConfigDict:
 def save_config(config: ConfigDict, path: Path) -> None:
     """Writes the config as JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
+    write_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:

@@ -17,8 +17,6 @@ border. Crops keep the video's resolution. A track's id is the person id: two tr
 import argparse
 import math
 import os
-import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,6 +32,7 @@ from rgcn_jax.data.datasets.custom import PARTS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 
 ASPECT = 2.0
 """Height of a crop by its width."""
@@ -166,21 +165,13 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
     boxes, left_out = parse_tracks(text, tracks)
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
-    of_ours = re.compile(rf"\.{re.escape(out.name)}\.[0-9]+\.part")
-    if killed := sorted(name for name in os.listdir(out.parent) if of_ours.fullmatch(name)):
-        raise InputError(
-            f"{out.parent / killed[0]} is what a killed run has left, or a running one writes: remove it first."
-        )
-    half = out.with_name(f".{out.name}.{os.getpid()}.part")
+    if unfinished := find_unfinished(out.parent, out.name):
+        raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
     try:
-        half.mkdir()
-        try:
-            _write(video, tracks, boxes, half / part, camera)
-            os.rename(half, out)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
+        with atomic_folder(out) as folder:
+            _write(video, tracks, boxes, folder / part, camera)
     except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}).") from error
+        raise write_error(out, error) from error
     return len(boxes), len({box.track for box in boxes}), left_out
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 SETTINGS = "settings.json"
 
@@ -43,21 +44,12 @@ def write_part(
     Raises:
       InputError: it cannot be written, for example because the disk is full.
     """
-    temporary = folder / f"{name}.{os.getpid()}.tmp"
+    path = folder / f"{name}.npz"
+    arrays = {"names": np.array(frames, np.str_), "keypoints": keypoints, "settings": np.array(settings_hash)}
     try:
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, names=np.array(frames, np.str_), keypoints=keypoints, settings=np.array(settings_hash))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, folder / f"{name}.npz")
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_arrays(path, arrays)
     except OSError as error:
-        raise InputError(
-            f"Finished keypoints cannot be written to {folder} ({error.strerror}): what was written before is kept; "
-            "mend that and give the same command again."
-        ) from error
+        raise write_error(path, error) from error
 
 
 class Parts:
@@ -119,20 +111,12 @@ class Parts:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"Another process is writing to {self.folder}: wait for it or stop it.") from None
+        remove_unfinished(self.folder)
         present = {entry.name for entry in os.scandir(self.folder)}
-        for name in sorted(present):
-            if name.endswith(".tmp"):  # of a process that was killed
-                (self.folder / name).unlink(missing_ok=True)
-                present.remove(name)
         if SETTINGS not in present:
             if present:
                 raise InputError(f"{self.folder} holds other files ({min(present)}): choose another --out.")
-            temporary = self.folder / f"{SETTINGS}.tmp"
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(settings, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.folder / SETTINGS)
+            write_text(self.folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
         elif difference := self._difference(self.folder / SETTINGS, settings):
             raise InputError(
                 f"{self.folder} holds unfinished work with {difference}: give the settings of that run to continue it, "

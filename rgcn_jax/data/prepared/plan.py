@@ -4,7 +4,6 @@ another one can be told by what it differs.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from rgcn_jax.data.prepared.findings import listed
 from rgcn_jax.data.prepared.format import FORMAT_VERSION, INDEX, KEYPOINTS
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.runtime.files import atomic_file
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 PLAN = "plan.json"
 
@@ -58,13 +58,11 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Keeps it in a folder, ``plan.json`` last: with that everything is there. Raises OSError."""
-        with (folder / INDEX).open("wb") as file:
-            np.savez_compressed(file, **self._index)  # pyright: ignore[reportArgumentType]
-            _to_disk(file)
-        with (folder / KEYPOINTS).open("wb") as file:
+        write_arrays(folder / INDEX, self._index, compressed=True)
+        with atomic_file(folder / KEYPOINTS) as file:
             np.save(file, self.keypoints)
-            _to_disk(file)
-        write_text(folder / PLAN, json.dumps(self._summary, indent=2))
+        with atomic_file(folder / PLAN, "w") as file:
+            file.write(json.dumps(self._summary, indent=2) + "\n")
 
     def compare(self, folder: Path) -> None:
         """Raises ``InputError`` if something else was prepared in a folder; it tells what differs."""
@@ -127,17 +125,3 @@ def _rows_that_differ(path: Path, keypoints: Float32[np.ndarray, "n 14 3"]) -> n
         return np.flatnonzero((before != keypoints).any(axis=(1, 2)))
     except (OSError, ValueError, EOFError):
         return None
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        _to_disk(file)
-    os.replace(part, path)
-
-
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -22,10 +22,11 @@ from rgcn_jax.data.prepared import fingerprints
 from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.findings import listed
 from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
-from rgcn_jax.data.prepared.plan import PLAN, Plan, write_text
+from rgcn_jax.data.prepared.plan import PLAN, Plan
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import atomic_file, remove_unfinished
 from rgcn_jax.runtime.worker_pool import run_tasks
 
 _LOCK = ".lock"
@@ -185,8 +186,7 @@ class Preparation:
     def _clean(self) -> None:
         """Remove what a killed preparation left unfinished."""
         for folder in (self._partial, self._partial / fingerprints.FOLDER):
-            for path in folder.glob(".*.array_record-*"):
-                path.unlink(missing_ok=True)
+            remove_unfinished(folder)
 
     def _finish(self) -> None:
         from rgcn_jax.data.prepared import tfds_format  # takes half a second, and belongs to an extra
@@ -210,7 +210,8 @@ class Preparation:
             "partitions": {str(number): split.partition for number, split in source.splits.items()},
             "shards": [asdict(shard) for shards in files.values() for shard in shards],
         }
-        write_text(self._partial / MARKER, json.dumps(marker, indent=1))
+        with atomic_file(self._partial / MARKER, "w") as file:
+            file.write(json.dumps(marker, indent=1) + "\n")
         (self._partial / _LOCK).unlink()
         os.rename(self._partial, self.folder)
 
