@@ -31,7 +31,7 @@ from rgcn_jax.command import path_argument
 from rgcn_jax.data.datasets.custom import PARTS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import InputError, listed, printable
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 
 ASPECT = 2.0
@@ -39,7 +39,6 @@ ASPECT = 2.0
 
 _LARGEST = 1e6  # no frame number and no pixel is above it
 _TOO_LARGE = 4  # a box of so many times the picture's width or height is a mistake
-_SHOWN = 3  # bad lines that a message names
 
 
 class Box(NamedTuple):
@@ -232,8 +231,7 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 
 def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
     if problems:
-        more = f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}.")
+        raise InputError(f"{path}: {listed(problems, separator='; ')}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
 from rgcn_jax.data.prepared.check import check
-from rgcn_jax.data.prepared.findings import Finding, listed
+from rgcn_jax.data.prepared.findings import SHOWN, Finding
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.prepared.source import Source, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.data.prepared.writer import Preparation
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import InputError, listed, printable
 
 LARGEST_SIDE = 4096
 """Of prepared frames, in pixels."""
@@ -112,7 +112,7 @@ def _prepare(options: argparse.Namespace) -> int:
         if preparation.changed:
             _say(
                 f"remark: {len(preparation.changed):,} images have changed since their shards were written, and these "
-                f"are written again: {listed(preparation.changed)}"
+                f"are written again: {listed(preparation.changed, SHOWN)}"
             )
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:

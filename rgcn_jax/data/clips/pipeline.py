@@ -18,7 +18,7 @@ from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.types import Batch
 
 
@@ -173,9 +173,8 @@ class ClipReader:
                 }
         if not bad:
             return None
-        more = f" (and {len(bad) - 1} more near it)" if len(bad) > 1 else ""
         return InputError(
-            f"cannot decode the image {min(bad)}{more}: it is missing, truncated or no image; restore it from the data "
+            f"cannot decode the image {listed(sorted(bad), 1)}: it is missing, truncated or no image; restore it from the data "
             "set's archive."
         )
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.npz import read_arrays
 from rgcn_jax.types import Split, Tracklet
 
@@ -269,10 +269,9 @@ def _check_files(prepared: Prepared) -> None:
     if sum(s.frames for s in prepared.shards) != frames:
         wrong.append(f"the shards hold {sum(s.frames for s in prepared.shards):,} frames, {INDEX} {frames:,}")
     if wrong:
-        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(
-            f"The prepared data in {prepared.folder} is damaged: {'; '.join(wrong[:3])}{more}. Copy it again, or "
-            "prepare it again."
+            f"The prepared data in {prepared.folder} is damaged: {listed(wrong, separator='; ')}. Copy it "
+            "again, or prepare it again."
         )
 
 

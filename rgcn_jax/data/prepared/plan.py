@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.findings import listed
+from rgcn_jax.data.prepared.findings import SHOWN
 from rgcn_jax.data.prepared.format import FORMAT_VERSION, INDEX, KEYPOINTS
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.files import atomic_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
@@ -103,7 +103,7 @@ class Plan:
         added = [name for name in wanted if name not in known]
         gone = sorted(known.difference(wanted))
         told = [
-            f"{len(names):,} frames {what}: {listed(names)}"
+            f"{len(names):,} frames {what}: {listed(names, SHOWN)}"
             for names, what in ((added, "were added since"), (gone, "are gone since"))
             if names
         ]
@@ -116,7 +116,7 @@ class Plan:
         changed = _rows_that_differ(folder / KEYPOINTS, self.keypoints)
         if changed is None:
             return "other keypoints"
-        return f"the keypoints of {len(changed):,} frames were others: {listed([names[row] for row in changed])}"
+        return f"the keypoints of {len(changed):,} frames were others: {listed([names[row] for row in changed], SHOWN)}"
 
 
 def _rows_that_differ(path: Path, keypoints: Float32[np.ndarray, "n 14 3"]) -> np.ndarray | None:

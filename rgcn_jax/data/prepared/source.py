@@ -15,8 +15,8 @@ from jaxtyping import Float32
 from rgcn_jax.data.datasets.image_size import image_size
 from rgcn_jax.data.keypoints import formats
 from rgcn_jax.data.keypoints.table import frame_sizes, shares_of_crop, unique_frames
-from rgcn_jax.data.prepared.findings import Finding, listed, odd
-from rgcn_jax.errors import InputError
+from rgcn_jax.data.prepared.findings import SHOWN, Finding, odd
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet
 
 
@@ -124,7 +124,9 @@ def other_sizes(source: Source) -> list[Finding]:
             if (size := image_size(source.root / tracklet.frames[0])) != wanted:
                 names.append(f"{tracklet.frames[0]} ({size[0]} x {size[1]})")
     text = f"{len(names):,} tracklets have frames of another size than {wanted[0]} x {wanted[1]} (height x width)"
-    return [Finding(f"{text}, of which keypoints must be pixels: {listed(names)}", tuple(names), True)] if names else []
+    if not names:
+        return []
+    return [Finding(f"{text}, of which keypoints must be pixels: {listed(names, SHOWN)}", tuple(names), problem=True)]
 
 
 def unused_keypoints(path: Path, source: Source) -> list[Finding]:
@@ -140,7 +142,7 @@ def damaged_keypoints(path: Path, source: Source, told: InputError) -> list[Find
         return []
     frames = unique_frames(source.tracklets)
     names = [name for name in formats.damaged_files(path, frames) if name not in told.names]
-    text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names)}"
+    text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names, SHOWN)}"
     return [Finding(text, tuple(names), problem=True)] if names else []
 
 

@@ -20,12 +20,13 @@ from tqdm import tqdm
 from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.data.prepared import fingerprints
 from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.findings import listed
+from rgcn_jax.data.prepared.findings import SHOWN
 from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
 from rgcn_jax.data.prepared.plan import PLAN, Plan
-from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
+from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut
+from rgcn_jax.data.prepared.shard_worker import work
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.files import atomic_file, remove_unfinished
 from rgcn_jax.runtime.worker_pool import run_tasks
 
@@ -118,7 +119,7 @@ class Preparation:
         missing = [task for task in self._all if not _is_finished(task)]
         bad: list[BadFrame] = []
         try:
-            for _, result in run_tasks(do, missing, workers, progress):
+            for _, result in run_tasks(work, missing, workers, progress):
                 bad += result.bad
                 self._resized += result.resized
             if bad:
@@ -180,7 +181,7 @@ class Preparation:
         if found:
             raise InputError(
                 f"{self.folder} is prepared already, but {len(found):,} of its images have changed since: "
-                f"{listed(found)}. To prepare it from what is there now delete it and give the same command again."
+                f"{listed(found, SHOWN)}. To prepare it from what is there now delete it and rerun the same command."
             )
 
     def _clean(self) -> None:
@@ -217,10 +218,10 @@ class Preparation:
 
     def _unusable(self, bad: Sequence[BadFrame]) -> InputError:
         ordered = sorted(bad, key=lambda frame: frame.name)
-        listed = "".join(f"\n  {self._source.root / frame.name} {frame.reason}" for frame in ordered)
+        lines = "".join(f"\n  {self._source.root / frame.name} {frame.reason}" for frame in ordered)
         return InputError(
             f"{len(bad):,} frames cannot be used; restore them from the data set's archive and give the same command "
-            f"again, what is finished is kept:{listed}"
+            f"again, what is finished is kept:{lines}"
         )
 
     def _told(self, error: OSError) -> InputError:
