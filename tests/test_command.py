@@ -292,8 +292,8 @@ def test_junk_without_keypoints_is_left_out_and_said(root, capsys):
         for frame in tracklet.frames:
             for file in (bare / "openpose").rglob(f"{Path(frame).stem}_keypoints.json"):
                 file.unlink()
-    settings = {"name": "mars", "root": str(bare), "keypoints": str(bare / "openpose"), "features": ""}
-    data = open_data(**settings, height=32, width=16, walkers={}, with_pose=True)
+    settings = {"root": str(bare), "keypoints_path": str(bare / "openpose")}
+    data = open_data("mars", **settings, height=32, width=16, walkers={}, with_pose=True)
     assert not data.split.junk
     assert "junk_kept is left out" in capsys.readouterr().out
 

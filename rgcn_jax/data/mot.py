@@ -28,7 +28,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
-from rgcn_jax.data.datasets.custom import PARTS
+from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
 from rgcn_jax.errors import InputError, listed, printable
@@ -133,15 +133,15 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b
     return picture[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None, :]]
 
 
-def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "gallery") -> tuple[int, int, int]:
-    """Write the crops of all tracks, whole or not at all, as ``<part>/<person>/<camera>/<tracklet>/<frame>.jpg``.
+def convert(video: Path, tracks: Path, out: Path, camera: int = 1, subset: str = "gallery") -> tuple[int, int, int]:
+    """Write the crops of all tracks atomically, as ``<subset>/<person>/<camera>/<tracklet>/<frame>.jpg``.
 
     Args:
       video: a video file, or a folder of pictures, the first of which is frame 1.
       tracks: the track file.
       out: the folder to write; there must be none of that name.
       camera: its number, from 1.
-      part: "train", "query" or "gallery".
+      subset: "train", "query" or "gallery".
 
     Returns:
       The numbers of crops, of tracklets, and of lines of confidence 0 that were left out.
@@ -149,11 +149,11 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
     Raises:
       InputError: the video or the tracks cannot be read, a line is wrong or outside of the video, the folder is there
         already or cannot be written. Nothing is left behind.
-      ValueError: the part or the camera are not as they must be.
+      ValueError: the subset or the camera are not as they must be.
     """
-    if part not in PARTS or camera < 1:
+    if subset not in SUBSETS or camera < 1:
         raise ValueError(
-            f"the part must be one of {', '.join(PARTS)} and the camera 1 or more: found {part}, {camera}."
+            f"the subset must be one of {', '.join(SUBSETS)} and the camera 1 or more: found {subset}, {camera}."
         )
     if os.path.lexists(out):
         raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
@@ -168,7 +168,7 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
         raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
     try:
         with atomic_folder(out) as folder:
-            _write(video, tracks, boxes, folder / part, camera)
+            _write(video, tracks, boxes, folder / subset, camera)
     except OSError as error:
         raise write_error(out, error) from error
     return len(boxes), len({box.track for box in boxes}), left_out
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", required=True, type=path_argument, metavar="DIR", help="folder to write; must not exist"
     )
     parser.add_argument("--camera", type=int, default=1, help="number of the camera, from 1 (default: 1)")
-    parser.add_argument("--split", choices=PARTS, default="gallery", help="part to write into (default: gallery)")
+    parser.add_argument("--split", choices=SUBSETS, default="gallery", help="part to write into (default: gallery)")
     options = parser.parse_args(arguments)
     if not 1 <= options.camera <= 999_999_999:
         parser.error("--camera must be 1 or more")

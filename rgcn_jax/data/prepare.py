@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.prepared.check import check
 from rgcn_jax.data.prepared.findings import SHOWN, Finding
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
@@ -41,14 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    from rgcn_jax.data.load import FOLDERS  # which itself imports the prepared form
-
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.data.prepare",
         description="Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in "
         "TensorFlow Datasets' form. Killed at any moment, the same command continues.",
     )
-    parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
+    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument(
         "--root", required=True, type=path_argument, help="folder of the data set as it was distributed"
     )
@@ -90,9 +89,7 @@ def _pixels(text: str) -> int:
 
 
 def _read_source(options: argparse.Namespace) -> Source:
-    from rgcn_jax.data.load import FOLDERS, HALVED
-
-    return read_splits(options.dataset, options.root, FOLDERS[options.dataset], options.dataset in HALVED)
+    return read_splits(options.dataset, options.root)
 
 
 def _prepare(options: argparse.Namespace) -> int:

@@ -160,7 +160,7 @@ class Scorer:
         )
         return Evaluation(
             step=step,
-            data_set=f"{self._data.split.name} {self._data.split.partition}".strip(),
+            data_set=f"{self._data.split.name} {self._data.split.split_description}".strip(),
             protocol=self._settings.protocol,
             distance=self._settings.distance,
             clips=self._settings.clips,

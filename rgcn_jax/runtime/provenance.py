@@ -89,7 +89,7 @@ def fingerprint(split: Split) -> dict[str, Any]:
         }
         for part, tracklets in parts.items()
     }
-    return {"name": split.name, "partition": split.partition, **counts, "sha256": digest.hexdigest()}
+    return {"name": split.name, "partition": split.split_description, **counts, "sha256": digest.hexdigest()}
 
 
 def hardware() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax
 from rgcn_jax import parallel
 from rgcn_jax.config_io import CONFIG_FILE, check_numbers, check_same_run, save_config
 from rgcn_jax.data.clips.augment import Augmentation
-from rgcn_jax.data.clips.reader import ShareReader
+from rgcn_jax.data.clips.reader import ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import open_data
@@ -139,9 +139,19 @@ def prepare(config: Config, restored: bool = False) -> Run:
     size = {"height": config.image_height, "width": config.image_width}
     with_pose = config.model.pose.lower() != "none"
     _check_appearance(config)
-    data = open_data(**config.data.to_dict(), **size, with_pose=with_pose)
+    c = config.data
+    data = open_data(
+        c.name,
+        root=c.root,
+        keypoints_path=c.keypoints,
+        features_path=c.features,
+        split_number=c.split,
+        walkers=c.walkers.to_dict(),
+        with_pose=with_pose,
+        **size,
+    )
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
-    data = replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
+    data = replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,

@@ -17,7 +17,7 @@ from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import run
 from rgcn_jax.pose_detection.__main__ import main
-from rgcn_jax.pose_detection.parts import Parts, fingerprint, write_part
+from rgcn_jax.pose_detection.chunks import Chunks, fingerprint, write_chunk
 from rgcn_jax.pose_detection.rtmpose import RTMPose
 from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14
@@ -239,13 +239,13 @@ def test_a_model_that_does_not_open_is_one_sentence(folder, tmp_path, capsys):
 
 def test_damaged_and_foreign_parts_are_not_believed(tmp_path):
     settings = {"threshold": 0.2}
-    parts = Parts(tmp_path / "k.npz", settings)
+    parts = Chunks(tmp_path / "k.npz", settings)
     rows = {"a": 0, "b": 1, "c": 2}
     values = np.ones((1, 14, 3), np.float32)
-    write_part(parts.folder, "1", ["a"], values, fingerprint(settings))
-    write_part(parts.folder, "2", ["b"], values, fingerprint({"threshold": 0.3}))
-    write_part(parts.folder, "3", ["unknown"], values, fingerprint(settings))
-    write_part(parts.folder, "4", ["c"], values, fingerprint(settings))
+    write_chunk(parts.folder, "1", ["a"], values, fingerprint(settings))
+    write_chunk(parts.folder, "2", ["b"], values, fingerprint({"threshold": 0.3}))
+    write_chunk(parts.folder, "3", ["unknown"], values, fingerprint(settings))
+    write_chunk(parts.folder, "4", ["c"], values, fingerprint(settings))
     whole = (parts.folder / "4.npz").read_bytes()
     for cut in (0, 10, len(whole) // 2, len(whole) - 1):
         (parts.folder / "4.npz").write_bytes(whole[:cut])
@@ -254,9 +254,9 @@ def test_damaged_and_foreign_parts_are_not_believed(tmp_path):
         assert "4.npz" in damaged
         assert not (parts.folder / "4.npz").exists()
     with pytest.raises(InputError, match="Another process is writing to"):
-        Parts(tmp_path / "k.npz", settings)
+        Chunks(tmp_path / "k.npz", settings)
     parts.close()
-    Parts(tmp_path / "k.npz", settings).close()
+    Chunks(tmp_path / "k.npz", settings).close()
 
 
 @pytest.mark.parametrize("left", [None, 0, 2])
@@ -270,15 +270,15 @@ def test_a_removal_that_was_interrupted_is_finished(tmp_path, left):
         for part in range(left):
             (folder / f"{part}.npz").write_bytes(b"")
     out.write_bytes(b"the store")
-    parts = Parts(out, settings)
+    parts = Chunks(out, settings)
     assert parts.complete
     parts.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npz", "k.npz.settings.json"]
     with pytest.raises(InputError, match=r"k.npz is there already, made with threshold 0.2, not 0.3: remove it"):
-        Parts(out, {"threshold": 0.3})
+        Chunks(out, {"threshold": 0.3})
     assert out.read_bytes() == b"the store"
     out.unlink()
-    parts = Parts(out, {"threshold": 0.3})  # removed by its user, it is made anew
+    parts = Chunks(out, {"threshold": 0.3})  # removed by its user, it is made anew
     assert not parts.complete
     parts.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npz.parts"]
@@ -290,7 +290,7 @@ def test_a_store_that_was_moved_to_its_place_with_its_parts_still_there_is_made_
     names, keypoints = _stored(out)
     parts.mkdir()
     (tmp_path / "k.npz.settings.json").rename(parts / "settings.json")
-    write_part(parts, "1", names, keypoints, fingerprint(json.loads((parts / "settings.json").read_text())))
+    write_chunk(parts, "1", names, keypoints, fingerprint(json.loads((parts / "settings.json").read_text())))
     assert main(_arguments(folder, model, out)) == 0
     np.testing.assert_array_equal(_stored(out)[1], keypoints)
     assert not parts.exists()
@@ -305,7 +305,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_part(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match=r"1\.npz cannot be written \(No space left on device\)"):
-        write_part(tmp_path, "1", ["a"], np.zeros((1, 14, 3), np.float32), "x")
+        write_chunk(tmp_path, "1", ["a"], np.zeros((1, 14, 3), np.float32), "x")
     assert not list(tmp_path.iterdir())
 
 

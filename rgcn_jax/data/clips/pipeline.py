@@ -1,4 +1,4 @@
-"""Reading clips with tf.data: decode, crop, flip and erase in parallel in native code.
+"""Reader of clips from image files with tf.data: decode, crop, flip and erase in parallel in native code.
 
 Python runs once a batch (the plan, and where its frames are); frames are read, decoded and moved by TensorFlow's own
 threads.
@@ -174,8 +174,8 @@ class ClipReader:
         if not bad:
             return None
         return InputError(
-            f"cannot decode the image {listed(sorted(bad), 1)}: it is missing, truncated or no image; restore it from the data "
-            "set's archive."
+            f"cannot decode the image {listed(sorted(bad), 1)}: it is missing, truncated or no image; restore it from "
+            "the data set's archive."
         )
 
     def _decodes(self, fetched: str | bytes) -> bool:

@@ -139,12 +139,6 @@ def has_header(path: Path) -> bool:
         return False
 
 
-def read_header(path: str | os.PathLike[str]) -> Header:
-    """What a store says of itself. Raises InputError as ``read`` does."""
-    path = Path(path)
-    return _header(path, open_arrays(path).get("header"))
-
-
 def _header(path: Path, text: np.ndarray | None) -> Header:
     if text is None:
         raise InputError(f"The keypoint store {path} has no header: it is older than version 1, or no store.")

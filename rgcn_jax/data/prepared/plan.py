@@ -1,6 +1,4 @@
-"""What a preparation will write, kept beside it from the beginning: so that only the same preparation continues, and
-another one can be told by what it differs.
-"""
+"""The plan of a preparation, saved at its start: only the same plan resumes it, and differences are reported."""
 
 import hashlib
 import json
@@ -11,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.findings import SHOWN
 from rgcn_jax.data.prepared.format import FORMAT_VERSION, INDEX, KEYPOINTS
+from rgcn_jax.data.prepared.index import index_arrays
+from rgcn_jax.data.prepared.opened import stored_keypoints
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.files import atomic_file
@@ -35,7 +34,7 @@ class Plan:
 
     def __init__(self, source: Source, keypoints: SourceKeypoints | None, height: int, width: int, shards: int):
         self._source = source
-        self._index = prepared_format.index_arrays(source.tracklets, source.splits)
+        self._index = index_arrays(source.tracklets, source.splits)
         names = self.frames()
         self.keypoints = keypoints.values if keypoints else np.zeros((len(names), 14, 3), np.float32)
         """Of all frames [n, 14, 3]; zeros without keypoints."""
@@ -121,7 +120,7 @@ class Plan:
 
 def _rows_that_differ(path: Path, keypoints: Float32[np.ndarray, "n 14 3"]) -> np.ndarray | None:
     try:
-        before = prepared_format.stored_keypoints(path)
+        before = stored_keypoints(path)
         return np.flatnonzero((before != keypoints).any(axis=(1, 2)))
     except (OSError, ValueError, EOFError):
         return None

@@ -64,7 +64,7 @@ class Preparation:
         self.changed: list[str] = []
         """Images that changed after their shards were written, in an earlier call: those shards are written again."""
         self._source, self._keypoints, self._size = source, keypoints, (height, width)
-        ranges = {part: cut(tracklets, frames_per_shard) for part, tracklets in source.parts.items()}
+        ranges = {name: cut(tracklets, frames_per_shard) for name, tracklets in source.subsets.items()}
         self._plan = Plan(source, keypoints, height, width, sum(map(len, ranges.values())))
         self._tasks = self._cut(ranges)
         self._resized = 0
@@ -148,16 +148,16 @@ class Preparation:
         return lines
 
     def _cut(self, ranges: Mapping[str, Sequence[range]]) -> dict[str, list[ShardTask]]:
-        """The shards of each part."""
+        """The shards of each subset."""
         number, row, values, tasks = 0, 0, self._plan.keypoints, {}
-        for part, tracklets in self._source.parts.items():
-            tasks[part] = []
-            for i, positions in enumerate(ranges[part]):
-                name = prepared_format.shard_name(self._source.dataset, part, i, len(ranges[part]))
+        for subset, tracklets in self._source.subsets.items():
+            tasks[subset] = []
+            for i, positions in enumerate(ranges[subset]):
+                name = prepared_format.shard_name(self._source.dataset, subset, i, len(ranges[subset]))
                 numbered = tuple((number + k, tracklets[p]) for k, p in enumerate(positions))
                 frames = sum(len(t.frames) for _, t in numbered)
                 path, rows = self._partial / name, values[row : row + frames]
-                tasks[part].append(ShardTask(path, self._source.root, numbered, rows, *self._size))
+                tasks[subset].append(ShardTask(path, self._source.root, numbered, rows, *self._size))
                 number, row = number + len(positions), row + frames
         return tasks
 
@@ -194,8 +194,8 @@ class Preparation:
 
         source, (height, width) = self._source, self._size
         files = {
-            part: [Shard(t.path.name, t.frames, t.path.stat().st_size) for t in tasks if t.path]
-            for part, tasks in self._tasks.items()
+            subset: [Shard(t.path.name, t.frames, t.path.stat().st_size) for t in tasks if t.path]
+            for subset, tasks in self._tasks.items()
         }
         description = f"{source.dataset}: frames of tracklets with 14 keypoints, ids and cameras. One record a frame."
         tfds_format.write_metadata(self._partial, source.dataset, files, height, width, description)
@@ -208,7 +208,7 @@ class Preparation:
             "has_keypoints": self._keypoints is not None,
             "junk_has_keypoints": self._keypoints is not None and self._keypoints.junk,
             "frame_size": source.splits[1].frame_size,
-            "partitions": {str(number): split.partition for number, split in source.splits.items()},
+            "partitions": {str(number): split.split_description for number, split in source.splits.items()},
             "shards": [asdict(shard) for shards in files.values() for shard in shards],
         }
         with atomic_file(self._partial / MARKER, "w") as file:

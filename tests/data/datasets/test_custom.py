@@ -45,7 +45,7 @@ def test_a_part_may_be_absent_but_not_for_training(tmp_path):
     split = custom.load(tmp_path)
     assert (len(split.train), len(split.query), len(split.gallery)) == (0, 0, 2)
     with pytest.raises(InputError, match="has no tracklets for train and query: training and evaluation need train, q"):
-        open_data("folder", root=str(tmp_path), keypoints="", height=8, width=4, walkers={}, with_pose=False)
+        open_data("folder", root=str(tmp_path), keypoints_path="", height=8, width=4, walkers={}, with_pose=False)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data.datasets.listing import FolderReader, Listing, natural_order
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.load import FOLDERS
 from rgcn_jax.errors import InputError
 from tests.data.datasets import layouts
 
@@ -60,7 +60,7 @@ def first_frame(folder):
 
 def message(root, layout):
     with pytest.raises(InputError) as caught:
-        FOLDERS[layout](root)
+        DATA_SETS[layout].load(root)
     assert str(caught.value).count("\n") == 0
     return str(caught.value)
 
@@ -70,12 +70,12 @@ def tracklets_of(split):
 
 
 def test_all_layouts_that_are_read_can_be_written():
-    assert set(layouts.NAMES) == set(FOLDERS)
+    assert set(layouts.NAMES) == set(DATA_SETS)
 
 
 def test_ids_cameras_lengths_and_order_come_back(roots, layout):
     written = layouts.plan(layout)
-    split = FOLDERS[layout](roots[layout])
+    split = DATA_SETS[layout].load(roots[layout])
     assert split.name == layout
     read = tracklets_of(split)
     walkers = layouts.WALKERS.split
@@ -114,7 +114,7 @@ def test_ids_cameras_lengths_and_order_come_back(roots, layout):
 
 def test_keypoints_come_back_to_the_pixel(roots, layout):
     written = layouts.plan(layout)
-    split = FOLDERS[layout](roots[layout])
+    split = DATA_SETS[layout].load(roots[layout])
     table = keypoint_table.load(roots[layout] / "openpose", split, tracklets_of(split))
     for tracklet in tracklets_of(split):
         expected = layouts.WALKERS.keypoints(written[tracklet.frames][0])
@@ -124,7 +124,7 @@ def test_keypoints_come_back_to_the_pixel(roots, layout):
 
 
 def test_the_order_in_which_a_disk_lists_does_not_matter(roots, layout, monkeypatch):
-    expected = FOLDERS[layout](roots[layout])
+    expected = DATA_SETS[layout].load(roots[layout])
     scandir, listdir, rng = os.scandir, os.listdir, random.Random(0)
 
     @contextlib.contextmanager
@@ -141,7 +141,7 @@ def test_the_order_in_which_a_disk_lists_does_not_matter(roots, layout, monkeypa
 
     monkeypatch.setattr(os, "scandir", shuffled)
     monkeypatch.setattr(os, "listdir", shuffled_names)
-    assert FOLDERS[layout](roots[layout]) == expected
+    assert DATA_SETS[layout].load(roots[layout]) == expected
 
 
 @pytest.mark.parametrize("what", ["person", "frame", "nowhere"])
@@ -203,13 +203,13 @@ def test_a_list_that_is_a_link_out_of_the_root_is_refused(copied, layout, tmp_pa
 
 
 def test_links_within_the_root_and_a_root_that_is_a_link_are_followed(copied, layout, tmp_path):
-    expected = {t.frames for t in tracklets_of(FOLDERS[layout](copied))}
+    expected = {t.frames for t in tracklets_of(DATA_SETS[layout].load(copied))}
     folder = first_folder(copied, layout)
     (copied / "kept").mkdir()
     folder.rename(copied / "kept" / folder.name)
     folder.symlink_to(copied / "kept" / folder.name)
     (tmp_path / "link").symlink_to(copied)
-    assert {t.frames for t in tracklets_of(FOLDERS[layout](tmp_path / "link"))} == expected
+    assert {t.frames for t in tracklets_of(DATA_SETS[layout].load(tmp_path / "link"))} == expected
 
 
 def test_a_name_that_is_not_utf_8_is_refused(copied, layout):
@@ -229,19 +229,19 @@ def test_a_name_with_a_control_character_is_refused(copied, layout, name):
 
 
 def test_what_file_managers_leave_behind_is_ignored(copied, layout):
-    expected = FOLDERS[layout](copied)
+    expected = DATA_SETS[layout].load(copied)
     folder = first_folder(copied, layout)
     for place in (copied, folder.parent, folder, first_frame(folder).parent):
         (place / ".DS_Store").touch()
         (place / "Thumbs.db").touch()
-    assert FOLDERS[layout](copied) == expected
+    assert DATA_SETS[layout].load(copied) == expected
 
 
 def test_a_renamed_folder_is_named_with_what_to_do(copied, layout):
     top = DEEP[layout].split("/")[0]
     (copied / top).rename(copied / "renamed")
     if layout == "folder":  # any of its parts may be absent, and is for the caller to miss
-        assert not FOLDERS[layout](copied).train
+        assert not DATA_SETS[layout].load(copied).train
         return
     found = message(copied, layout)
     assert top in found

@@ -15,6 +15,7 @@ from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.load import open_data
 from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from tests import frames
 from tests.data.prepared import preparing
@@ -23,7 +24,7 @@ SIZE = {"height": 256, "width": 128}
 
 
 def opened(root, name="mars", **changes):
-    options = {"root": str(root), "keypoints": "", **SIZE, "walkers": {}, "with_pose": True, **changes}
+    options = {"root": str(root), "keypoints_path": "", **SIZE, "walkers": {}, "with_pose": True, **changes}
     return open_data(name, **options)
 
 
@@ -39,13 +40,13 @@ def out(loose, tmp_path_factory):
     process = preparing.run(loose, f"--out={out}", "--frames_per_shard=20")
     assert process.returncode == 0, process.stderr
     assert "Train with --config.data.name=mars" in process.stdout
-    assert len(prepared_format.open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
+    assert len(open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
     return out
 
 
 def assert_same_data(data, other, frames_per_clip):
     """The same split and the same batches, training with every augmentation and evaluation."""
-    for part in ("train", "query", "gallery", "junk", "frame_size", "name", "partition"):
+    for part in ("train", "query", "gallery", "junk", "frame_size", "name", "split_description"):
         assert getattr(data.split, part) == getattr(other.split, part), part
     sampler = IdentitySampler(
         data.split.train,
@@ -66,7 +67,7 @@ def assert_same_data(data, other, frames_per_clip):
 
 
 def test_training_and_evaluation_see_what_the_loose_files_hold(loose, out):
-    files = opened(loose, keypoints=str(loose / "openpose"))
+    files = opened(loose, keypoints_path=str(loose / "openpose"))
     for root in (out, out / "mars_pose", out / "mars_pose" / "1.0.0"):
         assert opened(root).split == opened(out).split
     assert_same_data(opened(out), files, frames_per_clip=5)
@@ -81,7 +82,7 @@ def test_of_the_real_frames_too(real_data, tmp_path):
     root = real_data / "vtest_mars"
     line = ["--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={tmp_path}"]
     assert prepare.main(line) == 0
-    assert_same_data(opened(tmp_path), opened(root, keypoints=str(root / "openpose")), frames_per_clip=4)
+    assert_same_data(opened(tmp_path), opened(root, keypoints_path=str(root / "openpose")), frames_per_clip=4)
 
 
 def test_tensorflow_datasets_opens_it_without_this_package(loose, out):
@@ -111,10 +112,10 @@ def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_ar
     root = preparing.write(tmp_path / "iLIDS", "ilids_vid", 32, 16)
     assert preparing.run_here(root, f"--out={tmp_path}", "--height=64", "--width=32", dataset="ilids_vid") == 0
     for number in (1, 2):
-        options = {"name": "ilids_vid", "height": 64, "width": 32, "split": number}
-        data, files = opened(tmp_path, **options), opened(root, keypoints=str(root / "openpose"), **options)
-        assert data.split.partition.startswith(f"split {number} of")
-        for part in ("train", "query", "gallery", "partition"):
+        options = {"name": "ilids_vid", "height": 64, "width": 32, "split_number": number}
+        data, files = opened(tmp_path, **options), opened(root, keypoints_path=str(root / "openpose"), **options)
+        assert data.split.split_description.startswith(f"split {number} of")
+        for part in ("train", "query", "gallery", "split_description"):
             assert getattr(data.split, part) == getattr(files.split, part)
         plans = list(evaluation_plans(data.split.query, clips="dense", frames_per_clip=4, clips_per_batch=4))
         for batch, expected in zip(data.read(plans), files.read(plans), strict=True):
@@ -122,13 +123,13 @@ def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_ar
             # Encoded as JPEG once more: the loose files are PNG.
             assert 0 < np.abs(batch["frames"].astype(int) - expected["frames"]).mean() < 3
     with pytest.raises(InputError, match="has splits 1 to .*set data.split"):
-        opened(tmp_path, "ilids_vid", height=64, width=32, split=11)
+        opened(tmp_path, "ilids_vid", height=64, width=32, split_number=11)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"keypoints": "k.npz"}, "has its own: leave data.keypoints empty"),
+        ({"keypoints_path": "k.npz"}, "has its own: leave data.keypoints empty"),
         ({"height": 128, "width": 64}, "holds frames of 256 x 128 pixels.*--height=128 --width=64"),
         ({"name": "folder", "root": "mars_pose/1.0.0"}, "was prepared from 'mars'.*set data.name to 'mars'"),
     ],
@@ -227,7 +228,7 @@ def _nan_in_one(rows):
         (_shorten("keypoints.npy"), "damaged: keypoints.npy"),
         (_shorten("index.npz"), "is damaged .*prepare it again"),
         (_shorten("rgcn_jax.json"), "rgcn_jax.json cannot be read"),
-        (_half_prepared, "is half prepared: give the command .*again"),
+        (_half_prepared, "is an unfinished preparation: rerun python -m rgcn_jax.data.prepare"),
     ],
 )
 def test_damage_is_told_when_it_is_opened(out, tmp_path, spoil, expected):

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data import prepare
-from rgcn_jax.data.datasets import custom, mars
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import formats
-from rgcn_jax.data.keypoints.table import unique_frames
 from rgcn_jax.data.load import open_data
 from rgcn_jax.data.prepared.source import read_splits
 from rgcn_jax.data.prepared.writer import Preparation
 from rgcn_jax.errors import InputError
+from rgcn_jax.types import unique_frames
 from tests.data.prepared import preparing
 from tests.kills import KILLS
 
@@ -73,8 +73,8 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
     assert "Traceback" not in process.stderr
     assert all(sentence in process.stderr for sentence in expected)
     assert [folder.name for folder in (out / "mars_pose").iterdir()] == ["1.0.0.partial"]
-    with pytest.raises(InputError, match="is half prepared"):
-        open_data("mars", root=str(out), keypoints="", height=256, width=128, walkers={}, with_pose=True)
+    with pytest.raises(InputError, match="is an unfinished preparation"):
+        open_data("mars", root=str(out), keypoints_path="", height=256, width=128, walkers={}, with_pose=True)
     kept = {n: t for n, t in preparing.contents(out / "mars_pose" / "1.0.0.partial").items() if "array_record" in n}
     assert 0 < len(kept) < sum("array_record" in name for name in uninterrupted)
     assert all(uninterrupted[name] == contents for name, contents in kept.items())
@@ -150,7 +150,7 @@ def test_a_check_reads_the_keypoints_that_are_there(whole, tmp_path, capsys):
 @pytest.mark.parametrize("layout", ["mars", "folder"])
 def test_a_check_tells_of_keypoints_where_sizes_of_images_cannot_be_read(layout, tmp_path, capsys):
     root = preparing.write(tmp_path / "set", layout)
-    source = read_splits(layout, root, {"mars": mars, "folder": custom}[layout].load, several=False)
+    source = read_splits(layout, root)
     first, second, third = source.tracklets[:3]
     (root / first.frames[0]).write_bytes(b"")
     (root / second.frames[1]).write_bytes(b"<html>")
@@ -239,7 +239,7 @@ def test_a_folder_that_is_no_data_set_is_told(tmp_path, capsys):
 
 def test_another_preparation_in_the_same_folder_is_refused(whole, tmp_path, capsys):
     line = ["--dataset=mars", f"--root={whole}", f"--out={tmp_path}", "--workers=1"]
-    source = read_splits("mars", whole, mars.load, several=False)
+    source = read_splits("mars", whole)
     with Preparation(tmp_path, source, None, 256, 128):
         assert prepare.main(line) == 2
         assert "is being prepared by another process" in capsys.readouterr().err
