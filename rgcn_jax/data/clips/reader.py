@@ -41,7 +41,7 @@ class ProcessReader:
         self._mine = partial(clips_of_process, process_index=process_index, process_count=process_count)
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
-        """The batches of the plans, cut to this process's clips. Raises InputError where clips cannot be divided equally."""
+        """The batches of this process. Raises InputError where the clips of a plan cannot be divided equally."""
         return self._read(map(self._mine, plans))
 
 

@@ -70,7 +70,7 @@ class LoadedKeypoints(NamedTuple):
 def load(
     path: str | os.PathLike[str],
     split: Split,
-    tracklets: Sequence[Tracklet] | None = None,
+    tracklets: Iterable[Tracklet] | None = None,
     junk: Collection[Tracklet] = (),
 ) -> KeypointTable:
     """Read the keypoints of a data set from files; arguments and errors as for ``read_source``.
@@ -80,7 +80,7 @@ def load(
     Warns:
       UserWarning: frames have no entry in the files, in a format that leaves out frames in which nobody was found.
     """
-    tracklets = [*split.train, *split.query, *split.gallery] if tracklets is None else tracklets
+    tracklets = [*split.train, *split.query, *split.gallery] if tracklets is None else list(tracklets)
     table, detections = read_source(path, split, tracklets, junk)
     absent = np.count_nonzero(~detections.has_entry)
     if absent:
