@@ -3,12 +3,10 @@
 import contextlib
 import os
 import random
-import shutil
 
 import numpy as np
 import pytest
 
-from rgcn_jax.data.datasets.listing import FolderReader, Listing, natural_order
 from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.errors import InputError
@@ -283,19 +281,3 @@ def test_all_that_is_wrong_is_counted_and_the_first_of_it_named(copied, layout):
     assert "holds notes.txt, which is no frame" in found
     assert "; and 2 more. " in found
     assert found.count("notes.txt") == 3
-
-
-def test_a_listing_is_sorted_and_names_what_cannot_be_listed(tmp_path):
-    for name in ("10.jpg", "9.jpg", "é.jpg", ".hidden"):
-        (tmp_path / name).touch()
-    (tmp_path / "b").mkdir()
-    folders = FolderReader("Set", tmp_path)
-    assert folders.listing("") == Listing(["b"], ["10.jpg", "9.jpg", "é.jpg"])
-    assert natural_order(["10.jpg", "9.jpg", "b2_1", "b10_0", "b", "01", "1"]) == [
-        "01", "1", "9.jpg", "10.jpg", "b", "b2_1", "b10_0",
-    ]  # fmt: skip
-    folders.check()
-    assert folders.listing("c") == Listing([], [])
-    with pytest.raises(InputError, match=f"Set at {tmp_path} is not as it must be: c is missing. Unpack it again"):
-        folders.check()
-    shutil.rmtree(tmp_path / "b")
