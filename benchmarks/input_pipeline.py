@@ -30,7 +30,8 @@ from rgcn_jax.data.clips.sampling import BatchPlan, IdentitySampler
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.prepared.format import Prepared, find, open_prepared
+from rgcn_jax.data.prepared.format import find
+from rgcn_jax.data.prepared.opened import Prepared, open_prepared
 from rgcn_jax.data.prepared.reader import PreparedReader, Records
 from rgcn_jax.runtime.malloc import keep_freed_memory
 from rgcn_jax.types import Split, Tracklet

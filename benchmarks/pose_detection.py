@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.load import FOLDERS
+from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.keypoints import formats
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, detect
 from rgcn_jax.skeleton import KEYPOINTS
+from rgcn_jax.types import unique_frames
 
 _NECK, _HIPS = KEYPOINTS.index("neck"), [KEYPOINTS.index("right_hip"), KEYPOINTS.index("left_hip")]
 
@@ -40,7 +41,7 @@ def pck(found: Float32[np.ndarray, "n 14 3"], stored: Float32[np.ndarray, "n 14 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description="A pose detector beside stored keypoints.")
-    parser.add_argument("--dataset", choices=sorted(FOLDERS), required=True)
+    parser.add_argument("--dataset", choices=sorted(DATA_SETS), required=True)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--stored", type=Path, required=True, help="keypoint store to compare with")
     parser.add_argument("--backend", choices=tuple(BACK_ENDS), required=True)
@@ -48,11 +49,11 @@ def main() -> None:
     parser.add_argument("--margin", type=float)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
-    split = FOLDERS[arguments.dataset](arguments.root)
+    split = DATA_SETS[arguments.dataset].load(arguments.root)
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
-    frames = keypoint_table.unique_frames(tracklets)
+    frames = unique_frames(tracklets)
     # The size matters to OpenPose's folders alone, which are no stores.
-    stored = keypoint_table.read_pixels(arguments.stored, frames, np.ones((1, 2), np.int64))
+    stored = formats.read(arguments.stored, frames, np.ones((1, 2), np.int64)).pixels
     found = np.zeros_like(stored)
     print(f"{len(frames):,} crops of {split.name}\nprocesses  crops/s  in all, with the start of the processes")
     for workers in arguments.workers:

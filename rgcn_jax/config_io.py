@@ -19,7 +19,7 @@ from rgcn_jax.config import Config, to_config_dict
 from rgcn_jax.config_rules import conflicts
 from rgcn_jax.errors import InputError
 from rgcn_jax.fields import build, leaves
-from rgcn_jax.runtime.workdir import write_whole
+from rgcn_jax.runtime.files import write_text
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
@@ -152,7 +152,7 @@ def _translated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def save_config(config: Config, path: Path) -> None:
     """Writes the config as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(config.to_dict(), indent=2) + "\n")
+    write_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:

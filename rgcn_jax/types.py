@@ -5,7 +5,7 @@ channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dime
 ``g`` gallery tracklets, ``f`` frames of a tracklet.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -34,6 +34,11 @@ class Tracklet:
     camera_id: int
 
 
+def unique_frames(tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
+    """All frames of the tracklets, each once, in their order."""
+    return tuple(dict.fromkeys(frame for tracklet in tracklets for frame in tracklet.frames))
+
+
 @dataclass(frozen=True)
 class Split:
     """A data set as it is used: what is trained on, what asks, and what is searched.
@@ -41,8 +46,9 @@ class Split:
     ``root`` is the folder to which the frames' paths are relative. ``gallery`` may contain the queries themselves
     (the official MARS protocol); the ranking drops same-person-same-camera pairs, hence also a query itself. ``junk``
     holds the tracklets of ``JUNK_ID``: in no gallery, embedded only for the protocol that keeps them. ``frame_size``
-    is (height, width) in pixels where all crops of the data set share it, else None. ``partition`` says which of
-    several published halvings of the people this is, with a hash of it; empty where the data set has only one.
+    is (height, width) in pixels where all crops of the data set share it, else None. ``split_description``
+    says which of several published splits this is, such as "split 3 of 10 (1a2b3c4d)" with a hash of it; empty where
+    the data set has only one.
     """
 
     name: str
@@ -52,7 +58,7 @@ class Split:
     gallery: Sequence[Tracklet]
     junk: Sequence[Tracklet] = ()
     frame_size: tuple[int, int] | None = None
-    partition: str = ""
+    split_description: str = ""
 
     @property
     def train_person_ids(self) -> tuple[int, ...]:
@@ -66,15 +72,15 @@ class Batch(TypedDict):
     """
 
     frames: UInt8[np.ndarray, "b t h w 3"] | Float32[np.ndarray, "b d"]
-    """RGB, not normalised; or, where the appearance is given, f_a of each clip."""
+    """RGB, not normalised; or, where the appearance is precomputed, f_a of each clip."""
     keypoints: Float32[np.ndarray, "b t 14 3"]
-    """x, y as shares of the crop's width and height, and confidence; (0, 0, 0) where not detected."""
+    """x, y as normalised coordinates of the crop, and confidence; (0, 0, 0) where not detected."""
     frame_mask: Bool[np.ndarray, "b t"]
-    """False for frames that only fill up a clip."""
+    """False for frames that pad a clip."""
     label: Int32[np.ndarray, "b"]
     """Class label in training; -1 in evaluation, so that no identity can reach the model there."""
     index: Int32[np.ndarray, "b"]
-    """Position of the tracklet in the sequence that is read; -1 for a clip that only fills up the batch."""
+    """Position of the tracklet in the sequence that is read; -1 for a clip that pads the batch."""
 
 
 DeviceBatch = Mapping[str, Any]

@@ -14,6 +14,7 @@ from scipy.io import loadmat, savemat
 
 from rgcn_jax import evaluate, main
 from rgcn_jax.command import run_command
+from rgcn_jax.config import DataConfig
 from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.load import open_data
@@ -108,7 +109,7 @@ def test_a_run_writes_its_results_and_prints_them(finished):
     assert set(results["protocols"]) == {"official", "official_matlab", "query_excluded", "junk_kept"}
     assert "16 training tracklets of 4 people; 8 queries, 17 gallery tracklets" in process.stdout
     assert (workdir / "config.json").is_file()
-    assert not list(workdir.glob("*.tmp"))
+    assert not list(workdir.glob(".*"))
 
 
 @pytest.mark.jit
@@ -292,8 +293,7 @@ def test_junk_without_keypoints_is_left_out_and_said(root, capsys):
         for frame in tracklet.frames:
             for file in (bare / "openpose").rglob(f"{Path(frame).stem}_keypoints.json"):
                 file.unlink()
-    settings = {"name": "mars", "root": str(bare), "keypoints": str(bare / "openpose"), "features": ""}
-    data = open_data(**settings, height=32, width=16, walkers={}, with_pose=True)
+    data = open_data(DataConfig("mars", str(bare), keypoints=str(bare / "openpose")), (32, 16), with_pose=True)
     assert not data.split.junk
     assert "junk_kept is left out" in capsys.readouterr().out
 

@@ -1,142 +1,107 @@
-"""From a data set's name to its tracklets and a reader: the one place that chooses between memory and disk."""
+"""Opens a data set by its name: its tracklets and a reader of their clips, from memory or from disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from rgcn_jax.data.clips import precomputed as feature_files
+from rgcn_jax.config import DataConfig
+from rgcn_jax.data.clips import precomputed
 from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints
-from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.format import find
+from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split
 
-FOLDERS: Mapping[str, Callable[..., Split]] = {
-    "mars": partial(mars.load, check_files=True),
-    "dukemtmc_vidreid": dukemtmc_vidreid.load,
-    "ilids_vid": ilids_vid.load,
-    "prid2011": prid2011.load,
-    "ls_vid": ls_vid.load,
-    "folder": custom.load,
-}
-"""Data sets read from a folder: name -> function from the folder to a ``Split``."""
-
-HALVED = ("ilids_vid", "prid2011")
-"""Those with several published splits of the people: their functions also take its number, ``split=``, from 1."""
+ALL_SUBSETS = ("train", "query", "gallery")
+"""What training with evaluation needs of a split."""
 
 
-def open_data(
-    name: str,
-    *,
-    root: str,
-    keypoints: str,
-    features: str = "",
-    height: int,
-    width: int,
-    walkers: Mapping[str, Any],
-    with_pose: bool,
-    split: int = 1,
-) -> Data:
-    """Opens a data set.
+def open_data(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str] = ALL_SUBSETS) -> Data:
+    """Opens the data set of a config, generated, as distributed or prepared; its contents tell which of the latter.
 
     Args:
-      name: "walkers" (generated, in memory), or a key of ``FOLDERS``.
-      root: folder of the data set as it was distributed, or of prepared data (``prepared/format.py``), told by
-        what is in it.
-      keypoints: files of a pose detector or a keypoint store (docs/data.md); may be empty if ``with_pose`` is False.
-        Prepared data has its own: empty.
-      features: file of appearance features that take the place of the frames (``data.features``); "": read frames.
-      height: of the frames that come out, in pixels.
-      width: likewise.
-      walkers: fields of ``WalkersSpec``; read for "walkers" alone.
+      data: which data set, where it and its keypoints are, and which of its published splits.
+      size: height and width of the frames that come out, in pixels.
       with_pose: False for appearance only: all keypoints are then "not detected".
-      split: which of the published splits of the people, from 1; data sets that are not ``HALVED`` have only 1.
+      required: subsets of the split that must not be empty.
 
     Raises:
-      InputError: the name or the split is unknown, or the folder, the keypoints or the features are not as they must
-        be.
+      InputError: the folder, the split, the keypoints or the features are missing or do not fit.
     """
-    if split != 1 and name not in HALVED:
-        raise InputError(f"data.split is {split}, but only {' and '.join(HALVED)} have several splits: leave it at 1.")
-    if name == "walkers":
-        return _open_walkers(features, height, width, walkers)
-    if name not in FOLDERS:
-        raise InputError(f"data.name is {name!r}: expected one of {', '.join(['walkers', *FOLDERS])}.")
-    if not root:
+    if data.split != 1 and data.name not in SEVERAL_SPLITS:
         raise InputError(
-            f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{name}."
+            f"data.split is {data.split}, but only {' and '.join(SEVERAL_SPLITS)} have several splits: leave it at 1."
         )
-    size = height, width
-    if there := prepared_format.find(Path(root), name):
-        return _open_prepared(there, split, keypoints, features, size, with_pose)
-    if with_pose and not keypoints:
+    if data.name == "walkers":
+        return _open_walkers(data, size)
+    if not data.root:
+        raise InputError(
+            f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{data.name}."
+        )
+    if there := find(Path(data.root), data.name):
+        return _open_prepared(there, data, size, with_pose, required)
+    if with_pose and not data.keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to the files of a "
             "pose detector or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
-    return _open_folder(name, Path(root), split, keypoints, features, size, with_pose)
+    return _open_folder(data, size, with_pose, required)
 
 
-def _open_folder(
-    name: str, root: Path, number: int, keypoints: str, features: str, size: tuple[int, int], with_pose: bool
-) -> Data:
-    split = FOLDERS[name](root, split=number) if name in HALVED else FOLDERS[name](root)
-    _check_parts(split)
-    _say_partition(name, split)
+def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]) -> Data:
+    split = DATA_SETS[data.name].load(Path(data.root), data.split)
+    _check_subsets(split, required)
+    _print_split(data.name, split)
     table = NoKeypoints()
     if with_pose:
-        needed = [*split.train, *split.query, *split.gallery]
-        try:
-            table = keypoint_table.load(Path(keypoints), split, [*needed, *split.junk])
-        except InputError:
-            if not split.junk:
-                raise
-            table = keypoint_table.load(Path(keypoints), split, needed)  # raises where more than junk is at fault
+        tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
+        table = keypoint_table.load(data.keypoints, split, tracklets, split.junk)
+        if not table.covers(split.junk):
             split = _without_junk(split)
-    if features:
-        return _with_features(Path(features), split, table)
+    if data.features:
+        return _with_features(Path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
     return Data(split, FileReader(split.root, table, *size), size)
 
 
 def _open_prepared(
-    where: Path, number: int, keypoints: str, features: str, size: tuple[int, int], with_pose: bool
+    where: Path, data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]
 ) -> Data:
-    data = prepared_format.open_prepared(where)
-    if keypoints:
-        raise InputError(f"data.keypoints is {keypoints!r}, but {where} has its own: leave data.keypoints empty.")
-    if with_pose and not data.has_keypoints:
+    prepared = open_prepared(where)
+    if data.keypoints:
+        raise InputError(f"data.keypoints is {data.keypoints!r}, but {where} has its own: leave data.keypoints empty.")
+    if with_pose and not prepared.has_keypoints:
         raise InputError(
             f"{where} was prepared without keypoints, but the model has a pose branch: prepare it with --keypoints, "
             "or train appearance only with --config.model.pose=none."
         )
-    if size != (data.height, data.width):
+    if size != (prepared.height, prepared.width):
         raise InputError(
-            f"{where} holds frames of {data.height} x {data.width} pixels, but image_height and image_width are "
-            f"{size[0]} and {size[1]}: set these, or prepare the data with --height={size[0]} --width={size[1]}."
+            f"{where} holds frames of {prepared.height} x {prepared.width} pixels, but image_height and image_width "
+            f"are {size[0]} and {size[1]}: set these, or prepare the data with --height={size[0]} --width={size[1]}."
         )
-    if number not in data.splits:
-        raise InputError(f"{where} has splits 1 to {len(data.splits)}: set data.split to one of them.")
-    split = data.splits[number]
-    _check_parts(split)
-    _say_partition(data.dataset, split)
-    if with_pose and split.junk and not data.junk_has_keypoints:
+    if data.split not in prepared.splits:
+        raise InputError(f"{where} has splits 1 to {len(prepared.splits)}: set data.split to one of them.")
+    split = prepared.splits[data.split]
+    _check_subsets(split, required)
+    _print_split(prepared.dataset, split)
+    if with_pose and split.junk and not prepared.junk_has_keypoints:
         split = _without_junk(split)
-    table = data.keypoints() if with_pose else NoKeypoints()
-    if features:
-        return _with_features(Path(features), split, table)
+    table = prepared.keypoints() if with_pose else NoKeypoints()
+    if data.features:
+        return _with_features(Path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, PreparedReader(data, table), size)
+    return Data(split, PreparedReader(prepared, table), size)
 
 
-def _say_partition(name: str, split: Split) -> None:
-    if split.partition:
-        print(f"{name}: {split.partition}", flush=True)
+def _print_split(name: str, split: Split) -> None:
+    if split.split_description:
+        print(f"{name}: {split.split_description}", flush=True)
 
 
 def _without_junk(split: Split) -> Split:
@@ -144,33 +109,27 @@ def _without_junk(split: Split) -> Split:
     return replace(split, junk=())
 
 
-def _check_parts(split: Split) -> None:
-    parts = {"train": split.train, "query": split.query, "gallery": split.gallery}
-    if empty := [part for part, tracklets in parts.items() if not tracklets]:
-        raise InputError(
-            f"{split.root} has no tracklets for {' and '.join(empty)}: training and evaluation need {', '.join(parts)}."
-        )
+def _check_subsets(split: Split, required: Sequence[str]) -> None:
+    subsets = {"train": split.train, "query": split.query, "gallery": split.gallery}
+    if empty := [name for name in required if not subsets[name]]:
+        raise InputError(f"{split.root} has no tracklets for {' and '.join(empty)}: this needs {', '.join(required)}.")
 
 
 def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
     from rgcn_jax.data.clips.memory import MemoryReader
 
     tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
-    table = feature_files.load(path, tracklets)
-    read = partial(feature_files.read_features, table=table, keypoints=keypoints)
+    table = precomputed.load(path, tracklets)
+    read = partial(precomputed.read_features, table=table, keypoints=keypoints)
     return Data(split, MemoryReader(read), table.values.shape[1:])
 
 
-def _open_walkers(features: str, height: int, width: int, fields: Mapping[str, Any]) -> Data:
+def _open_walkers(data: DataConfig, size: tuple[int, int]) -> Data:
     from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
-    from rgcn_jax.walkers import WalkersSpec, generate
+    from rgcn_jax.walkers import generate
 
-    try:
-        spec = WalkersSpec(**fields)
-    except ValueError as error:
-        raise InputError(f"data.walkers: {error}") from error
-    walkers = generate(spec)
-    source = CachedSource(lambda tracklet: walkers.frames(tracklet, height, width), walkers.keypoints)
-    if features:
-        return _with_features(Path(features), walkers.split, source)
-    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), (height, width))
+    walkers = generate(data.walkers)
+    source = CachedSource(lambda tracklet: walkers.frames(tracklet, *size), walkers.keypoints)
+    if data.features:
+        return _with_features(Path(data.features), walkers.split, source)
+    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size)

@@ -17,8 +17,6 @@ border. Crops keep the video's resolution. A track's id is the person id: two tr
 import argparse
 import math
 import os
-import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,17 +28,17 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
-from rgcn_jax.data.datasets.custom import PARTS
+from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import InputError, listed, printable
+from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 
 ASPECT = 2.0
 """Height of a crop by its width."""
 
 _LARGEST = 1e6  # no frame number and no pixel is above it
 _TOO_LARGE = 4  # a box of so many times the picture's width or height is a mistake
-_SHOWN = 3  # bad lines that a message names
 
 
 class Box(NamedTuple):
@@ -135,15 +133,15 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b
     return picture[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None, :]]
 
 
-def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "gallery") -> tuple[int, int, int]:
-    """Write the crops of all tracks, whole or not at all, as ``<part>/<person>/<camera>/<tracklet>/<frame>.jpg``.
+def convert(video: Path, tracks: Path, out: Path, camera: int = 1, subset: str = "gallery") -> tuple[int, int, int]:
+    """Write the crops of all tracks atomically, as ``<subset>/<person>/<camera>/<tracklet>/<frame>.jpg``.
 
     Args:
       video: a video file, or a folder of pictures, the first of which is frame 1.
       tracks: the track file.
       out: the folder to write; there must be none of that name.
       camera: its number, from 1.
-      part: "train", "query" or "gallery".
+      subset: "train", "query" or "gallery".
 
     Returns:
       The numbers of crops, of tracklets, and of lines of confidence 0 that were left out.
@@ -151,11 +149,11 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
     Raises:
       InputError: the video or the tracks cannot be read, a line is wrong or outside of the video, the folder is there
         already or cannot be written. Nothing is left behind.
-      ValueError: the part or the camera are not as they must be.
+      ValueError: the subset or the camera are not as they must be.
     """
-    if part not in PARTS or camera < 1:
+    if subset not in SUBSETS or camera < 1:
         raise ValueError(
-            f"the part must be one of {', '.join(PARTS)} and the camera 1 or more: found {part}, {camera}."
+            f"the subset must be one of {', '.join(SUBSETS)} and the camera 1 or more: found {subset}, {camera}."
         )
     if os.path.lexists(out):
         raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
@@ -166,21 +164,13 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, part: str = "
     boxes, left_out = parse_tracks(text, tracks)
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
-    of_ours = re.compile(rf"\.{re.escape(out.name)}\.[0-9]+\.part")
-    if killed := sorted(name for name in os.listdir(out.parent) if of_ours.fullmatch(name)):
-        raise InputError(
-            f"{out.parent / killed[0]} is what a killed run has left, or a running one writes: remove it first."
-        )
-    half = out.with_name(f".{out.name}.{os.getpid()}.part")
+    if unfinished := find_unfinished(out.parent, out.name):
+        raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
     try:
-        half.mkdir()
-        try:
-            _write(video, tracks, boxes, half / part, camera)
-            os.rename(half, out)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
+        with atomic_folder(out) as folder:
+            _write(video, tracks, boxes, folder / subset, camera)
     except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}).") from error
+        raise write_error(out, error) from error
     return len(boxes), len({box.track for box in boxes}), left_out
 
 
@@ -241,8 +231,7 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 
 def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
     if problems:
-        more = f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}.")
+        raise InputError(f"{path}: {listed(problems, separator='; ')}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -256,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", required=True, type=path_argument, metavar="DIR", help="folder to write; must not exist"
     )
     parser.add_argument("--camera", type=int, default=1, help="number of the camera, from 1 (default: 1)")
-    parser.add_argument("--split", choices=PARTS, default="gallery", help="part to write into (default: gallery)")
+    parser.add_argument("--split", choices=SUBSETS, default="gallery", help="part to write into (default: gallery)")
     options = parser.parse_args(arguments)
     if not 1 <= options.camera <= 999_999_999:
         parser.error("--camera must be 1 or more")

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from rgcn_jax.command import path_argument
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.prepared.check import check
-from rgcn_jax.data.prepared.findings import Finding, listed
+from rgcn_jax.data.prepared.findings import SHOWN, Finding
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.prepared.source import Source, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.data.prepared.writer import Preparation
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import InputError, listed, printable
 
 LARGEST_SIDE = 4096
 """Of prepared frames, in pixels."""
@@ -41,14 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    from rgcn_jax.data.load import FOLDERS  # which itself imports the prepared form
-
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.data.prepare",
         description="Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in "
         "TensorFlow Datasets' form. Killed at any moment, the same command continues.",
     )
-    parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
+    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument(
         "--root", required=True, type=path_argument, help="folder of the data set as it was distributed"
     )
@@ -90,9 +89,7 @@ def _pixels(text: str) -> int:
 
 
 def _read_source(options: argparse.Namespace) -> Source:
-    from rgcn_jax.data.load import FOLDERS, HALVED
-
-    return read_splits(options.dataset, options.root, FOLDERS[options.dataset], options.dataset in HALVED)
+    return read_splits(options.dataset, options.root)
 
 
 def _prepare(options: argparse.Namespace) -> int:
@@ -112,7 +109,7 @@ def _prepare(options: argparse.Namespace) -> int:
         if preparation.changed:
             _say(
                 f"remark: {len(preparation.changed):,} images have changed since their shards were written, and these "
-                f"are written again: {listed(preparation.changed)}"
+                f"are written again: {listed(preparation.changed, SHOWN)}"
             )
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:

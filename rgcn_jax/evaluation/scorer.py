@@ -25,7 +25,7 @@ from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
-from rgcn_jax.runtime.workdir import write_whole
+from rgcn_jax.runtime.files import atomic_file, write_text
 from rgcn_jax.types import Embeddings, Tracklet
 
 RESULTS_FILE = "results.json"
@@ -159,7 +159,7 @@ class Scorer:
         )
         return Evaluation(
             step=step,
-            data_set=f"{self._data.split.name} {self._data.split.partition}".strip(),
+            data_set=f"{self._data.split.name} {self._data.split.split_description}".strip(),
             protocol=self._settings.protocol,
             distance=self._settings.distance,
             clips=self._settings.clips,
@@ -202,7 +202,7 @@ def write_results(workdir: Path, evaluation: Evaluation, config: Config, beside:
         "config": config.to_dict(),
         **beside,
     }
-    write_whole(workdir / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
+    write_text(workdir / RESULTS_FILE, json.dumps(results, indent=2) + "\n")
     return results
 
 
@@ -219,7 +219,7 @@ def save_features(
         embeddings = Embeddings(*(np.concatenate(pair) for pair in zip(embeddings, train[1], strict=True)))
     roles = {"is_query": evaluation.roles.query, "is_gallery": evaluation.roles.gallery}
     padded = {name: np.pad(role, (0, len(tracklets) - len(role))) for name, role in roles.items()}
-    with path.open("wb") as file:
+    with atomic_file(path) as file:
         np.savez(
             file,
             **embeddings._asdict(),

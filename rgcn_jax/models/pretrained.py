@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.models.weight_files import read_weights
 
 _LEAF_NAMES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -51,7 +51,8 @@ def load_resnet50(path: str | Path, variables: Mapping[str, Any]) -> dict[str, A
     missing, unexpected = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing or unexpected:
         raise InputError(
-            f"{path} does not fit this trunk: missing {_listed(missing)}; not expected {_listed(unexpected)}."
+            f"{path} does not fit this trunk: missing {listed(missing, _SHOWN) or 'nothing'}; not expected "
+            f"{listed(unexpected, _SHOWN) or 'nothing'}."
         )
     return jax.tree_util.tree_unflatten(
         tree, [_converted(path, name, found[name], shape) for name, shape in expected.items()]
@@ -83,10 +84,3 @@ def _converted(path: Path, name: str, value: np.ndarray, shape: tuple[int, ...])
     if not np.isfinite(value).all():
         raise InputError(f"{path}: {name} holds numbers that are not finite (in float32); the file is damaged.")
     return jnp.asarray(value)
-
-
-def _listed(names: list[str]) -> str:
-    if not names:
-        return "nothing"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

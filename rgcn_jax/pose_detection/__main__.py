@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from rgcn_jax.command import path_argument
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints import coverage
-from rgcn_jax.data.load import FOLDERS
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect
@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
         "moment, the same command continues. Nothing is downloaded.",
         allow_abbrev=False,
     )
-    parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
+    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, help="folder of the data set")
     parser.add_argument("--out", required=True, type=path_argument, help="keypoint store to write, .npz")
     parser.add_argument("--backend", required=True, choices=tuple(BACK_ENDS), help="which detector")
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = Options(**fields)
     try:
         check(out, options)
-        report = detect(FOLDERS[dataset](root), out, options)
+        report = detect(DATA_SETS[dataset].load(root), out, options)
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2

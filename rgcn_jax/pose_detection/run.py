@@ -1,9 +1,9 @@
-"""A detector over all crops of a data set, in several processes; killed at any moment, the next call continues."""
+"""Pose detection over all crops of a data set in several processes; a killed run is resumed by the next call."""
 
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,14 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.coverage import Coverage, measure
+from rgcn_jax.data.keypoints.coverage import Coverage, measure_tracklets
 from rgcn_jax.data.keypoints.store import check_store_path, save
-from rgcn_jax.data.keypoints.table import unique_frames
 from rgcn_jax.errors import InputError
+from rgcn_jax.pose_detection.chunks import Chunks, fingerprint
 from rgcn_jax.pose_detection.detector import BACK_ENDS
-from rgcn_jax.pose_detection.parts import Parts, fingerprint
-from rgcn_jax.pose_detection.worker import Job, Shard, ShardResult, process
+from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, process
 from rgcn_jax.runtime.worker_pool import run_tasks
-from rgcn_jax.types import Split, Tracklet
+from rgcn_jax.types import Split, unique_frames
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,17 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
     frames = unique_frames(tracklets)
     settings = _settings(split, frames, options)
-    parts = Parts(out, settings)
+    chunks = Chunks(out, settings)
     try:
-        if parts.complete:
+        if chunks.complete:
             return None
         rows = {frame: row for row, frame in enumerate(frames)}
-        _, done, damaged = parts.read(rows)
+        _, done, damaged = chunks.read(rows)
         if damaged:
-            print(f"{len(damaged)} damaged parts are made again: {', '.join(damaged)}", flush=True)
+            print(f"{len(damaged)} damaged chunks are detected again: {', '.join(damaged)}", flush=True)
         job = Job(
             root=split.root,
-            folder=parts.folder,
+            folder=chunks.folder,
             settings_hash=fingerprint(settings),
             backend=options.backend,
             model=options.model,
@@ -94,20 +93,20 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             threads=max(_usable_cores() // options.workers, 1),
         )
         results = _work(job, frames, np.flatnonzero(~done), options)
-        keypoints, done_now, _ = parts.read(rows)
+        keypoints, done_now, _ = chunks.read(rows)
         unreadable = sorted(problem for result in results for problem in result.unreadable)
         if unreadable:
-            listed = "\n  ".join(unreadable)
+            lines = "\n  ".join(unreadable)
             raise InputError(
                 f"{len(unreadable):,} of the {len(frames):,} images cannot be read; the keypoints of the others are "
-                f"kept in {parts.folder}. Restore these from the data set's archive and give the same command again:\n"
-                f"  {listed}"
+                f"kept in {chunks.folder}. Restore these from the data set's archive and rerun the same command:\n"
+                f"  {lines}"
             )
         if not done_now.all():
             missing = frames[np.flatnonzero(~done_now)[0]]
-            raise InputError(f"Parts have vanished from {parts.folder} (of {missing}): give the same command again.")
-        store = parts.folder / "store.part.npz"
-        coverage = _coverage(keypoints, rows, tracklets)
+            raise InputError(f"Chunks have vanished from {chunks.folder} (of {missing}): rerun the same command.")
+        store = chunks.folder / "store.part.npz"
+        coverage = measure_tracklets(keypoints[..., 2] > 0, rows, tracklets)
         save(
             store,
             frames,
@@ -117,9 +116,9 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             threshold=options.threshold,
             coverage=coverage,
         )
-        parts.finish(store)
+        chunks.finish(store)
     finally:
-        parts.close()
+        chunks.close()
     working = sum(result.seconds for result in results) / max(min(options.workers, len(results)), 1)
     detected = sum(result.finished for result in results)
     return Report(keypoints, coverage, int(done.sum()), detected, time.perf_counter() - start, working)
@@ -163,24 +162,15 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Options) -> list[ShardResult]:
-    """Let the processes make a part of every ``save_every`` missing frames."""
+def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Options) -> list[ChunkResult]:
+    """Let the processes make a chunk of every ``save_every`` missing frames."""
     rows = [missing[i : i + options.save_every] for i in range(0, len(missing), options.save_every)]
-    shards = [Shard(job, f"{of[0]:09d}-{len(of)}", tuple(frames[row] for row in of)) for of in rows]
+    chunks = [Chunk(job, f"{of[0]:09d}-{len(of)}", tuple(frames[row] for row in of)) for of in rows]
     with tqdm(
         total=len(frames), initial=len(frames) - len(missing), unit=" crops", disable=None, smoothing=0.05
     ) as bar:
         try:
-            return [result for _, result in run_tasks(process, shards, options.workers, bar.update)]
+            return [result for _, result in run_tasks(process, chunks, options.workers, bar.update)]
         except KeyboardInterrupt:
             bar.write("interrupted: the processes save what they are at")
             raise
-
-
-def _coverage(
-    keypoints: Float32[np.ndarray, "n 14 3"], rows: Mapping[str, int], tracklets: Iterable[Tracklet]
-) -> Coverage:
-    cameras: dict[int, set[int]] = {}
-    for tracklet in tracklets:
-        cameras.setdefault(tracklet.camera_id, set()).update(rows[frame] for frame in tracklet.frames)
-    return measure(keypoints[..., 2] > 0, {camera: np.array(sorted(of), int) for camera, of in cameras.items()})

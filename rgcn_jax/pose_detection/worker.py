@@ -1,4 +1,4 @@
-"""What runs in each process: read images, find keypoints, write a part."""
+"""The work of each process: read images, detect keypoints, write a chunk of them."""
 
 import functools
 import time
@@ -12,14 +12,14 @@ from jaxtyping import Float32
 
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.errors import InputError
+from rgcn_jax.pose_detection.chunks import write_chunk
 from rgcn_jax.pose_detection.detector import BACK_ENDS, Detector
-from rgcn_jax.pose_detection.parts import write_part
 from rgcn_jax.skeleton import to_14
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for all shards of a run."""
+    """Settings shared by all chunks of a run."""
 
     root: Path
     folder: Path
@@ -33,8 +33,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Some frames of a run, and what the part with their keypoints is called."""
+class Chunk:
+    """Some frames of a run, and the name of the chunk with their keypoints."""
 
     job: Job
     name: str
@@ -42,7 +42,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class ShardResult:
+class ChunkResult:
     """``unreadable``: a sentence for each image without keypoints, which names it; ``seconds``: without opening the
     detector.
     """
@@ -52,23 +52,23 @@ class ShardResult:
     seconds: float
 
 
-def process(shard: Shard, advance: Callable[[], None]) -> ShardResult:
-    """Find the keypoints of some frames and write them as one part; unreadable images are left out and told.
+def process(chunk: Chunk, advance: Callable[[], None]) -> ChunkResult:
+    """Find the keypoints of some frames and write them as one chunk; unreadable images are left out and reported.
 
     ``advance`` is called after each frame.
 
     Raises:
-      InputError: the detector cannot be opened, or the part not written.
+      InputError: the detector cannot be opened, or the chunk not written.
     """
-    job = shard.job
+    job = chunk.job
     detector = _detector(job)
     start = time.perf_counter()
     names: list[str] = []
     found: list[Float32[np.ndarray, "n 14 3"]] = []
     unreadable: list[str] = []
-    for first in range(0, len(shard.frames), job.batch):
+    for first in range(0, len(chunk.frames), job.batch):
         crops = []
-        batch = shard.frames[first : first + job.batch]
+        batch = chunk.frames[first : first + job.batch]
         for frame in batch:
             try:
                 crops.append(read_image(job.root / frame))
@@ -82,8 +82,8 @@ def process(shard: Shard, advance: Callable[[], None]) -> ShardResult:
         for _ in batch:
             advance()
     if names:
-        write_part(job.folder, shard.name, names, np.stack(found), job.settings_hash)
-    return ShardResult(len(names), tuple(unreadable), time.perf_counter() - start)
+        write_chunk(job.folder, chunk.name, names, np.stack(found), job.settings_hash)
+    return ChunkResult(len(names), tuple(unreadable), time.perf_counter() - start)
 
 
 def accepted(

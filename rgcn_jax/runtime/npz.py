@@ -1,11 +1,13 @@
-"""Arrays from ``.npz`` files that others wrote: without unpickling, and none that would fill the memory."""
+"""Arrays in ``.npz`` files: atomic writing, and reading of untrusted files without pickle and with bounded memory."""
 
 import errno
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from rgcn_jax.runtime.files import atomic_file
 
 LARGEST = 4 * 2**30
 """Bytes that the arrays take in memory; the 14 keypoints of MARS take a third of a gigabyte, with their names."""
@@ -39,3 +41,10 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict
         raise
     except Exception as error:  # a damaged archive raises nearly anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False) -> None:
+    """Writes an ``.npz`` file atomically. Raises OSError."""
+    save = np.savez_compressed if compressed else np.savez
+    with atomic_file(path) as file:
+        save(file, **arrays)  # pyright: ignore[reportArgumentType]

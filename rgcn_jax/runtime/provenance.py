@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from rgcn_jax.runtime.workdir import cannot_write
+from rgcn_jax.runtime.files import write_error
 from rgcn_jax.types import Split
 
 PACKAGES = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -89,7 +89,7 @@ def fingerprint(split: Split) -> dict[str, Any]:
         }
         for part, tracklets in parts.items()
     }
-    return {"name": split.name, "partition": split.partition, **counts, "sha256": digest.hexdigest()}
+    return {"name": split.name, "partition": split.split_description, **counts, "sha256": digest.hexdigest()}
 
 
 def hardware() -> dict[str, Any]:
@@ -123,7 +123,7 @@ def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]
         with (workdir / CHANGES_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
     except OSError as error:
-        raise cannot_write(workdir / CHANGES_FILE, error) from error
+        raise write_error(workdir / CHANGES_FILE, error) from error
 
 
 def noted_changes(workdir: Path) -> list[dict[str, Any]]:

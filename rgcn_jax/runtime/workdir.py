@@ -1,4 +1,4 @@
-"""The work directory: made, locked against a second run, and written so that a file is whole or not there."""
+"""The work directory of a run: created, and locked against a second run."""
 
 import fcntl
 import os
@@ -6,33 +6,9 @@ import socket
 from pathlib import Path
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import remove_unfinished
 
 LOCK_FILE = "lock"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file, whole or not at all: a killed process, a full disk or a lost machine leave the old one.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    part = path.with_name(path.name + ".tmp")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """What to tell where ``path`` in a work directory cannot be written."""
-    return InputError(
-        f"{path} cannot be written ({error.strerror or error}): make room or mend the rights, then give the same "
-        "command again; it goes on from the last checkpoint."
-    )
 
 
 class WorkDir:
@@ -53,7 +29,8 @@ class WorkDir:
         return self
 
     def hold(self) -> None:
-        """Makes the folder if there is none, and takes the lock unless it is held.
+        """Makes the folder if there is none, takes the lock unless it is held, and removes what a killed run left of
+        files that it was writing.
 
         Raises:
           InputError: the folder cannot be made or written, or another run holds it.
@@ -84,6 +61,7 @@ class WorkDir:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         self._lock = lock
+        remove_unfinished(self.path)
 
     def __exit__(self, *_: object) -> None:
         if self._lock >= 0:

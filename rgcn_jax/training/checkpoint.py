@@ -16,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from rgcn_jax import parallel
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.runtime.orbax_logging import hush_orbax
@@ -275,14 +275,9 @@ def _differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
         "the model has no ": sorted(found.keys() - expected.keys()),
         "": other,
     }
-    return "; ".join(what + _listed(names) for what, names in parts.items() if names)
+    return "; ".join(what + listed(names) for what, names in parts.items() if names)
 
 
 def _arrays(state: Any) -> dict[str, str]:
     tree = getattr(state, "tree", state)
     return structure({n: tree[n] if isinstance(tree, Mapping) else getattr(tree, n) for n in ("params", "batch_stats")})
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.workdir import write_whole
+from rgcn_jax.runtime.files import write_text
 from rgcn_jax.training.state import Progress
 
 MOST_IN_A_ROW = 10
@@ -83,7 +83,7 @@ class FiniteCheck:
         file = self._folder / f"step-{step}.json"
         if not self._writes:
             return file
-        with suppress(OSError):  # write_whole tells
+        with suppress(OSError):  # write_text raises
             self._folder.mkdir(exist_ok=True)
-        write_whole(file, json.dumps({"step": step, "policy": self._policy, **shown, "clips": clips}, indent=1) + "\n")
+        write_text(file, json.dumps({"step": step, "policy": self._policy, **shown, "clips": clips}, indent=1) + "\n")
         return file

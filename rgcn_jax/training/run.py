@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
 from rgcn_jax.data.clips.augment import Augmentation
-from rgcn_jax.data.clips.reader import Data, ShareReader
+from rgcn_jax.data.clips.reader import Data, ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import open_data
@@ -111,11 +111,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
 
 def _open(config: Config) -> Data:
     """The data set; of several processes each reads its own clips of a batch."""
-    data = open_data(
-        **asdict(config.data), height=config.image_height, width=config.image_width, with_pose=config.with_pose
-    )
+    data = open_data(config.data, config.frame_size, config.with_pose)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
-    return replace(data, read=ShareReader(data.read, jax.process_index(), jax.process_count()))
+    return replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
 
 
 def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> tuple[dict[str, Any], str]:

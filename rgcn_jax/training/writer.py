@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rgcn_jax.runtime.workdir import cannot_write, write_whole
+from rgcn_jax.runtime.files import write_error, write_text
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -35,7 +35,7 @@ class Writer:
             self.last_evaluation, self.dropped = _keep_records(self._path, first_step)
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
         self._terminal = _has_terminal()
         self._bar = tqdm(
             total=total_steps,
@@ -84,7 +84,7 @@ class Writer:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def _record(self, record: Mapping[str, Any]) -> None:
         """A line; numbers that are not finite (of skipped steps) are null, for JSON has no word for them."""
@@ -94,7 +94,7 @@ class Writer:
             while line:  # a disk that is nearly full takes a part, and then says why
                 line = line[self._file.write(line) :]
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def close(self) -> None:
         """Closes the files and takes the bar away."""
@@ -160,7 +160,7 @@ def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, in
             evaluation = record if "appearance" in record else evaluation
         else:
             dropped += 1
-    write_whole(path, "".join(kept))
+    write_text(path, "".join(kept))
     return evaluation, dropped
 
 

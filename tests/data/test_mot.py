@@ -160,7 +160,7 @@ def test_what_a_killed_run_has_left_is_named(video, tracks, tmp_path):
     mot.convert(video, tracks, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     (tmp_path / ".out.1234.part").mkdir()
-    with pytest.raises(InputError, match=r"\.out\.1234\.part is what a killed run has left, or a running one writes"):
+    with pytest.raises(InputError, match=r"\.out\.1234\.part was left by a killed run, or a running one writes it"):
         mot.convert(video, tracks, tmp_path / "out")
 
 

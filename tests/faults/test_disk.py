@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.workdir import WorkDir, write_whole
+from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.workdir import WorkDir
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.state import TrainState
 from rgcn_jax.training.writer import Writer
@@ -48,11 +49,11 @@ def state(step):
 
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
     file = tmp_path / "results.json"
-    write_whole(file, "before")
+    write_text(file, "before")
     with full_after(1000), pytest.raises(InputError, match=r"results.json cannot be written \(File too large\)"):
-        write_whole(file, "x" * 5000)
+        write_text(file, "x" * 5000)
     assert file.read_text() == "before"
-    write_whole(file, "after")
+    write_text(file, "after")
     assert file.read_text() == "after"
 
 

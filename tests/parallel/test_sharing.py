@@ -5,7 +5,7 @@ import pytest
 
 from rgcn_jax.data.clips.memory import MemoryReader
 from rgcn_jax.data.clips.pipeline import FileReader
-from rgcn_jax.data.clips.reader import ShareReader
+from rgcn_jax.data.clips.reader import ProcessReader
 from rgcn_jax.errors import InputError
 from tests import frames
 
@@ -21,12 +21,12 @@ def test_the_shares_of_all_processes_in_order_are_the_batches_of_one(kind, proce
     if kind == "files":
         read = FileReader(data.root, data.source, frames.HEIGHT, frames.WIDTH)
     plans = frames.plans(4, crop=0.5, flip=0.5, erase=0.5)
-    shares = [list(ShareReader(read, index, processes)(plans)) for index in range(processes)]
+    shares = [list(ProcessReader(read, index, processes)(plans)) for index in range(processes)]
     for parts, whole in zip(zip(*shares, strict=True), read(plans), strict=True):
         together = {name: np.concatenate([part[name] for part in parts]) for name in whole}
         frames.assert_batches_equal(together, whole)
 
 
 def test_batches_that_cannot_be_shared_are_told(data):
-    with pytest.raises(InputError, match="cannot be shared equally by 7 processes"):
-        list(ShareReader(MemoryReader(data.read), 0, 7)(frames.plans(1)))
+    with pytest.raises(InputError, match="cannot be divided equally among 7 processes"):
+        list(ProcessReader(MemoryReader(data.read), 0, 7)(frames.plans(1)))

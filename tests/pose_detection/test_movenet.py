@@ -10,7 +10,7 @@ import pytest
 from benchmarks.pose_detection import pck
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.datasets.images import read_image
-from rgcn_jax.data.keypoints.table import read_pixels
+from rgcn_jax.data.keypoints import formats
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.detector import BACK_ENDS
@@ -125,7 +125,7 @@ def test_movenet_agrees_with_the_stored_keypoints_of_real_crops(real_data):
     """The stored ones were found by the same model in a square of the whole picture, which is not at hand."""
     split = mars.load(real_data / "vtest_mars")
     frames = [tracklet.frames[len(tracklet.frames) // 2] for tracklet in (*split.train, *split.gallery)]
-    stored = read_pixels(real_data / "vtest_mars" / "keypoints.npz", frames, np.array([[256, 128]]))
+    stored = formats.read(real_data / "vtest_mars" / "keypoints.npz", frames, np.array([[256, 128]])).pixels
     detector = MoveNet(Path(os.environ["RGCN_JAX_MOVENET"]), 1.0, 2)
     found = to_14(detector([read_image(split.root / frame) for frame in frames]), "coco17")
     found = np.stack([accepted(k, (256, 128), 0.2) for k in found])

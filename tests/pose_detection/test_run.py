@@ -13,10 +13,9 @@ import pytest
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection import run
 from rgcn_jax.pose_detection.__main__ import main
-from rgcn_jax.pose_detection.parts import Parts, fingerprint, write_part
+from rgcn_jax.pose_detection.chunks import fingerprint, write_chunk
 from rgcn_jax.pose_detection.rtmpose import RTMPose
 from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14
@@ -148,7 +147,7 @@ def test_interrupted_it_saves_what_it_is_at_and_says_so(folder, model, tmp_path)
     assert error.endswith("interrupted: what is finished is kept, the same command continues\n")
     assert "Traceback" not in error
     names = {path.name for path in parts.iterdir()}
-    assert not any(name.endswith(".tmp") for name in names)
+    assert not any(name.endswith(".part") for name in names)
     assert 1 < len(names) < len(_frames(mars.load(folder)))
 
 
@@ -236,91 +235,16 @@ def test_a_model_that_does_not_open_is_one_sentence(folder, tmp_path, capsys):
     assert "text.onnx is not an ONNX model that can be run" in capsys.readouterr().err
 
 
-def test_damaged_and_foreign_parts_are_not_believed(tmp_path):
-    settings = {"threshold": 0.2}
-    parts = Parts(tmp_path / "k.npz", settings)
-    rows = {"a": 0, "b": 1, "c": 2}
-    values = np.ones((1, 14, 3), np.float32)
-    write_part(parts.folder, "1", ["a"], values, fingerprint(settings))
-    write_part(parts.folder, "2", ["b"], values, fingerprint({"threshold": 0.3}))
-    write_part(parts.folder, "3", ["unknown"], values, fingerprint(settings))
-    write_part(parts.folder, "4", ["c"], values, fingerprint(settings))
-    whole = (parts.folder / "4.npz").read_bytes()
-    for cut in (0, 10, len(whole) // 2, len(whole) - 1):
-        (parts.folder / "4.npz").write_bytes(whole[:cut])
-        _, done, damaged = parts.read(rows)
-        assert done.tolist() == [True, False, False]
-        assert "4.npz" in damaged
-        assert not (parts.folder / "4.npz").exists()
-    with pytest.raises(InputError, match="Another process is writing to"):
-        Parts(tmp_path / "k.npz", settings)
-    parts.close()
-    Parts(tmp_path / "k.npz", settings).close()
-
-
-@pytest.mark.parametrize("left", [None, 0, 2])
-def test_a_removal_that_was_interrupted_is_finished(tmp_path, left):
-    """Killed with the store in its place and all, some or none of the parts removed."""
-    settings = {"threshold": 0.2}
-    out, folder = tmp_path / "k.npz", tmp_path / "k.npz.parts"
-    (tmp_path / "k.npz.settings.json").write_text(json.dumps(settings))
-    if left is not None:
-        folder.mkdir()
-        for part in range(left):
-            (folder / f"{part}.npz").write_bytes(b"")
-    out.write_bytes(b"the store")
-    parts = Parts(out, settings)
-    assert parts.complete
-    parts.close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npz", "k.npz.settings.json"]
-    with pytest.raises(InputError, match=r"k.npz is there already, made with threshold 0.2, not 0.3: remove it"):
-        Parts(out, {"threshold": 0.3})
-    assert out.read_bytes() == b"the store"
-    out.unlink()
-    parts = Parts(out, {"threshold": 0.3})  # removed by its user, it is made anew
-    assert not parts.complete
-    parts.close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["k.npz.parts"]
-
-
 def test_a_store_that_was_moved_to_its_place_with_its_parts_still_there_is_made_again(folder, model, tmp_path, capsys):
     out, parts = tmp_path / "k.npz", tmp_path / "k.npz.parts"
     assert main(_arguments(folder, model, out)) == 0
     names, keypoints = _stored(out)
     parts.mkdir()
     (tmp_path / "k.npz.settings.json").rename(parts / "settings.json")
-    write_part(parts, "1", names, keypoints, fingerprint(json.loads((parts / "settings.json").read_text())))
+    write_chunk(parts, "1", names, keypoints, fingerprint(json.loads((parts / "settings.json").read_text())))
     assert main(_arguments(folder, model, out)) == 0
     np.testing.assert_array_equal(_stored(out)[1], keypoints)
     assert not parts.exists()
     capsys.readouterr()
     assert main(_arguments(folder, model, out)) == 0
     assert capsys.readouterr().out == f"{out} is complete already.\n"
-
-
-def test_a_full_disk_is_told_and_leaves_no_half_part(tmp_path, monkeypatch):
-    from rgcn_jax.pose_detection import parts
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(parts.os, "fsync", full)
-    with pytest.raises(InputError, match=r"cannot be written to .* \(No space left on device\): what was"):
-        parts.write_part(tmp_path, "1", ["a"], np.zeros((1, 14, 3), np.float32), "x")
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_counts_as_detected():
-    keypoints = np.tile(np.float32([5, 5, 0.9]), (14, 1))
-    keypoints[1] = (0, 20, 0.2)  # on the border, just sure enough
-    keypoints[2] = (5, 5, 0.19)
-    keypoints[3] = (10.1, 5, 0.9)
-    keypoints[4] = (5, -0.1, 0.9)
-    keypoints[5] = (np.nan, 5, 0.9)
-    keypoints[6] = (5, 5, np.nan)
-    keypoints[7] = (5, 5, np.inf)
-    got = accepted(keypoints, (20, 10), np.float32(0.2).item())
-    assert (got[:, 2] > 0).tolist() == [True, True, *[False] * 6, *[True] * 6]
-    assert not got[2:8].any()
-    keypoints[:, 2] = 0
-    assert not accepted(keypoints, (20, 10), 0.0).any()

@@ -31,7 +31,7 @@ class Augmentation:
 
 
 def no_transform(clips: int) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarray, "b"], Float32[np.ndarray, "b 4"]]:
-    """Box, flip and erased rectangle of clips that are shown as they are."""
+    """Box, flip and erased rectangle of clips that are not augmented."""
     return (
         np.tile(np.array([0, 0, 1, 1], np.float32), (clips, 1)),
         np.zeros(clips, bool),
@@ -69,8 +69,8 @@ def transform_keypoints(
     """Keypoints as they lie in what is shown: moved and scaled by the box; mirrored with left and right swapped by
     the flip.
 
-    Shares of the frame come in, shares of what is shown go out. A keypoint that the crop pushes out keeps its place
-    outside [0, 1]; one that was not detected stays (0, 0, 0).
+    Normalised coordinates of the frame come in, those of what is shown go out. A keypoint that the crop pushes out
+    keeps its place outside [0, 1]; one that was not detected stays (0, 0, 0).
     """
     left, top, right, bottom = (box[:, i, None, None] for i in range(4))
     x = (keypoints[..., 0] - left) / (right - left)

@@ -1,4 +1,4 @@
-"""Reading clips of what is in memory already, such as the walkers' frames: NumPy and OpenCV, no TensorFlow."""
+"""Reader of clips that are in memory, such as the walkers' frames: NumPy and OpenCV, no TensorFlow."""
 
 import queue
 import threading

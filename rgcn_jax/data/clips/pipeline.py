@@ -1,4 +1,4 @@
-"""Reading clips with tf.data: decode, crop, flip and erase in parallel in native code.
+"""Reader of clips from image files with tf.data: decode, crop, flip and erase in parallel in native code.
 
 Python runs once a batch (the plan, and where its frames are); frames are read, decoded and moved by TensorFlow's own
 threads.
@@ -18,7 +18,7 @@ from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.types import Batch
 
 
@@ -173,10 +173,9 @@ class ClipReader:
                 }
         if not bad:
             return None
-        more = f" (and {len(bad) - 1} more near it)" if len(bad) > 1 else ""
         return InputError(
-            f"cannot decode the image {min(bad)}{more}: it is missing, truncated or no image; restore it from the data "
-            "set's archive."
+            f"cannot decode the image {listed(sorted(bad), 1)}: it is missing, truncated or no image; restore it from "
+            "the data set's archive."
         )
 
     def _decodes(self, fetched: str | bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What happens to the pixels of a frame and of a clip, as TensorFlow operations: decoded, fitted, shown as drawn.
+"""Decoding, resizing and augmentation of frames as TensorFlow operations.
 
 The same functions serve loose files and prepared data, and the preparation itself, so that all decode and round alike.
 """
@@ -60,7 +60,7 @@ def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
 
 
 def _neighbours(first: tf.Tensor, last: tf.Tensor, size: int, mirror: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Where along an axis ``size`` pixels are taken that show the share from ``first`` to ``last``: the pixel before,
+    """Where along an axis ``size`` pixels are taken that show the part from ``first`` to ``last``: the pixel before,
     the pixel after, and the weight of the latter. Pixels are sampled at their centres; the border is repeated.
     """
     centre = tf.range(size, dtype=tf.float32) + 0.5

@@ -1,4 +1,4 @@
-"""Appearance features that somebody else's model computed, a row a tracklet, in place of frames.
+"""Precomputed appearance features, a row a tracklet, in place of frames.
 
 The file is one ``.npz``: ``first_frames`` [N], the path of each tracklet's first frame relative to the data set's root,
 and ``appearance`` [N, D]. ``python -m rgcn_jax.evaluate --features=FILE.npz --with-train`` writes it from a run;

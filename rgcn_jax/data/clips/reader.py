@@ -1,4 +1,4 @@
-"""What every reader shares: the interface, and the part of a batch that needs no pixels."""
+"""Interfaces of the readers that turn batch plans into batches, and the keypoints of a plan."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.clips.augment import transform_keypoints
-from rgcn_jax.data.clips.sampling import BatchPlan, share
+from rgcn_jax.data.clips.sampling import BatchPlan, clips_of_process
 from rgcn_jax.types import Batch, Split, Tracklet
 
 
@@ -27,21 +27,22 @@ class KeypointSource(Protocol):
     """Where the keypoints of a tracklet come from: the walkers, or a table read from files."""
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """x, y (shares of the crop's width, height) and confidence of all frames; (0, 0, 0) where not detected."""
+        """x, y (normalised coordinates) and confidence of all frames; (0, 0, 0) where not detected."""
         ...
 
 
-class ShareReader:
-    """A ``Reader`` that is handed the plans of all processes and reads this process's clips of each
-    (``sampling.share``).
+class ProcessReader:
+    """A ``Reader`` of one of several processes: of each plan it reads this process's clips only
+    (``sampling.clips_of_process``).
     """
 
     def __init__(self, read: Reader, process_index: int, process_count: int):
-        self._read, self._share = read, partial(share, process_index=process_index, process_count=process_count)
+        self._read = read
+        self._mine = partial(clips_of_process, process_index=process_index, process_count=process_count)
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
-        """The share of the batches, in order. Raises ``InputError`` where clips cannot be shared equally."""
-        return self._read(map(self._share, plans))
+        """The batches of this process. Raises InputError where the clips of a plan cannot be divided equally."""
+        return self._read(map(self._mine, plans))
 
 
 class NoKeypoints:
@@ -55,7 +56,7 @@ class NoKeypoints:
 @dataclass(frozen=True)
 class Data:
     """A data set opened for use: its tracklets, how their clips are read, and the shape of what a clip shows: height
-    and width of a frame in pixels, or the dimensions of f_a alone, where that is given.
+    and width of a frame in pixels, or the dimensions of f_a alone, where that is precomputed.
     """
 
     split: Split

@@ -1,4 +1,4 @@
-"""Which tracklets and which frames a batch holds: pure functions of (seed, step) and of the tracklets' lengths.
+"""Sampling of tracklets and frames for a batch: pure functions of (seed, step) and of the tracklets' lengths.
 
 Nothing here touches an image. A ``BatchPlan`` says everything about a batch but the pixels; the readers (``memory``,
 ``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can
@@ -30,11 +30,11 @@ class BatchPlan(NamedTuple):
     label: Int32[np.ndarray, "b"]
     index: Int32[np.ndarray, "b"]
     box: Float32[np.ndarray, "b 4"]
-    """Part of the frame that is shown: left, top, right, bottom as shares of width and height."""
+    """Part of the frame that is shown: left, top, right, bottom in normalised coordinates of the frame."""
     flip: Bool[np.ndarray, "b"]
     """Mirror left and right, after the box."""
     erase: Float32[np.ndarray, "b 4"]
-    """Rectangle painted over, in shares of what is shown; of no area: nothing."""
+    """Rectangle painted over, in normalised coordinates of what is shown; of no area: nothing."""
 
 
 class IdentitySampler:
@@ -103,17 +103,17 @@ class IdentitySampler:
         return (self.plan(step) for step in range(first_step, last_step))
 
 
-def share(plan: BatchPlan, process_index: int, process_count: int) -> BatchPlan:
-    """The clips of a plan that one of several processes reads: consecutive ones, equally many for each, so that the
-    shares of all processes in their order are the plan.
+def clips_of_process(plan: BatchPlan, process_index: int, process_count: int) -> BatchPlan:
+    """The clips of a plan that one of several processes reads: consecutive ones, equally many for each, so that those
+    of all processes in their order are the plan.
 
     Raises:
-      InputError: the clips cannot be shared equally.
+      InputError: the clips cannot be divided equally.
     """
     clips, rest = divmod(len(plan.tracklets), process_count)
     if rest:
         raise InputError(
-            f"a batch of {len(plan.tracklets)} clips cannot be shared equally by {process_count} processes: choose "
+            f"a batch of {len(plan.tracklets)} clips cannot be divided equally among {process_count} processes: choose "
             "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch, so that it can."
         )
     mine = slice(process_index * clips, (process_index + 1) * clips)
@@ -126,8 +126,8 @@ def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count:
     return np.concatenate(rounds)[:count].astype(np.int32)
 
 
-def _completed(frames: np.ndarray, length: int) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
-    """The clip filled up to ``length`` by repeating its last frame, and the mask that leaves the repeats out."""
+def _padded(frames: np.ndarray, length: int) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
+    """The clip padded to ``length`` by repeating its last frame, and the mask that leaves the repeats out."""
     missing = length - len(frames)
     mask = np.arange(length) < len(frames)
     return np.concatenate([frames, np.repeat(frames[-1:], missing)]).astype(np.int32), mask
@@ -139,29 +139,29 @@ def training_clip(
     """T frames at a random start and a random stride that fits, and their mask.
 
     The stride is uniform over 1, ..., the smaller of ``max_stride`` and the largest that fits; the start is uniform
-    over what then fits. A tracklet shorter than T gives all its frames, completed by its last one, masked.
+    over what then fits. A tracklet shorter than T gives all its frames, padded by its last one, masked.
     """
     if num_frames < length:
-        return _completed(np.arange(num_frames), length)
+        return _padded(np.arange(num_frames), length)
     fits = (num_frames - 1) // (length - 1) if length > 1 else 1
     stride = int(rng.integers(1, min(fits, max_stride) + 1))
     start = int(rng.integers(0, num_frames - (length - 1) * stride))
-    return _completed(start + stride * np.arange(length), length)
+    return _padded(start + stride * np.arange(length), length)
 
 
 def dense_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
-    """All frames, cut into consecutive clips of T; the last is completed by repeating its own last frame, masked."""
+    """All frames, cut into consecutive clips of T; the last is padded by repeating its own last frame, masked."""
     frames = np.arange(num_frames)
-    return [_completed(frames[start : start + length], length) for start in range(0, num_frames, length)]
+    return [_padded(frames[start : start + length], length) for start in range(0, num_frames, length)]
 
 
 def even_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
-    """One clip of T frames evenly spaced from the first to the last; all frames, completed, where there are fewer
+    """One clip of T frames evenly spaced from the first to the last; all frames, padded, where there are fewer
     than T.
     """
     if num_frames < length:
-        return [_completed(np.arange(num_frames), length)]
-    return [_completed(np.round(np.linspace(0, num_frames - 1, length)), length)]
+        return [_padded(np.arange(num_frames), length)]
+    return [_padded(np.round(np.linspace(0, num_frames - 1, length)), length)]
 
 
 EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips}
@@ -170,7 +170,7 @@ EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips}
 def evaluation_plans(
     tracklets: Sequence[Tracklet], *, clips: str, frames_per_clip: int, clips_per_batch: int
 ) -> Iterator[BatchPlan]:
-    """Every clip of every tracklet exactly once, in order, in batches of one size; the last batch is filled up
+    """Every clip of every tracklet exactly once, in order, in batches of one size; the last batch is padded
     (``index`` -1).
 
     Labels are -1 throughout: no identity reaches a model that is being evaluated.

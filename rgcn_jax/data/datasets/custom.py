@@ -1,8 +1,8 @@
-"""A plain folder of one's own tracklets in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+"""Loader of a plain folder of one's own tracklets. Needs neither TensorFlow nor the images' contents.
 
 Layout below the root::
 
-    train/7/1/0001/000001.jpg       part, person, camera, tracklet, frame
+    train/7/1/0001/000001.jpg       subset, person, camera, tracklet, frame
     query/12/1/0001/000001.jpg
     gallery/12/2/0001/000001.jpg
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from rgcn_jax.data.datasets.listing import FolderReader, natural_order, require_folders
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
-PARTS = ("train", "query", "gallery")
+SUBSETS = ("train", "query", "gallery")
 
 _TITLE = "Data set"
 _PERSON = re.compile("-1|[0-9]{1,9}")
@@ -32,25 +32,27 @@ def load(root: str | os.PathLike[str]) -> Split:
     """Read a folder of one's own.
 
     Args:
-      root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A part that is not there is
+      root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A subset that is not there is
         empty; training and evaluation need all three.
 
     Returns:
-      The split, each part sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
+      The split, each subset sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
       junk: a query is in it only if it is a folder there too.
 
     Raises:
-      InputError: there is none of the parts; a folder's name is no number, or two are the same number; a folder is
+      InputError: there is none of the subsets; a folder's name is no number, or two are the same number; a folder is
         empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
 
     Warns:
       UserWarning: people that are trained on are tested on too.
     """
     root = Path(root)
-    if not any(os.path.isdir(root / part) for part in PARTS):
-        require_folders(_TITLE, root, PARTS)
+    if not any(os.path.isdir(root / subset) for subset in SUBSETS):
+        require_folders(_TITLE, root, SUBSETS)
     folders = FolderReader(_TITLE, root)
-    train, query, gallery = (_read_part(folders, part) if os.path.isdir(root / part) else () for part in PARTS)
+    train, query, gallery = (
+        _read_subset(folders, subset) if os.path.isdir(root / subset) else () for subset in SUBSETS
+    )
     folders.check("Rename the folders, or take away what does not belong there.")
     both = {t.person_id for t in train} & {t.person_id for t in (*query, *gallery)}
     if both:
@@ -69,10 +71,10 @@ def load(root: str | os.PathLike[str]) -> Split:
     )
 
 
-def _read_part(folders: FolderReader, part: str) -> tuple[Tracklet, ...]:
+def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
     tracklets = []
-    for person_id, person in _numbered(folders, part, _PERSON, "person").items():
-        if person_id in (DISTRACTOR_ID, JUNK_ID) and part != "gallery":
+    for person_id, person in _numbered(folders, subset, _PERSON, "person").items():
+        if person_id in (DISTRACTOR_ID, JUNK_ID) and subset != "gallery":
             kind = "distractors" if person_id == DISTRACTOR_ID else "junk"
             folders.wrong(f"{person} is person {person_id}, which stands for {kind} and may be in the gallery only")
             continue

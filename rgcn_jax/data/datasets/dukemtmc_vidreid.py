@@ -1,4 +1,4 @@
-"""DukeMTMC-VideoReID: its folders in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+"""Loader of DukeMTMC-VideoReID: from its folders and lists to a ``Split``. Decodes no image.
 
 The data set was withdrawn by its authors in 2019, because the people in it had not agreed. It is read where somebody
 has it; docs/data.md says more.
@@ -48,7 +48,7 @@ def load(root: str | os.PathLike[str]) -> Split:
       root: the folder that holds ``train``, ``query`` and ``gallery``.
 
     Returns:
-      The split, each part sorted by person and tracklet folder; the crops have many sizes.
+      The split, each subset sorted by person and tracklet folder; the crops have many sizes.
 
     Raises:
       InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not of the form
@@ -59,10 +59,10 @@ def load(root: str | os.PathLike[str]) -> Split:
       UserWarning: the data set is as large as the original, but a count is not the published one.
     """
     root = Path(root)
-    parts = ("train", "query", "gallery")
-    require_folders(_TITLE, root, parts)
+    subsets = ("train", "query", "gallery")
+    require_folders(_TITLE, root, subsets)
     folders = FolderReader(_TITLE, root)
-    train, query, gallery = (_read_part(folders, part) for part in parts)
+    train, query, gallery = (_read_subset(folders, subset) for subset in subsets)
     folders.check()
     asked = {_content(tracklet): tracklet for tracklet in query}
     gallery = tuple(asked.get(_content(tracklet), tracklet) for tracklet in gallery)
@@ -79,19 +79,19 @@ def load(root: str | os.PathLike[str]) -> Split:
     return Split("dukemtmc_vidreid", root, train, query, gallery)
 
 
-def _read_part(folders: FolderReader, part: str) -> tuple[Tracklet, ...]:
+def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
     tracklets = []
-    people = folders.listing(part).folders
+    people = folders.listing(subset).folders
     if not people:
-        folders.wrong(f"{part} holds no folder of a person")
+        folders.wrong(f"{subset} holds no folder of a person")
     for person in people:
-        tracks = folders.listing(f"{part}/{person}").folders
+        tracks = folders.listing(f"{subset}/{person}").folders
         if not tracks:
-            folders.wrong(f"{part}/{person} holds no folder of a tracklet")
+            folders.wrong(f"{subset}/{person} holds no folder of a tracklet")
         for track in tracks:
-            tracklet = _read_tracklet(folders, f"{part}/{person}/{track}", person)
-            if tracklet and tracklet.person_id == DISTRACTOR_ID and part != "gallery":
-                folders.wrong(f"{part}/{person}/{track} is a distractor (D), which only the gallery may hold")
+            tracklet = _read_tracklet(folders, f"{subset}/{person}/{track}", person)
+            if tracklet and tracklet.person_id == DISTRACTOR_ID and subset != "gallery":
+                folders.wrong(f"{subset}/{person}/{track} is a distractor (D), which only the gallery may hold")
             elif tracklet:
                 tracklets.append(tracklet)
     return tuple(tracklets)

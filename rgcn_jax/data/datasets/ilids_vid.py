@@ -1,4 +1,4 @@
-"""iLIDS-VID: its sequences and published splits in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+"""Loader of iLIDS-VID: from its folders and lists to a ``Split``. Decodes no image.
 
 Published counts: 300 people, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random halvings into 150
 and 150. Query is camera 1, gallery camera 2, so that a query has one true match. Scores are means over the 10 splits.
@@ -18,10 +18,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.matlab import read_matrix
-from rgcn_jax.data.datasets.published import compare_with_published, describe_partition
+from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -34,16 +35,16 @@ _PERSON = re.compile("person([0-9]{3})")
 _NAME = re.compile(r"(cam[12])_(person[0-9]{3})_([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
-def load(root: str | os.PathLike[str], split: int = 1) -> Split:
+def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
     """Read one of the published splits of iLIDS-VID, or of a smaller data set in its layout.
 
     Args:
       root: the folder that holds ``i-LIDS-VID`` and ``train-test people splits``.
-      split: row of ``ls_set``, from 1.
+      split_number: row of ``ls_set``, from 1.
 
     Returns:
       The split: ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids
-      are the numbers in the folders' names. ``partition`` names the split and its hash.
+      are the numbers in the folders' names. ``split_description`` has the number and a hash of the split.
 
     Raises:
       InputError: a folder or file is missing, empty or a symbolic link out of the root; the cameras have different
@@ -62,9 +63,11 @@ def load(root: str | os.PathLike[str], split: int = 1) -> Split:
     rows = _read_splits(root / _SPLITS, len(people))
     if len(people) > _SMALL:
         compare_with_published(_TITLE, _PUBLISHED, {"people": len(people), "splits": len(rows)})
-    if not 1 <= split <= len(rows):
-        raise InputError(f"{_TITLE} has splits 1 to {len(rows)}, there is no split {split}: set data.split to another.")
-    order = (rows[split - 1] - 1).tolist()
+    if not 1 <= split_number <= len(rows):
+        raise InputError(
+            f"{_TITLE} has splits 1 to {len(rows)}, there is no split {split_number}: set data.split to another."
+        )
+    order = (rows[split_number - 1] - 1).tolist()
     test, train = ([people[i] for i in sorted(half)] for half in (order[: len(order) // 2], order[len(order) // 2 :]))
     return Split(
         name="ilids_vid",
@@ -72,8 +75,13 @@ def load(root: str | os.PathLike[str], split: int = 1) -> Split:
         train=tuple(tracklets[camera, person] for person in train for camera in ("cam1", "cam2")),
         query=tuple(tracklets["cam1", person] for person in test),
         gallery=tuple(tracklets["cam2", person] for person in test),
-        partition=describe_partition(split, len(rows), train, test),
+        split_description=describe_split(split_number, len(rows), train, test),
     )
+
+
+def num_splits(root: str | os.PathLike[str]) -> int:
+    """The number of published splits: the rows of ``ls_set``. Raises InputError where it cannot be read."""
+    return len(_read_matrix(Path(root) / _SPLITS))
 
 
 def _read_people(folders: FolderReader) -> tuple[list[str], dict[tuple[str, str], Tracklet]]:
@@ -104,8 +112,12 @@ def _read_people(folders: FolderReader) -> tuple[list[str], dict[tuple[str, str]
     return people["cam1"], tracklets
 
 
-def _read_splits(path: Path, people: int) -> np.ndarray:
-    rows = read_matrix(path, "ls_set", _TITLE, "the archive")
+def _read_matrix(path: Path) -> Int64[np.ndarray, "splits people"]:
+    return read_matrix(path, "ls_set", _TITLE, "the archive")
+
+
+def _read_splits(path: Path, people: int) -> Int64[np.ndarray, "splits people"]:
+    rows = _read_matrix(path)
     if rows.shape[1] != people:
         raise InputError(
             f"{path}: ls_set splits {rows.shape[1]} people, but there are {people} person folders, and its numbers are "

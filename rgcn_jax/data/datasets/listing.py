@@ -12,13 +12,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 
 IMAGES = (".jpg", ".jpeg", ".png")
 """Endings of the files that are frames, in lower case."""
 
 _IGNORED = ("Thumbs.db", "desktop.ini")  # besides hidden files: what file managers leave behind
-_SHOWN = 3  # problems that a message names
 
 
 NO_FILE = "a pipe, a socket or a device"
@@ -134,8 +133,7 @@ class FolderReader:
         images = [name for name in found.files if name.lower().endswith(IMAGES)]
         others = [*found.folders, *(name for name in found.files if not name.lower().endswith(IMAGES))]
         if others:
-            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-            self.wrong(f"{folder} holds {others[0]}{more}, which is no frame ({', '.join(IMAGES)})")
+            self.wrong(f"{folder} holds {listed(others, 1)}, which is no frame ({', '.join(IMAGES)})")
         elif not images:
             self.wrong(f"{folder} holds no frame")
         return images
@@ -173,12 +171,10 @@ class FolderReader:
     def check(self, advice: str = "") -> None:
         """Raises ``InputError`` if anything was wrong; it counts the problems and names the first few."""
         if self._problems:
-            shown, count = [*self._problems][:_SHOWN], len(self._problems)
-            more = f"; and {count - _SHOWN:,} more" if count > _SHOWN else ""
             raise InputError(
-                f"{self._title} at {self._root} is not as it must be: {'; '.join(shown)}{more}. "
-                f"{advice or 'Unpack it again, or mend this by hand.'}",
-                [*self._problems],
+                f"{self._title} at {self._root} is not as it must be: {listed(self.problems, separator='; ')}. "
+                f"{advice or 'Unpack it again, or fix this by hand.'}",
+                self.problems,
             )
 
     def _readable(self, name: str, folder: str) -> bool:

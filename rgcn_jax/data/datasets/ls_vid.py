@@ -1,4 +1,4 @@
-"""LS-VID: its lists and folders in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+"""Loader of LS-VID: from its folders and lists to a ``Split``. Decodes no image.
 
 Published counts: 842 training identities in 2,831 tracklets; 2,730 test identities in 11,333 tracklets, of which 3,504
 are queries; 15 cameras. The validation set (200 identities) is not used.

@@ -1,4 +1,4 @@
-"""MARS: its folders and official split files in, a ``Split`` out. Needs neither TensorFlow nor the images' contents.
+"""Loader of MARS: from its folders and lists to a ``Split``. Decodes no image.
 
 Published counts: 625 training identities in 8,298 tracklets (509,914 frames); 12,180 test tracks (681,089 frames), of
 which 870 are junk (id -1), 3,248 are distractors (id 0) and 1,980 are queries. 20,478 tracklets in all; the paper's

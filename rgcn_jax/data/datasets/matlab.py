@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rgcn_jax.data.datasets import mat5
-from rgcn_jax.data.prepared.findings import listed
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 
@@ -94,7 +93,5 @@ def _damaged(path: Path, source: str, error: Exception) -> InputError:
 
 
 def _absent(path: Path, key: str, source: str, found: list[str]) -> InputError:
-    return InputError(
-        f"{path}: expected a matrix called {key}, found {listed([name[:60] for name in found]) or 'nothing'}: download "
-        f"{source} again."
-    )
+    names = listed([name[:60] for name in found], 20) or "nothing"
+    return InputError(f"{path}: expected a matrix called {key}, found {names}: download {source} again.")

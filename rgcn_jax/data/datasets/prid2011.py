@@ -1,4 +1,4 @@
-"""PRID2011 (multi-shot): its folders and the field's splits in, a ``Split`` out. Needs no TensorFlow.
+"""Loader of PRID2011 (multi-shot): from its folders and lists to a ``Split``. Decodes no image.
 
 Published counts: 200 people in both cameras, of whom the field takes the 178 with more than a threshold of frames; 10
 random halvings into 89 and 89. Query is camera a, gallery camera b, so that a query has one true match.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
-from rgcn_jax.data.datasets.published import compare_with_published, describe_partition
+from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -33,16 +33,17 @@ _PERSON = re.compile("person_([0-9]{4})")
 _NAME = re.compile(r"([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
-def load(root: str | os.PathLike[str], split: int = 1) -> Split:
+def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
     """Read one of the field's splits of PRID2011, or of a smaller data set in its layout.
 
     Args:
       root: the folder that holds ``prid_2011`` and ``splits_prid2011.json``.
-      split: position in the list of splits, from 1.
+      split_number: position in the list of splits, from 1.
 
     Returns:
       The split: ``train`` has both cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2).
-      Person ids are the numbers in the folders' names. ``partition`` names the split and its hash.
+      Person ids are the numbers in the folders' names. ``split_description`` has the number and a hash of
+      the split.
 
     Raises:
       InputError: a folder or file is missing, empty or a symbolic link out of the root; a frame's name is no number;
@@ -60,13 +61,13 @@ def load(root: str | os.PathLike[str], split: int = 1) -> Split:
         raise InputError(
             f"{_TITLE} is incomplete: there is no file {root / _SPLITS}; it is a separate download, see docs/data.md."
         )
-    splits = parse_splits(_read(root / _SPLITS), root / _SPLITS)
-    if not 1 <= split <= len(splits):
+    splits = _read_splits(root / _SPLITS)
+    if not 1 <= split_number <= len(splits):
         raise InputError(
-            f"{_TITLE} has splits 1 to {len(splits)} in {root / _SPLITS}, there is no split {split}: set data.split to "
-            "another."
+            f"{_TITLE} has splits 1 to {len(splits)} in {root / _SPLITS}, there is no split {split_number}: set "
+            "data.split to another."
         )
-    train, test = splits[split - 1]
+    train, test = splits[split_number - 1]
     people = {camera: set(folders.listing(f"{_SHOTS}/{camera}").folders) for camera in _CAMERAS}
     tracklets = {}
     for camera in _CAMERAS:
@@ -74,7 +75,7 @@ def load(root: str | os.PathLike[str], split: int = 1) -> Split:
             if person in people[camera]:
                 tracklets[camera, person] = _read_tracklet(folders, camera, person)
             else:
-                folders.wrong(f"split {split} names {person}, but {_SHOTS}/{camera} has no such folder")
+                folders.wrong(f"split {split_number} names {person}, but {_SHOTS}/{camera} has no such folder")
     folders.check()
     if len(train) + len(test) > _SMALL:
         found = {"splits": len(splits), "training people": len(train), "test people": len(test)}
@@ -85,8 +86,13 @@ def load(root: str | os.PathLike[str], split: int = 1) -> Split:
         train=tuple(tracklets[camera, person] for person in train for camera in _CAMERAS),
         query=tuple(tracklets["cam_a", person] for person in test),
         gallery=tuple(tracklets["cam_b", person] for person in test),
-        partition=describe_partition(split, len(splits), train, test),
+        split_description=describe_split(split_number, len(splits), train, test),
     )
+
+
+def num_splits(root: str | os.PathLike[str]) -> int:
+    """The number of splits in ``splits_prid2011.json``. Raises InputError where it cannot be read."""
+    return len(_read_splits(Path(root) / _SPLITS))
 
 
 def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[str], list[str]]]:
@@ -121,11 +127,12 @@ def _parse_split(split: object, where: str) -> tuple[list[str], list[str]]:
     return sorted(halves[0]), sorted(halves[1])
 
 
-def _read(path: Path) -> bytes:
+def _read_splits(path: Path) -> list[tuple[list[str], list[str]]]:
     try:
-        return read_file(path)
+        text = read_file(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    return parse_splits(text, path)
 
 
 def _read_tracklet(folders: FolderReader, camera: str, person: str) -> Tracklet:

@@ -1,4 +1,4 @@
-"""What the data sets' papers say that is in them, compared with what was found; and the name of a published halving."""
+"""Published counts of the data sets compared with what was found; the description of a published split."""
 
 import hashlib
 import json
@@ -25,18 +25,18 @@ def compare_with_published(title: str, published: Mapping[str, int], found: Mapp
         )
 
 
-def describe_partition(number: int, count: int, train: Sequence[str], test: Sequence[str]) -> str:
-    """The name of one of several halvings, such as "split 3 of 10 (1a2b3c4d)".
+def describe_split(split_number: int, num_splits: int, train: Sequence[str], test: Sequence[str]) -> str:
+    """The description of one of several published splits, such as "split 3 of 10 (1a2b3c4d)".
 
     In brackets are the first 8 hexadecimal digits of the SHA-256 of ``{"test":[...],"train":[...]}``: JSON without
     blanks, the names of the person folders sorted. So files that list the same people in another order, as indices or
     as names, have the same hash; files of that name with other people do circulate.
 
     Args:
-      number: which halving, from 1.
-      count: how many there are.
+      split_number: which split, from 1.
+      num_splits: how many there are.
       train: names of the folders of the people that are trained on.
       test: likewise of the others.
     """
     content = json.dumps({"test": sorted(test), "train": sorted(train)}, separators=(",", ":"))
-    return f"split {number} of {count} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"
+    return f"split {split_number} of {num_splits} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"

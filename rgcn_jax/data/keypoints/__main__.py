@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from rgcn_jax.command import path_argument
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints.coverage import report
-from rgcn_jax.data.keypoints.formats import FORMATS, LEAST_SHARE, read, recognise
+from rgcn_jax.data.keypoints.formats import FORMATS, LEAST_SHARE, recognise
 from rgcn_jax.data.keypoints.numbers import LARGEST
 from rgcn_jax.data.keypoints.openpose import write_folder
 from rgcn_jax.data.keypoints.store import check_store_path, save
-from rgcn_jax.data.keypoints.table import KeypointTable, count_coverage, frame_sizes, shares_of_crop, unique_frames
+from rgcn_jax.data.keypoints.table import read_source
 from rgcn_jax.errors import InputError, printable
 
 
@@ -33,14 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    from rgcn_jax.data.load import FOLDERS  # which itself imports the keypoints
-
     parser = argparse.ArgumentParser(
         prog="python -m rgcn_jax.data.keypoints",
         description=main.__doc__,
         epilog="Forms: " + "; ".join(f"{name}: {form.what}" for name, form in FORMATS.items()) + ".",
     )
-    parser.add_argument("--dataset", required=True, choices=sorted(FOLDERS), help="which layout the root has")
+    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, help="folder of the data set")
     parser.add_argument("--keypoints", required=True, type=path_argument, help="folder or file of keypoints")
     parser.add_argument("--format", choices=list(FORMATS), help="which form they have; default: told by the path")
@@ -60,8 +59,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _convert(options: argparse.Namespace) -> list[str]:
     """Do it; what to print."""
-    from rgcn_jax.data.load import FOLDERS
-
     path, out = options.keypoints, options.out
     if options.to == "store":
         check_store_path(out)
@@ -70,22 +67,31 @@ def _convert(options: argparse.Namespace) -> list[str]:
             f"--threshold={options.threshold} --least_share={options.least_share}: expected a confidence, 0 or more, "
             "and a share from 0 to 1."
         )
-    split = FOLDERS[options.dataset](options.root)
+    split = DATA_SETS[options.dataset].load(options.root)
     tracklets = tuple(dict.fromkeys((*split.train, *split.query, *split.gallery, *split.junk)))
-    frames = unique_frames(tracklets)
-    sizes = frame_sizes(split, tracklets, frames)
-    form = options.format or recognise(path)
-    found = read(path, frames, sizes, form, options.least_share)
-    pixels = np.where(found.pixels[..., 2:] >= options.threshold, found.pixels, np.float32(0))
-    table = KeypointTable(shares_of_crop(path, pixels, sizes), {frame: i for i, frame in enumerate(frames)})
-    counts = count_coverage(table, tracklets)
+    name = options.format or recognise(path)
+    table, found = read_source(
+        path,
+        split,
+        tracklets,
+        format_name=name,
+        least_share=options.least_share,
+        threshold=options.threshold,
+    )
+    frames, coverage = tuple(table.rows), table.coverage(tracklets)
     if options.to == "openpose":
-        write_folder(out, frames, pixels)
+        write_folder(out, frames, found.pixels)
     else:
-        detector = options.detector or found.detector
-        threshold = max(options.threshold, found.threshold)
-        save(out, frames, pixels, detector=detector, skeleton=found.skeleton, threshold=threshold, coverage=counts)
-    lines = [f"{path}: {FORMATS[form].what}{f', {found.skeleton}' if found.skeleton else ''}."]
+        save(
+            out,
+            frames,
+            found.pixels,
+            detector=options.detector or found.detector,
+            skeleton=found.skeleton,
+            threshold=found.threshold,
+            coverage=coverage,
+        )
+    lines = [f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}."]
     absent = np.count_nonzero(~found.has_entry)
     if absent:
         lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")
@@ -94,7 +100,7 @@ def _convert(options: argparse.Namespace) -> list[str]:
     return [
         *lines,
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",
-        *report(counts),
+        *report(coverage),
     ]
 
 

@@ -23,12 +23,12 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.detections import Detections, listed, names_wanted, others, shown
+from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoints.json_stream import entries
 from rgcn_jax.data.keypoints.numbers import LARGEST, check_numbers
 from rgcn_jax.data.keypoints.skeletons import COCO, OPENPOSE, convert, looks_like
 from rgcn_jax.data.keypoints.subject import choose_subjects
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 
 _FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
 
@@ -126,7 +126,7 @@ class _People:
         if self.problems:
             raise InputError(
                 f"{len(self.problems):,} entries of the keypoint file {self._path} cannot be used: "
-                f"{listed(self.problems)}. Run AlphaPose again on these images.",
+                f"{listed(self.problems, separator='; ')}. Run AlphaPose again on these images.",
                 self.problems,
             )
         wanted = names_wanted(self._path, self.images, frames, joined_folders)

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.detections import Detections, listed, names_wanted, others, shown
+from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoints.numbers import LARGEST
 from rgcn_jax.data.keypoints.skeletons import COCO, convert
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right"))]
@@ -61,8 +61,8 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
         raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error
     if problems:
         raise InputError(
-            f"{len(problems):,} lines of the keypoint file {path} cannot be used: {listed(problems)}. "
-            "Mend or drop them.",
+            f"{len(problems):,} lines of the keypoint file {path} cannot be used: {listed(problems, separator='; ')}. "
+            "Fix or drop them.",
             problems,
         )
     wanted = names_wanted(path, names, frames)

@@ -1,12 +1,13 @@
-"""How many keypoints were detected: by camera, in all, and of each of the 14. Counts, from which shares are printed."""
+"""Coverage of keypoints: how many were detected by camera, in all, and of each of the 14; counts, not fractions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int, Int64
 
 from rgcn_jax.skeleton import KEYPOINTS
+from rgcn_jax.types import Tracklet
 
 KINDS = ("0", "1-7", "8-13", "14")
 """The four kinds of frames, by the number of keypoints detected in them."""
@@ -30,6 +31,22 @@ def measure(detected: Bool[np.ndarray, "n 14"], cameras: Mapping[int, Int[np.nda
     kind = np.digitize(np.count_nonzero(detected, axis=1), [1, 8, 14])
     by_camera = {c: np.bincount(kind[rows], minlength=4) for c, rows in sorted((cameras or {}).items())}
     return Coverage(np.bincount(kind, minlength=4), by_camera, np.count_nonzero(detected, axis=0).astype(np.int64))
+
+
+def measure_tracklets(
+    detected: Bool[np.ndarray, "n 14"], rows: Mapping[str, int], tracklets: Iterable[Tracklet]
+) -> Coverage:
+    """The coverage of N frames, and by camera of the tracklets' frames; a frame counts once.
+
+    Args:
+      detected: as for ``measure``.
+      rows: path of a frame -> its row in ``detected``.
+      tracklets: whose cameras are counted.
+    """
+    cameras: dict[int, set[int]] = {}
+    for tracklet in tracklets:
+        cameras.setdefault(tracklet.camera_id, set()).update(rows[frame] for frame in tracklet.frames)
+    return measure(detected, {camera: np.array(sorted(found), int) for camera, found in cameras.items()})
 
 
 def report(coverage: Coverage) -> list[str]:

@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float32
 
 from rgcn_jax.errors import InputError
 
-SHOWN = 3  # bad entries that a message names
-
 
 class Detections(NamedTuple):
     """The subject's keypoints of N frames as a source gave them.
@@ -34,12 +32,6 @@ def shown(name: object) -> str:
     text = str(name)
     text = text if len(text) <= 100 else text[:97] + "..."
     return text if text.isprintable() else ascii(text)
-
-
-def listed(problems: Sequence[str]) -> str:
-    """The first few of the problems, and how many more there are."""
-    more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
-    return "; ".join(problems[:SHOWN]) + more
 
 
 def others(names: Iterable[str], wanted: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The forms of keypoint files that are read, and the one place where it is decided which of them a path has."""
+"""Formats of keypoint files: their list, their recognition by the path, and reading in any of them."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,32 +20,29 @@ There "nobody found" cannot be told from "never run": half a data set must not b
 
 
 class Format(NamedTuple):
-    """``what``: for people. ``leaves_out``: frames without people have no entry in it. ``read``: as in ``read``."""
+    """``what``: description for messages. ``read``: its reader, arguments as for ``read``."""
 
     what: str
-    leaves_out: bool
     read: Callable[[Path, Sequence[str], Int[np.ndarray, "#n 2"]], Detections]
 
 
 FORMATS: Mapping[str, Format] = {
-    "openpose": Format("a folder of OpenPose's *_keypoints.json", False, openpose.read_folder),
-    "mmpose": Format("a folder of MMPose's *.json (RTMPose, ViTPose)", False, mmpose.read),
-    "alphapose": Format("AlphaPose's alphapose-results.json, a list", True, alphapose.read_results),
-    "agrl": Format(
-        "AGRL's pose.json, or AlphaPose's with --format cmu or open, an object", True, alphapose.read_images
-    ),
-    "csv": Format("GAF-Net's or GaitGraph's .csv", True, coco_csv.read),
-    "arrays": Format("an .npz file with names and keypoints [N, V, 3]", False, arrays.read),
-    "store": Format("a keypoint store (.npz)", False, store.read),
+    "openpose": Format("a folder of OpenPose's *_keypoints.json", openpose.read_folder),
+    "mmpose": Format("a folder of MMPose's *.json (RTMPose, ViTPose)", mmpose.read),
+    "alphapose": Format("AlphaPose's alphapose-results.json, a list", alphapose.read_results),
+    "agrl": Format("AGRL's pose.json, or AlphaPose's with --format cmu or open, an object", alphapose.read_images),
+    "csv": Format("GAF-Net's or GaitGraph's .csv", coco_csv.read),
+    "arrays": Format("an .npz file with names and keypoints [N, V, 3]", arrays.read),
+    "store": Format("a keypoint store (.npz)", store.read),
 }
-"""Name -> form of keypoint files."""
+"""Name -> format of keypoint files."""
 
 
 def recognise(path: Path) -> str:
     """The key of ``FORMATS`` that a path has, by its suffix and first characters.
 
     Raises:
-      InputError: there is nothing at the path, or it has none of the forms.
+      InputError: there is nothing at the path, or it has none of the formats.
     """
     if os.path.isdir(path):  # pathlib's raises for too long a name
         return _recognise_folder(path)
@@ -64,7 +61,7 @@ def read(
     path: str | os.PathLike[str],
     frames: Sequence[str],
     sizes: Int[np.ndarray, "#n 2"],
-    form: str | None = None,
+    format_name: str | None = None,
     least_share: float = LEAST_SHARE,
 ) -> Detections:
     """Read what keypoint files say of these frames.
@@ -73,7 +70,7 @@ def read(
       path: the folder or file.
       frames: paths relative to the data set's root, each once.
       sizes: height and width of the crop in pixels, of each frame or one for all.
-      form: a key of ``FORMATS``; None: by the path.
+      format_name: a key of ``FORMATS``; None: recognised by the path.
       least_share: see ``LEAST_SHARE``.
 
     Raises:
@@ -81,9 +78,9 @@ def read(
         read before bad ones are reported.
     """
     path = Path(path)
-    name = recognise(path) if form is None else form
+    name = recognise(path) if format_name is None else format_name
     if name not in FORMATS:
-        raise InputError(f"{name!r} is no form of keypoint files: expected one of {', '.join(FORMATS)}.")
+        raise InputError(f"{name!r} is no format of keypoint files: expected one of {', '.join(FORMATS)}.")
     if not os.path.exists(path):
         _not_found(path, "there is nothing of that name")
     if path.is_dir() != (name in ("openpose", "mmpose")):

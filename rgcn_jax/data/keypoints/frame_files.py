@@ -11,11 +11,11 @@ from jaxtyping import Float32, Int
 from tqdm import tqdm
 
 from rgcn_jax.data.datasets.listing import NO_FILE
-from rgcn_jax.data.keypoints.detections import Detections, listed, shown
+from rgcn_jax.data.keypoints.detections import Detections, shown
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoints.skeletons import convert
 from rgcn_jax.data.keypoints.subject import choose_subject
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 
 _CHUNK = 512  # files that a thread reads at a time
 
@@ -53,8 +53,8 @@ def read_folder(program: Program, path: Path, frames: Sequence[str], sizes: Int[
     pixels, problems, skeletons = _read_files(program, path, files, sizes)
     if problems:
         raise InputError(
-            f"{len(problems):,} of the {len(files):,} keypoint files in {path} cannot be used: {listed(problems)}. "
-            f"Run {program.name} ({program.models}) again on these frames.",
+            f"{len(problems):,} of the {len(files):,} keypoint files in {path} cannot be used: "
+            f"{listed(problems, separator='; ')}. Run {program.name} ({program.models}) again on these frames.",
             problems,
         )
     if len(skeletons) > 1:
@@ -146,8 +146,8 @@ def _list_files(program: Program, path: Path, frames: Sequence[str]) -> tuple[li
                     wrong.append(f"{name} is {NO_FILE}")
     if wrong:
         raise InputError(
-            f"{len(wrong):,} entries of the keypoint folder {path} are not read: {listed(wrong)}. Put the files "
-            "themselves there.",
+            f"{len(wrong):,} entries of the keypoint folder {path} are not read: "
+            f"{listed(wrong, separator='; ')}. Put the files themselves there.",
             wrong,
         )
     if not present:

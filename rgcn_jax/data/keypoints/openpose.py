@@ -6,8 +6,6 @@ A file is ``<frame's stem>_keypoints.json``::
 """
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from rgcn_jax.data.keypoints.frame_files import read_folder as read_any_folder
 from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
 from rgcn_jax.data.keypoints.skeletons import OPENPOSE, looks_like
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import atomic_folder, write_error
 from rgcn_jax.skeleton import to_14
 
 SUFFIX = "_keypoints.json"
@@ -59,7 +58,7 @@ def read_folder(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"
 
 
 def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, "n 14 3"]) -> None:
-    """Write the keypoints as OpenPose's files, BODY_25, in the folders of the frames; nothing or all of it.
+    """Write the keypoints as OpenPose's files, BODY_25, in the folders of the frames, atomically.
 
     Reading them gives the same numbers again. A frame without keypoints gets an empty list of people. The middle of
     the hips is written where both are detected; eyes, ears and feet, which the 14 keypoints lack, are zeros.
@@ -79,20 +78,16 @@ def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, 
     outside = [frame for frame in frames if frame.startswith("/") or ".." in frame.split("/")]
     if outside:
         raise InputError(f"{shown(outside[0])} would lie outside of {path}: frames must be relative to the root.")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     folders = {frame.rpartition("/")[0] for frame in frames}
     try:
-        try:
+        with atomic_folder(path) as part:
             for folder in sorted(folders):
                 (part / folder).mkdir(parents=True, exist_ok=True)
             for frame, body in zip(tqdm(frames, "OpenPose files", disable=None, leave=False), pixels, strict=True):
                 file = part / (frame.rpartition(".")[0] + SUFFIX)
                 file.write_text(json.dumps(_contents(body)), encoding="ascii")
-            os.rename(part, path)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"The OpenPose folder {path} cannot be written ({error.strerror}).") from error
+        raise write_error(path, error) from error
 
 
 def _body25_order() -> list[int]:

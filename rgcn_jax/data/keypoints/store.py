@@ -30,6 +30,8 @@ from rgcn_jax.data.keypoints.coverage import Coverage, measure, to_json
 from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
 from rgcn_jax.data.keypoints.skeletons import ARRAYS, convert
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.npz import write_arrays
 
 VERSION = 1
 _FORMAT = "rgcn_jax keypoints"
@@ -55,7 +57,7 @@ def save(
     threshold: float = 0.0,
     coverage: Coverage | None = None,
 ) -> None:
-    """Write a keypoint store, compressed and at once: a run that is stopped leaves no half of one.
+    """Write a keypoint store, compressed and atomically.
 
     Args:
       path: the ``.npz`` file; one that is there is replaced.
@@ -87,18 +89,10 @@ def save(
         "names": np.array(names, dtype=np.str_),
         "keypoints": keypoints,
     }
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            with part.open("xb") as file:
-                np.savez_compressed(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_arrays(path, arrays, compressed=True)
     except OSError as error:
-        raise InputError(f"The keypoint store {path} cannot be written ({error.strerror}).") from error
+        raise write_error(path, error) from error
 
 
 def check_store_path(path: Path) -> None:
@@ -143,12 +137,6 @@ def has_header(path: Path) -> bool:
             return "header.npy" in archive.namelist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return False
-
-
-def read_header(path: str | os.PathLike[str]) -> Header:
-    """What a store says of itself. Raises InputError as ``read`` does."""
-    path = Path(path)
-    return _header(path, open_arrays(path).get("header"))
 
 
 def _header(path: Path, text: np.ndarray | None) -> Header:

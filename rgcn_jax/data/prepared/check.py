@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from rgcn_jax.data.datasets.listing import FolderReader, NoDataSet
 from rgcn_jax.data.prepared.findings import SHOWN, Finding, write_report, wrong
-from rgcn_jax.data.prepared.shard_task import ShardTask, cut, do
+from rgcn_jax.data.prepared.shard_task import ShardTask, cut
+from rgcn_jax.data.prepared.shard_worker import work
 from rgcn_jax.data.prepared.source import (
     Source,
     collected_warnings,
@@ -122,7 +123,7 @@ def _images(options: Namespace, root: Path, tracklets: Sequence[Tracklet]) -> li
         tasks.append(ShardTask(None, root, numbered[part.start : part.stop], nowhere, options.height, options.width))
     bad: dict[int, list[Finding]] = {}
     with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
-        for task, result in run_tasks(do, tasks, options.workers, bar.update):
+        for task, result in run_tasks(work, tasks, options.workers, bar.update):
             of_task = [Finding(f"{root / frame.name} {frame.reason}", problem=True) for frame in result.bad]
             bad[task.tracklets[0][0]] = of_task
     return [finding for first in sorted(bad) for finding in bad[first]]

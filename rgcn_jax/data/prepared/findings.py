@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 
 SHOWN = 20
 """Names that a sentence has at most."""
@@ -28,18 +28,12 @@ class Finding:
 
 def odd(text: str, names: Sequence[str]) -> Finding:
     """A remark on something of which there are several; the first names follow the text."""
-    return Finding(f"{text}: {listed(names)}", tuple(names))
+    return Finding(f"{text}: {listed(names, SHOWN)}", tuple(names))
 
 
 def wrong(error: InputError) -> Finding:
     """What an error tells."""
     return Finding(str(error), error.names, problem=True)
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first twenty names, and how many more there are."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def write_report(path: Path, findings: Iterable[Finding]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 FOLDER = "sources"
 _HASH = 16  # bytes
@@ -40,19 +40,11 @@ class Fingerprints:
         return contents
 
     def save(self, shard: Path) -> None:
-        """Writes them beside a shard, whole or not at all. Raises OSError."""
+        """Writes them beside a shard, atomically. Raises OSError."""
         path = path_of(shard)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
         path.parent.mkdir(exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                hashes = np.frombuffer(b"".join(self.hashes), np.uint8).reshape(-1, _HASH)
-                np.savez(file, sizes=np.array(self.sizes), times=np.array(self.times), hashes=hashes)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        hashes = np.frombuffer(b"".join(self.hashes), np.uint8).reshape(-1, _HASH)
+        write_arrays(path, {"sizes": np.array(self.sizes), "times": np.array(self.times), "hashes": hashes})
 
 
 def load(shard: Path, count: int) -> Fingerprints | None:

@@ -1,10 +1,7 @@
-"""What a preparation will write, kept beside it from the beginning: so that only the same preparation continues, and
-another one can be told by what it differs.
-"""
+"""The plan of a preparation, saved at its start: only the same plan resumes it, and differences are reported."""
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +9,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.findings import listed
+from rgcn_jax.data.prepared.findings import SHOWN
 from rgcn_jax.data.prepared.format import FORMAT_VERSION, INDEX, KEYPOINTS
+from rgcn_jax.data.prepared.index import index_arrays
+from rgcn_jax.data.prepared.opened import stored_keypoints
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
-from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.files import atomic_file
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 PLAN = "plan.json"
 
@@ -35,7 +34,7 @@ class Plan:
 
     def __init__(self, source: Source, keypoints: SourceKeypoints | None, height: int, width: int, shards: int):
         self._source = source
-        self._index = prepared_format.index_arrays(source.tracklets, source.splits)
+        self._index = index_arrays(source.tracklets, source.splits)
         names = self.frames()
         self.keypoints = keypoints.values if keypoints else np.zeros((len(names), 14, 3), np.float32)
         """Of all frames [n, 14, 3]; zeros without keypoints."""
@@ -58,13 +57,11 @@ class Plan:
 
     def write(self, folder: Path) -> None:
         """Keeps it in a folder, ``plan.json`` last: with that everything is there. Raises OSError."""
-        with (folder / INDEX).open("wb") as file:
-            np.savez_compressed(file, **self._index)  # pyright: ignore[reportArgumentType]
-            _to_disk(file)
-        with (folder / KEYPOINTS).open("wb") as file:
+        write_arrays(folder / INDEX, self._index, compressed=True)
+        with atomic_file(folder / KEYPOINTS) as file:
             np.save(file, self.keypoints)
-            _to_disk(file)
-        write_text(folder / PLAN, json.dumps(self._summary, indent=2))
+        with atomic_file(folder / PLAN, "w") as file:
+            file.write(json.dumps(self._summary, indent=2) + "\n")
 
     def compare(self, folder: Path) -> None:
         """Raises ``InputError`` if something else was prepared in a folder; it tells what differs."""
@@ -105,7 +102,7 @@ class Plan:
         added = [name for name in wanted if name not in known]
         gone = sorted(known.difference(wanted))
         told = [
-            f"{len(names):,} frames {what}: {listed(names)}"
+            f"{len(names):,} frames {what}: {listed(names, SHOWN)}"
             for names, what in ((added, "were added since"), (gone, "are gone since"))
             if names
         ]
@@ -118,26 +115,12 @@ class Plan:
         changed = _rows_that_differ(folder / KEYPOINTS, self.keypoints)
         if changed is None:
             return "other keypoints"
-        return f"the keypoints of {len(changed):,} frames were others: {listed([names[row] for row in changed])}"
+        return f"the keypoints of {len(changed):,} frames were others: {listed([names[row] for row in changed], SHOWN)}"
 
 
 def _rows_that_differ(path: Path, keypoints: Float32[np.ndarray, "n 14 3"]) -> np.ndarray | None:
     try:
-        before = prepared_format.stored_keypoints(path)
+        before = stored_keypoints(path)
         return np.flatnonzero((before != keypoints).any(axis=(1, 2)))
     except (OSError, ValueError, EOFError):
         return None
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        _to_disk(file)
-    os.replace(part, path)
-
-
-def _to_disk(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Clips from prepared data: records in, and from there the pipeline of the loose files."""
+"""Reader of clips from prepared data: records in, and from there the pipeline of the loose files."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from rgcn_jax.data.clips.pipeline import ClipReader
 from rgcn_jax.data.clips.reader import KeypointSource
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
-from rgcn_jax.data.prepared.format import Prepared
+from rgcn_jax.data.prepared.opened import Prepared
 from rgcn_jax.errors import InputError
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # ArrayRecord's own advice for random access

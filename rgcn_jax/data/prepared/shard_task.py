@@ -1,7 +1,6 @@
-"""What the preparation and its worker processes tell each other; and how a data set is cut into shards."""
+"""Messages between the preparation and its workers; assignment of tracklets to shards."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +57,6 @@ class ShardResult:
 
     bad: tuple[BadFrame, ...]
     resized: int
-
-
-def do(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
-    """``shard_writer.run`` for ``worker_pool.run_tasks``: imports TensorFlow, on one thread, in the worker alone."""
-    os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what its decoders say of damaged images we say ourselves
-    from rgcn_jax.data.prepared import shard_writer
-
-    return shard_writer.run(task, advance)
 
 
 def cut(tracklets: Sequence[Tracklet], frames_per_shard: int) -> list[range]:

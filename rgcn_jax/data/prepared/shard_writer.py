@@ -4,7 +4,6 @@ Runs in the worker processes of the preparation.
 """
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from rgcn_jax.data.prepared import tfds_format
 from rgcn_jax.data.prepared.fingerprints import Fingerprints
 from rgcn_jax.data.prepared.shard_task import BadFrame, ShardResult, ShardTask
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import atomic_path
 from rgcn_jax.types import Tracklet
 
 QUALITY = 95
@@ -106,21 +106,20 @@ def _shard_file(
         return
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    part, writer = path.with_name(f".{path.name}.{os.getpid()}"), None
+    writer = None
     try:
-        # One record a chunk, to be read by itself. Compressing images again gains nothing.
-        writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
-        yield writer.write
-        writer.close()
-        if complete():
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            sources.save(path)
-            os.replace(part, path)
-    except RuntimeError as error:  # ArrayRecord tells the system's errors so
+        with atomic_path(path) as part:
+            # One record a chunk, to be read by itself. Compressing images again gains nothing.
+            writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
+            yield writer.write
+            writer.close()
+            if complete():
+                sources.save(path)
+            else:
+                part.unlink()
+    except RuntimeError as error:  # ArrayRecord's form of system errors
         raise OSError(str(error)) from error
     finally:
         with suppress(RuntimeError):
             if writer and writer.is_open():
                 writer.close()
-        part.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
-"""What the preparation starts from: a data set as it was distributed and its keypoints, and all that is odd about them.
+"""The input of the preparation: a data set as it was distributed and its keypoints, and remarks on both.
+
 Needs no TensorFlow.
 """
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,28 +14,31 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.datasets.image_size import image_size
+from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import formats
-from rgcn_jax.data.keypoints.table import frame_sizes, shares_of_crop, unique_frames
-from rgcn_jax.data.prepared.findings import Finding, listed, odd
-from rgcn_jax.errors import InputError
-from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet
+from rgcn_jax.data.keypoints.table import read_source
+from rgcn_jax.data.prepared.findings import SHOWN, Finding, odd
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet, unique_frames
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set with all its splits, and each of its tracklets once: those of ``train`` first, then those of
-    ``test``; where there are several splits, all belong to ``frames``.
+    """A data set with all its published splits, and each of its tracklets once.
+
+    ``splits``: by split number. ``subsets``: those of ``train`` first, then those of ``test``; where there are several
+    splits, all belong to ``frames``.
     """
 
     dataset: str
     root: Path
     splits: Mapping[int, Split]
-    parts: Mapping[str, tuple[Tracklet, ...]]
+    subsets: Mapping[str, tuple[Tracklet, ...]]
 
     @property
     def tracklets(self) -> tuple[Tracklet, ...]:
         """All tracklets, in the order in which they are prepared."""
-        return tuple(t for part in self.parts.values() for t in part)
+        return tuple(t for subset in self.subsets.values() for t in subset)
 
 
 @dataclass(frozen=True)
@@ -48,28 +52,26 @@ class SourceKeypoints:
     remarks: tuple[Finding, ...]
 
 
-def read_splits(dataset: str, root: Path, load: Callable[..., Split], several: bool) -> Source:
-    """Read the split of a data set; or all of them, where it has ``several``.
+def read_splits(dataset: str, root: Path) -> Source:
+    """Read all published splits of a data set.
+
+    Args:
+      dataset: a key of ``DATA_SETS``.
+      root: its folder.
 
     Raises:
       InputError: the folder is not as it must be.
     """
-    splits: dict[int, Split] = {}
-    if several:
-        while True:
-            try:
-                splits[len(splits) + 1] = load(root, split=len(splits) + 1)
-            except InputError as error:
-                if splits and "there is no split" in str(error):
-                    break
-                raise
+    data_set = DATA_SETS[dataset]
+    first = data_set.load(root)
+    if dataset in SEVERAL_SPLITS:
+        splits = {1: first, **{n: data_set.load(root, n) for n in range(2, data_set.num_splits(root) + 1)}}
         tracklets = {t for s in splits.values() for t in (*s.train, *s.query, *s.gallery, *s.junk)}
         return Source(dataset, root, splits, {"frames": tuple(sorted(tracklets, key=lambda t: t.frames))})
-    split = load(root)
-    train = dict.fromkeys(split.train)
-    test = dict.fromkeys(t for t in (*split.query, *split.gallery, *split.junk) if t not in train)
-    parts = {"train": tuple(train), "test": tuple(test)}
-    return Source(dataset, root, {1: split}, {name: part for name, part in parts.items() if part})
+    train = dict.fromkeys(first.train)
+    test = dict.fromkeys(t for t in (*first.query, *first.gallery, *first.junk) if t not in train)
+    subsets = {"train": tuple(train), "test": tuple(test)}
+    return Source(dataset, root, {1: first}, {name: subset for name, subset in subsets.items() if subset})
 
 
 def read_keypoints(path: Path, source: Source, lenient: bool = False) -> SourceKeypoints:
@@ -77,38 +79,22 @@ def read_keypoints(path: Path, source: Source, lenient: bool = False) -> SourceK
     that are not as they must be are no obstacle (``frame_sizes``).
 
     Raises:
-      InputError: as ``keypoints.load`` does.
+      InputError: as ``table.read_source`` does.
     """
     junk = {t for split in source.splits.values() for t in split.junk}
-    try:
-        values, remarks = _values(path, source, source.tracklets, lenient)
-        return SourceKeypoints(values, True, tuple(remarks))
-    except InputError:
-        if not junk:
-            raise
-    needed = [t for t in source.tracklets if t not in junk]
-    of_needed, remarks = _values(path, source, needed, lenient)  # raises where more than junk is at fault
-    is_junk = np.repeat([t in junk for t in source.tracklets], [len(t.frames) for t in source.tracklets])
-    values = np.zeros((len(is_junk), 14, 3), np.float32)
-    values[~is_junk] = of_needed
-    remarks.append(Finding("junk tracklets have no usable keypoints: the protocol junk_kept will be left out"))
-    return SourceKeypoints(values, False, tuple(remarks))
-
-
-def _values(
-    path: Path, source: Source, tracklets: Sequence[Tracklet], lenient: bool
-) -> tuple[Float32[np.ndarray, "n 14 3"], list[Finding]]:
-    frames = unique_frames(tracklets)
-    sizes = frame_sizes(source.splits[1], tracklets, frames, lenient)
-    found = formats.read(path, frames, sizes)
-    shares = shares_of_crop(path, found.pixels, sizes)
+    table, detections = read_source(path, source.splits[1], source.tracklets, junk, lenient=lenient)
     remarks = []
-    absent = np.flatnonzero(~found.has_entry)
-    if len(absent):
+    frames = tuple(table.rows)
+    if len(absent := np.flatnonzero(~detections.has_entry)):
         remarks.append(odd(f"{len(absent):,} frames have no keypoints in {path}", [frames[i] for i in absent]))
-    remarks += _unused(path, found.unused) if path.is_file() else unused_keypoints(path, source)
-    rows = {frame: row for row, frame in enumerate(frames)}
-    return shares[[rows[frame] for t in tracklets for frame in t.frames]], remarks
+    remarks += _unused(path, detections.unused) if path.is_file() else unused_keypoints(path, source)
+    if has_junk := table.covers(junk):
+        values = table.values
+    else:
+        values = np.concatenate([table.values, np.zeros((1, 14, 3), np.float32)])  # the last row: of the junk
+        remarks.append(Finding("junk tracklets have no usable keypoints: the protocol junk_kept will be left out"))
+    rows = [table.rows.get(frame, -1) for tracklet in source.tracklets for frame in tracklet.frames]
+    return SourceKeypoints(values[rows], has_junk, tuple(remarks))
 
 
 def other_sizes(source: Source) -> list[Finding]:
@@ -124,7 +110,9 @@ def other_sizes(source: Source) -> list[Finding]:
             if (size := image_size(source.root / tracklet.frames[0])) != wanted:
                 names.append(f"{tracklet.frames[0]} ({size[0]} x {size[1]})")
     text = f"{len(names):,} tracklets have frames of another size than {wanted[0]} x {wanted[1]} (height x width)"
-    return [Finding(f"{text}, of which keypoints must be pixels: {listed(names)}", tuple(names), True)] if names else []
+    if not names:
+        return []
+    return [Finding(f"{text}, of which keypoints must be pixels: {listed(names, SHOWN)}", tuple(names), problem=True)]
 
 
 def unused_keypoints(path: Path, source: Source) -> list[Finding]:
@@ -140,7 +128,7 @@ def damaged_keypoints(path: Path, source: Source, told: InputError) -> list[Find
         return []
     frames = unique_frames(source.tracklets)
     names = [name for name in formats.damaged_files(path, frames) if name not in told.names]
-    text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names)}"
+    text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names, SHOWN)}"
     return [Finding(text, tuple(names), problem=True)] if names else []
 
 
@@ -153,12 +141,12 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
     queries that have no match.
     """
     found = []
-    for part, tracklets in source.parts.items():
+    for subset, tracklets in source.subsets.items():
         short = [t for t in tracklets if len(t.frames) < frames_per_clip]
         if short:
             text = (
-                f"{len(short):,} of the {len(tracklets):,} tracklets of {part} have fewer than {frames_per_clip} "
-                "frames, and their clips are filled up"
+                f"{len(short):,} of the {len(tracklets):,} tracklets of {subset} have fewer than {frames_per_clip} "
+                "frames, and their clips are padded"
             )
             shortest_first = sorted(short, key=lambda t: len(t.frames))
             found.append(odd(text, [f"{t.frames[0]} ({len(t.frames)})" for t in shortest_first]))
@@ -186,10 +174,10 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
 
 
 @contextmanager
-def collected_warnings(into: list[Finding]) -> Iterator[None]:
+def collected_warnings(findings: list[Finding]) -> Iterator[None]:
     """Python's warnings of the block, each once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
     texts = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-    into += [Finding(text) for text in texts]
+    findings += [Finding(text) for text in texts]

@@ -8,9 +8,9 @@
     builder = tfds.builder("mars_pose", data_dir="PREPARED")
     frames = builder.as_data_source("train")
 
-A builder is called ``<data set>_pose`` for each data set of ``rgcn_jax.data.load.FOLDERS``. It reads what
-``python -m rgcn_jax.data.prepare`` wrote, whose work it does not do: the data sets cannot be downloaded. ``tfds_form``
-says what a record is. Nothing here loads TensorFlow.
+A builder is called ``<data set>_pose`` for each data set of ``datasets.registry.DATA_SETS``. It reads what
+``python -m rgcn_jax.data.prepare`` wrote, whose work it does not do: the data sets cannot be downloaded.
+``tfds_format.py`` says what a record is. Nothing here loads TensorFlow.
 """
 
 from pathlib import Path

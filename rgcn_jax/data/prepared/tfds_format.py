@@ -1,8 +1,9 @@
-"""How prepared data is written so that TensorFlow Datasets opens it by itself: the features of a record, and the two
-JSON files beside the shards. None of this loads TensorFlow.
+"""Metadata for TensorFlow Datasets, which can open prepared data by itself: features of a record, and two JSON files.
 
-A record: ``image`` (the bytes of a JPEG or PNG file), ``keypoints`` [14, 3] (x and y as shares of the crop's width and
-height, confidence; zeros where not detected), ``person_id`` and ``camera_id`` as the data set has them (junk is -1,
+None of this loads TensorFlow.
+
+A record: ``image`` (the bytes of a JPEG or PNG file), ``keypoints`` [14, 3] (x and y as normalised coordinates,
+confidence; zeros where not detected), ``person_id`` and ``camera_id`` as the data set has them (junk is -1,
 distractors are 0), ``tracklet`` (its position in the data set), ``frame`` (position in the tracklet, from 0), ``name``
 (path in the data set as it was distributed).
 """
@@ -43,14 +44,14 @@ def features(height: int | None, width: int | None) -> Any:
 
 
 def write_metadata(
-    folder: Path, dataset: str, parts: Mapping[str, Sequence[Shard]], height: int, width: int, description: str
+    folder: Path, dataset: str, subsets: Mapping[str, Sequence[Shard]], height: int, width: int, description: str
 ) -> None:
     """Write ``dataset_info.json`` and ``features.json``.
 
     Args:
       folder: where the shards are.
       dataset: name of the data set.
-      parts: name of a part (``train``, ``test``) -> its shards, in order.
+      subsets: name of a subset (``train``, ``test``) -> its shards, in order.
       height: of the frames, in pixels.
       width: likewise.
       description: what the data is.
@@ -63,12 +64,12 @@ def write_metadata(
     )
     splits = [
         tfds.core.SplitInfo(
-            name=part,
+            name=subset,
             shard_lengths=[s.frames for s in shards],
             num_bytes=sum(s.size for s in shards),
-            filename_template=names.replace(split=part),
+            filename_template=names.replace(split=subset),
         )
-        for part, shards in parts.items()
+        for subset, shards in subsets.items()
     ]
     tfds.folder_dataset.write_metadata(
         data_dir=folder,

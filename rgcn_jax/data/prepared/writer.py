@@ -20,12 +20,14 @@ from tqdm import tqdm
 from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.data.prepared import fingerprints
 from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.findings import listed
+from rgcn_jax.data.prepared.findings import SHOWN
 from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
-from rgcn_jax.data.prepared.plan import PLAN, Plan, write_text
-from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut, do
+from rgcn_jax.data.prepared.plan import PLAN, Plan
+from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut
+from rgcn_jax.data.prepared.shard_worker import work
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.files import atomic_file, remove_unfinished
 from rgcn_jax.runtime.worker_pool import run_tasks
 
 _LOCK = ".lock"
@@ -62,7 +64,7 @@ class Preparation:
         self.changed: list[str] = []
         """Images that changed after their shards were written, in an earlier call: those shards are written again."""
         self._source, self._keypoints, self._size = source, keypoints, (height, width)
-        ranges = {part: cut(tracklets, frames_per_shard) for part, tracklets in source.parts.items()}
+        ranges = {name: cut(tracklets, frames_per_shard) for name, tracklets in source.subsets.items()}
         self._plan = Plan(source, keypoints, height, width, sum(map(len, ranges.values())))
         self._tasks = self._cut(ranges)
         self._resized = 0
@@ -117,7 +119,7 @@ class Preparation:
         missing = [task for task in self._all if not _is_finished(task)]
         bad: list[BadFrame] = []
         try:
-            for _, result in run_tasks(do, missing, workers, progress):
+            for _, result in run_tasks(work, missing, workers, progress):
                 bad += result.bad
                 self._resized += result.resized
             if bad:
@@ -146,16 +148,16 @@ class Preparation:
         return lines
 
     def _cut(self, ranges: Mapping[str, Sequence[range]]) -> dict[str, list[ShardTask]]:
-        """The shards of each part."""
+        """The shards of each subset."""
         number, row, values, tasks = 0, 0, self._plan.keypoints, {}
-        for part, tracklets in self._source.parts.items():
-            tasks[part] = []
-            for i, positions in enumerate(ranges[part]):
-                name = prepared_format.shard_name(self._source.dataset, part, i, len(ranges[part]))
+        for subset, tracklets in self._source.subsets.items():
+            tasks[subset] = []
+            for i, positions in enumerate(ranges[subset]):
+                name = prepared_format.shard_name(self._source.dataset, subset, i, len(ranges[subset]))
                 numbered = tuple((number + k, tracklets[p]) for k, p in enumerate(positions))
                 frames = sum(len(t.frames) for _, t in numbered)
                 path, rows = self._partial / name, values[row : row + frames]
-                tasks[part].append(ShardTask(path, self._source.root, numbered, rows, *self._size))
+                tasks[subset].append(ShardTask(path, self._source.root, numbered, rows, *self._size))
                 number, row = number + len(positions), row + frames
         return tasks
 
@@ -179,22 +181,21 @@ class Preparation:
         if found:
             raise InputError(
                 f"{self.folder} is prepared already, but {len(found):,} of its images have changed since: "
-                f"{listed(found)}. To prepare it from what is there now delete it and give the same command again."
+                f"{listed(found, SHOWN)}. To prepare it from what is there now delete it and rerun the same command."
             )
 
     def _clean(self) -> None:
         """Remove what a killed preparation left unfinished."""
         for folder in (self._partial, self._partial / fingerprints.FOLDER):
-            for path in folder.glob(".*.array_record-*"):
-                path.unlink(missing_ok=True)
+            remove_unfinished(folder)
 
     def _finish(self) -> None:
         from rgcn_jax.data.prepared import tfds_format  # takes half a second, and belongs to an extra
 
         source, (height, width) = self._source, self._size
         files = {
-            part: [Shard(t.path.name, t.frames, t.path.stat().st_size) for t in tasks if t.path]
-            for part, tasks in self._tasks.items()
+            subset: [Shard(t.path.name, t.frames, t.path.stat().st_size) for t in tasks if t.path]
+            for subset, tasks in self._tasks.items()
         }
         description = f"{source.dataset}: frames of tracklets with 14 keypoints, ids and cameras. One record a frame."
         tfds_format.write_metadata(self._partial, source.dataset, files, height, width, description)
@@ -207,19 +208,20 @@ class Preparation:
             "has_keypoints": self._keypoints is not None,
             "junk_has_keypoints": self._keypoints is not None and self._keypoints.junk,
             "frame_size": source.splits[1].frame_size,
-            "partitions": {str(number): split.partition for number, split in source.splits.items()},
+            "partitions": {str(number): split.split_description for number, split in source.splits.items()},
             "shards": [asdict(shard) for shards in files.values() for shard in shards],
         }
-        write_text(self._partial / MARKER, json.dumps(marker, indent=1))
+        with atomic_file(self._partial / MARKER, "w") as file:
+            file.write(json.dumps(marker, indent=1) + "\n")
         (self._partial / _LOCK).unlink()
         os.rename(self._partial, self.folder)
 
     def _unusable(self, bad: Sequence[BadFrame]) -> InputError:
         ordered = sorted(bad, key=lambda frame: frame.name)
-        listed = "".join(f"\n  {self._source.root / frame.name} {frame.reason}" for frame in ordered)
+        lines = "".join(f"\n  {self._source.root / frame.name} {frame.reason}" for frame in ordered)
         return InputError(
             f"{len(bad):,} frames cannot be used; restore them from the data set's archive and give the same command "
-            f"again, what is finished is kept:{listed}"
+            f"again, what is finished is kept:{lines}"
         )
 
     def _told(self, error: OSError) -> InputError:

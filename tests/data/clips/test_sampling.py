@@ -9,11 +9,11 @@ from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.sampling import (
     IdentitySampler,
     choose_tracklets,
+    clips_of_process,
     dense_clips,
     evaluation_plans,
     even_clips,
     num_evaluation_batches,
-    share,
     training_clip,
 )
 from rgcn_jax.errors import InputError
@@ -143,14 +143,16 @@ def test_evaluation_reads_every_tracklet_once_in_batches_of_one_size(clips):
 @pytest.mark.parametrize("processes", [1, 2, 3, 6])
 def test_the_shares_of_all_processes_are_the_plan(processes):
     plan = sampler(augmentation=Augmentation(0.5, 1.2, 0.5, 0.5)).plan(7)
-    shares = [share(plan, index, processes) for index in range(processes)]
-    assert sum((s.tracklets for s in shares), ()) == plan.tracklets
+    of_processes = [clips_of_process(plan, index, processes) for index in range(processes)]
+    assert sum((s.tracklets for s in of_processes), ()) == plan.tracklets
     for name in plan._fields[1:]:
-        parts = [getattr(s, name) for s in shares]
+        parts = [getattr(s, name) for s in of_processes]
         assert {len(part) for part in parts} == {12 // processes}
         np.testing.assert_array_equal(np.concatenate(parts), getattr(plan, name))
 
 
 def test_a_plan_that_cannot_be_shared_equally_is_told():
-    with pytest.raises(InputError, match="12 clips cannot be shared equally by 5 processes: choose batch.identities"):
-        share(sampler().plan(0), 0, 5)
+    with pytest.raises(
+        InputError, match="12 clips cannot be divided equally among 5 processes: choose batch.identities"
+    ):
+        clips_of_process(sampler().plan(0), 0, 5)

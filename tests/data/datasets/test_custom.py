@@ -1,5 +1,6 @@
 import pytest
 
+from rgcn_jax.config import DataConfig
 from rgcn_jax.data.datasets import custom
 from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
@@ -44,8 +45,8 @@ def test_a_part_may_be_absent_but_not_for_training(tmp_path):
     make(tmp_path, FRAMES[4:])
     split = custom.load(tmp_path)
     assert (len(split.train), len(split.query), len(split.gallery)) == (0, 0, 2)
-    with pytest.raises(InputError, match="has no tracklets for train and query: training and evaluation need train, q"):
-        open_data("folder", root=str(tmp_path), keypoints="", height=8, width=4, walkers={}, with_pose=False)
+    with pytest.raises(InputError, match="no tracklets for train and query"):
+        open_data(DataConfig("folder", str(tmp_path)), (8, 4), with_pose=False)
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def test_by_hand_positions_are_not_person_numbers_and_the_first_half_is_tested_o
 def test_a_split_has_a_hash_of_its_people_alone(tmp_path):
     text = json.dumps({"test": ["person002", "person010"], "train": ["person005", "person006"]}, separators=(",", ":"))
     expected = f"split 1 of 2 ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
-    assert ilids_vid.load(make(tmp_path / "a")).partition == expected
+    assert ilids_vid.load(make(tmp_path / "a")).split_description == expected
     reordered = make(tmp_path / "b", splits=((1, 4, 2, 3), (1, 2, 3, 4)))
-    assert ilids_vid.load(reordered).partition == expected
+    assert ilids_vid.load(reordered).split_description == expected
     other = make(tmp_path / "c", splits=((1, 3, 2, 4), (1, 2, 3, 4)))
-    assert ilids_vid.load(other).partition != expected
+    assert ilids_vid.load(other).split_description != expected
 
 
 def test_all_ten_splits_of_walkers_are_those_that_were_written(tmp_path):
@@ -68,8 +68,8 @@ def test_all_ten_splits_of_walkers_are_those_that_were_written(tmp_path):
         assert set(split.train_person_ids) == train
         assert {t.person_id for t in split.query} == {t.person_id for t in split.gallery} == test
         assert len(split.train) == 8
-        assert split.partition.startswith(f"split {number} of 10 (")
-        seen.add(split.partition.rpartition("(")[2])
+        assert split.split_description.startswith(f"split {number} of 10 (")
+        seen.add(split.split_description.rpartition("(")[2])
     assert len(seen) == len({frozenset(row[:4]) for row in rows.tolist()}) > 1
     fails(root, "iLIDS-VID has splits 1 to 10, there is no split 11: set data.split to another", split=11)
     fails(root, "there is no split 0", split=0)

@@ -34,7 +34,7 @@ def test_by_hand_and_people_whom_no_split_names_are_not_used(tmp_path):
     assert [(t.person_id, t.camera_id) for t in split.query] == [(2, 1), (9, 1)]
     assert [(t.person_id, t.camera_id) for t in split.gallery] == [(2, 2), (9, 2)]
     assert split.gallery[0].frames == (f"{SHOTS}/cam_b/person_0002/0009.png", f"{SHOTS}/cam_b/person_0002/0010.png")
-    assert split.partition.startswith("split 1 of 1 (")
+    assert split.split_description.startswith("split 1 of 1 (")
 
 
 def test_all_ten_splits_of_walkers_are_those_that_were_written(tmp_path):
@@ -47,7 +47,7 @@ def test_all_ten_splits_of_walkers_are_those_that_were_written(tmp_path):
         assert not train & test
         assert set(split.train_person_ids) == train
         assert {t.person_id for t in split.query} == {t.person_id for t in split.gallery} == test
-    assert len({prid2011.load(root, n).partition for n in range(1, 11)}) == 10
+    assert len({prid2011.load(root, n).split_description for n in range(1, 11)}) == 10
     fails(root, "PRID2011 has splits 1 to 10", "there is no split 11: set data.split to another", split=11)
 
 

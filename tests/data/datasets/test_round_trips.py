@@ -3,14 +3,12 @@
 import contextlib
 import os
 import random
-import shutil
 
 import numpy as np
 import pytest
 
-from rgcn_jax.data.datasets.listing import FolderReader, Listing, natural_order
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints import table as keypoint_table
-from rgcn_jax.data.load import FOLDERS
 from rgcn_jax.errors import InputError
 from tests.data.datasets import layouts
 
@@ -60,7 +58,7 @@ def first_frame(folder):
 
 def message(root, layout):
     with pytest.raises(InputError) as caught:
-        FOLDERS[layout](root)
+        DATA_SETS[layout].load(root)
     assert str(caught.value).count("\n") == 0
     return str(caught.value)
 
@@ -70,12 +68,12 @@ def tracklets_of(split):
 
 
 def test_all_layouts_that_are_read_can_be_written():
-    assert set(layouts.NAMES) == set(FOLDERS)
+    assert set(layouts.NAMES) == set(DATA_SETS)
 
 
 def test_ids_cameras_lengths_and_order_come_back(roots, layout):
     written = layouts.plan(layout)
-    split = FOLDERS[layout](roots[layout])
+    split = DATA_SETS[layout].load(roots[layout])
     assert split.name == layout
     read = tracklets_of(split)
     walkers = layouts.WALKERS.split
@@ -114,7 +112,7 @@ def test_ids_cameras_lengths_and_order_come_back(roots, layout):
 
 def test_keypoints_come_back_to_the_pixel(roots, layout):
     written = layouts.plan(layout)
-    split = FOLDERS[layout](roots[layout])
+    split = DATA_SETS[layout].load(roots[layout])
     table = keypoint_table.load(roots[layout] / "openpose", split, tracklets_of(split))
     for tracklet in tracklets_of(split):
         expected = layouts.WALKERS.keypoints(written[tracklet.frames][0])
@@ -124,7 +122,7 @@ def test_keypoints_come_back_to_the_pixel(roots, layout):
 
 
 def test_the_order_in_which_a_disk_lists_does_not_matter(roots, layout, monkeypatch):
-    expected = FOLDERS[layout](roots[layout])
+    expected = DATA_SETS[layout].load(roots[layout])
     scandir, listdir, rng = os.scandir, os.listdir, random.Random(0)
 
     @contextlib.contextmanager
@@ -141,7 +139,7 @@ def test_the_order_in_which_a_disk_lists_does_not_matter(roots, layout, monkeypa
 
     monkeypatch.setattr(os, "scandir", shuffled)
     monkeypatch.setattr(os, "listdir", shuffled_names)
-    assert FOLDERS[layout](roots[layout]) == expected
+    assert DATA_SETS[layout].load(roots[layout]) == expected
 
 
 @pytest.mark.parametrize("what", ["person", "frame", "nowhere"])
@@ -203,13 +201,13 @@ def test_a_list_that_is_a_link_out_of_the_root_is_refused(copied, layout, tmp_pa
 
 
 def test_links_within_the_root_and_a_root_that_is_a_link_are_followed(copied, layout, tmp_path):
-    expected = {t.frames for t in tracklets_of(FOLDERS[layout](copied))}
+    expected = {t.frames for t in tracklets_of(DATA_SETS[layout].load(copied))}
     folder = first_folder(copied, layout)
     (copied / "kept").mkdir()
     folder.rename(copied / "kept" / folder.name)
     folder.symlink_to(copied / "kept" / folder.name)
     (tmp_path / "link").symlink_to(copied)
-    assert {t.frames for t in tracklets_of(FOLDERS[layout](tmp_path / "link"))} == expected
+    assert {t.frames for t in tracklets_of(DATA_SETS[layout].load(tmp_path / "link"))} == expected
 
 
 def test_a_name_that_is_not_utf_8_is_refused(copied, layout):
@@ -229,19 +227,19 @@ def test_a_name_with_a_control_character_is_refused(copied, layout, name):
 
 
 def test_what_file_managers_leave_behind_is_ignored(copied, layout):
-    expected = FOLDERS[layout](copied)
+    expected = DATA_SETS[layout].load(copied)
     folder = first_folder(copied, layout)
     for place in (copied, folder.parent, folder, first_frame(folder).parent):
         (place / ".DS_Store").touch()
         (place / "Thumbs.db").touch()
-    assert FOLDERS[layout](copied) == expected
+    assert DATA_SETS[layout].load(copied) == expected
 
 
 def test_a_renamed_folder_is_named_with_what_to_do(copied, layout):
     top = DEEP[layout].split("/")[0]
     (copied / top).rename(copied / "renamed")
     if layout == "folder":  # any of its parts may be absent, and is for the caller to miss
-        assert not FOLDERS[layout](copied).train
+        assert not DATA_SETS[layout].load(copied).train
         return
     found = message(copied, layout)
     assert top in found
@@ -283,19 +281,3 @@ def test_all_that_is_wrong_is_counted_and_the_first_of_it_named(copied, layout):
     assert "holds notes.txt, which is no frame" in found
     assert "; and 2 more. " in found
     assert found.count("notes.txt") == 3
-
-
-def test_a_listing_is_sorted_and_names_what_cannot_be_listed(tmp_path):
-    for name in ("10.jpg", "9.jpg", "é.jpg", ".hidden"):
-        (tmp_path / name).touch()
-    (tmp_path / "b").mkdir()
-    folders = FolderReader("Set", tmp_path)
-    assert folders.listing("") == Listing(["b"], ["10.jpg", "9.jpg", "é.jpg"])
-    assert natural_order(["10.jpg", "9.jpg", "b2_1", "b10_0", "b", "01", "1"]) == [
-        "01", "1", "9.jpg", "10.jpg", "b", "b2_1", "b10_0",
-    ]  # fmt: skip
-    folders.check()
-    assert folders.listing("c") == Listing([], [])
-    with pytest.raises(InputError, match=f"Set at {tmp_path} is not as it must be: c is missing. Unpack it again"):
-        folders.check()
-    shutil.rmtree(tmp_path / "b")

@@ -9,8 +9,9 @@ import pytest
 
 from rgcn_jax import main
 from rgcn_jax.data.datasets import ilids_vid
+from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import __main__
-from rgcn_jax.data.load import FOLDERS, HALVED, open_data
+from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
@@ -18,7 +19,7 @@ from tests import mars_folder
 from tests.data.datasets import layouts
 
 REPOSITORY = Path(__file__).parents[3]
-SIZE_AND_POSE = {"height": 16, "width": 8, "walkers": {}, "with_pose": True}
+SIZE_AND_POSE = (16, 8), True
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_ilids_vid_trains_from_a_shell_and_the_results_name_its_split(ilids, tmp
         [*command, "--config.data.split=4"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    partition = ilids_vid.load(ilids, 4).partition
+    partition = ilids_vid.load(ilids, 4).split_description
     assert partition.startswith("split 4 of 10 (")
     assert f"ilids_vid: {partition}\n" in process.stdout
     assert "8 training tracklets of 4 people; 4 queries, 4 gallery tracklets" in process.stdout
@@ -63,23 +64,23 @@ PROTOCOLS = {
 @pytest.mark.parametrize("layout", layouts.NAMES)
 def test_the_official_protocol_is_for_every_data_set_and_others_where_they_say_something(layout, tmp_path):
     root = layouts.make(tmp_path / layout, layout)
-    tracklets, roles = distinct_test_tracklets(FOLDERS[layout](root))
+    tracklets, roles = distinct_test_tracklets(DATA_SETS[layout].load(root))
     protocols, chance = scorable_protocols(tracklets, roles)
     assert set(protocols) == PROTOCOLS[layout]
     assert 0 < chance < 1
 
 
-@pytest.mark.parametrize("name", ["walkers", *(name for name in FOLDERS if name not in HALVED)])
+@pytest.mark.parametrize("name", ["walkers", *(name for name in DATA_SETS if name not in SEVERAL_SPLITS)])
 def test_a_data_set_of_one_split_has_no_other(name):
     with pytest.raises(InputError, match="data.split is 2, but only ilids_vid and prid2011 have several splits: leave"):
-        open_data(name, root="", keypoints="", split=2, **SIZE_AND_POSE)
+        open_data(DataConfig(name, split=2), *SIZE_AND_POSE)
 
 
 def test_a_split_that_is_opened_is_printed(ilids, capsys):
     for number in (1, 10):
-        data = open_data("ilids_vid", root=str(ilids), keypoints=f"{ilids}/openpose", split=number, **SIZE_AND_POSE)
-        assert capsys.readouterr().out == f"ilids_vid: {data.split.partition}\n"
-        assert data.split.partition.startswith(f"split {number} of 10 (")
+        data = open_data(DataConfig("ilids_vid", str(ilids), number, f"{ilids}/openpose"), *SIZE_AND_POSE)
+        assert capsys.readouterr().out == f"ilids_vid: {data.split.split_description}\n"
+        assert data.split.split_description.startswith(f"split {number} of 10 (")
 
 
 @pytest.mark.parametrize("layout", ["dukemtmc_vidreid", "prid2011", "ls_vid", "folder"])
@@ -87,7 +88,7 @@ def test_a_keypoint_store_is_made_of_any_layout(layout, tmp_path, capsys):
     root = layouts.make(tmp_path / layout, layout)
     options = [f"--root={root}", f"--keypoints={root}/openpose", f"--out={tmp_path}/store.npz"]
     assert __main__.main([f"--dataset={layout}", *options]) == 0, capsys.readouterr().err
-    data = open_data(layout, root=str(root), keypoints=f"{tmp_path}/store.npz", **SIZE_AND_POSE)
+    data = open_data(DataConfig(layout, str(root), keypoints=f"{tmp_path}/store.npz"), *SIZE_AND_POSE)
     assert data.split.train
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.keypoints import formats, store
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.keypoints.__main__ import main
-from rgcn_jax.data.keypoints.store import read_header
+from rgcn_jax.data.keypoints.coordinates import normalised_coordinates
+from rgcn_jax.types import unique_frames
 from tests import mars_folder
 
 SIZE = np.array([[256, 128]])
@@ -25,7 +27,12 @@ def root(tmp_path_factory):
 
 def _frames(root):
     split = mars.load(root)
-    return keypoint_table.unique_frames((*split.train, *split.query, *split.gallery, *split.junk))
+    return unique_frames((*split.train, *split.query, *split.gallery, *split.junk))
+
+
+def _header(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(arrays["header"].item())
 
 
 def _command(*arguments):
@@ -45,13 +52,13 @@ def test_there_and_back_again(root, tmp_path, capsys):
     assert _convert(root, folder, second, "--detector=walkers") == 0
     assert first.read_bytes() == second.read_bytes()
     frames = _frames(root)
-    expected = keypoint_table.read_pixels(root / "openpose", frames, SIZE)
+    expected = formats.read(root / "openpose", frames, SIZE).pixels
     for path in (first, folder, second):
-        np.testing.assert_array_equal(keypoint_table.read_pixels(path, frames, SIZE), expected)
+        np.testing.assert_array_equal(formats.read(path, frames, SIZE).pixels, expected)
     files = {str(f.relative_to(folder)) for f in folder.rglob("*.json")}
     assert files == {f"{frame[:-4]}_keypoints.json" for frame in frames}
-    header = read_header(second)
-    assert (header.detector, header.skeleton, header.frames) == ("walkers", "openpose_body25", len(frames))
+    header = _header(second)
+    assert (header["detector"], header["skeleton"], header["frames"]) == ("walkers", "openpose_body25", len(frames))
     capsys.readouterr()
     assert _convert(root, first, folder, "--to=openpose") == 2
     assert "openpose is there already" in capsys.readouterr().err
@@ -62,31 +69,32 @@ def test_the_printed_coverage_is_that_of_the_header_and_of_the_files(root, tmp_p
     assert _convert(root, root / "openpose", out, "--threshold=0.6") == 0
     printed = capsys.readouterr().out.splitlines()
     frames = _frames(root)
-    pixels = keypoint_table.read_pixels(root / "openpose", frames, SIZE)
+    pixels = formats.read(root / "openpose", frames, SIZE).pixels
     detected = (
         (pixels[..., 2] >= 0.6) & (pixels[..., 0] <= 128) & (pixels[..., 1] <= 256) & (pixels[..., :2] >= 0).all(-1)
     )
     assert 0 < detected.sum() < (pixels[..., 2] > 0).sum()
     number = detected.sum(axis=1)
     camera = np.array([int(Path(frame).name[5]) for frame in frames])
-    header = read_header(out)
-    assert header.threshold == 0.6
+    header = _header(out)
+    assert header["threshold"] == 0.6
     for name, rows in {"1": camera == 1, "2": camera == 2, "all": camera > 0}.items():
         kinds = [((lo <= number) & (number <= hi) & rows).sum() for lo, hi in ((0, 0), (1, 7), (8, 13), (14, 14))]
-        counts = header.coverage["frames"] if name == "all" else header.coverage["cameras"][name]
+        counts = header["coverage"]["frames"] if name == "all" else header["coverage"]["cameras"][name]
         assert list(counts.values()) == kinds
         (line,) = [line for line in printed if line.split()[0] == name]
         assert line.split()[1:] == [f"{kind / rows.sum():.1%}" for kind in kinds]
-    assert list(header.coverage["keypoints"].values()) == detected.sum(axis=0).tolist()
+    assert list(header["coverage"]["keypoints"].values()) == detected.sum(axis=0).tolist()
     assert any(line.startswith(f"head           {detected[:, 0].mean():6.1%}") for line in printed)
 
 
 def test_a_store_passes_on_where_its_keypoints_are_from(root, tmp_path, capsys):
     frames = _frames(root)
-    pixels = keypoint_table.read_pixels(root / "openpose", frames, SIZE)
-    keypoint_table.save(tmp_path / "1.npz", frames, pixels, detector="RTMPose-m", skeleton="coco17", threshold=0.3)
+    pixels = formats.read(root / "openpose", frames, SIZE).pixels
+    store.save(tmp_path / "1.npz", frames, pixels, detector="RTMPose-m", skeleton="coco17", threshold=0.3)
     assert _convert(root, tmp_path / "1.npz", tmp_path / "2.npz", "--threshold=0.1") == 0
-    assert read_header(tmp_path / "2.npz")[:3] == ("RTMPose-m", "coco17", 0.3)
+    header = _header(tmp_path / "2.npz")
+    assert (header["detector"], header["skeleton"], header["threshold"]) == ("RTMPose-m", "coco17", 0.3)
     assert "a keypoint store (.npz), coco17." in capsys.readouterr().out
 
 
@@ -104,7 +112,7 @@ def test_what_has_no_entry_and_what_is_not_used_is_told(root, tmp_path, capsys):
     assert "a lower --least_share" in capsys.readouterr().err
     assert not (tmp_path / "k2.npz").exists()
     assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz", "--least_share=0.01") == 0
-    assert read_header(tmp_path / "k2.npz").coverage["frames"]["0"] == len(frames) - 5
+    assert _header(tmp_path / "k2.npz")["coverage"]["frames"]["0"] == len(frames) - 5
 
 
 @pytest.mark.parametrize(
@@ -129,7 +137,7 @@ def test_a_path_that_is_not_utf8(root, tmp_path):
     done = _command("--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={out}")
     assert (done.returncode, done.stderr) == (0, "")
     assert r"\udcff.npz: " in done.stdout
-    assert read_header(out).frames == len(_frames(root))
+    assert _header(out)["frames"] == len(_frames(root))
     done = _command("--dataset=mars", f"--root={root}", f"--keypoints={out}x", f"--out={tmp_path / 'k.npz'}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
@@ -181,8 +189,8 @@ def test_three_forms_of_real_crops_become_stores_that_agree(real_data, tmp_path,
     frames, stores = _frames(root), {}
     for name in ("keypoints.npz", "openpose", "alphapose-results.json"):
         assert _convert(root, root / name, tmp_path / "k.npz", "--threshold=0.2") == 0
-        pixels = keypoint_table.read_pixels(tmp_path / "k.npz", frames, SIZE)
-        stores[name] = keypoint_table.shares_of_crop("", pixels, SIZE) * np.float32([128, 256, 1])
+        pixels = formats.read(tmp_path / "k.npz", frames, SIZE).pixels
+        stores[name] = normalised_coordinates("", pixels, SIZE) * np.float32([128, 256, 1])
     assert "Without an entry 1 of the 1,178 frames" in capsys.readouterr().out
     stored, openpose, alphapose = stores.values()
     np.testing.assert_array_equal(stored[..., 2] > 0, openpose[..., 2] > 0)

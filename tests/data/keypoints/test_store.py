@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rgcn_jax.data.keypoints import formats
-from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.keypoints.coverage import measure
-from rgcn_jax.data.keypoints.store import read, read_header, save
+from rgcn_jax.data.keypoints.store import read, save
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS
 
@@ -35,6 +34,11 @@ def _fails(path, *fragments):
         assert fragment in str(caught.value)
 
 
+def _header(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        return json.loads(arrays["header"].item())
+
+
 def _rewrite(path, **changes):
     with np.load(path) as store:
         arrays = dict(store) | changes
@@ -47,11 +51,13 @@ def test_a_store_gives_back_what_was_saved_and_says_where_it_is_from(tmp_path):
     found = formats.read(path, FRAMES[::-1], SIZE)
     np.testing.assert_array_equal(found.pixels, _pixels()[::-1])
     assert found._replace(pixels=_pixels(), has_entry=np.ones(1, bool))[2:] == ("coco17", [], "RTMPose-m 2.0", 0.25)
-    header = read_header(path)
-    assert (header.detector, header.skeleton, header.threshold, header.frames) == ("RTMPose-m 2.0", "coco17", 0.25, 3)
-    assert header.coverage["frames"] == {"0": 1, "1-7": 0, "8-13": 1, "14": 1}
-    assert header.coverage["keypoints"] == {name: 1 if 3 <= i < 9 else 2 for i, name in enumerate(KEYPOINTS)}
-    assert header.coverage["cameras"] == {}
+    header = _header(path)
+    assert [header[name] for name in ("detector", "skeleton", "threshold", "frames")] == [
+        *("RTMPose-m 2.0", "coco17", 0.25, 3)
+    ]
+    assert header["coverage"]["frames"] == {"0": 1, "1-7": 0, "8-13": 1, "14": 1}
+    assert header["coverage"]["keypoints"] == {name: 1 if 3 <= i < 9 else 2 for i, name in enumerate(KEYPOINTS)}
+    assert header["coverage"]["cameras"] == {}
 
 
 def test_the_file_is_as_it_is_documented(tmp_path):
@@ -82,7 +88,7 @@ def test_a_store_without_a_header_is_an_older_one_and_still_read(tmp_path):
             formats.read(path, FRAMES, SIZE).pixels, _pixels().astype(kind).astype(np.float32)
         )
     with pytest.raises(InputError, match="has no header: it is older than version 1, or no store"):
-        read_header(path)
+        read(path, FRAMES, SIZE)
 
 
 def test_a_newer_store_is_refused(tmp_path):
@@ -177,7 +183,7 @@ while True:
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        sizes.add(read_header(path).frames)
+        sizes.add(_header(path)["frames"])
         assert formats.read(path, FRAMES, SIZE).pixels[0].all()
     assert sizes <= {3, 3000}
 
@@ -212,10 +218,27 @@ def test_what_cannot_be_saved(tmp_path):
         save(tmp_path / "k.npz", FRAMES, _pixels()[:2])
     with pytest.raises(ValueError, match="not finite: write zeros"):
         save(tmp_path / "k.npz", FRAMES, np.full((3, 14, 3), np.nan, np.float32))
-    assert keypoint_table.save is save
 
 
 def test_reading_asks_for_frames_that_are_not_there(tmp_path):
     save(tmp_path / "k.npz", FRAMES, _pixels())
     with pytest.raises(InputError, match=r"missing in .* for 1 of the 2 frames; the first is d/x.jpg"):
         read(tmp_path / "k.npz", ["d/a.jpg", "d/x.jpg"], SIZE)
+
+
+def test_save_is_all_or_nothing(tmp_path):
+    path = tmp_path / "k.npz"
+    save(path, FRAMES, _pixels())
+    save(path, FRAMES[:1], _pixels()[:1])
+    assert [p.name for p in tmp_path.iterdir()] == ["k.npz"]
+    assert len(np.load(path)["names"]) == 1
+    with pytest.raises(InputError, match=r"must be called something\.npz"):
+        save(tmp_path / "k", FRAMES, _pixels())
+    with pytest.raises(InputError, match=r"there is no folder .*, make it first"):
+        save(tmp_path / "no" / "k.npz", FRAMES, _pixels())
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        save(tmp_path / "folder.npz", FRAMES, _pixels())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.npz", "k.npz"]
+    with pytest.raises(ValueError, match="3 names, 2 of them different, for 3 frames"):
+        save(path, ["a", "b", "a"], _pixels())

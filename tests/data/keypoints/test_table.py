@@ -8,6 +8,7 @@ import pytest
 
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
+from rgcn_jax.data.keypoints.store import save
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -34,14 +35,14 @@ def _fails(path, split, *fragments):
         assert str(fragment) in str(caught.value)
 
 
-def test_shares_of_the_crop(tmp_path, split):
+def test_normalised_coordinates(tmp_path, split):
     pixels = _pixels()
     pixels[1, 4] = (50, 60, 0)  # not detected
     pixels[1, 5] = (100.5, 60, 0.9)  # outside
     pixels[1, 6] = (60, -0.5, 0.9)  # outside
     pixels[1, 7] = (100, 200, 1.2)  # the corner is inside, a confidence stays as it is
     pixels[1, 8] = (0, 0, 0.3)
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
+    save(tmp_path / "k.npz", FRAMES, pixels)
     table = keypoint_table.load(tmp_path / "k.npz", split)
     assert table.values.shape == (3, 14, 3)
     assert dict(table.rows) == {"d/a.jpg": 0, "d/b.jpg": 1, "e/c.jpg": 2}
@@ -51,7 +52,7 @@ def test_shares_of_the_crop(tmp_path, split):
 
 
 def test_rows_of_a_tracklet_in_its_order(tmp_path, split):
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, _pixels())
+    save(tmp_path / "k.npz", FRAMES, _pixels())
     table = keypoint_table.load(tmp_path / "k.npz", split)
     got = table.of(Tracklet(("e/c.jpg", "d/a.jpg"), 1, 1))
     np.testing.assert_array_equal(got, table.values[[2, 0]])
@@ -62,7 +63,7 @@ def test_rows_of_a_tracklet_in_its_order(tmp_path, split):
 
 
 def test_only_the_tracklets_asked_for(tmp_path, split):
-    keypoint_table.save(tmp_path / "k.npz", FRAMES[2:], _pixels()[2:])
+    save(tmp_path / "k.npz", FRAMES[2:], _pixels()[2:])
     assert list(keypoint_table.load(tmp_path / "k.npz", split, split.query).rows) == ["e/c.jpg"]
     _fails(
         tmp_path / "k.npz", split, "for 2 of the 3 frames; the first is d/a.jpg, looked for as d/a.jpg", "like e/c.jpg"
@@ -71,12 +72,30 @@ def test_only_the_tracklets_asked_for(tmp_path, split):
 
 def test_junk_needs_no_keypoints(tmp_path, split):
     with_junk = Split(**{**vars(split), "junk": (Tracklet(("d/junk.jpg",), -1, 1),)})
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, _pixels())
+    save(tmp_path / "k.npz", FRAMES, _pixels())
     assert len(keypoint_table.load(tmp_path / "k.npz", with_junk).rows) == 3
 
 
+def test_where_the_junk_has_no_usable_keypoints_the_table_is_without_it(tmp_path, split):
+    junk = (Tracklet(("d/junk.jpg",), -1, 1),)
+    wanted = [*split.train, *junk, *split.query]
+    save(tmp_path / "k.npz", FRAMES, _pixels())
+    table = keypoint_table.load(tmp_path / "k.npz", split, wanted, junk)
+    assert list(table.rows) == list(FRAMES)
+    assert not table.covers(junk)
+    with pytest.raises(InputError, match=r"for 1 of the 4 frames; the first is d/junk\.jpg"):
+        keypoint_table.load(tmp_path / "k.npz", split, wanted)
+    save(tmp_path / "k.npz", [*FRAMES, "d/junk.jpg"], np.concatenate([_pixels(), _pixels()[:1]]))
+    table = keypoint_table.load(tmp_path / "k.npz", split, wanted, junk)
+    assert table.covers(junk)
+    np.testing.assert_array_equal(table.of(junk[0]), table.of(split.train[0])[:1])
+    save(tmp_path / "k.npz", FRAMES[1:], _pixels()[1:])
+    with pytest.raises(InputError, match=r"for 1 of the 3 frames; the first is d/a\.jpg"):
+        keypoint_table.load(tmp_path / "k.npz", split, wanted, junk)
+
+
 def test_base_names_if_they_are_unique(tmp_path, split):
-    keypoint_table.save(tmp_path / "k.npz", ["c.jpg", "a.jpg", "b.jpg"], _pixels())
+    save(tmp_path / "k.npz", ["c.jpg", "a.jpg", "b.jpg"], _pixels())
     np.testing.assert_allclose(
         keypoint_table.load(tmp_path / "k.npz", split).values[:, 0, 0], [0.11, 0.21, 0.01], rtol=1e-6
     )
@@ -90,7 +109,7 @@ def test_sizes_from_the_images_of_a_set_without_one_size(tmp_path, split):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.zeros((height, width, 3), np.uint8))
     free = Split("small", tmp_path, (Tracklet(tuple(sizes), 1, 1),), (), ())
-    keypoint_table.save(tmp_path / "k.npz", list(sizes), _pixels())
+    save(tmp_path / "k.npz", list(sizes), _pixels())
     values = keypoint_table.load(tmp_path / "k.npz", free).values
     np.testing.assert_allclose(values[:, 3, 0], [4 / 100, 14 / 48, 24 / 77], rtol=1e-6)
     np.testing.assert_allclose(values[:, 3, 1], [7 / 200, 12 / 64, 17 / 300], rtol=1e-6)
@@ -101,34 +120,12 @@ def test_sizes_from_the_images_of_a_set_without_one_size(tmp_path, split):
 def test_an_image_has_another_size_than_the_set(tmp_path, split):
     (tmp_path / "e").mkdir()
     cv2.imwrite(str(tmp_path / "e/c.jpg"), np.zeros((128, 64, 3), np.uint8))
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, _pixels())
+    save(tmp_path / "k.npz", FRAMES, _pixels())
     _fails(
         tmp_path / "k.npz",
         split,
         "e/c.jpg is 128 x 64 pixels (height x width), but every crop of small must be 200 x 100",
     )
-
-
-def test_image_size_reads_past_other_segments_and_refuses_the_rest(tmp_path):
-    image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
-    whole = cv2.imencode(".jpg", image)[1].tobytes()
-    path = tmp_path / "i"
-    comment = b"\xff\xfe" + (60_002).to_bytes(2) + b"\xff\xc0" * 30_000
-    for good in (whole, whole[:2] + comment + b"\xff\xff" + whole[2:], cv2.imencode(".png", image)[1].tobytes()):
-        path.write_bytes(good)
-        assert keypoint_table.image_size(path) == (37, 53)
-    progressive = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
-    path.write_bytes(progressive)
-    assert keypoint_table.image_size(path) == (37, 53)
-    # A marker without a length, after which what looks like one is not: 64 x 32 is within a comment.
-    hidden = b"\xff\xfe\xff\xe2" + b"\xff\xc0\x00\x11\x08\x00\x40\x00\x20".rjust(0xFFE0, b"\0")
-    for marker in (b"\xff\x01", b"\xff\xd3"):
-        path.write_bytes(whole[:2] + marker + hidden + whole[2:])
-        assert keypoint_table.image_size(path) == (37, 53)
-    for bad in (b"", b"GIF89a", whole[:1], whole[:20], whole[: whole.index(b"\xff\xc0") + 6], b"\x89PNG\r\n\x1a\n\x00"):
-        path.write_bytes(bad)
-        with pytest.raises(InputError, match="is not a whole JPEG or PNG image"):
-            keypoint_table.image_size(path)
 
 
 def test_the_path_is_nothing_that_is_read(tmp_path, split):
@@ -152,22 +149,22 @@ def test_frames_without_an_entry_are_counted_in_a_warning(tmp_path, split):
 def test_coordinates_are_no_pixels_of_the_crops(tmp_path, split):
     pixels = _pixels()
     pixels[..., :2] /= 200
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
+    save(tmp_path / "k.npz", FRAMES, pixels)
     _fails(tmp_path / "k.npz", split, "no coordinate is above 1", "--keypoint_scale 0")
     pixels = _pixels()
     pixels[:2, :, 0] += 300
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
+    save(tmp_path / "k.npz", FRAMES, pixels)
     _fails(tmp_path / "k.npz", split, "67% of the keypoints lie outside of their crops")
 
 
 def test_nobody_anywhere_is_all_zeros(tmp_path, split):
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, np.zeros((3, 14, 3), np.float32))
+    save(tmp_path / "k.npz", FRAMES, np.zeros((3, 14, 3), np.float32))
     assert not keypoint_table.load(tmp_path / "k.npz", split).values.any()
 
 
 def test_a_store_is_damaged(tmp_path, split):
     path = tmp_path / "k.npz"
-    keypoint_table.save(path, FRAMES, _pixels())
+    save(path, FRAMES, _pixels())
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
@@ -214,32 +211,15 @@ def test_a_store_holds_something_else(tmp_path, split, arrays, fragment):
     _fails(tmp_path / "k.npz", split, fragment)
 
 
-def test_save_is_all_or_nothing(tmp_path):
-    path = tmp_path / "k.npz"
-    keypoint_table.save(path, FRAMES, _pixels())
-    keypoint_table.save(path, FRAMES[:1], _pixels()[:1])
-    assert [p.name for p in tmp_path.iterdir()] == ["k.npz"]
-    assert len(np.load(path)["names"]) == 1
-    with pytest.raises(InputError, match=r"must be called something\.npz"):
-        keypoint_table.save(tmp_path / "k", FRAMES, _pixels())
-    with pytest.raises(InputError, match=r"there is no folder .*, make it first"):
-        keypoint_table.save(tmp_path / "no" / "k.npz", FRAMES, _pixels())
-    (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
-        keypoint_table.save(tmp_path / "folder.npz", FRAMES, _pixels())
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.npz", "k.npz"]
-    with pytest.raises(ValueError, match="3 names, 2 of them different, for 3 frames"):
-        keypoint_table.save(path, ["a", "b", "a"], _pixels())
-
-
 def test_coverage_counts_a_frame_once(tmp_path, split):
     pixels = _pixels()
     pixels[0, 7:] = 0  # 7 keypoints
     pixels[1, 8:] = 0  # 8
-    keypoint_table.save(tmp_path / "k.npz", FRAMES, pixels)
+    save(tmp_path / "k.npz", FRAMES, pixels)
     table = keypoint_table.load(tmp_path / "k.npz", split)
-    shares = keypoint_table.coverage(table, [*split.train, *split.query, *split.gallery])
-    assert {camera: s.tolist() for camera, s in shares.items()} == {1: [0, 0.5, 0.5, 0], 3: [0, 0, 0, 1]}
+    counted = table.coverage([*split.train, *split.query, *split.gallery])
+    assert {camera: counts.tolist() for camera, counts in counted.cameras.items()} == {1: [0, 1, 1, 0], 3: [0, 0, 0, 1]}
+    assert counted.frames.tolist() == [0, 1, 1, 1]
 
 
 @pytest.mark.real_data

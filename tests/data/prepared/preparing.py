@@ -1,5 +1,6 @@
 """Walkers in MARS's layout for the tests of the prepared form, and the command that prepares them, as a process."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rgcn_jax.data import prepare
+from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.prepared import check, shard_writer, writer
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write as write_walkers
@@ -81,3 +83,23 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files of a folder, but not of the folders in it: what is told of the images has their times."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def spoil(root: Path) -> list[str]:
+    """Five frames of the training set, each in another way; what is to be said of each."""
+    frames = [t.frames[1] for t in mars.load(root).train[:5]]
+    truncated, empty, text, gif, vast = (root / frame for frame in frames)
+    truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
+    empty.write_bytes(b"")
+    text.write_bytes(b"<html>404</html>")
+    gif.write_bytes(base64.b64decode("R0lGODdhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="))
+    jpeg = vast.read_bytes()
+    size = jpeg.index(b"\xff\xc0") + 5
+    vast.write_bytes(jpeg[:size] + b"\xff\xff\x00\x40" + jpeg[size + 4 :])
+    return [
+        f"{truncated} is truncated, or no JPEG or PNG image",
+        f"{empty} is empty",
+        f"{text} is truncated, or no JPEG or PNG image",
+        f"{gif} is truncated, or no JPEG or PNG image",
+        f"{vast} has 64 x 65,535 pixels: make it smaller, 8,192 are read at most",
+    ]

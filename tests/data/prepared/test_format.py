@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from rgcn_jax.config import DataConfig
 from rgcn_jax.data import prepare
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.sampling import IdentitySampler, evaluation_plans
@@ -15,16 +16,14 @@ from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.load import open_data
 from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from tests import frames
 from tests.data.prepared import preparing
 
-SIZE = {"height": 256, "width": 128}
 
-
-def opened(root, name="mars", **changes):
-    options = {"root": str(root), "keypoints": "", **SIZE, "walkers": {}, "with_pose": True, **changes}
-    return open_data(name, **options)
+def opened(root, name="mars", height=256, width=128, with_pose=True, **changes):
+    return open_data(DataConfig(name, str(root), **changes), (height, width), with_pose)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +38,13 @@ def out(loose, tmp_path_factory):
     process = preparing.run(loose, f"--out={out}", "--frames_per_shard=20")
     assert process.returncode == 0, process.stderr
     assert "Train with --config.data.name=mars" in process.stdout
-    assert len(prepared_format.open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
+    assert len(open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
     return out
 
 
 def assert_same_data(data, other, frames_per_clip):
     """The same split and the same batches, training with every augmentation and evaluation."""
-    for part in ("train", "query", "gallery", "junk", "frame_size", "name", "partition"):
+    for part in ("train", "query", "gallery", "junk", "frame_size", "name", "split_description"):
         assert getattr(data.split, part) == getattr(other.split, part), part
     sampler = IdentitySampler(
         data.split.train,
@@ -113,8 +112,8 @@ def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_ar
     for number in (1, 2):
         options = {"name": "ilids_vid", "height": 64, "width": 32, "split": number}
         data, files = opened(tmp_path, **options), opened(root, keypoints=str(root / "openpose"), **options)
-        assert data.split.partition.startswith(f"split {number} of")
-        for part in ("train", "query", "gallery", "partition"):
+        assert data.split.split_description.startswith(f"split {number} of")
+        for part in ("train", "query", "gallery", "split_description"):
             assert getattr(data.split, part) == getattr(files.split, part)
         plans = list(evaluation_plans(data.split.query, clips="dense", frames_per_clip=4, clips_per_batch=4))
         for batch, expected in zip(data.read(plans), files.read(plans), strict=True):
@@ -212,10 +211,10 @@ def _nan_in_one(rows):
         (_marked(format="another"), "cannot be read .it is not of the form"),
         (lambda folder: (folder / prepared_format.MARKER).write_text("[" * 100_000), "rgcn_jax.json cannot be read"),
         (_elsewhere, r"is damaged .*'../../../mars_pose-train.* is no name of a shard"),
-        (_keypoints(_nan_in_one), "damaged: keypoint_table.npy has numbers that are not finite"),
+        (_keypoints(_nan_in_one), "damaged: keypoints.npy has numbers that are not finite"),
         (
             _keypoints(lambda rows: rows.astype("<U5")),
-            "damaged: keypoint_table.npy has shape .* in <U5, not .* in float32",
+            "damaged: keypoints.npy has shape .* in <U5, not .* in float32",
         ),
         (_index("train_1", lambda rows: rows - 1), "is damaged .*train_1 is of tracklets that are not there"),
         (_index("gallery_1", lambda rows: rows + 10**6), "is damaged .*gallery_1 is of tracklets that are not there"),
@@ -224,10 +223,10 @@ def _nan_in_one(rows):
         (_newer, "prepared in version 99 of its form, this program reads version 1"),
         (_shorten("*train*-00000-*"), "damaged: mars_pose-train.array_record-00000-of-.* bytes, not "),
         (lambda folder: next(folder.glob("*test*-00001-*")).unlink(), "test.array_record-00001-of-00\\d+ is missing"),
-        (_shorten("keypoints.npy"), "damaged: keypoint_table.npy"),
+        (_shorten("keypoints.npy"), "damaged: keypoints.npy"),
         (_shorten("index.npz"), "is damaged .*prepare it again"),
         (_shorten("rgcn_jax.json"), "rgcn_jax.json cannot be read"),
-        (_half_prepared, "is half prepared: give the command .*again"),
+        (_half_prepared, "is an unfinished preparation: rerun python -m rgcn_jax.data.prepare"),
     ],
 )
 def test_damage_is_told_when_it_is_opened(out, tmp_path, spoil, expected):

@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.data.prepared.plan import PLAN, Plan
 from rgcn_jax.data.prepared.source import Source
 from rgcn_jax.errors import InputError
-from rgcn_jax.pose_detection.parts import Parts
+from rgcn_jax.pose_detection.chunks import Chunks
 from rgcn_jax.types import Split, Tracklet
 from tests.data.datasets.test_fuzz import refused_or_read, short
 from tests.data.prepared import preparing
@@ -50,7 +51,7 @@ def opened(folder):
     with refused_or_read():
         assert prepared_format.find(folder, "mars") == folder
         prepared_format.frame_size(folder)
-        found = prepared_format.open_prepared(folder)
+        found = open_prepared(folder)
         assert all(len(t.frames) for t in found.tracklets)
         assert found.keypoints().of(found.tracklets[0]).dtype == np.float32
 
@@ -72,7 +73,7 @@ def test_a_field_of_a_shard_that_is_something_else(folder, field, value):
     spoilt = shutil.copytree(folder, folder.with_name("shard"), dirs_exist_ok=True)
     (spoilt / prepared_format.MARKER).write_text(json.dumps(marker))
     with pytest.raises(InputError, match="is damaged"):
-        prepared_format.open_prepared(spoilt)
+        open_prepared(spoilt)
 
 
 @pytest.mark.parametrize("array", [np.array(["a"]), np.array([1.5, np.nan]), np.ones((2, 2), int)])
@@ -81,7 +82,7 @@ def test_ids_that_are_no_numbers(folder, array):
     with np.load(folder / prepared_format.INDEX) as stored:
         np.savez(spoilt / prepared_format.INDEX, **{**stored, "person_id": array})
     with pytest.raises(InputError, match="is damaged .*person_id are no whole numbers"):
-        prepared_format.open_prepared(spoilt)
+        open_prepared(spoilt)
 
 
 def test_a_pipe_is_not_waited_for(folder):
@@ -90,7 +91,7 @@ def test_a_pipe_is_not_waited_for(folder):
         (spoilt / name).unlink()
         os.mkfifo(spoilt / name)
         with pytest.raises(InputError, match="is damaged"):
-            prepared_format.open_prepared(spoilt)
+            open_prepared(spoilt)
 
 
 @short
@@ -139,4 +140,4 @@ def test_the_settings_of_an_unfinished_detection(tmp_path, text):
     parts.mkdir(exist_ok=True)
     (parts / "settings.json").write_bytes(text)
     with pytest.raises(InputError, match="holds unfinished work with"):
-        Parts(tmp_path / "k.npz", {"model": "a"})
+        Chunks(tmp_path / "k.npz", {"model": "a"})

@@ -11,7 +11,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.load import FOLDERS
+from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.prepared import tfds_builders
 from rgcn_jax.data.prepared.format import builder_name
 from rgcn_jax.errors import InputError
@@ -34,7 +34,7 @@ def out(root, tmp_path_factory):
 
 
 def test_every_data_set_has_one(tmp_path):
-    for name in FOLDERS:
+    for name in DATA_SETS:
         assert tfds.builder_cls(builder_name(name)).__module__ == tfds_builders.__name__
         builder = tfds.builder(builder_name(name), data_dir=tmp_path)
         assert builder.info.features["image"].shape == (None, None, 3)
@@ -62,12 +62,12 @@ def test_it_gives_what_the_files_alone_give(root, out):
     assert tfds.data_source("mars_pose", data_dir=out, split="train")[0]["name"] == split.train[0].frames[0].encode()
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_every_part_of_every_data_set_is_read(name, tmp_path):
     root = layouts.make(tmp_path / "root", name)
     assert preparing.run_here(root, f"--out={tmp_path / 'out'}", "--height=32", "--width=16", dataset=name) == 0
     several = name in ("ilids_vid", "prid2011")
-    split = FOLDERS[name](root)
+    split = DATA_SETS[name].load(root)
     builder = tfds.builder(builder_name(name), data_dir=tmp_path / "out")
     assert builder.info.splits.keys() == ({"frames"} if several else {"train", "test"})
     seen = {record["name"].decode() for part in builder.info.splits for record in builder.as_data_source(part)}

@@ -1,7 +1,7 @@
-"""Finished work beside the store that it will become: ``OUT.parts``, a folder that survives being killed at any moment.
+"""Chunks of finished keypoints, kept on disk until all are there: the folder ``OUT.parts`` beside the store.
 
-It holds ``settings.json``, written first, and parts: the keypoints of some frames each, complete or not there (written
-under another name, flushed, renamed). When all are there they become the store, and ``settings.json`` becomes
+It holds ``settings.json``, written first, and chunks: the keypoints of some frames each, written atomically, so that a
+run may be killed at any moment. When all are there they become the store, and ``settings.json`` becomes
 ``OUT.settings.json``, which from then on says how the store was made. That last renaming is the moment at which the run
 is finished; what is left of the folder is removed.
 """
@@ -18,24 +18,25 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 SETTINGS = "settings.json"
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
-    """A hash of everything that decides about the keypoints: parts with another one are of another run."""
+    """A hash of everything that decides about the keypoints: chunks with another one are of another run."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def write_part(
+def write_chunk(
     folder: Path, name: str, frames: Sequence[str], keypoints: Float32[np.ndarray, "n 14 3"], settings_hash: str
 ) -> None:
-    """Write one part, whole or not at all.
+    """Write one chunk atomically.
 
     Args:
-      folder: ``Parts.folder``.
-      name: of the part, without a suffix; a part of that name is replaced.
+      folder: ``Chunks.folder``.
+      name: of the chunk, without a suffix; a chunk of that name is replaced.
       frames: the N frames.
       keypoints: as the store will have them.
       settings_hash: of ``fingerprint``.
@@ -43,25 +44,16 @@ def write_part(
     Raises:
       InputError: it cannot be written, for example because the disk is full.
     """
-    temporary = folder / f"{name}.{os.getpid()}.tmp"
+    path = folder / f"{name}.npz"
+    arrays = {"names": np.array(frames, np.str_), "keypoints": keypoints, "settings": np.array(settings_hash)}
     try:
-        try:
-            with temporary.open("wb") as file:
-                np.savez(file, names=np.array(frames, np.str_), keypoints=keypoints, settings=np.array(settings_hash))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, folder / f"{name}.npz")
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_arrays(path, arrays)
     except OSError as error:
-        raise InputError(
-            f"Finished keypoints cannot be written to {folder} ({error.strerror}): what was written before is kept; "
-            "mend that and give the same command again."
-        ) from error
+        raise write_error(path, error) from error
 
 
-class Parts:
-    """The folder of finished work of one run, locked while the object is open.
+class Chunks:
+    """The folder of finished chunks of one run, locked while the object is open.
 
     Args:
       out: the store that is being made.
@@ -99,7 +91,7 @@ class Parts:
             os.close(self._lock)
 
     def _look_at_the_store(self, settings: Mapping[str, Any]) -> None:
-        """Whether an earlier call finished it, perhaps without having removed the parts."""
+        """Whether an earlier call finished it, perhaps without having removed the chunks."""
         if not self._made_with.exists() and self._out.exists() and not self.folder.exists():
             raise InputError(f"{self._out} is there already: remove it, or choose another --out.")
         if not self._made_with.exists():
@@ -119,20 +111,12 @@ class Parts:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"Another process is writing to {self.folder}: wait for it or stop it.") from None
+        remove_unfinished(self.folder)
         present = {entry.name for entry in os.scandir(self.folder)}
-        for name in sorted(present):
-            if name.endswith(".tmp"):  # of a process that was killed
-                (self.folder / name).unlink(missing_ok=True)
-                present.remove(name)
         if SETTINGS not in present:
             if present:
                 raise InputError(f"{self.folder} holds other files ({min(present)}): choose another --out.")
-            temporary = self.folder / f"{SETTINGS}.tmp"
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(settings, indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.folder / SETTINGS)
+            write_text(self.folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
         elif difference := self._difference(self.folder / SETTINGS, settings):
             raise InputError(
                 f"{self.folder} holds unfinished work with {difference}: give the settings of that run to continue it, "
@@ -161,15 +145,15 @@ class Parts:
           rows: frame -> its row among the N of the data set.
 
         Returns:
-          The keypoints; which rows are finished; and the names of damaged parts, which are removed, their frames being
+          The keypoints; which rows are finished; and the names of damaged chunks, which are removed, their frames being
           unfinished again.
         """
         keypoints, done = np.zeros((len(rows), 14, 3), np.float32), np.zeros(len(rows), bool)
         damaged = []
         for path in sorted(self.folder.glob("*.npz")):
             try:
-                part, _ = read_arrays(path)
-                names, values, of = part["names"].tolist(), part["keypoints"], part["settings"].item()
+                chunk, _ = read_arrays(path)
+                names, values, of = chunk["names"].tolist(), chunk["keypoints"], chunk["settings"].item()
                 if of != self._hash or values.shape != (len(names), 14, 3) or not np.isfinite(values).all():
                     raise ValueError("it is of another run")
                 at = [rows[name] for name in names]

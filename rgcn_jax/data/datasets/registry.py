@@ -1,0 +1,52 @@
+"""The data sets that are read from a folder: name -> loader and number of published splits."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.types import Split
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """How a data set is read from its folder.
+
+    ``read``: folder -> ``Split``; of a data set with several published splits also ``split_number=``, from 1.
+    ``count_splits``: folder -> number of published splits; None: the data set has one.
+    """
+
+    read: Callable[..., Split]
+    count_splits: Callable[[Path], int] | None = None
+
+    def load(self, root: Path, split_number: int = 1) -> Split:
+        """Reads one published split.
+
+        Raises:
+          InputError: the folder is not as it must be, or there is no such split.
+          ValueError: ``split_number`` is not 1, though the data set has one split only.
+        """
+        if self.count_splits is not None:
+            return self.read(root, split_number=split_number)
+        if split_number != 1:
+            raise ValueError(f"split {split_number} of a data set with one split.")
+        return self.read(root)
+
+    def num_splits(self, root: Path) -> int:
+        """Number of published splits, from the files in the folder. Raises InputError where these cannot be read."""
+        return 1 if self.count_splits is None else self.count_splits(root)
+
+
+DATA_SETS: Mapping[str, DataSet] = {
+    "mars": DataSet(partial(mars.load, check_files=True)),
+    "dukemtmc_vidreid": DataSet(dukemtmc_vidreid.load),
+    "ilids_vid": DataSet(ilids_vid.load, ilids_vid.num_splits),
+    "prid2011": DataSet(prid2011.load, prid2011.num_splits),
+    "ls_vid": DataSet(ls_vid.load),
+    "folder": DataSet(custom.load),
+}
+"""Name, as in ``data.name`` -> data set."""
+
+SEVERAL_SPLITS = tuple(name for name, data_set in DATA_SETS.items() if data_set.count_splits is not None)
+"""Names of the data sets with several published splits."""

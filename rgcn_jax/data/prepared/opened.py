@@ -1,0 +1,136 @@
+"""A prepared data set that is open: its tracklets, splits, shards and keypoints. Needs no TensorFlow."""
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, Shard, parse_shard, read_marker
+from rgcn_jax.data.prepared.index import SUBSETS, read_index
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.types import Split, Tracklet
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set: ``tracklets`` in the order of their records, and the splits that choose among them."""
+
+    folder: Path
+    dataset: str
+    height: int
+    width: int
+    shards: tuple[Shard, ...]
+    tracklets: tuple[Tracklet, ...]
+    splits: Mapping[int, Split]
+    """By number, from 1; one but for data sets with several published splits."""
+    has_keypoints: bool
+    junk_has_keypoints: bool
+
+    @cached_property
+    def first_rows(self) -> dict[Tracklet, int]:
+        """Row of each tracklet's first frame."""
+        lengths = [len(t.frames) for t in self.tracklets]
+        return dict(zip(self.tracklets, np.cumsum([0, *lengths])[:-1].tolist(), strict=True))
+
+    @cached_property
+    def shard_starts(self) -> Int64[np.ndarray, "shards"]:
+        """Row of each shard's first record."""
+        return np.cumsum([0, *(s.frames for s in self.shards)])[:-1]
+
+    def keypoints(self) -> "PreparedKeypoints":
+        """The keypoints of all frames, read as they are needed."""
+        return PreparedKeypoints(stored_keypoints(self.folder / KEYPOINTS), self.first_rows)
+
+
+@dataclass(frozen=True)
+class PreparedKeypoints:
+    """A ``KeypointSource``: all rows, and where a tracklet's begin."""
+
+    values: Float32[np.ndarray, "n 14 3"]
+    first_rows: Mapping[Tracklet, int]
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """A copy of the rows of a tracklet's frames."""
+        first = self.first_rows[tracklet]
+        return np.array(self.values[first : first + len(tracklet.frames)])
+
+
+def stored_keypoints(path: Path) -> np.ndarray:
+    """The array of a ``keypoints.npy``, read as it is needed. Raises OSError, ValueError or EOFError."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "it is missing, or no file")  # nobody waits for a pipe
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def open_prepared(folder: Path) -> Prepared:
+    """Open a prepared data set.
+
+    Raises:
+      InputError: a file is missing or damaged, or of a newer version.
+    """
+    marker = read_marker(folder)
+    try:
+        shards = tuple(parse_shard(shard, marker["dataset"]) for shard in marker["shards"])
+        tracklets, subsets = read_index(folder / INDEX)
+        size = None if not marker.get("frame_size") else tuple(marker["frame_size"])
+        splits = {
+            int(number): Split(
+                marker["dataset"],
+                folder,
+                *(subsets[f"{name}_{number}"] for name in SUBSETS),
+                frame_size=size,
+                split_description=description,
+            )
+            for number, description in marker["partitions"].items()
+        }
+        prepared = Prepared(
+            folder=folder,
+            dataset=marker["dataset"],
+            height=marker["height"],
+            width=marker["width"],
+            shards=shards,
+            tracklets=tracklets,
+            splits=splits,
+            has_keypoints=marker["has_keypoints"],
+            junk_has_keypoints=marker["junk_has_keypoints"],
+        )
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise InputError(
+            f"The prepared data in {folder} is damaged ({type(error).__name__}: {error}): prepare it again."
+        ) from error
+    _check_files(prepared)
+    return prepared
+
+
+def _check_files(prepared: Prepared) -> None:
+    """Every shard is there in its size, so that a copy that broke off is told now and not at step 10,000; keypoints
+    are numbers.
+    """
+    wrong = []
+    for shard in prepared.shards:
+        path = prepared.folder / shard.file
+        size = path.stat().st_size if os.path.isfile(path) else None  # pathlib's raises for too long a name
+        if size != shard.size:
+            wrong.append(f"{shard.file} is {'missing' if size is None else f'{size:,} bytes, not {shard.size:,}'}")
+    frames = sum(len(t.frames) for t in prepared.tracklets)
+    try:
+        rows = stored_keypoints(prepared.folder / KEYPOINTS)
+    except (OSError, ValueError, EOFError) as error:
+        wrong.append(f"{KEYPOINTS} cannot be read ({error})")
+    else:
+        if (rows.shape, rows.dtype) != ((frames, 14, 3), np.float32):
+            wrong.append(f"{KEYPOINTS} has shape {rows.shape} in {rows.dtype}, not {(frames, 14, 3)} in float32")
+        elif not np.isfinite(rows).all():
+            wrong.append(f"{KEYPOINTS} has numbers that are not finite")
+    if sum(s.frames for s in prepared.shards) != frames:
+        wrong.append(f"the shards hold {sum(s.frames for s in prepared.shards):,} frames, {INDEX} {frames:,}")
+    if wrong:
+        raise InputError(
+            f"The prepared data in {prepared.folder} is damaged: {listed(wrong, separator='; ')}. Copy it "
+            "again, or prepare it again."
+        )

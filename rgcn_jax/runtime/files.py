@@ -1,0 +1,112 @@
+"""Atomic writing of files and folders: what has its name is complete, and a failed write leaves what was there before.
+
+All is written under a temporary name in the same folder, ``.NAME.PID.part``, flushed to the disk, and renamed. A killed
+process leaves that temporary file or folder behind; ``remove_unfinished`` removes it.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from rgcn_jax.errors import InputError
+
+UNFINISHED = ".part"
+"""Suffix of temporary files and folders."""
+
+
+def unfinished_path(path: Path) -> Path:
+    """The temporary name of a path in this process: two processes may write the same path at the same time."""
+    return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path to write a file to, for libraries that open files themselves; it replaces ``path`` at the end.
+
+    Where an error leaves the block, or the block removes the temporary file, ``path`` stays as it was. Raises OSError.
+    """
+    part = unfinished_path(path)
+    try:
+        yield part
+        if part.exists():
+            _flush(part)
+            os.replace(part, path)
+            with suppress(OSError):  # some file systems cannot flush a folder
+                _flush(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """An open file, binary or UTF-8 text ("w"), whose contents replace those of ``path`` at the end of the block.
+
+    Where an error leaves the block ``path`` stays as it was. Raises OSError.
+    """
+    with atomic_path(path) as part, part.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+        yield file
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new temporary folder, which gets the name ``path`` at the end of the block; removed where an error leaves it.
+
+    ``path`` must not exist. The files in it are not flushed one by one. Raises OSError.
+    """
+    part = unfinished_path(path)
+    try:
+        part.mkdir()
+        yield part
+        os.rename(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file atomically.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    try:
+        with atomic_file(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> InputError:
+    """The error for a file that cannot be written: its path, the cause and what to do."""
+    return InputError(
+        f"{path} cannot be written ({error.strerror or error}): make room or fix the permissions, then rerun the same "
+        "command to resume."
+    )
+
+
+def find_unfinished(folder: Path, name: str | None = None) -> list[Path]:
+    """The temporary files and folders in a folder: left there by killed processes, or of running ones.
+
+    ``name``: only those that were to become this file or folder.
+    """
+    pattern = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.[0-9]+{re.escape(UNFINISHED)}")
+    return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name)) if folder.is_dir() else []
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes temporary files that killed processes left in a folder. Call it where no other process writes there."""
+    for path in find_unfinished(folder):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Returns once a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
