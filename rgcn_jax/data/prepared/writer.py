@@ -234,7 +234,8 @@ class Preparation:
         return InputError(
             f"no room left in {self._partial} ({text}): about {self._estimate(left) / 1e9:.2f} GB are still to be "
             f"written, {free / 1e9:.2f} GB are free on this disk; free as much as is missing and rerun the same "
-            f"command to resume: the {len(self._all) - len(left)} of {len(self._all)} shards that are finished are kept."
+            f"command to resume: the {len(self._all) - len(left)} of {len(self._all)} shards that are finished are "
+            "kept."
         )
 
     def _estimate(self, tasks: Sequence[ShardTask]) -> float:
