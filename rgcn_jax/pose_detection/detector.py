@@ -1,4 +1,4 @@
-"""What a pose detector is here, and the two that there are.
+"""The interface of a pose detector, and the list of back ends.
 
 A back end is chosen by name and opened with a path to its weights; nothing is downloaded. Its libraries are imported
 only when it is opened, in the processes that run it.

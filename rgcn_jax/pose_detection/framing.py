@@ -1,4 +1,4 @@
-"""From a crop of any size to a detector's input of a fixed one, and its keypoints back: a border and a scale."""
+"""Padding and resizing of a crop to a detector's fixed input size, and the way back for its keypoints."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ def frame(crop: UInt8[np.ndarray, "_ _ 3"], height: int, width: int, margin: flo
     """Put a crop in the middle of a box of the input's shape and scale that to the input.
 
     Args:
-      crop: the picture, its colours in any order.
+      crop: the image, its colours in any order.
       height: of the input, in pixels.
       width: of the input, in pixels.
       margin: 1: the box just holds the crop; 1.25: a crop a quarter larger.

@@ -1,4 +1,4 @@
-"""TensorFlow.js graph models: a JSON file with the graph and the list of weights, beside it files of raw numbers.
+"""Reader of TensorFlow.js graph models: a JSON file with graph and list of weights, beside it files of raw values.
 
 Read here without TensorFlow; ``movenet.py`` runs the graph.
 """

@@ -16,7 +16,7 @@ class WorkDir:
 
     The lock is ``flock``'s on the file ``lock``, which names the holder: the kernel gives it back however the holder
     ends, by SIGKILL too, so that no lock is ever stale. It holds between machines where the file system has it (NFS
-    since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none at all, that is told and the run goes on.
+    since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none at all, a line says so and the run continues.
     """
 
     def __init__(self, path: Path, holds: bool = True):

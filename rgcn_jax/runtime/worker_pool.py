@@ -1,4 +1,4 @@
-"""Worker processes that do tasks. They end with the process that started them, however it ends.
+"""A pool of worker processes, which end with the process that started them, however it ends.
 
 For the preparation of a data set and for pose detection. Needs neither TensorFlow nor what the tasks need.
 """
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from rgcn_jax.errors import InputError
 
-_TELL_EVERY = 0.1  # seconds
+_REPORT_EVERY = 0.1  # seconds
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -81,7 +81,7 @@ def run_tasks(
 
 
 def _send(connection: Connection, task: object) -> None:
-    with suppress(BrokenPipeError):  # the worker is dead; receiving tells it
+    with suppress(BrokenPipeError):  # the worker is dead; receiving reports it
         connection.send(task)
 
 
@@ -90,8 +90,8 @@ def _receive(connection: Connection) -> tuple[str, Any]:
         kind, value = connection.recv()
     except (EOFError, OSError):
         raise InputError(
-            "a worker process was killed, perhaps because the memory was full: what is finished is kept; give the "
-            "same command again, with fewer --workers if it happens again."
+            "a worker process was killed, perhaps because the memory was full: what is finished is kept; rerun the "
+            "same command to resume, with fewer --workers if it happens again."
         ) from None
     if kind == "failed":
         raise value
@@ -112,7 +112,7 @@ def _live(connection: Connection, work: Callable[[Any, Callable[[], None]], Any]
                 if not isinstance(error, InputError | OSError):  # a fault of the program: where is lost on the way
                     error.add_note(traceback.format_exc())
                 message = ("failed", error)
-            counter.tell()
+            counter.report()
             connection.send(message)
 
 
@@ -124,17 +124,17 @@ def _end_with_parent() -> None:
 
 
 class _Counter:
-    """Tells the parent how many frames were done, not too often, and nothing once it does not listen any more."""
+    """Reports to the parent how many frames were done, not too often, and nothing once it has stopped listening."""
 
     def __init__(self, connection: Connection):
-        self._connection, self._frames, self._told = connection, 0, time.monotonic()
+        self._connection, self._frames, self._reported = connection, 0, time.monotonic()
 
     def advance(self) -> None:
         self._frames += 1
-        if time.monotonic() - self._told > _TELL_EVERY:
-            self.tell()
+        if time.monotonic() - self._reported > _REPORT_EVERY:
+            self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._connection.send(("frames", self._frames))
-        self._frames, self._told = 0, time.monotonic()
+        self._frames, self._reported = 0, time.monotonic()

@@ -106,7 +106,7 @@ def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_pa
     (tmp_path / "img1").mkdir()
     for number, picture in enumerate(pictures(), 1):
         cv2.imwrite(str(tmp_path / "img1" / f"{number}.png"), picture)
-    mot.convert(tmp_path / "img1", tracks, tmp_path / "out", part="train")
+    mot.convert(tmp_path / "img1", tracks, tmp_path / "out", subset="train")
     assert [t.person_id for t in custom.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match=r"2\.png: not a JPEG or PNG image"):

@@ -16,7 +16,7 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("kind", "processes"), [("files", 2), ("memory", 2), ("memory", 4)])
-def test_the_shares_of_all_processes_in_order_are_the_batches_of_one(kind, processes, data):
+def test_the_clips_of_all_processes_in_order_are_the_batches_of_one(kind, processes, data):
     read = MemoryReader(data.read)
     if kind == "files":
         read = FileReader(data.root, data.source, frames.HEIGHT, frames.WIDTH)

@@ -53,7 +53,7 @@ def load(root: str | os.PathLike[str]) -> Split:
     Raises:
       InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not of the form
         above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are found
-        before the first few are told.
+        before the first few are reported.
 
     Warns:
       UserWarning: the data set is as large as the original, but a count is not the published one.

@@ -1,4 +1,4 @@
-"""Reading one image file, whole or not at all. Needs no TensorFlow."""
+"""Decoding of one image file with OpenCV, which refuses truncated ones. Needs no TensorFlow."""
 
 import contextlib
 import re

@@ -1,6 +1,6 @@
-"""Listing the folders of a data set: in sorted order, never outside of its root, and with all that is wrong collected.
+"""Listing of a data set's folders: in sorted order, never outside of its root, with all problems collected.
 
-A directory tells in its listing which entries are links, so nothing here touches a frame by itself; a million frames
+A directory's listing says which entries are links, so nothing here touches a frame by itself; a million frames
 cost what listing their folders costs.
 """
 
@@ -92,7 +92,7 @@ def check_relative(path: str) -> str:
 
 
 class FolderReader:
-    """Lists folders below a root and collects what is wrong, to be told at once by ``check``.
+    """Lists folders below a root and collects what is wrong, to be reported at once by ``check``.
 
     A symbolic link is followed where it stays below the root. One that leads out of it, or nowhere, is a problem and is
     not followed: what a data set holds must not depend on other folders, nor hand on files that nobody meant.

@@ -11,7 +11,7 @@ def compare_with_published(title: str, published: Mapping[str, int], found: Mapp
 
     Args:
       title: name of the data set.
-      published: by part, in the order in which they are told.
+      published: by part, in the order in which they are reported.
       found: of the same parts.
 
     Warns:

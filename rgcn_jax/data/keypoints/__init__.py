@@ -1,1 +1,1 @@
-"""What pose detectors write, read into the 14 keypoints of each frame. ``formats.py`` lists all of it and chooses."""
+"""Readers of pose detectors' files, the keypoint store and the table of normalised coordinates; see ``formats.py``."""

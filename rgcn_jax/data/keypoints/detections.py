@@ -1,4 +1,4 @@
-"""What every reader of keypoint files returns, and the names under which a file knows the frames."""
+"""The result of every reader of keypoint files, and the matching of a file's names with the frames."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path

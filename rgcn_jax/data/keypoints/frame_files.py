@@ -1,4 +1,4 @@
-"""A folder with one JSON file a frame, whatever program wrote it: which file is whose, and all of them read."""
+"""Reader of folders with one JSON file a frame, of any program: matches files with frames, and reads them."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence

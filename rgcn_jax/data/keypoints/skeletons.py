@@ -1,4 +1,4 @@
-"""Which skeleton a number of keypoints is, and how each becomes the 14 keypoints of this project."""
+"""Skeletons by their number of keypoints, and their conversion to the 14 keypoints of this project."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Which of several people in a crop is the one that the crop is of."""
+"""Choice of the subject, the person whom a crop is of, among several people in it."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int

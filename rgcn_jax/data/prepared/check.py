@@ -1,4 +1,4 @@
-"""``python -m rgcn_jax.data.prepare --check``: all that is wrong with a data set, found in one go, and nothing written.
+"""``python -m rgcn_jax.data.prepare --check``: finds all problems of a data set at once and writes nothing.
 
 What stands in the way of one look does not stand in the way of the others: where lists or folders are not as they must
 be, every image below the root is decoded all the same; where keypoints are missing, those that are there are read.

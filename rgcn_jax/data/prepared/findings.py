@@ -1,4 +1,4 @@
-"""What a check finds: a sentence for the terminal, and every name that it is about for whoever wants them all."""
+"""Findings of a data set check: a summary line and the full list of affected names."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def odd(text: str, names: Sequence[str]) -> Finding:
 
 
 def wrong(error: InputError) -> Finding:
-    """What an error tells."""
+    """The finding of an error."""
     return Finding(str(error), error.names, problem=True)
 
 

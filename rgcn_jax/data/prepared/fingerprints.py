@@ -1,4 +1,4 @@
-"""Which images went into a shard: their sizes, times and a hash of their contents. Tells later which have changed.
+"""Fingerprints of the images in a shard: size, modification time and hash, to detect later which have changed.
 
 Beside a shard ``NAME`` lies ``sources/NAME.npz``, written before the shard gets its name.
 """
@@ -60,8 +60,8 @@ def load(shard: Path, count: int) -> Fingerprints | None:
 
 
 def changed(root: Path, names: Sequence[str], before: Fingerprints) -> Iterator[str]:
-    """The images that are others now, or gone. One is read only where its size is the same and its time is not: a data
-    set that was copied or unpacked again has not changed.
+    """Names of images that were modified or removed since. An image is read only where its size is the same and its
+    time is not: a data set that was copied or unpacked again has not changed.
     """
     for name, size, time, contents in zip(names, before.sizes, before.times, before.hashes, strict=True):
         path = root / name

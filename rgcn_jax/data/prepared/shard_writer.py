@@ -1,4 +1,4 @@
-"""One shard of prepared data: its frames are read, decoded, fitted where they have another size, and written.
+"""Writer of one shard of prepared data: frames are read, checked, resized where needed, and written as records.
 
 Runs in the worker processes of the preparation.
 """
@@ -23,7 +23,7 @@ QUALITY = 95
 
 
 def run(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
-    """Writes the shard of a task, whole or not at all; or, of a task without a path, only checks its frames.
+    """Writes the shard of a task atomically; or, of a task without a path, only checks its frames.
 
     Args:
       task: what to do.

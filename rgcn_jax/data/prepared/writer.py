@@ -1,4 +1,4 @@
-"""The writing of prepared data: resumable, and atomic as a whole.
+"""Writer of prepared data: resumable, and atomic as a whole.
 
 All is written into ``1.0.0.partial``, which becomes ``1.0.0`` when everything is there. ``plan.json`` in it says what
 is being prepared, so that only the same preparation continues. A shard has its name once it is finished; a shard that
@@ -87,7 +87,7 @@ class Preparation:
         except BlockingIOError:
             raise InputError(f"{self._partial} is being prepared by another process: wait for it.") from None
         except OSError as error:
-            raise self._told(error) from error
+            raise self._write_error(error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,7 +126,7 @@ class Preparation:
                 raise self._unusable(bad)
             self._finish()
         except OSError as error:
-            raise self._told(error) from error
+            raise self._write_error(error) from error
 
     def report(self) -> list[str]:
         """What was prepared."""
@@ -220,11 +220,11 @@ class Preparation:
         ordered = sorted(bad, key=lambda frame: frame.name)
         lines = "".join(f"\n  {self._source.root / frame.name} {frame.reason}" for frame in ordered)
         return InputError(
-            f"{len(bad):,} frames cannot be used; restore them from the data set's archive and give the same command "
-            f"again, what is finished is kept:{lines}"
+            f"{len(bad):,} frames cannot be used; restore them from the data set's archive and rerun the same "
+            f"command to resume, what is finished is kept:{lines}"
         )
 
-    def _told(self, error: OSError) -> InputError:
+    def _write_error(self, error: OSError) -> InputError:
         """A system's error as a sentence."""
         text = error.strerror or str(error)
         if error.errno not in _NO_ROOM and not any(os.strerror(code) in str(error) for code in _NO_ROOM):
@@ -233,8 +233,9 @@ class Preparation:
         free = shutil.disk_usage(self._partial).free
         return InputError(
             f"no room left in {self._partial} ({text}): about {self._estimate(left) / 1e9:.2f} GB are still to be "
-            f"written, {free / 1e9:.2f} GB are free on this disk; free as much as is missing and give the same command "
-            f"again: the {len(self._all) - len(left)} of {len(self._all)} shards that are finished are kept."
+            f"written, {free / 1e9:.2f} GB are free on this disk; free as much as is missing and rerun the same "
+            f"command to resume: the {len(self._all) - len(left)} of {len(self._all)} shards that are finished are "
+            "kept."
         )
 
     def _estimate(self, tasks: Sequence[ShardTask]) -> float:

@@ -141,7 +141,7 @@ def test_evaluation_reads_every_tracklet_once_in_batches_of_one_size(clips):
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 6])
-def test_the_shares_of_all_processes_are_the_plan(processes):
+def test_the_clips_of_all_processes_are_the_plan(processes):
     plan = sampler(augmentation=Augmentation(0.5, 1.2, 0.5, 0.5)).plan(7)
     of_processes = [clips_of_process(plan, index, processes) for index in range(processes)]
     assert sum((s.tracklets for s in of_processes), ()) == plan.tracklets
