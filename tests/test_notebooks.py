@@ -78,6 +78,33 @@ def test_without_a_repository_the_set_up_says_what_to_set(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    ("versions", "upgraded", "kept"),
+    [
+        ({"numpy": "2.1"}, [], []),
+        ({"jax": "99.1", "jaxlib": "99.0", "numpy": "2.1"}, [], ["jax==99.1", "jaxlib==99.0"]),
+        (
+            {"jax": "99.1", "jaxlib": "99.0", "jax-cuda12-plugin": "98", "jax-cuda12-pjrt": "97", "jaxtyping": "0.3"},
+            [],
+            ["jax==99.1", "jaxlib==99.0", "jax-cuda12-plugin==98", "jax-cuda12-pjrt==97"],
+        ),
+        ({"jax": "0.4.30", "jaxlib": "0.4.30"}, ["jax[]"], []),
+        ({"jax": "0.4.30", "jaxlib": "0.4.30", "jax-cuda12-plugin": "0.4.30"}, ["jax[cuda12]"], []),
+        ({"jax": "0.4.30", "libtpu": "0.0.2"}, ["jax[tpu]"], []),
+    ],
+    ids=["no JAX", "CPU", "GPU", "old CPU", "old GPU", "old TPU"],
+)
+def test_the_set_up_keeps_the_accelerator(path, versions, upgraded, kept):
+    """A JAX that is new enough is pinned with its plugins; an older one is upgraded together with them."""
+    functions, _, _ = tagged(nbformat.read(path, as_version=4), "setup").source.partition("\nspec = ")
+    namespace = {}
+    exec(functions, namespace)
+    more, fixed = namespace["requirements"](REPOSITORY, versions)
+    assert [requirement.partition(">=")[0] for requirement in more] == upgraded
+    assert fixed == kept
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_it_carries_no_output(path):
     for cell in nbformat.read(path, as_version=4).cells:
         assert not cell.get("outputs")

@@ -78,7 +78,12 @@ def test_the_sdist_builds_the_same_wheel(wheel, tmp_path):
 @pytest.mark.parametrize("config", ["configs/mine.py", "walkers"])
 def test_it_trains_beside_a_package_of_ones_own_called_configs(config, python, folder):
     changes = [argument for argument in TINY if config == "walkers" or "num_steps" not in argument]
-    done = environments.run(python.with_name("rgcn-jax"), "train", f"--config={config}", *changes, cwd=folder)
+    command = (python.with_name("rgcn-jax"), "train", f"--config={config}", *changes)
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(python.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    done = environments.run(*command, cwd=folder, **cache)
     assert "fused" in done.stdout
     (results,) = folder.glob("runs/*/results.json")
     assert results.parent.name == {"walkers": "walkers", "configs/mine.py": "mine"}[config]
