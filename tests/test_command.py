@@ -222,6 +222,6 @@ def test_a_packaged_config_is_found_by_its_name_from_anywhere(tmp_path, monkeypa
     assert by_name == load_config_file(str(configs_folder() / "mars.py"))
     (tmp_path / "mars.py").write_text((configs_folder() / "walkers.py").read_text())
     assert load_config_file("mars") == by_name
-    assert load_config_file("mars.py").data.name == "walkers"
+    assert load_config_file("mars.py").to_dict()["data"]["name"] == "walkers"
     (tmp_path / "mine").write_text((configs_folder() / "walkers.py").read_text())
-    assert load_config_file("mine").data.name == "walkers"
+    assert load_config_file("mine").to_dict()["data"]["name"] == "walkers"
