@@ -171,7 +171,7 @@ def ready(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Path, Pat
     """Root, keypoints and prepared folder, made where they are not given."""
     root = arguments.root or scratch / "walkers"
     if not root.exists():
-        size = ["--train_identities=24", "--test_identities=12", "--min_frames=40", "--max_frames=80"]
+        size = ["--train-identities=24", "--test-identities=12", "--min-frames=40", "--max-frames=80"]
         run("rgcn_jax.walkers", f"--out={root}", "--layout=mars", *size)
     keypoints, out = arguments.keypoints or root / "openpose", scratch / "prepared"
     begin = time.perf_counter()

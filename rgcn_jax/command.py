@@ -1,45 +1,155 @@
-"""What the commands share: the config and its overrides, and errors told in a sentence instead of a traceback."""
+"""What all commands share: one argument parser, one way from exceptions to error messages and exit statuses."""
 
 import argparse
+import difflib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.malloc import keep_freed_memory
 from rgcn_jax.runtime.preemption import Stopped
 
+CONFIG_FIELD = ("--config.", "--noconfig.")
+"""How arguments that set a field of the config begin. Field names keep their underscores."""
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Prints the default of every flag that has one and does not describe it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        plain = action.default is None or action.default is False or "default" in (action.help or "")
+        return action.help if plain else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """The argument parser of all commands: kebab-case flags, never abbreviated.
+
+    ``--frames_per_clip`` is read as ``--frames-per-clip``. An unknown flag is an error that names similar ones, and
+    every usage error is an ``InputError`` of one line: nothing is printed, the process does not exit (``--help`` does).
+
+    Args:
+      prog: how the command was called, for the usage line, such as "rgcn-jax train".
+      description: what the command does.
+      epilog: what to print below the flags.
+      config_fields: whether ``--config.field=value`` arguments may follow; ``parse_known_args`` returns them.
+    """
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None, config_fields: bool = False):
+        super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=_Help, allow_abbrev=False)
+        self._config_fields = config_fields
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (argparse has overloads)
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse's, of normalised arguments. What is not a flag of the command is returned unparsed.
+
+        Raises:
+          InputError: a flag is unknown, or its value is invalid.
+        """
+        return super().parse_known_args(self._normalised(sys.argv[1:] if args is None else args), namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ``InputError`` with the message of argparse."""
+        raise InputError(f"{message}; see {self.prog} --help.")
+
+    def _normalised(self, arguments: Sequence[str]) -> list[str]:
+        normalised: list[str] = []
+        field_before = False  # the argument may be the value of a field, such as -inf
+        for argument in arguments:
+            if argument == "--":
+                return [*normalised, *arguments[len(normalised) :]]
+            field = self._config_fields and argument.startswith(CONFIG_FIELD)
+            is_flag = argument.startswith("--") or (
+                argument[:1] == "-" and argument[1:2].isalpha() and not field_before
+            )
+            normalised.append(self._known_flag(argument) if is_flag and not field else argument)
+            field_before = field and "=" not in argument
+        return normalised
+
+    def _known_flag(self, argument: str) -> str:
+        """The argument with its flag in kebab case; raises ``InputError`` where there is no such flag."""
+        name, equals, value = argument.partition("=")
+        flag = name.replace("_", "-")
+        if flag in self._option_string_actions:
+            return flag + equals + value
+        near = difflib.get_close_matches(flag.lower(), [f for f in self._option_string_actions if f.startswith("--")])
+        if near:
+            raise InputError(f"unknown flag {name}: near ones are {', '.join(near)}.")
+        if self._config_fields:
+            raise InputError(f"unknown flag {name}: fields of the config are set by --config.field=value.")
+        raise InputError(f"unknown flag {name}: {self.prog} --help lists all flags.")
+
 
 def path_argument(text: str) -> Path:
-    """A path from a command line. Raises ArgumentTypeError, which argparse prints, where no file can be called so."""
+    """A path from a command line. Raises ArgumentTypeError, which argparse reports, for an empty or overlong one."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found nothing")
     if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
         raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
     return Path(text)
 
 
-def run_command(command: Callable[[Sequence[str]], object]) -> None:
-    """Calls ``command`` with the arguments. What it is told by an exception is one sentence on stderr and a status: 2
-    for an ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt.
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The ``type`` of a flag that takes a whole number from ``least`` to ``most``, or of any size above ``least``."""
+    expected = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most:,}"
 
-    So is the loss of another one of several processes, with ``processes.LOST``; or with ``AGAIN`` where this one was
-    told to go as well, and had not come to it. After any error one of several ends at once (``processes.leave``).
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"expected {expected}, found {text[:100]!r}")
+        return number
 
-    The process keeps the memory that it frees (``runtime/malloc.py``).
+    return parse
+
+
+@contextmanager
+def on_interrupt(message: str) -> Iterator[None]:
+    """Ctrl-C in this block is reported as "interrupted: ``message``". Also a decorator of a command."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if type(interrupt) is not KeyboardInterrupt or interrupt.args:
+            raise
+        raise KeyboardInterrupt(f"interrupted: {message}") from interrupt
+
+
+def run_command(
+    command: Callable[..., object], arguments: Sequence[str] | None = None, prog: str | None = None
+) -> None:
+    """Calls ``command`` with the arguments and ends the process with its exit status; returns where that is 0.
+
+    What ``command`` returns is the status, None is 0. An exception becomes one message on stderr and a status: 2 for an
+    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt. In a job of several processes, a peer
+    that exited is ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this
+    process ends at once (``processes.leave``).
+
+    The process retains freed memory (``runtime/malloc.py``).
+
+    Args:
+      command: called with the arguments, and ``prog=prog`` if there is one.
+      arguments: of the command line; None: those of this process.
+      prog: how the command was called, for its usage line.
     """
     keep_freed_memory()
     try:
-        command(sys.argv[1:])
+        status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         processes.leave(2)
     except Stopped as stopped:  # all processes have agreed upon it
         print(printable(str(stopped)), file=sys.stderr)
         sys.exit(processes.AGAIN)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(printable(str(interrupt)) or "interrupted", file=sys.stderr)
         processes.leave(130)
     except SystemExit as end:
         if end.code not in (None, 0, processes.AGAIN):  # these ends all processes have agreed upon
@@ -53,3 +163,6 @@ def run_command(command: Callable[[Sequence[str]], object]) -> None:
             processes.leave(processes.AGAIN if processes.told_to_go else processes.LOST)
         traceback.print_exc()
         processes.leave(1)
+    else:
+        if isinstance(status, int) and status:
+            processes.leave(status)

@@ -6,6 +6,8 @@ a line says so. On the command line an old name is an error that names the new o
 
 import difflib
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -78,20 +80,18 @@ def configs_folder() -> Path:
 
 def packaged_config(name: str) -> ConfigDict:
     """The config that comes with the package under a name, such as "mars"; for another one to change."""
-    return load_config_file(str(configs_folder() / f"{name}.py"))
+    return load_config_file(name)
 
 
 def load_config_file(path: str) -> ConfigDict:
     """The locked config that ``get_config()`` of a Python file returns; of ``file.py:text`` it is
-    ``get_config("text")``.
+    ``get_config("text")``. A name without ``.py``, such as "mars", is a config that comes with the package.
 
     Raises:
       InputError: there is no such file, or it has no ``get_config`` that returns a config.
     """
-    file = Path(path.split(":")[0])
-    if not file.is_file():
-        near = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem != "__init__")
-        raise InputError(f"--config={path}: no such file" + (f"; there are {', '.join(near)}." if near else "."))
+    file = _config_path(path.split(":")[0])
+    _import_from_current_folder()
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
     try:
@@ -108,6 +108,27 @@ def load_config_file(path: str) -> ConfigDict:
         raise InputError(f"--config={path}: get_config() must return a ConfigDict, found {type(config).__name__}.")
     config.lock()
     return config
+
+
+def _config_path(name: str) -> Path:
+    """The file: the packaged one for a bare name, else the one at that path. Raises ``InputError`` without one."""
+    file, packaged = Path(name), configs_folder() / f"{name}.py"
+    if file.name == name and os.path.isfile(packaged):
+        return packaged
+    if os.path.isfile(file):  # unlike Path's, False for a name that is too long
+        return file
+    names = sorted(p.stem for p in configs_folder().glob("*.py"))
+    here = [p for p in Path("configs").glob("*.py") if p.stem != "__init__" and p.resolve().parent != configs_folder()]
+    files = f"; files here: {', '.join(sorted(map(str, here)))}" if here else ""
+    raise InputError(f"--config={name}: no such file or packaged config; packaged are {', '.join(names)}{files}.")
+
+
+def _import_from_current_folder() -> None:
+    """A config file may import its neighbours: ``python -m`` looks for modules in the current folder, a console script
+    does not. Last of all, so that nothing installed is shadowed.
+    """
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.append(os.getcwd())
 
 
 def load_config_json(path: Path, say: Callable[[str], object] = print) -> ConfigDict:

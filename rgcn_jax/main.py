@@ -1,35 +1,47 @@
-"""Train and evaluate: ``python -m rgcn_jax.main --config=configs/mars.py [--workdir=DIR] [--config.field=value]``."""
+"""The command ``rgcn-jax train``, also ``python -m rgcn_jax.main``: train a model and evaluate it, or resume a run.
 
-import argparse
+python -m rgcn_jax.main --config=configs/mars.py [--workdir=DIR] [--config.field=value]
+"""
+
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import run_command
+from rgcn_jax.command import Parser, path_argument, run_command
 from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.time_accounting import Seconds
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Parses the command line and trains; the work directory defaults to ``runs/<name of the config file>``. SIGTERM
-    and SIGINT end it with a saved state (``runtime/preemption.py``).
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -> None:
+    """Parses the command line and trains. On SIGTERM or SIGINT the state is saved (``runtime/preemption.py``).
+
+    Args:
+      arguments: of the command line; None: those of this process.
+      prog: how the command was called, for its usage line.
+
+    Raises:
+      InputError: an argument, the config or the data are invalid.
+      Stopped: a signal was received, and the state is saved.
     """
     seconds = Seconds()
-    parser = argparse.ArgumentParser(
-        prog="python -m rgcn_jax.main",
-        description="Train a video re-identification model and score it; the same command again resumes.",
+    parser = Parser(
+        prog,
+        "Train a video re-identification model and evaluate it. Rerun the same command to resume.",
         epilog="Any field of the config can be set: --config.model.pose=LGCN (docs/config.md lists them).",
-        allow_abbrev=False,
+        config_fields=True,
     )
     parser.add_argument(
-        "--config", required=True, metavar="FILE", help="a file of configs/, such as configs/walkers.py"
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a config file such as configs/mars.py, or the name of a packaged one such as mars",
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", help="where the run is kept (default: runs/<name of the config file>)"
+        "--workdir", type=path_argument, metavar="DIR", help="folder of the run (default: runs/<name of the config>)"
     )
     known, overrides = parser.parse_known_args(arguments)
     config = typed(override(load_config_file(known.config), overrides), name=known.config)
-    workdir = Path(known.workdir or Path("runs") / Path(known.config.split(":")[0]).stem)
+    workdir = known.workdir or (Path("runs") / Path(known.config.split(":")[0]).stem)
 
     with Stopping() as stopping:
         from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
@@ -40,4 +52,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, prog="python -m rgcn_jax.main")

@@ -69,8 +69,8 @@ def code(text):
     indented = "\n".join("    " + line for line in text.strip().splitlines())
     return [
         "-c",
-        "import os, signal, sys, time\nimport jax\nfrom rgcn_jax import command, parallel, processes\n"
-        "from rgcn_jax.types import InputError\n"
+        "import os, signal, sys, time\nimport jax\nfrom rgcn_jax import command, parallel\n"
+        "from rgcn_jax.runtime import processes\nfrom rgcn_jax.errors import InputError\n"
         "def say(*what):\n    print(*what, file=sys.stderr, flush=True)\n"
         f"def work(arguments):\n{indented}\ncommand.run_command(work)",
     ]

@@ -1,428 +1,227 @@
-"""The commands as a user types them: train, resume, evaluate on a folder like MARS; wrong input is one sentence."""
+"""The command line: ``rgcn-jax``, every module path, flags and their old spellings, exit statuses."""
 
-import json
+import argparse
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
-from scipy.io import loadmat, savemat
 
-from rgcn_jax import evaluate, main
-from rgcn_jax.command import run_command
-from rgcn_jax.config import DataConfig
-from rgcn_jax.config_io import load_config_json, typed
-from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.load import open_data
+import rgcn_jax
+from rgcn_jax.__main__ import COMMANDS, dispatch
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.config_io import configs_folder, load_config_file
+from rgcn_jax.data import prepare
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
-from rgcn_jax.training.checkpoint import Checkpoints
-from rgcn_jax.training.train import prepare
-from tests import mars_folder
+from rgcn_jax.main import main as train
+from rgcn_jax.runtime.preemption import Stopped
+from tests.commands import REPOSITORY, fails, module, status
 
-REPOSITORY = Path(__file__).parents[1]
-ROWS = ("appearance", "pose", "fused")
-NUMBERS = {"mAP", "rank1", "rank5", "rank10", "rank20"}
-
-
-@pytest.fixture(autouse=True)
-def _from_the_repository(monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return mars_folder.write(tmp_path_factory.mktemp("data") / "MARS")
-
-
-def command(module, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(root, tmp_path_factory):
-    """A run of four steps, started from a shell: its work directory and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "new" / "run"
-    process = command("rgcn_jax.main", *mars_folder.arguments(root, f"--workdir={workdir}"))
-    assert process.returncode == 0, process.stderr
-    return workdir, process
-
-
-def records(workdir):
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [r for r in lines if "loss" in r], [r for r in lines if "fused" in r]
-
-
-def checkpointed(*workdirs):
-    """Everything of the newest checkpoint of each run, as arrays."""
-    target = prepare(typed(load_config_json(workdirs[0] / "config.json")), restored=True).state
-    for workdir in workdirs:
-        with Checkpoints(workdir) as checkpoints:
-            state = checkpoints.restore("latest", target)
-        yield jax.device_get(jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))))
-
-
-def test_a_run_writes_its_metrics(finished):
-    workdir, process = finished
-    training, evaluations = records(workdir)
-    assert [r["step"] for r in training] == [1, 2, 3, 4]
-    for record in training:
-        assert record.keys() >= {"loss", "loss_id", "loss_appearance", "loss_pose", "lambda", "frames_per_second"}
-        assert all(np.isfinite(value) for value in record.values())
-        assert 0 <= record["lambda"] <= 1
-        triplets = record["lambda"] * record["loss_appearance"] + (1 - record["lambda"]) * record["loss_pose"]
-        assert record["loss"] == pytest.approx(record["loss_id"] + triplets, rel=1e-5)
-    (evaluation,) = evaluations
-    assert evaluation["step"] == 4
-    for row in ROWS:
-        assert evaluation[row].keys() == NUMBERS
-        assert all(0 <= value <= 100 for value in evaluation[row].values())
-        assert evaluation[row]["rank1"] <= evaluation[row]["rank5"] <= evaluation[row]["rank20"]
-    assert "step 4/4" in process.stderr
-
-
-def test_a_run_writes_its_results_and_prints_them(finished):
-    workdir, process = finished
-    results = json.loads((workdir / "results.json").read_text())
-    (evaluation,) = records(workdir)[1]
-    assert results["step"] == 4
-    assert results["protocol"] == "official"
-    assert results["config"]["model"]["pose"] == "RGCN"
-    assert results["versions"]["jax"] == jax.__version__
-    assert "tensorflow" in results["versions"]
-    assert results["data"]["train"] == {"people": 4, "tracklets": 16, "frames": results["data"]["train"]["frames"]}
-    assert results["skipped_steps"] == 0
-    assert results["config_changes"] == []
-    assert results["hardware"]["devices"] >= 1
-    assert results["seconds"]["total"] == pytest.approx(sum(v for k, v in results["seconds"].items() if k != "total"))
-    assert "this process took" in process.stdout
-    for row in ROWS:
-        assert results[row] == results["protocols"]["official"][row] == evaluation[row]
-        (printed,) = re.findall(rf"^{row} +([\d. ]+)$", process.stdout, re.MULTILINE)
-        assert [float(v) for v in printed.split()] == pytest.approx(list(results[row].values()), abs=0.051)
-    assert set(results["protocols"]) == {"official", "official_matlab", "query_excluded", "junk_kept"}
-    assert "16 training tracklets of 4 people; 8 queries, 17 gallery tracklets" in process.stdout
-    assert (workdir / "config.json").is_file()
-    assert not list(workdir.glob(".*"))
-
-
-@pytest.mark.jit
-def test_the_same_command_again_resumes_and_finds_nothing_to_do(finished, root, tmp_path, capsys):
-    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
-    main.main(mars_folder.arguments(root, f"--workdir={workdir}"))
-    assert "resuming after step 4" in capsys.readouterr().out
-    assert (workdir / "metrics.jsonl").read_text() == (finished[0] / "metrics.jsonl").read_text()
-    before, after = (json.loads((w / "results.json").read_text()) for w in (finished[0], workdir))
-    assert after["step"] == 4
-    assert {row: after[row] for row in ROWS} == {row: before[row] for row in ROWS}
-
-
-@pytest.mark.jit
-def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted(finished, root, tmp_path, capsys):
-    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
-    change = mars_folder.arguments(root, f"--workdir={workdir}", "--config.loss.margin=0.5")
-    with pytest.raises(InputError, match=r"loss.margin 0.3, not 0.5: .*--config.allow_config_change goes on"):
-        main.main(change)
-    main.main([*change, "--config.allow_config_change"])
-    assert "going on with another config: loss.margin 0.3 before, 0.5 now" in capsys.readouterr().out
-    results = json.loads((workdir / "results.json").read_text())
-    assert results["config_changes"] == [{"after_step": 4, "changes": {"loss.margin": [0.3, 0.5]}}]
-    assert results["config"]["loss"]["margin"] == 0.5
-    main.main(change)  # from now on that is the run's config
-    assert json.loads((workdir / "results.json").read_text())["config_changes"] == results["config_changes"]
-
-
-@pytest.mark.jit
-@pytest.mark.slow
-def test_a_run_that_was_cut_off_resumes_bit_for_bit(root, tmp_path, capsys):
-    """Four steps at once, against a run that lost what came after its checkpoint of step 2.
-
-    In one process, for the order in which a CPU sums depends on how its threads are set up.
-    """
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    more = "--config.checkpoint_every_steps=2"
-    main.main(mars_folder.arguments(root, more, f"--workdir={whole}"))
-    shutil.copytree(whole, cut)
-    shutil.rmtree(cut / "checkpoints" / "latest" / "4")
-    shutil.rmtree(cut / "checkpoints" / "best" / "4")
-    capsys.readouterr()
-    main.main(mars_folder.arguments(root, more, f"--workdir={cut}"))
-    assert "resuming after step 2" in capsys.readouterr().out
-    (training, evaluation), (expected_training, expected_evaluation) = records(cut), records(whole)
-    # Steps 3 and 4 of the run that was cut off are gone: each step stands there once, in order.
-    assert [(r["step"], r["loss"]) for r in training] == [(r["step"], r["loss"]) for r in expected_training]
-    assert evaluation == expected_evaluation
-    for a, b in zip(*checkpointed(cut, whole), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.jit
-def test_evaluate_repeats_the_numbers_and_saves_the_features(finished, root, tmp_path, capsys):
-    before = {p: p.stat().st_mtime_ns for p in finished[0].rglob("*") if p.is_file()}
-    file = tmp_path / "features.npz"
-    evaluate.main([f"--workdir={finished[0]}", f"--features={file}", "--config.model.pretrained=moved_away.pth"])
-    assert {p: p.stat().st_mtime_ns for p in finished[0].rglob("*") if p.is_file()} == before
-    printed = capsys.readouterr().out
-    table = finished[1].stdout.partition("protocol official")[2].partition("this process took")[0]
-    assert table in printed
-    tracklets, roles = distinct_test_tracklets(mars.load(root))
-    with np.load(file, allow_pickle=False) as features:
-        assert features["appearance"].shape == (len(tracklets), 16)
-        assert features["pose"].shape == (len(tracklets), 16)
-        assert features["person_ids"].tolist() == [t.person_id for t in tracklets]
-        assert features["camera_ids"].tolist() == [t.camera_id for t in tracklets]
-        assert features["first_frames"].tolist() == [t.frames[0] for t in tracklets]
-        np.testing.assert_array_equal(features["is_query"], roles.query)
-        np.testing.assert_array_equal(features["is_gallery"], roles.gallery)
-        # Rank-1 of the fused row once more, from the file alone.
-        fused = np.concatenate([features["appearance"], features["pose"]], axis=1)
-        ids, cameras = features["person_ids"], features["camera_ids"]
-        hits = []
-        for q in np.flatnonzero(features["is_query"]):
-            allowed = features["is_gallery"] & ~((ids == ids[q]) & (cameras == cameras[q]))
-            distances = np.where(allowed, np.linalg.norm(fused - fused[q], axis=1), np.inf)
-            hits.append(ids[distances.argmin()] == ids[q])
-    results = json.loads((finished[0] / "results.json").read_text())
-    assert results["fused"]["rank1"] == pytest.approx(100 * np.mean(hits))
-
-
-def fails(entry, arguments, monkeypatch, capsys):
-    """The sentence that a command ends with: on stderr, status 2, nothing else."""
-    monkeypatch.setattr(sys, "argv", ["command", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        run_command(entry)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    return error
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["--config.model.poze=LGCN"], "unknown config field 'model.poze': near ones are model.pose"),
-        (["--config.margin=1"], "near ones are loss.margin"),
-        (["--config.model=RGCN"], "unknown config field 'model'"),
-        (["--config.seed=abc"], "--config.seed=abc: invalid literal for int()"),
-        (["--config.loss.margin=abc"], "could not convert string to float: 'abc'"),
-        (["--config.loss.weight_gradient=maybe"], "Non-boolean argument to boolean flag"),
-        (["--config.model.stage_sizes=abc"], "model.stage_sizes is (1, 'abc'): expected whole numbers"),
-        (["--config.seed"], "Missing value for flag --config.seed"),
-        (["seed=1"], "unexpected argument 'seed=1'"),
-        (["--sed=1"], "Unknown command line flag 'sed'"),
-        (["--config.frames_per_clip=0"], "frames_per_clip is 0: expected 1 or more"),
-        (["--config.batch.identities=0"], "batch.identities is 0: expected 1 or more"),
-        (["--config.augment.crop_scale=0.5"], "augment.crop_scale is 0.5: expected 1 or more"),
-        (["--config.augment.flip_probability=nan"], "augment.flip_probability is nan: expected a number from 0 to 1"),
-        (["--config.parallel.num_devices=-1"], "parallel.num_devices is -1: expected 0 or more"),
-        (["--config.num_steps=0"], "num_steps and num_epochs are both 0"),
-        (["--config.on_nonfinite=ignore"], "on_nonfinite is 'ignore': expected one of stop, skip"),
-        (["--config.parallel.num_devices=3"], "makes batches of 4 clips, which do not divide by 3 devices"),
-        (["--config.parallel.num_devices=99"], "parallel.num_devices is 99, but JAX sees 8 cpu"),
-        (["--config.batch.identities=9"], "batch.identities is 9, but the training set has 4 identities"),
-        (["--config.data.name=mors"], "data.name is 'mors': expected one of walkers, mars"),
-        (["--config.data.root="], "data.root is empty"),
-        (["--config.data.root=/nowhere/at/all"], "MARS not found: /nowhere/at/all does not exist"),
-        (["--config.data.keypoints="], "data.keypoints is empty, but the model has a pose branch"),
-        (["--config.data.keypoints=/nowhere"], "Keypoints not found at /nowhere"),
-        (["--config.model.appearance=XX"], "model.appearance is 'XX': expected one of AP, AA, AA-conv, RA, BiC, given"),
-        (["--config.model.pose=XX"], "model.pose is 'XX': expected one of none, RGCN, LGCN"),
-        (["--config.model.readout=XX"], "model.readout is 'XX': expected one of DAM, NAM, TAM, mean"),
-        (["--config.model.pose_features=15"], "model.pose_features is 15, which the readout DAM cannot divide"),
-        (["--config.dtype=float16"], "dtype is 'float16': expected one of float32, bfloat16"),
-        (["--config.evaluation.protocol=XX"], "The protocol must be one of official"),
-        (["--config.evaluation.distance=XX"], "evaluation.distance is 'XX': expected one of euclidean"),
-        (["--config.evaluation.clips=XX"], "evaluation.clips is 'XX': expected one of dense, even"),
-    ],
-    ids=lambda value: value[0].removeprefix("--config.") if isinstance(value, list) else "",
-)
-def test_a_wrong_setting_is_one_sentence(overrides, message, root, tmp_path, monkeypatch, capsys):
-    workdir = tmp_path / "run"
-    arguments = mars_folder.arguments(root, f"--workdir={workdir}", *overrides)
-    assert message in fails(main.main, arguments, monkeypatch, capsys)
-    assert not workdir.exists()
-
-
-@pytest.mark.jit
-def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, tmp_path, monkeypatch, capsys):
-    def message(workdir, *overrides):
-        return fails(main.main, mars_folder.arguments(root, f"--workdir={workdir}", *overrides), monkeypatch, capsys)
-
-    assert f"no ResNet-50 weights at {Path.cwd()}/absent.pth" in message(
-        tmp_path / "new", "--config.model.pretrained=absent.pth"
-    )
-    assert 'loss.pose_weight must be "adaptive" or a number' in message(tmp_path, "--config.loss.pose_weight=2")
-    before = (finished[0] / "config.json").read_text()
-    told = message(finished[0], "--config.model.width=8", "--config.seed=7")
-    assert "holds a run with model.width 4, not 8; seed 0, not 7: choose another --workdir" in told
-    assert (finished[0] / "config.json").read_text() == before
-    (tmp_path / "file").write_text("")
-    assert "cannot be made a folder" in message(tmp_path / "file" / "run")
-
-
-@pytest.mark.jit
-def test_divergence_stops_at_once_and_is_not_logged(root, tmp_path):
-    overrides = ("--config.optimizer.learning_rate=1e30", "--config.checkpoint_every_steps=1")
-    arguments = mars_folder.arguments(root, f"--workdir={tmp_path}", *overrides)
-    with pytest.raises(InputError, match=r"training diverged: at step 2 .* is nan.*Lower optimizer.learning_rate"):
-        main.main(arguments)
-    listed = json.loads((tmp_path / "nonfinite" / "step-2.json").read_text())
-    assert "nan" in listed.values()
-    assert len(listed["clips"]) == 4
-    assert all((Path(root) / clip["first_frame"]).is_file() for clip in listed["clips"])
-    training, evaluations = records(tmp_path)
-    assert [r["step"] for r in training] == [1]
-    assert not evaluations
-    assert [p.name for p in (tmp_path / "checkpoints" / "latest").iterdir()] == ["1"]
-
-
-def test_junk_without_keypoints_is_left_out_and_said(root, capsys):
-    split = mars.load(root)
-    assert split.junk, "the folder that the tests write must have junk for this test to mean anything"
-    folder = Path(root)
-    bare = folder.parent / "bare"
-    shutil.copytree(folder, bare)
-    for tracklet in split.junk:
-        for frame in tracklet.frames:
-            for file in (bare / "openpose").rglob(f"{Path(frame).stem}_keypoints.json"):
-                file.unlink()
-    data = open_data(DataConfig("mars", str(bare), keypoints=str(bare / "openpose")), (32, 16), with_pose=True)
-    assert not data.split.junk
-    assert "junk_kept is left out" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("x = 1", "has no attribute 'get_config'"),
-        ("def get_config(:", "SyntaxError"),
-        ("def get_config():\n    return 1 / 0", "ZeroDivisionError"),
-        ("def get_config():\n    return {}", "get_config() must return a ConfigDict, found dict"),
-    ],
-)
-def test_a_wrong_config_file_is_one_sentence(text, message, tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine.py").write_text(text)
-    error = fails(main.main, [f"--config={tmp_path}/mine.py"], monkeypatch, capsys)
-    assert message in error
-    assert "mine.py" in error
-
-
-def test_a_config_file_that_is_not_there_is_told_with_those_that_are(monkeypatch, capsys):
-    error = fails(main.main, ["--config=configs/marz.py"], monkeypatch, capsys)
-    there = sorted(str(p) for p in Path("configs").glob("*.py") if p.stem not in ("__init__", "base"))
-    assert error == f"error: --config=configs/marz.py: no such file; there are {', '.join(there)}.\n"
-
-
-def _mix(root):
-    rows = loadmat(root / "info/tracks_train_info.mat")["track_train_info"].astype(np.int32)
-    rows[0, 1] += 1
-    rows[1, 0] += 1
-    savemat(root / "info/tracks_train_info.mat", {"track_train_info": rows})
-
-
-def _one_camera(root):
-    """Only camera 1 is left in the test set: no query has anything to find."""
-    rows = loadmat(root / "info/tracks_test_info.mat")["track_test_info"].astype(np.int32)
-    names = (root / "info/test_name.txt").read_text().split()
-    kept = [row for row in rows if row[3] == 1 and row[2] > 0]
-    lines = [names[row[0] - 1 : row[1]] for row in kept]
-    ends = np.cumsum([len(line) for line in lines])
-    new = np.array([[e - len(n) + 1, e, row[2], row[3]] for e, n, row in zip(ends, lines, kept, strict=True)], np.int32)
-    (root / "info/test_name.txt").write_text("".join(f"{name}\n" for line in lines for name in line))
-    savemat(root / "info/tracks_test_info.mat", {"track_test_info": new})
-    savemat(root / "info/query_IDX.mat", {"query_IDX": np.array([[1, 3]], np.uint16)})
-
-
-def _edit_keypoints(change):
-    def spoil(root):
-        for file in (root / "openpose").rglob("*.json"):
-            content = json.loads(file.read_text())
-            for person in content["people"]:
-                person["pose_keypoints_2d"] = change(person["pose_keypoints_2d"])
-            file.write_text(json.dumps(content))
-
-    return spoil
-
-
-def _empty_keypoints(root):
-    shutil.rmtree(root / "openpose")
-    (root / "openpose").mkdir()
-
-
-SPOILED = {
-    "no info folder": (lambda r: shutil.rmtree(r / "info"), "has no folder info"),
-    "a mixed tracklet": (_mix, "is a tracklet that mixes"),
-    "an absent frame": (lambda r: next((r / "bbox_train").rglob("*F002.jpg")).unlink(), "are absent; the first is"),
-    "no test match": (_one_camera, "no query has a match|None of|no match"),
-    "no keypoint files": (_empty_keypoints, "openpose"),
-    "one keypoint file absent": (lambda r: next((r / "openpose").rglob("*.json")).unlink(), "openpose"),
-    "another skeleton": (_edit_keypoints(lambda k: k[:51]), "BODY_25|COCO|17"),
-    "keypoints not finite": (_edit_keypoints(lambda k: [float("nan"), *k[1:]]), "finite"),
-    "no frame of one person": (lambda r: shutil.rmtree(sorted((r / "bbox_test").iterdir())[-1]), "are absent"),
+# The module paths of the commands, as they are typed after python -m.
+PATHS = {
+    "train": "rgcn_jax.main",
+    "evaluate": "rgcn_jax.evaluate",
+    "walkers": "rgcn_jax.walkers",
+    "prepare": "rgcn_jax.data.prepare",
+    "keypoints": "rgcn_jax.data.keypoints",
+    "tracks": "rgcn_jax.data.mot",
+    "detect": "rgcn_jax.pose_detection",
 }
 
 
-@pytest.mark.parametrize("what", SPOILED)
-def test_a_spoiled_data_set_is_one_sentence(what, root, tmp_path, monkeypatch, capsys):
-    spoiled = Path(shutil.copytree(root, tmp_path / "MARS"))
-    spoil, message = SPOILED[what]
-    spoil(spoiled)
-    arguments = mars_folder.arguments(spoiled, f"--workdir={tmp_path / 'run'}")
-    error = fails(main.main, arguments, monkeypatch, capsys)
-    assert re.search(message, error), error
-    assert not (tmp_path / "run").exists()
+def parser(**options):
+    p = Parser("rgcn-jax test", "For a test.", **options)
+    p.add_argument("--work-dir", type=path_argument)
+    p.add_argument("--least-share", type=float, default=0.5, metavar="X", help="how much")
+    p.add_argument("--check", action="store_true", help="only look")
+    p.add_argument("--count", type=whole_number(1, 9), metavar="N", help="how many (default: all)")
+    return p
 
 
-def test_evaluate_without_a_run_is_one_sentence(finished, root, tmp_path, monkeypatch, capsys):
-    def message(*arguments):
-        return fails(evaluate.main, arguments, monkeypatch, capsys)
-
-    assert f"no {tmp_path}/config.json: --workdir must be the folder of a run" in message(f"--workdir={tmp_path}")
-    run = f"--workdir={finished[0]}"
-    assert "the file's name must end in .npz" in message(run, "--features=x.csv")
-    assert "there is no folder nowhere" in message(run, "--features=nowhere/x.npz")
-    assert "unknown config field 'evaluation.dist'" in message(run, "--config.evaluation.dist=cosine")
-    (tmp_path / "config.json").write_text('{"seed": 0,')
-    assert "is not the config that a run wrote" in message(f"--workdir={tmp_path}")
+def test_help_lists_the_commands_in_the_order_of_use(capsys):
+    assert status(dispatch, ["--help"], "rgcn-jax") == 0
+    page = capsys.readouterr().out
+    listed = re.findall(r"^  (\w+) {2,}\S", page, re.MULTILINE)
+    assert listed == [command.name for command in COMMANDS]
+    assert set(listed) == set(PATHS)
+    assert listed.index("walkers") < listed.index("prepare") < listed.index("train") < listed.index("evaluate")
+    assert page.startswith("usage: rgcn-jax COMMAND")
 
 
-def test_evaluate_of_a_run_without_checkpoints_is_one_sentence(finished, tmp_path, monkeypatch, capsys):
-    shutil.copy(finished[0] / "config.json", tmp_path)
-    error = fails(evaluate.main, [f"--workdir={tmp_path}"], monkeypatch, capsys)
-    assert f"no 'latest' checkpoint in {tmp_path}/checkpoints/latest: train first" in error
-    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+def test_without_a_command_the_help_page_and_status_2(capsys):
+    assert status(dispatch, []) == 2
+    assert "commands" in capsys.readouterr().out
 
 
-def test_from_a_shell_too_an_error_is_one_sentence_and_status_2():
-    process = command("rgcn_jax.main", "--config=configs/mars.py")
-    assert process.returncode == 2
-    assert process.stderr == (
-        "error: data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/mars.\n"
-    )
-    assert process.stdout == ""
+def test_version(capsys):
+    assert status(dispatch, ["--version"]) == 0
+    assert capsys.readouterr().out.split() == ["rgcn_jax", rgcn_jax.__version__]
 
 
-def test_without_tensorflow_a_folder_cannot_be_read_and_it_says_what_to_install(root):
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"]], ids=" ".join)
+def test_help_imports_neither_jax_nor_tensorflow(arguments):
     code = (
-        "import sys; sys.modules['tensorflow'] = None\n"
-        "from rgcn_jax.command import run_command; from rgcn_jax.main import main; run_commandmain"
+        "import sys; from rgcn_jax.__main__ import dispatch\n"
+        "try: dispatch(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(sorted({'jax', 'flax', 'tensorflow', 'cv2'} & set(sys.modules)))"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", code, *mars_folder.arguments(root)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
-    assert process.returncode == 2
-    assert process.stderr.startswith(
-        "error: Reading a data set from disk needs TensorFlow, which is not installed: pip"
-    )
-    assert process.stderr.count("\n") == 1
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_module_path_is_the_same_command(name):
+    """Its help and its errors are those of the command, but for the way it was called."""
+    by_path, by_command = module(PATHS[name], "--help"), module("rgcn_jax", name, "--help")
+    assert by_path.returncode == by_command.returncode == 0
+    assert by_path.stdout.startswith(f"usage: python -m {PATHS[name]} [-h]")
+    assert by_command.stdout.startswith(f"usage: python -m rgcn_jax {name} [-h]")
+    text = [re.sub(r"^usage:.*?\n\n", "", page.stdout, flags=re.DOTALL) for page in (by_path, by_command)]
+    assert text[0] == text[1]
+    flags = re.findall(r"^  (--\S+)", text[0], re.MULTILINE)
+    assert flags
+    assert not any("_" in flag for flag in flags)
+    done = module(PATHS[name], "--nothing-like-it")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: unknown flag --nothing-like-it: .*\n", done.stderr)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_the_usage_line_names_the_program_that_was_called(name, capsys):
+    assert status(dispatch, [name, "--help"], "rgcn-jax") == 0
+    assert capsys.readouterr().out.startswith(f"usage: rgcn-jax {name} ")
+
+
+@pytest.mark.parametrize(("wrong", "near"), [("trian", "train"), ("eval", "evaluate"), ("Prepare", "prepare")])
+def test_an_unknown_command_is_told_with_near_ones(wrong, near, capsys):
+    assert f"unknown command {wrong}: near ones are {near}" in fails(dispatch, [wrong], capsys)
+
+
+def test_an_unknown_command_like_none_is_told_with_all(capsys):
+    error = fails(dispatch, ["xyzzy"], capsys)
+    assert all(command.name in error for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "near"),
+    [
+        (train, ["--wrokdir=x"], "--workdir"),
+        (train, ["--confg=mars"], "--config"),
+        (train, ["--config=mars", "--Workdir", "x"], "--workdir"),
+        (train, ["--config=mars", "-workdir=x"], "--workdir"),
+        (prepare.main, ["--frame_per_clip=3"], "--frames-per-clip"),
+        (prepare.main, ["--data-set=mars"], "--dataset"),
+    ],
+)
+def test_a_typo_of_a_flag_is_told_with_near_ones(main, arguments, near, capsys):
+    error = fails(main, arguments, capsys)
+    assert "unknown flag" in error
+    assert near in error.partition("near ones are")[2]
+
+
+def test_a_field_without_its_prefix_is_told_how_fields_are_set(capsys):
+    assert "--config.field=value" in fails(train, ["--config=mars", "--model.pose=LGCN"], capsys)
+
+
+def test_flags_are_read_in_both_spellings_and_values_as_they_are():
+    for spelling in ("--work-dir=a_b/--c_d", "--work_dir=a_b/--c_d"):
+        assert str(parser().parse_args([spelling]).work_dir) == "a_b/--c_d"
+    assert parser().parse_args(["--least_share", "0.25"]).least_share == 0.25
+
+
+def test_fields_of_the_config_keep_their_underscores():
+    fields = [
+        "--config.image_height=32",
+        "--config.loss.margin",
+        "-inf",
+        "--noconfig.allow_config_change",
+        "--config.a_b",
+    ]
+    known, rest = parser(config_fields=True).parse_known_args(["--work_dir=x", *fields, "seed_x=1"])
+    assert str(known.work_dir) == "x"
+    assert rest == [*fields, "seed_x=1"]
+    with pytest.raises(InputError, match="unknown flag --config.image_height"):
+        parser().parse_known_args(fields)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--work=x", "unknown flag --work: near ones are --work-dir"),  # nothing is abbreviated
+        ("--work-dir=", "--work-dir: expected a path, found nothing"),
+        (f"--work-dir={'x' * 300}", "--work-dir: xxx.* is too long for a path"),
+        ("--work-dir", "--work-dir: expected one argument"),
+        ("--count=0", "--count: expected a whole number from 1 to 9, found '0'"),
+        ("--count=ten", "--count: expected a whole number from 1 to 9, found 'ten'"),
+        ("--least-share=much", "--least-share: invalid float value: 'much'"),
+        ("more", "unrecognized arguments: more"),
+    ],
+)
+def test_a_wrong_flag_is_an_input_error(argument, message, capsys):
+    with pytest.raises(InputError, match=message):
+        parser().parse_args([argument])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_help_shows_defaults_once():
+    page = parser().format_help()
+    assert re.search(r"--least-share X\s+how much \(default: 0.5\)", page)
+    assert re.search(r"--count N\s+how many \(default: all\)\n", page)
+    assert re.search(r"--check\s+only look\n", page)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected", "printed"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (1, 1, ""),
+        (InputError("no such file"), 2, "error: no such file\n"),
+        (KeyboardInterrupt(), 130, "interrupted: nothing is written.\n"),
+        (Stopped("saved"), 75, "saved\n"),
+        (SystemExit(3), 3, ""),
+        (argparse.ArgumentTypeError("a bug"), argparse.ArgumentTypeError, ""),
+    ],
+)
+def test_statuses(outcome, expected, printed, capsys):
+    @on_interrupt("nothing is written.")
+    def command(arguments):
+        assert arguments == ["a", "b"]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    if isinstance(expected, int):
+        assert status(command, ["a", "b"]) == expected
+    else:
+        with pytest.raises(expected):
+            run_command(command, ["a", "b"])
+    assert capsys.readouterr().err == printed
+
+
+def test_an_interrupt_outside_of_any_work_is_told_as_such(capsys):
+    def command(arguments):
+        raise KeyboardInterrupt
+
+    assert status(command, []) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_command_that_a_program_calls_raises(capsys):
+    for main, arguments in ((train, ["--config=mars", "--wrokdir=x"]), (prepare.main, ["--root=x"])):
+        with pytest.raises(InputError):
+            main(arguments)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_packaged_config_is_found_by_its_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_name = load_config_file("mars")
+    assert by_name == load_config_file(str(configs_folder() / "mars.py"))
+    (tmp_path / "mars.py").write_text((configs_folder() / "walkers.py").read_text())
+    assert load_config_file("mars") == by_name
+    assert load_config_file("mars.py").to_dict()["data"]["name"] == "walkers"
+    (tmp_path / "mine").write_text((configs_folder() / "walkers.py").read_text())
+    assert load_config_file("mine").to_dict()["data"]["name"] == "walkers"

@@ -14,10 +14,8 @@ nobody is stretched when crops are resized to 2:1 later. What then lies outside 
 border. Crops keep the video's resolution. A track's id is the person id: two tracks are two people.
 """
 
-import argparse
 import math
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +25,7 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from rgcn_jax.command import path_argument
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
@@ -234,34 +232,33 @@ def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
         raise InputError(f"{path}: {listed(problems, separator='; ')}.")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Cut the people out of a video along their tracks, into a data set in the layout "folder"."""
-    parser = argparse.ArgumentParser(prog="python -m rgcn_jax.data.mot", description=main.__doc__, allow_abbrev=False)
+@on_interrupt("nothing is written.")
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") -> None:
+    """Cuts the persons out of a video along their tracks, into a data set in the layout "folder".
+
+    Raises:
+      InputError: an argument, the video or the tracks are invalid.
+    """
+    parser = Parser(prog, 'Cut the persons out of a video along their tracks, into a data set in the layout "folder".')
     parser.add_argument(
-        "--video", required=True, type=path_argument, help="video file, or folder of its frames as pictures"
+        "--video", required=True, type=path_argument, metavar="PATH", help="video file, or folder of its frames"
     )
-    parser.add_argument("--tracks", required=True, type=path_argument, help="track file in MOTChallenge's form")
+    parser.add_argument(
+        "--tracks", required=True, type=path_argument, metavar="FILE", help="track file in MOTChallenge's format"
+    )
     parser.add_argument(
         "--out", required=True, type=path_argument, metavar="DIR", help="folder to write; must not exist"
     )
-    parser.add_argument("--camera", type=int, default=1, help="number of the camera, from 1 (default: 1)")
-    parser.add_argument("--split", choices=SUBSETS, default="gallery", help="part to write into (default: gallery)")
+    parser.add_argument(
+        "--camera", type=whole_number(1, 999_999_999), default=1, metavar="N", help="number of the camera, from 1"
+    )
+    parser.add_argument("--split", choices=SUBSETS, default="gallery", help="split to write into")
     options = parser.parse_args(arguments)
-    if not 1 <= options.camera <= 999_999_999:
-        parser.error("--camera must be 1 or more")
-    try:
-        crops, tracklets, left_out = convert(options.video, options.tracks, options.out, options.camera, options.split)
-    except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing is kept", file=sys.stderr)
-        return 130
-    print(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}")
+    crops, tracklets, left_out = convert(options.video, options.tracks, options.out, options.camera, options.split)
+    print(printable(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}"))
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, prog="python -m rgcn_jax.data.mot")

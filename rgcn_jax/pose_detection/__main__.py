@@ -1,77 +1,85 @@
-"""``python -m rgcn_jax.pose_detection``: from the crops of a data set to a keypoint store, by a pose detector."""
+"""The command ``rgcn-jax detect``, also ``python -m rgcn_jax.pose_detection``: runs a pose detector over the crops of a
+data set and writes a keypoint store.
+"""
 
-import argparse
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
-from rgcn_jax.command import path_argument
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints import coverage
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import printable
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.run import Options, check, detect
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m rgcn_jax.pose_detection",
-        description="Runs a pose detector over all crops of a data set and writes a keypoint store. Stopped at any "
-        "moment, the same command continues. Nothing is downloaded.",
-        allow_abbrev=False,
+@on_interrupt("what is finished is kept; rerun the same command to resume.")
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") -> None:
+    """Detects the keypoints of all crops of a data set, writes the store and prints how many were detected.
+
+    Raises:
+      InputError: an argument, the model or the data set is invalid.
+    """
+    fields = vars(_parse(arguments, prog))
+    dataset, root, out = (fields.pop(name) for name in ("dataset", "root", "out"))
+    options = Options(**fields)
+    check(out, options)
+    report = detect(DATA_SETS[dataset].load(root), out, options)
+    if report is None:
+        print(printable(f"{out} is complete already."))
+        return
+    taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
+    rate = report.detected / max(report.working_seconds, 1e-9)
+    print(
+        printable(
+            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{taken_over}, {rate:.1f} crops/s without the "
+            f"start of {options.workers} processes."
+        )
+    )
+    print("Share of the frames with so many of the 14 keypoints:")
+    print("\n".join(coverage.report(report.coverage)))
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
+    parser = Parser(
+        prog,
+        "Run a pose detector over all crops of a data set and write a keypoint store. If interrupted, rerun the same "
+        "command to resume. Nothing is downloaded.",
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=path_argument, help="folder of the data set")
-    parser.add_argument("--out", required=True, type=path_argument, help="keypoint store to write, .npz")
+    parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="keypoint store to write")
     parser.add_argument("--backend", required=True, choices=tuple(BACK_ENDS), help="which detector")
     parser.add_argument(
         "--model",
         required=True,
         type=path_argument,
+        metavar="FILE",
         help="its weights: movenet-thunder.json (with its .bin), or an .onnx file",
     )
     margins = ", ".join(f"{backend.margin} for {name}" for name, backend in BACK_ENDS.items())
     parser.add_argument(
-        "--margin", type=float, help=f"what the detector looks at, as a multiple of the crop; default {margins}"
+        "--margin",
+        type=float,
+        metavar="X",
+        help=f"what the detector looks at, as a multiple of the crop (default: {margins})",
     )
-    numbers = {
+    for name, text in {
         "threshold": "confidence from which a keypoint counts as detected",
-        "workers": "processes; on a CPU, one a core is fastest",
+        "workers": "processes; on a CPU, one per core is fastest",
         "batch": "crops that enter the detector together",
-        "save_every": "frames between two savings of a process",
-    }
-    for name, text in numbers.items():
-        default = getattr(Options, name)
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text}; default {default}")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status, 2 where the user has to mend something."""
-    fields = vars(_parser().parse_args(arguments))
-    dataset, root, out = (fields.pop(name) for name in ("dataset", "root", "out"))
-    options = Options(**fields)
-    try:
-        check(out, options)
-        report = detect(DATA_SETS[dataset].load(root), out, options)
-    except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: what is finished is kept, the same command continues", file=sys.stderr)
-        return 130
-    if report is None:
-        print(f"{out} is complete already.")
-        return 0
-    taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
-    print(
-        f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{taken_over}, "
-        f"{report.detected / max(report.working_seconds, 1e-9):.1f} crops/s without the start of {options.workers} "
-        "processes."
-    )
-    print("Share of the frames with so many of the 14 keypoints:")
-    print("\n".join(coverage.report(report.coverage)))
-    return 0
+        "save-every": "frames between two saves of a process",
+    }.items():
+        default = getattr(Options, name.replace("-", "_"))
+        parser.add_argument(
+            f"--{name}",
+            type=type(default),
+            default=default,
+            metavar="X" if name == "threshold" else "N",
+            help=text,
+        )
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, prog="python -m rgcn_jax.pose_detection")

@@ -1,13 +1,14 @@
-"""``python -m rgcn_jax.walkers``: writes walkers in the layout of a real data set, or draws a contact sheet of them."""
+"""The command ``rgcn-jax walkers``, also ``python -m rgcn_jax.walkers``: writes the generated data set in the layout of
+a real one, or draws a contact sheet of it.
+"""
 
-import argparse
-import sys
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 
 import cv2
 
-from rgcn_jax.command import path_argument
+from rgcn_jax.command import Parser, path_argument, run_command, whole_number
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.walkers.contact_sheet import contact_sheet
 from rgcn_jax.walkers.generate import generate
@@ -16,13 +17,38 @@ from rgcn_jax.walkers.spec import WalkersSpec
 from rgcn_jax.walkers.write import write
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m rgcn_jax.walkers",
-        description="Generates people who walk, in look-alike groups that only their pose tells apart, and writes them "
-        "as a person re-identification data set with OpenPose keypoints, or draws a contact sheet.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers") -> None:
+    """Generates walkers, and writes them as a data set, draws a contact sheet, or both.
+
+    Raises:
+      InputError: an argument is invalid, or a file or folder cannot be written.
+    """
+    options = _parse(arguments, prog)
+    try:
+        spec = WalkersSpec(**{field.name: getattr(options, field.name) for field in fields(WalkersSpec)})
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    walkers = generate(spec)
+    if (file := options.contact_sheet) is not None:
+        if file.suffix.lower() not in (".png", ".jpg"):
+            raise InputError(f"--contact-sheet must name a .png or .jpg file: found {file}.")
+        if not file.parent.is_dir() or not cv2.imwrite(str(file), contact_sheet(walkers)[..., ::-1]):
+            raise InputError(f"cannot write the contact sheet {file}: check that its folder exists and can be written.")
+        print(printable(f"wrote {file}"))
+    if options.out is not None:
+        images = write(walkers, options.out, options.layout, options.image_height, options.image_width)
+        print(
+            printable(
+                f"wrote {images:,} images and as many OpenPose files in the layout {options.layout} to {options.out}"
+            )
+        )
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
+    parser = Parser(
+        prog,
+        "Generate walking persons, in look-alike groups that only their pose tells apart, and write them as a person "
+        "re-identification data set with OpenPose keypoints, or draw a contact sheet.",
     )
     parser.add_argument(
         "--out", type=path_argument, metavar="DIR", help="folder to write the data set to; new or empty"
@@ -30,51 +56,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layout", choices=tuple(LAYOUTS), default="mars", help="folders, names and lists of which data set"
     )
-    parser.add_argument("--image_height", type=int, default=256, help="height of the crops in pixels")
-    parser.add_argument("--image_width", type=int, default=128, help="width of the crops in pixels")
+    size = whole_number(1)
+    parser.add_argument("--image-height", type=size, default=256, metavar="N", help="height of the crops in pixels")
+    parser.add_argument("--image-width", type=size, default=128, metavar="N", help="width of the crops in pixels")
     parser.add_argument(
-        "--contact_sheet", type=path_argument, metavar="FILE.png", help="picture of one look-alike group to draw"
+        "--contact-sheet", type=path_argument, metavar="FILE.png", help="image of one look-alike group to draw"
     )
     for field in fields(WalkersSpec):
+        kind = type(field.default)
         parser.add_argument(
-            f"--{field.name}", type=type(field.default), default=field.default, help=field.metadata["help"]
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            default=field.default,
+            metavar="N" if kind is int else "X",
+            help=field.metadata["help"],
         )
-    return parser
-
-
-def _run(arguments: argparse.Namespace):
-    spec = WalkersSpec(**{field.name: getattr(arguments, field.name) for field in fields(WalkersSpec)})
-    if arguments.image_height < 1 or arguments.image_width < 1:
-        raise InputError(
-            "image_height and image_width must be positive: "
-            f"found {arguments.image_height} and {arguments.image_width}."
-        )
-    walkers = generate(spec)
-    if arguments.contact_sheet is not None:
-        file: Path = arguments.contact_sheet
-        if file.suffix.lower() not in (".png", ".jpg"):
-            raise InputError(f"--contact_sheet must name a .png or .jpg file: found {file}.")
-        if not file.parent.is_dir() or not cv2.imwrite(str(file), contact_sheet(walkers)[..., ::-1]):
-            raise InputError(f"cannot write the contact sheet {file}: check that its folder exists and can be written.")
-        print(f"wrote {file}")
-    if arguments.out is not None:
-        images = write(walkers, arguments.out, arguments.layout, arguments.image_height, arguments.image_width)
-        print(f"wrote {images:,} images and as many OpenPose files in the layout {arguments.layout} to {arguments.out}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns the exit status, 2 where the user has to mend something."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.out is None and arguments.contact_sheet is None:
-        parser.error("nothing to do: give --out=DIR, --contact_sheet=FILE.png or both")
-    try:
-        _run(arguments)
-    except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    return 0
+    options = parser.parse_args(arguments)
+    if options.out is None and options.contact_sheet is None:
+        parser.error("nothing to do: expected --out=DIR, --contact-sheet=FILE.png or both")
+    return options
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, prog="python -m rgcn_jax.walkers")

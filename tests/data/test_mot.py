@@ -15,6 +15,7 @@ import pytest
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
 from rgcn_jax.errors import InputError
+from tests.commands import status
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
 LINES = [
@@ -169,8 +170,8 @@ def test_an_interrupt_is_told(video, tracks, tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mot, "cut", interrupted)
-    assert mot.main([f"--video={video}", f"--tracks={tracks}", f"--out={tmp_path / 'out'}"]) == 130
-    assert capsys.readouterr().err.endswith("interrupted: nothing is kept\n")
+    assert status(mot.main, [f"--video={video}", f"--tracks={tracks}", f"--out={tmp_path / 'out'}"]) == 130
+    assert capsys.readouterr().err.endswith("interrupted: nothing is written.\n")
     assert [p.name for p in tmp_path.iterdir()] == ["gt.txt"]
 
 

@@ -1,12 +1,11 @@
 """The command ``python -m rgcn_jax.data.keypoints``: keypoints in any form in, a store or an OpenPose folder out."""
 
-import argparse
-import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
 import numpy as np
 
-from rgcn_jax.command import path_argument
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS
 from rgcn_jax.data.keypoints.coverage import report
 from rgcn_jax.data.keypoints.formats import FORMATS, LEAST_SHARE, recognise
@@ -17,55 +16,59 @@ from rgcn_jax.data.keypoints.table import read_source
 from rgcn_jax.errors import InputError, printable
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Turn keypoints in any form that is read into a keypoint store, or into a folder of OpenPose files, and print how
-    many were detected; return the exit status.
+@on_interrupt("nothing is written.")
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax keypoints") -> None:
+    """Converts keypoints of any supported format to a keypoint store, or to a folder of OpenPose files, and prints how
+    many were detected.
+
+    Raises:
+      InputError: an argument, the keypoints or the data set are invalid.
     """
-    try:
-        for line in _convert(_parse(arguments)):
-            print(printable(line))
-    except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing is written", file=sys.stderr)
-        return 130
-    return 0
+    for line in _convert(_parse(arguments, prog)):
+        print(printable(line))
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m rgcn_jax.data.keypoints",
-        description=main.__doc__,
-        epilog="Forms: " + "; ".join(f"{name}: {form.what}" for name, form in FORMATS.items()) + ".",
+def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
+    parser = Parser(
+        prog,
+        "Convert keypoints of any supported format to a keypoint store, or to a folder of OpenPose files, and print "
+        "how many were detected.",
+        epilog="Formats: " + "; ".join(f"{name}: {form.what}" for name, form in FORMATS.items()) + ".",
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=path_argument, help="folder of the data set")
-    parser.add_argument("--keypoints", required=True, type=path_argument, help="folder or file of keypoints")
-    parser.add_argument("--format", choices=list(FORMATS), help="which form they have; default: told by the path")
-    parser.add_argument("--out", required=True, type=path_argument, help="keypoint store to write, .npz; or folder")
-    parser.add_argument("--to", choices=("store", "openpose"), default="store", help="what to write (default: store)")
-    parser.add_argument("--threshold", type=float, default=0.0, help="leave out keypoints of a lower confidence")
-    parser.add_argument("--detector", help="for the store's header: what found the keypoints")
+    parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
     parser.add_argument(
-        "--least_share",
+        "--keypoints", required=True, type=path_argument, metavar="PATH", help="folder or file of keypoints"
+    )
+    parser.add_argument("--format", choices=list(FORMATS), help="their format (default: recognised by the path)")
+    parser.add_argument(
+        "--out", required=True, type=path_argument, metavar="PATH", help="keypoint store to write, .npz; or folder"
+    )
+    parser.add_argument("--to", choices=("store", "openpose"), default="store", help="what to write")
+    parser.add_argument(
+        "--threshold", type=float, default=0.0, metavar="X", help="leave out keypoints of a lower confidence"
+    )
+    parser.add_argument("--detector", metavar="NAME", help="for the store's header: what found the keypoints")
+    parser.add_argument(
+        "--least-share",
         type=float,
         default=LEAST_SHARE,
-        help="of the frames, so many at least must have an entry in a file that leaves out frames without people "
+        metavar="X",
+        help="fraction of the frames that must have an entry, in a file that leaves out frames without persons "
         "(default: two thirds)",
     )
     return parser.parse_args(arguments)
 
 
-def _convert(options: argparse.Namespace) -> list[str]:
+def _convert(options: Namespace) -> list[str]:
     """Do it; what to print."""
     path, out = options.keypoints, options.out
     if options.to == "store":
         check_store_path(out)
     if not 0 <= options.threshold <= LARGEST or not 0 <= options.least_share <= 1:
         raise InputError(
-            f"--threshold={options.threshold} --least_share={options.least_share}: expected a confidence, 0 or more, "
-            "and a share from 0 to 1."
+            f"--threshold={options.threshold} --least-share={options.least_share}: expected a confidence, 0 or more, "
+            "and a fraction from 0 to 1."
         )
     split = DATA_SETS[options.dataset].load(options.root)
     tracklets = tuple(dict.fromkeys((*split.train, *split.query, *split.gallery, *split.junk)))
@@ -105,4 +108,4 @@ def _convert(options: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, prog="python -m rgcn_jax.data.keypoints")

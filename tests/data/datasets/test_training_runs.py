@@ -16,6 +16,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from tests import mars_folder
+from tests.commands import status
 from tests.data.datasets import layouts
 
 REPOSITORY = Path(__file__).parents[3]
@@ -87,7 +88,7 @@ def test_a_split_that_is_opened_is_printed(ilids, capsys):
 def test_a_keypoint_store_is_made_of_any_layout(layout, tmp_path, capsys):
     root = layouts.make(tmp_path / layout, layout)
     options = [f"--root={root}", f"--keypoints={root}/openpose", f"--out={tmp_path}/store.npz"]
-    assert __main__.main([f"--dataset={layout}", *options]) == 0, capsys.readouterr().err
+    assert status(__main__.main, [f"--dataset={layout}", *options]) == 0, capsys.readouterr().err
     data = open_data(DataConfig(layout, str(root), keypoints=f"{tmp_path}/store.npz"), *SIZE_AND_POSE)
     assert data.split.train
 

@@ -16,6 +16,7 @@ from rgcn_jax.data.keypoints.__main__ import main
 from rgcn_jax.data.keypoints.coordinates import normalised_coordinates
 from rgcn_jax.types import unique_frames
 from tests import mars_folder
+from tests.commands import status
 
 SIZE = np.array([[256, 128]])
 
@@ -41,7 +42,7 @@ def _command(*arguments):
 
 
 def _convert(root, path, out, *others):
-    return main(["--dataset=mars", f"--root={root}", f"--keypoints={path}", f"--out={out}", *others])
+    return status(main, ["--dataset=mars", f"--root={root}", f"--keypoints={path}", f"--out={out}", *others])
 
 
 def test_there_and_back_again(root, tmp_path, capsys):
@@ -111,16 +112,16 @@ def test_what_has_no_entry_and_what_is_not_used_is_told(root, tmp_path, capsys):
     assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz") == 2
     assert "a lower --least_share" in capsys.readouterr().err
     assert not (tmp_path / "k2.npz").exists()
-    assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz", "--least_share=0.01") == 0
+    assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz", "--least-share=0.01") == 0
     assert _header(tmp_path / "k2.npz")["coverage"]["frames"]["0"] == len(frames) - 5
 
 
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        (["--threshold=nan"], "--threshold=nan --least_share=0.66"),
+        (["--threshold=nan"], "--threshold=nan --least-share=0.66"),
         (["--threshold=-1"], "expected a confidence, 0 or more"),
-        (["--least_share=2"], "and a share from 0 to 1"),
+        (["--least_share=2"], "--least-share=2.0"),
         (["--format=csv"], "Keypoints as csv are GAF-Net's or GaitGraph's .csv, but"),
     ],
 )
@@ -143,8 +144,7 @@ def test_a_path_that_is_not_utf8(root, tmp_path):
 
 
 def test_the_choices_of_forms_are_listed(root, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        _convert(root, root / "openpose", tmp_path / "k.npz", "--format=coco")
+    assert _convert(root, root / "openpose", tmp_path / "k.npz", "--format=coco") == 2
     assert "choose from" in (error := capsys.readouterr().err)
     assert all(name in error for name in ("openpose", "mmpose", "alphapose", "agrl", "csv", "arrays", "store"))
 

@@ -13,6 +13,7 @@ from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.prepared import check, shard_writer, writer
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write as write_walkers
+from tests.commands import status
 
 REPOSITORY = Path(__file__).parents[3]
 SPEC = WalkersSpec(
@@ -77,7 +78,7 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "run_tasks", run_tasks)
         patch.setattr(check, "run_tasks", run_tasks)
-        return prepare.main(command(root, *others, **options)[3:])
+        return status(prepare.main, command(root, *others, **options)[3:])
 
 
 def contents(folder: Path) -> dict[str, bytes]:

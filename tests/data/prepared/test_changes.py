@@ -10,6 +10,7 @@ import pytest
 from rgcn_jax.data import prepare
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.prepared.fingerprints import path_of
+from tests.commands import status
 from tests.data.prepared import preparing
 
 SHARDS = "--frames_per_shard=12"
@@ -133,5 +134,5 @@ def test_changed_keypoints_are_named_by_their_frames(root, half, tmp_path, capsy
     assert again(root, tmp_path) == 2
     assert f"from something else: the keypoints of 1 frames were others: {frame}. Give" in capsys.readouterr().err
     line = ["--dataset=mars", f"--root={root}", f"--out={tmp_path / 'out'}", SHARDS]
-    assert prepare.main(line) == 2
+    assert status(prepare.main, line) == 2
     assert "it has keypoints, and now no --keypoints are given" in capsys.readouterr().err

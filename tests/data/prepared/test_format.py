@@ -19,6 +19,7 @@ from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from tests import frames
+from tests.commands import status
 from tests.data.prepared import preparing
 
 
@@ -79,7 +80,7 @@ def test_training_and_evaluation_see_what_the_loose_files_hold(loose, out):
 def test_of_the_real_frames_too(real_data, tmp_path):
     root = real_data / "vtest_mars"
     line = ["--dataset=mars", f"--root={root}", f"--keypoints={root / 'openpose'}", f"--out={tmp_path}"]
-    assert prepare.main(line) == 0
+    assert status(prepare.main, line) == 0
     assert_same_data(opened(tmp_path), opened(root, keypoints=str(root / "openpose")), frames_per_clip=4)
 
 

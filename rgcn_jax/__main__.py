@@ -1,0 +1,77 @@
+"""The program ``rgcn-jax COMMAND``, also ``python -m rgcn_jax COMMAND``: the list of commands and their dispatch.
+
+Each command is ``main(arguments, prog)`` of a module that can also be run by itself, such as ``python -m
+rgcn_jax.data.prepare``. It is imported when it is called, so that the help page needs neither JAX nor TensorFlow.
+"""
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rgcn_jax import __version__
+from rgcn_jax.command import run_command
+from rgcn_jax.errors import InputError
+
+
+class Command(NamedTuple):
+    """A command: its name, the module that has its ``main``, and what it does, for the help page."""
+
+    name: str
+    module: str
+    does: str
+
+
+COMMANDS = (
+    Command("walkers", "rgcn_jax.walkers.__main__", "write the generated data set to disk, or draw a contact sheet"),
+    Command("tracks", "rgcn_jax.data.mot", "cut a video and its tracks into a data set"),
+    Command("detect", "rgcn_jax.pose_detection.__main__", "run a pose detector over a data set"),
+    Command("keypoints", "rgcn_jax.data.keypoints.__main__", "convert keypoints of another program to a store"),
+    Command("prepare", "rgcn_jax.data.prepare", "check a data set and prepare it for training"),
+    Command("train", "rgcn_jax.main", "train a model and evaluate it, or resume a run"),
+    Command("evaluate", "rgcn_jax.evaluate", "evaluate a checkpoint of a run again, save its features"),
+)
+"""In the order in which one needs them."""
+
+
+def help_page(prog: str) -> str:
+    """What ``--help`` prints."""
+    width = max(len(command.name) for command in COMMANDS)
+    lines = "\n".join(f"  {command.name:<{width}}  {command.does}" for command in COMMANDS)
+    return (
+        f"usage: {prog} COMMAND [flags]\n\n"
+        "Video person re-identification with a pose branch, in JAX and Flax.\n\n"
+        f"commands, in the order in which one needs them:\n{lines}\n\n"
+        f"{prog} COMMAND --help lists the flags of a command; {prog} --version prints the version.\n"
+        f"To see it work, without any data: {prog} train --config=walkers"
+    )
+
+
+def dispatch(arguments: Sequence[str], prog: str = "rgcn-jax") -> object:
+    """Runs the command that the first argument names, with the others; returns its exit status.
+
+    Raises:
+      InputError: there is no such command, and whatever the command raises.
+    """
+    name, *rest = arguments or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(help_page(prog))
+        return 0 if arguments else 2
+    if name == "--version":
+        print(f"rgcn_jax {__version__}")
+        return 0
+    modules = {command.name: command.module for command in COMMANDS}
+    if name not in modules:
+        near = difflib.get_close_matches(name.lower(), modules)
+        hint = f"near ones are {', '.join(near)}" if near else f"expected one of {', '.join(modules)}"
+        raise InputError(f"unknown command {name}: {hint}; see {prog} --help.")
+    return importlib.import_module(modules[name]).main(rest, prog=f"{prog} {name}")
+
+
+def main() -> None:
+    """The console script."""
+    run_command(dispatch, prog="rgcn-jax")
+
+
+if __name__ == "__main__":
+    run_command(dispatch, prog="python -m rgcn_jax")
