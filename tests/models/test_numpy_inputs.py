@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import models
-from rgcn_jax.models import masking, pooling, recurrent_gcn
+from rgcn_jax.models import cpu, masking, pooling, recurrent_gcn
 from rgcn_jax.models.cpu import convolution
 from rgcn_jax.models.pose_input import centre
 
@@ -28,7 +28,7 @@ TRUNK = models.ResNet50(stage_sizes=(1,), width=4)
 
 
 def two_branch(pose):
-    appearance = models.FrameAppearance(TRUNK, models.AttentionAggregation())
+    appearance = models.FrameAppearance(TRUNK.clone(**cpu.TRUNK), models.AttentionAggregation())
     return models.TwoBranch(appearance, pose, models.DualAttention(), 3, neck="batchnorm")
 
 
