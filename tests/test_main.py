@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from rgcn_jax import evaluate, main
-from rgcn_jax.config_io import load_config_json
+from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from rgcn_jax.training.checkpoint import Checkpoints
-from rgcn_jax.training.train import prepare
+from rgcn_jax.training.run import prepare
 from tests import mars_folder
 from tests.commands import REPOSITORY, fails, module
 
@@ -49,7 +49,7 @@ def records(workdir):
 
 def checkpointed(*workdirs):
     """Everything of the newest checkpoint of each run, as arrays."""
-    target = prepare(load_config_json(workdirs[0] / "config.json"), restored=True).state
+    target = prepare(typed(load_config_json(workdirs[0] / "config.json")), restored=True).state
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
             state = checkpoints.restore("latest", target)

@@ -12,6 +12,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from rgcn_jax import main
+from rgcn_jax.config import DataConfig
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.load import open_data
 from tests import mars_folder
@@ -84,8 +85,7 @@ def test_junk_without_keypoints_is_left_out_and_said(root, capsys):
         for frame in tracklet.frames:
             for file in (bare / "openpose").rglob(f"{Path(frame).stem}_keypoints.json"):
                 file.unlink()
-    settings = {"name": "mars", "root": str(bare), "keypoints": str(bare / "openpose"), "features": ""}
-    data = open_data(**settings, height=32, width=16, walkers={}, with_pose=True)
+    data = open_data(DataConfig("mars", str(bare), keypoints=str(bare / "openpose")), (32, 16), with_pose=True)
     assert not data.split.junk
     assert "junk_kept is left out" in capsys.readouterr().out
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rgcn_jax.models.convolution import max_over_positions
 
 from rgcn_jax.models import bicnet_parts as parts
+from rgcn_jax.models.pooling import max_over_positions
 from tests.models import bicnet_reference as reference
 
 SIZES = [((8, 4), (4, 2)), ((11, 9), (6, 5)), ((1, 1), (1, 1))]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax import models
-from rgcn_jax.models import convolution, masking, recurrent_gcn
+from rgcn_jax.models import cpu, masking, pooling, recurrent_gcn
+from rgcn_jax.models.cpu import convolution
 from rgcn_jax.models.pose_input import centre
 
 B, T, C, N, D = 4, 5, 2, 4, 5
@@ -27,7 +28,7 @@ TRUNK = models.ResNet50(stage_sizes=(1,), width=4)
 
 
 def two_branch(pose):
-    appearance = models.FrameAppearance(TRUNK, models.AttentionAggregation())
+    appearance = models.FrameAppearance(TRUNK.clone(**cpu.TRUNK), models.AttentionAggregation())
     return models.TwoBranch(appearance, pose, models.DualAttention(), 3, neck="batchnorm")
 
 
@@ -78,7 +79,7 @@ FUNCTIONS = [
     (masking.masked_softmax, (FRAME_FEATURES[..., 0], MASK)),
     (lambda x, k: convolution.patches_convolution(x, k, 1, 1), (IMAGES, drawn(3, 3, 3, 2))),
     (lambda x, k: convolution.xla_convolution(x, k, 2, 1), (IMAGES, drawn(3, 3, 3, 2))),
-    (convolution.max_pool_3x3, (IMAGES,)),
+    (pooling.max_pool_3x3, (IMAGES,)),
 ]
 
 

@@ -92,7 +92,7 @@ def read(
         raise InputError(
             f"{path} has no entry for {len(absent):,} of the {len(frames):,} frames; the first is {frames[absent[0]]}. "
             "Such a file leaves out frames in which nobody was found, but not so many: give the one that was made of "
-            "all frames, with their paths or base names, or convert it with a lower --least_share.",
+            "all frames, with their paths or base names, or convert it with a lower --least-share.",
             [f"{frames[i]} has no entry" for i in absent.tolist()],
         )
     return found
