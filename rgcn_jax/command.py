@@ -26,6 +26,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         plain = action.default is None or action.default is False or "default" in (action.help or "")
         return action.help if plain else super()._get_help_string(action)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Text that has lines keeps them: the table of the config's fields."""
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
 
 class Parser(argparse.ArgumentParser):
     """The argument parser of all commands: kebab-case flags, never abbreviated.

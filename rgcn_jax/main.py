@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rgcn_jax.command import Parser, path_argument, run_command
+from rgcn_jax.config_help import listing
 from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.time_accounting import Seconds
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -
     parser = Parser(
         prog,
         "Train a video re-identification model and evaluate it. Rerun the same command to resume.",
-        epilog="Any field of the config can be set: --config.model.pose=LGCN (docs/config.md lists them).",
+        epilog=f"fields of the config and their defaults (docs/config.md):\n{listing()}",
         config_fields=True,
     )
     parser.add_argument(

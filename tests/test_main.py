@@ -95,7 +95,7 @@ def test_a_run_writes_its_results_and_prints_them(finished):
         (printed,) = re.findall(rf"^{row} +([\d. ]+)$", process.stdout, re.MULTILINE)
         assert [float(v) for v in printed.split()] == pytest.approx(list(results[row].values()), abs=0.051)
     assert set(results["protocols"]) == {"official", "official_matlab", "query_excluded", "junk_kept"}
-    assert "16 training tracklets of 4 people; 8 queries, 17 gallery tracklets" in process.stdout
+    assert "16 training tracklets of 4 identities; 8 queries, 17 gallery tracklets" in process.stdout
     assert (workdir / "config.json").is_file()
     assert not list(workdir.glob("*.tmp"))
 

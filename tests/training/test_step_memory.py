@@ -122,13 +122,6 @@ def test_every_trunk_recomputes(appearance):
     assert str(traced).count("checkpoint[") + str(traced).count("remat2[") == (9 if appearance == "BiC" else 2)
 
 
-def test_recomputation_without_a_trunk_or_of_another_name_is_told():
-    with pytest.raises(InputError, match=r"model.remat is 'blocks'.* has no trunk"):
-        build_model(tiny.FIELDS | {"appearance": "precomputed", "remat": "blocks"}, 5)
-    with pytest.raises(InputError, match=r"model.remat is 'all': expected one of none, blocks"):
-        build_model(tiny.FIELDS | {"remat": "all"}, 5)
-
-
 def kept_bytes(remat):
     """Of what the trunk keeps between the forward and the backward pass; nothing is computed."""
     trunk = ResNet50((4,), width=8, remat=remat)

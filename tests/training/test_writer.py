@@ -1,9 +1,13 @@
 """What a run tells: JSON lines; a bar on a terminal, lines elsewhere; TensorBoard where it is installed."""
 
-import io
+import fcntl
 import json
+import os
+import struct
 import sys
+import termios
 import types
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,11 +15,6 @@ from rgcn_jax.training.writer import METRICS_FILE, Writer
 
 METRICS = {"loss": 1.5, "lambda": 0.25, "frames_per_second": 321.4, "seconds_left": 90.0}
 ROWS = {"appearance": {"mAP": 10.0, "rank1": 20.0}, "fused": {"mAP": 30.0, "rank1": 40.0}}
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.fixture(autouse=True)
@@ -48,20 +47,39 @@ def test_in_a_log_file_each_record_is_a_line(tmp_path, capsys):
     ]
 
 
+@contextmanager
+def terminal(columns, monkeypatch):
+    """A pseudo-terminal of this width in the place of stderr; a function that returns what was written to it."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    os.set_blocking(ours, False)
+    with os.fdopen(theirs, "w") as stream, os.fdopen(ours, "rb", buffering=0) as shown:
+        monkeypatch.setattr(sys, "stderr", stream)
+        yield lambda: (stream.flush(), (shown.read() or b"").decode())[1]
+        monkeypatch.undo()
+
+
 def test_on_a_terminal_there_is_one_bar(tmp_path, monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with Writer(tmp_path, 200, 100) as writer:
+    with terminal(120, monkeypatch) as shown_text, Writer(tmp_path, 200, 100) as writer:
         writer.train(150, METRICS)
         writer.say("step 150: something")
         writer.train(200, METRICS)
-    shown = terminal.getvalue()
+        writer.close()
+        shown = shown_text()
     assert "150/200" in shown or "200/200" in shown
     assert "lambda=0.250" in shown
     assert "321" in shown
-    assert "step 150: something\n" in shown
+    assert "step 150: something\r\n" in shown
     assert "step 150/200" not in shown  # no line of a log file
     assert shown.count("\n") == 1  # the bar itself is taken away
+
+
+def test_a_terminal_without_a_size_gets_lines(tmp_path, monkeypatch):
+    with terminal(0, monkeypatch) as shown_text, Writer(tmp_path, 200, 100) as writer:
+        writer.train(150, METRICS)
+        shown = shown_text()
+    assert "step 150/200" in shown
+    assert "lambda 0.250" in shown
 
 
 def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path, monkeypatch):

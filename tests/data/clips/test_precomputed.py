@@ -76,16 +76,16 @@ def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkey
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["--config.model.appearance=precomputed"], 'model.appearance is "precomputed", but data.features is empty'),
+        (["--config.model.appearance=precomputed"], "data.features is empty"),
         (
             [
                 "--config.model.appearance=precomputed",
                 "--config.data.features=f.npz",
                 "--config.model.pretrained=w.pth",
             ],
-            'model.pretrained is w.pth, but model.appearance is "precomputed" and has no trunk',
+            "model.pretrained is 'w.pth'",
         ),
-        (["--config.data.features=f.npz"], "data.features is f.npz, but the appearance model AP looks at frames"),
+        (["--config.data.features=f.npz"], "data.features is f.npz, but the appearance model AP"),
     ],
 )
 def test_features_without_their_model_and_the_reverse_are_refused(overrides, message, monkeypatch):

@@ -43,7 +43,7 @@ def test_ilids_vid_trains_from_a_shell_and_the_results_name_its_split(ilids, tmp
     partition = ilids_vid.load(ilids, 4).split_description
     assert partition.startswith("split 4 of 10 (")
     assert f"ilids_vid: {partition}\n" in process.stdout
-    assert "8 training tracklets of 4 people; 4 queries, 4 gallery tracklets" in process.stdout
+    assert "8 training tracklets of 4 identities; 4 queries, 4 gallery tracklets" in process.stdout
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["data_set"] == f"ilids_vid {partition}"
     assert set(results["protocols"]) == {"official", "official_matlab"}

@@ -110,7 +110,7 @@ def test_what_has_no_entry_and_what_is_not_used_is_told(root, tmp_path, capsys):
     assert "2 entries are of no frame of the data set: left out." in printed
     (tmp_path / "a.json").write_text(json.dumps([{"image_id": name, "keypoints": person} for name in frames[:5]]))
     assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz") == 2
-    assert "a lower --least_share" in capsys.readouterr().err
+    assert "a lower --least-share" in capsys.readouterr().err
     assert not (tmp_path / "k2.npz").exists()
     assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz", "--least-share=0.01") == 0
     assert _header(tmp_path / "k2.npz")["coverage"]["frames"]["0"] == len(frames) - 5

@@ -124,7 +124,7 @@ def test_half_a_data_set_is_not_taken_for_empty(tmp_path, name):
     more = [*FRAMES, *(f"e/{i}.jpg" for i in range(3))]
     with pytest.raises(InputError, match=r"has no entry for 4 of the 9 frames; the first is d/f.jpg") as caught:
         read(path, more, SIZE)
-    assert "convert it with a lower --least_share" in str(caught.value)
+    assert "convert it with a lower --least-share" in str(caught.value)
     assert read(path, more, SIZE, least_share=0.5).has_entry.sum() == 5
     assert read(path, more[:7], SIZE).has_entry.sum() == 5
 

@@ -143,7 +143,7 @@ def test_frames_without_an_entry_are_counted_in_a_warning(tmp_path, split):
         table = keypoint_table.load(path, split)
     assert table.values.any(axis=(1, 2)).tolist() == [True, False, True]
     path.write_text(json.dumps(results[:1]))
-    _fails(path, split, "has no entry for 2 of the 3 frames; the first is d/b.jpg", "--least_share")
+    _fails(path, split, "has no entry for 2 of the 3 frames; the first is d/b.jpg", "--least-share")
 
 
 def test_coordinates_are_no_pixels_of_the_crops(tmp_path, split):
