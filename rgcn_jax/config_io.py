@@ -57,7 +57,6 @@ def typed(config: ConfigDict | Mapping[str, Any], say: Callable[[str], object] =
         if isinstance(plain.get(section), Mapping) and str(plain[section].get(leaf)).lower() == old:
             problems = [problem for problem in problems if not problem.startswith(f"{field} is ")]
             problems.append(f"{field} {old!r} is now called {new!r}")
-    result = build(Config, plain, "", problems, missing)
     problems += conflicts(result) if not problems else []
     if problems:
         more = "" if len(problems) == 1 else f"{len(problems)} errors: "

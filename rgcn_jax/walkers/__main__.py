@@ -11,7 +11,7 @@ import cv2
 from rgcn_jax.command import Parser, path_argument, run_command, whole_number
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.walkers.contact_sheet import contact_sheet
-from rgcn_jax.walkers.generate import generate
+from rgcn_jax.walkers.generation import generate
 from rgcn_jax.walkers.layouts import LAYOUTS
 from rgcn_jax.walkers.spec import WalkersSpec
 from rgcn_jax.walkers.write import write

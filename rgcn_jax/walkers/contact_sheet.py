@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 
 from rgcn_jax.skeleton import EDGES
 from rgcn_jax.types import Tracklet
-from rgcn_jax.walkers.generate import Walkers
+from rgcn_jax.walkers.generation import Walkers
 
 _GAP = 4
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import DISTRACTOR_ID, Tracklet
-from rgcn_jax.walkers.generate import Walkers
+from rgcn_jax.walkers.generation import Walkers
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from scipy.io import savemat
 from tqdm import tqdm
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.walkers.generate import Walkers
+from rgcn_jax.walkers.generation import Walkers
 from rgcn_jax.walkers.layouts import LAYOUTS, Plan
 
 OPENPOSE_FOLDER = "openpose"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rgcn_jax import main
+from rgcn_jax.config import DataConfig
 from rgcn_jax.data.datasets import ilids_vid
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import __main__
