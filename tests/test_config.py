@@ -66,7 +66,9 @@ def recording(config, read, prefix=""):
                 read.add(prefix + key)
                 return super().__getitem__(key)
 
-            get = __getitem__
+            def get(self, key, default=None):
+                read.add(prefix + key)
+                return super().get(key, default)
 
             def __iter__(self):  # without it ** would copy the values unseen
                 return super().__iter__()

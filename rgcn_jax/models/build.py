@@ -149,7 +149,7 @@ def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[
     """The arguments that not every pose encoder has."""
     name, settings = fields["pose"].lower(), {}
     for field, (argument, default, encoders) in ENCODER_SETTINGS.items():
-        value = fields[field] if field in fields else default
+        value = fields.get(field, default)
         if name in (encoder.lower() for encoder in encoders):
             settings[argument] = value
         elif value != default:
