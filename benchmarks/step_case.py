@@ -58,7 +58,7 @@ class Sizes:
     height: int = 256
     width: int = 128
     dtype: str = "float32"
-    parts: int = 1
+    micro_batches: int = 1
     model: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -107,7 +107,9 @@ def adam() -> optax.GradientTransformation:
 def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.GradientTransformation | None = None) -> Any:
     """The compiled step of ``rgcn_jax.training.step``."""
     model, mesh = make_model(pose, sizes), parallel.make_mesh(devices)
-    return make_train_step(model, optimizer or adam(), Objective(), mesh, model.dtype, parts=sizes.parts)
+    return make_train_step(
+        model, optimizer or adam(), Objective(), mesh, model.dtype, micro_batches=sizes.micro_batches
+    )
 
 
 def make_state(variables: Any, optimizer: optax.GradientTransformation | None = None) -> TrainState:

@@ -32,7 +32,13 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
     from benchmarks import torch_reference
 
     small = replace(
-        sizes, clips=4, frames=2, height=min(64, sizes.height), width=min(32, sizes.width), dtype="float32", parts=1
+        sizes,
+        clips=4,
+        frames=2,
+        height=min(64, sizes.height),
+        width=min(32, sizes.width),
+        dtype="float32",
+        micro_batches=1,
     )
     batch = step_case.make_batch(small)
     variables = step_case.make_variables(pose, small)
@@ -86,7 +92,7 @@ def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], varia
 
 def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> str:
     """A line that says how far JAX and PyTorch agree; ends the program where they do not."""
-    if sizes.parts > 1:
+    if sizes.micro_batches > 1:
         return f"{pose}: not compared, PyTorch does not divide the batch"
     loss, gradient = differences_float64(pose, sizes)
     ours, theirs = first_losses(pose, sizes, batch, variables)
@@ -115,8 +121,9 @@ def print_steps(
     print(
         f"Training step of configs/mars.py on noise: {sizes.clips} clips x {sizes.frames} frames of {sizes.height} x "
         f"{sizes.width}, last stride {sizes.model['last_stride']}, stages {tuple(sizes.model['stage_sizes'])}, "
-        f"{sizes.dtype}, remat {sizes.model['remat']}, {sizes.parts} part(s); {flop / 1e9:.2f} GFLOP a frame; "
-        f"minimum (median) of {repetitions} steps\n{libraries(len(kinds) > 1)}; {machine()}",
+        f"{sizes.dtype}, remat {sizes.model['remat']}, {sizes.micro_batches} micro-batch(es); "
+        f"{flop / 1e9:.2f} GFLOP a frame; minimum (median) of {repetitions} steps\n"
+        f"{libraries(len(kinds) > 1)}; {machine()}",
         flush=True,
     )
     batch = step_case.make_batch(sizes)
@@ -219,11 +226,11 @@ def print_memory(poses: Sequence[str], sizes: Sizes) -> None:
         f"clips x {sizes.frames} frames of {sizes.height} x {sizes.width}, last stride {sizes.model['last_stride']}, "
         f"{sizes.dtype}; JAX {jax.__version__}"
     )
-    print(f"{'remat':12}{'parts':>6}" + "".join(f"{pose:>10}" for pose in poses))
-    for remat, parts in (("none", 1), ("blocks", 1), ("none", 4), ("blocks", 4)):
-        case = replace(sizes, parts=parts, model={**sizes.model, "remat": remat})
+    print(f"{'remat':12}{'micro-batches':>14}" + "".join(f"{pose:>10}" for pose in poses))
+    for remat, micro_batches in (("none", 1), ("blocks", 1), ("none", 4), ("blocks", 4)):
+        case = replace(sizes, micro_batches=micro_batches, model={**sizes.model, "remat": remat})
         row = "".join(f"{step_case.memory_on_paper(pose, case) / GIB:>10.2f}" for pose in poses)
-        print(f"{remat:12}{parts:>6}{row}", flush=True)
+        print(f"{remat:12}{micro_batches:>14}{row}", flush=True)
 
 
 def print_scaling(poses: Sequence[str], sizes: Sizes, steps: int = 3) -> None:

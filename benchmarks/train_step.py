@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trunk-width", type=int, default=64)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16, on a CPU float32")
     parser.add_argument("--remat", default="none", help="model.remat of rgcn_jax/config.py")
-    parser.add_argument("--parts", type=int, default=1, help="batch.parts of rgcn_jax/config.py")
+    parser.add_argument("--micro-batches", type=int, default=1, help="batch.micro_batches of rgcn_jax/config.py")
     parser.add_argument("--repetitions", type=int, help="turns of one step each; default: 20, on a CPU 5")
     parser.add_argument("--compile", action="store_true", help="PyTorch also by torch.compile, which takes minutes")
     parser.add_argument("--no-torch", action="store_true", help="JAX alone")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         height=a.height,
         width=a.width,
         dtype=a.dtype or ("float32" if on_cpu else "bfloat16"),
-        parts=a.parts,
+        micro_batches=a.micro_batches,
         model={
             "last_stride": a.last_stride,
             "stage_sizes": tuple(a.stage_sizes),

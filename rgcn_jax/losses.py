@@ -28,37 +28,51 @@ def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) ->
     return jnp.maximum((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2 * cross, 0.0)
 
 
-def hardest_distances(
-    anchors: Float[ArrayLike, "a d"],
-    anchor_labels: Int[ArrayLike, "a"],
+def batch_hard_triplet_loss(
     features: Float[ArrayLike, "b d"],
     labels: Int[ArrayLike, "b"],
-) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
-    """For each anchor the distance to its farthest positive and to its nearest negative among ``features``.
-
-    The anchor itself may be among the features and counts as a positive at distance 0, so an identity with one clip is
-    defined. Without any negative the second is +inf. Only the two chosen distances go through the square root, and
-    the root is taken of max(d^2, 1e-12): the gradient is finite everywhere, and 0 between exact duplicates.
-    """
-    squared = squared_distances(anchors, features)
-    same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(labels)[None, :]
-    positive = jnp.where(same, squared, 0.0).max(axis=1)
-    negative = jnp.where(same, jnp.inf, squared).min(axis=1)
-    return jnp.sqrt(jnp.maximum(positive, 1e-12)), jnp.sqrt(jnp.maximum(negative, 1e-12))
-
-
-def batch_hard_triplet_loss(
-    features: Float[ArrayLike, "b d"], labels: Int[ArrayLike, "b"], margin: float
+    margin: float,
+    candidates: Float[ArrayLike, "c d"] | None = None,
+    candidate_labels: Int[ArrayLike, "c"] | None = None,
 ) -> Float[Array, ""]:
     """Batch-hard triplet loss, eq. 15 (f_a) and 16 (f_p): mean over anchors of max(0, margin + positive - negative).
 
     Args:
-      features: one row a clip, raw (not normalised); the distance is Euclidean.
-      labels: class label of each clip. A batch of one identity has no negative; its loss is 0.
+      features: the anchors, one row a clip, raw (not normalised); the distance is Euclidean.
+      labels: class label of each anchor. A batch of one identity has no negative; its loss is 0.
       margin: delta, in units of the distance (0.3: decision, the paper gives no value).
+      candidates: the clips among which each anchor's hardest positive and negative are sought: the whole batch, where
+        ``features`` are one device's part of it. None: ``features``.
+      candidate_labels: class label of each candidate; given exactly where ``candidates`` are.
+
+    Raises:
+      ValueError: candidates without labels, or labels without candidates.
     """
-    positive, negative = hardest_distances(features, labels, features, labels)
+    if (candidates is None) != (candidate_labels is None):
+        raise ValueError("candidates and candidate_labels must be given together")
+    if candidates is None or candidate_labels is None:
+        candidates, candidate_labels = features, labels
+    positive, negative = _hardest_distances(features, labels, candidates, candidate_labels)
     return jnp.maximum(margin + positive - negative, 0.0).mean()
+
+
+def _hardest_distances(
+    anchors: Float[ArrayLike, "a d"],
+    anchor_labels: Int[ArrayLike, "a"],
+    candidates: Float[ArrayLike, "c d"],
+    candidate_labels: Int[ArrayLike, "c"],
+) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
+    """For each anchor the distance to its farthest positive and to its nearest negative among the candidates.
+
+    The anchor itself may be among the candidates and counts as a positive at distance 0, so an identity with one clip
+    is defined. Without any negative the second is +inf. Only the two chosen distances go through the square root, and
+    the root is taken of max(d^2, 1e-12): the gradient is finite everywhere, and 0 between exact duplicates.
+    """
+    squared = squared_distances(anchors, candidates)
+    same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
+    positive = jnp.where(same, squared, 0.0).max(axis=1)
+    negative = jnp.where(same, jnp.inf, squared).min(axis=1)
+    return jnp.sqrt(jnp.maximum(positive, 1e-12)), jnp.sqrt(jnp.maximum(negative, 1e-12))
 
 
 def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], smoothing: float) -> Float[Array, ""]:
@@ -104,7 +118,7 @@ def combine(
     identity: Float[ArrayLike, ""],
     appearance: Float[ArrayLike, ""],
     pose: Float[ArrayLike, ""] | None,
-    pose_weight: str | float,
+    appearance_weight: str | float,
     weight_gradient: bool,
     auxiliary: Float[ArrayLike, ""] | None = None,
 ) -> LossTerms:
@@ -114,13 +128,15 @@ def combine(
       identity: L_id.
       appearance: L_a.
       pose: L_p; None without a pose branch, and then L = L_id + L_a.
-      pose_weight: "adaptive", or a fixed lambda of table VII. As the paper has it, lambda weighs the *appearance*
+      appearance_weight: "adaptive", or a fixed lambda of table VII. As the paper has it, lambda weighs the *appearance*
         triplet: 1.0 trains no pose triplet.
       weight_gradient: let the gradient through the adaptive lambda.
       auxiliary: already weighted loss of the appearance model (BiCnet-TKS: 0.01 times its diversity loss), or None.
     """
     identity, appearance = jnp.asarray(identity), jnp.asarray(appearance)
-    terms = _weighted(identity, appearance, None if pose is None else jnp.asarray(pose), pose_weight, weight_gradient)
+    terms = _weighted(
+        identity, appearance, None if pose is None else jnp.asarray(pose), appearance_weight, weight_gradient
+    )
     if auxiliary is None:
         return terms
     auxiliary = jnp.asarray(auxiliary)
@@ -128,13 +144,13 @@ def combine(
 
 
 def _weighted(
-    identity: Array, appearance: Array, pose: Array | None, pose_weight: str | float, weight_gradient: bool
+    identity: Array, appearance: Array, pose: Array | None, appearance_weight: str | float, weight_gradient: bool
 ) -> LossTerms:
     if pose is None:
         one, zero = jnp.ones_like(appearance), jnp.zeros_like(appearance)
         return LossTerms(identity + appearance, identity, appearance, zero, one)
-    if pose_weight == "adaptive":
+    if appearance_weight == "adaptive":
         weight = adaptive_weight(appearance, pose, stop_gradient=not weight_gradient)
     else:
-        weight = jnp.full_like(appearance, float(pose_weight))
+        weight = jnp.full_like(appearance, float(appearance_weight))
     return LossTerms(identity + weight * appearance + (1.0 - weight) * pose, identity, appearance, pose, weight)

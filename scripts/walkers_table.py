@@ -68,7 +68,7 @@ def cells(table: str) -> list[Cell]:
     if table == "frames":
         return of("frames_per_clip", (4, 6, 8))
     if table == "weight":
-        return of("loss.pose_weight", (0.5, 1.0))
+        return of("loss.appearance_weight", (0.5, 1.0))
     if table == "width":
         return of("model.pose_features", (256,), ("RGCN", "LGCN", "GCNRNN", "GCNLSTM"))
     if table == "joint":

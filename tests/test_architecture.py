@@ -61,7 +61,7 @@ SEPARATE = {
     "pose_detection": {"models", "training", "evaluation", "parallel", "config", "config_io"},
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
-        for name in ("distance", "ranking", "protocol")
+        for name in ("distance", "matches", "ranking", "protocol", "tables")
     },
 }
 # In data/, one way: each room imports those before it.

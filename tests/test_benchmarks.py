@@ -163,7 +163,9 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
     """Losses and every gradient in float64, the loss in float32; LGCN has all that RGCN and AP have."""
     train_step.main(TINY_TRAINING)
     table = capsys.readouterr().out
-    assert "4 clips x 2 frames of 32 x 16, last stride 1, stages (1, 1), float32, remat none, 1 part(s)" in table
+    assert (
+        "4 clips x 2 frames of 32 x 16, last stride 1, stages (1, 1), float32, remat none, 1 micro-batch(es)" in table
+    )
     found = re.search(r"LGCN: float64 losses differ by (\S+), gradients by (\S+); float32 loss by (\S+) ", table)
     assert float(found[1]) < 1e-11
     assert float(found[2]) < 1e-10

@@ -8,14 +8,14 @@ import pytest
 from rgcn_jax import losses
 
 
-def triplet_loop(features, labels, margin):
+def triplet_loop(features, labels, margin, anchors=None):
     """Eq. 15: for each anchor the farthest positive and the nearest negative; the mean over anchors."""
-    total = 0.0
-    for i in range(len(labels)):
+    losses = []
+    for i in range(len(labels)) if anchors is None else anchors:
         positives = [np.linalg.norm(features[i] - features[j]) for j in range(len(labels)) if labels[j] == labels[i]]
         negatives = [np.linalg.norm(features[i] - features[j]) for j in range(len(labels)) if labels[j] != labels[i]]
-        total += max(0.0, margin + max(positives) - min(negatives))
-    return total / len(labels)
+        losses.append(max(0.0, margin + max(positives) - min(negatives)))
+    return np.mean(losses)
 
 
 @pytest.mark.parametrize("offset", [0.0, 10.0])
@@ -25,6 +25,25 @@ def test_triplet_agrees_with_a_loop(offset):
     labels = np.repeat(np.arange(3), 4).astype(np.int32)
     expected = triplet_loop(features.astype(np.float64), labels, 0.3)
     assert float(losses.batch_hard_triplet_loss(features, labels, 0.3)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_candidates_are_where_positives_and_negatives_are_sought():
+    """Of one device's clips as anchors and all clips as candidates; with fewer candidates the loss is another."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(12, 7)).astype(np.float32)
+    labels = np.tile(np.arange(3), 4).astype(np.int32)
+    rows = slice(4, 8)
+    loss = float(losses.batch_hard_triplet_loss(features[rows], labels[rows], 0.3, features, labels))
+    assert loss == pytest.approx(triplet_loop(features.astype(np.float64), labels, 0.3, anchors=range(4, 8)), rel=1e-5)
+    assert abs(loss - float(losses.batch_hard_triplet_loss(features[rows], labels[rows], 0.3))) > 0.1
+
+
+def test_candidates_need_their_labels():
+    features, labels = np.eye(4, dtype=np.float32), np.int32([0, 0, 1, 1])
+    with pytest.raises(ValueError, match="together"):
+        losses.batch_hard_triplet_loss(features, labels, 0.3, features)
+    with pytest.raises(ValueError, match="together"):
+        losses.batch_hard_triplet_loss(features, labels, 0.3, candidate_labels=labels)
 
 
 def test_triplet_by_hand():

@@ -49,7 +49,7 @@ def variables(seed=0, **changes):
     return initialise(model, seed, FRAMES, HEIGHT, WIDTH)
 
 
-def start(devices, optimizer=None, batch_norm="global", parts=1, platform="cpu", **changes):
+def start(devices, optimizer=None, batch_norm="global", micro_batches=1, platform="cpu", **changes):
     """(state, step, mesh) on that many devices; Adam as in the recipe unless another optimizer is given. ``platform``:
     in whose form the model is.
     """
@@ -58,7 +58,11 @@ def start(devices, optimizer=None, batch_norm="global", parts=1, platform="cpu",
     axis = parallel.normalisation_axis(batch_norm)
     model = build_model(FIELDS | changes, IDENTITIES, axis_name=axis, platform=platform)
     state = parallel.replicate(create_state(variables(**changes), optimizer, seed=0), mesh)
-    return state, make_train_step(model, optimizer, Objective(), mesh, batch_norm=batch_norm, parts=parts), mesh
+    return (
+        state,
+        make_train_step(model, optimizer, Objective(), mesh, batch_norm=batch_norm, micro_batches=micro_batches),
+        mesh,
+    )
 
 
 def leaves_close(a, b, **tolerance):

@@ -1,4 +1,4 @@
-"""Who is gallery for whom, by name: all protocols of the field from one set of features.
+"""Named evaluation protocols (which tracklets are gallery), all computed from one set of features.
 
 Four incompatible ways to score MARS are in public code, and they differ by as much as a paper gains. So a protocol
 has a name, every result carries it, and all of them are computed at once: ``test_tracklets`` lists the distinct
@@ -15,14 +15,8 @@ from jaxtyping import Bool, Float32, Integer
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse
-from rgcn_jax.evaluation.ranking import (
-    RankingMetrics,
-    as_percentages,
-    check_any_match,
-    count_matches,
-    match_ranks,
-    summarize,
-)
+from rgcn_jax.evaluation.matches import check_any_match, count_matches
+from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
 from rgcn_jax.types import JUNK_ID, Embeddings, Split, Tracklet
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -217,51 +211,24 @@ def rank_features(
     """
     queries = np.flatnonzero(roles.query)
     persons, cameras = embeddings.person_ids, embeddings.camera_ids
-    # Protocols that differ in the form of AP alone share their gallery and hence their ranks.
-    galleries = {(p.queries_in_gallery, p.junk_in_gallery): gallery_of(p, roles) for p in protocols.values()}
+    # Protocols that differ in the form of AP alone have the same gallery, and hence the same ranks.
+    galleries = {_gallery_key(protocol): gallery_of(protocol, roles) for protocol in protocols.values()}
     columns = _persons_and_cameras(persons, cameras, roles)
     for name, protocol in protocols.items():
-        _check_any_match(name, columns, galleries[protocol.queries_in_gallery, protocol.junk_in_gallery])
-    ranks: dict[tuple[bool, bool], list[np.ndarray]] = {key: [] for key in galleries}
+        _check_any_match(name, columns, galleries[_gallery_key(protocol)])
+    blocks: dict[tuple[bool, bool], list[RankingMetrics]] = {key: [] for key in galleries}
     for rows, distances in distance_blocks(features, queries, overwrite):
         block = queries[rows]
+        ids = persons[block], persons, cameras[block], cameras
         for key, gallery in galleries.items():
-            ranks[key] += match_ranks(distances, persons[block], persons, cameras[block], cameras, gallery)
-    metrics = {}
-    for name, protocol in protocols.items():
-        key = protocol.queries_in_gallery, protocol.junk_in_gallery
-        metrics[name] = summarize(ranks[key], int(galleries[key].sum()), protocol.ap)
-    return metrics
+            blocks[key].append(evaluate_ranking(distances, *ids, in_gallery=gallery, require_match=False))
+    rankings = {key: merge_queries(found) for key, found in blocks.items()}
+    return {name: rankings[_gallery_key(protocol)].with_ap(protocol.ap) for name, protocol in protocols.items()}
 
 
-def format_table(rows: Mapping[str, RankingMetrics | None], protocol: str, kind: str) -> str:
-    """The rows of one protocol as a table for the terminal, in per cent, under a line that says what was measured.
-
-    Args:
-        rows: metrics by row name; a row that is None is left out.
-        protocol: its name.
-        kind: the distance kind.
-
-    Example::
-
-        protocol official, distance euclidean, gallery 11310, queries 1980 valid + 0 skipped
-                      mAP  Rank-1  Rank-5  Rank-10  Rank-20
-        appearance   81.1    85.2    94.9     96.6     97.6
-    """
-    present = {name: metrics for name, metrics in rows.items() if metrics is not None}
-    if not present:
-        raise ValueError("there is no row to show")
-    counts = next(iter(present.values()))
-    lines = [
-        f"protocol {protocol}, distance {kind}, gallery {counts.num_gallery}, "
-        f"queries {counts.num_valid_queries} valid + {counts.num_skipped_queries} skipped"
-    ]
-    titles = ("mAP", "Rank-1", "Rank-5", "Rank-10", "Rank-20")
-    width = max(len(name) for name in ROWS)
-    lines.append(" " * width + "".join(f"{title:>9}" for title in titles))
-    for name, metrics in present.items():
-        lines.append(f"{name:<{width}}" + "".join(f"{value:9.1f}" for value in as_percentages(metrics).values()))
-    return "\n".join(lines)
+def _gallery_key(protocol: Protocol) -> tuple[bool, bool]:
+    """What decides a protocol's gallery."""
+    return protocol.queries_in_gallery, protocol.junk_in_gallery
 
 
 def _persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:

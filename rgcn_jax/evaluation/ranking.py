@@ -9,16 +9,19 @@ the field's (method.md, sections 7 and 8). For each query, in order of growing d
 - a query without any match is skipped and counted. Queries of id 0 or -1 never have one.
 
 A match's rank is one more than the number of gallery entries that come before it. A query has few matches (11 on MARS),
-so counting is faster than sorting, and it needs one row of the matrix at a time.
+so counting is faster than sorting, and it needs one row of the matrix at a time: a large matrix is scored a block of
+queries at a time (``evaluate_ranking`` of each, ``merge_queries`` of all).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.matches import check_any_match
 from rgcn_jax.types import JUNK_ID
 
 MAX_CMC_RANK = 50
@@ -28,22 +31,81 @@ AP_FORMS = ("mean", "trapezoid")
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """How well Q queries found their matches. Shares are in [0, 1].
+    """How well Q queries found their matches: mAP, CMC and counts, all derived from the ranks of the matches.
 
-    ``mAP``: mean of ``average_precision`` over the valid queries. ``cmc[k - 1]``: share of the valid queries with a
-    match among the first k ranks (Rank-k), for k up to ``num_gallery``, at most ``MAX_CMC_RANK``. ``num_valid_queries``
-    have a match, ``num_skipped_queries`` have none and count nowhere. ``num_gallery`` entries take part (before the
-    query's own camera is left out). ``average_precision`` [Q] is NaN, and ``first_match_rank`` [Q] (1 is best) is 0,
-    for a skipped query; both keep the order of the queries, for paired tests.
+    ``match_ranks`` holds for each query the ranks of its matches, 1 is best, ascending; empty for a skipped query.
+    ``num_gallery`` entries take part (before the query's own camera is left out). ``ap`` is the form of average
+    precision, ``mean`` or ``trapezoid``.
     """
 
-    mAP: float
-    cmc: Float64[np.ndarray, "k"]
-    num_valid_queries: int
-    num_skipped_queries: int
+    match_ranks: Sequence[Int64[np.ndarray, "_"]]
     num_gallery: int
-    average_precision: Float64[np.ndarray, "q"]
-    first_match_rank: Int64[np.ndarray, "q"]
+    ap: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.ap not in AP_FORMS:
+            raise ValueError(f"ap must be one of {AP_FORMS}, got {self.ap!r}")
+
+    def with_ap(self, ap: str) -> "RankingMetrics":
+        """The metrics of the same ranking with the other form of average precision.
+
+        Raises:
+            ValueError: ``ap`` is unknown.
+        """
+        return replace(self, ap=ap)
+
+    @cached_property
+    def average_precision(self) -> Float64[np.ndarray, "q"]:
+        """Of each query, in [0, 1], in the order of the queries; NaN for a skipped one.
+
+        Hit k at rank r has precision k / r. ``trapezoid`` averages it with the precision one rank earlier, which is
+        (k - 1) / (r - 1), or 1 at rank 1.
+        """
+        average_precision = np.full(len(self.match_ranks), np.nan)
+        for index, ranks in enumerate(self.match_ranks):
+            if len(ranks) == 0:
+                continue
+            hits = np.arange(1, len(ranks) + 1)
+            precision = hits / ranks
+            if self.ap == "trapezoid":
+                earlier = np.where(ranks > 1, (hits - 1) / np.maximum(ranks - 1, 1), 1.0)
+                precision = (earlier + precision) / 2
+            average_precision[index] = precision.mean()
+        return average_precision
+
+    @cached_property
+    def first_match_rank(self) -> Int64[np.ndarray, "q"]:
+        """Rank of each query's first match, in the order of the queries; 0 for a skipped one."""
+        return np.array([ranks[0] if len(ranks) else 0 for ranks in self.match_ranks], np.int64)
+
+    @cached_property
+    def mAP(self) -> float:
+        """Mean of ``average_precision`` over the valid queries, in [0, 1]; NaN where no query is valid."""
+        valid = self.first_match_rank > 0
+        return float(self.average_precision[valid].mean()) if valid.any() else float("nan")
+
+    @cached_property
+    def cmc(self) -> Float64[np.ndarray, "k"]:
+        """Cumulative matching characteristic: at k - 1 the fraction of valid queries with a match among the first k.
+
+        For k up to ``num_gallery``, at most ``MAX_CMC_RANK``; NaN where no query is valid.
+        """
+        length = min(self.num_gallery, MAX_CMC_RANK)
+        if not self.num_valid_queries:
+            return np.full(length, np.nan)
+        first = self.first_match_rank
+        found_at = np.bincount(first[first > 0], minlength=self.num_gallery + 1)[1:]
+        return (np.cumsum(found_at) / self.num_valid_queries)[:length]
+
+    @property
+    def num_valid_queries(self) -> int:
+        """Queries that have a match."""
+        return int((self.first_match_rank > 0).sum())
+
+    @property
+    def num_skipped_queries(self) -> int:
+        """Queries that have none; they count nowhere else."""
+        return len(self.match_ranks) - self.num_valid_queries
 
 
 def evaluate_ranking(
@@ -54,8 +116,11 @@ def evaluate_ranking(
     gallery_cameras: Integer[np.ndarray, "g"],
     ap: str = "mean",
     exclude_same_camera: bool = True,
+    *,
+    in_gallery: Bool[np.ndarray, "g"] | None = None,
+    require_match: bool = True,
 ) -> RankingMetrics:
-    """Score a distance matrix.
+    """Rank the gallery for each query by a distance matrix, and score the ranking: mAP and CMC.
 
     With ``exclude_same_camera=False`` the same person in the same camera is a match. Nothing then tells a query that is
     in the gallery from a further tracklet of its person, so it finds itself: leave the queries out of such a gallery.
@@ -69,6 +134,9 @@ def evaluate_ranking(
         ap: ``mean``, the mean of the precision at each match, or ``trapezoid``, where the precision just before each
             match counts as much as that at it, as in the official MATLAB code of MARS.
         exclude_same_camera: whether to ignore the query's person in the query's camera.
+        in_gallery: which columns take part; the others are ignored. Junk takes part where it is marked here (AGRL's
+            protocol), as an entry that never matches. None: all but junk.
+        require_match: whether it is an error that no query has a match. Not of a block of queries, which may be few.
 
     Raises:
         InputError: a distance is not finite, or no query has a match.
@@ -84,40 +152,39 @@ def evaluate_ranking(
         )
     if distances.dtype.kind != "f":
         distances = distances.astype(np.float64)
-    in_gallery = gallery_ids != JUNK_ID
-    persons = query_ids, gallery_ids
-    cameras = query_cameras, gallery_cameras
-    check_any_match(*persons, *cameras, in_gallery, exclude_same_camera)
-    ranks = match_ranks(distances, *persons, *cameras, in_gallery, exclude_same_camera)
-    return summarize(ranks, int(in_gallery.sum()), ap)
+    takes_part: np.ndarray = gallery_ids != JUNK_ID if in_gallery is None else np.asarray(in_gallery)
+    if takes_part.shape != gallery_ids.shape:
+        raise ValueError(f"in_gallery has shape {takes_part.shape}, but there are {len(gallery_ids)} gallery entries")
+    ids = query_ids, gallery_ids, query_cameras, gallery_cameras
+    if require_match:
+        check_any_match(*ids, takes_part, exclude_same_camera)
+    return RankingMetrics(_match_ranks(distances, *ids, takes_part, exclude_same_camera), int(takes_part.sum()), ap)
 
 
-def match_ranks(
-    distances: Float[np.ndarray, "q g"],
-    query_ids: Integer[np.ndarray, "q"],
-    gallery_ids: Integer[np.ndarray, "g"],
-    query_cameras: Integer[np.ndarray, "q"],
-    gallery_cameras: Integer[np.ndarray, "g"],
-    in_gallery: Bool[np.ndarray, "g"],
-    exclude_same_camera: bool = True,
-) -> list[Int64[np.ndarray, "_"]]:
-    """For each query the ranks of its matches, 1-based and ascending; empty without a match.
-
-    The queries are independent of each other, so that a large matrix can be ranked a block of rows at a time. One match
-    costs one pass over its row.
-
-    Args:
-        distances: from each query to each column; finite.
-        query_ids: person ids of the queries.
-        gallery_ids: person ids of the columns.
-        query_cameras: camera ids of the queries.
-        gallery_cameras: camera ids of the columns.
-        in_gallery: which columns take part; the others are ignored. Junk takes part where it is marked here (AGRL's
-            protocol), as an entry that never matches.
-        exclude_same_camera: whether to ignore the query's person in the query's camera.
+def merge_queries(blocks: Sequence[RankingMetrics]) -> RankingMetrics:
+    """The metrics of all queries from those of blocks of queries against the same gallery, in order.
 
     Raises:
-        InputError: a distance is not finite.
+        ValueError: there is no block, or the blocks are of different galleries or forms of average precision.
+    """
+    if len({(block.num_gallery, block.ap) for block in blocks}) != 1:
+        raise ValueError("the blocks must be one or more, of the same gallery and form of average precision")
+    ranks = [ranks for block in blocks for ranks in block.match_ranks]
+    return RankingMetrics(ranks, blocks[0].num_gallery, blocks[0].ap)
+
+
+def _match_ranks(
+    distances: np.ndarray,
+    query_ids: np.ndarray,
+    gallery_ids: np.ndarray,
+    query_cameras: np.ndarray,
+    gallery_cameras: np.ndarray,
+    in_gallery: np.ndarray,
+    exclude_same_camera: bool,
+) -> list[np.ndarray]:
+    """For each query the ranks of its matches, 1-based and ascending; empty without a match.
+
+    The arguments are those of ``evaluate_ranking``. One match costs one pass over its row.
     """
     # An ignored entry goes to infinity, behind everything, by adding this row: cheaper than to index it.
     absent = np.where(in_gallery, 0, np.inf).astype(distances.dtype)
@@ -149,109 +216,6 @@ def match_ranks(
     return all_ranks
 
 
-def summarize(ranks: Sequence[Int64[np.ndarray, "_"]], num_gallery: int, ap: str = "mean") -> RankingMetrics:
-    """Average what ``match_ranks`` found for all queries, at least one of them with a match.
-
-    Hit k at rank r has precision k / r. ``trapezoid`` averages it with the precision one rank earlier, which is
-    (k - 1) / (r - 1), or 1 at rank 1.
-
-    Args:
-        ranks: of each query's matches, ascending.
-        num_gallery: entries that take part.
-        ap: ``mean`` or ``trapezoid``.
-
-    Raises:
-        ValueError: ``ap`` is unknown, or no query has a match (see ``check_any_match``).
-    """
-    if ap not in AP_FORMS:
-        raise ValueError(f"ap must be one of {AP_FORMS}, got {ap!r}")
-    average_precision = np.full(len(ranks), np.nan)
-    first = np.zeros(len(ranks), np.int64)
-    for index, r in enumerate(ranks):
-        if len(r) == 0:
-            continue
-        hits = np.arange(1, len(r) + 1)
-        precision = hits / r
-        if ap == "trapezoid":
-            earlier = np.where(r > 1, (hits - 1) / np.maximum(r - 1, 1), 1.0)
-            precision = (earlier + precision) / 2
-        average_precision[index] = precision.mean()
-        first[index] = r[0]
-    valid = first > 0
-    if not valid.any():
-        raise ValueError("no query has a match")
-    found_at = np.bincount(first[valid], minlength=num_gallery + 1)[1:]
-    return RankingMetrics(
-        mAP=float(average_precision[valid].mean()),
-        cmc=(np.cumsum(found_at) / valid.sum())[: min(num_gallery, MAX_CMC_RANK)],
-        num_valid_queries=int(valid.sum()),
-        num_skipped_queries=int((~valid).sum()),
-        num_gallery=num_gallery,
-        average_precision=average_precision,
-        first_match_rank=first,
-    )
-
-
-def count_matches(
-    query_ids: Integer[np.ndarray, "q"],
-    gallery_ids: Integer[np.ndarray, "g"],
-    query_cameras: Integer[np.ndarray, "q"],
-    gallery_cameras: Integer[np.ndarray, "g"],
-    in_gallery: Bool[np.ndarray, "g"],
-    exclude_same_camera: bool = True,
-) -> tuple[Int64[np.ndarray, "q"], Int64[np.ndarray, "q"]]:
-    """For each query the number of its matches and of all entries that take a rank, which needs no distances.
-
-    The arguments are those of ``match_ranks``. The first over the second is the Rank-1 that a random ranking expects.
-    """
-    person = query_ids > 0
-    ids, cameras = gallery_ids[in_gallery], gallery_cameras[in_gallery]
-    matches = _occurrences(query_ids, ids) * person
-    candidates = np.full(len(query_ids), len(ids), np.int64)
-    if exclude_same_camera:
-        # One number for each pair of person and camera, so that pairs can be counted as persons are.
-        _, codes = np.unique(np.concatenate([query_cameras, cameras]), return_inverse=True)
-        pairs = np.concatenate([query_ids, ids]).astype(np.int64) * (len(codes) + 1) + codes
-        own = _occurrences(pairs[: len(query_ids)], pairs[len(query_ids) :]) * person
-        matches, candidates = matches - own, candidates - own
-    return matches, candidates
-
-
-def check_any_match(
-    query_ids: Integer[np.ndarray, "q"],
-    gallery_ids: Integer[np.ndarray, "g"],
-    query_cameras: Integer[np.ndarray, "q"],
-    gallery_cameras: Integer[np.ndarray, "g"],
-    in_gallery: Bool[np.ndarray, "g"],
-    exclude_same_camera: bool = True,
-) -> None:
-    """Raise InputError, with the counts and the likely cause, if no query has a match.
-
-    The arguments are those of ``match_ranks``.
-    """
-    matches, _ = count_matches(query_ids, gallery_ids, query_cameras, gallery_cameras, in_gallery, exclude_same_camera)
-    if matches.any():
-        return
-    persons = np.intersect1d(query_ids, gallery_ids[in_gallery])
-    persons = persons[persons > 0]
-    cameras = np.union1d(query_cameras, gallery_cameras)
-    if len(query_ids) == 0 or not in_gallery.any():
-        cause = "One of them is empty: check the split."
-    elif len(persons) == 0:
-        cause = "No person of the queries is in the gallery: check that both come from the same split."
-    elif len(cameras) == 1:
-        cause = f"All tracklets have camera id {cameras[0]}: check that the camera ids are read from the file names."
-    else:
-        cause = (
-            f"{len(persons)} persons are in both, but each in one camera only, and the same person in the same camera "
-            "is ignored: check the camera ids, or rank with exclude_same_camera=False."
-        )
-    raise InputError(
-        f"None of the {len(query_ids)} queries has a match among the {int(in_gallery.sum())} gallery entries, so there "
-        f"is nothing to score. {cause}"
-    )
-
-
 def as_percentages(metrics: RankingMetrics) -> dict[str, float]:
     """``{"mAP", "rank1", "rank5", "rank10", "rank20"}`` in per cent, as the paper's tables have them, not rounded.
 
@@ -269,9 +233,3 @@ def _same_person(query_ids: np.ndarray, gallery_ids: np.ndarray) -> list[np.ndar
     last = np.searchsorted(ordered, query_ids, side="right")
     last = np.where(query_ids > 0, last, first)
     return [order[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
-
-
-def _occurrences(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """How often each value occurs."""
-    ordered = np.sort(among)
-    return np.searchsorted(ordered, values, side="right") - np.searchsorted(ordered, values, side="left")

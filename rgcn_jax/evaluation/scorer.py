@@ -21,8 +21,9 @@ from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.clips.sampling import evaluation_plans, num_evaluation_batches
 from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.embed import embed_tracklets, make_embed_step
-from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, format_table, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.evaluation.tables import format_table
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
 from rgcn_jax.runtime.files import atomic_file, write_text

@@ -22,7 +22,7 @@ from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
-from rgcn_jax.training.step import Objective, check_parts, make_train_step
+from rgcn_jax.training.step import Objective, check_micro_batches, make_train_step
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     parallel.check_same("the config", json.dumps(config.to_dict(), sort_keys=True))
     mesh = parallel.make_mesh(config.parallel.num_devices)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
-    check_parts(config.batch.clips, mesh, config.batch.micro_batches)
+    check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
     data = _open(config)
     sampler = IdentitySampler(
         data.split.train,
@@ -99,7 +99,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             mesh,
             model.dtype,
             batch_norm=config.parallel.batch_norm,
-            parts=config.batch.micro_batches,
+            micro_batches=config.batch.micro_batches,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
         ),

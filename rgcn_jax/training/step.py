@@ -26,32 +26,32 @@ class Objective:
 
     margin: float = 0.3
     label_smoothing: float = 0.1
-    pose_weight: str | float = "adaptive"
+    appearance_weight: str | float = "adaptive"
     weight_gradient: bool = False
 
     def __post_init__(self):
-        if self.pose_weight == "adaptive":
+        if self.appearance_weight == "adaptive":
             return
         try:
-            weight = float(self.pose_weight)
+            weight = float(self.appearance_weight)
         except ValueError:
             weight = float("nan")
         if not 0.0 <= weight <= 1.0:
             raise InputError(
-                f'loss.pose_weight must be "adaptive" or a number from 0 to 1, found {self.pose_weight!r}.'
+                f'loss.appearance_weight must be "adaptive" or a number from 0 to 1, found {self.appearance_weight!r}.'
             )
-        object.__setattr__(self, "pose_weight", weight)
+        object.__setattr__(self, "appearance_weight", weight)
 
 
 def local_features(
-    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: Any, dtype: Any, parts: int
+    params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: Any, dtype: Any, micro_batches: int
 ) -> tuple[dict[str, Array], Any]:
     """f_a, f_p, logits and, where the model has one, the auxiliary loss of one device's clips, and the new statistics.
 
-    With more than one part the clips are computed in so many parts, one after another, and in the backward pass once
-    more: the activations of one part are in memory at a time, and the features of all. Each part is normalised by its
-    own batch statistics and updates the running ones, in order. Every ``parts``-th clip is in the same part, so that
-    with global statistics a part is the same clips of the batch on any number of devices.
+    With more than one micro-batch the clips are computed in so many micro-batches, one after another, and in the
+    backward pass once more: the activations of one micro-batch are in memory at a time, and the features of all. Each
+    is normalised by its own batch statistics and updates the running ones, in order. Every ``micro_batches``-th clip is
+    in the same micro-batch, so that with global statistics it holds the same clips on any number of devices.
     """
 
     def forward(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[Any, dict[str, Array]]:
@@ -69,29 +69,29 @@ def local_features(
         return updated["batch_stats"], kept | auxiliary
 
     seen = {name: batch[name] for name in ("frames", "keypoints", "frame_mask")}
-    if parts == 1:
+    if micro_batches == 1:
         batch_stats, features = forward(params, batch_stats, seen, key)
         return features, batch_stats
 
-    def one_part(batch_stats: Any, part: tuple[DeviceBatch, Array]) -> tuple[Any, dict[str, Array]]:
-        return jax.checkpoint(forward, prevent_cse=False)(params, batch_stats, *part)
+    def one_micro_batch(batch_stats: Any, clips: tuple[DeviceBatch, Array]) -> tuple[Any, dict[str, Array]]:
+        return jax.checkpoint(forward, prevent_cse=False)(params, batch_stats, *clips)
 
-    if model.axis_name is None:  # each device has statistics of its own from its first part on
+    if model.axis_name is None:  # each device has statistics of its own from its first micro-batch on
         batch_stats = parallel.on_each_device(batch_stats)
-    divided = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), seen)
-    batch_stats, features = jax.lax.scan(one_part, batch_stats, (divided, jax.random.split(key, parts)))
+    divided = jax.tree.map(lambda x: x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1), seen)
+    batch_stats, features = jax.lax.scan(one_micro_batch, batch_stats, (divided, jax.random.split(key, micro_batches)))
     auxiliary = {"auxiliary_loss": features.pop("auxiliary_loss").mean()} if "auxiliary_loss" in features else {}
     in_order = {name: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for name, x in features.items()}
     return in_order | auxiliary, batch_stats
 
 
-def check_parts(clips: int, mesh: Mesh, parts: int) -> None:
-    """Raises ``InputError`` unless a device's share of ``clips`` divides into parts."""
-    share = clips // mesh.size
-    if share % parts:
+def check_micro_batches(clips: int, mesh: Mesh, micro_batches: int) -> None:
+    """Raises ``InputError`` unless each device's clips of a batch of ``clips`` divide into micro-batches."""
+    per_device = clips // mesh.size
+    if per_device % micro_batches:
         raise InputError(
-            f"batch.parts is {parts}, which does not divide the {share} clips of a batch that each device has: choose "
-            "a divisor."
+            f"batch.micro_batches is {micro_batches}, which does not divide the {per_device} clips of a batch that "
+            "each device has: choose a divisor."
         )
 
 
@@ -105,25 +105,26 @@ def local_losses(
     objective: Objective,
     dtype: Any,
     batch_norm: str = "global",
-    parts: int = 1,
+    micro_batches: int = 1,
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
     ``parallel.over_clips``.
 
     Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices
-    (and of all parts, see ``local_features``). ``auxiliary_loss`` of the appearance model, a weighted mean over this
-    device's clips, is added where it has one. ``batch_norm`` is "device" for a model without ``axis_name``: the new
-    statistics are then the first device's.
+    (and of all micro-batches, see ``local_features``). ``auxiliary_loss`` of the appearance model, a weighted mean over
+    this device's clips, is added where it has one. ``batch_norm`` is "device" for a model without ``axis_name``: the
+    new statistics are then the first device's.
     """
     key = jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))
-    features, updated = local_features(params, batch_stats, batch, key, model=model, dtype=dtype, parts=parts)
+    features, updated = local_features(
+        params, batch_stats, batch, key, model=model, dtype=dtype, micro_batches=micro_batches
+    )
     appearance_features, pose_features = features["appearance"], features["pose"]
     labels = batch["label"]
     all_labels = parallel.gather_clips(labels)
 
     def triplet(rows: Float[Array, "b d"]) -> Float[Array, ""]:
-        positive, negative = losses.hardest_distances(rows, labels, parallel.gather_clips(rows), all_labels)
-        return jnp.maximum(objective.margin + positive - negative, 0.0).mean()
+        return losses.batch_hard_triplet_loss(rows, labels, objective.margin, parallel.gather_clips(rows), all_labels)
 
     identity, appearance, pose = parallel.mean_over_devices(
         (
@@ -136,7 +137,9 @@ def local_losses(
     auxiliary = features.get("auxiliary_loss")
     if auxiliary is not None:
         auxiliary = parallel.mean_over_devices(auxiliary)
-    terms = losses.combine(identity, appearance, pose, objective.pose_weight, objective.weight_gradient, auxiliary)
+    terms = losses.combine(
+        identity, appearance, pose, objective.appearance_weight, objective.weight_gradient, auxiliary
+    )
     return terms, parallel.of_first_device(updated) if batch_norm == "device" else updated
 
 
@@ -148,12 +151,12 @@ def make_train_step(
     dtype: Any = jnp.float32,
     *,
     batch_norm: str = "global",
-    parts: int = 1,
+    micro_batches: int = 1,
     schedule: optax.Schedule | None = None,
     skip_nonfinite: bool = False,
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
-    ``parts``: of each device's clips, see ``local_features``.
+    ``micro_batches``: of each device's clips, see ``local_features``.
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
     the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
@@ -163,7 +166,13 @@ def make_train_step(
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
-        settings = {"model": model, "objective": objective, "dtype": dtype, "batch_norm": batch_norm, "parts": parts}
+        settings = {
+            "model": model,
+            "objective": objective,
+            "dtype": dtype,
+            "batch_norm": batch_norm,
+            "micro_batches": micro_batches,
+        }
         return local_losses(params, batch_stats, batch, key, **settings)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED

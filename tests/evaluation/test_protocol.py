@@ -11,7 +11,6 @@ from rgcn_jax.evaluation.protocol import (
     Roles,
     applicable_protocols,
     evaluate_protocols,
-    format_table,
     rank_features,
     scorable_protocols,
     test_tracklets,
@@ -204,25 +203,6 @@ def test_lengths_must_fit():
     embeddings, roles = random_case()
     with pytest.raises(ValueError, match=r"different tracklets: their lengths are .*120.*, .*119"):
         evaluate_protocols(embeddings, roles._replace(query=roles.query[1:]))
-
-
-def test_table():
-    embeddings, roles = random_case()
-    rows = evaluate_protocols(embeddings, roles)["official"]
-    lines = format_table(rows, "official", "euclidean").splitlines()
-    metrics = rows["pose"]
-    assert lines[0] == (
-        f"protocol official, distance euclidean, gallery {roles.gallery.sum()}, "
-        f"queries {metrics.num_valid_queries} valid + {metrics.num_skipped_queries} skipped"
-    )
-    assert lines[1].split() == ["mAP", "Rank-1", "Rank-5", "Rank-10", "Rank-20"]
-    assert [line.split()[0] for line in lines[2:]] == ["appearance", "pose", "fused"]
-    expected = [f"{100 * x:.1f}" for x in (metrics.mAP, *metrics.cmc[[0, 4, 9, 19]])]
-    assert lines[3].split()[1:] == expected
-    assert len({len(line) for line in lines[1:]}) == 1
-    assert len(format_table({**rows, "pose": None, "fused": None}, "official", "euclidean").splitlines()) == 3
-    with pytest.raises(ValueError, match="no row"):
-        format_table({"pose": None}, "official", "euclidean")
 
 
 @pytest.mark.real_data

@@ -137,8 +137,8 @@ def test_twenty_steps_of_batch_norm_per_device_are_those_of_the_loop(devices):
 
 
 @pytest.mark.jit
-def test_two_parts_on_two_devices_with_statistics_of_their_own_are_four_shares():
-    state, step, mesh = tiny.start(2, optax.sgd(1.0), batch_norm="device", parts=2)
+def test_two_micro_batches_on_two_devices_with_statistics_of_their_own_are_four():
+    state, step, mesh = tiny.start(2, optax.sgd(1.0), batch_norm="device", micro_batches=2)
     params, statistics = jax.device_get((state.params, state.batch_stats))
     expected = jax.jit(jax.value_and_grad(reference, has_aux=True), static_argnums=3)
     # Of the first device's clips 0 to 3 the even ones, the odd ones; then the second's.

@@ -100,10 +100,10 @@ def test_features_ignore_labels_ids_and_padding(devices):
 
 
 @pytest.mark.parametrize("weight", ["adaptve", "1.5", "-0.1", "nan"])
-def test_a_wrong_pose_weight_is_told(weight):
-    with pytest.raises(InputError, match=r"loss.pose_weight must be"):
-        Objective(pose_weight=weight)
-    assert Objective(pose_weight="0.5").pose_weight == 0.5
+def test_a_wrong_appearance_weight_is_told(weight):
+    with pytest.raises(InputError, match=r"loss.appearance_weight must be"):
+        Objective(appearance_weight=weight)
+    assert Objective(appearance_weight="0.5").appearance_weight == 0.5
 
 
 def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():

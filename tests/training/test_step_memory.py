@@ -1,4 +1,4 @@
-"""Less memory for the same step: parts of a batch one after another, recomputation, donation, bfloat16."""
+"""Less memory for the same step: micro-batches one after another, recomputation, donation, bfloat16."""
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,18 @@ from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, check_parts, local_losses, make_train_step
+from rgcn_jax.training.step import Objective, check_micro_batches, local_losses, make_train_step
 from tests import tiny
 
 SGD = optax.sgd(1.0)
 """The change of the parameters is the gradient."""
 
 
-def result(fields, variables, batch, devices=1, parts=1):
+def result(fields, variables, batch, devices=1, micro_batches=1):
     """(gradient, statistics, metrics) of a step."""
     mesh = parallel.make_mesh(devices)
     model = build_model(fields, tiny.IDENTITIES, axis_name=parallel.AXIS, aspect=0.5)
-    step = make_train_step(model, SGD, Objective(), mesh, parts=parts)
+    step = make_train_step(model, SGD, Objective(), mesh, micro_batches=micro_batches)
     state = parallel.replicate(create_state(jax.tree.map(jnp.array, variables), SGD, seed=0), mesh)  # copies: consumed
     before = jax.device_get(state.params)
     after, metrics = jax.device_get(step(state, parallel.shard(batch, mesh)))
@@ -31,28 +31,28 @@ def result(fields, variables, batch, devices=1, parts=1):
 
 
 @pytest.mark.jit
-@pytest.mark.parametrize(("devices", "parts"), [(1, 4), (2, 2)])
-def test_without_batch_statistics_parts_change_nothing(devices, parts):
+@pytest.mark.parametrize(("devices", "micro_batches"), [(1, 4), (2, 2)])
+def test_without_batch_statistics_micro_batches_change_nothing(devices, micro_batches):
     """The hardest clips are sought in the whole batch, the gradient is that of the whole batch."""
     fields = tiny.FIELDS | {"appearance": "precomputed", "neck": "none"}
     batch = dict(tiny.batch(), frames=np.random.default_rng(1).standard_normal((8, 6)).astype(np.float32))
     model = build_model(fields, tiny.IDENTITIES, aspect=0.5)
     variables = initialise(model, 0, tiny.FRAMES, 6)
-    whole, divided = result(fields, variables, batch), result(fields, variables, batch, devices, parts)
+    whole, divided = result(fields, variables, batch), result(fields, variables, batch, devices, micro_batches)
     tiny.leaves_close(divided[0], whole[0], rtol=1e-4, atol=1e-6)
     tiny.leaves_close(divided[2], whole[2], rtol=1e-5)
 
 
 @pytest.mark.jit
-def test_each_part_has_batch_statistics_of_its_own_and_the_loss_is_of_the_whole():
-    """Beside the definition, written out: parts in order, then one loss over all features."""
-    batch, variables, parts = tiny.batch(), tiny.variables(), 2
+def test_each_micro_batch_has_batch_statistics_of_its_own_and_the_loss_is_of_the_whole():
+    """Beside the definition, written out: micro-batches in order, then one loss over all features."""
+    batch, variables, micro_batches = tiny.batch(), tiny.variables(), 2
     model = build_model(tiny.FIELDS, tiny.IDENTITIES)
 
     def written_out(params):
         stats, found = variables["batch_stats"], []
-        for part in range(parts):
-            rows = slice(part, None, parts)
+        for first in range(micro_batches):
+            rows = slice(first, None, micro_batches)
             frames = normalise_frames(jnp.asarray(batch["frames"][rows]), np.float32)
             inputs = frames, batch["keypoints"][rows], batch["frame_mask"][rows]
             features, new = model.apply(
@@ -66,7 +66,7 @@ def test_each_part_has_batch_statistics_of_its_own_and_the_loss_is_of_the_whole(
         return losses.combine(identity, *triplets, "adaptive", False).total, stats
 
     (loss, stats), expected = jax.jit(jax.value_and_grad(written_out, has_aux=True))(variables["params"])
-    gradient, found, metrics = result(tiny.FIELDS, variables, batch, parts=parts)
+    gradient, found, metrics = result(tiny.FIELDS, variables, batch, micro_batches=micro_batches)
     assert float(metrics["loss"]) == pytest.approx(float(loss), rel=1e-5)
     tiny.leaves_close(found, stats, rtol=1e-4, atol=1e-6)
     for g, e in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected), strict=True):
@@ -74,11 +74,11 @@ def test_each_part_has_batch_statistics_of_its_own_and_the_loss_is_of_the_whole(
 
 
 @pytest.mark.jit
-def test_parts_are_the_same_on_any_number_of_devices():
-    """With batch statistics, whose parts are then of the same clips; three steps, so that the running ones count."""
+def test_micro_batches_are_the_same_on_any_number_of_devices():
+    """With batch statistics, each of the same clips; three steps, so that the running ones count."""
 
     def trained(devices):
-        state, step, mesh = tiny.start(devices, optax.sgd(0.01), parts=2)
+        state, step, mesh = tiny.start(devices, optax.sgd(0.01), micro_batches=2)
         told = []
         for seed in range(3):
             state, metrics = step(state, parallel.shard(tiny.batch(seed), mesh))
@@ -91,13 +91,13 @@ def test_parts_are_the_same_on_any_number_of_devices():
         tiny.close_in_norm(others, variables, 1e-5)
     whole = tiny.start(1, optax.sgd(0.01))
     _, metrics = whole[1](whole[0], parallel.shard(tiny.batch(0), whole[2]))
-    assert abs(float(metrics["loss"]) - expected[0]) > 1e-3  # the parts' own statistics are seen in the loss
+    assert abs(float(metrics["loss"]) - expected[0]) > 1e-3  # the micro-batches' own statistics are seen in the loss
 
 
-def test_parts_that_do_not_divide_are_told():
-    with pytest.raises(InputError, match=r"batch.parts is 3, which does not divide the 4 clips .* that each device"):
-        check_parts(8, parallel.make_mesh(2), 3)
-    check_parts(8, parallel.make_mesh(2), 4)
+def test_micro_batches_must_divide_the_clips_of_a_device():
+    with pytest.raises(InputError, match=r"batch.micro_batches is 3, which does not divide the 4 clips"):
+        check_micro_batches(8, parallel.make_mesh(2), 3)
+    check_micro_batches(8, parallel.make_mesh(2), 4)
 
 
 @pytest.mark.jit
@@ -146,13 +146,13 @@ def test_recomputation_keeps_the_inputs_of_blocks_alone():
 
 
 @pytest.mark.jit
-def test_parts_keep_no_activation():
+def test_micro_batches_keep_no_activation():
     """Between the forward and the backward pass of the whole step: the frames, the parameters and the features."""
     model = build_model(tiny.FIELDS, tiny.IDENTITIES, axis_name=parallel.AXIS)
     variables, batch = jax.eval_shape(tiny.variables), tiny.batch()
 
-    def kept(parts):
-        settings = {"model": model, "objective": Objective(), "dtype": jnp.float32, "parts": parts}
+    def kept(micro_batches):
+        settings = {"model": model, "objective": Objective(), "dtype": jnp.float32, "micro_batches": micro_batches}
         mapped = parallel.over_clips(
             lambda *arguments: local_losses(*arguments, **settings)[0].total,
             parallel.make_mesh(1),
