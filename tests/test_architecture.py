@@ -91,7 +91,10 @@ WITH_TENSORFLOW = {
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
 
-LIBRARY = {"rgcn_jax.models.streaming", "rgcn_jax.data.prepared.tfds_builders"}  # for programs of others
+LIBRARY = {  # for programs of others
+    f"rgcn_jax.{name}"
+    for name in ("models.streaming", "data.prepared.tfds_builders", "training.weights", "data.clips.resize")
+}
 
 
 def part(name):
