@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from rgcn_jax import parallel
+from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.clips.reader import Data
@@ -30,9 +30,7 @@ from rgcn_jax.walkers import WalkersSpec, generate
 from tests import tiny
 
 FRAMES, HEIGHT, WIDTH, STEPS = 4, 32, 16, 60
-SETTINGS = ConfigDict(
-    {"protocol": "official", "distance": "normalized", "clips": "even", "clips_per_batch": 16, "pose_weight": 1.0}
-)
+SETTINGS = EvaluationConfig(clips="even", clips_per_batch=16, distance="normalized")
 
 
 def renamed(tracklets, ids, cameras):

@@ -33,7 +33,7 @@ def test_statistics_per_device_are_bound_to_the_number_of_devices(tmp_path, caps
     with pytest.raises(InputError, match=r"holds a run on 1 device\(s\), and this one has 2: with .*batch_norm=device"):
         train(tmp_path, 2, 2, own)
     train(tmp_path, 2, 2, own, "--config.allow_config_change")
-    assert "going on with another config: devices 1 before, 2 now" in capsys.readouterr().out
+    assert "devices was 1 and is 2" in capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["config_changes"] == [{"after_step": 1, "changes": {"devices": [1, 2]}}]
     train(tmp_path, 3, 2, own)  # from now on that is the run's

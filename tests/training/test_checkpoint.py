@@ -100,6 +100,7 @@ def damaged(file, how, rng):
 
 
 @pytest.mark.jit
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # coroutines that Orbax gives up
 def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_set_aside(tmp_path, capfd):
     """Each file of the newest checkpoint in turn is cut off, zeroed, lost, or has a bit flipped."""
     saved, whole = {}, tmp_path / "whole"

@@ -28,7 +28,7 @@ def test_draws_a_contact_sheet(tmp_path):
     ("arguments", "message"),
     [
         (["--out={}/full"], "full is not empty"),
-        (["--out={}/new", "--train-identities=4"], "train_identities must be a positive multiple of group_size (3)"),
+        (["--out={}/new", "--train-identities=4"], "train_identities must be a multiple of group_size (3)"),
         (["--out={}/new", "--image-width=0"], "--image-width: expected a whole number of 1 or more, found '0'"),
         (["--contact-sheet={}/sheet.txt"], "must name a .png or .jpg file"),
         (["--contact-sheet={}/nowhere/sheet.png"], "cannot write the contact sheet"),
