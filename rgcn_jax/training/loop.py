@@ -63,10 +63,9 @@ class Loop:
         for step in range(first + 1, total + 1):
             self._profile(step, log)
             self.seconds.now("input")
-            clips = next(batches)
+            batch = parallel.shard(next(batches), run.mesh)
+            self.seconds.now("compile" if step == first + 1 else "step")
             with jax.transfer_guard(guard):
-                batch = parallel.shard(clips, run.mesh)
-                self.seconds.now("compile" if step == first + 1 else "step")
                 state, metrics = run.train_step(state, batch)
             log.add(step, metrics)
             evaluation = self._between_steps(step, state, log, stop_anywhere(bool(self.stopping.asked))) or evaluation
