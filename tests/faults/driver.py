@@ -53,7 +53,7 @@ def check_life(life: Life, death: Death, saved_before: int, saved: int) -> None:
         return  # Python had not come to our first line
     assert life.status == AGAIN, f"status {life.status}\n{life.text}"
     assert "Traceback" not in life.text
-    if "is saved; give the same command again" in life.text:  # it had begun its steps
+    if "checkpoint saved at step" in life.text:  # it had begun its steps
         told = life.steps[-1][1] if life.steps else 0
         assert saved >= told, f"told of step {told}, saved {saved}\n{life.text}"
 
