@@ -86,7 +86,7 @@ def _resume(
 
     state, progress = resume(checkpoints, run.state, changed=lambda progress: bool(all_changes(progress)), say=say)
     if progress.step:
-        say(f"resuming after step {progress.step}, {max(run.total_steps - progress.step, 0)} steps left")
+        say(f"resuming after step {progress.step} from {workdir}, {max(run.total_steps - progress.step, 0)} steps left")
         steps = profiled_steps(config)
         if steps and steps[0] <= progress.step:
             say(f"profile_steps is {config.profile_steps}: steps up to {progress.step} are already taken")
