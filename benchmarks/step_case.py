@@ -16,12 +16,13 @@ import optax
 
 from benchmarks import bare  # noqa: F401  before rgcn_jax
 from rgcn_jax import parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.evaluation.embed import make_embed_step
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2
 from rgcn_jax.training.state import TrainState, create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 
 IDENTITIES = 625
 """MARS's training identities: outputs of the classifier."""
@@ -108,7 +109,7 @@ def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.Gradi
     """The compiled step of ``rgcn_jax.training.step``."""
     model, mesh = make_model(pose, sizes), parallel.make_mesh(devices)
     return make_train_step(
-        model, optimizer or adam(), Objective(), mesh, model.dtype, micro_batches=sizes.micro_batches
+        model, optimizer or adam(), LossConfig(), mesh, model.dtype, micro_batches=sizes.micro_batches
     )
 
 

@@ -15,7 +15,8 @@ from benchmarks.roofline import peak_of, seconds_at_least, training_flop, trunk_
 from benchmarks.step_case import Sizes
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.config import LossConfig
+from rgcn_jax.training.step import make_train_step
 
 FLOAT64_LOSS, FLOAT64_GRADIENT, FLOAT32_LOSS = 1e-9, 1e-6, 1e-4
 """Relative differences between JAX and PyTorch up to which they agree."""
@@ -48,7 +49,7 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
         appearance: Any = model.appearance
         model = model.clone(appearance=appearance.clone(trunk=appearance.trunk.clone(dtype=jnp.float64)))
         optimizer = optax.sgd(1.0)  # the change of the parameters is the gradient
-        step = make_train_step(model, optimizer, Objective(), parallel.make_mesh(1), jnp.float64)
+        step = make_train_step(model, optimizer, LossConfig(), parallel.make_mesh(1), jnp.float64)
         state = step_case.make_state(wide, optimizer)
         batch["keypoints"] = batch["keypoints"].astype(np.float64)
         batch["frames"] = np.random.default_rng(1).standard_normal(batch["frames"].shape)  # as they are normalised

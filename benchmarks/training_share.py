@@ -28,7 +28,7 @@ from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 from rgcn_jax.types import Batch
 
 IDENTITIES = 625
@@ -95,9 +95,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     model = make_model(config)
     variables = initialise(model, config.seed, config.frames_per_clip, config.image_height, config.image_width)
     state = parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
-    step = make_train_step(
-        model, optimizer, Objective(config.loss.margin, config.loss.label_smoothing), mesh, model.dtype
-    )
+    step = make_train_step(model, optimizer, config.loss, mesh, model.dtype)
     on_device = parallel.shard(batch, mesh)
 
     def task() -> None:

@@ -107,7 +107,7 @@ def build(kind: type, given: Mapping[str, Any], prefix: str, problems: list[str]
     """
     types, values = get_type_hints(kind), {}
     declared = {f.name: f for f in fields(kind)}
-    for name in given.keys() - declared.keys():
+    for name in sorted(given.keys() - declared.keys(), key=str):
         near = difflib.get_close_matches(name, declared, n=3, cutoff=0.5)
         problems.append(f"{prefix}{name} is no field" + (f": near ones are {', '.join(near)}" if near else ""))
     for name, f in declared.items():
@@ -145,7 +145,8 @@ def _parsed(declared: Field, kind: Any, value: Any) -> Any:
             with suppress(ValueError):
                 value = float(value)
     elif isinstance(value, int) and not isinstance(value, bool) and int not in kinds and float in kinds:
-        value = float(value)
+        with suppress(OverflowError):  # a whole number of hundreds of digits is out of range as it is
+            value = float(value)
     if not _fits(declared, kind, value):
         raise ValueError(expected(declared, kind))
     return value
@@ -159,4 +160,5 @@ def _fits(declared: Field, kind: Any, value: Any) -> bool:
         return not rules["choices"] or value in rules["choices"] or (rules["plugin"] and ":" in value)
     if isinstance(value, tuple):
         return bool(value) and all(type(number) is int and number >= 1 for number in value)
-    return isfinite(value) and rules["minimum"] <= value <= rules["maximum"]
+    finite = isinstance(value, int) or isfinite(value)
+    return finite and rules["minimum"] <= value <= rules["maximum"]

@@ -156,7 +156,7 @@ def test_every_module_is_imported_by_another_or_is_a_command():
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)
 def test_no_file_is_long(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 def test_everything_but_the_file_reader_imports_without_tensorflow_and_without_a_warning():

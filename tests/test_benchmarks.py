@@ -23,10 +23,10 @@ from benchmarks import (
 )
 from benchmarks.machine import libraries
 from benchmarks.timing import Times, time_in_turn
-from rgcn_jax.config_io import packaged_config
+from rgcn_jax.config import LossConfig
+from rgcn_jax.config_io import packaged_config, typed
 from rgcn_jax.models.build import POSE_ENCODERS
 from rgcn_jax.runtime.time_accounting import PARTS
-from rgcn_jax.training.step import Objective
 from tests import mars_folder
 from tests.encoder_checks import drawn, inputs
 
@@ -206,11 +206,7 @@ def test_the_recipe_is_the_configs():
         config.optimizer.learning_rate,
         config.optimizer.weight_decay,
     ) == (step_case.LEARNING_RATE, step_case.WEIGHT_DECAY)
-    assert (config.loss.margin, config.loss.label_smoothing, config.loss.appearance_weight) == (
-        Objective().margin,
-        Objective().label_smoothing,
-        Objective().appearance_weight,
-    )
+    assert typed(config).loss == LossConfig()
     assert (step_case.Sizes(32).frames, step_case.Sizes(32).height, step_case.Sizes(32).width) == (
         config.frames_per_clip,
         config.image_height,

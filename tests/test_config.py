@@ -1,7 +1,7 @@
 """The typed config: fields, ranges and rules, files and overrides, config.json of this version and of earlier ones."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import jax
@@ -9,7 +9,16 @@ import jax.numpy as jnp
 import pytest
 
 from rgcn_jax import config_help
-from rgcn_jax.config import ADDITIONS, DATA_SETS, POSITIONS, Config, default_config, to_config_dict
+from rgcn_jax.config import (
+    ADDITIONS,
+    DATA_SETS,
+    POSITIONS,
+    AugmentConfig,
+    Config,
+    ModelConfig,
+    default_config,
+    to_config_dict,
+)
 from rgcn_jax.config_io import (
     changed_fields,
     load_config_file,
@@ -26,6 +35,9 @@ from rgcn_jax.models import build
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.pose_input import ADDITIONS as INPUT_ADDITIONS
 from rgcn_jax.models.pose_input import POSITIONS as INPUT_POSITIONS
+from rgcn_jax.training.run import prepare
+from rgcn_jax.training.train import train
+from tests import mars_folder
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.glob("*.py"))
@@ -83,6 +95,7 @@ def test_the_choices_are_those_that_exist():
     [
         (["seed=99999999999"], ["seed is 99999999999"]),
         (["evaluation.pose_weight=inf"], ["evaluation.pose_weight is inf"]),
+        ([f"loss.margin={'9' * 400}"], ["loss.margin is inf"]),
         (["loss.margin=nan", "batch.identities=0"], ["loss.margin is nan", "batch.identities is 0"]),
         (
             ["loss.appearance_weight=1.5"],
@@ -221,7 +234,18 @@ def test_a_config_json_of_an_earlier_version_is_translated_and_that_is_said(tmp_
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "[]", "3", '{"batch": 3}', '{"model": {"pose": 1}}', "[" * 100_000, '{"x": 1}']
+    "text",
+    [
+        '{"loss": {"margin": -' + "9" * 400 + "}}",
+        "",
+        "[",
+        "[]",
+        "3",
+        '{"batch": 3}',
+        '{"model": {"pose": 1}}',
+        "[" * 100_000,
+        '{"x": 1}',
+    ],
 )
 def test_a_config_json_of_another_kind_is_an_error_that_names_the_file(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
@@ -263,3 +287,69 @@ def test_the_default_is_the_dataclasses_default():
     for name in DATA_SETS:
         named = replace(Config(), data=replace(Config().data, name=name))
         assert typed(to_config_dict(named)) == named
+
+
+def recorded(section, read, prefix=""):
+    """A copy of a dataclass that adds the dotted name of every field that is read to ``read``."""
+    kind, names = type(section), {field.name for field in fields(section)}
+
+    class Recorded(kind):
+        def __getattribute__(self, name):
+            if name in names:
+                read.add(prefix + name)
+            return object.__getattribute__(self, name)
+
+    copy = object.__new__(Recorded)
+    for name in names:
+        value = getattr(section, name)
+        value = recorded(value, read, f"{prefix}{name}.") if is_dataclass(value) else value
+        object.__setattr__(copy, name, value)
+    return copy
+
+
+class RecordedDict(dict):
+    """The fields of a section as plain values; each that is looked up is added to ``read``."""
+
+    def __init__(self, section, read, prefix):
+        super().__init__({field.name: object.__getattribute__(section, field.name) for field in fields(section)})
+        self._read, self._prefix = read, prefix
+
+    def __getitem__(self, key):
+        self._read.add(self._prefix + key)
+        return super().__getitem__(key)
+
+    def __iter__(self):  # without it ** would copy the values unseen
+        return super().__iter__()
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+def test_every_field_is_read(tmp_path, monkeypatch):
+    """By a tiny run in memory, or by the preparation of one from a folder: no field of the config is idle."""
+    root = mars_folder.write(tmp_path / "MARS")
+    small = {
+        "train_identities": 4,
+        "test_identities": 4,
+        "group_size": 2,
+        "cameras": 2,
+        "min_frames": 3,
+        "max_frames": 5,
+    }
+    walkers = [f"data.walkers.{name}={value}" for name, value in small.items()]
+    sizes = [argument.removeprefix("--config.") for argument in mars_folder.TINY]
+    memory = config_with(*sizes, *walkers, "num_steps=0", "num_epochs=1")
+    folder = config_with(
+        *sizes, f"data.root={root}", f"data.keypoints={root}/openpose", "model.pose=STGCN", file="mars_mini"
+    )
+    read = set()
+    # What copies all fields at once, for a file or a comparison, uses none.
+    monkeypatch.setattr(Config, "to_dict", lambda config: {})
+    monkeypatch.setattr("rgcn_jax.training.train.save_config", lambda config, path: None)
+    prefixes = {AugmentConfig: "augment.", ModelConfig: "model."}
+    for module in ("rgcn_jax.training.run", "rgcn_jax.evaluation.scorer"):
+        monkeypatch.setattr(
+            f"{module}.asdict", lambda s: RecordedDict(s, read, prefixes[type(s).__base__]), raising=True
+        )
+    train(recorded(memory, read), tmp_path / "memory")
+    prepare(recorded(folder, read))
+    assert {name for name, _, _ in leaves(Config())} - read == set()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.config import EvaluationConfig
+from rgcn_jax.config import EvaluationConfig, LossConfig
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.clips.reader import Data
@@ -24,7 +24,7 @@ from rgcn_jax.evaluation.scorer import Scorer
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 from rgcn_jax.types import Embeddings
 from rgcn_jax.walkers import WalkersSpec, generate
 from tests import tiny
@@ -94,7 +94,7 @@ def world():
     optimizer = adam_coupled_l2(step_schedule(1e-3, 0.1, 0), 5e-4)
     variables = initialise(evaluated, 0, FRAMES, HEIGHT, WIDTH)
     state = parallel.replicate(create_state(variables, optimizer, 0), mesh)
-    step = make_train_step(build_model(fields, classes, "float32", parallel.AXIS), optimizer, Objective(), mesh)
+    step = make_train_step(build_model(fields, classes, "float32", parallel.AXIS), optimizer, LossConfig(), mesh)
     for batch in MemoryReader(partial(read_batch, source=source))(sampler.plans(0, STEPS)):
         state, _ = step(state, parallel.shard(batch, mesh))
 

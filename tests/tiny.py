@@ -4,10 +4,11 @@ import jax
 import numpy as np
 
 from rgcn_jax import parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 
 FRAMES, HEIGHT, WIDTH, IDENTITIES = 3, 16, 8, 5
 
@@ -60,7 +61,7 @@ def start(devices, optimizer=None, batch_norm="global", micro_batches=1, platfor
     state = parallel.replicate(create_state(variables(**changes), optimizer, seed=0), mesh)
     return (
         state,
-        make_train_step(model, optimizer, Objective(), mesh, batch_norm=batch_norm, micro_batches=micro_batches),
+        make_train_step(model, optimizer, LossConfig(), mesh, micro_batches=micro_batches),
         mesh,
     )
 

@@ -22,7 +22,7 @@ from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
-from rgcn_jax.training.step import Objective, check_micro_batches, make_train_step
+from rgcn_jax.training.step import check_micro_batches, make_train_step
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,9 @@ def prepare(config: Config, restored: bool = False) -> Run:
         train_step=make_train_step(
             model,
             optimizer,
-            Objective(
-                config.loss.margin,
-                config.loss.label_smoothing,
-                config.loss.appearance_weight,
-                config.loss.weight_gradient,
-            ),
+            config.loss,
             mesh,
             model.dtype,
-            batch_norm=config.parallel.batch_norm,
             micro_batches=config.batch.micro_batches,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",

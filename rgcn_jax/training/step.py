@@ -1,10 +1,9 @@
 """The compiled training step, a pure function: forward, losses, backward and update."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,35 +11,14 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float
 
 from rgcn_jax import losses, parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
+from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.state import TrainState
 from rgcn_jax.types import DeviceBatch
 
 Metrics = dict[str, Float[Array, ""]]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """Settings of eq. 15-19; fields as the functions of ``losses`` describe them."""
-
-    margin: float = 0.3
-    label_smoothing: float = 0.1
-    appearance_weight: str | float = "adaptive"
-    weight_gradient: bool = False
-
-    def __post_init__(self):
-        if self.appearance_weight == "adaptive":
-            return
-        try:
-            weight = float(self.appearance_weight)
-        except ValueError:
-            weight = float("nan")
-        if not 0.0 <= weight <= 1.0:
-            raise InputError(
-                f'loss.appearance_weight must be "adaptive" or a number from 0 to 1, found {self.appearance_weight!r}.'
-            )
-        object.__setattr__(self, "appearance_weight", weight)
 
 
 def local_features(
@@ -101,10 +79,9 @@ def local_losses(
     batch: DeviceBatch,
     key: Array,
     *,
-    model: nn.Module,
-    objective: Objective,
+    model: TwoBranch,
+    objective: LossConfig,
     dtype: Any,
-    batch_norm: str = "global",
     micro_batches: int = 1,
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
@@ -112,8 +89,8 @@ def local_losses(
 
     Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices
     (and of all micro-batches, see ``local_features``). ``auxiliary_loss`` of the appearance model, a weighted mean over
-    this device's clips, is added where it has one. ``batch_norm`` is "device" for a model without ``axis_name``: the
-    new statistics are then the first device's.
+    this device's clips, is added where it has one. A model without ``axis_name``
+    has its own statistics on each device; the new ones are then the first device's (``parallel.normalisation_axis``).
     """
     key = jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))
     features, updated = local_features(
@@ -140,17 +117,16 @@ def local_losses(
     terms = losses.combine(
         identity, appearance, pose, objective.appearance_weight, objective.weight_gradient, auxiliary
     )
-    return terms, parallel.of_first_device(updated) if batch_norm == "device" else updated
+    return terms, parallel.of_first_device(updated) if model.axis_name is None else updated
 
 
 def make_train_step(
-    model: nn.Module,
+    model: TwoBranch,
     optimizer: optax.GradientTransformation,
-    objective: Objective,
+    objective: LossConfig,
     mesh: Mesh,
     dtype: Any = jnp.float32,
     *,
-    batch_norm: str = "global",
     micro_batches: int = 1,
     schedule: optax.Schedule | None = None,
     skip_nonfinite: bool = False,
@@ -160,19 +136,12 @@ def make_train_step(
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
     the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
-    ``batch_norm`` is ``parallel.normalisation_axis``'s, which ``model`` was built with. ``skip_nonfinite``: where one
-    of these numbers is not finite, parameters, statistics and optimiser stay as they were; the step counts all the
-    same.
+    ``skip_nonfinite``: where one of these values is not finite, parameters, statistics and optimiser stay as they were;
+    the step counts all the same.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
-        settings = {
-            "model": model,
-            "objective": objective,
-            "dtype": dtype,
-            "batch_norm": batch_norm,
-            "micro_batches": micro_batches,
-        }
+        settings = {"model": model, "objective": objective, "dtype": dtype, "micro_batches": micro_batches}
         return local_losses(params, batch_stats, batch, key, **settings)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED

@@ -8,12 +8,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from rgcn_jax import parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.models.bicnet import BiCnet, complete_clips
 from rgcn_jax.models.build import build_model, initialise, with_pretrained_trunk
 from rgcn_jax.models.pretrained import torch_name
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 from tests import tiny
 from tests.models import bicnet_reference as reference
 
@@ -224,7 +225,7 @@ def test_a_step_of_training_on_one_device_and_on_two():
     for devices in (1, 2):
         mesh = parallel.make_mesh(devices)
         step = make_train_step(
-            build_model(fields, tiny.IDENTITIES, axis_name=parallel.AXIS), optimizer, Objective(), mesh
+            build_model(fields, tiny.IDENTITIES, axis_name=parallel.AXIS), optimizer, LossConfig(), mesh
         )
         before = drawn["params"]
         state = parallel.replicate(create_state(drawn, optimizer, seed=0), mesh)

@@ -12,9 +12,10 @@ import optax
 import pytest
 
 from rgcn_jax import parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.models.build import APPEARANCES, POSE_ENCODERS, READOUTS, build_model, initialise
 from rgcn_jax.training.state import count_parameters, create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 from tests import tiny
 
 SMALL = tiny.FIELDS | {"stage_sizes": (1, 1, 1, 1), "width": 2, "pose_features": 32}
@@ -92,7 +93,7 @@ def test_a_cell_takes_a_training_step(appearance, pose, readout):
     state = create_state(drawn(shapes(fields)), optimizer, seed=0)
     before = jax.device_get(state.params)
     arguments = parallel.replicate(state, mesh), parallel.shard(clips(appearance), mesh)
-    step = make_train_step(model, optimizer, Objective(), mesh).lower(*arguments)
+    step = make_train_step(model, optimizer, LossConfig(), mesh).lower(*arguments)
     # Compiling takes all the time here, and what is computed once need not be fast.
     state, metrics = step.compile(compiler_options={"xla_backend_optimization_level": 0})(*arguments)
     assert all(np.isfinite(value) for value in metrics.values())

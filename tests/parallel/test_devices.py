@@ -9,12 +9,13 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from rgcn_jax import losses, parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.embed import make_embed_step
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 from tests import tiny
 
 STEPS = 20
@@ -113,7 +114,7 @@ def test_twenty_steps_of_batch_norm_per_device_are_those_of_the_loop(devices):
         model, mesh = wide_model(), parallel.make_mesh(devices)
         variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
         state = parallel.replicate(create_state(variables, optimizer, seed=0), mesh)
-        step = make_train_step(model, optimizer, Objective(), mesh, jax.numpy.float64, batch_norm="device")
+        step = make_train_step(model, optimizer, LossConfig(), mesh, jax.numpy.float64)
 
         @jax.jit
         def reference_step(params, statistics, momentum, batch):

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from rgcn_jax import losses, parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.embed import make_embed_step
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import IMAGENET_MEAN, IMAGENET_STD, normalise_frames
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.training.step import Objective, make_train_step
+from rgcn_jax.training.step import make_train_step
 from tests import tiny
 
 
@@ -102,8 +103,8 @@ def test_features_ignore_labels_ids_and_padding(devices):
 @pytest.mark.parametrize("weight", ["adaptve", "1.5", "-0.1", "nan"])
 def test_a_wrong_appearance_weight_is_told(weight):
     with pytest.raises(InputError, match=r"loss.appearance_weight must be"):
-        Objective(appearance_weight=weight)
-    assert Objective(appearance_weight="0.5").appearance_weight == 0.5
+        LossConfig(appearance_weight=weight)
+    assert LossConfig(appearance_weight="0.5").appearance_weight == 0.5
 
 
 def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
@@ -120,7 +121,7 @@ def test_a_step_that_is_not_finite_is_left_out_where_that_is_asked_for():
     model = build_model(tiny.FIELDS, tiny.IDENTITIES, "float32", parallel.AXIS)
     schedule = step_schedule(3e-3, 0.1, 2)
     optimizer = adam_coupled_l2(schedule, 5e-4)
-    step = make_train_step(model, optimizer, Objective(), mesh, schedule=schedule, skip_nonfinite=True)
+    step = make_train_step(model, optimizer, LossConfig(), mesh, schedule=schedule, skip_nonfinite=True)
     before = host_leaves(state)
     broken = tiny.batch()
     broken["label"] = np.full_like(broken["label"], 10**6)

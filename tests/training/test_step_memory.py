@@ -7,12 +7,13 @@ import optax
 import pytest
 
 from rgcn_jax import losses, parallel
+from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.training.state import create_state
-from rgcn_jax.training.step import Objective, check_micro_batches, local_losses, make_train_step
+from rgcn_jax.training.step import check_micro_batches, local_losses, make_train_step
 from tests import tiny
 
 SGD = optax.sgd(1.0)
@@ -23,7 +24,7 @@ def result(fields, variables, batch, devices=1, micro_batches=1):
     """(gradient, statistics, metrics) of a step."""
     mesh = parallel.make_mesh(devices)
     model = build_model(fields, tiny.IDENTITIES, axis_name=parallel.AXIS, aspect=0.5)
-    step = make_train_step(model, SGD, Objective(), mesh, micro_batches=micro_batches)
+    step = make_train_step(model, SGD, LossConfig(), mesh, micro_batches=micro_batches)
     state = parallel.replicate(create_state(jax.tree.map(jnp.array, variables), SGD, seed=0), mesh)  # copies: consumed
     before = jax.device_get(state.params)
     after, metrics = jax.device_get(step(state, parallel.shard(batch, mesh)))
@@ -152,7 +153,7 @@ def test_micro_batches_keep_no_activation():
     variables, batch = jax.eval_shape(tiny.variables), tiny.batch()
 
     def kept(micro_batches):
-        settings = {"model": model, "objective": Objective(), "dtype": jnp.float32, "micro_batches": micro_batches}
+        settings = {"model": model, "objective": LossConfig(), "dtype": jnp.float32, "micro_batches": micro_batches}
         mapped = parallel.over_clips(
             lambda *arguments: local_losses(*arguments, **settings)[0].total,
             parallel.make_mesh(1),
