@@ -164,7 +164,7 @@ def run_command(
             raise
         if processes.is_loss(error):
             print(f"error: {printable(processes.loss(error))}", file=sys.stderr)
-            processes.leave(processes.AGAIN if processes.told_to_go else processes.LOST)
+            processes.leave(processes.AGAIN if processes.signal_received else processes.LOST)
         traceback.print_exc()
         processes.leave(1)
     else:

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
     parallel.start_processes()
     if known.features and parallel.is_first():
         _check_writable(known.features)
-    if told := keep_compiled(workdir, config.compilation_cache):
-        print(told)
+    if note := keep_compiled(workdir, config.compilation_cache):
+        print(note)
     run, state = restore(config, workdir, known.checkpoint)
     evaluation = run.scorer.evaluate(state.variables, int(state.step))
     print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")

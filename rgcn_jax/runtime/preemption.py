@@ -68,7 +68,7 @@ class Stopping:
     def __enter__(self) -> "Stopping":
         if threading.current_thread() is not threading.main_thread():
             return self
-        processes.told_to_go = False
+        processes.signal_received = False
         ours, self._wakes = socket.socketpair()
         self._wakes.setblocking(False)
         self._wakes_before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
@@ -102,7 +102,7 @@ class Stopping:
                 if first:
                     _leave(128 + number, f"{name} after {first}: leaving at once; the last checkpoint is kept")
                 first = self.asked = name
-                processes.told_to_go = True
+                processes.signal_received = True
                 if not self._steps_begun:
                     _leave(processes.AGAIN, f"told to go by {name} before the first step: give the same command again")
 

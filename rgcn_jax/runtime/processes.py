@@ -146,8 +146,8 @@ sys.stderr.write(words.lstrip()); sys.stderr.flush()
         self._process.wait()
 
 
-told_to_go = False
-"""Whether a signal has told this process to go (``preemption.py``)."""
+signal_received = False
+"""Whether this process has received SIGTERM or SIGINT (``preemption.py``)."""
 
 last_words: LastWords | None = None
 """Of this process, once it is one of several."""

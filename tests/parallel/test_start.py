@@ -83,10 +83,10 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(("told", "status"), [(False, 1), (True, 75)])
-def test_who_is_told_to_go_and_then_loses_another_is_started_again(told, status):
+def test_who_is_signal_received_and_then_loses_another_is_started_again(told, status):
     text = f"""
 parallel.start_processes()
-processes.told_to_go = {told}
+processes.signal_received = {told}
 raise jax.errors.JaxRuntimeError("UNAVAILABLE: Connection reset by peer")
 """
     assert [end.status for end in job([code(text)] * 2)] == [status] * 2

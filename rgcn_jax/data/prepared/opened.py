@@ -108,7 +108,7 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def _check_files(prepared: Prepared) -> None:
-    """Every shard is there in its size, so that a copy that broke off is told now and not at step 10,000; keypoints
+    """Every shard has its size, so that an incomplete copy is an error now and not at step 10,000; keypoints
     are numbers.
     """
     wrong = []
