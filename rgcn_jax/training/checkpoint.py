@@ -110,7 +110,7 @@ class Checkpoints:
             raise InputError(
                 f"a checkpoint cannot be written below {self._folder} ({_words(error)}); "
                 + ("none is there yet" if kept is None else f"the last good one is of step {kept}")
-                + ": make room or mend the rights, then give the same command again."
+                + ": make room or fix the permissions, then rerun the same command to resume."
             ) from error
 
     def record(self, kind: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(("told", "status"), [(False, 1), (True, 75)])
-def test_who_is_signal_received_and_then_loses_another_is_started_again(told, status):
+def test_after_a_signal_the_loss_of_a_peer_means_start_again(told, status):
     text = f"""
 parallel.start_processes()
 processes.signal_received = {told}

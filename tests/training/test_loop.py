@@ -117,7 +117,7 @@ def test_too_many_skipped_in_a_row_stop_too(tmp_path):
         job.run()
 
 
-def test_signal_received_it_finishes_the_step_saves_and_goes_on_from_there(tmp_path):
+def test_after_a_signal_it_finishes_the_step_saves_and_resumes_from_there(tmp_path):
     job = Job(tmp_path, total=9, save=4, evaluate=0)
     step = job.run_.train_step
 
