@@ -6,12 +6,13 @@ a ``Config`` once, at the door.
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
-
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
+
+if TYPE_CHECKING:  # a program that trains on arrays does without ml_collections
+    import ml_collections
 
 DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder")
 """Names of ``data.name``."""
@@ -259,7 +260,7 @@ class Config:
         return asdict(self)
 
 
-def default_config() -> ConfigDict:
+def default_config() -> "ml_collections.ConfigDict":
     """The paper's recipe without a data set, as a locked ``ConfigDict``: what ``get_config()`` of a file begins with.
 
     Locked: a field that does not exist cannot be set.
@@ -267,8 +268,10 @@ def default_config() -> ConfigDict:
     return to_config_dict(Config())
 
 
-def to_config_dict(config: Config) -> ConfigDict:
+def to_config_dict(config: Config) -> "ml_collections.ConfigDict":
     """A typed config as the locked ``ConfigDict`` that overrides are applied to."""
+    from ml_collections import ConfigDict
+
     values = config.to_dict()
     values["loss"]["appearance_weight"] = str(config.loss.appearance_weight)  # a ConfigDict's field has one type
     return ConfigDict(values).lock()

@@ -215,7 +215,7 @@ def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, 
     before = {name: value for name, _, value in leaves(typed(load_config_json(path)))}
     differing = {
         name: (before[name], value)
-        for name, field, value in leaves(config)
+        for name, field, value in sorted(leaves(config), key=lambda leaf: leaf[0])
         if not field.metadata["may_change"] and before[name] != value
     }
     if differing and not allow_change:

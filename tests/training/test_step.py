@@ -100,13 +100,6 @@ def test_features_ignore_labels_ids_and_padding(devices):
     tiny.leaves_close(result, [f[order] for f in expected], atol=1e-5)
 
 
-@pytest.mark.parametrize("weight", ["adaptve", "1.5", "-0.1", "nan"])
-def test_a_wrong_appearance_weight_is_told(weight):
-    with pytest.raises(InputError, match=r"loss.appearance_weight must be"):
-        LossConfig(appearance_weight=weight)
-    assert LossConfig(appearance_weight="0.5").appearance_weight == 0.5
-
-
 def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
     with pytest.raises(InputError, match=r"parallel.num_devices is 9, but JAX sees 8 cpu"):
         parallel.make_mesh(9)
