@@ -1,4 +1,4 @@
-"""Being told to go: SIGTERM or SIGINT finishes the step, saves, and leaves with a status of its own.
+"""Graceful preemption: on SIGTERM or SIGINT, finish the step, save a checkpoint and exit with status 75 (EX_TEMPFAIL).
 
 A scheduler that takes a machine away sends SIGTERM and, half a minute or so later, SIGKILL. Status 75 (EX_TEMPFAIL)
 tells it that nothing failed and that the same command goes on from there; 2 tells that starting again is of no use.
@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was told to go and has saved its state. A ``KeyboardInterrupt``, so that nothing which catches errors
+    """The run received a signal and has saved its state. A ``KeyboardInterrupt``, so that nothing which catches errors
     holds it up.
     """
 
@@ -104,7 +104,7 @@ class Stopping:
                 first = self.asked = name
                 processes.signal_received = True
                 if not self._steps_begun:
-                    _leave(processes.AGAIN, f"told to go by {name} before the first step: give the same command again")
+                    _leave(processes.AGAIN, f"received {name} before the first step: rerun the same command")
 
 
 def _leave(status: int, text: str) -> None:

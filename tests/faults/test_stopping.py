@@ -26,7 +26,7 @@ run_command(main)
 WAIT = "time.sleep(30)"
 STEPS = """stopping.first_step()
         while not stopping.asked: time.sleep(0.001)
-        raise Stopped(f"told to go by {stopping.asked}: saved")"""
+        raise Stopped(f"received {stopping.asked}: saved")"""
 EVALUATION = """stopping.first_step()
         with stopping.interruptible(): time.sleep(30)"""
 # The main thread in C, deaf to signals as in a wait for a device that never answers; the lock of Python is free.
@@ -56,14 +56,14 @@ def process(body, *signals):
 def test_before_the_first_step_it_leaves_at_once(number):
     assert process(WAIT, number) == (
         75,
-        f"told to go by {number.name} before the first step: give the same command again\n",
+        f"received {number.name} before the first step: rerun the same command\n",
     )
     assert process(DEAF.replace("stopping.first_step()", "pass"), number)[0] == 75
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_in_a_step_the_loop_is_told_and_in_an_evaluation_it_ends(number):
-    assert process(STEPS, number) == (75, f"told to go by {number.name}: saved\n")
+    assert process(STEPS, number) == (75, f"received {number.name}: saved\n")
     assert process(EVALUATION, number) == (75, f"{number.name}\n")
 
 

@@ -1,4 +1,4 @@
-"""The launch scripts with the real program: told to go by SLURM's signal, it is queued again and goes on elsewhere."""
+"""The launch scripts with the real program: after SLURM's signal the job is queued again and resumes elsewhere."""
 
 import json
 import subprocess
