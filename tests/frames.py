@@ -27,6 +27,13 @@ def picture(rng, sharp=False, height=HEIGHT, width=WIDTH):
     return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255).round().astype(np.uint8)
 
 
+def read_image(path: Path) -> np.ndarray:
+    """RGB, as OpenCV decodes it."""
+    image = cv2.imread(str(path))
+    assert image is not None, f"{path} is no image"
+    return image[..., ::-1]
+
+
 @dataclass(frozen=True)
 class Frames:
     """The set, by path of the frame: what is on disk below ``root`` and, the same, in memory."""

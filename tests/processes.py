@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,19 +36,20 @@ def environment(index, count, port, devices, cache=None):
     return os.environ | {name: str(value) for name, value in told.items()}
 
 
-def job(commands, devices=1, cache=None, seconds=200):
+def job(commands, devices: int | Sequence[int] = 1, cache=None, seconds=200):
     """Starts a process for each Python command line, waits for all of them, and returns how they ended; ``devices`` of
     each, or a number for each.
     """
     devices = [devices] * len(commands) if isinstance(devices, int) else devices
-    port, files = free_port(), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    port = free_port()
     started = [
         subprocess.Popen(
             [sys.executable, *arguments],
             cwd=REPOSITORY,
             env=environment(index, len(commands), port, devices[index], cache),
             text=True,
-            **files,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for index, arguments in enumerate(commands)
     ]

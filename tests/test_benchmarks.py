@@ -167,10 +167,12 @@ def test_the_training_step_is_pytorchs_and_its_table_is_printed(capsys):
         "4 clips x 2 frames of 32 x 16, last stride 1, stages (1, 1), float32, remat none, 1 micro-batch(es)" in table
     )
     found = re.search(r"LGCN: float64 losses differ by (\S+), gradients by (\S+); float32 loss by (\S+) ", table)
+    assert found, table
     assert float(found[1]) < 1e-11
     assert float(found[2]) < 1e-10
     assert float(found[3]) < 1e-5
     ours = re.search(r"AP \+ LGCN +JAX +(\S+) \((\S+)\) +(\S+)", table)
+    assert ours, table
     assert float(ours[3]) == pytest.approx(8 / float(ours[1]), rel=0.05)
     assert "speed of JAX / PyTorch: " in table
     assert re.search(r"AP \+ LGCN +compile cold, s \S+, warm \S+; peak memory, GiB: JAX, by XLA's count \S+", table)
@@ -281,7 +283,9 @@ def test_a_job_of_a_config_whose_length_is_in_epochs_is_measured(capsys, monkeyp
     whole_job.main(["--config=configs/walkers.py", *arguments])
     table = capsys.readouterr().out
     assert "; 6 steps of 12 frames" in table  # three epochs of four people, two a batch
-    assert int(re.search(r"\| the loop: input, step, logging \| (\d+) \|", table)[1]) > 0
+    share = re.search(r"\| the loop: input, step, logging \| (\d+) \|", table)
+    assert share, table
+    assert int(share[1]) > 0
 
 
 def test_a_missing_config_of_a_job_is_told():

@@ -116,7 +116,11 @@ def world():
 def scores(embeddings, roles):
     """Row -> (mAP, Rank-1) as shares."""
     rows = evaluate_protocols(embeddings, roles, kind="normalized")["official"]
-    return {row: np.array([m.mAP, m.cmc[0]]) for row, m in rows.items()}
+    found = {}
+    for row, metrics in rows.items():
+        assert metrics is not None, row
+        found[row] = np.array([metrics.mAP, metrics.cmc[0]])
+    return found
 
 
 def chance(embeddings, roles, draws=100):
@@ -142,11 +146,8 @@ def test_with_shuffled_identities_every_row_scores_at_chance(world):
     embeddings, roles = world.evaluation.embeddings, world.evaluation.roles
     expected = chance(embeddings, roles)
     rng = np.random.default_rng(2)
-    noise = Embeddings(
-        *(rng.standard_normal(f.shape, np.float32) for f in embeddings[:2]),
-        embeddings.person_ids,
-        embeddings.camera_ids,
-    )
+    appearance, pose = (rng.standard_normal(f.shape, np.float32) for f in embeddings[:2])
+    noise = Embeddings(appearance, pose, embeddings.person_ids, embeddings.camera_ids)
     for row, (mean, std) in expected.items():
         found = scores(embeddings, roles)[row]
         assert (np.abs(found - mean) < 4 * std).all(), f"{row}: {found}, by chance {mean} +- {std}"

@@ -39,7 +39,7 @@ def test_candidates_are_where_positives_and_negatives_are_sought():
 
 
 def test_candidates_need_their_labels():
-    features, labels = np.eye(4, dtype=np.float32), np.int32([0, 0, 1, 1])
+    features, labels = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1], np.int32)
     with pytest.raises(ValueError, match="together"):
         losses.batch_hard_triplet_loss(features, labels, 0.3, features)
     with pytest.raises(ValueError, match="together"):
@@ -47,8 +47,8 @@ def test_candidates_need_their_labels():
 
 
 def test_triplet_by_hand():
-    features = np.float32([[0, 0], [0, 1], [3, 0], [3, 2]])
-    labels = np.int32([0, 0, 1, 1])
+    features = np.array([[0, 0], [0, 1], [3, 0], [3, 2]], np.float32)
+    labels = np.array([0, 0, 1, 1], np.int32)
     # hardest positives 1, 1, 2, 2; nearest negatives 3, sqrt(10), 3, sqrt(10)
     expected = (0 + 0 + max(0, 1.5 + 2 - 3) + max(0, 1.5 + 2 - 10**0.5)) / 4
     assert float(losses.batch_hard_triplet_loss(features, labels, 1.5)) == pytest.approx(expected, rel=1e-6)
@@ -70,7 +70,7 @@ def test_distances_keep_their_digits_under_a_large_offset():
     ],
 )
 def test_triplet_and_its_gradient_are_finite_in_degenerate_batches(features, labels):
-    value, gradient = jax.value_and_grad(losses.batch_hard_triplet_loss)(features, np.int32(labels), 0.3)
+    value, gradient = jax.value_and_grad(losses.batch_hard_triplet_loss)(features, np.array(labels, np.int32), 0.3)
     assert np.isfinite(value)
     assert np.isfinite(gradient).all()
 
@@ -82,7 +82,7 @@ def test_a_batch_of_one_identity_has_no_triplet():
 def test_triplet_gradient_agrees_with_finite_differences():
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
-        features, labels = rng.normal(size=(6, 4)), np.int32([0, 0, 1, 1, 2, 2])
+        features, labels = rng.normal(size=(6, 4)), np.array([0, 0, 1, 1, 2, 2], np.int32)
         gradient = jax.grad(losses.batch_hard_triplet_loss)(jnp.asarray(features), labels, 0.3)
         for i, j in np.ndindex(features.shape):
             step = np.zeros_like(features)
@@ -133,6 +133,7 @@ def test_an_auxiliary_loss_is_added_where_there_is_one():
         assert plain.auxiliary is None
         terms = losses.combine(jnp.float32(1.0), loss_a, pose, "adaptive", False, jnp.float32(0.004))
         assert float(terms.total) == pytest.approx(float(plain.total) + 0.004)
+        assert terms.auxiliary is not None
         assert float(terms.auxiliary) == pytest.approx(0.004)
         assert terms[1:5] == plain[1:5]
 

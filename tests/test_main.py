@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -53,7 +54,7 @@ def checkpointed(*workdirs):
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
             state = checkpoints.restore("latest", target)
-        yield jax.device_get(jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))))
+        yield jax.device_get(jax.tree.leaves(replace(state, key=jax.random.key_data(state.key))))
 
 
 def test_a_run_writes_its_metrics(finished):

@@ -63,10 +63,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"No model at {path}: a TensorFlow.js graph model (.json) is expected. {_WHERE}.")
     try:
         model = json.loads(path.read_bytes())
-        found = model.get("format") if isinstance(model, dict) else None
     except (ValueError, RecursionError):
-        found = None
-    if found != "graph-model" or not isinstance(model.get("modelTopology"), dict):
+        model = {}
+    graph = model.get("modelTopology") if isinstance(model, dict) and model.get("format") == "graph-model" else None
+    if not isinstance(graph, dict):
         raise InputError(f"{path} is not a TensorFlow.js graph model (.json). {_WHERE}.")
     return model
 

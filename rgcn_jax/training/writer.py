@@ -154,7 +154,7 @@ def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, in
             record = json.loads(line)
             keep = record["step"] <= last_step
         except (ValueError, TypeError, KeyError, RecursionError):  # the last line of a run that was killed writing it
-            keep = False
+            record, keep = {}, False
         if keep:
             kept.append(line + "\n")
             evaluation = record if "appearance" in record else evaluation

@@ -16,6 +16,7 @@ from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
 from rgcn_jax.errors import InputError
 from tests.commands import status
+from tests.frames import read_image
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
 LINES = [
@@ -38,7 +39,7 @@ def pictures():
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("video") / "street.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
     assert writer.isOpened()
     for picture in pictures():
         writer.write(picture)
@@ -57,26 +58,33 @@ def box(left, top, width, height):
     return mot.Box(1, 1, 1, left, top, width, height)
 
 
+def cut(picture, *where):
+    """The crop of a box that has one."""
+    crop = mot.cut(picture, box(*where))
+    assert crop is not None
+    return crop
+
+
 def test_a_crop_is_twice_as_high_as_wide_about_the_middle_of_the_box():
     picture = next(pictures())
-    crop = mot.cut(picture, box(10, 4, 10, 20))
+    crop = cut(picture, 10, 4, 10, 20)
     np.testing.assert_array_equal(crop, picture[4:24, 10:20])
-    narrow = mot.cut(picture, box(10, 4, 4, 20))  # 3 more to the left and right
+    narrow = cut(picture, 10, 4, 4, 20)  # 3 more to the left and right
     np.testing.assert_array_equal(narrow, picture[4:24, 7:17])
-    wide = mot.cut(picture, box(10, 10, 12, 10))  # 7 more above and below
+    wide = cut(picture, 10, 10, 12, 10)  # 7 more above and below
     np.testing.assert_array_equal(wide, picture[3:27, 10:22])
-    fractions = mot.cut(picture, box(10.2, 4.1, 9.5, 19))
+    fractions = cut(picture, 10.2, 4.1, 9.5, 19)
     assert fractions.shape == (20, 10, 3)
 
 
 def test_what_lies_outside_of_the_picture_repeats_its_border():
     picture = next(pictures())
-    crop = mot.cut(picture, box(-5, -10, 20, 40))
+    crop = cut(picture, -5, -10, 20, 40)
     assert crop.shape == (40, 20, 3)
     np.testing.assert_array_equal(crop[10:, 5:], picture[:30, :15])
     assert (crop[:10, 5:] == picture[0, :15]).all()
     assert (crop[10:, :5] == picture[:30, :1]).all()
-    corner = mot.cut(picture, box(60, 40, 10, 20))
+    corner = cut(picture, 60, 40, 10, 20)
     assert (corner[8:, 4:] == picture[-1, -1]).all()
 
 
@@ -96,7 +104,7 @@ def test_a_video_becomes_a_data_set(video, tracks, tmp_path):
     ]
     sources = list(pictures())
     for name, frame, left in zip(split.gallery[1].frames, (1, 2, 5), (10, 11, 12), strict=True):
-        image = cv2.imread(str(tmp_path / "out" / name))
+        image = read_image(tmp_path / "out" / name)[..., ::-1]  # BGR, as the pictures were written
         assert image.shape == (20, 10, 3)
         expected = sources[frame - 1][4:24, left : left + 10].astype(int)
         assert np.abs(image.astype(int) - expected).mean() < 8  # JPEG, twice; a frame later is 40 off in a channel

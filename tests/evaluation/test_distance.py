@@ -21,7 +21,7 @@ def random_embeddings(seed=0, count=12):
 def statistics_of(training):
     """Mean and population standard deviation of every dimension, from float64."""
     branches = [np.asarray(f, np.float64) for f in (training.appearance, training.pose)]
-    return FeatureStatistics(*(np.float32(moment) for f in branches for moment in (f.mean(0), f.std(0))))
+    return FeatureStatistics(*(np.asarray(moment, np.float32) for f in branches for moment in (f.mean(0), f.std(0))))
 
 
 def direct(query, gallery):
@@ -151,7 +151,7 @@ def test_all_dimensions_constant():
 @pytest.mark.parametrize("kind", ["euclidean", "normalized", "standardized"])
 def test_zero_vectors_stay_zero(kind):
     e = embed([[0, 0], [3, 4]], [[0.0], [2.0]])
-    statistics = FeatureStatistics(*(np.float32(x) for x in ([0, 0], [1, 1], [0], [1])))
+    statistics = FeatureStatistics(*(np.array(x, np.float32) for x in ([0, 0], [1, 1], [0], [1])))
     features = fuse(e, "fused", kind, statistics=statistics)
     np.testing.assert_array_equal(features[0], [0, 0, 0])
     ((_, distances),) = distance_blocks(features, np.arange(2))

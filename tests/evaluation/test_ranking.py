@@ -82,13 +82,13 @@ def test_equals_the_sorted_loop(seed, levels, ap, exclude_same_camera):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_float_types_give_the_same(dtype):
-    distances, *ids = random_case(0, levels=40)
-    assert evaluate_ranking(distances.astype(dtype), *ids).mAP == evaluate_ranking(distances, *ids).mAP
+    case = random_case(0, levels=40)
+    assert evaluate_ranking(case[0].astype(dtype), *case[1:]).mAP == evaluate_ranking(*case).mAP
 
 
 HAND = {
     # Person 1 in camera 1 asks. Sorted: x, junk, same camera, MATCH (rank 2), distractor (3), MATCH (4), x.
-    "distances": np.float32([[0.7, 0.4, 0.1, 0.6, 0.2, 0.3, 0.5]]),
+    "distances": np.array([[0.7, 0.4, 0.1, 0.6, 0.2, 0.3, 0.5]], np.float32),
     "query_ids": np.array([1]),
     "gallery_ids": np.array([2, 1, 3, 1, -1, 1, 0]),
     "query_cameras": np.array([1]),
@@ -174,7 +174,7 @@ def test_an_ignored_entry_changes_nothing(person, camera, position):
 
 def test_a_distractor_in_front_costs_a_rank():
     arguments = np.array([1]), np.array([0, 1]), np.array([1]), np.array([2, 2])
-    metrics = evaluate_ranking(np.float32([[0, 1]]), *arguments)
+    metrics = evaluate_ranking(np.array([[0, 1]], np.float32), *arguments)
     assert metrics.mAP == 0.5
 
 
@@ -254,10 +254,10 @@ def test_percentages_of_a_small_gallery():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_distance_that_is_not_finite(bad):
-    distances, *ids = random_case(0)
-    distances[4, 17] = bad
+    case = random_case(0)
+    case[0][4, 17] = bad
     with pytest.raises(InputError, match=r"between query 4 and gallery entry 17 is -?(nan|inf), .*must be finite"):
-        evaluate_ranking(distances, *ids)
+        evaluate_ranking(*case)
 
 
 def test_unknown_ap():

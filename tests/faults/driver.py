@@ -148,7 +148,7 @@ def drive(
 
 def main() -> int:
     """Parses the command line; status 1 where something is lost."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0], allow_abbrev=False)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--terms", type=int, default=10)
     parser.add_argument("--processes", type=int, default=1)

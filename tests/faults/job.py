@@ -201,7 +201,9 @@ def arrays(workdir: Path, kind: str = "latest") -> dict:
     folder = workdir / "checkpoints" / kind / str(max(steps)) / "state"
     hush_orbax()
     reader = ocp.PyTreeCheckpointer()
-    stored = reader.metadata(folder).item_metadata.tree
+    metadata = reader.metadata(folder).item_metadata
+    assert metadata is not None, f"{folder} has no metadata"
+    stored = metadata.tree
     # On the host, for the devices that wrote it may have been other processes'.
     on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
     tree = reader.restore(folder, restore_args=on_host)

@@ -86,7 +86,9 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_one_before_it_stays(tmp_
     assert capfd.readouterr().err == ""  # Orbax's page about it
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.throw_away_unfinished()
-        found, _, told = checkpoints.newest_intact("latest", state(0))
+        newest = checkpoints.newest_intact("latest", state(0))
+        assert newest is not None
+        found, _, told = newest
         assert int(found.step) == 1
         assert not told
         checkpoints.save("latest", state(2), {})
@@ -126,6 +128,7 @@ def test_a_lock_ends_with_its_holder_also_by_sigkill(tmp_path):
         "with WorkDir(pathlib.Path(sys.argv[1])) as d: d.hold(); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(InputError, match=f"process {holder.pid} on"):
             WorkDir(tmp_path).__enter__()

@@ -42,7 +42,9 @@ def test_a_run_goes_on_with_another_number_of_devices(tmp_path, monkeypatch):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", state, {})
         checkpoints.wait()
-        restored, _, _ = checkpoints.newest_intact("latest", moved.state)
+        newest = checkpoints.newest_intact("latest", moved.state)
+    assert newest is not None
+    restored, _, _ = newest
     assert {len(leaf.devices()) for leaf in jax.tree.leaves(restored.params)} == {2}
     _, expected, batch = step(alone, state, 2)
     _, found, same_batch = step(moved, restored, 2)

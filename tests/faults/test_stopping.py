@@ -40,6 +40,7 @@ def process(body, *signals):
     """Status and stderr of a process that gets the signals once it is ready."""
     code = BEGIN.replace("{body}", body)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        assert p.stdout is not None
         assert p.stdout.readline() == "ready\n"
         time.sleep(0.1)
         for number in signals:

@@ -177,7 +177,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.answers[self.path.removeprefix("/computeMetadata/v1/instance/attributes/")].encode())
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):
         pass
 
 

@@ -61,7 +61,8 @@ def agree(workdir, alone):
     for name in ("loss", "loss_id", "loss_appearance", "loss_pose", "lambda", "grad_norm"):
         np.testing.assert_allclose([r[name] for r in trained], [r[name] for r in expected], rtol=1e-4, err_msg=name)
     assert [r["step"] for r in records(workdir, "fused")] == [10, 20]
-    tiny.close_in_norm(*variables_of(workdir, alone), 1e-4)
+    ours, theirs = variables_of(workdir, alone)
+    tiny.close_in_norm(ours, theirs, 1e-4)
     scores = [json.loads((w / "results.json").read_text())["protocols"] for w in (workdir, alone)]
     assert scores[0] == scores[1]
 
@@ -110,7 +111,8 @@ def test_statistics_of_each_device_do_not_depend_on_whose_process_it_is(alone, t
     one, two = (records(tmp_path / name, "loss") for name in ("one", "two"))
     np.testing.assert_allclose([r["loss"] for r in two], [r["loss"] for r in one], rtol=1e-5)
     assert abs(one[0]["loss"] / records(alone.workdir, "loss")[0]["loss"] - 1) > 1e-3  # not the whole batch's
-    tiny.close_in_norm(*variables_of(tmp_path / "two", tmp_path / "one"), 1e-5)
+    ours, theirs = variables_of(tmp_path / "two", tmp_path / "one")
+    tiny.close_in_norm(ours, theirs, 1e-5)
 
 
 DIES = """

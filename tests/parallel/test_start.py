@@ -22,7 +22,9 @@ def caused(error, cause):
 def test_the_environment_says_which_process_this_is():
     assert processes.place(TOLD) == processes.Place("node1", 1234, 4, 3)
     assert processes.place({"PATH": "/bin", "JAX_NUM_PROCESSES": ""}) is None
-    assert processes.place(TOLD | {"JAX_COORDINATOR_ADDRESS": "[::1]:80"}).address == "[::1]:80"
+    bracketed = processes.place(TOLD | {"JAX_COORDINATOR_ADDRESS": "[::1]:80"})
+    assert bracketed is not None
+    assert bracketed.address == "[::1]:80"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def _blob(height, width, x, y):
 
 @pytest.mark.parametrize("size", [(256, 128), (128, 64), (61, 33), (700, 301), (40, 90)])
 @pytest.mark.parametrize(("height", "width", "margin", "replicate"), [(256, 256, 1.0, True), (256, 192, 1.25, False)])
-def test_a_point_finds_its_way_back(size, height, width, margin, replicate):
+def test_a_point_finds_its_way_back(size: tuple[int, int], height, width, margin, replicate):
     x, y = 0.4 * size[1], 0.55 * size[0]
     framed = frame(_blob(*size, x, y), height, width, margin, replicate)
     assert framed.image.shape == (height, width, 3)

@@ -6,7 +6,7 @@ from rgcn_jax.pose_detection.worker import accepted
 
 
 def test_what_counts_as_detected():
-    keypoints = np.tile(np.float32([5, 5, 0.9]), (14, 1))
+    keypoints = np.tile(np.array([5, 5, 0.9], np.float32), (14, 1))
     keypoints[1] = (0, 20, 0.2)  # on the border, just sure enough
     keypoints[2] = (5, 5, 0.19)
     keypoints[3] = (10.1, 5, 0.9)

@@ -15,11 +15,16 @@ from tests import mars_folder
 REPOSITORY = Path(__file__).parents[2]
 
 
+def folder():
+    """The one that JAX has been told."""
+    return jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]  # defined as JAX runs
+
+
 @pytest.fixture
 def no_folder(monkeypatch):
     """As in a fresh process; the suite has a folder of its own."""
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    before = jax.config.jax_compilation_cache_dir
+    before = folder()
     jax.config.update("jax_compilation_cache_dir", None)
     yield
     jax.config.update("jax_compilation_cache_dir", before)
@@ -28,7 +33,7 @@ def no_folder(monkeypatch):
 @pytest.mark.usefixtures("no_folder")
 def test_the_folder_is_beside_the_work_directory(tmp_path):
     assert keep_compiled(tmp_path / "runs" / "one") == ""
-    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "runs" / FOLDER)
+    assert folder() == str(tmp_path / "runs" / FOLDER)
     assert list((tmp_path / "runs").iterdir()) == [tmp_path / "runs" / FOLDER]
     assert list((tmp_path / "runs" / FOLDER).iterdir()) == []
 
@@ -36,7 +41,7 @@ def test_the_folder_is_beside_the_work_directory(tmp_path):
 @pytest.mark.usefixtures("no_folder")
 def test_the_switch(tmp_path):
     assert keep_compiled(tmp_path / "one", enabled=False) == ""
-    assert jax.config.jax_compilation_cache_dir is None
+    assert folder() is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -44,11 +49,11 @@ def test_the_switch(tmp_path):
 def test_the_users_own_folder_is_respected(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
     assert keep_compiled(tmp_path / "one") == ""
-    assert jax.config.jax_compilation_cache_dir is None  # JAX read the variable when it was imported
+    assert folder() is None  # JAX read the variable when it was imported
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "chosen"))
     assert keep_compiled(tmp_path / "one") == ""
-    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "chosen")
+    assert folder() == str(tmp_path / "chosen")
 
 
 @pytest.mark.usefixtures("no_folder")
@@ -56,7 +61,7 @@ def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path):
     (tmp_path / FOLDER).write_text("in the way")
     told = keep_compiled(tmp_path / "one")
     assert told.startswith(f"compiled programs are not kept: {tmp_path / FOLDER} cannot be written (")
-    assert jax.config.jax_compilation_cache_dir is None
+    assert folder() is None
 
 
 COUNTING = """

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Generator
 
 import pytest
 
@@ -61,5 +62,6 @@ def test_who_stops_listening_waits_for_what_was_begun(tmp_path):
     tasks = [(tmp_path / "quick", 0.0), (tmp_path / "slow", 0.5), (tmp_path / "never", 0.0)]
     running = run_tasks(slow_note, tasks, 2, lambda frames: None)
     next(running)
+    assert isinstance(running, Generator)
     running.close()
     assert {"quick", "slow"} <= {path.name for path in tmp_path.iterdir()}

@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +34,8 @@ TRACKLETS = [Tracklet((f"{p}/{c}/0.jpg", f"{p}/{c}/1.jpg"), p, c) for p in (1, 2
 class Scores(Evaluation):
     """An evaluation of one row and one number."""
 
+    mAP: float
+
     def __init__(self, step, mAP):
         self.__dict__.update(step=step, mAP=mAP)
 
@@ -47,7 +51,8 @@ class Scripted(Scorer):
     """Scores by a script: step -> mAP."""
 
     def __init__(self, told, scores):
-        self.told, self.scores, self.interrupt = told, scores, None
+        self.told, self.scores = told, scores
+        self.interrupt: Callable[[int], object] | None = None
 
     def evaluate(self, variables, step):
         self.told.append(f"evaluate {step}")
@@ -56,7 +61,8 @@ class Scripted(Scorer):
         return Scores(step, self.scores.get(step, 1.0))
 
 
-def labels(plans):
+def labels(plans) -> Iterator[Any]:
+    """Batches of the labels alone, and the step looks at none of them."""
     return ({"label": plan.label} for plan in plans)
 
 

@@ -119,7 +119,9 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_set_asi
         if content is not None:
             there.write_bytes(content)
         with Checkpoints(workdir) as checkpoints:
-            found, record, told = checkpoints.newest_intact("latest", small(0))
+            newest = checkpoints.newest_intact("latest", small(0))
+        assert newest is not None
+        found, record, told = newest
         leaves = host_leaves(found)
         assert record == {"step": int(leaves["step"])}
         for name, leaf in saved[record["step"]].items():

@@ -25,7 +25,7 @@ def test_what_is_due_when(step, every, due):
 def test_each_step_stands_once_in_order_and_the_seconds_add_up(tmp_path):
     job = Job(tmp_path)
     job.run()
-    expected = [(step, 1.0) for step in range(1, 9)]
+    expected: list[tuple[int, float | str]] = [(step, 1.0) for step in range(1, 9)]
     expected.insert(4, (4, "evaluation"))
     assert job.records() == [*expected, (8, "evaluation")]
     assert job.kept() == [4, 8]

@@ -55,7 +55,7 @@ def test_the_step_is_compiled_once():
     state, step, mesh = tiny.start(1)
     for seed in range(3):
         state, _ = step(state, parallel.shard(tiny.batch(seed), mesh))
-    assert step._cache_size() == 1
+    assert step._cache_size() == 1  # pyright: ignore[reportFunctionMemberAccess]  # of a jitted function, undocumented
     assert int(state.step) == 3
 
 

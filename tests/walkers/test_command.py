@@ -1,11 +1,11 @@
 import subprocess
 import sys
 
-import cv2
 import pytest
 
 from rgcn_jax.walkers.__main__ import main
 from tests.commands import status
+from tests.frames import read_image
 
 SMALL = ["--train-identities=3", "--test-identities=3", "--cameras=2", "--min-frames=2", "--max-frames=3", "--junk=1"]
 
@@ -15,13 +15,13 @@ def test_writes_a_data_set_and_says_how_many_images(tmp_path, capsys):
     assert status(main, [f"--out={out}", *SMALL, "--image-height=64", "--image-width=32"]) == 0
     images = list(out.glob("bbox_*/*/*.jpg"))
     assert f"wrote {len(images)} images" in capsys.readouterr().out
-    assert cv2.imread(str(images[0])).shape == (64, 32, 3)
+    assert read_image(images[0]).shape == (64, 32, 3)
 
 
 def test_draws_a_contact_sheet(tmp_path):
     file = tmp_path / "sheet.png"
     assert status(main, [f"--contact-sheet={file}", *SMALL]) == 0
-    assert cv2.imread(str(file)).shape[0] == 3 * 256 + 2 * 4
+    assert read_image(file).shape[0] == 3 * 256 + 2 * 4
 
 
 @pytest.mark.parametrize(

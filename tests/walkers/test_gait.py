@@ -3,13 +3,13 @@ import pytest
 
 from rgcn_jax.skeleton import FLIP_ORDER, KEYPOINTS
 from rgcn_jax.walkers.gait import POINTS, walk
-from rgcn_jax.walkers.population import BODY, GAIT, PARAMETERS, Person, draw_person, on_a_day
+from rgcn_jax.walkers.population import BODY, GAIT, PARAMETERS, Person, Posture, draw_person, on_a_day
 
 PHASE = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-POSTURES = ["none", "phone_right", "phone_left", "pockets", "strap_right", "strap_left", "carrying"]
+POSTURES: list[Posture] = ["none", "phone_right", "phone_left", "pockets", "strap_right", "strap_left", "carrying"]
 
 
-def person(posture="none", **changes) -> Person:
+def person(posture: Posture = "none", **changes: float) -> Person:
     """The mean person, with some parameters changed."""
     means = {name: row[0] for name, row in (BODY | GAIT).items()} | changes
     return Person(np.array([means[name] for name in PARAMETERS]), posture)
@@ -47,7 +47,7 @@ def test_the_mirrored_walker_half_a_stride_later_is_the_same_walker():
 
 @pytest.mark.parametrize("name", ["arm_asymmetry", "leg_asymmetry", "shoulder_tilt"])
 def test_asymmetries_break_the_mirror(name):
-    who = person(**{name: 0.2})
+    who = person("none", **{name: 0.2})
     mirrored = walk(who, PHASE + np.pi).points[:, :14][:, list(FLIP_ORDER)] * [1, -1, 1]
     assert np.abs(mirrored - walk(who, PHASE).points[:, :14]).max() > 1e-3
 

@@ -27,7 +27,7 @@ def test_keypoints_lie_on_the_drawn_person(seed, size):
     for f in range(12):
         image = np.zeros((painter.rows, painter.columns, 3), np.uint8)
         painter.paint(f, image)
-        mask = image.any(axis=-1)
+        mask = np.any(image, axis=-1)
         covered.append(mask.mean())
         pixels = np.floor(xy[f] * [2 * painter.columns, painter.rows]).astype(int)
         inside = ((pixels >= 0) & (pixels < (painter.columns, painter.rows))).all(-1)

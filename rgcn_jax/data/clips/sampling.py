@@ -28,7 +28,7 @@ class BatchPlan(NamedTuple):
     """Positions in the tracklet's ``frames``."""
     frame_mask: Bool[np.ndarray, "b t"]
     label: Int32[np.ndarray, "b"]
-    index: Int32[np.ndarray, "b"]
+    index: Int32[np.ndarray, "b"]  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index on purpose
     box: Float32[np.ndarray, "b 4"]
     """Part of the frame that is shown: left, top, right, bottom in normalised coordinates of the frame."""
     flip: Bool[np.ndarray, "b"]

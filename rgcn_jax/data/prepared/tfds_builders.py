@@ -44,7 +44,8 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return None, None
         return prepared_format.frame_size(Path(self.data_dir))
 
-    def download_and_prepare(self, **options: Any) -> None:
+    # The base class's is wrapped by a decorator, which makes it an attribute to the type checker.
+    def download_and_prepare(self, **options: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Nothing if the data set is prepared; else InputError says which command prepares it."""
         if not self.data_path.is_dir():
             self._not_prepared()

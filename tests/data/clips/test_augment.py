@@ -9,8 +9,8 @@ from rgcn_jax.skeleton import KEYPOINTS
 
 
 def clips_of(keypoints, box=(0, 0, 1, 1), flip=False):
-    k = np.float32(keypoints)[None, None]
-    return transform_keypoints(k, np.float32([box]), np.array([flip]))[0, 0]
+    k = np.array(keypoints, np.float32)[None, None]
+    return transform_keypoints(k, np.array([box], np.float32), np.array([flip]))[0, 0]
 
 
 def random_keypoints(seed=0):
@@ -50,7 +50,7 @@ def test_pixels_and_keypoints_go_the_same_way(box, flip):
         frame = np.zeros((height, width, 3), np.uint8)
         cx, cy = int(x * width), int(y * height)
         frame[cy - 1 : cy + 2, cx - 1 : cx + 2] = 255
-        shown = show(frame, np.float32(box), flip, nothing)[..., 0].astype(float)
+        shown = show(frame, np.array(box, np.float32), flip, nothing)[..., 0].astype(float)
         ys, xs = np.indices(shown.shape)
         found = np.array([(xs * shown).sum(), (ys * shown).sum()]) / shown.sum() + 0.5
         name = KEYPOINTS[node]
@@ -61,7 +61,7 @@ def test_pixels_and_keypoints_go_the_same_way(box, flip):
 
 def test_draws_follow_their_probabilities_and_streams_do_not_shift():
     box, flip, erase = draw(np.random.default_rng(0), 4000, Augmentation(0.5, 1.125, 0.25, 0.1))
-    cropped = ~(box == np.float32([0, 0, 1, 1])).all(axis=1)
+    cropped = ~(box == np.array([0, 0, 1, 1], np.float32)).all(axis=1)
     assert cropped.mean() == pytest.approx(0.5, abs=0.03)
     assert flip.mean() == pytest.approx(0.25, abs=0.03)
     erased = erase[:, 2] > erase[:, 0]
@@ -79,7 +79,7 @@ def test_draws_follow_their_probabilities_and_streams_do_not_shift():
 
 def test_erasing_paints_the_mean_colour_and_leaves_the_source_alone():
     frame = np.full((64, 32, 3), 7, np.uint8)
-    shown = show(frame, *no_transform(1)[0], False, np.float32([0.25, 0.5, 0.75, 1.0]))
+    shown = show(frame, no_transform(1)[0][0], False, np.array([0.25, 0.5, 0.75, 1.0], np.float32))
     assert (shown[32:, 8:24] == (124, 116, 104)).all()
     assert (shown == 7).all(axis=-1).sum() == 64 * 32 - 32 * 16
     assert (frame == 7).all()

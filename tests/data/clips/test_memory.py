@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Generator
 from functools import partial
 
 import numpy as np
@@ -51,10 +52,10 @@ def test_a_batch_is_what_its_plan_says(data):
     flip[1] = True
     plan = BatchPlan(
         tracklets=tracklets,
-        frames=np.int32([[4, 0, 2], [1, 1, 3]]),
+        frames=np.array([[4, 0, 2], [1, 1, 3]], np.int32),
         frame_mask=np.array([[True, True, True], [True, True, False]]),
-        label=np.int32([0, 1]),
-        index=np.int32([1, 3]),
+        label=np.array([0, 1], np.int32),
+        index=np.array([1, 3], np.int32),
         box=box,
         flip=flip,
         erase=erase,
@@ -96,7 +97,7 @@ def test_a_box_is_cut_out_bilinearly(data):
     rng = np.random.default_rng(1)
     for _ in range(5):
         left, top = rng.uniform(0, 1 / 9, 2)
-        box = np.float32([left, top, left + 8 / 9, top + 8 / 9])
+        box = np.array([left, top, left + 8 / 9, top + 8 / 9], np.float32)
         frame = frames.picture(rng, sharp=True)
         shown = show(frame, box, False, np.zeros(4, np.float32))
         error = np.abs(shown - bilinear(frame, box))
@@ -107,7 +108,8 @@ def test_a_box_is_cut_out_bilinearly(data):
 def test_an_erased_rectangle_is_painted_and_the_source_stays_as_it_was(data):
     frame = data.pixels[frames.TRACKLETS[0].frames[0]]
     before = frame.copy()
-    shown = show(frame, np.float32([0, 0, 1, 1]), False, np.float32([0.25, 0.5, 0.75, 1.0]))
+    whole, erased = np.array([[0, 0, 1, 1], [0.25, 0.5, 0.75, 1.0]], np.float32)
+    shown = show(frame, whole, False, erased)
     assert (shown[16:, 4:12] == ERASED_RGB).all()
     shown = shown.copy()
     shown[16:, 4:12] = frame[16:, 4:12]
@@ -164,6 +166,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
     time.sleep(0.2)
     assert len(asked) == 5
     assert len(reader_threads()) == 1
+    assert isinstance(batches, Generator)
     batches.close()
     assert settles(lambda: not reader_threads())
     assert len(asked) <= 6

@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 
 import cv2
 import numpy as np
@@ -126,7 +127,7 @@ def test_jpeg_is_decoded_to_rgb(tmp_path):
     picture[..., 2] //= 4
     cv2.imwrite(str(tmp_path / "a.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     decoded = read_images(tmp_path, "a.jpg")[0].astype(int)
-    by_opencv = cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1]
+    by_opencv = frames.read_image(tmp_path / "a.jpg")
     assert np.abs(decoded - by_opencv).mean() < 1.5
     assert np.abs(decoded - picture).mean() < 8
     assert decoded[..., 0].mean() > decoded[..., 2].mean() + 100
@@ -188,6 +189,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
     assert 3 <= ahead <= 60
     time.sleep(0.5)
     assert len(asked) == ahead
+    assert isinstance(batches, Generator)
     batches.close()
     time.sleep(0.2)
     assert len(asked) == ahead
@@ -222,7 +224,7 @@ def test_real_frames_arrive_with_their_keypoints(real_data):
     assert batch["frames"].shape == (4, 4, 256, 128, 3)
     for clip, (tracklet, positions) in enumerate(zip(plan.tracklets, plan.frames, strict=True)):
         for frame, position in zip(batch["frames"][clip], positions, strict=True):
-            expected = cv2.imread(str(split.root / tracklet.frames[position]))[..., ::-1]
+            expected = frames.read_image(split.root / tracklet.frames[position])
             # Two JPEG decoders differ by a level or two in the inverse transform and the interpolation of colours.
             assert np.abs(frame.astype(int) - expected).mean() < 2
     points = batch["keypoints"]
@@ -251,7 +253,7 @@ def test_a_crop_of_real_frames_at_the_training_size(real_data):
     (batch,) = FileReader(split.root, NoKeypoints(), 64, 32)([plan])
 
     def shrunk(tracklet):
-        pictures = [cv2.imread(str(split.root / f))[..., ::-1] for f in tracklet.frames]
+        pictures = [frames.read_image(split.root / f) for f in tracklet.frames]
         return np.stack([cv2.resize(p, (32, 64), interpolation=cv2.INTER_AREA) for p in pictures])
 
     other = read_batch(plan, CachedSource(shrunk, NoKeypoints().of))

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+from rgcn_jax.types import Tracklet
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.layouts import LAYOUTS
 from rgcn_jax.walkers.write import write
@@ -41,12 +42,14 @@ def copy(root: Path, to: Path) -> Path:
     return shutil.copytree(root, to, ignore=shutil.ignore_patterns("openpose"))
 
 
-def plan(layout: str) -> dict[tuple[str, ...], tuple[object, int]]:
+def plan(layout: str) -> dict[tuple[str, ...], tuple[Tracklet, int]]:
     """What was written: the paths of a tracklet's frames -> the walkers' tracklet and the person id on disk."""
     found = {}
     for tracklet, frames in LAYOUTS[layout](WALKERS).files:
         person_id = tracklet.person_id
         if layout in ("ilids_vid", "prid2011"):  # their numbers are their own
-            person_id = int(re.search(r"person_?(\d+)/", frames[0])[1])
+            number = re.search(r"person_?(\d+)/", frames[0])
+            assert number is not None
+            person_id = int(number[1])
         found[frames] = tracklet, person_id
     return found

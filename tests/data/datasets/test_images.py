@@ -22,7 +22,9 @@ FORMS = (JPEG, PROGRESSIVE.tobytes(), PNG)
 def test_whole_files_give_rgb(tmp_path, data):
     (tmp_path / "a").write_bytes(data)
     got = read_image(tmp_path / "a")
-    np.testing.assert_array_equal(got, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+    by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert by_opencv is not None
+    np.testing.assert_array_equal(got, by_opencv[..., ::-1])
     (tmp_path / "a").write_bytes(data + b"\0\0 what some cameras write behind the end")
     np.testing.assert_array_equal(read_image(tmp_path / "a"), got)
 

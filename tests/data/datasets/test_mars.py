@@ -77,7 +77,9 @@ def test_small_real_set_agrees_with_its_frame_names(real_data):
     assert (len(split.train), len(split.query), len(split.gallery), len(split.junk)) == (20, 14, 28, 0)
     groups = {}
     for path in sorted(p.relative_to(root).as_posix() for p in root.glob("bbox_*/*/*.jpg")):
-        folder, person, camera, track = re.fullmatch(r"(bbox_\w+)/(\d+)/\d{4}C(\d)T(\d{4})F\d{3}\.jpg", path).groups()
+        found = re.fullmatch(r"(bbox_\w+)/(\d+)/\d{4}C(\d)T(\d{4})F\d{3}\.jpg", path)
+        assert found is not None, path
+        folder, person, camera, track = found.groups()
         groups.setdefault((folder, int(person), int(camera), track), []).append(path)
     for folder, tracklets in (("bbox_train", split.train), ("bbox_test", split.gallery)):
         expected = {(key[1], key[2], tuple(frames)) for key, frames in groups.items() if key[0] == folder}

@@ -22,7 +22,7 @@ HEADER = ",".join(["image_name", *(f"{point}_{of}" for point in POINTS for of in
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 
 
-def _row(name, x=30.04):
+def _row(name, x: float | str = 30.04):
     return ",".join([name, *(f"{x},{2 * i + 1},0.25" for i in range(17))])
 
 

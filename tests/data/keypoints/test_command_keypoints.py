@@ -190,7 +190,7 @@ def test_three_forms_of_real_crops_become_stores_that_agree(real_data, tmp_path,
     for name in ("keypoints.npz", "openpose", "alphapose-results.json"):
         assert _convert(root, root / name, tmp_path / "k.npz", "--threshold=0.2") == 0
         pixels = formats.read(tmp_path / "k.npz", frames, SIZE).pixels
-        stores[name] = normalised_coordinates("", pixels, SIZE) * np.float32([128, 256, 1])
+        stores[name] = normalised_coordinates("", pixels, SIZE) * np.array([128, 256, 1], np.float32)
     assert "Without an entry 1 of the 1,178 frames" in capsys.readouterr().out
     stored, openpose, alphapose = stores.values()
     np.testing.assert_array_equal(stored[..., 2] > 0, openpose[..., 2] > 0)

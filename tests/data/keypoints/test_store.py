@@ -178,6 +178,7 @@ while True:
     sizes = set()
     for delay in (0.0, 0.005, 0.02, 0.05, 0.11, 0.17):
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout is not None
         process.stdout.readline()
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)

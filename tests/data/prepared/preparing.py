@@ -4,7 +4,9 @@ import base64
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +66,7 @@ def run(root: Path, *others: object, blocks: int | None = None, **options) -> su
     )
 
 
-def run_here(root: Path, *others: object, finish: int | None = None, **options) -> int:
+def run_here(root: Path, *others: object, finish: int | None = None, **options) -> int | str:
     """The command in this process, which does the tasks itself: a worker takes three seconds to load TensorFlow. With
     ``finish`` it is interrupted once it has done so many. The exit status.
     """
@@ -79,6 +81,12 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
         patch.setattr(writer, "run_tasks", run_tasks)
         patch.setattr(check, "run_tasks", run_tasks)
         return status(prepare.main, command(root, *others, **options)[3:])
+
+
+def records(builder: Any, part: str) -> Sequence[Any]:
+    """A part of a builder's data set."""
+    # Any builder: the decorators of TensorFlow Datasets hide from a type checker what its method takes.
+    return builder.as_data_source(part)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
