@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.typing import DTypeLike
 
 from rgcn_jax.models.appearance import (
     AttentionAggregation,
@@ -11,6 +12,7 @@ from rgcn_jax.models.appearance import (
     FrameAppearance,
     RecurrentAggregation,
 )
+from tests.models.untyped import untyped
 
 AGGREGATIONS = [AveragePooling(), AttentionAggregation(), RecurrentAggregation(4)]
 MASK = np.array(
@@ -88,7 +90,7 @@ def test_attention_weights_are_sown_and_sum_to_one():
     f = features()
     variables = AttentionAggregation().init(jax.random.key(1), f)
     params = {"params": variables["params"]}
-    _, state = AttentionAggregation().apply(params, f, jnp.asarray(MASK), mutable="intermediates")
+    _, state = untyped(AttentionAggregation()).apply(params, f, jnp.asarray(MASK), mutable="intermediates")
     (weights,) = state["intermediates"]["weights"]
     np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
     assert not np.asarray(weights)[~MASK].any()
@@ -96,7 +98,7 @@ def test_attention_weights_are_sown_and_sum_to_one():
 
 def test_half_precision_features_are_averaged_in_float32():
     f = jnp.full((1, 3, 2), 1.0, jnp.bfloat16).at[0, 0].set(1.0078125)
-    np.testing.assert_allclose(AveragePooling().apply({}, f), 1.0 + 0.0078125 / 3, rtol=1e-6)
+    np.testing.assert_allclose(untyped(AveragePooling()).apply({}, f), 1.0 + 0.0078125 / 3, rtol=1e-6)
 
 
 class ColourTrunk(nn.Module):
@@ -109,7 +111,7 @@ class ColourTrunk(nn.Module):
 
 def test_the_trunk_sees_the_frames_of_all_clips_as_one_batch():
     frames = jax.random.normal(jax.random.key(0), (4, 5, 8, 4, 3))
-    model = FrameAppearance(ColourTrunk(), AveragePooling())
+    model = untyped(FrameAppearance(ColourTrunk(), AveragePooling()))
     variables = model.init(jax.random.key(1), frames)
     (f_a, aux), state = model.apply(variables, frames, train=True, mutable=["batch_stats"])
     colours = np.asarray(frames, np.float64).mean(axis=(2, 3))
@@ -139,7 +141,7 @@ class MapTrunk(nn.Module):
         return feature_map.mean(axis=(1, 2))
 
 
-def maps(seed=0, dtype=np.float32):
+def maps(seed=0, dtype: DTypeLike = np.float32):
     return np.random.default_rng(seed).standard_normal((4, 5, 2, 3, 3)).astype(dtype)
 
 
@@ -163,7 +165,7 @@ def drawn_attention(module, frames, seed=1):
 
 @pytest.mark.parametrize("mask", [None, np.arange(5)[None] < np.array([[5], [3], [1], [4]])])
 def test_convolutional_attention_equals_its_equations_written_as_loops(mask):
-    module, frames = ConvolutionalAttention(MapTrunk(), 6), maps()
+    module, frames = untyped(ConvolutionalAttention(MapTrunk(), 6)), maps()
     params = drawn_attention(module, frames)
     f_a, aux = module.apply({"params": params}, frames, mask)
     counts = np.ones((4, 5), bool) if mask is None else mask

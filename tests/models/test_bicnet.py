@@ -59,7 +59,7 @@ def by_hand(variables, frames, counts):
 
     b, t = frames.shape[:2]
     x = on_trunk("stem", frames)
-    detail = x[:, ::4]
+    detail, masks = x[:, ::4], None
     half = np.array([[reference.pooled(image, 2, np.max) for image in clip] for clip in x])
     context = np.stack([half[:, j::4] for j in (1, 2, 3)], axis=2)
     for stage in range(4):
@@ -81,6 +81,7 @@ def by_hand(variables, frames, counts):
                 a_map = detail[clip, group] if place == 0 else context[clip, group, place - 1]
                 kept[min(place, 1)].append(a_map.max(axis=(0, 1)))
         f_a.append(np.mean([np.mean(kind, axis=0) for kind in kept.values() if kind], axis=0))
+    assert masks is not None
     return np.array(f_a), masks
 
 

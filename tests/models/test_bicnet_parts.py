@@ -137,7 +137,9 @@ def test_diversity_by_hand():
     apart, same = np.eye(8, dtype=np.float32)[None, None, :3], np.full((1, 1, 3, 8), 0.125, np.float32)
     assert float(parts.diversity_loss(apart, counts)) == pytest.approx(0, abs=1e-9)
     assert float(parts.diversity_loss(same, counts)) == pytest.approx(2**0.5 / 4)
-    halves = np.float32([[[[0.5, 0.5, 0, 0, 0, 0, 0, 0], [0, 0.5, 0.5, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]]])
+    halves = np.array(
+        [[[[0.5, 0.5, 0, 0, 0, 0, 0, 0], [0, 0.5, 0.5, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]]], np.float32
+    )
     assert float(parts.diversity_loss(halves, counts)) == pytest.approx(2**0.5 / 4 * 0.5 / 3)  # one pair of three
     assert float(parts.diversity_loss(same, np.array([[[True, False, False]]]))) == 0
 

@@ -20,6 +20,7 @@ def test_every_encoder_is_built_with_every_readout(pose, readout):
     model = build_model(fields, tiny.IDENTITIES, "bfloat16", "data")
     assert type(model.pose) is CLASSES[pose]
     assert type(model.readout) is READOUTS[readout][0]
+    assert model.pose is not None
     assert model.pose.dtype == jnp.bfloat16
     shapes = (tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH, 3), (tiny.FRAMES, 14, 3), (tiny.FRAMES,)
     clips = [jnp.zeros((2, *shape), kind) for shape, kind in zip(shapes, (float, float, bool), strict=True)]
@@ -28,21 +29,24 @@ def test_every_encoder_is_built_with_every_readout(pose, readout):
     assert out.logits.shape == (2, tiny.IDENTITIES)
 
 
-def test_the_variants_and_the_axis_reach_the_encoder():
-    def encoder(**fields):
-        return build_model(tiny.FIELDS | fields, tiny.IDENTITIES, axis_name="data").pose
+def encoder(axis_name=None, **fields):
+    built = build_model(tiny.FIELDS | fields, tiny.IDENTITIES, axis_name=axis_name).pose
+    assert built is not None
+    return built
 
-    assert [encoder(pose=f"EvolveGCN-{v}").variant for v in "OH"] == ["O", "H"]
+
+def test_the_variants_and_the_axis_reach_the_encoder():
+    assert [encoder("data", pose=f"EvolveGCN-{v}").variant for v in "OH"] == ["O", "H"]
     for name, variant in (("STGCN", "spatial"), ("STGCN-compat", "spatial_compat")):
-        assert (encoder(pose=name).axis_name, encoder(pose=name).variant) == ("data", variant)
-    deep = encoder(pose="GCNLSTM", graph_layers=3, graph_relu_each_layer=True)
+        assert (encoder("data", pose=name).axis_name, encoder("data", pose=name).variant) == ("data", variant)
+    deep = encoder("data", pose="GCNLSTM", graph_layers=3, graph_relu_each_layer=True)
     assert (deep.num_layers, deep.relu_each_layer) == (3, True)
 
 
 def test_dropout_is_st_gcns():
     for name in ("STGCN", "STGCN-compat"):
-        assert build_model(tiny.FIELDS | {"pose": name}, tiny.IDENTITIES).pose.dropout == 0.0
-        assert build_model(tiny.FIELDS | {"pose": name, "dropout": 0.5}, tiny.IDENTITIES).pose.dropout == 0.5
+        assert encoder(pose=name).dropout == 0.0
+        assert encoder(pose=name, dropout=0.5).dropout == 0.5
 
 
 @pytest.mark.parametrize("field", ["pose", "readout", "appearance"])

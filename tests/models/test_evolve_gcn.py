@@ -6,6 +6,7 @@ import pytest
 from rgcn_jax.models.evolve_gcn import EvolveGCN, matrix_gru, summary
 from tests import encoder_checks as check
 from tests.encoder_checks import N, a_hat, drawn, in_float64, inputs
+from tests.models.untyped import untyped
 
 VARIANTS = pytest.mark.parametrize("variant", ["O", "H"])
 
@@ -65,7 +66,7 @@ def test_the_scan_equals_a_loop_of_steps(variant):
             q = matrix_gru(p, q, q if variant == "O" else summary(h[:, t], p["p"], N))
             frames.append(jax.nn.leaky_relu(a_hat().astype(np.float32) @ h[:, t] @ q, 11 / 48))
         h = jnp.stack(frames, axis=1)
-    np.testing.assert_allclose(EvolveGCN(N, variant).apply(variables, x), h, atol=1e-5)
+    np.testing.assert_allclose(untyped(EvolveGCN(N, variant)).apply(variables, x), h, atol=1e-5)
 
 
 def test_one_evolution_worked_by_hand():
@@ -106,7 +107,7 @@ def test_every_sequence_starts_from_the_first_weights_and_evolves(variant):
     """A clip of equal frames: the embeddings change from frame to frame, and a second call repeats the first."""
     x = np.repeat(inputs()[:, :1], 5, axis=1)
     variables = drawn(EvolveGCN(N, variant), x)
-    h = EvolveGCN(N, variant).apply(variables, x)
+    h = untyped(EvolveGCN(N, variant)).apply(variables, x)
     assert (np.abs(np.diff(h, axis=1)).max(axis=(0, 2, 3)) > 1e-3).all()
     np.testing.assert_array_equal(EvolveGCN(N, variant).apply(variables, x), h)
 
@@ -118,7 +119,7 @@ def test_only_the_weights_of_h_depend_on_the_clip():
     other[:, 0] += 1
     for variant, depends in (("O", False), ("H", True)):
         variables = drawn(EvolveGCN(N, variant), x)
-        h, moved = (EvolveGCN(N, variant).apply(variables, v) for v in (x, other))
+        h, moved = (untyped(EvolveGCN(N, variant)).apply(variables, v) for v in (x, other))
         assert (np.abs(moved - h)[:, 1:].max() > 1e-4) == depends
 
 
@@ -128,7 +129,7 @@ def test_relabelled_keypoints_give_relabelled_embeddings(variant):
     order = np.random.default_rng(0).permutation(14)
     module = EvolveGCN(N, variant)
     variables = drawn(module, x)
-    relabelled = EvolveGCN(N, variant, adjacency=tuple(map(tuple, a_hat()[np.ix_(order, order)].tolist())))
+    relabelled = untyped(EvolveGCN(N, variant, adjacency=tuple(map(tuple, a_hat()[np.ix_(order, order)].tolist()))))
     h = np.asarray(module.apply(variables, x))
     np.testing.assert_allclose(relabelled.apply(variables, x[:, :, order]), h[:, :, order], atol=1e-5)
     assert np.abs(module.apply(variables, x[:, :, order]) - h[:, :, order]).max() > 0.01

@@ -60,6 +60,7 @@ def test_only_a_cpu_has_the_fast_form(fields, platform, fast):
     model = built(platform, **fields)
     variables = jax.eval_shape(model.init, jax.random.key(0), *inputs())
     assert ("custom_vjp" in str(jax.make_jaxpr(model.apply)(variables, *inputs()))) == fast
+    assert model.pose is not None
     assert model.pose.project_in_scan == fast
 
 

@@ -108,7 +108,7 @@ def test_models(model, inputs, jitted):
     train = inputs[len(arrays) :]
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs))
     variables = jax.tree.map(lambda leaf: drawn(*leaf.shape).astype(leaf.dtype), shapes)
-    assert jax.config.jax_disable_jit != jitted
+    assert jax.config.jax_disable_jit != jitted  # pyright: ignore[reportAttributeAccessIssue]  # set as JAX is imported
     mutable = ["batch_stats"] if train == (True,) else False
     check(lambda v, *a: model.apply(v, *a, *train, mutable=mutable), (variables, *arrays))
 
@@ -116,7 +116,7 @@ def test_models(model, inputs, jitted):
 @pytest.mark.parametrize("jitted", JIT)
 @pytest.mark.parametrize("case", range(len(FUNCTIONS)))
 def test_functions(case, jitted):
-    assert jax.config.jax_disable_jit != jitted
+    assert jax.config.jax_disable_jit != jitted  # pyright: ignore[reportAttributeAccessIssue]  # set as JAX is imported
     check(*FUNCTIONS[case])
 
 

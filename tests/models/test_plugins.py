@@ -6,6 +6,7 @@ import pytest
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.build import build_model, initialise, with_pretrained_trunk
 from tests import tiny
+from tests.models.untyped import untyped
 
 SOURCE = """
 import flax.linen as nn
@@ -62,11 +63,12 @@ def mine(tmp_path, monkeypatch):
 def test_each_part_of_a_model_may_be_ones_own(mine, readout, width, tmp_path):
     own = {"pose": f"{mine}:EveryFrameAlone", "appearance": f"{mine}:colour", "readout": f"{mine}:{readout}"}
     model = build_model(tiny.FIELDS | own, tiny.IDENTITIES, platform="cpu")
+    assert model.pose is not None
     assert (type(model.pose).__name__, model.pose.features) == ("EveryFrameAlone", width)
     variables = initialise(model, 0, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH)
     batch = tiny.batch()
     frames = jax.numpy.asarray(batch["frames"], jax.numpy.float32)
-    features = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"])
+    features = untyped(model).apply(variables, frames, batch["keypoints"], batch["frame_mask"])
     assert features.appearance.shape == (8, 3)
     assert features.pose.shape == (8, 16)
     with pytest.raises(InputError, match="no ResNet50 named trunk"):

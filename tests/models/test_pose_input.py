@@ -29,9 +29,8 @@ def clips(seed=0, b=4, t=5, missing=0.2):
 def centred_by_loops(keypoints, aspect, mask=None):
     """The rule of the docstring, clip by clip and frame by frame."""
     out = np.zeros((*keypoints.shape[:3], 2))
-    for clip, keep, result in zip(
-        keypoints, mask if mask is not None else np.ones(keypoints.shape[:2], bool), out, strict=True
-    ):
+    counts = mask if mask is not None else np.ones(keypoints.shape[:2], bool)
+    for b, (clip, keep) in enumerate(zip(keypoints, counts, strict=True)):
         frames = [t for t in range(len(clip)) if keep[t]]
         seen = {t: [v for v in range(14) if clip[t, v, 2] > 0] for t in frames}
         point = {(t, v): np.array([clip[t, v, 0] * aspect, clip[t, v, 1]], float) for t in frames for v in seen[t]}
@@ -47,8 +46,10 @@ def centred_by_loops(keypoints, aspect, mask=None):
             fallback = np.median(list(origin.values()), axis=0)
         elif point:
             fallback = np.mean(list(point.values()), axis=0)
+        else:
+            continue
         for t, v in point:
-            result[t, v] = (point[t, v] - origin.get(t, fallback)) / scale
+            out[b, t, v] = (point[t, v] - origin.get(t, fallback)) / scale
     return out
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
+from tests.models.untyped import untyped
 
 READOUTS = [MeanReadout, NodeAttention, TimeAttention, DualAttention]
 MASK = np.array(
@@ -23,7 +24,7 @@ def softmax(scores):
 def by_equation(H, params, mask):
     """h_n, a_v, h_t, a_t of eq. 9-14 of one clip, in float64, from its frames that count."""
     frames = [np.asarray(frame, np.float64) for frame, keep in zip(H, mask, strict=True) if keep]
-    h_bar = sum(frames) / len(frames)
+    h_bar = sum(frames, np.zeros(H.shape[1:])) / len(frames)
     a_v = softmax([h_bar[j] @ np.asarray(params["w_n"], np.float64) for j in range(14)])
     h_n = sum(a_v[j] * h_bar[j] for j in range(14))
     per_frame = [sum(frame[j] for j in range(14)) / 14 for frame in frames]
@@ -37,9 +38,9 @@ def test_equals_the_equations_written_as_loops(mask):
     H = embeddings()
     params = {"w_n": jax.random.normal(jax.random.key(1), (4,)), "w_t": jax.random.normal(jax.random.key(2), (4,))}
     m = jnp.asarray(mask)
-    dual, weights = DualAttention().apply({"params": params}, H, m)
-    nam, nam_weights = NodeAttention().apply({"params": {"w_n": params["w_n"]}}, H, m)
-    tam, tam_weights = TimeAttention().apply({"params": {"w_t": params["w_t"]}}, H, m)
+    dual, weights = untyped(DualAttention()).apply({"params": params}, H, m)
+    nam, nam_weights = untyped(NodeAttention()).apply({"params": {"w_n": params["w_n"]}}, H, m)
+    tam, tam_weights = untyped(TimeAttention()).apply({"params": {"w_t": params["w_t"]}}, H, m)
     mean, no_weights = MeanReadout().apply({}, H, m)
     assert no_weights == {}
     for b in range(4):
@@ -57,7 +58,7 @@ def test_equals_the_equations_written_as_loops(mask):
 def test_attention_worked_by_hand():
     # One dimension, one frame: node j holds the number j on the first two nodes, 0 elsewhere.
     H = jnp.zeros((1, 1, 14, 1)).at[0, 0, 1, 0].set(np.log(3.0))
-    f, weights = NodeAttention().apply({"params": {"w_n": jnp.ones(1)}}, H)
+    f, weights = untyped(NodeAttention()).apply({"params": {"w_n": jnp.ones(1)}}, H)
     np.testing.assert_allclose(weights["node"][0], [1 / 16, 3 / 16] + [1 / 16] * 12, rtol=1e-6)
     np.testing.assert_allclose(f[0, 0], np.log(3.0) * 3 / 16, rtol=1e-6)
 

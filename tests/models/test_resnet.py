@@ -14,6 +14,7 @@ from rgcn_jax.models import cpu
 from rgcn_jax.models.pretrained import torch_name
 from rgcn_jax.models.resnet import ResNet50
 from scripts.resnet50_reference_weights import draw_cotangent, draw_images, draw_weights
+from tests.models.untyped import untyped
 
 REFERENCE = Path(__file__).parent / "data" / "resnet50_reference.npz"
 SMALL = ResNet50(stage_sizes=(1, 1), width=8)
@@ -270,7 +271,7 @@ def test_wrong_arguments_are_named():
 
 @pytest.mark.parametrize(("pooling", "pooled"), [("mean", np.mean), ("max", np.max)])
 def test_a_feature_is_the_map_pooled_over_its_positions(pooling, pooled):
-    trunk, variables = SMALL.clone(pooling=pooling), small_variables()
+    trunk, variables = untyped(SMALL.clone(pooling=pooling)), small_variables()
     feature_map = trunk.apply(variables, images(2), False, method="feature_map")
     expected = pooled(np.asarray(feature_map, np.float64), axis=(1, 2))
     np.testing.assert_allclose(trunk.apply(variables, images(2), False), expected, rtol=1e-5, atol=1e-6)

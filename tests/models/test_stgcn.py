@@ -10,6 +10,7 @@ from rgcn_jax.models.stgcn import STGCN, spatial_partition, temporal_convolution
 from rgcn_jax.skeleton import EDGES
 from tests import encoder_checks as check
 from tests.encoder_checks import TRAIN_MASK, N, drawn, in_float64, inputs
+from tests.models.untyped import untyped
 
 OPENPOSE18 = (
     (4, 3), (3, 2), (7, 6), (6, 5), (13, 12), (12, 11), (10, 9), (9, 8), (11, 5), (8, 2), (5, 1), (2, 1), (0, 1),
@@ -142,7 +143,7 @@ def test_every_parameter_gets_a_gradient_in_training():
 
 def test_running_statistics_are_those_of_the_frames_that_count():
     x = np.random.default_rng(0).standard_normal((4, 5, 14, 3)).astype(np.float32) + 2
-    module = MaskedBatchNorm()
+    module = untyped(MaskedBatchNorm())
     variables = module.init(jax.random.key(0), x, None, False)
     for mask, kept in ((TRAIN_MASK, x[TRAIN_MASK]), (None, x.reshape(-1, 14, 3))):
         y, new = module.apply(variables, x, mask, True, mutable=["batch_stats"])

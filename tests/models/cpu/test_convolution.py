@@ -17,6 +17,7 @@ from rgcn_jax.models.cpu.convolution import (
     patches_convolution,
     xla_convolution,
 )
+from tests.models.untyped import untyped
 from tests.tiny import leaves_close
 
 # kernel, stride, padding, height, width: every layer type of the trunk, odd sizes, and one without padding.
@@ -126,7 +127,7 @@ def test_gradients_under_a_mesh_are_those_of_the_whole_batch():
     )
     for ours, whole in zip(
         jax.jit(jax.grad(mapped, argnums=(0, 1)))(x, kernel),
-        jax.jit(jax.grad(lambda *a: loss(*a, False), argnums=(0, 1)))(x, kernel),
+        jax.jit(jax.grad(lambda x, kernel: loss(x, kernel, False), argnums=(0, 1)))(x, kernel),
         strict=True,
     ):
         np.testing.assert_allclose(ours, whole, rtol=1e-4, atol=1e-4 * np.abs(whole).max())
@@ -185,15 +186,15 @@ def test_module_follows_the_choice(height, width, k, product):
 @pytest.mark.parametrize(("h", "w"), [(4, 2), (8, 4)])
 def test_parameters_and_numbers_are_those_of_flax(h, w):
     x = drawn(5, 2, h, w, 3)
-    ours = Conv(6, (3, 3), strides=2, padding=1)
-    flaxs = nn.Conv(6, (3, 3), strides=2, padding=1, use_bias=False)
+    ours = untyped(Conv(6, (3, 3), strides=2, padding=1))
+    flaxs = untyped(nn.Conv(6, (3, 3), strides=2, padding=1, use_bias=False))
     variables = ours.init(jax.random.key(0), x)
     leaves_close(variables, flaxs.init(jax.random.key(0), x), rtol=0)
     np.testing.assert_allclose(ours.apply(variables, x), flaxs.apply(variables, x), rtol=1e-5, atol=1e-5)
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_the_kernel_in_float32():
-    conv = Conv(6, (3, 3), padding=1, dtype=jnp.bfloat16)
+    conv = untyped(Conv(6, (3, 3), padding=1, dtype=jnp.bfloat16))
     x = drawn(6, 2, 4, 2, 3)
     variables = conv.init(jax.random.key(0), x)
     assert variables["params"]["kernel"].dtype == jnp.float32

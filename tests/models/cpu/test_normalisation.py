@@ -8,6 +8,7 @@ import pytest
 
 from rgcn_jax import parallel
 from rgcn_jax.models.cpu import BatchNorm
+from tests.models.untyped import untyped
 from tests.tiny import leaves_close
 
 
@@ -55,7 +56,7 @@ def test_fresh_variables_are_flaxs():
 def test_bfloat16_has_statistics_in_float32():
     """Means of bfloat16 sums would be off by a part in a hundred."""
     x = jnp.asarray(10 + drawn(4, 512, 2, 2, 5), jnp.bfloat16)
-    module = BatchNorm(use_running_average=False, dtype=jnp.bfloat16)
+    module = untyped(BatchNorm(use_running_average=False, dtype=jnp.bfloat16))
     y, updated = module.apply(variables(5), x, mutable=["batch_stats"])
     wide = np.asarray(x, np.float64)
     assert y.dtype == jnp.bfloat16
