@@ -113,15 +113,6 @@ class Checkpoints:
                 + ": make room or fix the permissions, then rerun the same command to resume."
             ) from error
 
-    def record(self, kind: str) -> dict[str, Any]:
-        """The JSON record of the newest checkpoint of a kind; empty if there is none.
-
-        Raises:
-          DamagedError: it is not what was saved.
-        """
-        step = self.latest_step(kind)
-        return {} if step is None else self._sealed(kind, step)["record"]
-
     def restore(self, kind: str, target: TrainState) -> TrainState:
         """The newest checkpoint of a kind, in the shapes and on the devices of ``target``.
 
