@@ -41,8 +41,20 @@ OURS = {
 # From the top to the bottom: a module imports its own layer and those below it, never one above. A prefix stands for
 # a module and everything in it; the longest one that fits decides.
 LAYERS = [
-    {"__main__", "main", "evaluate", "data.prepare", "data.mot", "data.keypoints.__main__", "walkers.__main__"}
-    | {"pose_detection"},
+    {
+        "__main__",
+        "main",
+        "model_command",
+        "evaluate",
+        "embed",
+        "calibrate",
+        "data.prepare",
+        "data.mot",
+        "data.keypoints.__main__",
+    }
+    | {"walkers.__main__", "pose_detection"},
+    {"export"},
+    {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},
     {"evaluation"},
     {"data", "models"},
@@ -92,8 +104,7 @@ WITH_TENSORFLOW = {
 }
 
 LIBRARY = {  # for programs of others
-    f"rgcn_jax.{name}"
-    for name in ("models.streaming", "data.prepared.tfds_builders", "training.weights", "data.clips.resize")
+    f"rgcn_jax.{name}" for name in ("models.streaming", "data.prepared.tfds_builders", "embedder")
 }
 
 

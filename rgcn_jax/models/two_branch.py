@@ -21,6 +21,9 @@ between clips (an untrained LGCN on "crop" input), where the usual 1e-5 would sh
 
 NECKS = ("none", "batchnorm")
 
+CLASSIFIER = "classifier"
+"""Name of the parameters over the training identities: what an embedder and another data set have no use for."""
+
 
 class Features(NamedTuple):
     """What the model makes of B clips; f_a, f_p and the logits in float32."""
@@ -30,7 +33,7 @@ class Features(NamedTuple):
     pose: Float[Array, "b d_p"]
     """f_p, raw; zero columns without a pose branch."""
     logits: Float[Array, "b k"]
-    """FC([f_a ; f_p]) over the training identities."""
+    """FC([f_a ; f_p]) over the training identities; zero columns without a classifier."""
     attention: dict[str, Array]
     """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
     aux: dict[str, Array]
@@ -48,7 +51,7 @@ class TwoBranch(nn.Module):
       pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
         parameters.
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
-      num_identities: training identities.
+      num_identities: training identities; 0: no classifier, for a model that only embeds.
       pose_input: a mode of ``pose_input``.
       keypoint_embedding: e: so many learned channels, ``keypoint_embedding`` [14, e], tell the encoder which keypoint
         is which, beside X and the same in every frame. 0 (the paper): none; the shared W_x then knows a wrist from an
@@ -106,7 +109,9 @@ class TwoBranch(nn.Module):
             x = self._with_embedding(pose_input(keypoints, self.pose_input, self._aspect(frames), frame_mask))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
             seen.append(self._neck("pose", f_p, train))
-        logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
+        logits = jnp.zeros_like(f_a[:, :0])
+        if self.num_identities:
+            logits = nn.Dense(self.num_identities, name=CLASSIFIER)(jnp.concatenate(seen, axis=-1))
         return Features(f_a, f_p, logits, attention, aux)
 
     def _aspect(self, frames: Array) -> float:
