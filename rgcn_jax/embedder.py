@@ -140,11 +140,7 @@ class Embedder:
         the devices divide.
         """
         settings = self.config.evaluation
-        one = Cutting(settings.clips, self.config.frames_per_clip, 1)
-        clips = 0
-        for clips, _ in enumerate(one.plans(tracklets), start=1):
-            if clips >= settings.clips_per_batch:
-                break
+        clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
         devices = self.mesh.size
         size = devices
         while size < min(clips, settings.clips_per_batch):

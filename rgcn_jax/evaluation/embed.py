@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from rgcn_jax import parallel
 from rgcn_jax.data.clips.reader import Reader
-from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans
+from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans, num_evaluation_batches
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.types import DeviceBatch, Embeddings, Tracklet
@@ -59,6 +59,12 @@ class Cutting:
             clips=self.clips,
             frames_per_clip=self.frames_per_clip,
             clips_per_batch=self.clips_per_batch,
+        )
+
+    def num_clips(self, tracklets: Sequence[Tracklet]) -> int:
+        """How many clips tracklets are cut into."""
+        return num_evaluation_batches(
+            tracklets, clips=self.clips, frames_per_clip=self.frames_per_clip, clips_per_batch=1
         )
 
 
