@@ -37,6 +37,9 @@ MIN_FALSE_ACCEPTS = 10
 MIN_PERSONS = 10
 """An interval is given only for at least so many persons with a genuine pair."""
 
+ROWS = 256
+"""Tracklets whose distances are computed at a time, to all that follow."""
+
 Interval = tuple[float, float]
 
 
@@ -134,25 +137,25 @@ def verify(
         raise InputError("Features are not finite (NaN or Inf), so they have no distances: did the training diverge?")
     own = own - own.mean(axis=0, dtype=np.float64).astype(np.float32) if len(own) else own
     squares = np.einsum("nd,nd->n", own, own)
-    starts = np.searchsorted(persons, np.arange(len(names) + 1))
 
     def blocks() -> Iterator[Block]:
-        for person in range(len(names)):
-            first, end = int(starts[person]), int(starts[person + 1])
-            for row in range(first, end, 64):
-                rows = slice(row, min(row + 64, end))
-                distances = (-2 * own[rows]) @ own[first:].T
-                distances += squares[first:]
-                distances += squares[rows, None]
-                np.sqrt(np.maximum(distances, 0, out=distances), out=distances)
-                others = np.broadcast_to(persons[first:], distances.shape)
-                other_camera = cameras[rows, None] != cameras[first:]
-                counted = other_camera.copy() if cross_camera_impostors else np.ones(distances.shape, bool)
+        for start in range(0, len(own), ROWS):
+            distances = (-2 * own[start : start + ROWS]) @ own[start:].T
+            distances += squares[start:]
+            distances += squares[start : start + ROWS, None]
+            np.sqrt(np.maximum(distances, 0, out=distances), out=distances)
+            for person in np.unique(persons[start : start + ROWS]).tolist():
+                first, end = np.searchsorted(persons[start:], (person, person + 1))
+                rows = slice(first, min(end, ROWS))
+                others, later = persons[start + first :], cameras[start + first :]
+                other_camera = cameras[start:][rows, None] != later
+                counted = other_camera.copy() if cross_camera_impostors else np.ones(other_camera.shape, bool)
                 genuine = slice(0, end - first)
-                counted[:, genuine] = np.arange(first, end) > np.arange(end)[rows, None]  # each pair of a person once
+                counted[:, genuine] = np.triu(np.ones(counted[:, genuine].shape, bool), 1)  # each pair once
                 if exclude_same_camera:
                     counted[:, genuine] &= other_camera[:, genuine]
-                yield Block(person, others[counted], distances[counted])
+                pairs = distances[rows, first:][counted]
+                yield Block(person, np.broadcast_to(others, counted.shape)[counted], pairs)
 
     return _verification(blocks, len(names), fprs, resamples, seed)
 
