@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
 
 def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
-    from rgcn_jax.evaluation.feature_set import check_target, write_features
+    from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score, scorer_from_config
     from rgcn_jax.runtime.compilation_cache import keep_compiled
@@ -47,7 +47,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     evaluation = score(features, config.evaluation)
     print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}")
     if known.with_train:
-        features = scorer.with_train(features, variables)
+        features = join(features, scorer.train_features(variables, embedder.step))
     if not parallel.is_first():
         return
     if known.save_features:

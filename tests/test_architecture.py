@@ -73,7 +73,7 @@ SEPARATE = {
     "pose_detection": {"models", "training", "evaluation", "parallel", "config", "config_io"},
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
-        for name in ("distance", "matches", "ranking", "protocol", "tables")
+        for name in ("distance", "matches", "pair_counts", "ranking", "protocol", "tables", "verification")
     },
 }
 # In data/, one way: each room imports those before it.
@@ -104,7 +104,12 @@ WITH_TENSORFLOW = {
 }
 
 LIBRARY = {  # for programs of others
-    f"rgcn_jax.{name}" for name in ("models.streaming", "data.prepared.tfds_builders", "embedder")
+    f"rgcn_jax.{name}"
+    for name in (
+        "models.streaming",
+        "data.prepared.tfds_builders",
+        "embedder",
+    )
 }
 
 
