@@ -6,7 +6,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from rgcn_jax.command import Parser, path_argument, run_command
-from rgcn_jax.config import Config
+from rgcn_jax.config import Config, DataConfig, to_config_dict
+from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
@@ -59,8 +60,6 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
 
 
 def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
-    from rgcn_jax.config import to_config_dict
-    from rgcn_jax.config_io import override, typed
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score
@@ -68,9 +67,14 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
     features = read_features(known.features)
     if known.labels:
         features = with_labels(features, known.labels)
-    of_model = dict(features.header.get("config", {}))
-    evaluation = typed(of_model, name=str(known.features)) if of_model else Config()
-    config = typed(override(to_config_dict(evaluation), overrides), name=str(known.features))
+    if not features.roles.query.any():
+        raise InputError(
+            f"{known.features} has no query, so there is nothing to score: give persons, cameras and roles of its "
+            f"tracklets by --labels=FILE.csv (docs/embedding.md)."
+        )
+    of_model, name = features.header.get("config"), str(known.features)
+    config = typed(of_model, name=name) if of_model else Config(data=DataConfig(name="folder"))
+    config = typed(override(to_config_dict(config), overrides), name=name)
     path = results_path(known.features.parent, known.features.stem, known.out)
     result = score(features, config.evaluation)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}")

@@ -105,11 +105,11 @@ def write_results(
 ) -> dict[str, Any]:
     """Writes an evaluation as JSON, atomically, with what else is ``beside`` it (config, provenance); returns it.
 
-    ``queries``: whether the scores of every query are written too, to a file ``.npz`` of the same name.
+    ``queries``: whether the scores of every query are written too, to NAME.queries.npz beside NAME.json.
     """
     results = {**evaluation.to_dict(), **beside}
     if queries:
-        _write_queries(path.with_suffix(".npz"), evaluation)
+        _write_queries(path.with_suffix(".queries.npz"), evaluation)
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
 
