@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # a program that trains on arrays does without ml_collections
 DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder")
 """Names of ``data.name``."""
 
-LAYERED_ENCODERS = ("RGCN", "LGCN", "GCNRNN", "GCNLSTM")
+RECURRENT_ENCODERS = ("RGCN", "LGCN")
+"""The paper's pose encoders, in which nothing but a ReLU stands between graph and recurrence."""
+
+LAYERED_ENCODERS = (*RECURRENT_ENCODERS, "GCNRNN", "GCNLSTM")
 """Pose encoders whose number of graph layers can be chosen."""
 
 POSITIONS, ADDITIONS = ("crop", "centred"), ("confidence", "velocity", "bones")
@@ -98,10 +101,27 @@ class ModelConfig:
     pose_features: int = setting(512, "Dimensions of f_p; a node has half of them under DAM, else all.", minimum=1)
     graph_layers: int = setting(1, "L of eq. 7, for RGCN, LGCN, GCNRNN and GCNLSTM.", minimum=1)
     graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
+    graph_self: bool = setting(
+        False,
+        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what tells a keypoint from its neighbours; "
+        "not in the paper.",
+    )
+    product: bool = setting(
+        False, "RGCN and LGCN: a product with a matrix P between graph and recurrence; not in the paper."
+    )
     pose_input: str = setting(
         "centred",
         'Coordinates: "crop" (the paper: normalised by the crop) or "centred" (at the hips, in torso lengths); then '
         'any of "+confidence", "+velocity", "+bones".',
+    )
+    pose_fill: bool = setting(
+        False,
+        "Fill gaps of a keypoint inside a clip linearly, its ends by the nearest; else a missing keypoint is 0. Not in "
+        "the paper.",
+    )
+    pose_norm: bool = setting(
+        False,
+        "Standardise each coordinate of each keypoint by running statistics of where it was seen; not in the paper.",
     )
     keypoint_embedding: int = setting(0, "Learned channels that tell the keypoints apart; not in the paper.", minimum=0)
     dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)

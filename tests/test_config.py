@@ -120,6 +120,8 @@ def test_the_choices_are_those_that_exist():
             ["model.graph_relu_each_layer", "EvolveGCN-H"],
         ),
         (["model.dropout=0.5"], ["model.dropout is 0.5", "RGCN"]),
+        (["model.pose=STGCN", "model.graph_self=true"], ["model.graph_self is True", "STGCN"]),
+        (["model.pose=GCNRNN", "model.product=true"], ["model.product is True", "GCNRNN"]),
         (["model.appearance=BiC", "model.pooling=max"], ["model.stage_sizes", "model.pooling is 'max'"]),
         (["model.appearance=precomputed", "model.remat=blocks"], ["data.features is empty", "model.remat is 'blocks'"]),
         (["data.features=f.npz"], ["data.features is f.npz", "model.appearance"]),

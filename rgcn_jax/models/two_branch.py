@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
-from rgcn_jax.models.pose_input import pose_input
+from rgcn_jax.models.pose_input import detections, pose_input
+from rgcn_jax.models.pose_norm import PoseNorm
 
 EPSILON = MappingProxyType({"appearance": 1e-5, "pose": 1e-7})
 """Added to a variance before its square root, in the statistics and so in the neck. A dimension of f_p may vary by 1e-5
@@ -50,6 +51,8 @@ class TwoBranch(nn.Module):
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
       num_identities: training identities.
       pose_input: a mode of ``pose_input``.
+      pose_fill: whether gaps of a keypoint inside a clip are filled (``pose_input.fill_gaps``).
+      pose_norm: whether X is standardised by running statistics of each keypoint (``PoseNorm``, ``pose_norm``).
       keypoint_embedding: e: so many learned channels, ``keypoint_embedding`` [14, e], tell the encoder which keypoint
         is which, beside X and the same in every frame. 0 (the paper): none; the shared W_x then knows a wrist from an
         ankle by position and graph alone.
@@ -71,6 +74,8 @@ class TwoBranch(nn.Module):
     readout: nn.Module | None
     num_identities: int
     pose_input: str = "centred"
+    pose_fill: bool = False
+    pose_norm: bool = False
     keypoint_embedding: int = 0
     neck: str = "none"
     aspect: float | None = None
@@ -103,7 +108,7 @@ class TwoBranch(nn.Module):
         seen = [self._neck("appearance", f_a, train)]
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
-            x = self._with_embedding(pose_input(keypoints, self.pose_input, self._aspect(frames), frame_mask))
+            x = self._with_embedding(self._pose_input(keypoints, self._aspect(frames), frame_mask, train))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
             seen.append(self._neck("pose", f_p, train))
         logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
@@ -115,6 +120,15 @@ class TwoBranch(nn.Module):
         if frames.ndim != 5:
             raise ValueError("without frames TwoBranch must be told the aspect of a crop: aspect=width / height.")
         return frames.shape[3] / frames.shape[2]
+
+    def _pose_input(self, keypoints: Array, aspect: float, mask: Array, train: bool) -> Array:
+        """X, filled and standardised where that is wanted."""
+        x = pose_input(keypoints, self.pose_input, aspect, mask, self.pose_fill)
+        if not self.pose_norm:
+            return x
+        seen = detections(keypoints, mask)
+        present = seen.any(axis=1, keepdims=True) & mask[:, :, None] if self.pose_fill else seen
+        return PoseNorm(self.axis_name, name="pose_norm")(x, present, seen, train)
 
     def _with_embedding(self, x: Array) -> Array:
         """X and beside it the learned channels of each keypoint, detected or not."""
