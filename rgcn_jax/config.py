@@ -8,6 +8,7 @@ a ``Config`` once, at the door.
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
 
@@ -148,33 +149,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """The objective, eq. 15 to 19."""
-
-    margin: float = setting(0.3, "delta of the triplets.", minimum=0)
-    label_smoothing: float = setting(0.1, "Of the identity loss.", minimum=0, maximum=1)
-    appearance_weight: str | float = setting(
-        "adaptive",
-        "lambda of eq. 19, the weight of the appearance triplet; the pose triplet has the rest (table VII).",
-        choices=("adaptive",),
-        minimum=0,
-        maximum=1,
-    )
-    weight_gradient: bool = setting(False, "Let the gradient through the adaptive lambda.")
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam with coupled L2."""
-
-    learning_rate: float = setting(3e-4, "At the beginning.", minimum=0)
-    decay_factor: float = setting(0.1, "Of the learning rate at each decay.", minimum=1e-9, maximum=1)
-    decay_every_epochs: int = setting(200, "Epochs between decays; 0: constant.", minimum=0)
-    warmup_epochs: int = setting(0, "Over which the learning rate grows from a hundredth; not in the paper.", minimum=0)
-    weight_decay: float = setting(5e-4, "L2, added to the gradient.", minimum=0)
-
-
-@dataclass(frozen=True)
 class EvaluationConfig:
     """How a model is scored."""
 
@@ -290,8 +264,9 @@ def default_config() -> "ml_collections.ConfigDict":
 
 def to_config_dict(config: Config) -> "ml_collections.ConfigDict":
     """A typed config as the locked ``ConfigDict`` that overrides are applied to."""
-    from ml_collections import ConfigDict
+    from ml_collections import ConfigDict, FieldReference
 
     values = config.to_dict()
     values["loss"]["appearance_weight"] = str(config.loss.appearance_weight)  # a ConfigDict's field has one type
+    values["loss"]["margin"] = FieldReference(config.loss.margin, field_type=object)  # but this takes both
     return ConfigDict(values).lock()

@@ -46,7 +46,7 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_rules", "config_io", "config_help"},
+    {"config", "config_training", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
     {"skeleton", "losses", "types", "errors", "fields"},
@@ -93,7 +93,13 @@ WITH_TENSORFLOW = {
 
 LIBRARY = {  # for programs of others
     f"rgcn_jax.{name}"
-    for name in ("models.streaming", "data.prepared.tfds_builders", "training.weights", "data.clips.resize")
+    for name in (
+        "models.streaming",
+        "models.streaming_input",
+        "data.prepared.tfds_builders",
+        "training.weights",
+        "data.clips.resize",
+    )
 }
 
 

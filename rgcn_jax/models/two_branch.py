@@ -38,6 +38,9 @@ class Features(NamedTuple):
     """What the appearance model has to say besides f_a. ``auxiliary_loss`` [], where it is there, is added to the
     objective: weighted already, the mean over the clips.
     """
+    standardised: dict[str, Array]
+    """f_a and f_p, "appearance" [B, D_a] and "pose" [B, D_p], with each dimension standardised over the batch (in
+    evaluation: by the running statistics): the neck without its learned factor, whatever ``neck`` is."""
 
 
 class TwoBranch(nn.Module):
@@ -105,14 +108,16 @@ class TwoBranch(nn.Module):
         frames, keypoints, frame_mask = map(jnp.asarray, (frames, keypoints, frame_mask))
         f_a, aux = self.appearance(frames, frame_mask, train=train)
         f_a = at_least_float32(f_a)
-        seen = [self._neck("appearance", f_a, train)]
+        standardised = {"appearance": self._standardised("appearance", f_a, train)}
+        seen = [self._neck("appearance", f_a, standardised["appearance"])]
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
             x = self._with_embedding(self._pose_input(keypoints, self._aspect(frames), frame_mask, train))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
-            seen.append(self._neck("pose", f_p, train))
+            standardised["pose"] = self._standardised("pose", f_p, train)
+            seen.append(self._neck("pose", f_p, standardised["pose"]))
         logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
-        return Features(f_a, f_p, logits, attention, aux)
+        return Features(f_a, f_p, logits, attention, aux, standardised)
 
     def _aspect(self, frames: Array) -> float:
         if self.aspect is not None:
@@ -139,10 +144,10 @@ class TwoBranch(nn.Module):
         e = self.param("keypoint_embedding", nn.initializers.normal(1.0), shape)
         return jnp.concatenate([x, jnp.broadcast_to(e, (*x.shape[:2], *shape)).astype(x.dtype)], axis=-1)
 
-    def _neck(self, branch: str, f: Array, train: bool) -> Array:
-        """Updates the running statistics of a branch and returns what the classifier sees of it."""
+    def _standardised(self, branch: str, f: Array, train: bool) -> Array:
+        """Updates the running statistics of a branch and returns its feature standardised."""
         # Two passes (mean, then squares of the rest): a pose feature varies by less than a hundredth of its mean.
-        standardised = nn.BatchNorm(
+        return nn.BatchNorm(
             use_running_average=not train,
             momentum=0.9,
             epsilon=EPSILON[branch],
@@ -152,6 +157,9 @@ class TwoBranch(nn.Module):
             axis_name=self.axis_name,
             name=f"statistics_{branch}",
         )(f)
+
+    def _neck(self, branch: str, f: Array, standardised: Array) -> Array:
+        """What the classifier sees of a branch."""
         if self.neck == "none":
             return f
         return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])
