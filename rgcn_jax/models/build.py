@@ -154,7 +154,7 @@ def build_model(
     Args:
       fields: the fields of ``config.model``; ``pretrained`` is not read here; those beyond the paper that are on
         or off, and ``dropout``, may be missing.
-      num_identities: outputs of the classifier.
+      num_identities: outputs of the classifier; 0: none.
       dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
       axis_name: normalisation statistics in training are those of all devices' clips; without effect in evaluation.
       aspect: width of a crop over its height, needed where the appearance is precomputed and no frame shows it.

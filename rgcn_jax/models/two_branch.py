@@ -22,6 +22,9 @@ between clips (an untrained LGCN on "crop" input), where the usual 1e-5 would sh
 
 NECKS = ("none", "batchnorm")
 
+CLASSIFIER = "classifier"
+"""Name of the parameters over the training identities: what an embedder and another data set have no use for."""
+
 
 class Features(NamedTuple):
     """What the model makes of B clips; f_a, f_p and the logits in float32."""
@@ -31,7 +34,7 @@ class Features(NamedTuple):
     pose: Float[Array, "b d_p"]
     """f_p, raw; zero columns without a pose branch."""
     logits: Float[Array, "b k"]
-    """FC([f_a ; f_p]) over the training identities."""
+    """FC([f_a ; f_p]) over the training identities; zero columns without a classifier."""
     attention: dict[str, Array]
     """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
     aux: dict[str, Array]
@@ -52,7 +55,7 @@ class TwoBranch(nn.Module):
       pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
         parameters.
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
-      num_identities: training identities.
+      num_identities: training identities; 0: no classifier, for a model that only embeds.
       pose_input: a mode of ``pose_input``.
       pose_fill: whether gaps of a keypoint inside a clip are filled (``pose_input.fill_gaps``).
       pose_norm: whether X is standardised by running statistics of each keypoint (``PoseNorm``, ``pose_norm``).
@@ -116,7 +119,9 @@ class TwoBranch(nn.Module):
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
             standardised["pose"] = self._standardised("pose", f_p, train)
             seen.append(self._neck("pose", f_p, standardised["pose"]))
-        logits = nn.Dense(self.num_identities, name="classifier")(jnp.concatenate(seen, axis=-1))
+        logits = jnp.zeros_like(f_a[:, :0])
+        if self.num_identities:
+            logits = nn.Dense(self.num_identities, name=CLASSIFIER)(jnp.concatenate(seen, axis=-1))
         return Features(f_a, f_p, logits, attention, aux, standardised)
 
     def _aspect(self, frames: Array) -> float:

@@ -1,7 +1,7 @@
 """Everything that a training run consists of, built from its config and checked before the first step."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.reader import Data, ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
-from rgcn_jax.data.load import open_data
+from rgcn_jax.data.load import ALL_SUBSETS, open_data
 from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
 from rgcn_jax.models.build import initialise, with_pretrained_trunk
 from rgcn_jax.models.two_branch import TwoBranch
@@ -52,7 +52,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     mesh = parallel.make_mesh(config.parallel.num_devices)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
-    data = _open(config)
+    data = open_process_data(config)
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
@@ -100,9 +100,13 @@ def prepare(config: Config, restored: bool = False) -> Run:
     )
 
 
-def _open(config: Config) -> Data:
-    """The data set; of several processes each reads its own clips of a batch."""
-    data = open_data(config.data, config.frame_size, config.with_pose)
+def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> Data:
+    """Opens the data set of a config; of several processes each reads its own clips of a batch.
+
+    Raises:
+      InputError: the data set cannot be read, lacks a required subset, or is not the same in all processes.
+    """
+    data = open_data(config.data, config.frame_size, config.with_pose, required)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
     return replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
 

@@ -115,7 +115,7 @@ def test_features_ignore_labels_ids_and_padding(devices):
     order = np.random.default_rng(0).permutation(8)
     shuffled = {name: value[order] for name, value in batch.items()}
     result = jax.device_get(embed(variables, parallel.shard(shuffled, mesh)))
-    tiny.leaves_close(result, [f[order] for f in expected], atol=1e-5)
+    tiny.leaves_close(result, jax.tree.map(lambda rows: rows[order], expected), atol=1e-5)
 
 
 def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
