@@ -58,7 +58,7 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_rules", "config_io", "config_help"},
+    {"config", "config_training", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
     {"skeleton", "losses", "types", "errors", "fields"},
@@ -107,6 +107,7 @@ LIBRARY = {  # for programs of others
     f"rgcn_jax.{name}"
     for name in (
         "models.streaming",
+        "models.streaming_input",
         "data.prepared.tfds_builders",
         "embedder",
     )

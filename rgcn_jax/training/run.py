@@ -20,7 +20,7 @@ from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_co
 from rgcn_jax.models.build import initialise, with_pretrained_trunk
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
-from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.optim import adam_coupled_l2, make_schedule, with_pose_factor
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
 from rgcn_jax.training.step import check_micro_batches, make_train_step
 
@@ -65,13 +65,10 @@ def prepare(config: Config, restored: bool = False) -> Run:
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     model = model_from_config(config, identities, mesh)
     variables, trunk = _variables(config, model, data, restored)
-    schedule = step_schedule(
-        config.optimizer.learning_rate,
-        config.optimizer.decay_factor,
-        config.optimizer.decay_every_epochs * per_epoch,
-        config.optimizer.warmup_epochs * per_epoch,
-    )
+    total_steps = config.num_steps or config.num_epochs * per_epoch
+    schedule = make_schedule(config.optimizer, per_epoch, total_steps)
     optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
+    optimizer = with_pose_factor(optimizer, config.optimizer.pose_factor)
     state = create_state(variables, optimizer, config.seed)
     split = data.split
     say(
@@ -99,7 +96,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
         ),
         scorer=scorer_from_config(config, model, data, mesh),
         state=parallel.replicate(state, mesh),
-        total_steps=config.num_steps or config.num_epochs * per_epoch,
+        total_steps=total_steps,
     )
 
 
