@@ -95,11 +95,8 @@ WITH_TENSORFLOW = {
 LIBRARY = {  # for programs of others
     f"rgcn_jax.{name}"
     for name in (
-        "evaluation.verification",
-        "models.streaming",
-        "data.prepared.tfds_builders",
-        "training.weights",
-        "data.clips.resize",
+        *("evaluation.results", "evaluation.verification", "models.streaming", "data.prepared.tfds_builders"),
+        *("training.weights", "data.clips.resize"),
     )
 }
 

@@ -58,7 +58,7 @@ class RankingMetrics:
 
     def select(self, queries: Bool[np.ndarray, "q"]) -> "RankingMetrics":
         """The metrics of some of the queries, against the same gallery."""
-        chosen = np.flatnonzero(queries)
+        chosen = np.flatnonzero(queries).tolist()
         ranks, sizes = ([of_query[i] for i in chosen] for of_query in (self.match_ranks, self.tie_sizes))
         return replace(self, match_ranks=ranks, tie_sizes=sizes)
 
@@ -84,7 +84,7 @@ class RankingMetrics:
         (k - 1) / (r - 1), or 1 at rank 1.
         """
         average_precision = np.full(len(self.match_ranks), np.nan)
-        for index in np.flatnonzero(self.valid):
+        for index in np.flatnonzero(self.valid).tolist():
             ranks, sizes = self.match_ranks[index], self.tie_sizes[index]
             if sizes.max() > 1:
                 total = sum(sum_of_precisions(group, self.ap) for group in _tie_groups(ranks, sizes))
@@ -102,7 +102,7 @@ class RankingMetrics:
     def inverse_negative_penalty(self) -> Float64[np.ndarray, "q"]:
         """Of each query the number of its matches over the rank of the last; NaN for a skipped one (INP, Ye et al.)."""
         penalty = np.full(len(self.match_ranks), np.nan)
-        for index in np.flatnonzero(self.valid):
+        for index in np.flatnonzero(self.valid).tolist():
             ranks, sizes = self.match_ranks[index], self.tie_sizes[index]
             if sizes[-1] == 1:
                 penalty[index] = len(ranks) / ranks[-1]
