@@ -47,6 +47,7 @@ LAYERS = [
         "model_command",
         "evaluate",
         "embed",
+        "embedding_parts",
         "calibrate",
         "data.prepare",
         "data.mot",
@@ -73,7 +74,8 @@ SEPARATE = {
     "pose_detection": {"models", "training", "evaluation", "parallel", "config", "config_io"},
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
-        for name in ("distance", "matches", "pair_counts", "ranking", "protocol", "tables", "verification")
+        for name in [file.stem for file in (PACKAGE / "evaluation").glob("*.py")]
+        if name not in ("__init__", "embed", "scorer", "feature_set", "results")
     },
 }
 # In data/, one way: each room imports those before it.
