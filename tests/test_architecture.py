@@ -108,8 +108,6 @@ WITH_TENSORFLOW = {
 LIBRARY = {  # for programs of others
     f"rgcn_jax.{name}"
     for name in (
-        "models.streaming",
-        "models.streaming_input",
         "data.prepared.tfds_builders",
         "embedder",
     )
