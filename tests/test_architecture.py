@@ -41,12 +41,24 @@ OURS = {
 # From the top to the bottom: a module imports its own layer and those below it, never one above. A prefix stands for
 # a module and everything in it; the longest one that fits decides.
 LAYERS = [
-    {"__main__", "main", "evaluate", "data.prepare", "data.mot", "data.keypoints.__main__", "walkers.__main__"}
-    | {"pose_detection"},
+    {
+        "__main__",
+        "main",
+        "model_command",
+        "evaluate",
+        "embed",
+        "calibrate",
+        "data.prepare",
+        "data.mot",
+        "data.keypoints.__main__",
+    }
+    | {"walkers.__main__", "pose_detection"},
+    {"export"},
+    {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_rules", "config_io", "config_help"},
+    {"config", "config_training", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
     {"skeleton", "losses", "types", "errors", "fields"},
@@ -61,7 +73,7 @@ SEPARATE = {
     "pose_detection": {"models", "training", "evaluation", "parallel", "config", "config_io"},
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
-        for name in ("distance", "matches", "ranking", "protocol", "tables")
+        for name in ("distance", "matches", "pair_counts", "ranking", "protocol", "tables", "verification")
     },
 }
 # In data/, one way: each room imports those before it.
@@ -93,7 +105,12 @@ WITH_TENSORFLOW = {
 
 LIBRARY = {  # for programs of others
     f"rgcn_jax.{name}"
-    for name in ("models.streaming", "data.prepared.tfds_builders", "training.weights", "data.clips.resize")
+    for name in (
+        "models.streaming",
+        "models.streaming_input",
+        "data.prepared.tfds_builders",
+        "embedder",
+    )
 }
 
 

@@ -1,0 +1,141 @@
+"""The result of an evaluation: rows of mAP and CMC under every protocol, as a table, as JSON and per query."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgcn_jax.evaluation.feature_set import FeatureSet
+from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.evaluation.tables import format_table
+from rgcn_jax.runtime.files import write_error, write_text
+from rgcn_jax.runtime.npz import write_arrays
+
+RESULTS_FILE = "results.json"
+
+
+def headline_mAP(rows: Mapping[str, Any]) -> float:
+    """The fused row's mAP, the appearance row's without a pose branch, in per cent; also of a record of
+    ``metrics.jsonl``.
+    """
+    return rows.get("fused", rows["appearance"])["mAP"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model at a step, and everything that names them."""
+
+    step: int
+    data_set: str
+    """Its name, and which of its splits where it has several."""
+    protocol: str
+    """The headline's."""
+    distance: str
+    clips: str
+    chance_rank1: float
+    """Rank-1 in per cent that a random ranking expects under the headline protocol."""
+    metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
+    """By protocol and row; a row is None where the model has no pose branch."""
+    features: FeatureSet
+    """What was ranked."""
+
+    @property
+    def rows(self) -> dict[str, dict[str, float]]:
+        """The headline protocol: row -> {mAP, rank1, rank5, rank10, rank20} in per cent."""
+        return self.protocol_rows(self.protocol)
+
+    def protocol_rows(self, protocol: str) -> dict[str, dict[str, float]]:
+        """The rows of any protocol, in per cent."""
+        return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
+
+    @property
+    def headline_mAP(self) -> float:
+        """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
+        return headline_mAP(self.rows)
+
+    def description(self) -> dict[str, Any]:
+        """The data set, the settings and the counts that the rows depend on."""
+        counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
+        return {
+            "data_set": self.data_set,
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "clips": self.clips,
+            "gallery": counts.num_gallery,
+            "valid_queries": counts.num_valid_queries,
+            "skipped_queries": counts.num_skipped_queries,
+            "chance_rank1": self.chance_rank1,
+        }
+
+    def summary(self) -> str:
+        """One line: mAP / Rank-1 of the rows."""
+        parts = (f"{row} {numbers['mAP']:.1f}/{numbers['rank1']:.1f}" for row, numbers in self.rows.items())
+        return f"mAP/Rank-1 (%): {', '.join(parts)}"
+
+    def table(self) -> str:
+        """The headline as a table, the other protocols as a line each."""
+        lines = [format_table(self.metrics[self.protocol], self.protocol, self.distance)]
+        lines.append(f"(per cent; a random ranking expects Rank-1 {self.chance_rank1:.1f})")
+        for name, rows in self.metrics.items():
+            if name == self.protocol:
+                continue
+            numbers = (f"{row} {v['mAP']:.1f}/{v['rank1']:.1f}" for row, v in self.protocol_rows(name).items())
+            counts = next(m for m in rows.values() if m is not None)
+            lines.append(
+                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: "
+                f"{', '.join(numbers)}"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Rows, counts, settings and all protocols, as JSON takes them."""
+        return {
+            "step": self.step,
+            **self.rows,
+            **self.description(),
+            "protocols": {name: self.protocol_rows(name) for name in self.metrics},
+        }
+
+
+def write_results(
+    path: Path, evaluation: Evaluation, beside: Mapping[str, Any], queries: bool = False
+) -> dict[str, Any]:
+    """Writes an evaluation as JSON, atomically, with what else is ``beside`` it (config, provenance); returns it.
+
+    ``queries``: whether the scores of every query are written too, to NAME.queries.npz beside NAME.json.
+    """
+    results = {**evaluation.to_dict(), **beside}
+    if queries:
+        _write_queries(path.with_suffix(".queries.npz"), evaluation)
+    write_text(path, json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def _write_queries(path: Path, evaluation: Evaluation) -> None:
+    """Writes the scores of every query to an ``.npz`` file, atomically, for paired tests and rank lists.
+
+    Arrays, a row a query: ``first_frames``, ``person_ids``, ``camera_ids``; and for each protocol and row
+    ``PROTOCOL/ROW/ap``, average precision in [0, 1], NaN where the query has no match, and
+    ``PROTOCOL/ROW/first_match``, the rank of the first match, 0 where it has none.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    queries = evaluation.features.take(evaluation.features.roles.query)
+    arrays = {
+        "first_frames": np.array(queries.first_frames),
+        "person_ids": queries.embeddings.person_ids,
+        "camera_ids": queries.embeddings.camera_ids,
+    }
+    for protocol, rows in evaluation.metrics.items():
+        for row, metrics in rows.items():
+            if metrics is not None:
+                arrays[f"{protocol}/{row}/ap"] = metrics.average_precision
+                arrays[f"{protocol}/{row}/first_match"] = metrics.first_match_rank
+    try:
+        write_arrays(path, arrays)
+    except OSError as error:
+        raise write_error(path, error) from error
