@@ -12,7 +12,7 @@ from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, printable
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
@@ -59,6 +59,8 @@ def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, requi
     if with_pose:
         tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
         table = keypoint_table.load(data.keypoints, split, tracklets, split.junk)
+        for remark in table.remarks:
+            print(f"doubtful keypoints: {printable(remark)}", flush=True)
         if not table.covers(split.junk):
             split = _without_junk(split)
     if data.features:

@@ -17,14 +17,21 @@ from rgcn_jax.errors import InputError, listed
 IMAGES = (".jpg", ".jpeg", ".png")
 """Endings of the files that are frames, in lower case."""
 
-_IGNORED = ("Thumbs.db", "desktop.ini")  # besides hidden files: what file managers leave behind
-
+_LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin")
 
 NO_FILE = "a pipe, a socket or a device"
 
 
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is no part of any data set: a hidden one, or what file managers, NAS boxes and archives
+    leave behind (``Thumbs.db`` in any case, ``@eaDir``, ``__MACOSX``, ``x.jpg:Zone.Identifier``).
+    """
+    low = name.lower()
+    return name.startswith(".") or low in _LITTER or low.endswith(":zone.identifier")
+
+
 class Listing(NamedTuple):
-    """Names of the folders and files in a folder, each sorted; hidden ones are left out."""
+    """Names of the folders and files in a folder, each sorted; litter is left out."""
 
     folders: list[str]
     files: list[str]
@@ -115,7 +122,7 @@ class FolderReader:
             with os.scandir(path) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     name = entry.name
-                    if name.startswith(".") or name in _IGNORED or not self._readable(name, folder):
+                    if is_litter(name) or not self._readable(name, folder):
                         continue
                     if entry.is_symlink() and not self._stays(entry.path, f"{folder}/{name}".lstrip("/")):
                         continue

@@ -12,7 +12,6 @@ The file of splits is not of the authors: it comes with the field's re-identific
 names are not used. Frames of different people have the same names, so keypoints must lie in the frames' folders.
 """
 
-import json
 import os
 import re
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime import strict_json
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"
@@ -106,7 +106,7 @@ def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[s
       InputError: it is not a list of such splits, or a split names a person twice or something that is no person.
     """
     try:
-        splits = json.loads(text)
+        splits = strict_json.parse(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON or is cut off ({error}): download it again.") from error
     if not isinstance(splits, list) or not splits:

@@ -1,12 +1,14 @@
 """The command ``python -m rgcn_jax.data.keypoints``: keypoints in any form in, a store or an OpenPose folder out."""
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 
 import numpy as np
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.keypoints import skeletons
+from rgcn_jax.data.keypoints.coordinates import UNITS
 from rgcn_jax.data.keypoints.coverage import report
 from rgcn_jax.data.keypoints.formats import FORMATS, LEAST_SHARE, recognise
 from rgcn_jax.data.keypoints.numbers import LARGEST
@@ -14,6 +16,7 @@ from rgcn_jax.data.keypoints.openpose import write_folder
 from rgcn_jax.data.keypoints.store import check_store_path, save
 from rgcn_jax.data.keypoints.table import read_source
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.skeleton import SKELETONS
 
 
 @on_interrupt("nothing is written.")
@@ -41,6 +44,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "--keypoints", required=True, type=path_argument, metavar="PATH", help="folder or file of keypoints"
     )
     parser.add_argument("--format", choices=list(FORMATS), help="their format (default: recognised by the path)")
+    add_source_flags(parser)
     parser.add_argument(
         "--out", required=True, type=path_argument, metavar="PATH", help="keypoint store to write, .npz; or folder"
     )
@@ -58,6 +62,30 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "(default: two thirds)",
     )
     return parser.parse_args(arguments)
+
+
+def add_source_flags(parser: Parser) -> None:
+    """Adds ``--skeleton`` and ``--units``, which say what keypoint files do not say themselves."""
+    parser.add_argument(
+        "--skeleton",
+        type=_skeleton,
+        metavar="NAME",
+        help=f"their skeleton, one of {', '.join(SKELETONS)} (default: as the files say, else by the number of "
+        "keypoints)",
+    )
+    parser.add_argument(
+        "--units",
+        choices=UNITS,
+        help="their coordinates: pixels of the crop, or normalised to its width and height (default: as the files say, "
+        "else pixels)",
+    )
+
+
+def _skeleton(name: str) -> str:
+    try:
+        return skeletons.find(name)
+    except InputError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _convert(options: Namespace) -> list[str]:
@@ -80,6 +108,8 @@ def _convert(options: Namespace) -> list[str]:
         format_name=name,
         least_share=options.least_share,
         threshold=options.threshold,
+        skeleton=options.skeleton,
+        units=options.units,
     )
     frames, coverage = tuple(table.rows), table.coverage(tracklets)
     if options.to == "openpose":
@@ -94,7 +124,9 @@ def _convert(options: Namespace) -> list[str]:
             threshold=found.threshold,
             coverage=coverage,
         )
-    lines = [f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}."]
+    units = options.units or FORMATS[name].units or "pixels, or as the file says"
+    lines = [f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}. Coordinates: {units}."]
+    lines += [f"doubtful: {remark}" for remark in table.remarks]
     absent = np.count_nonzero(~found.has_entry)
     if absent:
         lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")

@@ -85,6 +85,7 @@ def read_keypoints(path: Path, source: Source, lenient: bool = False) -> SourceK
     table, detections = read_source(path, source.splits[1], source.tracklets, junk, lenient=lenient)
     remarks = []
     frames = tuple(table.rows)
+    remarks += [Finding(f"doubtful keypoints: {remark}") for remark in table.remarks]
     if len(absent := np.flatnonzero(~detections.has_entry)):
         remarks.append(odd(f"{len(absent):,} frames have no keypoints in {path}", [frames[i] for i in absent]))
     remarks += _unused(path, detections.unused) if path.is_file() else unused_keypoints(path, source)
