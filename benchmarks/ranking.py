@@ -48,7 +48,9 @@ def main() -> None:
     query = gallery[: arguments.queries].copy()
 
     def evaluate(kind: str):
-        metrics = rank_features(fuse(embeddings, "fused", kind), embeddings, roles, official, overwrite=True)["official"]
+        metrics = rank_features(fuse(embeddings, "fused", kind), embeddings, roles, official, overwrite=True)[
+            "official"
+        ]
         as_percentages(metrics)
         return metrics
 

@@ -90,7 +90,7 @@ def load_config_file(path: str) -> ConfigDict:
       InputError: there is no such file, or it has no ``get_config`` that returns a config.
     """
     file = _config_path(path.split(":")[0])
-    _import_from_current_folder()
+    import_from_current_folder()
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
     try:
@@ -122,7 +122,7 @@ def _config_path(name: str) -> Path:
     raise InputError(f"--config={name}: no such file or packaged config; packaged are {', '.join(names)}{files}.")
 
 
-def _import_from_current_folder() -> None:
+def import_from_current_folder() -> None:
     """A config file may import its neighbours: ``python -m`` looks for modules in the current folder, a console script
     does not. Last of all, so that nothing installed is shadowed.
     """

@@ -1,89 +1,147 @@
-"""The command ``rgcn-jax evaluate``, also ``python -m rgcn_jax.evaluate``: evaluate a run's checkpoint again, and save
-its features.
+"""The command ``rgcn-jax evaluate``, also ``python -m rgcn_jax.evaluate``: score a model on any data set, or a features
+file without its model.
 """
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from rgcn_jax.command import Parser, path_argument, run_command
-from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, typed
+from rgcn_jax.config import Config, DataConfig, to_config_dict
+from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
+from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate") -> None:
-    """Parses the command line, restores a checkpoint, evaluates it and prints the rows of every protocol.
+    """Parses the command line, scores a model or a features file, prints the rows of every protocol and writes them.
 
     Raises:
-      InputError: an argument is invalid, or the run, its checkpoint or its data cannot be read.
+      InputError: an argument is invalid, or the model, its data or the features cannot be read.
     """
     known, overrides = _parse(arguments, prog)
-    workdir = known.workdir
-    config = typed(override(load_config_json(workdir / CONFIG_FILE), overrides))
+    if known.model:
+        _evaluate_model(known, [*data_overrides(known), *overrides])
+    else:
+        _evaluate_features(known, overrides)
 
+
+def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
-    from rgcn_jax.evaluation.scorer import save_features
+    from rgcn_jax.evaluation.feature_set import check_target, join, write_features
+    from rgcn_jax.evaluation.results import write_results
+    from rgcn_jax.evaluation.scorer import score, scorer_from_config
     from rgcn_jax.runtime.compilation_cache import keep_compiled
-    from rgcn_jax.training.restore import restore
+    from rgcn_jax.runtime.provenance import provenance, versions
+    from rgcn_jax.training.run import open_process_data
 
-    parallel.start_processes()
-    if known.features and parallel.is_first():
-        _check_writable(known.features)
-    if note := keep_compiled(workdir, config.compilation_cache):
+    embedder = open_embedder(known, overrides)
+    config, variables = embedder.config, embedder.variables
+    path = results_path(known.model, _name(config, known.checkpoint), known.out)
+    if known.save_features and parallel.is_first():
+        check_target(known.save_features, embedder.hash)
+    if note := keep_compiled(known.model, config.compilation_cache):
         print(note)
-    run, state = restore(config, workdir, known.checkpoint)
-    evaluation = run.scorer.evaluate(state.variables, int(state.step))
-    print(f"{known.checkpoint} checkpoint, step {evaluation.step}\n{evaluation.table()}")
-    if known.features:
-        train = None
-        if known.with_train:
-            train = run.data.split.train, run.scorer.embed(state.variables, run.data.split.train)
-        if parallel.is_first():
-            save_features(known.features, evaluation, train)
-        count = len(evaluation.tracklets) + (len(train[0]) if train else 0)
-        print(f"features of {count} tracklets: {known.features}")
+    data = open_process_data(config, required=("query", "gallery"))
+    scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+    header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
+    features = scorer.features(variables, embedder.step, header)
+    evaluation = score(features, config.evaluation)
+    print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}")
+    if known.with_train:
+        features = join(features, scorer.train_features(variables, embedder.step))
+    if not parallel.is_first():
+        return
+    if known.save_features:
+        write_features(known.save_features, features)
+        print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
+    beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+    write_results(path, evaluation, beside, queries=True)
+    print(f"results: {path}")
+
+
+def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
+    from rgcn_jax.evaluation.feature_set import read_features, with_labels
+    from rgcn_jax.evaluation.results import write_results
+    from rgcn_jax.evaluation.scorer import score
+
+    features = read_features(known.features)
+    if known.labels:
+        features = with_labels(features, known.labels)
+    if not features.roles.query.any():
+        raise InputError(
+            f"{known.features} has no query, so there is nothing to score: give persons, cameras and roles of its "
+            f"tracklets by --labels=FILE.csv (docs/embedding.md)."
+        )
+    of_model, name = features.header.get("config"), str(known.features)
+    config = typed(of_model, name=name) if of_model else Config(data=DataConfig(name="folder"))
+    config = typed(override(to_config_dict(config), overrides), name=name)
+    path = results_path(known.features.parent, known.features.stem, known.out)
+    result = score(features, config.evaluation)
+    print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}")
+    write_results(path, result, {"model": features.model, "config": config.to_dict()}, queries=True)
+    print(f"results: {path}")
+
+
+def _name(config: Config, checkpoint: str) -> str:
+    """Name of the results: what was evaluated, and how."""
+    data, settings = config.data, config.evaluation
+    split = f"-split{data.split}" if data.split != 1 else ""
+    weight = f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
+    return f"{data.name}{split}-{checkpoint}-{settings.distance}{weight}-{settings.clips}"
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
     """The flags, and the arguments that set fields of the config."""
     parser = Parser(
         prog,
-        "Evaluate a checkpoint of a run under every protocol.",
+        "Evaluate a model under every protocol, on its own data set or on another one; or score a features file, "
+        "without a model (--features=FILE.npz and no --model).",
         epilog="Fields of the run's config can be changed, such as --config.evaluation.distance=normalized. The best "
         "checkpoint is the one with the highest mAP on the test set, as is usual in the field; the latest has no such "
         "advantage.",
         config_fields=True,
     )
-    parser.add_argument("--workdir", required=True, type=path_argument, metavar="DIR", help="folder of the run")
-    parser.add_argument("--checkpoint", choices=("latest", "best"), default="latest", help="which checkpoint")
+    add_model_flags(parser, required=False)
+    add_data_flags(parser)
     parser.add_argument(
         "--features",
         type=path_argument,
         metavar="FILE.npz",
-        help="also save features, ids and cameras of all test tracklets",
+        help="without --model: the features to score; with it: as --save-features",
+    )
+    parser.add_argument(
+        "--save-features",
+        type=path_argument,
+        metavar="FILE.npz",
+        help="also save the features of all test tracklets; a file of another model is never overwritten",
     )
     parser.add_argument(
         "--with-train", action="store_true", help="and of the training tracklets, so that data.features can be the file"
     )
+    parser.add_argument(
+        "--labels",
+        type=path_argument,
+        metavar="FILE.csv",
+        help="person, camera and role of the tracklets of a features file (docs/embedding.md)",
+    )
+    parser.add_argument(
+        "--out",
+        type=path_argument,
+        metavar="FILE.json",
+        help="the results (default: evaluations/NAME.json beside the model or the features)",
+    )
     known, overrides = parser.parse_known_args(arguments)
-    if known.features and known.features.suffix != ".npz":
-        raise InputError(f"--features={known.features}: the file's name must end in .npz.")
-    if known.with_train and not known.features:
-        raise InputError("--with-train is for --features=FILE.npz only: give both.")
+    if known.model:
+        known.save_features = known.save_features or known.features
+    elif not known.features:
+        raise InputError("expected --model=DIR to evaluate a model, or --features=FILE.npz to score features.")
+    elif known.save_features:
+        raise InputError("--save-features needs --model=DIR: features of a file are saved already.")
+    if known.with_train and not known.save_features:
+        raise InputError("--with-train is for --save-features=FILE.npz only: give both.")
+    if known.labels and known.model:
+        raise InputError("--labels is for --features=FILE.npz without --model: a data set has its own.")
     return known, overrides
-
-
-def _check_writable(path: Path) -> None:
-    """Raises ``InputError`` where no file can be written at ``path``, before anything is computed for it."""
-    if not path.parent.is_dir():
-        raise InputError(f"--features={path}: there is no folder {path.parent}, make it first.")
-    there = path.exists()
-    try:
-        path.open("ab").close()
-    except OSError as error:
-        raise InputError(f"--features={path} cannot be written ({error.strerror}): choose another file.") from error
-    if not there:
-        path.unlink()
 
 
 if __name__ == "__main__":

@@ -20,13 +20,17 @@ DISTRACTOR_ID = 0
 """Person id of a distractor tracklet: in the gallery, never a match."""
 
 
+UNKNOWN_ID = -2
+"""Person id of a tracklet whose person nobody has named: embedded, never a match, never a valid query."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tracklet:
     """One person seen by one camera for a while.
 
     ``frames``: image paths relative to the data set's root, with forward slashes, in temporal order. ``person_id`` is
-    the raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID`` or positive), never a class label; ``camera_id`` counts
-    from 1.
+    the raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID``, ``UNKNOWN_ID`` or positive), never a class label;
+    ``camera_id`` counts from 1, 0 where it is unknown.
     """
 
     frames: tuple[str, ...]

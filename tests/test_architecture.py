@@ -41,12 +41,25 @@ OURS = {
 # From the top to the bottom: a module imports its own layer and those below it, never one above. A prefix stands for
 # a module and everything in it; the longest one that fits decides.
 LAYERS = [
-    {"__main__", "main", "evaluate", "data.prepare", "data.mot", "data.keypoints.__main__", "walkers.__main__"}
-    | {"pose_detection"},
+    {
+        "__main__",
+        "main",
+        "model_command",
+        "evaluate",
+        "embed",
+        "embedding_parts",
+        "calibrate",
+        "data.prepare",
+        "data.mot",
+        "data.keypoints.__main__",
+    }
+    | {"walkers.__main__", "pose_detection"},
+    {"export"},
+    {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_rules", "config_io", "config_help"},
+    {"config", "config_training", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
     {"skeleton", "losses", "types", "errors", "fields"},
@@ -62,7 +75,7 @@ SEPARATE = {
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
         for name in [file.stem for file in (PACKAGE / "evaluation").glob("*.py")]
-        if name not in ("__init__", "embed", "scorer")
+        if name not in ("__init__", "embed", "scorer", "feature_set", "results")
     },
 }
 # In data/, one way: each room imports those before it.
@@ -95,8 +108,10 @@ WITH_TENSORFLOW = {
 LIBRARY = {  # for programs of others
     f"rgcn_jax.{name}"
     for name in (
-        *("evaluation.results", "evaluation.verification", "models.streaming", "data.prepared.tfds_builders"),
-        *("training.weights", "data.clips.resize"),
+        "models.streaming",
+        "models.streaming_input",
+        "data.prepared.tfds_builders",
+        "embedder",
     )
 }
 

@@ -143,7 +143,7 @@ def chance(embeddings, roles, draws=100):
 @pytest.mark.jit
 @pytest.mark.slow
 def test_with_shuffled_identities_every_row_scores_at_chance(world):
-    embeddings, roles = world.evaluation.embeddings, world.evaluation.roles
+    embeddings, roles = world.evaluation.features.embeddings, world.evaluation.features.roles
     expected = chance(embeddings, roles)
     rng = np.random.default_rng(2)
     appearance, pose = (rng.standard_normal(f.shape, np.float32) for f in embeddings[:2])
@@ -158,9 +158,9 @@ def test_with_shuffled_identities_every_row_scores_at_chance(world):
 @pytest.mark.jit
 def test_a_leak_would_have_been_seen(world):
     """The same appearance knows the true people, at least their outfits; a trace of the ids in f_p shows in its row."""
-    embeddings, roles = world.evaluation.embeddings, world.evaluation.roles
+    embeddings, roles = world.evaluation.features.embeddings, world.evaluation.features.roles
     expected = chance(embeddings, roles)
-    true = [world.original[t] for t in world.evaluation.tracklets]
+    true = [world.original[t] for t in world.scorer(world.split, world.source).tracklets]
     with_true_ids = embeddings._replace(
         person_ids=np.array([t.person_id for t in true], np.int32),
         camera_ids=np.array([t.camera_id for t in true], np.int32),
@@ -188,4 +188,4 @@ def test_features_do_not_depend_on_ids_cameras_or_names(world):
     assert again.person_ids.tolist() == ids
     np.testing.assert_array_equal(again.appearance, same.appearance)
     np.testing.assert_array_equal(again.pose, same.pose)
-    np.testing.assert_array_equal(same.appearance, world.evaluation.embeddings.appearance)
+    np.testing.assert_array_equal(same.appearance, world.evaluation.features.embeddings.appearance)

@@ -13,7 +13,7 @@ from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
-from rgcn_jax.types import Split
+from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
 """What training with evaluation needs of a split."""
@@ -112,7 +112,15 @@ def _without_junk(split: Split) -> Split:
 def _check_subsets(split: Split, required: Sequence[str]) -> None:
     subsets = {"train": split.train, "query": split.query, "gallery": split.gallery}
     if empty := [name for name in required if not subsets[name]]:
-        raise InputError(f"{split.root} has no tracklets for {' and '.join(empty)}: this needs {', '.join(required)}.")
+        hint = ""
+        if {t.person_id for t in split.gallery} == {UNKNOWN_ID}:
+            hint = (
+                " Its tracklets are of unknown persons, for it has no folder train, query or gallery: rgcn-jax embed "
+                "embeds them."
+            )
+        raise InputError(
+            f"{split.root} has no tracklets for {' and '.join(empty)}: this needs {', '.join(required)}.{hint}"
+        )
 
 
 def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:

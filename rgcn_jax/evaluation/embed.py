@@ -1,79 +1,181 @@
-"""Feature extraction: the compiled step from a batch of clips to features, and one embedding per tracklet."""
+"""Feature extraction: the compiled step from a batch of clips to features, and the mean feature of each tracklet."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Float32, Int32
 
 from rgcn_jax import parallel
+from rgcn_jax.data.clips.reader import Reader
+from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans, num_evaluation_batches
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.types import DeviceBatch, Embeddings, Tracklet
 
 
+class ClipFeatures(NamedTuple):
+    """What the model makes of a batch of clips, float32, on every device."""
+
+    appearance: Float[Array, "b d_a"]
+    pose: Float[Array, "b d_p"]
+    attention: dict[str, Array]
+    """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
+
+
 def make_embed_step(
     model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
-) -> Callable[[Any, DeviceBatch], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]:
-    """The compiled feature extraction: (variables, batch) -> (f_a, f_p), float32, a row a clip, of all clips on every
-    device.
-    """
+) -> Callable[[Any, DeviceBatch], ClipFeatures]:
+    """The compiled feature extraction: (variables, batch) -> ``ClipFeatures`` of all clips."""
 
-    def embed(variables: Any, batch: DeviceBatch) -> tuple[Array, Array]:
+    def embed(variables: Any, batch: DeviceBatch) -> ClipFeatures:
         frames = normalise_frames(batch["frames"], dtype)
         features: Any = model.apply(variables, frames, batch["keypoints"], batch["frame_mask"], train=False)
-        return features.appearance, features.pose
+        return ClipFeatures(features.appearance, features.pose, features.attention)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
-    over_clips = parallel.over_clips(embed, mesh, (replicated, sharded), (sharded, sharded))
+    over_clips = parallel.over_clips(embed, mesh, (replicated, sharded), sharded)
     return jax.jit(over_clips, out_shardings=NamedSharding(mesh, replicated))
 
 
-def embed_tracklets(
-    tracklets: Sequence[Tracklet],
-    clips: Iterable[tuple[Int32[np.ndarray, "b"], tuple[Float[Array, "b d_a"], Float[Array, "b d_p"]]]],
-) -> Embeddings:
-    """Features of the tracklets: the mean over the clips of each (method: "dense" or "even", whatever the batches
-    hold).
+@dataclass(frozen=True)
+class Cutting:
+    """How tracklets are cut into clips and these into batches: ``sampling.evaluation_plans``."""
+
+    clips: str
+    frames_per_clip: int
+    clips_per_batch: int
+
+    def plans(self, tracklets: Sequence[Tracklet]) -> Iterator[BatchPlan]:
+        """Every clip of every tracklet exactly once, in order."""
+        return evaluation_plans(
+            tracklets,
+            clips=self.clips,
+            frames_per_clip=self.frames_per_clip,
+            clips_per_batch=self.clips_per_batch,
+        )
+
+    def num_clips(self, tracklets: Sequence[Tracklet]) -> int:
+        """How many clips tracklets are cut into."""
+        return num_evaluation_batches(
+            tracklets, clips=self.clips, frames_per_clip=self.frames_per_clip, clips_per_batch=1
+        )
+
+
+class Extractor:
+    """Extracts features of tracklets: compiles once for each shape of a batch, whatever is read how often.
 
     Args:
-      tracklets: what ``index`` of a batch counts.
-      clips: for each batch its ``index`` and (f_a, f_p), a row a clip: all clips of all tracklets; one with ``index``
-        -1 is ignored. The numbers need not be there yet: while a batch is computed the one before it is summed.
+      model: a ``TwoBranch``, with or without classifier.
+      mesh: the devices; those of other processes take part, each process reading the clips of its own.
+      dtype: of the frames that the model is called with.
+    """
+
+    def __init__(self, model: nn.Module, mesh: Mesh, dtype: Any):
+        self._mesh = mesh
+        self._step = make_embed_step(model, mesh, dtype)
+
+    def clips(
+        self, variables: Any, read: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
+    ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
+        """The features of each batch with its plan, all batches but the first ``skip``. The values of a batch need not
+        be computed yet when it is yielded.
+        """
+        # Of several processes each reads its own clips of a batch; the features are those of the whole plan.
+        plans = islice(cutting.plans(tracklets), skip, None)
+        batches = read(islice(cutting.plans(tracklets), skip, None))
+        for plan, batch in zip(plans, batches, strict=True):
+            yield plan, self._step(variables, parallel.shard(batch, self._mesh))
+
+    def embed(
+        self,
+        variables: Any,
+        read: Reader,
+        tracklets: Sequence[Tracklet],
+        cutting: Cutting,
+        on_batch: Callable[[], object] = lambda: None,
+    ) -> Embeddings:
+        """One embedding per tracklet, each read exactly once. ``on_batch`` is called after each batch.
+
+        Raises:
+          InputError: a feature is not finite.
+        """
+        found = list(tracklet_means(self._counted(self.clips(variables, read, tracklets, cutting), on_batch)))
+        return to_embeddings(tracklets, found)
+
+    @staticmethod
+    def _counted(clips: Iterable[tuple[BatchPlan, ClipFeatures]], on_batch: Callable[[], object]) -> Iterator:
+        for plan, features in clips:
+            yield plan.index, features
+            on_batch()
+
+
+class TrackletFeature(NamedTuple):
+    """The mean over the clips of one tracklet, float32."""
+
+    index: int
+    appearance: Float32[np.ndarray, "d_a"]
+    pose: Float32[np.ndarray, "d_p"]
+
+
+def tracklet_means(clips: Iterable[tuple[Int32[np.ndarray, "b"], ClipFeatures]]) -> Iterator[TrackletFeature]:
+    """The mean feature of each tracklet, in order, each as soon as its last clip was seen.
+
+    Args:
+      clips: for each batch its ``index`` (which tracklet each clip is of, ascending; -1 for padding) and its features.
+
+    Memory does not grow with the number of tracklets. While a batch is computed, the one before it is summed.
+    """
+    pending: tuple[int, np.ndarray, np.ndarray, int] | None = None
+    for index, features in _one_behind(clips):
+        rows = np.flatnonzero(index >= 0)
+        if not len(rows):
+            continue
+        ids, starts = np.unique(index[rows], return_index=True)
+        counts = np.diff(starts, append=len(rows))
+        a, p = (np.asarray(x, np.float64)[rows] for x in (features.appearance, features.pose))
+        sums_a, sums_p = np.add.reduceat(a, starts), np.add.reduceat(p, starts)
+        for i, sum_a, sum_p, count in zip(ids.tolist(), sums_a, sums_p, counts.tolist(), strict=True):
+            if pending is not None and pending[0] == i:
+                sum_a, sum_p, count = pending[1] + sum_a, pending[2] + sum_p, pending[3] + count
+            elif pending is not None:
+                yield _mean(*pending)
+            pending = i, sum_a, sum_p, count
+    if pending is not None:
+        yield _mean(*pending)
+
+
+def _mean(index: int, sum_a: np.ndarray, sum_p: np.ndarray, count: int) -> TrackletFeature:
+    return TrackletFeature(index, (sum_a / count).astype(np.float32), (sum_p / count).astype(np.float32))
+
+
+def _one_behind(items: Iterable) -> Iterator:
+    """The items, each after the next one was asked for: what is asynchronous in it runs meanwhile."""
+    waiting = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == 2:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def to_embeddings(tracklets: Sequence[Tracklet], features: Sequence[TrackletFeature]) -> Embeddings:
+    """The features of all tracklets, in their order, with their ids.
 
     Raises:
-      ValueError: a tracklet has no clip in the batches.
       InputError: a feature is not finite.
+      ValueError: they are not those of these tracklets.
     """
-    sums: list[np.ndarray] = []
-    counts = np.zeros(len(tracklets), np.int64)
-
-    def add(index: np.ndarray, features: tuple) -> None:
-        rows = index >= 0
-        for i, feature in enumerate(features):
-            values = np.asarray(feature, np.float32)[rows]
-            if len(sums) <= i:
-                sums.append(np.zeros((len(tracklets), values.shape[1]), np.float64))
-            np.add.at(sums[i], index[rows], values)
-        np.add.at(counts, index[rows], 1)
-
-    waiting = None
-    for computed in clips:
-        if waiting is not None:
-            add(*waiting)
-        waiting = computed
-    if waiting is not None:
-        add(*waiting)
-    if not counts.all():
-        missing = np.flatnonzero(counts == 0)
-        raise ValueError(
-            f"{len(missing)} of {len(tracklets)} tracklets have no clip in the batches, the first is {missing[0]}."
-        )
-    appearance, pose = ((total / counts[:, None]).astype(np.float32) for total in sums)
+    if [feature.index for feature in features] != list(range(len(tracklets))):
+        raise ValueError(f"features of {len(features)} tracklets, not of {len(tracklets)} in their order.")
+    appearance = np.stack([feature.appearance for feature in features])
+    pose = np.stack([feature.pose for feature in features])
     if not (np.isfinite(appearance).all() and np.isfinite(pose).all()):
         raise InputError(
             "the model gave a feature that is not finite: its parameters have diverged; lower the learning rate."

@@ -1,52 +1,158 @@
-"""Ranking metrics as JSON: values with intervals and counts, and what each query found."""
+"""The result of an evaluation: rows of mAP and CMC under every protocol, as a table, as JSON and per query."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Int32
 
-from rgcn_jax.evaluation.ranking import RankingMetrics
-from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
+from rgcn_jax.evaluation.feature_set import FeatureSet
+from rgcn_jax.evaluation.metrics_json import ranking_json
+from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.evaluation.significance import metric_intervals
+from rgcn_jax.evaluation.tables import format_table
+from rgcn_jax.runtime.files import write_error, write_text
+from rgcn_jax.runtime.npz import write_arrays
+
+RESULTS_FILE = "results.json"
 
 
-def ranking_json(
-    metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"], resamples: int = 1000, seed: int = 0
+def headline_mAP(rows: Mapping[str, Any]) -> float:
+    """The fused row's mAP, the appearance row's without a pose branch, in per cent; also of a record of
+    ``metrics.jsonl``.
+    """
+    return rows.get("fused", rows["appearance"])["mAP"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model at a step, and everything that names them."""
+
+    step: int
+    data_set: str
+    """Its name, and which of its splits where it has several."""
+    protocol: str
+    """The headline's."""
+    distance: str
+    clips: str
+    chance_rank1: float
+    """Rank-1 in per cent that a random ranking expects under the headline protocol."""
+    metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
+    """By protocol and row; a row is None where the model has no pose branch."""
+    features: FeatureSet
+    """What was ranked."""
+
+    @property
+    def rows(self) -> dict[str, dict[str, float]]:
+        """The headline protocol: row -> {mAP, rank1, rank5, rank10, rank20} in per cent."""
+        return self.protocol_rows(self.protocol)
+
+    def protocol_rows(self, protocol: str) -> dict[str, dict[str, float]]:
+        """The rows of any protocol, in per cent."""
+        return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
+
+    @property
+    def query_ids(self) -> Int32[np.ndarray, "q"]:
+        """Person ids of the queries."""
+        return self.features.embeddings.person_ids[self.features.roles.query]
+
+    @property
+    def headline_mAP(self) -> float:
+        """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
+        return headline_mAP(self.rows)
+
+    def description(self) -> dict[str, Any]:
+        """The data set, the settings and the counts that the rows depend on."""
+        counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
+        return {
+            "data_set": self.data_set,
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "clips": self.clips,
+            "gallery": counts.num_gallery,
+            "valid_queries": counts.num_valid_queries,
+            "skipped_queries": counts.num_skipped_queries,
+            "chance_rank1": self.chance_rank1,
+        }
+
+    def summary(self) -> str:
+        """One line: mAP / Rank-1 of the rows."""
+        parts = (f"{row} {numbers['mAP']:.1f}/{numbers['rank1']:.1f}" for row, numbers in self.rows.items())
+        return f"mAP/Rank-1 (%): {', '.join(parts)}"
+
+    def table(self) -> str:
+        """The headline as a table, the other protocols as a line each."""
+        rows = self.metrics[self.protocol]
+        intervals = {row: metric_intervals(m, self.query_ids) for row, m in rows.items() if m is not None}
+        lines = [format_table(rows, self.protocol, self.distance, intervals)]
+        lines.append(
+            f"(per cent, ± half the 95 % interval over persons; a random ranking expects Rank-1 "
+            f"{self.chance_rank1:.1f})"
+        )
+        for name, rows in self.metrics.items():
+            if name == self.protocol:
+                continue
+            numbers = (f"{row} {v['mAP']:.1f}/{v['rank1']:.1f}" for row, v in self.protocol_rows(name).items())
+            counts = next(m for m in rows.values() if m is not None)
+            lines.append(
+                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: "
+                f"{', '.join(numbers)}"
+            )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Rows, counts, settings and all protocols, as JSON takes them; ``metrics`` with intervals over persons."""
+        return {
+            "step": self.step,
+            **self.rows,
+            **self.description(),
+            "protocols": {name: self.protocol_rows(name) for name in self.metrics},
+            "metrics": {
+                name: {row: ranking_json(m, self.query_ids) for row, m in rows.items() if m is not None}
+                for name, rows in self.metrics.items()
+            },
+        }
+
+
+def write_results(
+    path: Path, evaluation: Evaluation, beside: Mapping[str, Any], queries: bool = False
 ) -> dict[str, Any]:
-    """mAP, mINP and Rank-k in per cent, not rounded; ``intervals`` of the same names (95 %, over persons; None for
-    fewer than ``significance.MIN_PERSONS``); and the counts that they rest on.
+    """Writes an evaluation as JSON, atomically, with what else is ``beside`` it (config, provenance); returns it.
 
-    Without any valid query the values are None.
-
-    Args:
-        metrics: of Q queries.
-        query_ids: their person ids.
-        resamples: for the intervals.
-        seed: of the resampling.
+    ``queries``: whether the scores of every query are written too, to NAME.queries.npz beside NAME.json.
     """
-    valid = metrics.valid
-    values = values_by_query(metrics)
-    intervals = metric_intervals(metrics, query_ids, resamples, seed)
-    return {
-        **{name: float(of_query[valid].mean()) if valid.any() else None for name, of_query in values.items()},
-        "intervals": {name: None if interval is None else list(interval) for name, interval in intervals.items()},
-        "gallery": metrics.num_gallery,
-        "valid_queries": metrics.num_valid_queries,
-        "skipped_queries": metrics.num_skipped_queries,
-        "tied_queries": metrics.num_tied_queries,
-        "persons": len(np.unique(query_ids[valid])),
-    }
+    results = {**evaluation.to_dict(), **beside}
+    if queries:
+        _write_queries(path.with_suffix(".queries.npz"), evaluation)
+    write_text(path, json.dumps(results, indent=2) + "\n")
+    return results
 
 
-def per_query_json(metrics: RankingMetrics) -> dict[str, list[float | None]]:
-    """Average precision, inverse negative penalty (both in [0, 1]) and rank of the first match of each query, in the
-    order of the queries; None for a skipped one.
+def _write_queries(path: Path, evaluation: Evaluation) -> None:
+    """Writes the scores of every query to an ``.npz`` file, atomically, for paired tests and rank lists.
+
+    Arrays, a row a query: ``first_frames``, ``person_ids``, ``camera_ids``; and for each protocol and row
+    ``PROTOCOL/ROW/ap``, average precision in [0, 1], NaN where the query has no match, and
+    ``PROTOCOL/ROW/first_match``, the rank of the first match, 0 where it has none.
+
+    Raises:
+      InputError: it cannot be written.
     """
-    columns = {
-        "average_precision": metrics.average_precision,
-        "inverse_negative_penalty": metrics.inverse_negative_penalty,
-        "first_match_rank": metrics.first_match_rank,
+    queries = evaluation.features.take(evaluation.features.roles.query)
+    arrays = {
+        "first_frames": np.array(queries.first_frames),
+        "person_ids": queries.embeddings.person_ids,
+        "camera_ids": queries.embeddings.camera_ids,
     }
-    return {
-        name: [value if valid else None for value, valid in zip(column.tolist(), metrics.valid.tolist(), strict=True)]
-        for name, column in columns.items()
-    }
+    for protocol, rows in evaluation.metrics.items():
+        for row, metrics in rows.items():
+            if metrics is not None:
+                arrays[f"{protocol}/{row}/ap"] = metrics.average_precision
+                arrays[f"{protocol}/{row}/first_match"] = metrics.first_match_rank
+    try:
+        write_arrays(path, arrays)
+    except OSError as error:
+        raise write_error(path, error) from error

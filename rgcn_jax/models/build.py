@@ -55,9 +55,11 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
 """Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "precomputed" has a ``ResNet50``, ``trunk``.
 """
 
+RECURRENT_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"RGCN": RGCN, "LGCN": LGCN}
+"""The paper's pose encoders, whose graph convolution enters the recurrence without a product between them."""
+
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
-    "RGCN": RGCN,
-    "LGCN": LGCN,
+    **RECURRENT_ENCODERS,
     "GCNRNN": GCNRNN,
     "GCNLSTM": GCNLSTM,
 }
@@ -80,6 +82,8 @@ POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
 ENCODER_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "graph_layers": ("num_layers", LAYERED_ENCODERS),
     "graph_relu_each_layer": ("relu_each_layer", LAYERED_ENCODERS),
+    "graph_self": ("self_term", LAYERED_ENCODERS),
+    "product": ("product", RECURRENT_ENCODERS),
     "dropout": ("dropout", NORMALISED_ENCODERS),
 }
 """Fields that only some pose encoders have: the argument's name, and these encoders."""
@@ -148,8 +152,9 @@ def build_model(
     evaluation.
 
     Args:
-      fields: the fields of ``config.model``; ``pretrained`` is not read here, ``dropout`` may be missing.
-      num_identities: outputs of the classifier.
+      fields: the fields of ``config.model``; ``pretrained`` is not read here; those beyond the paper that are on
+        or off, and ``dropout``, may be missing.
+      num_identities: outputs of the classifier; 0: none.
       dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
       axis_name: normalisation statistics in training are those of all devices' clips; without effect in evaluation.
       aspect: width of a crop over its height, needed where the appearance is precomputed and no frame shows it.
@@ -187,6 +192,7 @@ def build_model(
         readout=readout,
         num_identities=num_identities,
         pose_input=fields["pose_input"],
+        **{name: fields[name] for name in ("pose_fill", "pose_norm") if name in fields},
         keypoint_embedding=fields["keypoint_embedding"],
         neck=fields["neck"],
         aspect=aspect,

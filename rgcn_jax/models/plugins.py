@@ -37,3 +37,8 @@ def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[...
     except TypeError as error:
         raise InputError(f"{wrong}, but it cannot be called with {', '.join(arguments)}: {error}.") from error
     return found
+
+
+def plugin_modules(parts: Iterable[str]) -> list[str]:
+    """The modules that model parts named "MODULE:NAME" are imported from, each once; other names have none."""
+    return list(dict.fromkeys(part.partition(":")[0] for part in parts if ":" in part))

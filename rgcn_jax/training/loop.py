@@ -6,7 +6,7 @@ import jax
 
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
-from rgcn_jax.evaluation.scorer import Evaluation, headline_mAP
+from rgcn_jax.evaluation.results import Evaluation, headline_mAP
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.profiler import Profile
 from rgcn_jax.runtime.time_accounting import Seconds

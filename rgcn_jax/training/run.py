@@ -1,7 +1,7 @@
 """Everything that a training run consists of, built from its config and checked before the first step."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.reader import Data, ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
-from rgcn_jax.data.load import open_data
+from rgcn_jax.data.load import ALL_SUBSETS, open_data
 from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
 from rgcn_jax.models.build import initialise, with_pretrained_trunk
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
-from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
+from rgcn_jax.training.optim import adam_coupled_l2, make_schedule, with_pose_factor
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
 from rgcn_jax.training.step import check_micro_batches, make_train_step
 
@@ -52,7 +52,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     mesh = parallel.make_mesh(config.parallel.num_devices)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
-    data = _open(config)
+    data = open_process_data(config)
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
@@ -65,13 +65,10 @@ def prepare(config: Config, restored: bool = False) -> Run:
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     model = model_from_config(config, identities, mesh)
     variables, trunk = _variables(config, model, data, restored)
-    schedule = step_schedule(
-        config.optimizer.learning_rate,
-        config.optimizer.decay_factor,
-        config.optimizer.decay_every_epochs * per_epoch,
-        config.optimizer.warmup_epochs * per_epoch,
-    )
+    total_steps = config.num_steps or config.num_epochs * per_epoch
+    schedule = make_schedule(config.optimizer, per_epoch, total_steps)
     optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
+    optimizer = with_pose_factor(optimizer, config.optimizer.pose_factor)
     state = create_state(variables, optimizer, config.seed)
     split = data.split
     say(
@@ -99,13 +96,17 @@ def prepare(config: Config, restored: bool = False) -> Run:
         ),
         scorer=scorer_from_config(config, model, data, mesh),
         state=parallel.replicate(state, mesh),
-        total_steps=config.num_steps or config.num_epochs * per_epoch,
+        total_steps=total_steps,
     )
 
 
-def _open(config: Config) -> Data:
-    """The data set; of several processes each reads its own clips of a batch."""
-    data = open_data(config.data, config.frame_size, config.with_pose)
+def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> Data:
+    """Opens the data set of a config; of several processes each reads its own clips of a batch.
+
+    Raises:
+      InputError: the data set cannot be read, lacks a required subset, or is not the same in all processes.
+    """
+    data = open_data(config.data, config.frame_size, config.with_pose, required)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
     return replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
 

@@ -8,7 +8,7 @@ from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, changed_fields, save_config
 from rgcn_jax.config_rules import profiled_steps
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.scorer import Evaluation, write_results
+from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation, write_results
 from rgcn_jax.runtime.compilation_cache import keep_compiled
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.profiler import Profile
@@ -104,10 +104,10 @@ def _finish(
     if progress.skipped_steps:
         say(f"{progress.skipped_steps} steps had non-finite values and were skipped: {workdir / 'nonfinite'}")
     say(f"this process took {seconds.summary()}")
-    beside = {"skipped_steps": progress.skipped_steps, "config_changes": noted_changes(workdir)}
-    beside |= provenance(run.data.split) | {"seconds": seconds.spent()}
-    results = write_results(workdir, evaluation, config, beside)
-    say(f"results: {workdir / 'results.json'}; next: rgcn-jax evaluate --workdir={workdir} --checkpoint=best")
+    beside = {"config": config.to_dict(), "skipped_steps": progress.skipped_steps}
+    beside |= {"config_changes": noted_changes(workdir)} | provenance(run.data.split) | {"seconds": seconds.spent()}
+    results = write_results(workdir / RESULTS_FILE, evaluation, beside)
+    say(f"results: {workdir / RESULTS_FILE}; next: rgcn-jax evaluate --model={workdir} --checkpoint=best")
     return results
 
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
+from rgcn_jax.evaluation.metrics_json import per_query_json, ranking_json
 from rgcn_jax.evaluation.ranking import as_percentages, evaluate_ranking
-from rgcn_jax.evaluation.results import per_query_json, ranking_json
 from rgcn_jax.evaluation.significance import (
     MIN_PERSONS,
     interval_over_persons,

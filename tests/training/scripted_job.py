@@ -15,7 +15,8 @@ from rgcn_jax.config import BatchConfig, Config
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.clips.sampling import IdentitySampler
-from rgcn_jax.evaluation.scorer import Evaluation, Scorer
+from rgcn_jax.evaluation.results import Evaluation
+from rgcn_jax.evaluation.scorer import Scorer
 from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.profiler import Profile
 from rgcn_jax.runtime.time_accounting import Seconds

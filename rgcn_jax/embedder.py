@@ -1,0 +1,224 @@
+"""The embedder: a trained model as a function from frames and keypoints of a tracklet to its features.
+
+    embedder = rgcn_jax.load("runs/mars")
+    a, b = embedder([frames_a, frames_b], [keypoints_a, keypoints_b])
+    embedder.distance(a, b)
+
+No data set, optimiser or classifier is needed; frames and keypoints are arrays in memory. ``rgcn-jax embed`` embeds a
+data set on disk.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float32, Int32
+
+from rgcn_jax import parallel
+from rgcn_jax.calibration import Calibration, read_calibration
+from rgcn_jax.config import Config
+from rgcn_jax.data.clips.memory import MemoryReader
+from rgcn_jax.data.clips.sampling import BatchPlan
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, fuse
+from rgcn_jax.evaluation.embed import Cutting, Extractor, to_embeddings, tracklet_means
+from rgcn_jax.evaluation.scorer import statistics_of
+from rgcn_jax.saved_model import SavedModel, open_model
+from rgcn_jax.tracklet_arrays import TrackletArrays
+from rgcn_jax.types import UNKNOWN_ID, Embeddings, Tracklet
+
+
+class Attention(NamedTuple):
+    """Attention weights of the C clips that a tracklet was cut into."""
+
+    node: Float32[np.ndarray, "c 14"] | None
+    """Over the keypoints, eq. 10; None where the readout has no such weights."""
+    time: Float32[np.ndarray, "c t"] | None
+    """Over the frames of a clip, eq. 13; None likewise."""
+    frames: Int32[np.ndarray, "c t"]
+    """Position in the tracklet of each frame of each clip; -1 where a clip is padded."""
+
+
+class Embedding(NamedTuple):
+    """Features of one tracklet, means over its clips."""
+
+    appearance: Float32[np.ndarray, "d_a"]
+    """f_a."""
+    pose: Float32[np.ndarray, "d_p"]
+    """f_p; of length 0 without a pose branch."""
+    fused: Float32[np.ndarray, "d"]
+    """Both branches by the run's own fusion: the Euclidean distance of two of these is the distance of the fused row.
+    """
+    attention: Attention
+
+
+class Embedder:
+    """A model ready to embed tracklets. ``load`` makes one.
+
+    Attributes:
+      config: of the run that trained the model.
+      step: that its weights are of.
+      hash: SHA-256 of the weights; features of two hashes must not be compared.
+      statistics: mean and standard deviation of every feature on the training set.
+      calibration: thresholds that ``rgcn-jax calibrate`` wrote into the model's folder; None where it has none.
+    """
+
+    def __init__(self, saved: SavedModel, num_devices: int = 0):
+        self.config: Config = saved.config
+        self.step, self.hash, self.path = saved.step, saved.hash, saved.path
+        self.mesh = parallel.make_mesh(num_devices)
+        self.model = saved.build(self.mesh)
+        self.variables: dict[str, Any] = parallel.replicate(saved.variables, self.mesh)
+        self.statistics: FeatureStatistics = statistics_of(saved.variables["batch_stats"])
+        self.calibration: Calibration | None = read_calibration(saved.path)
+        self.extractor = Extractor(self.model, self.mesh, self.model.dtype)
+
+    @overload
+    def __call__(self, frames: np.ndarray | None, keypoints: np.ndarray | None = None) -> Embedding: ...
+
+    @overload
+    def __call__(
+        self, frames: Sequence[np.ndarray] | None, keypoints: Sequence[np.ndarray] | None = None
+    ) -> list[Embedding]: ...
+
+    def __call__(self, frames: Any, keypoints: Any = None) -> Embedding | list[Embedding]:
+        """Features of one tracklet, or of each of a list of tracklets of any lengths.
+
+        A tracklet is cut into clips as the run's evaluation does it (``evaluation.clips``), frames are resized to the
+        run's size, and clips of all tracklets share batches, padded to a power of two of clips: few shapes are
+        compiled.
+
+        Args:
+          frames: RGB, uint8 [T, H, W, 3]; of a model with precomputed appearance features f_a [D], float.
+          keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, [T, 14, 3];
+            (0, 0, 0) where not detected. Needed by a model with a pose branch only.
+
+        Raises:
+          InputError: an array has another shape or type, coordinates are not normalised, or keypoints are missing.
+        """
+        single = isinstance(frames, np.ndarray) or isinstance(keypoints, np.ndarray)
+        if single:
+            frames, keypoints = [frames], None if keypoints is None else [keypoints]
+        inputs = TrackletArrays(self.config, frames, keypoints)
+        if not inputs.tracklets:
+            return []
+        found = self._embed(inputs)
+        return found[0] if single else found
+
+    def _embed(self, inputs: TrackletArrays) -> list[Embedding]:
+        cutting = self._cutting(inputs.tracklets)
+        attention: dict[str, list[np.ndarray]] = {}
+        plans: list[BatchPlan] = []
+
+        def clips() -> Iterator:
+            reader = MemoryReader(inputs.read)
+            for plan, features in self.extractor.clips(self.variables, reader, inputs.tracklets, cutting):
+                plans.append(plan)
+                for name, weights in features.attention.items():
+                    attention.setdefault(name, []).append(weights)
+                yield plan.index, features
+
+        features = to_embeddings(inputs.tracklets, list(tracklet_means(clips())))
+        index = np.concatenate([plan.index for plan in plans])
+        frames = np.concatenate([np.where(plan.frame_mask, plan.frames, -1) for plan in plans])
+        weights = {name: np.concatenate(jax.device_get(parts)) for name, parts in attention.items()}
+        fused = self.features(features, "fused" if features.pose.shape[1] else "appearance")
+        return [
+            Embedding(
+                features.appearance[i],
+                features.pose[i],
+                fused[i],
+                Attention(*(weights[n][rows] if n in weights else None for n in ("node", "time")), frames[rows]),
+            )
+            for i, rows in ((i, np.flatnonzero(index == i)) for i in range(len(inputs.tracklets)))
+        ]
+
+    def _cutting(self, tracklets: Sequence[Tracklet]) -> Cutting:
+        """Batches of as few clips as hold all of them: a power of two, at most ``evaluation.clips_per_batch``, that
+        the devices divide.
+        """
+        settings = self.config.evaluation
+        clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
+        devices = self.mesh.size
+        size = devices
+        while size < min(clips, settings.clips_per_batch):
+            size *= 2
+        return Cutting(settings.clips, self.config.frames_per_clip, size)
+
+    def features(self, embeddings: Embeddings, row: str = "fused") -> Float32[np.ndarray, "n d"]:
+        """A feature per tracklet whose Euclidean distance is that of a row ("appearance", "pose" or "fused")."""
+        settings = self.config.evaluation
+        return fuse(embeddings, row, settings.distance, settings.pose_weight, self.statistics)
+
+    @overload
+    def distance(self, a: Embedding, b: Embedding, row: str = "fused") -> float: ...
+
+    @overload
+    def distance(
+        self, a: Sequence[Embedding], b: Sequence[Embedding], row: str = "fused"
+    ) -> Float[np.ndarray, "a b"]: ...
+
+    def distance(self, a: Any, b: Any, row: str = "fused") -> Any:
+        """The run's own distance of two embeddings, or of each of a list to each of another.
+
+        Args:
+          a: an embedding, or A of them.
+          b: an embedding, or B of them.
+          row: "fused", "appearance" or "pose".
+
+        Raises:
+          InputError: the row is unknown, or the model has no pose branch and "pose" is asked for.
+        """
+        if row not in ROWS:
+            raise InputError(f"unknown row {row!r}: expected one of {', '.join(ROWS)}.")
+        both = [[x] if isinstance(x, Embedding) else list(x) for x in (a, b)]
+        left, right = (self._row(x, row).astype(np.float64) for x in both)
+        distances = np.linalg.norm(left[:, None] - right[None], axis=-1)
+        return float(distances[0, 0]) if isinstance(a, Embedding) and isinstance(b, Embedding) else distances
+
+    def _row(self, embeddings: Sequence[Embedding], row: str) -> np.ndarray:
+        if row == "fused":
+            return np.stack([e.fused for e in embeddings])
+        if row == "pose" and not self.config.with_pose:
+            raise InputError(f"the model {self.path} has no pose branch: its rows are appearance and fused.")
+        none = np.full(len(embeddings), UNKNOWN_ID, np.int32)
+        columns = np.stack([e.appearance for e in embeddings]), np.stack([e.pose for e in embeddings])
+        return self.features(Embeddings(*columns, none, none), row)
+
+    def same_person(self, a: Embedding, b: Embedding, fpr: float = 1e-3) -> bool:
+        """Whether two tracklets are called the same person at a false positive rate that was calibrated.
+
+        Args:
+          a: one tracklet's embedding.
+          b: another's.
+          fpr: share of pairs of different persons that are called the same, as measured by ``rgcn-jax calibrate``.
+
+        Raises:
+          InputError: the model was not calibrated, not for its present settings, or not at this rate.
+        """
+        if self.calibration is None:
+            raise InputError(
+                f"the model {self.path} has no thresholds: calibrate it, rgcn-jax calibrate --model={self.path} "
+                "--dataset=NAME --root=DIR."
+            )
+        threshold = self.calibration.threshold(self.hash, self.config.evaluation, "fused", fpr)
+        return self.distance(a, b) <= threshold
+
+
+def load(
+    path: str | Path, checkpoint: str = "latest", *, allow_imports: Collection[str] = (), num_devices: int = 0
+) -> Embedder:
+    """Loads the model of a run, or of a model folder that ``rgcn-jax export`` wrote.
+
+    Args:
+      path: the folder.
+      checkpoint: of a run, "latest" or "best".
+      allow_imports: modules of one's own that the model's config names and that may be imported.
+      num_devices: devices to use; 0: all.
+
+    Raises:
+      InputError: there is no model, it is damaged, or its config would import a module that is not allowed.
+    """
+    return Embedder(open_model(path, checkpoint, allow_imports=allow_imports), num_devices)

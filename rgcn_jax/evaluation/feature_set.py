@@ -1,0 +1,260 @@
+"""Features of a data set's tracklets with all that is needed to score them again: the features file (``.npz``).
+
+Arrays of the file, a row a tracklet: ``appearance`` [N, D_a] and ``pose`` [N, D_p] float32 (no pose columns without a
+pose branch), ``person_ids`` and ``camera_ids`` [N] int32 (``UNKNOWN_ID`` and 0 where unknown), ``first_frames`` [N]
+(path of each tracklet's first frame, relative to the root of the data set), ``num_frames`` [N], ``is_query``,
+``is_gallery`` and ``is_junk`` [N]; ``mean_a``, ``std_a`` [D_a], ``mean_p`` and ``std_p`` [D_p], the statistics of the
+training set; and ``header``, a JSON text with the model's hash, its config, the data set and versions. A tracklet with
+no role is one of the training set.
+
+A file without ``header`` and statistics, such as another program's features, is read too.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import FeatureStatistics
+from rgcn_jax.evaluation.protocol import Roles
+from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
+from rgcn_jax.types import JUNK_ID, Embeddings, Tracklet
+
+FORMAT, VERSION = "rgcn_jax features", 1
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of N tracklets, who they are and what each is for; ``header``: see the module, empty where unknown."""
+
+    embeddings: Embeddings
+    roles: Roles
+    first_frames: Sequence[str]
+    num_frames: Integer[np.ndarray, "n"]
+    statistics: FeatureStatistics | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """Hash of the model's weights; empty where the file does not say."""
+        return str(self.header.get("model", ""))
+
+    @property
+    def tracklets(self) -> list[Tracklet]:
+        """The tracklets, of whose frames only the first is known."""
+        ids = zip(self.embeddings.person_ids.tolist(), self.embeddings.camera_ids.tolist(), strict=True)
+        return [Tracklet((name,), *pair) for name, pair in zip(self.first_frames, ids, strict=True)]
+
+    def take(self, rows: np.ndarray) -> "FeatureSet":
+        """Some of the tracklets, by a mask or by positions."""
+        return FeatureSet(
+            Embeddings(*(column[rows] for column in self.embeddings)),
+            Roles(*(role[rows] for role in self.roles)),
+            np.asarray(self.first_frames)[rows].tolist(),
+            self.num_frames[rows],
+            self.statistics,
+            self.header,
+        )
+
+
+def of_tracklets(
+    tracklets: Sequence[Tracklet],
+    embeddings: Embeddings,
+    roles: Roles,
+    statistics: FeatureStatistics | None,
+    header: Mapping[str, Any],
+) -> FeatureSet:
+    """The features of tracklets whose frames are known."""
+    return FeatureSet(
+        embeddings,
+        roles,
+        [t.frames[0] for t in tracklets],
+        np.array([len(t.frames) for t in tracklets], np.int32),
+        statistics,
+        {"format": FORMAT, "version": VERSION, **header},
+    )
+
+
+def join(first: FeatureSet, second: FeatureSet) -> FeatureSet:
+    """The tracklets of two sets of one model, one after the other; the header is the first's."""
+    return FeatureSet(
+        Embeddings(*(np.concatenate(pair) for pair in zip(first.embeddings, second.embeddings, strict=True))),
+        Roles(*(np.concatenate(pair) for pair in zip(first.roles, second.roles, strict=True))),
+        [*first.first_frames, *second.first_frames],
+        np.concatenate([first.num_frames, second.num_frames]),
+        first.statistics,
+        first.header,
+    )
+
+
+def write_features(path: Path, features: FeatureSet) -> None:
+    """Writes the features file atomically; ``check_target`` has to be called before.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    roles = {f"is_{name}": role for name, role in features.roles._asdict().items()}
+    try:
+        write_arrays(
+            path,
+            {
+                **features.embeddings._asdict(),
+                "first_frames": np.array(features.first_frames),
+                "num_frames": features.num_frames,
+                **roles,
+                **(features.statistics._asdict() if features.statistics else {}),
+                "header": np.array(json.dumps(dict(features.header))),
+            },
+        )
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def check_target(path: Path, model: str) -> None:
+    """Checks, before anything is computed for it, that a features file of this model can be written to ``path``.
+
+    Raises:
+      InputError: the name does not end in .npz, there is no such folder, it cannot be written, or what is there is no
+        features file or one of another model: it is never overwritten.
+    """
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: the name of a features file must end in .npz.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}; create it first.")
+    there = path.exists()
+    if there and (not path.is_file() or _header(path).get("model") != model):
+        raise InputError(
+            f"{path} exists and is not a features file of this model, so it is not overwritten: choose another name, "
+            "or remove it first."
+        )
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another file.") from error
+    if not there:
+        path.unlink()
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a features file; empty where it has none, or is no such file."""
+    try:
+        arrays, _ = read_arrays(path, ("header",))
+        header = json.loads(str(arrays["header"]))
+    except (OSError, ValueError, KeyError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) and header.get("format") == FORMAT else {}
+
+
+def read_features(path: Path) -> FeatureSet:
+    """Reads a features file.
+
+    Raises:
+      InputError: it cannot be read, an array is missing or of another type or length, or it is of a later version.
+    """
+    try:
+        found, there = read_arrays(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the features {path} cannot be read ({error}).") from error
+    needed = {"appearance": ("f", 2), "person_ids": ("iu", 1), "camera_ids": ("iu", 1), "first_frames": ("U", 1)}
+    roles = {"is_query": ("b", 1), "is_gallery": ("b", 1)}
+    if missing := [name for name in {**needed, **roles} if name not in found]:
+        raise InputError(
+            f"{path} is not a features file: it has no {' and no '.join(missing)}, found "
+            f"{', '.join(there) or 'nothing'}."
+        )
+    header = _header(path)
+    if header.get("version", VERSION) != VERSION:
+        raise InputError(
+            f"{path} is a features file of version {header['version']}, this program reads version {VERSION}: update "
+            "rgcn_jax."
+        )
+    count = len(found["first_frames"])
+    found.setdefault("pose", np.zeros((count, 0), np.float32))
+    found.setdefault("num_frames", np.zeros(count, np.int32))
+    found.setdefault("is_junk", np.zeros(count, bool))
+    kinds = {**needed, **roles, "pose": ("f", 2), "num_frames": ("iu", 1), "is_junk": ("b", 1)}
+    for name, (kind, dimensions) in kinds.items():
+        array = found[name]
+        if array.dtype.kind not in kind or array.ndim != dimensions or len(array) != count:
+            raise InputError(
+                f"{path}: {name} is {array.dtype} {list(array.shape)}, expected {dimensions} dimensions, the first of "
+                f"{count} tracklets."
+            )
+    a, p = (found[name].astype(np.float32, copy=False) for name in ("appearance", "pose"))
+    ids = (found[name].astype(np.int32) for name in ("person_ids", "camera_ids"))
+    return FeatureSet(
+        Embeddings(a, p, *ids),
+        Roles(found["is_query"], found["is_gallery"], found["is_junk"]),
+        found["first_frames"].tolist(),
+        found["num_frames"].astype(np.int32),
+        _statistics(path, found, a.shape[1], p.shape[1]),
+        header,
+    )
+
+
+def _statistics(path: Path, found: Mapping[str, np.ndarray], d_a: int, d_p: int) -> FeatureStatistics | None:
+    """The statistics of the training set; None where the file has none."""
+    names = FeatureStatistics._fields
+    if not any(name in found for name in names):
+        return None
+    for name, size in zip(names, (d_a, d_a, d_p, d_p), strict=True):
+        shape = found[name].shape if name in found else None
+        if shape != (size,):
+            raise InputError(f"{path}: the statistic {name} is of shape {shape}, expected ({size},).")
+    return FeatureStatistics(*(found[name].astype(np.float32) for name in names))
+
+
+def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
+    """The features with persons, cameras and roles from a CSV file.
+
+    Its first line is ``tracklet,person,camera,role``, then a line a tracklet: the path of its first frame or of the
+    folder that this lies in, relative to the root of the data set; a positive whole number (0: distractor, -1: junk);
+    a positive whole number; and ``query``, ``gallery`` or ``both``. Tracklets without a line keep what they have.
+
+    Raises:
+      InputError: the file cannot be read, a line is wrong, or names no tracklet of the features or one twice.
+    """
+    place: dict[str, list[int]] = {}
+    for row, name in enumerate(features.first_frames):
+        for key in {name, name.rpartition("/")[0]}:
+            place.setdefault(key, []).append(row)
+    persons, cameras = (column.copy() for column in features.embeddings[2:])
+    roles = Roles(*(role.copy() for role in features.roles))
+    seen: set[int] = set()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            if reader.fieldnames != ["tracklet", "person", "camera", "role"]:
+                raise InputError(
+                    f"{path}: the first line must be tracklet,person,camera,role; found {reader.fieldnames}."
+                )
+            for line in reader:
+                rows = place.get(line["tracklet"] or "", [])
+                if len(rows) != 1 or rows[0] in seen:
+                    what = "names a tracklet twice" if rows and rows[0] in seen else f"names {len(rows)} tracklets"
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: {line['tracklet']!r} {what} of the features, expected one; "
+                        f"their names are like {features.first_frames[0]!r}."
+                    )
+                seen.add(rows[0])
+                person, camera = line["person"] or "", line["camera"] or ""
+                if not re.fullmatch(r"-1|[0-9]{1,9}", person) or not re.fullmatch("[0-9]{1,9}", camera):
+                    raise InputError(f"{path}, line {reader.line_num}: person and camera must be whole numbers.")
+                if line["role"] not in ("query", "gallery", "both"):
+                    raise InputError(f"{path}, line {reader.line_num}: the role must be query, gallery or both.")
+                persons[rows[0]], cameras[rows[0]] = int(person), int(camera)
+                roles.query[rows[0]] = line["role"] != "gallery"
+                roles.gallery[rows[0]] = line["role"] != "query"
+                roles.junk[rows[0]] = int(person) == JUNK_ID
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f"the labels {path} cannot be read ({error}).") from error
+    embeddings = features.embeddings._replace(person_ids=persons, camera_ids=cameras)
+    return replace(features, embeddings=embeddings, roles=roles)

@@ -1,0 +1,98 @@
+"""What the commands that use a trained model share: their flags, opening the model and the data, where results go."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rgcn_jax.command import path_argument, whole_number
+from rgcn_jax.config import DATA_SETS
+from rgcn_jax.config_io import import_from_current_folder
+from rgcn_jax.errors import InputError
+
+if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.embedder import Embedder
+
+
+def add_model_flags(parser: ArgumentParser, required: bool = True) -> None:
+    """``--model``, ``--checkpoint`` and ``--allow-import``."""
+    parser.add_argument(
+        "--model",
+        "--workdir",
+        required=required,
+        type=path_argument,
+        metavar="DIR",
+        help="the folder of a run, or a model folder",
+    )
+    parser.add_argument("--checkpoint", choices=("latest", "best"), default="latest", help="which checkpoint of a run")
+    parser.add_argument(
+        "--allow-import",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module of your own that the model's config names and that may be imported; may be repeated",
+    )
+
+
+def add_data_flags(parser: ArgumentParser) -> None:
+    """``--dataset``, ``--root``, ``--keypoints`` and ``--split``; by default all are those of the run."""
+    parser.add_argument("--dataset", choices=DATA_SETS, help="another data set than the run's")
+    parser.add_argument("--root", type=path_argument, metavar="DIR", help="folder of the data set, as data.root")
+    parser.add_argument("--keypoints", type=path_argument, metavar="PATH", help="its keypoints, as data.keypoints")
+    parser.add_argument("--split", type=whole_number(1), metavar="N", help="which of its published splits")
+
+
+def data_overrides(known: Namespace) -> list[str]:
+    """The arguments for fields of the config that the flags of ``add_data_flags`` stand for.
+
+    With another data set or root nothing of the run's own data set is left: its keypoints are not the new one's.
+    """
+    fields = {"name": known.dataset, "root": known.root, "keypoints": known.keypoints, "split": known.split}
+    if known.dataset or known.root:
+        fields = {"keypoints": "", "split": 1, "features": ""} | {n: v for n, v in fields.items() if v is not None}
+        if known.dataset and not known.root:
+            fields["root"] = ""
+    return [f"--config.data.{name}={value}" for name, value in fields.items() if value is not None]
+
+
+def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
+    """The model of ``--model`` on all devices of all processes; these are joined first.
+
+    Raises:
+      InputError: there is no model, its config would import a module that is not allowed, or the processes differ.
+    """
+    from rgcn_jax import parallel
+    from rgcn_jax.embedder import Embedder
+    from rgcn_jax.saved_model import open_model
+
+    parallel.start_processes()
+    if known.allow_import:
+        import_from_current_folder()
+    saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
+    parallel.check_same("the model", f"{saved.hash} {saved.config}")
+    return Embedder(saved, saved.config.parallel.num_devices)
+
+
+def results_path(folder: Path, name: str, out: Path | None) -> Path:
+    """Where an evaluation is written: ``out``, or ``evaluations/NAME.json`` in a folder, or that in the current folder
+    where nothing can be written in the first.
+
+    Raises:
+      InputError: ``out`` is no .json file in an existing folder.
+    """
+    if out is not None:
+        if out.suffix != ".json" or not out.parent.is_dir():
+            raise InputError(f"--out={out}: expected a file that ends in .json, in a folder that exists.")
+        return out
+    for place in (folder / "evaluations", Path("evaluations")):
+        try:
+            place.mkdir(exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            return place / f"{name}.json"
+    raise InputError(
+        f"the results can be written neither to {folder / 'evaluations'} nor to evaluations in the current folder: "
+        "name a file by --out=FILE.json."
+    )

@@ -1,0 +1,171 @@
+"""A saved model: config and weights of a run, or of a model folder, read without data set, optimiser and classifier.
+
+A model folder is what people share: ``config.json`` as in a run, and ``model.safetensors`` with the parameters and
+running statistics by name ("params/pose/W_x"), and in its metadata the format, the step and the hash of the weights.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from flax.traverse_util import unflatten_dict
+from jax.sharding import Mesh
+from safetensors.numpy import save_file
+
+from rgcn_jax.config import Config
+from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, save_config, typed
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.evaluation.scorer import model_from_config
+from rgcn_jax.models.plugins import plugin_modules
+from rgcn_jax.models.two_branch import CLASSIFIER, TwoBranch
+from rgcn_jax.runtime.checksum import host_leaves, structure
+from rgcn_jax.runtime.files import atomic_path, write_error
+from rgcn_jax.training.state import COLLECTIONS, variables_hash
+from rgcn_jax.training.weights import read_weights
+
+WEIGHTS_FILE = "model.safetensors"
+FORMAT, VERSION = "rgcn_jax model", "1"
+
+
+class SavedModel(NamedTuple):
+    """``variables``: NumPy arrays, without the classifier; ``hash``: SHA-256 over them, the same for a run and for the
+    folder that it was exported to.
+    """
+
+    path: Path
+    config: Config
+    step: int
+    variables: dict[str, Any]
+    hash: str
+
+    def build(self, mesh: Mesh) -> TwoBranch:
+        """The model without classifier, for the devices of a mesh.
+
+        Raises:
+          InputError: the weights are those of another model than the config describes.
+        """
+        model = model_from_config(self.config, 0, mesh)
+        _check_fit(self, model)
+        return model
+
+
+def open_model(
+    path: str | Path,
+    checkpoint: str = "latest",
+    *,
+    allow_imports: Collection[str] = (),
+    overrides: Sequence[str] = (),
+) -> SavedModel:
+    """Opens the folder of a run or a model folder for reading; nothing in it is created or changed.
+
+    Args:
+      path: the folder.
+      checkpoint: of a run, "latest" or "best". A model folder has one.
+      allow_imports: modules that its config may import for model parts of one's own ("MODULE:NAME"); a package stands
+        for all of its modules. Importing runs code, so nothing is imported that is not named here.
+      overrides: ``--config.field=value`` arguments.
+
+    Raises:
+      InputError: there is no model, its weights are damaged, or its config names a module that is not allowed.
+    """
+    path = Path(path).expanduser()
+    is_folder = (path / WEIGHTS_FILE).is_file()
+    if not is_folder and not (path / CONFIG_FILE).is_file():
+        raise InputError(
+            f"no model in {path}: expected the folder of a run of rgcn-jax train ({CONFIG_FILE}, checkpoints) or a "
+            f"model folder ({CONFIG_FILE}, {WEIGHTS_FILE}); found {_contents(path)}."
+        )
+    config = typed(override(load_config_json(path / CONFIG_FILE), overrides))
+    _check_imports(path, config, allow_imports)
+    if is_folder:
+        step, variables = _read_folder(path / WEIGHTS_FILE)
+    else:
+        step, variables, _ = read_weights(path, checkpoint)
+    variables["params"] = {name: value for name, value in variables["params"].items() if name != CLASSIFIER}
+    return SavedModel(path, config, step, variables, variables_hash(host_leaves(variables)))
+
+
+def save_model(folder: Path, model: SavedModel) -> None:
+    """Writes ``config.json`` and ``model.safetensors`` of a model folder; the folder must exist.
+
+    Raises:
+      InputError: they cannot be written.
+    """
+    metadata = {"format": FORMAT, "version": VERSION, "step": str(model.step), "hash": model.hash}
+    leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(model.variables).items()}
+    try:
+        with atomic_path(folder / WEIGHTS_FILE) as part:
+            save_file(leaves, part, metadata)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise write_error(folder / WEIGHTS_FILE, OSError(getattr(error, "errno", 0), str(error))) from error
+    save_config(model.config, folder / CONFIG_FILE)
+
+
+def _read_folder(path: Path) -> tuple[int, dict[str, Any]]:
+    """Step and variables of a model folder. Raises ``InputError`` for a file of another kind or a damaged one."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+            if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+                raise InputError(
+                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. "
+                    "Weights of other programs go into model.pretrained."
+                )
+            leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
+    variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
+    if variables_hash(host_leaves(variables)) != metadata.get("hash"):
+        raise InputError(f"{path} is damaged: checksum mismatch. Copy the model folder again.")
+    return int(metadata.get("step", "0")), variables
+
+
+def _check_imports(path: Path, config: Config, allowed: Collection[str]) -> None:
+    """Raises ``InputError`` where the config would import a module that is not allowed."""
+    refused = [
+        module
+        for module in plugin_modules((config.model.appearance, config.model.pose, config.model.readout))
+        if not any(module == name or module.startswith(f"{name}.") for name in allowed)
+    ]
+    if refused:
+        raise InputError(
+            f"the model {path} would import and run the Python module {' and '.join(refused)}, which is not allowed "
+            f"yet: if you trust it, allow it by --allow-import={refused[0]} or "
+            f"load(path, allow_imports=[{refused[0]!r}])."
+        )
+
+
+def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
+    """Raises ``InputError`` where the model's parameters are not those of the weights."""
+    config = saved.config
+    statistics = saved.variables["batch_stats"].get("statistics_appearance", {"mean": np.zeros(1)})
+    one = (1, config.frames_per_clip)
+    precomputed = config.model.appearance == "precomputed"
+    frames = (1, len(statistics["mean"])) if precomputed else (*one, *config.frame_size, 3)
+    expected = jax.eval_shape(
+        lambda: model.init(
+            jax.random.key(0), jnp.zeros(frames, model.dtype), jnp.zeros((*one, 14, 3)), jnp.ones(one, bool)
+        )
+    )
+    need, found = structure(expected), structure(saved.variables)
+    wrong = [
+        f"{name} is {found.get(name, 'missing')}, in the model {need.get(name, 'absent')}"
+        for name in sorted({*need, *found})
+        if need.get(name) != found.get(name)
+    ]
+    if wrong:
+        raise InputError(
+            f"the weights of {saved.path} are those of another model than its config describes: "
+            f"{listed(wrong, 3, separator='; ')}."
+        )
+
+
+def _contents(path: Path) -> str:
+    """What there is in a folder, in words."""
+    if not path.is_dir():
+        return "a file" if path.exists() else "no such folder"
+    return listed(sorted(entry.name for entry in path.iterdir()), 6) or "an empty folder"
