@@ -162,7 +162,7 @@ class EvaluationConfig:
     protocol: str = setting(
         "official",
         "The headline; all that apply are reported.",
-        choices=("official", "official_matlab", "query_excluded", "junk_kept"),
+        choices=("official", "official_matlab", "query_excluded", "junk_kept", "same_camera_allowed"),
         may_change=True,
     )
     distance: str = setting(
