@@ -144,7 +144,15 @@ class ModelConfig:
         may_change=True,
     )
     pretrained: str = setting(
-        "", "A ResNet-50 of torchvision or timm (.safetensors, .pth); empty: random weights.", may_change=True
+        "",
+        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/data.md); empty: random weights.",
+        may_change=True,
+    )
+    init_from: str = setting(
+        "",
+        "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
+        "pretrained.",
+        may_change=True,
     )
 
 

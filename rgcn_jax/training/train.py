@@ -21,6 +21,7 @@ from rgcn_jax.training.nonfinite import FiniteCheck
 from rgcn_jax.training.resume import resume
 from rgcn_jax.training.run import Run, prepare, say
 from rgcn_jax.training.state import Progress, TrainState
+from rgcn_jax.training.weights import saved_steps
 from rgcn_jax.training.writer import SilentWriter, Writer
 
 
@@ -53,7 +54,7 @@ def train(
         changes = changed_fields(config, workdir / CONFIG_FILE, config.allow_config_change)
         if note := keep_compiled(workdir, config.compilation_cache):
             say(note)
-        run = prepare(config)
+        run = prepare(config, restored=bool(saved_steps(workdir, "latest")))
         _check_profile(config, run.total_steps)
         folder.hold()
         say(f"the run is kept in {workdir}")
@@ -61,6 +62,7 @@ def train(
         with Checkpoints(workdir) as checkpoints:
             state, progress, changes = _resume(config, workdir, checkpoints, run, changes)
             progress.devices = run.mesh.size
+            progress.init_from = progress.init_from or run.init_from
             if first:
                 note_changes(workdir, progress.step, changes)
                 save_config(config, workdir / CONFIG_FILE)
@@ -105,6 +107,7 @@ def _finish(
         say(f"{progress.skipped_steps} steps had non-finite values and were skipped: {workdir / 'nonfinite'}")
     say(f"this process took {seconds.summary()}")
     beside = {"config": config.to_dict(), "skipped_steps": progress.skipped_steps}
+    beside |= {"init_from": progress.init_from}
     beside |= {"config_changes": noted_changes(workdir)} | provenance(run.data.split) | {"seconds": seconds.spent()}
     results = write_results(workdir / RESULTS_FILE, evaluation, beside)
     say(f"results: {workdir / RESULTS_FILE}; next: rgcn-jax evaluate --model={workdir} --checkpoint=best")
