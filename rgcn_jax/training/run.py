@@ -122,7 +122,7 @@ def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> 
         return variables, "random weights (model.pretrained is empty)"
     if warning := pretrained_overlap(config.data.name, config.model.pretrained):
         say(warning)
-    return with_pretrained_trunk(variables, Path(config.model.pretrained)), config.model.pretrained
+    return with_pretrained_trunk(variables, Path(config.model.pretrained).expanduser()), config.model.pretrained
 
 
 def say(text: str) -> None:
