@@ -76,6 +76,7 @@ class DataConfig:
     features: str = setting(
         "", 'An .npz file with f_a of every tracklet, for model.appearance "precomputed".', may_change=True
     )
+    follow_links: bool = setting(False, "Follow symbolic links that lead out of data.root.", may_change=True)
     walkers: WalkersSpec = field(default_factory=WalkersSpec)
 
 

@@ -111,7 +111,7 @@ def load_config_file(path: str) -> ConfigDict:
 
 def _config_path(name: str) -> Path:
     """The file: the packaged one for a bare name, else the one at that path. Raises ``InputError`` without one."""
-    file, packaged = Path(name), configs_folder() / f"{name}.py"
+    file, packaged = Path(name).expanduser(), configs_folder() / f"{name}.py"
     if file.name == name and os.path.isfile(packaged):
         return packaged
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long

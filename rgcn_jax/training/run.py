@@ -124,7 +124,7 @@ def _variables(
     if restored:
         return variables, "weights from the checkpoint", None
     if config.model.init_from:
-        variables, origin = init_from_run(variables, Path(config.model.init_from), say)
+        variables, origin = init_from_run(variables, Path(config.model.init_from).expanduser(), say)
         return variables, f"weights from {config.model.init_from}", origin
     if config.data.features:
         return variables, f"trunk from elsewhere ({config.data.features})", None
@@ -132,7 +132,7 @@ def _variables(
         return variables, "trunk from random weights (model.pretrained is empty)", None
     if warning := pretrained_overlap(config.data.name, config.model.pretrained):
         say(warning)
-    path = Path(config.model.pretrained)
+    path = Path(config.model.pretrained).expanduser()
     return with_pretrained(variables, path, say), f"trunk from {path}", None
 
 

@@ -66,14 +66,13 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
     if not missing:
         return
     message = f"{title} is incomplete: {root} has no folder {' and no folder '.join(missing)}."
-    folders = FolderReader(title, root).listing("").folders
+    folders = FolderReader(title, root, follow_links=True).listing("").folders
     for other in (root.parent, *(root / folder for folder in folders)):
         if all((other / part).is_dir() for part in parts):
             raise NoDataSet(f"{message} But {other} has all of it: give that folder as the root.")
-    if not advice:
-        there = f"it holds {', '.join(folders[:8])}" if folders else "it holds no folder"
-        advice = f"Unpack what is missing there, or give a renamed folder its name back ({there})."
-    raise NoDataSet(f"{message} {advice}")
+    there = f"It holds {listed(folders, 8)}." if folders else "It holds no folder."
+    advice = advice or "Unpack what is missing there, or give a renamed folder its name back."
+    raise NoDataSet(f"{message} {there} {advice}")
 
 
 def read_file(path: Path) -> bytes:
@@ -101,12 +100,13 @@ def check_relative(path: str) -> str:
 class FolderReader:
     """Lists folders below a root and collects what is wrong, to be reported at once by ``check``.
 
-    A symbolic link is followed where it stays below the root. One that leads out of it, or nowhere, is a problem and is
-    not followed: what a data set holds must not depend on other folders, nor hand on files that nobody meant.
+    A symbolic link is followed where it stays below the root. One that leads out of it is a problem and is not
+    followed, unless ``follow_links``: what a data set holds must not depend on other folders, nor hand on files that
+    nobody meant. One that leads nowhere is always a problem.
     """
 
-    def __init__(self, title: str, root: Path):
-        self._title, self._root = title, root
+    def __init__(self, title: str, root: Path, follow_links: bool = False):
+        self._title, self._root, self._follow_links = title, root, follow_links
         self._real_root = os.path.realpath(root)
         self._problems: dict[str, None] = {}  # in the order in which they were found, each once
 
@@ -200,10 +200,15 @@ class FolderReader:
     def _stays(self, path: str, shown: str) -> bool:
         """Whether a path, all links resolved, is there and below the root."""
         real = os.path.realpath(path)
-        if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
+        if (
+            not self._follow_links
+            and real != self._real_root
+            and not real.startswith(self._real_root.rstrip(os.sep) + os.sep)
+        ):
             self.wrong(
                 f"{shown} is or lies in a symbolic link that leads out of the root, to {real}, and is not followed: "
-                "put the files themselves there, or give the folder that they are in as the root"
+                "put the files themselves there, give the folder that they are in as the root, or add --follow-links "
+                "where the link is meant (in a config data.follow_links=True)"
             )
             return False
         if not os.path.exists(real):

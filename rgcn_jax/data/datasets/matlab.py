@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rgcn_jax.data.datasets import mat5
+from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.errors import InputError, listed
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
@@ -26,7 +27,10 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
         the library that reads this form is not installed.
     """
     if not path.is_file():
-        raise InputError(f"{title} is incomplete: there is no file {path}; it comes with {source}, copy it there.")
+        raise InputError(
+            f"{title} is incomplete: there is no file {path}; it comes with {source}, copy it there. In its place: "
+            f"{beside(path.parent, path.name)}."
+        )
     try:
         with path.open("rb") as file:
             start = file.read(520)

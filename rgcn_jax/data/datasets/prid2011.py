@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
@@ -33,12 +34,13 @@ _PERSON = re.compile("person_([0-9]{4})")
 _NAME = re.compile(r"([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
-def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
+def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
     """Read one of the field's splits of PRID2011, or of a smaller data set in its layout.
 
     Args:
       root: the folder that holds ``prid_2011`` and ``splits_prid2011.json``.
       split_number: position in the list of splits, from 1.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split: ``train`` has both cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2).
@@ -54,12 +56,13 @@ def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
     """
     root = Path(root)
     require_folders(_TITLE, root, tuple(f"{_SHOTS}/{camera}" for camera in _CAMERAS))
-    folders = FolderReader(_TITLE, root)
+    folders = FolderReader(_TITLE, root, follow_links)
     has_splits = folders.has_file(_SPLITS)
     folders.check()
     if not has_splits:
         raise InputError(
-            f"{_TITLE} is incomplete: there is no file {root / _SPLITS}; it is a separate download, see docs/data.md."
+            f"{_TITLE} is incomplete: there is no file {root / _SPLITS}; it is a separate download, see docs/data.md. "
+            f"In its place: {beside(root, _SPLITS)}."
         )
     splits = _read_splits(root / _SPLITS)
     if not 1 <= split_number <= len(splits):

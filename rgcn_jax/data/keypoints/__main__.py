@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
-from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import skeletons
 from rgcn_jax.data.keypoints.coordinates import UNITS
 from rgcn_jax.data.keypoints.coverage import report
@@ -40,6 +40,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    add_follow_links(parser)
     parser.add_argument(
         "--keypoints", required=True, type=path_argument, metavar="PATH", help="folder or file of keypoints"
     )
@@ -98,7 +99,7 @@ def _convert(options: Namespace) -> list[str]:
             f"--threshold={options.threshold} --least-share={options.least_share}: expected a confidence, 0 or more, "
             "and a fraction from 0 to 1."
         )
-    split = DATA_SETS[options.dataset].load(options.root)
+    split = DATA_SETS[options.dataset].load(options.root, follow_links=options.follow_links)
     tracklets = tuple(dict.fromkeys((*split.train, *split.query, *split.gallery, *split.junk)))
     name = options.format or recognise(path)
     table, found = read_source(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int, Real
 
+from rgcn_jax.data.datasets.absent import difference, nearest
 from rgcn_jax.data.keypoints import names as frame_names
 from rgcn_jax.data.keypoints import skeletons
 from rgcn_jax.data.keypoints.anatomy import sample
@@ -158,7 +159,7 @@ def rows_of(
             f"Keypoints are missing in {path} for {len(absent):,} of the {len(frames):,} frames; the first is "
             f"{frames[absent[0]]}, looked for as {looked_for}, while the store has names like "
             f"{shown(names[0]) if names else '(none)'}; nearest: "
-            f"{frame_names.difference(looked_for, frame_names.nearest(looked_for, names))}: add these frames, with "
+            f"{difference(looked_for, nearest(looked_for, names))}: add these frames, with "
             "zeros where nobody was found.",
             [f"{frames[i]} has no keypoints" for i in absent],
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from jaxtyping import Int
 
+from rgcn_jax.data.datasets.absent import difference, nearest
 from rgcn_jax.data.datasets.listing import is_litter
 from rgcn_jax.data.keypoints import (
     alphapose,
@@ -22,7 +23,6 @@ from rgcn_jax.data.keypoints import (
     yolo,
 )
 from rgcn_jax.data.keypoints.detections import Detections
-from rgcn_jax.data.keypoints.names import difference, nearest
 from rgcn_jax.errors import InputError
 
 LEAST_SHARE = 2 / 3
@@ -124,11 +124,11 @@ def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
     return frame_listing.unused(path, _PROGRAMS[_recognise_folder(path)].suffix, frames)
 
 
-def damaged_files(path: Path, frames: Sequence[str]) -> list[str]:
+def damaged_files(path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
     """The files of a folder of keypoints that are of these frames and cannot be used, each with the reason; those that
     are missing are left out.
     """
-    return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames)
+    return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames, skeleton)
 
 
 _PROGRAMS = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM, "yolo": yolo.PROGRAM}

@@ -99,7 +99,7 @@ def read_folder(
     )
 
 
-def damaged_files(program: Program, path: Path, frames: Sequence[str]) -> list[str]:
+def damaged_files(program: Program, path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
     """The files of these frames in a program's folder that are there and cannot be used, each with the reason; none
     where the folder cannot be of these frames, which ``read_folder`` tells.
     """
@@ -108,7 +108,9 @@ def damaged_files(program: Program, path: Path, frames: Sequence[str]) -> list[s
     except InputError:
         return []
     some_size = np.array([[256, 128]])  # by it the subject is chosen, which is not looked at
-    return _read_files(program, path, [file for file in found.files if file in found.present], some_size, None).problems
+    return _read_files(
+        program, path, [file for file in found.files if file in found.present], some_size, skeleton
+    ).problems
 
 
 def _read_files(

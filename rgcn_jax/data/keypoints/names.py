@@ -8,14 +8,13 @@ Besides equal names these are taken for the same, because no other frame can be 
   ``bbox_train``), or one prefix of all names (MMPose's ``results_``).
 """
 
-import os
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rgcn_jax.data.datasets.absent import difference, shared
 from rgcn_jax.data.datasets.listing import IMAGES
-from rgcn_jax.data.keypoints.detections import shown
 from rgcn_jax.errors import InputError
 
 
@@ -83,10 +82,10 @@ def _match_prefix(known: set[str], keys: list[str], by_key: dict[str, str], want
     """Where all names begin with the same text and go on with a frame's base name."""
     bases = [_tail(key, 1) for key in keys]
     by_base = _unique((_tail(key, 1), name) for key, name in by_key.items())
-    shared = _shared(min(by_base, default=""), max(by_base, default=""))
+    common = shared(min(by_base, default=""), max(by_base, default=""))
     if len(set(bases)) == len(bases) and by_base:
         some, of_frame = next(iter(by_base)), set(bases)
-        for end in range(1, shared + 1):
+        for end in range(1, common + 1):
             if some[end:] in of_frame:
                 found = [by_base.get(some[:end] + base, name) for base, name in zip(bases, wanted, strict=True)]
                 return Wanted(found, f"all names begin with {some[:end]!a}, which is left out")
@@ -113,41 +112,5 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", text).removeprefix("./")
 
 
-def _shared(a: str, b: str) -> int:
-    """With how many equal characters two texts begin."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
 def _tail(key: str, parts: int) -> str:
     return "/".join(key.split("/")[-parts:])
-
-
-def difference(expected: str, found: str) -> str:
-    """Two names side by side, escaped so that a difference can be seen, and what differs where that is known."""
-    hints = []
-    if unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", found) and expected != found:
-        hints.append("accents composed or decomposed")
-    if "\\" in found:
-        hints.append("backslashes")
-    if found.startswith("/") or found[1:3] in (":\\", ":/"):
-        hints.append("an absolute path, of this or another machine")
-    ends = (os.path.splitext(expected)[1], os.path.splitext(found)[1])
-    if ends[0] != ends[1] and {end.lower() for end in ends} <= {*IMAGES, ""}:
-        hints.append("another suffix")
-    why = f" ({', '.join(hints)})" if hints else ""
-    return f"expected {_escaped(expected)}, found {_escaped(found)}{why}"
-
-
-def _escaped(name: str) -> str:
-    return shown(name) if name.isascii() else ascii(shown(name))
-
-
-def nearest(name: str, names: Collection[str]) -> str:
-    """Of a file's names the one that shares the longest end with a frame's, to be shown beside it; "" if none."""
-    stem = _tail(_key(name), 1)
-
-    def alike(other: str) -> tuple[int, int, str]:
-        end = _tail(_key(other), 1)
-        return (_shared(end[::-1], stem[::-1]), _shared(end, stem), other)
-
-    return max(names, key=alike, default="")
