@@ -6,7 +6,7 @@ tracklets of a split with their roles, the model embeds each of them once, and `
 metrics by protocol and row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -225,6 +225,26 @@ def rank_features(
     Raises:
         InputError: a feature is not finite, or under a protocol no query has a match.
     """
+    return rank_blocks(distance_blocks(features, np.flatnonzero(roles.query), overwrite), embeddings, roles, protocols)
+
+
+def rank_blocks(
+    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocols: Mapping[str, Protocol],
+) -> dict[str, RankingMetrics]:
+    """Metrics by protocol of distances of any kind, from the queries to all tracklets.
+
+    Args:
+        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
+        embeddings: of the N tracklets; person and camera ids are read.
+        roles: what each of the N is.
+        protocols: by name.
+
+    Raises:
+        InputError: a distance is not finite, or under a protocol no query has a match.
+    """
     queries = np.flatnonzero(roles.query)
     persons, cameras = embeddings.person_ids, embeddings.camera_ids
     columns = _persons_and_cameras(persons, cameras, roles)
@@ -232,12 +252,12 @@ def rank_features(
     for protocol in protocols.values():
         _check_any_match(protocol, columns, roles)
     blocks: dict[tuple[bool, bool, bool], list[RankingMetrics]] = {key: [] for key in rules}
-    for rows, distances in distance_blocks(features, queries, overwrite):
+    for rows, of_block in distances:
         block = queries[rows]
         ids = persons[block], persons, cameras[block], cameras
         for key, (gallery, exclude_same_camera) in rules.items():
             options = {"exclude_same_camera": exclude_same_camera, "in_gallery": gallery, "require_match": False}
-            blocks[key].append(evaluate_ranking(distances, *ids, **options))
+            blocks[key].append(evaluate_ranking(of_block, *ids, **options))
     rankings = {key: merge_queries(found) for key, found in blocks.items()}
     return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}
 
