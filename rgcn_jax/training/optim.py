@@ -1,6 +1,10 @@
 """The paper's optimiser (section IV-A): Adam at 3e-4, times 0.1 every 200 epochs, with its ancestors' coupled L2."""
 
+from typing import Any
+
+import jax
 import optax
+from jax import Array
 
 WARMUP_START = 0.01
 """Share of the learning rate that a warm-up begins with."""
@@ -21,6 +25,20 @@ def step_schedule(
         return decayed
     warmup = optax.linear_schedule(WARMUP_START, 1.0, warmup_steps)
     return lambda step: warmup(step) * decayed(step)
+
+
+def steps_applied(opt_state: Any) -> Array:
+    """How many steps a scheduled optimiser has applied: its schedule's own count, which skipped steps do not advance.
+
+    Raises:
+      ValueError: there is no schedule in it, or more than one.
+    """
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    (found,) = filter(is_schedule, jax.tree.leaves(opt_state, is_leaf=is_schedule))
+    return found.count
 
 
 def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
