@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
+import optax
+from jax.sharding import Mesh, NamedSharding
 
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
@@ -43,7 +44,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
 
     Args:
       config: of the run.
-      restored: whether a checkpoint is going to replace the parameters; ``model.pretrained`` is not needed then.
+      restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
+        shapes alone, and ``model.pretrained`` is not read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
@@ -72,7 +74,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
         config.optimizer.warmup_epochs * per_epoch,
     )
     optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
-    state = create_state(variables, optimizer, config.seed)
+    state = _abstract_state(variables, optimizer, mesh) if restored else None
+    state = state or parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
     split = data.split
     say(
         f"{split.name}: {len(split.train)} training tracklets of {identities} identities; {len(split.query)} queries, "
@@ -98,7 +101,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             skip_nonfinite=config.on_nonfinite == "skip",
         ),
         scorer=scorer_from_config(config, model, data, mesh),
-        state=parallel.replicate(state, mesh),
+        state=state,
         total_steps=config.num_steps or config.num_epochs * per_epoch,
     )
 
@@ -116,9 +119,10 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
 
 def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> tuple[dict[str, Any], str]:
     """Parameters and statistics before the first step, and where the trunk's come from, in words."""
-    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     if restored:
-        return variables, "the checkpoint"
+        shapes = jax.eval_shape(lambda: initialise(model, config.seed, config.frames_per_clip, *data.shape))
+        return shapes, "the checkpoint"
+    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     if config.data.features:
         return variables, f"elsewhere ({config.data.features})"
     if not config.model.pretrained:
@@ -126,6 +130,13 @@ def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> 
     if warning := pretrained_overlap(config.data.name, config.model.pretrained):
         say(warning)
     return with_pretrained_trunk(variables, Path(config.model.pretrained)), config.model.pretrained
+
+
+def _abstract_state(shapes: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The state's shapes, types and devices, to restore a checkpoint into."""
+    state = jax.eval_shape(lambda variables: create_state(variables, optimizer, 0), shapes)
+    sharding = NamedSharding(mesh, parallel.REPLICATED)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
 
 
 def say(text: str) -> None:

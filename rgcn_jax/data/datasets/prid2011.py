@@ -18,9 +18,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"

@@ -11,6 +11,7 @@ reader drops a whole frame for one empty field, and says so; here nothing is dro
 
 import csv
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others,
 from rgcn_jax.data.keypoints.numbers import LARGEST
 from rgcn_jax.data.keypoints.skeletons import COCO, convert
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right"))]
@@ -42,7 +44,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
     rows: list[np.ndarray] = []
     problems: list[str] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             _check_header(path, next(reader, []))
             for row in tqdm(_not_empty(reader), "poses", disable=None, leave=False):

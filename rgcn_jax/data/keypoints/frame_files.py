@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float32, Int
 from tqdm import tqdm
 
-from rgcn_jax.data.datasets.listing import NO_FILE
 from rgcn_jax.data.keypoints.detections import Detections, shown
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoints.skeletons import convert
 from rgcn_jax.data.keypoints.subject import choose_subject
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 
 _CHUNK = 512  # files that a thread reads at a time
 
@@ -193,7 +193,7 @@ def _read_chunk(
     subjects: dict[str, list[tuple[int, np.ndarray]]] = {}
     for i, (file, (height, width)) in enumerate(zip(files, sizes, strict=True)):
         try:
-            with open(path / file, "rb") as handle:
+            with open_file(path / file) as handle:
                 people = program.parse(handle.read(LARGEST_FRAME + 1))
         except InputError as error:
             problems.append(f"{file} {error}")
