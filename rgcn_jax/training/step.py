@@ -136,8 +136,8 @@ def make_train_step(
     ``micro_batches``: of each device's clips, see ``local_features``.
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` of the ``optimizer`` is given: the rate that
-    is applied, which skipped steps do not advance.
+    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` of the ``optimizer`` is given: the
+    rate that is applied, which skipped steps do not advance.
     ``skip_nonfinite``: where one of these values is not finite, parameters, statistics and optimiser stay as they were;
     the step counts all the same.
     """

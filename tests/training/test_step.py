@@ -109,7 +109,7 @@ def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
 
 @pytest.mark.jit
 def test_a_step_that_is_not_finite_is_left_out_where_that_is_asked_for():
-    """A label that there is not breaks the loss: all stays as it was but the count of steps; the rate is that of the steps applied."""
+    """A label that there is not breaks the loss: all stays as it was but the count of steps, not the rate."""
     state, plain_step, mesh = tiny.start(1)
     model = build_model(tiny.FIELDS, tiny.IDENTITIES, "float32", parallel.AXIS)
     schedule = step_schedule(3e-3, 0.1, 2)
