@@ -224,7 +224,7 @@ class Config:
     )
     profile_steps: str = setting("", 'Steps to profile, such as "100:110" (docs/performance.md).', may_change=True)
     compilation_cache: bool = setting(
-        True, "Keep compiled programs beside the work directory, in <workdir>/../compiled.", may_change=True
+        True, "Keep compiled programs in the user's cache, ~/.cache/rgcn_jax/compiled.", may_change=True
     )
     frames_per_clip: int = setting(10, "T.", minimum=1)
     image_height: int = setting(256, "Of the frames that the model sees, in pixels.", minimum=1)

@@ -39,7 +39,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     path = results_path(known.model, _name(config, known.checkpoint), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
-    if note := keep_compiled(known.model, config.compilation_cache):
+    if note := keep_compiled(config.compilation_cache):
         print(note)
     data = open_process_data(config, required=("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)

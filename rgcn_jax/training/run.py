@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
+import optax
+from jax.sharding import Mesh, NamedSharding
 
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
@@ -46,8 +47,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
 
     Args:
       config: of the run.
-      restored: whether a checkpoint is going to replace the parameters; ``model.pretrained`` and ``model.init_from``
-        are not needed then.
+      restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
+        shapes alone, and ``model.pretrained`` and ``model.init_from`` are not read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
@@ -73,7 +74,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
     schedule = make_schedule(config.optimizer, per_epoch, total_steps)
     optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
     optimizer = with_pose_factor(optimizer, config.optimizer.pose_factor)
-    state = create_state(variables, optimizer, config.seed)
+    state = _abstract_state(variables, optimizer, mesh) if restored else None
+    state = state or parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
     split = data.split
     say(
         f"{split.name}: {len(split.train)} training tracklets of {identities} identities; {len(split.query)} queries, "
@@ -99,7 +101,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             skip_nonfinite=config.on_nonfinite == "skip",
         ),
         scorer=scorer_from_config(config, model, data, mesh),
-        state=parallel.replicate(state, mesh),
+        state=state,
         total_steps=total_steps,
         init_from=origin,
     )
@@ -120,9 +122,10 @@ def _variables(
     config: Config, model: TwoBranch, data: Data, restored: bool
 ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
     """Parameters and statistics before the first step; where they come from, in words; and for ``results.json``."""
-    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     if restored:
-        return variables, "weights from the checkpoint", None
+        shapes = jax.eval_shape(lambda: initialise(model, config.seed, config.frames_per_clip, *data.shape))
+        return shapes, "weights from the checkpoint", None
+    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     if config.model.init_from:
         variables, origin = init_from_run(variables, Path(config.model.init_from).expanduser(), say)
         return variables, f"weights from {config.model.init_from}", origin
@@ -134,6 +137,13 @@ def _variables(
         say(warning)
     path = Path(config.model.pretrained).expanduser()
     return with_pretrained(variables, path, say), f"trunk from {path}", None
+
+
+def _abstract_state(shapes: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The state's shapes, types and devices, to restore a checkpoint into."""
+    state = jax.eval_shape(lambda variables: create_state(variables, optimizer, 0), shapes)
+    sharding = NamedSharding(mesh, parallel.REPLICATED)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
 
 
 def say(text: str) -> None:
