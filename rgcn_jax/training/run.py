@@ -106,9 +106,11 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
     Raises:
       InputError: the data set cannot be read, lacks a required subset, or is not the same in all processes.
     """
-    data = open_data(config.data, config.frame_size, config.with_pose, required)
+    data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
-    return replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
+    process = jax.process_index(), jax.process_count()
+    keypoints = None if data.read_keypoints is None else ProcessReader(data.read_keypoints, *process)
+    return replace(data, read=ProcessReader(data.read, *process), read_keypoints=keypoints)
 
 
 def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> tuple[dict[str, Any], str]:
@@ -116,6 +118,8 @@ def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> 
     variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
     if restored:
         return variables, "the checkpoint"
+    if not config.with_appearance:
+        return variables, "nowhere (there is no appearance branch)"
     if config.data.features:
         return variables, f"elsewhere ({config.data.features})"
     if not config.model.pretrained:

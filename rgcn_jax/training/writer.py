@@ -157,7 +157,7 @@ def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, in
             record, keep = {}, False
         if keep:
             kept.append(line + "\n")
-            evaluation = record if "appearance" in record else evaluation
+            evaluation = record if "appearance" in record or "pose" in record else evaluation
         else:
             dropped += 1
     write_text(path, "".join(kept))
