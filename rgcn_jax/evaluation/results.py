@@ -21,10 +21,8 @@ RESULTS_FILE = "results.json"
 
 
 def headline_mAP(rows: Mapping[str, Any]) -> float:
-    """The fused row's mAP, the appearance row's without a pose branch, in per cent; also of a record of
-    ``metrics.jsonl``.
-    """
-    return rows.get("fused", rows["appearance"])["mAP"]
+    """The fused row's mAP, or that of the one branch there is, in per cent; also of a record of ``metrics.jsonl``."""
+    return next(rows[row] for row in ("fused", "appearance", "pose") if row in rows)["mAP"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Evaluation:
     chance_rank1: float
     """Rank-1 in per cent that a random ranking expects under the headline protocol."""
     metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
-    """By protocol and row; a row is None where the model has no pose branch."""
+    """By protocol and row; a row is None where the model lacks a branch of it."""
     features: FeatureSet
     """What was ranked."""
 
@@ -61,7 +59,7 @@ class Evaluation:
 
     @property
     def headline_mAP(self) -> float:
-        """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
+        """The fused row's mAP, or that of the one branch there is: what "best" means."""
         return headline_mAP(self.rows)
 
     def description(self) -> dict[str, Any]:
