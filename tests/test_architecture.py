@@ -112,6 +112,7 @@ LIBRARY = {  # for programs of others
         "models.streaming_input",
         "data.prepared.tfds_builders",
         "embedder",
+        "evaluation.open_set",
         "evaluation.rerank",
     )
 }
