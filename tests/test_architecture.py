@@ -110,6 +110,7 @@ LIBRARY = {  # for programs of others
     for name in (
         "data.prepared.tfds_builders",
         "embedder",
+        "evaluation.open_set",
         "evaluation.rerank",
     )
 }

@@ -1,7 +1,7 @@
 """Builds the model of a config from plain values: the tables of appearance models, pose encoders and readouts.
 
-In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/your-model.md). Which values go together
-is checked by ``config_rules.py``, before anything is built.
+In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/your-model.md). Which values go
+together is checked by ``config_rules.py``, before anything is built.
 """
 
 from collections.abc import Callable, Mapping
