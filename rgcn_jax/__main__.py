@@ -29,7 +29,9 @@ COMMANDS = (
     Command("keypoints", "rgcn_jax.data.keypoints.__main__", "convert keypoints of another program to a store"),
     Command("prepare", "rgcn_jax.data.prepare", "check a data set and prepare it for training"),
     Command("train", "rgcn_jax.main", "train a model and evaluate it, or resume a run"),
-    Command("evaluate", "rgcn_jax.evaluate", "evaluate a checkpoint of a run again, save its features"),
+    Command("evaluate", "rgcn_jax.evaluate", "evaluate a model on any data set, or score a features file"),
+    Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
+    Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
 )
 """In the order in which one needs them."""
 

@@ -92,12 +92,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def path_argument(text: str) -> Path:
-    """A path from a command line. Raises ArgumentTypeError, which argparse reports, for an empty or overlong one."""
+    """A path from a command line; ``~`` is the home folder, which a shell leaves as it is behind ``=``.
+
+    Raises ArgumentTypeError, which argparse reports, for an empty or overlong one.
+    """
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found nothing")
     if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
         raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise argparse.ArgumentTypeError(f"{printable(text)}: the home folder behind ~ is not known") from error
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:

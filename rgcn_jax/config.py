@@ -8,6 +8,7 @@ a ``Config`` once, at the door.
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:  # a program that trains on arrays does without ml_collections
 DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder")
 """Names of ``data.name``."""
 
-LAYERED_ENCODERS = ("RGCN", "LGCN", "GCNRNN", "GCNLSTM")
+RECURRENT_ENCODERS = ("RGCN", "LGCN")
+"""The paper's pose encoders, in which nothing but a ReLU stands between graph and recurrence."""
+
+LAYERED_ENCODERS = (*RECURRENT_ENCODERS, "GCNRNN", "GCNLSTM")
 """Pose encoders whose number of graph layers can be chosen."""
 
 POSITIONS, ADDITIONS = ("crop", "centred"), ("confidence", "velocity", "bones")
@@ -72,6 +76,7 @@ class DataConfig:
     features: str = setting(
         "", 'An .npz file with f_a of every tracklet, for model.appearance "precomputed".', may_change=True
     )
+    follow_links: bool = setting(False, "Follow symbolic links that lead out of data.root.", may_change=True)
     walkers: WalkersSpec = field(default_factory=WalkersSpec)
 
 
@@ -98,10 +103,27 @@ class ModelConfig:
     pose_features: int = setting(512, "Dimensions of f_p; a node has half of them under DAM, else all.", minimum=1)
     graph_layers: int = setting(1, "L of eq. 7, for RGCN, LGCN, GCNRNN and GCNLSTM.", minimum=1)
     graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
+    graph_self: bool = setting(
+        False,
+        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what tells a keypoint from its neighbours; "
+        "not in the paper.",
+    )
+    product: bool = setting(
+        False, "RGCN and LGCN: a product with a matrix P between graph and recurrence; not in the paper."
+    )
     pose_input: str = setting(
         "centred",
         'Coordinates: "crop" (the paper: normalised by the crop) or "centred" (at the hips, in torso lengths); then '
         'any of "+confidence", "+velocity", "+bones".',
+    )
+    pose_fill: bool = setting(
+        False,
+        "Fill gaps of a keypoint inside a clip linearly, its ends by the nearest; else a missing keypoint is 0. Not in "
+        "the paper.",
+    )
+    pose_norm: bool = setting(
+        False,
+        "Standardise each coordinate of each keypoint by running statistics of where it was seen; not in the paper.",
     )
     keypoint_embedding: int = setting(0, "Learned channels that tell the keypoints apart; not in the paper.", minimum=0)
     dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)
@@ -123,35 +145,16 @@ class ModelConfig:
         may_change=True,
     )
     pretrained: str = setting(
-        "", "A ResNet-50 of torchvision or timm (.safetensors, .pth); empty: random weights.", may_change=True
+        "",
+        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/data.md); empty: random weights.",
+        may_change=True,
     )
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """The objective, eq. 15 to 19."""
-
-    margin: float = setting(0.3, "delta of the triplets.", minimum=0)
-    label_smoothing: float = setting(0.1, "Of the identity loss.", minimum=0, maximum=1)
-    appearance_weight: str | float = setting(
-        "adaptive",
-        "lambda of eq. 19, the weight of the appearance triplet; the pose triplet has the rest (table VII).",
-        choices=("adaptive",),
-        minimum=0,
-        maximum=1,
+    init_from: str = setting(
+        "",
+        "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
+        "pretrained.",
+        may_change=True,
     )
-    weight_gradient: bool = setting(False, "Let the gradient through the adaptive lambda.")
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam with coupled L2."""
-
-    learning_rate: float = setting(3e-4, "At the beginning.", minimum=0)
-    decay_factor: float = setting(0.1, "Of the learning rate at each decay.", minimum=1e-9, maximum=1)
-    decay_every_epochs: int = setting(200, "Epochs between decays; 0: constant.", minimum=0)
-    warmup_epochs: int = setting(0, "Over which the learning rate grows from a hundredth; not in the paper.", minimum=0)
-    weight_decay: float = setting(5e-4, "L2, added to the gradient.", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class EvaluationConfig:
     protocol: str = setting(
         "official",
         "The headline; all that apply are reported.",
-        choices=("official", "official_matlab", "query_excluded", "junk_kept"),
+        choices=("official", "official_matlab", "query_excluded", "junk_kept", "same_camera_allowed"),
         may_change=True,
     )
     distance: str = setting(
@@ -270,8 +273,9 @@ def default_config() -> "ml_collections.ConfigDict":
 
 def to_config_dict(config: Config) -> "ml_collections.ConfigDict":
     """A typed config as the locked ``ConfigDict`` that overrides are applied to."""
-    from ml_collections import ConfigDict
+    from ml_collections import ConfigDict, FieldReference
 
     values = config.to_dict()
     values["loss"]["appearance_weight"] = str(config.loss.appearance_weight)  # a ConfigDict's field has one type
+    values["loss"]["margin"] = FieldReference(config.loss.margin, field_type=object)  # but this takes both
     return ConfigDict(values).lock()

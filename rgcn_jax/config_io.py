@@ -91,7 +91,7 @@ def load_config_file(path: str) -> ConfigDict:
       InputError: there is no such file, or it has no ``get_config`` that returns a config.
     """
     file = _config_path(path.split(":")[0])
-    _import_from_current_folder()
+    import_from_current_folder()
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
     try:
@@ -112,7 +112,7 @@ def load_config_file(path: str) -> ConfigDict:
 
 def _config_path(name: str) -> Path:
     """The file: the packaged one for a bare name, else the one at that path. Raises ``InputError`` without one."""
-    file, packaged = Path(name), configs_folder() / f"{name}.py"
+    file, packaged = Path(name).expanduser(), configs_folder() / f"{name}.py"
     if file.name == name and os.path.isfile(packaged):
         return packaged
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long
@@ -123,7 +123,7 @@ def _config_path(name: str) -> Path:
     raise InputError(f"--config={name}: no such file or packaged config; packaged are {', '.join(names)}{files}.")
 
 
-def _import_from_current_folder() -> None:
+def import_from_current_folder() -> None:
     """A config file may import its neighbours: ``python -m`` looks for modules in the current folder, a console script
     does not. Last of all, so that nothing installed is shadowed.
     """

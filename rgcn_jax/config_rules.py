@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from rgcn_jax.config import ADDITIONS, LAYERED_ENCODERS, POSITIONS, Config, ModelConfig
+from rgcn_jax.config import ADDITIONS, LAYERED_ENCODERS, POSITIONS, RECURRENT_ENCODERS, Config, ModelConfig
 
 STEPS = re.compile(r"(\d{1,15}):(\d{1,15})")
 
@@ -24,9 +24,19 @@ def conflicts(config: Config) -> Iterator[str]:
             f'profile_steps is {config.profile_steps!r}: expected "first:last", steps counted from 1, such as '
             '"100:110", or nothing'
         )
+    if config.model.pretrained and config.model.init_from:
+        yield (
+            f"model.pretrained is {config.model.pretrained!r} and model.init_from is {config.model.init_from!r}: give "
+            "one of them"
+        )
     yield from _appearance(config)
     if config.with_pose:
         yield from _pose(config.model)
+    elif config.optimizer.pose_factor != 1:
+        yield (
+            f"optimizer.pose_factor is {config.optimizer.pose_factor}, but model.pose is none: leave it at 1, or "
+            "choose a pose encoder"
+        )
 
 
 def _appearance(config: Config) -> Iterator[str]:
@@ -80,5 +90,15 @@ def _pose(model: ModelConfig) -> Iterator[str]:
                     f"model.{name} is {value}, but the depth of the pose encoder {model.pose} is fixed: leave it at "
                     f"{fixed}, or choose one of {', '.join(LAYERED_ENCODERS)}"
                 )
+        if model.graph_self:
+            yield (
+                f"model.graph_self is True, but the pose encoder {model.pose} has a graph convolution of its own: "
+                f"leave it at False, or choose one of {', '.join(LAYERED_ENCODERS)}"
+            )
+    if model.product and model.pose not in RECURRENT_ENCODERS:
+        yield (
+            f"model.product is True, but it is for {' and '.join(RECURRENT_ENCODERS)}, which have no product between "
+            f"graph and recurrence: leave it at False with the pose encoder {model.pose}"
+        )
     if model.dropout and not model.pose.startswith("STGCN"):
         yield f"model.dropout is {model.dropout}, but the pose encoder {model.pose} has none: leave it at 0"

@@ -6,7 +6,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from rgcn_jax.command import Parser, path_argument, run_command
-from rgcn_jax.config import Config
+from rgcn_jax.config import Config, DataConfig, to_config_dict
+from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
 
 def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
-    from rgcn_jax.evaluation.feature_set import check_target, write_features
+    from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score, scorer_from_config
     from rgcn_jax.runtime.compilation_cache import keep_compiled
@@ -47,7 +48,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     evaluation = score(features, config.evaluation)
     print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}")
     if known.with_train:
-        features = scorer.with_train(features, variables)
+        features = join(features, scorer.train_features(variables, embedder.step))
     if not parallel.is_first():
         return
     if known.save_features:
@@ -59,8 +60,6 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
 
 
 def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
-    from rgcn_jax.config import to_config_dict
-    from rgcn_jax.config_io import override, typed
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score
@@ -68,9 +67,14 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
     features = read_features(known.features)
     if known.labels:
         features = with_labels(features, known.labels)
-    of_model = dict(features.header.get("config", {}))
-    evaluation = typed(of_model, name=str(known.features)) if of_model else Config()
-    config = typed(override(to_config_dict(evaluation), overrides), name=str(known.features))
+    if not features.roles.query.any():
+        raise InputError(
+            f"{known.features} has no query, so there is nothing to score: give persons, cameras and roles of its "
+            f"tracklets by --labels=FILE.csv (docs/embedding.md)."
+        )
+    of_model, name = features.header.get("config"), str(known.features)
+    config = typed(of_model, name=name) if of_model else Config(data=DataConfig(name="folder"))
+    config = typed(override(to_config_dict(config), overrides), name=name)
     path = results_path(known.features.parent, known.features.stem, known.out)
     result = score(features, config.evaluation)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}")

@@ -31,28 +31,35 @@ def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) ->
 def batch_hard_triplet_loss(
     features: Float[ArrayLike, "b d"],
     labels: Int[ArrayLike, "b"],
-    margin: float,
+    margin: float | str,
     candidates: Float[ArrayLike, "c d"] | None = None,
     candidate_labels: Int[ArrayLike, "c"] | None = None,
 ) -> Float[Array, ""]:
     """Batch-hard triplet loss, eq. 15 (f_a) and 16 (f_p): mean over anchors of max(0, margin + positive - negative).
 
+    With the margin "soft" it is log(1 + exp(positive - negative)) (Hermans et al., 2017): no threshold in units of a
+    distance whose scale nobody knows, and a gradient that fades out instead of stopping.
+
     Args:
-      features: the anchors, one row a clip, raw (not normalised); the distance is Euclidean.
+      features: the anchors, one row a clip, as they are (not normalised here); the distance is Euclidean.
       labels: class label of each anchor. A batch of one identity has no negative; its loss is 0.
-      margin: delta, in units of the distance (0.3: decision, the paper gives no value).
+      margin: delta, in units of the distance (0.3: decision, the paper gives no value), or "soft".
       candidates: the clips among which each anchor's hardest positive and negative are sought: the whole batch, where
         ``features`` are one device's part of it. None: ``features``.
       candidate_labels: class label of each candidate; given exactly where ``candidates`` are.
 
     Raises:
-      ValueError: candidates without labels, or labels without candidates.
+      ValueError: candidates without labels, or labels without candidates; or the margin is another text.
     """
+    if isinstance(margin, str) and margin != "soft":
+        raise ValueError(f'margin is {margin!r}: expected a number or "soft"')
     if (candidates is None) != (candidate_labels is None):
         raise ValueError("candidates and candidate_labels must be given together")
     if candidates is None or candidate_labels is None:
         candidates, candidate_labels = features, labels
     positive, negative = _hardest_distances(features, labels, candidates, candidate_labels)
+    if isinstance(margin, str):
+        return jax.nn.softplus(positive - negative).mean()
     return jnp.maximum(margin + positive - negative, 0.0).mean()
 
 
@@ -116,7 +123,7 @@ class LossTerms(NamedTuple):
 
 def combine(
     identity: Float[ArrayLike, ""],
-    appearance: Float[ArrayLike, ""],
+    appearance: Float[ArrayLike, ""] | None,
     pose: Float[ArrayLike, ""] | None,
     appearance_weight: str | float,
     weight_gradient: bool,
@@ -126,17 +133,16 @@ def combine(
 
     Args:
       identity: L_id.
-      appearance: L_a.
-      pose: L_p; None without a pose branch, and then L = L_id + L_a.
+      appearance: L_a; None without an appearance branch, and then L = L_id + L_p and lambda is 0.
+      pose: L_p; None without a pose branch, and then L = L_id + L_a and lambda is 1.
       appearance_weight: "adaptive", or a fixed lambda of table VII. As the paper has it, lambda weighs the *appearance*
         triplet: 1.0 trains no pose triplet.
       weight_gradient: let the gradient through the adaptive lambda.
       auxiliary: already weighted loss of the appearance model (BiCnet-TKS: 0.01 times its diversity loss), or None.
     """
-    identity, appearance = jnp.asarray(identity), jnp.asarray(appearance)
-    terms = _weighted(
-        identity, appearance, None if pose is None else jnp.asarray(pose), appearance_weight, weight_gradient
-    )
+    identity = jnp.asarray(identity)
+    appearance, pose = (None if loss is None else jnp.asarray(loss) for loss in (appearance, pose))
+    terms = _weighted(identity, appearance, pose, appearance_weight, weight_gradient)
     if auxiliary is None:
         return terms
     auxiliary = jnp.asarray(auxiliary)
@@ -144,10 +150,14 @@ def combine(
 
 
 def _weighted(
-    identity: Array, appearance: Array, pose: Array | None, appearance_weight: str | float, weight_gradient: bool
+    identity: Array, appearance: Array | None, pose: Array | None, appearance_weight: str | float, weight_gradient: bool
 ) -> LossTerms:
+    one, zero = jnp.ones_like(identity), jnp.zeros_like(identity)
+    if appearance is None and pose is None:
+        raise ValueError("neither branch has a triplet loss: give at least one")
+    if appearance is None:
+        return LossTerms(identity + pose, identity, zero, jnp.asarray(pose), zero)
     if pose is None:
-        one, zero = jnp.ones_like(appearance), jnp.zeros_like(appearance)
         return LossTerms(identity + appearance, identity, appearance, zero, one)
     if appearance_weight == "adaptive":
         weight = adaptive_weight(appearance, pose, stop_gradient=not weight_gradient)

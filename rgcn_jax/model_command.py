@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rgcn_jax.command import path_argument, whole_number
 from rgcn_jax.config import DATA_SETS
+from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
@@ -66,6 +67,8 @@ def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
     from rgcn_jax.saved_model import open_model
 
     parallel.start_processes()
+    if known.allow_import:
+        import_from_current_folder()
     saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
     parallel.check_same("the model", f"{saved.hash} {saved.config}")
     return Embedder(saved, saved.config.parallel.num_devices)
@@ -82,11 +85,14 @@ def results_path(folder: Path, name: str, out: Path | None) -> Path:
         if out.suffix != ".json" or not out.parent.is_dir():
             raise InputError(f"--out={out}: expected a file that ends in .json, in a folder that exists.")
         return out
-    place = folder / "evaluations"
-    if not os.access(place if place.is_dir() else folder, os.W_OK):
-        place = Path("evaluations")
-    try:
-        place.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{place} cannot be created ({error.strerror}): name a file by --out=FILE.json.") from error
-    return place / f"{name}.json"
+    for place in (folder / "evaluations", Path("evaluations")):
+        try:
+            place.mkdir(exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            return place / f"{name}.json"
+    raise InputError(
+        f"the results can be written neither to {folder / 'evaluations'} nor to evaluations in the current folder: "
+        "name a file by --out=FILE.json."
+    )

@@ -133,6 +133,11 @@ def decided_by_first(flag: bool) -> bool:
     return bool(flag if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(np.bool_(flag)))
 
 
+def number_of_first(number: int) -> int:
+    """The first process's number, in all processes, which must all call it."""
+    return int(number if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
 def make_mesh(num_devices: int) -> Mesh:
     """A mesh of the first ``num_devices`` devices (0: all); of several processes: of all devices, in the order of the
     processes, so that each holds consecutive clips.

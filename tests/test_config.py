@@ -95,8 +95,11 @@ def test_the_choices_are_those_that_exist():
     [
         (["seed=99999999999"], ["seed is 99999999999"]),
         (["evaluation.pose_weight=inf"], ["evaluation.pose_weight is inf"]),
-        ([f"loss.margin={'9' * 400}"], ["loss.margin is inf"]),
-        (["loss.margin=nan", "batch.identities=0"], ["loss.margin is nan", "batch.identities is 0"]),
+        ([f"loss.margin={'9' * 400}"], ["loss.margin is 999"]),
+        (["loss.margin=nan", "batch.identities=0"], ["loss.margin is 'nan'", "batch.identities is 0"]),
+        (["loss.margin=hard"], ["loss.margin is 'hard': expected soft or a number of 0 or more"]),
+        ([f"optimizer.learning_rate={'9' * 400}"], ["optimizer.learning_rate is inf"]),
+        (["model.pose=none", "optimizer.pose_factor=5"], ["optimizer.pose_factor is 5", "model.pose is none"]),
         (
             ["loss.appearance_weight=1.5"],
             ["loss.appearance_weight is '1.5': expected adaptive or a number from 0 to 1"],
@@ -120,6 +123,8 @@ def test_the_choices_are_those_that_exist():
             ["model.graph_relu_each_layer", "EvolveGCN-H"],
         ),
         (["model.dropout=0.5"], ["model.dropout is 0.5", "RGCN"]),
+        (["model.pose=STGCN", "model.graph_self=true"], ["model.graph_self is True", "STGCN"]),
+        (["model.pose=GCNRNN", "model.product=true"], ["model.product is True", "GCNRNN"]),
         (["model.appearance=BiC", "model.pooling=max"], ["model.stage_sizes", "model.pooling is 'max'"]),
         (["model.appearance=precomputed", "model.remat=blocks"], ["data.features is empty", "model.remat is 'blocks'"]),
         (["data.features=f.npz"], ["data.features is f.npz", "model.appearance"]),
@@ -138,6 +143,7 @@ def test_choices_are_read_without_regard_to_case():
     assert (config.model.pose, config.data.name, config.evaluation.clips) == ("LGCN", "mars", "dense")
     assert config.loss.appearance_weight == "adaptive"
     assert config_with("loss.appearance_weight=0.5").loss.appearance_weight == 0.5
+    assert config_with("loss.margin=Soft").loss.margin == "soft"
 
 
 def test_a_plug_in_is_a_choice():
@@ -274,6 +280,9 @@ def test_a_users_config_file(tmp_path):
     head = "from rgcn_jax.config import default_config\ndef get_config(text='x'):\n    c = default_config()\n"
     file.write_text(head + "    c.data.root = text\n    return c\n")
     assert load_config_file(f"{file}:hello").data.root == "hello"
+    for margin in (0.5, "soft"):
+        file.write_text(head + f"    c.data.name, c.loss.margin = 'walkers', {margin!r}\n    return c\n")
+        assert typed(load_config_file(str(file))).loss.margin == margin
     for line, named in (("c.batch.parts = 2", "batch.micro_batches"), ("c.seed = 'one'", "seed"), ("1 / 0", "Zero")):
         file.write_text(head + f"    {line}\n    return c\n")
         with pytest.raises(InputError, match=r"mine\.py") as error:
@@ -339,7 +348,12 @@ def test_every_field_is_read(tmp_path, monkeypatch):
     sizes = [argument.removeprefix("--config.") for argument in mars_folder.TINY]
     memory = config_with(*sizes, *walkers, "num_steps=0", "num_epochs=1")
     folder = config_with(
-        *sizes, f"data.root={root}", f"data.keypoints={root}/openpose", "model.pose=STGCN", file="mars_mini"
+        *sizes,
+        f"data.root={root}",
+        f"data.keypoints={root}/openpose",
+        "model.pose=STGCN",
+        "optimizer.schedule=cosine",
+        file="mars_mini",
     )
     read = set()
     # What copies all fields at once, for a file or a comparison, uses none.

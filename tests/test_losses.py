@@ -18,6 +18,17 @@ def triplet_loop(features, labels, margin, anchors=None):
     return np.mean(losses)
 
 
+def test_the_soft_margin_agrees_with_a_loop():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(12, 7)).astype(np.float32), np.repeat(np.arange(3), 4).astype(np.int32)
+    far = np.linalg.norm(features[:, None].astype(np.float64) - features[None], axis=-1)
+    same = labels[:, None] == labels
+    expected = np.log1p(np.exp(np.where(same, far, 0).max(axis=1) - np.where(same, np.inf, far).min(axis=1))).mean()
+    assert float(losses.batch_hard_triplet_loss(features, labels, "soft")) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="expected a number or"):
+        losses.batch_hard_triplet_loss(features, labels, "hard")
+
+
 @pytest.mark.parametrize("offset", [0.0, 10.0])
 def test_triplet_agrees_with_a_loop(offset):
     rng = np.random.default_rng(0)
@@ -70,9 +81,12 @@ def test_distances_keep_their_digits_under_a_large_offset():
     ],
 )
 def test_triplet_and_its_gradient_are_finite_in_degenerate_batches(features, labels):
-    value, gradient = jax.value_and_grad(losses.batch_hard_triplet_loss)(features, np.array(labels, np.int32), 0.3)
-    assert np.isfinite(value)
-    assert np.isfinite(gradient).all()
+    for margin in (0.3, "soft"):
+        value, gradient = jax.value_and_grad(losses.batch_hard_triplet_loss)(
+            features, np.array(labels, np.int32), margin
+        )
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
 
 
 def test_a_batch_of_one_identity_has_no_triplet():
@@ -124,6 +138,10 @@ def test_the_total_is_eq_19():
     assert float(fixed.total) == pytest.approx(1.3)  # table VII, lambda = 1: no pose triplet
     alone = losses.combine(jnp.float32(1.0), jnp.float32(0.3), None, "adaptive", False)
     assert float(alone.total) == pytest.approx(1.3)
+    pose_alone = losses.combine(jnp.float32(1.0), None, jnp.float32(0.1), "adaptive", False)
+    assert [float(x) for x in pose_alone[:5]] == pytest.approx([1.1, 1.0, 0.0, 0.1, 0.0])
+    with pytest.raises(ValueError, match="neither branch"):
+        losses.combine(jnp.float32(1.0), None, None, "adaptive", False)
 
 
 def test_an_auxiliary_loss_is_added_where_there_is_one():

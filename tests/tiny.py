@@ -50,7 +50,7 @@ def variables(seed=0, **changes):
     return initialise(model, seed, FRAMES, HEIGHT, WIDTH)
 
 
-def start(devices, optimizer=None, batch_norm="global", micro_batches=1, platform="cpu", **changes):
+def start(devices, optimizer=None, batch_norm="global", micro_batches=1, platform="cpu", objective=None, **changes):
     """(state, step, mesh) on that many devices; Adam as in the recipe unless another optimizer is given. ``platform``:
     in whose form the model is.
     """
@@ -61,7 +61,7 @@ def start(devices, optimizer=None, batch_norm="global", micro_batches=1, platfor
     state = parallel.replicate(create_state(variables(**changes), optimizer, seed=0), mesh)
     return (
         state,
-        make_train_step(model, optimizer, LossConfig(), mesh, micro_batches=micro_batches),
+        make_train_step(model, optimizer, objective or LossConfig(), mesh, micro_batches=micro_batches),
         mesh,
     )
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from rgcn_jax import parallel
 from rgcn_jax.data.clips.reader import Reader
-from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans
+from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans, num_evaluation_batches
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.types import DeviceBatch, Embeddings, Tracklet
@@ -61,6 +61,12 @@ class Cutting:
             clips_per_batch=self.clips_per_batch,
         )
 
+    def num_clips(self, tracklets: Sequence[Tracklet]) -> int:
+        """How many clips tracklets are cut into."""
+        return num_evaluation_batches(
+            tracklets, clips=self.clips, frames_per_clip=self.frames_per_clip, clips_per_batch=1
+        )
+
 
 class Extractor:
     """Extracts features of tracklets: compiles once for each shape of a batch, whatever is read how often.
@@ -69,11 +75,14 @@ class Extractor:
       model: a ``TwoBranch``, with or without classifier.
       mesh: the devices; those of other processes take part, each process reading the clips of its own.
       dtype: of the frames that the model is called with.
+
+    Attributes:
+      step: the compiled step, ``make_embed_step``.
     """
 
     def __init__(self, model: nn.Module, mesh: Mesh, dtype: Any):
         self._mesh = mesh
-        self._step = make_embed_step(model, mesh, dtype)
+        self.step = make_embed_step(model, mesh, dtype)
 
     def clips(
         self, variables: Any, read: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
@@ -85,7 +94,7 @@ class Extractor:
         plans = islice(cutting.plans(tracklets), skip, None)
         batches = read(islice(cutting.plans(tracklets), skip, None))
         for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self._step(variables, parallel.shard(batch, self._mesh))
+            yield plan, self.step(variables, parallel.shard(batch, self._mesh))
 
     def embed(
         self,

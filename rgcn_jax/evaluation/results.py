@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from rgcn_jax.evaluation.feature_set import FeatureSet
+from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.evaluation.significance import metric_intervals
 from rgcn_jax.evaluation.tables import format_table
 from rgcn_jax.runtime.files import write_error, write_text
 from rgcn_jax.runtime.npz import write_arrays
@@ -52,6 +55,11 @@ class Evaluation:
         return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
 
     @property
+    def query_ids(self) -> Int32[np.ndarray, "q"]:
+        """Person ids of the queries."""
+        return self.features.embeddings.person_ids[self.features.roles.query]
+
+    @property
     def headline_mAP(self) -> float:
         """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
         return headline_mAP(self.rows)
@@ -77,8 +85,13 @@ class Evaluation:
 
     def table(self) -> str:
         """The headline as a table, the other protocols as a line each."""
-        lines = [format_table(self.metrics[self.protocol], self.protocol, self.distance)]
-        lines.append(f"(per cent; a random ranking expects Rank-1 {self.chance_rank1:.1f})")
+        rows = self.metrics[self.protocol]
+        intervals = {row: metric_intervals(m, self.query_ids) for row, m in rows.items() if m is not None}
+        lines = [format_table(rows, self.protocol, self.distance, intervals)]
+        lines.append(
+            f"(per cent, ± half the 95 % interval over persons; a random ranking expects Rank-1 "
+            f"{self.chance_rank1:.1f})"
+        )
         for name, rows in self.metrics.items():
             if name == self.protocol:
                 continue
@@ -91,12 +104,16 @@ class Evaluation:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Rows, counts, settings and all protocols, as JSON takes them."""
+        """Rows, counts, settings and all protocols, as JSON takes them; ``metrics`` with intervals over persons."""
         return {
             "step": self.step,
             **self.rows,
             **self.description(),
             "protocols": {name: self.protocol_rows(name) for name in self.metrics},
+            "metrics": {
+                name: {row: ranking_json(m, self.query_ids) for row, m in rows.items() if m is not None}
+                for name, rows in self.metrics.items()
+            },
         }
 
 
@@ -105,11 +122,11 @@ def write_results(
 ) -> dict[str, Any]:
     """Writes an evaluation as JSON, atomically, with what else is ``beside`` it (config, provenance); returns it.
 
-    ``queries``: whether the scores of every query are written too, to a file ``.npz`` of the same name.
+    ``queries``: whether the scores of every query are written too, to NAME.queries.npz beside NAME.json.
     """
     results = {**evaluation.to_dict(), **beside}
     if queries:
-        _write_queries(path.with_suffix(".npz"), evaluation)
+        _write_queries(path.with_suffix(".queries.npz"), evaluation)
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
 

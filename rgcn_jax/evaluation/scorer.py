@@ -20,7 +20,7 @@ from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.clips.sampling import num_evaluation_batches
 from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.embed import Cutting, Extractor
-from rgcn_jax.evaluation.feature_set import FeatureSet, join, of_tracklets
+from rgcn_jax.evaluation.feature_set import FeatureSet, of_tracklets
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.results import Evaluation
 from rgcn_jax.models.build import build_model
@@ -56,18 +56,21 @@ class Scorer:
 
     def features(self, variables: Any, step: int, header: Mapping[str, Any] | None = None) -> FeatureSet:
         """Features of the test tracklets; ``header``: what else is to be known of them."""
-        split = self._data.split
-        name = f"{split.name} {split.split_description}".strip()
-        described = {"step": step, "data_set": name, "clips": self._settings.clips, **(header or {})}
-        return of_tracklets(
-            self.tracklets, self.embed(variables), self.roles, statistics_of(variables["batch_stats"]), described
-        )
+        statistics = statistics_of(variables["batch_stats"])
+        described = {**self._described(step), **(header or {})}
+        return of_tracklets(self.tracklets, self.embed(variables), self.roles, statistics, described)
 
-    def with_train(self, features: FeatureSet, variables: Any) -> FeatureSet:
-        """The features with those of the training tracklets after them, which have no role."""
+    def train_features(self, variables: Any, step: int) -> FeatureSet:
+        """Features of the training tracklets, which have no role."""
         train = self._data.split.train
         no_role = Roles(*np.zeros((3, len(train)), bool))
-        return join(features, of_tracklets(train, self.embed(variables, train), no_role, None, {}))
+        statistics = statistics_of(variables["batch_stats"])
+        return of_tracklets(train, self.embed(variables, train), no_role, statistics, self._described(step))
+
+    def _described(self, step: int) -> dict[str, Any]:
+        split = self._data.split
+        name = f"{split.name} {split.split_description}".strip()
+        return {"step": step, "data_set": name, "clips": self._settings.clips}
 
     def evaluate(self, variables: Any, step: int) -> Evaluation:
         """Embeds and ranks; of several processes each ranks all features."""

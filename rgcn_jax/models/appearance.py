@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from rgcn_jax.models.graph_convolution import project
 from rgcn_jax.models.masking import at_least_float32, masked_mean, masked_softmax
-from rgcn_jax.models.recurrent_gcn import forget_one, orthogonal_gates, project, scan_frames
+from rgcn_jax.models.recurrent_gcn import forget_one, orthogonal_gates, scan_frames
 
 
 class AveragePooling(nn.Module):

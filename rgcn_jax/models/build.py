@@ -27,7 +27,7 @@ from rgcn_jax.models.bicnet import BiCnet
 from rgcn_jax.models.evolve_gcn import EvolveGCN
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.plugins import load_plugin
-from rgcn_jax.models.pretrained import load_resnet50
+from rgcn_jax.models.pretrained import load_appearance
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
@@ -55,9 +55,11 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
 """Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "precomputed" has a ``ResNet50``, ``trunk``.
 """
 
+RECURRENT_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"RGCN": RGCN, "LGCN": LGCN}
+"""The paper's pose encoders, whose graph convolution enters the recurrence without a product between them."""
+
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
-    "RGCN": RGCN,
-    "LGCN": LGCN,
+    **RECURRENT_ENCODERS,
     "GCNRNN": GCNRNN,
     "GCNLSTM": GCNLSTM,
 }
@@ -80,6 +82,8 @@ POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
 ENCODER_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "graph_layers": ("num_layers", LAYERED_ENCODERS),
     "graph_relu_each_layer": ("relu_each_layer", LAYERED_ENCODERS),
+    "graph_self": ("self_term", LAYERED_ENCODERS),
+    "product": ("product", RECURRENT_ENCODERS),
     "dropout": ("dropout", NORMALISED_ENCODERS),
 }
 """Fields that only some pose encoders have: the argument's name, and these encoders."""
@@ -148,7 +152,8 @@ def build_model(
     evaluation.
 
     Args:
-      fields: the fields of ``config.model``; ``pretrained`` is not read here, ``dropout`` may be missing.
+      fields: the fields of ``config.model``; ``pretrained`` is not read here; those beyond the paper that are on
+        or off, and ``dropout``, may be missing.
       num_identities: outputs of the classifier; 0: none.
       dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
       axis_name: normalisation statistics in training are those of all devices' clips; without effect in evaluation.
@@ -187,6 +192,7 @@ def build_model(
         readout=readout,
         num_identities=num_identities,
         pose_input=fields["pose_input"],
+        **{name: fields[name] for name in ("pose_fill", "pose_norm") if name in fields},
         keypoint_embedding=fields["keypoint_embedding"],
         neck=fields["neck"],
         aspect=aspect,
@@ -209,8 +215,11 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -
     return dict(init(jax.random.key(seed)))
 
 
-def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``).
+def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str], object] = print) -> dict[str, Any]:
+    """The variables of a model with its trunk's, or all of BiCnet-TKS's, taken from a file
+    (``pretrained.load_appearance``).
+
+    ``say``: called with a line that lists what of the file was left out, if anything was.
 
     Raises:
       InputError: the appearance model has no ``trunk``, or the file does not fit it.
@@ -221,8 +230,5 @@ def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str,
             f"model.pretrained is {path}, but the appearance model has no ResNet50 named trunk to load it into: leave "
             "model.pretrained empty, or choose another appearance model."
         )
-    loaded = load_resnet50(path, {kind: of_kind["trunk"] for kind, of_kind in appearance.items()})
-    return {
-        kind: {**variables[kind], "appearance": {**appearance[kind], "trunk": loaded[kind]}}
-        for kind in ("params", "batch_stats")
-    }
+    loaded = load_appearance(path, appearance, say)
+    return {kind: {**variables[kind], "appearance": loaded[kind]} for kind in ("params", "batch_stats")}

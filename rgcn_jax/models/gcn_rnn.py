@@ -18,15 +18,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
-from rgcn_jax.models.recurrent_gcn import (
-    State,
-    _GraphEncoder,
-    convolve,
-    forget_one,
-    orthogonal_gates,
-    project,
-    scan_projected,
-)
+from rgcn_jax.models.graph_convolution import GraphEncoder, convolve, project
+from rgcn_jax.models.recurrent_gcn import State, forget_one, orthogonal_gates, scan_projected
 
 _lecun = nn.initializers.lecun_normal()
 
@@ -66,25 +59,24 @@ def lstm_step(
     return nn.sigmoid(o) * jnp.tanh(c), c
 
 
-class _Pipeline(_GraphEncoder):
+class _Pipeline(GraphEncoder):
     """Eq. 4 for all frames. Fields as ``RGCN``."""
 
     def graph_stage(self, keypoints: ArrayLike) -> tuple[Array, DTypeLike]:
         """X to X' [B, T, V, n] and the type of the factors of the matmuls; makes ``W_g``."""
         x, a_hat, dtype = self.prepare(keypoints)
-        n = self.features
-        fan_in = [x.shape[-1]] + [n] * (self.num_layers - 1)
-        weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self.weight_names("W_g"), fan_in, strict=True)]
-        ax, w_g = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
+        shapes = zip(self.weight_names("W_g"), self.fan_in(x.shape[-1]), strict=True)
+        weights = [self.param(name, _lecun, (rows, self.features)) for name, rows in shapes]
+        ax, w_g = convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term)
         return nn.relu(project(ax, w_g, dtype)), dtype
 
 
 class GCNRNN(_Pipeline):
     """GCN&RNN: X'_t = sigma(A_hat X_t W_g), h_t = tanh(h_{t-1} W_h + x'_t W_x + b) on each node, h_0 = 0 (eq. 4, 5).
 
-    Parameters: ``W_g`` [C, n] (with L > 1 layers ``W_g1`` [C, n], ``W_g2`` [n, n], ...), ``W_x`` [n, n],
-    ``W_h`` [n, n], ``b`` [n]. ``unroll``: the most frames of a clip whose scan is compiled frame after frame instead of
-    as a loop; 1: always a loop.
+    Parameters: ``W_g`` [C, n] (with L > 1 layers ``W_g1`` [C, n], ``W_g2`` [n, n], ...; twice the rows with a self
+    term), ``W_x`` [n, n], ``W_h`` [n, n], ``b`` [n]. ``unroll``: the most frames of a clip whose scan is compiled frame
+    after frame instead of as a loop; 1: always a loop.
     """
 
     unroll: int = 1

@@ -7,7 +7,9 @@ confidence, velocity and bones, is beyond the paper. Pure functions, static shap
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.errors import InputError
@@ -19,7 +21,7 @@ POSITIONS = ("crop", "centred")
 ADDITIONS = ("confidence", "velocity", "bones")
 """What a mode may add to the position: one channel, two and two."""
 
-NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
+NECK, HIPS = 1, np.array([8, 11])
 
 TYPICAL_TORSO = 0.3
 """Torso length in crop heights of a standing person who fills the crop: stands in where a clip shows no torso at
@@ -42,8 +44,21 @@ def parse_mode(mode: str) -> tuple[str, tuple[str, ...]]:
     return position, tuple(name for name in ADDITIONS if name in additions)
 
 
+def detections(
+    keypoints: Float[ArrayLike, "b t 14 3"], mask: Bool[ArrayLike, "b t"] | None = None
+) -> Bool[Array, "b t 14"]:
+    """Which keypoints were detected, in frames that count."""
+    detected = jnp.asarray(keypoints)[..., 2] > 0
+    return detected if mask is None else detected & jnp.asarray(mask)[:, :, None]
+
+
 def pose_input(
-    keypoints: Float[ArrayLike, "b t 14 3"], mode: str, aspect: float, mask: Bool[ArrayLike, "b t"] | None = None
+    keypoints: Float[ArrayLike, "b t 14 3"],
+    mode: str,
+    aspect: float,
+    mask: Bool[ArrayLike, "b t"] | None = None,
+    fill: bool = False,
+    torso: Float[ArrayLike, "b"] | None = None,
 ) -> Float[Array, "b t 14 c"]:
     """X of eq. 4-8 from the stored keypoints. A keypoint that was not detected, and a masked frame, is 0 in every
     channel.
@@ -56,6 +71,9 @@ def pose_input(
         (``skeleton.PARENTS``), 0 where either is missing, and for the neck.
       aspect: width of the crop over its height, in pixels. Not used by "crop".
       mask: False for frames that only fill up a clip; they have no influence on the others. None: all frames count.
+      fill: give a keypoint that was not detected a position by ``fill_gaps``, after centring; velocities and bones are
+        those of the filled positions, and its confidence is 0.
+      torso: for "centred", the length in crop heights to divide by; None: that of the clip (``torso_length``).
 
     Returns:
       X in float32 (float64 for float64 keypoints), always finite. "crop" is in normalised
@@ -67,14 +85,15 @@ def pose_input(
     """
     place, additions = parse_mode(mode)
     keypoints = at_least_float32(keypoints)
-    confidence = keypoints[..., 2:]
-    detected = confidence > 0
-    if mask is not None:
-        detected &= jnp.asarray(mask)[:, :, None, None]
+    detected = detections(keypoints, mask)[..., None]
+    confidence = jnp.where(detected, keypoints[..., 2:], 0.0)
     position = keypoints[..., :2]
     if place == "centred":
-        position = centre(position * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0])
+        position = centre(position * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0], torso)
     position = jnp.where(detected, position, 0.0)
+    if fill:
+        position, filled = fill_gaps(position, detected[..., 0], mask)
+        detected = filled[..., None]
     channels = {
         "confidence": lambda: confidence,
         "velocity": lambda: _difference(position, detected, _frame_before),
@@ -82,6 +101,37 @@ def pose_input(
     }
     stacked = jnp.concatenate([position, *(channels[name]() for name in additions)], axis=-1)
     return jnp.where(detected, stacked, 0.0)
+
+
+def fill_gaps(
+    x: Float[ArrayLike, "b t v c"], seen: Bool[ArrayLike, "b t v"], mask: Bool[ArrayLike, "b t"] | None = None
+) -> tuple[Float[Array, "b t v c"], Bool[Array, "b t v"]]:
+    """Gaps of a keypoint inside a clip filled linearly between the frames that show it; ends hold the nearest.
+
+    Args:
+      x: by clip, frame and keypoint; what is not seen is not read.
+      seen: which of it means anything.
+      mask: False for frames that only fill up a clip; they are neither read nor filled. None: all frames count.
+
+    Returns:
+      x, 0 where there is nothing to fill from, and which of it means anything now: all frames that count of a keypoint
+      that the clip shows at all.
+    """
+    x, seen = jnp.asarray(x), jnp.asarray(seen)
+    if mask is not None:
+        seen &= jnp.asarray(mask)[:, :, None]
+    frames = seen.shape[1]
+    index = jnp.arange(frames)[None, :, None]
+    before = jax.lax.cummax(jnp.where(seen, index, -1), axis=1)
+    after = jax.lax.cummin(jnp.where(seen, index, frames), axis=1, reverse=True)
+    first, last = jnp.where(before < 0, after, before), jnp.where(after == frames, before, after)
+    share = ((index - first) / jnp.maximum(last - first, 1))[..., None].astype(x.dtype)
+    ends = [jnp.take_along_axis(x, jnp.clip(at, 0, frames - 1)[..., None], axis=1) for at in (first, last)]
+    present = jnp.broadcast_to(seen.any(axis=1, keepdims=True), seen.shape)
+    if mask is not None:
+        present &= jnp.asarray(mask)[:, :, None]
+    between = jnp.where(seen[..., None], x, ends[0] + share * (ends[1] - ends[0]))
+    return jnp.where(present[..., None], between, 0.0), present
 
 
 def _difference(position: Array, detected: Array, other: Callable[[Array], Array]) -> Array:
@@ -94,7 +144,20 @@ def _frame_before(x: Array) -> Array:
     return jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
 
 
-def centre(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b t 14 2"]:
+def torso_length(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b"]:
+    """The scale of ``centre``: the median torso of each clip, in the units of the positions."""
+    position, detected = jnp.asarray(position), jnp.asarray(detected)
+    middle, has_middle = _mean(position[..., HIPS, :], detected[..., HIPS], axis=2)
+    torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
+    has_torso = has_middle & detected[..., NECK] & (torso >= MIN_TORSO)
+    return _median(torso, has_torso, jnp.full_like(torso[:, 0], TYPICAL_TORSO))
+
+
+def centre(
+    position: Float[ArrayLike, "b t 14 2"],
+    detected: Bool[ArrayLike, "b t 14"],
+    torso: Float[ArrayLike, "b"] | None = None,
+) -> Float[Array, "b t 14 2"]:
     """Positions relative to the middle of the hips of the same frame, in torso lengths of the clip.
 
     The origin of a frame is the middle of its hips, or its only detected hip. A frame without hips takes the median
@@ -107,19 +170,16 @@ def centre(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b 
     Args:
       position: x and y in units of the crop's height, so that the two are comparable.
       detected: which positions mean anything; the others are neither read nor set to 0.
+      torso: the scale, in the same units; None: ``torso_length``.
     """
     position, detected = jnp.asarray(position), jnp.asarray(detected)
-    hips = jnp.array([RIGHT_HIP, LEFT_HIP])
-    middle, has_middle = _mean(position[..., hips, :], detected[..., hips], axis=2)
-    torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
-    has_torso = has_middle & detected[..., NECK] & (torso >= MIN_TORSO)
-
+    middle, has_middle = _mean(position[..., HIPS, :], detected[..., HIPS], axis=2)
     everything, _ = _mean(position, detected, axis=(1, 2))
     median_x = _median(middle[..., 0], has_middle, everything[:, 0])
     median_y = _median(middle[..., 1], has_middle, everything[:, 1])
     fallback = jnp.stack([median_x, median_y], axis=-1)[:, None, :]
     origin = jnp.where(has_middle[..., None], middle, fallback)
-    scale = _median(torso, has_torso, jnp.full_like(torso[:, 0], TYPICAL_TORSO))
+    scale = torso_length(position, detected) if torso is None else jnp.asarray(torso)
     return (position - origin[:, :, None, :]) / scale[:, None, None, None]
 
 

@@ -8,6 +8,9 @@ product of the weights are then computed once, before the scan. With ``relu_each
 sigma follows every layer. LGCN with more layers (decision; the paper prints one) has a chain of weights of its own
 for each gate.
 
+Two more departures, off by default: ``self_term`` (``graph_convolution`` says why), and ``product``: sigma(...) P, with
+P [n, n], is what enters the recurrence, a hidden layer as the pipelines of ``gcn_rnn`` have one.
+
 Initialisation (decision, the paper is silent): W normal with the fan-in's scale (LeCun), since Glorot's fan-out of n
 makes the two-channel input vanish; W_h and every U orthogonal; biases 0, but LGCN's forget bias 1, so that the cell
 remembers at first.
@@ -16,7 +19,7 @@ Precision: the factors of the matmuls are in ``dtype``; sums, gates, tanh and th
 float64 input).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -24,34 +27,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
-from rgcn_jax.models.masking import at_least_float32
-from rgcn_jax.skeleton import normalized_adjacency
+from rgcn_jax.models.graph_convolution import GraphEncoder, convolve, project
 
 GATES = ("f", "i", "o", "g")
 """Order in which LGCN's fused parameters hold the gates: forget, input, output, candidate."""
 
-Adjacency = tuple[tuple[float, ...], ...]
 State = tuple[Array, ...]
 
 _lecun = nn.initializers.lecun_normal()
+_lecun_each = nn.initializers.lecun_normal(batch_axis=0)
 _orthogonal = nn.initializers.orthogonal()
-
-
-def project(
-    x: Float[ArrayLike, "*batch c"], w: Float[ArrayLike, "..."], dtype: DTypeLike = jnp.float32
-) -> Float[Array, "*batch m"]:
-    """The product x W with the factors in ``dtype`` and the sum in float32 or better.
-
-    W is [c, m], or holds a matrix for each of k gates, [k, c / k, m / k]; x and the result then have the gates side
-    by side.
-    """
-    total = jnp.promote_types(dtype, jnp.float32)
-    x, w = jnp.asarray(x).astype(dtype), jnp.asarray(w).astype(dtype)
-    if w.ndim == 2:
-        return jnp.matmul(x, w, preferred_element_type=total)
-    x = x.reshape(*x.shape[:-1], *w.shape[:2])
-    gates = jnp.einsum("...kc,kcm->...km", x, w, preferred_element_type=total)
-    return gates.reshape(*gates.shape[:-2], -1)
 
 
 def rgcn_step(
@@ -63,12 +48,12 @@ def rgcn_step(
     """One frame of eq. 6: tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b).
 
     Args:
-      params: ``W_h`` [n, n], ``b`` [n].
+      params: ``W_h`` [n, n], ``b`` [n]; with a product also ``P`` [n, n], which sigma(...) is multiplied by.
       h: H_{t-1}.
       xw: A_hat X_t W_x (with L layers what the last ReLU is taken of).
-      dtype: of the factors of the matmul.
+      dtype: of the factors of the matmuls.
     """
-    return jnp.tanh(project(h, params["W_h"], dtype) + nn.relu(jnp.asarray(xw)) + params["b"])
+    return jnp.tanh(project(h, params["W_h"], dtype) + _entering(params, xw, dtype) + params["b"])
 
 
 def lgcn_step(
@@ -80,35 +65,19 @@ def lgcn_step(
     """One frame of eq. 8: (H_{t-1}, C_{t-1}) to (H_t, C_t).
 
     ``params``: ``U`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``GATES``; so they are in ``xw``,
-    A_hat X_t W. The rest as ``rgcn_step``.
+    A_hat X_t W. With a product ``P`` [4, n, n], a matrix for each gate. The rest as ``rgcn_step``.
     """
     h, c = state
-    gates = nn.relu(jnp.asarray(xw)) + project(h, params["U"], dtype) + params["b"]
+    gates = _entering(params, xw, dtype) + project(h, params["U"], dtype) + params["b"]
     f, i, o, g = jnp.split(gates, 4, axis=-1)
     c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
     return nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def convolve(
-    x: Float[ArrayLike, "b t v c"],
-    a_hat: Float[ArrayLike, "v v"],
-    weights: Sequence[Float[ArrayLike, "..."]],
-    relu_each_layer: bool,
-    dtype: DTypeLike = jnp.float32,
-) -> tuple[Float[Array, "b t v k"], Float[Array, "..."]]:
-    """The graph convolution of all frames but for its last product: (AX, W) with sigma(AX W) what enters the
-    recurrence.
-
-    The last product is left to ``scan_projected``.
-    """
-    ax, w = jnp.einsum("uv,btvc->btuc", a_hat, x), jnp.asarray(weights[0])
-    for following in map(jnp.asarray, weights[1:]):
-        if relu_each_layer:
-            ax, w = nn.relu(project(ax, w, dtype)), following
-        else:
-            w = project(w, following, w.dtype)
-        ax = jnp.einsum("uv,btvc->btuc", a_hat, ax)
-    return ax, w
+def _entering(params: Mapping[str, ArrayLike], xw: ArrayLike, dtype: DTypeLike) -> Array:
+    """sigma(xw), times ``P`` where there is one: what the graph adds to the recurrence in one frame."""
+    z = nn.relu(jnp.asarray(xw))
+    return project(z, params["P"], dtype) if "P" in params else z
 
 
 def scan_frames(
@@ -158,40 +127,14 @@ def scan_projected(
     return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
 
 
-class _GraphEncoder(nn.Module):
-    """The fields that both encoders share.
-
-    ``features``: n. ``num_layers``: L, at least 1. ``relu_each_layer``: sigma after every layer instead of one outside.
-    ``adjacency``: A_hat row by row; None: the 14-keypoint graph of figure 4. ``dtype``: of the factors of the matmuls.
-    ``project_in_scan``: multiply the input with W_x (LGCN: W) frame by frame instead of all frames before the scan; the
-    result is the same.
-    """
-
-    features: int
-    num_layers: int = 1
-    relu_each_layer: bool = False
-    adjacency: Adjacency | None = None
-    dtype: DTypeLike = jnp.float32
-    project_in_scan: bool = False
-
-    def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
-        """X in float32 or better, A_hat in the same type, and the type of the factors of the matmuls."""
-        if self.num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, not {self.num_layers}.")
-        x = at_least_float32(keypoints)
-        a_hat = jnp.asarray(normalized_adjacency() if self.adjacency is None else self.adjacency, x.dtype)
-        return x, a_hat, x.dtype if x.dtype == jnp.float64 else self.dtype
-
-    def weight_names(self, symbol: str) -> list[str]:
-        """The paper's names of the weights of all layers: the bare symbol for one layer, else numbered from 1."""
-        return [symbol] if self.num_layers == 1 else [f"{symbol}{layer + 1}" for layer in range(self.num_layers)]
-
-
-class RGCN(_GraphEncoder):
+class RGCN(GraphEncoder):
     """H_t = tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b), H_0 = 0 (eq. 6; with more layers eq. 7).
 
-    Parameters: ``W_x`` [C, n] (with L > 1 layers ``W_x1`` [C, n], ``W_x2`` [n, n], ...), ``W_h`` [n, n], ``b`` [n].
+    Parameters: ``W_x`` [C, n] (with L > 1 layers ``W_x1`` [C, n], ``W_x2`` [n, n], ...; twice the rows with a self
+    term), ``W_h`` [n, n], ``b`` [n]; with ``product`` also ``P`` [n, n], and sigma(...) P in the place of sigma(...).
     """
+
+    product: bool = False
 
     @nn.compact
     def __call__(
@@ -202,13 +145,15 @@ class RGCN(_GraphEncoder):
         """
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
-        fan_in = [x.shape[-1]] + [n] * (self.num_layers - 1)
-        weights = [self.param(name, _lecun, (c, n)) for name, c in zip(self.weight_names("W_x"), fan_in, strict=True)]
-        ax, w_x = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
+        shapes = zip(self.weight_names("W_x"), self.fan_in(x.shape[-1]), strict=True)
+        weights = [self.param(name, _lecun, (rows, n)) for name, rows in shapes]
+        ax, w_x = convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term)
         params = {
             "W_h": self.param("W_h", _orthogonal, (n, n)),
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
+        if self.product:
+            params["P"] = self.param("P", _lecun, (n, n))
         h = jnp.zeros_like(project(ax[:, 0], w_x, dtype))
 
         def step(state: State, xw: Array) -> State:
@@ -217,13 +162,15 @@ class RGCN(_GraphEncoder):
         return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan)
 
 
-class LGCN(_GraphEncoder):
+class LGCN(GraphEncoder):
     """The LSTM form, eq. 8: gates f, i, o, g from sigma(A_hat X_t W_k) + H_{t-1} U_k + b_k; H_0 = C_0 = 0.
 
     Parameters, fused so that a frame costs two matmuls; ``named_gates`` gives them the paper's names. The gates lie
     side by side in the order of ``GATES``: ``W`` [C, 4n] (with L > 1 layers ``W1`` [C, 4n], ``W2`` [4, n, n], ...),
-    ``U`` [n, 4n], ``b`` [4n].
+    ``U`` [n, 4n], ``b`` [4n]. A self term and a product are RGCN's: twice the rows of W, and ``P`` [4, n, n].
     """
+
+    product: bool = False
 
     @nn.compact
     def __call__(
@@ -234,14 +181,16 @@ class LGCN(_GraphEncoder):
         """
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
-        first, *rest = self.weight_names("W")
-        weights = [self.param(first, _lecun, (x.shape[-1], 4 * n))]
-        weights += [self.param(name, nn.initializers.lecun_normal(batch_axis=0), (4, n, n)) for name in rest]
-        ax, w = convolve(x, a_hat, weights, self.relu_each_layer, dtype)
+        (first, *rest), (rows, *more) = self.weight_names("W"), self.fan_in(x.shape[-1])
+        weights = [self.param(first, _lecun, (rows, 4 * n))]
+        weights += [self.param(name, _lecun_each, (4, m, n)) for name, m in zip(rest, more, strict=True)]
+        ax, w = convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term)
         params = {
             "U": self.param("U", orthogonal_gates, (n, 4 * n)),
             "b": self.param("b", forget_one, (4 * n,)),
         }
+        if self.product:
+            params["P"] = self.param("P", _lecun_each, (4, n, n))
         zero = jnp.zeros_like(project(ax[:, 0], w, dtype)[..., :n])
 
         def step(state: State, xw: Array) -> State:
@@ -258,7 +207,8 @@ def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:
       params: the parameters of one LGCN, ``W``, ``U``, ``b``; or its variables, with these under "params".
 
     Returns:
-      ``W_k`` [C, n] ([n, n] from the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k.
+      ``W_k`` [C, n] ([n, n] from the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k; ``P_k`` [n, n]
+      where there is a product.
     """
     named = {}
     for name, fused in params.get("params", params).items():

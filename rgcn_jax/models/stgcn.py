@@ -29,9 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Float32
 
+from rgcn_jax.models.graph_convolution import project
 from rgcn_jax.models.masked_norm import MaskedBatchNorm
 from rgcn_jax.models.masking import at_least_float32
-from rgcn_jax.models.recurrent_gcn import project
 from rgcn_jax.skeleton import EDGES, KEYPOINTS
 
 VARIANTS = ("spatial", "spatial_compat")

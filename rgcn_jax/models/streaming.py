@@ -12,9 +12,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from rgcn_jax.models.graph_convolution import convolve, project
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention, attend_nodes
-from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, convolve, lgcn_step, project, rgcn_step
+from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, lgcn_step, rgcn_step
 
 
 class StreamState(NamedTuple):
@@ -62,7 +63,7 @@ def step(
     x, a_hat, dtype = encoder.prepare(x)
     symbol = "W_x" if isinstance(encoder, RGCN) else "W"
     weights = [pose[name] for name in encoder.weight_names(symbol)]
-    ax, w = convolve(x[:, None], a_hat, weights, encoder.relu_each_layer, dtype)
+    ax, w = convolve(x[:, None], a_hat, weights, encoder.relu_each_layer, dtype, encoder.self_term)
     xw = project(ax[:, 0], w, dtype)
     if isinstance(encoder, RGCN):
         recurrent = (rgcn_step(pose, state.recurrent[0], xw, dtype),)

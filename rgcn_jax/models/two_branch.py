@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
-from rgcn_jax.models.pose_input import pose_input
+from rgcn_jax.models.pose_input import detections, pose_input
+from rgcn_jax.models.pose_norm import PoseNorm
 
 EPSILON = MappingProxyType({"appearance": 1e-5, "pose": 1e-7})
 """Added to a variance before its square root, in the statistics and so in the neck. A dimension of f_p may vary by 1e-5
@@ -40,6 +41,9 @@ class Features(NamedTuple):
     """What the appearance model has to say besides f_a. ``auxiliary_loss`` [], where it is there, is added to the
     objective: weighted already, the mean over the clips.
     """
+    standardised: dict[str, Array]
+    """f_a and f_p, "appearance" [B, D_a] and "pose" [B, D_p], with each dimension standardised over the batch (in
+    evaluation: by the running statistics): the neck without its learned factor, whatever ``neck`` is."""
 
 
 class TwoBranch(nn.Module):
@@ -53,6 +57,8 @@ class TwoBranch(nn.Module):
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
       num_identities: training identities; 0: no classifier, for a model that only embeds.
       pose_input: a mode of ``pose_input``.
+      pose_fill: whether gaps of a keypoint inside a clip are filled (``pose_input.fill_gaps``).
+      pose_norm: whether X is standardised by running statistics of each keypoint (``PoseNorm``, ``pose_norm``).
       keypoint_embedding: e: so many learned channels, ``keypoint_embedding`` [14, e], tell the encoder which keypoint
         is which, beside X and the same in every frame. 0 (the paper): none; the shared W_x then knows a wrist from an
         ankle by position and graph alone.
@@ -74,6 +80,8 @@ class TwoBranch(nn.Module):
     readout: nn.Module | None
     num_identities: int
     pose_input: str = "centred"
+    pose_fill: bool = False
+    pose_norm: bool = False
     keypoint_embedding: int = 0
     neck: str = "none"
     aspect: float | None = None
@@ -103,16 +111,18 @@ class TwoBranch(nn.Module):
         frames, keypoints, frame_mask = map(jnp.asarray, (frames, keypoints, frame_mask))
         f_a, aux = self.appearance(frames, frame_mask, train=train)
         f_a = at_least_float32(f_a)
-        seen = [self._neck("appearance", f_a, train)]
+        standardised = {"appearance": self._standardised("appearance", f_a, train)}
+        seen = [self._neck("appearance", f_a, standardised["appearance"])]
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
-            x = self._with_embedding(pose_input(keypoints, self.pose_input, self._aspect(frames), frame_mask))
+            x = self._with_embedding(self._pose_input(keypoints, self._aspect(frames), frame_mask, train))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
-            seen.append(self._neck("pose", f_p, train))
+            standardised["pose"] = self._standardised("pose", f_p, train)
+            seen.append(self._neck("pose", f_p, standardised["pose"]))
         logits = jnp.zeros_like(f_a[:, :0])
         if self.num_identities:
             logits = nn.Dense(self.num_identities, name=CLASSIFIER)(jnp.concatenate(seen, axis=-1))
-        return Features(f_a, f_p, logits, attention, aux)
+        return Features(f_a, f_p, logits, attention, aux, standardised)
 
     def _aspect(self, frames: Array) -> float:
         if self.aspect is not None:
@@ -120,6 +130,15 @@ class TwoBranch(nn.Module):
         if frames.ndim != 5:
             raise ValueError("without frames TwoBranch must be told the aspect of a crop: aspect=width / height.")
         return frames.shape[3] / frames.shape[2]
+
+    def _pose_input(self, keypoints: Array, aspect: float, mask: Array, train: bool) -> Array:
+        """X, filled and standardised where that is wanted."""
+        x = pose_input(keypoints, self.pose_input, aspect, mask, self.pose_fill)
+        if not self.pose_norm:
+            return x
+        seen = detections(keypoints, mask)
+        present = seen.any(axis=1, keepdims=True) & mask[:, :, None] if self.pose_fill else seen
+        return PoseNorm(self.axis_name, name="pose_norm")(x, present, seen, train)
 
     def _with_embedding(self, x: Array) -> Array:
         """X and beside it the learned channels of each keypoint, detected or not."""
@@ -130,10 +149,10 @@ class TwoBranch(nn.Module):
         e = self.param("keypoint_embedding", nn.initializers.normal(1.0), shape)
         return jnp.concatenate([x, jnp.broadcast_to(e, (*x.shape[:2], *shape)).astype(x.dtype)], axis=-1)
 
-    def _neck(self, branch: str, f: Array, train: bool) -> Array:
-        """Updates the running statistics of a branch and returns what the classifier sees of it."""
+    def _standardised(self, branch: str, f: Array, train: bool) -> Array:
+        """Updates the running statistics of a branch and returns its feature standardised."""
         # Two passes (mean, then squares of the rest): a pose feature varies by less than a hundredth of its mean.
-        standardised = nn.BatchNorm(
+        return nn.BatchNorm(
             use_running_average=not train,
             momentum=0.9,
             epsilon=EPSILON[branch],
@@ -143,6 +162,9 @@ class TwoBranch(nn.Module):
             axis_name=self.axis_name,
             name=f"statistics_{branch}",
         )(f)
+
+    def _neck(self, branch: str, f: Array, standardised: Array) -> Array:
+        """What the classifier sees of a branch."""
         if self.neck == "none":
             return f
         return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])

@@ -6,6 +6,8 @@ import jax
 import optax
 from jax import Array
 
+from rgcn_jax.config import OptimizerConfig
+
 WARMUP_START = 0.01
 """Share of the learning rate that a warm-up begins with."""
 
@@ -25,6 +27,48 @@ def step_schedule(
         return decayed
     warmup = optax.linear_schedule(WARMUP_START, 1.0, warmup_steps)
     return lambda step: warmup(step) * decayed(step)
+
+
+def cosine_schedule(
+    learning_rate: float, total_steps: int, final_factor: float, warmup_steps: int = 0
+) -> optax.Schedule:
+    """learning_rate * (f + (1 - f) (1 + cos(pi u)) / 2) with f = ``final_factor`` and u from 0 after the warm-up to
+    1 at ``total_steps``, and f from there on.
+
+    Over the first ``warmup_steps`` the rate grows linearly from ``WARMUP_START`` of it to all of it.
+    """
+    decay_steps = max(total_steps - warmup_steps, 1)
+    decayed = optax.cosine_decay_schedule(learning_rate, decay_steps, final_factor)
+    if not warmup_steps:
+        return decayed
+    warmup = optax.linear_schedule(WARMUP_START * learning_rate, learning_rate, warmup_steps)
+    return optax.join_schedules([warmup, decayed], [warmup_steps])
+
+
+def make_schedule(settings: OptimizerConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
+    """The learning rate by step that ``config.optimizer`` names."""
+    warmup = settings.warmup_epochs * steps_per_epoch
+    if settings.schedule == "cosine":
+        return cosine_schedule(settings.learning_rate, total_steps, settings.final_factor, warmup)
+    every = settings.decay_every_epochs * steps_per_epoch
+    return step_schedule(settings.learning_rate, settings.decay_factor, every, warmup)
+
+
+POSE_PARAMETERS = frozenset({"pose", "readout", "keypoint_embedding", "neck_pose"})
+"""Names of a ``TwoBranch``'s parameters that belong to its pose branch alone."""
+
+
+def with_pose_factor(optimizer: optax.GradientTransformation, factor: float) -> optax.GradientTransformation:
+    """The optimiser with its update of the pose branch times ``factor``; trunk, appearance neck and classifier keep
+    theirs. With a factor of 1 the optimiser as it is, state and all.
+    """
+    if factor == 1:
+        return optimizer
+
+    def groups(params: dict[str, Any]) -> dict[str, str]:
+        return {name: "pose" if name in POSE_PARAMETERS else "rest" for name in params}
+
+    return optax.chain(optimizer, optax.partition({"pose": optax.scale(factor), "rest": optax.identity()}, groups))
 
 
 def steps_applied(opt_state: Any) -> Array:

@@ -25,7 +25,8 @@ Metrics = dict[str, Float[Array, ""]]
 def local_features(
     params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: Any, dtype: Any, micro_batches: int
 ) -> tuple[dict[str, Array], Any]:
-    """f_a, f_p, logits and, where the model has one, the auxiliary loss of one device's clips, and the new statistics.
+    """f_a, f_p, each also standardised ("neck_appearance", "neck_pose"), logits and, where the model has one, the
+    auxiliary loss of one device's clips; and the new statistics.
 
     With more than one micro-batch the clips are computed in so many micro-batches, one after another, and in the
     backward pass once more: the activations of one micro-batch are in memory at a time, and the features of all. Each
@@ -45,6 +46,7 @@ def local_features(
         )
         auxiliary = {name: features.aux[name] for name in ("auxiliary_loss",) if name in features.aux}
         kept = {"appearance": features.appearance, "pose": features.pose, "logits": features.logits}
+        kept |= {f"neck_{branch}": feature for branch, feature in features.standardised.items()}
         return updated["batch_stats"], kept | auxiliary
 
     seen = {name: batch[name] for name in ("frames", "keypoints", "frame_mask")}
@@ -97,26 +99,27 @@ def local_losses(
     features, updated = local_features(
         params, batch_stats, batch, key, model=model, dtype=dtype, micro_batches=micro_batches
     )
-    appearance_features, pose_features = features["appearance"], features["pose"]
     labels = batch["label"]
     all_labels = parallel.gather_clips(labels)
 
-    def triplet(rows: Float[Array, "b d"]) -> Float[Array, ""]:
+    def triplet(branch: str, feature: str) -> Float[Array, ""]:
+        rows = features[branch if feature == "raw" else f"neck_{branch}"]
         return losses.batch_hard_triplet_loss(rows, labels, objective.margin, parallel.gather_clips(rows), all_labels)
 
-    identity, appearance, pose = parallel.mean_over_devices(
-        (
-            losses.identity_loss(features["logits"], labels, objective.label_smoothing),
-            triplet(appearance_features),
-            triplet(pose_features) if pose_features.shape[1] else jnp.zeros_like(triplet(appearance_features)),
-        )
-    )
-    pose = pose if pose_features.shape[1] else None
+    chosen = {"appearance": objective.appearance_triplet, "pose": objective.pose_triplet}
+    local = {branch: triplet(branch, feature) for branch, feature in chosen.items() if features[branch].shape[1]}
+    local["identity"] = losses.identity_loss(features["logits"], labels, objective.label_smoothing)
+    found = parallel.mean_over_devices(local)
     auxiliary = features.get("auxiliary_loss")
     if auxiliary is not None:
         auxiliary = parallel.mean_over_devices(auxiliary)
     terms = losses.combine(
-        identity, appearance, pose, objective.appearance_weight, objective.weight_gradient, auxiliary
+        found["identity"],
+        found.get("appearance"),
+        found.get("pose"),
+        objective.appearance_weight,
+        objective.weight_gradient,
+        auxiliary,
     )
     return terms, parallel.of_first_device(updated) if model.axis_name is None else updated
 

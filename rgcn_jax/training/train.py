@@ -63,6 +63,7 @@ def train(
         with Checkpoints(workdir) as checkpoints:
             state, progress, changes = _resume(config, workdir, checkpoints, run, changes)
             progress.devices = run.mesh.size
+            progress.init_from = progress.init_from or run.init_from
             if first:
                 note_changes(workdir, progress.step, changes)
                 save_config(config, workdir / CONFIG_FILE)
@@ -115,6 +116,7 @@ def _finish(
         say(f"{progress.skipped_steps} steps had non-finite values and were skipped: {workdir / 'nonfinite'}")
     say(f"this process took {seconds.summary()}")
     beside = {"config": config.to_dict(), "skipped_steps": progress.skipped_steps}
+    beside |= {"init_from": progress.init_from}
     beside |= {"config_changes": noted_changes(workdir)} | origin | {"seconds": seconds.spent()}
     results = write_results(workdir / RESULTS_FILE, evaluation, beside)
     say(f"results: {workdir / RESULTS_FILE}; next: rgcn-jax evaluate --model={workdir} --checkpoint=best")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import models
-from rgcn_jax.models import cpu, masking, pooling, recurrent_gcn
+from rgcn_jax.models import cpu, graph_convolution, masking, pooling, recurrent_gcn
 from rgcn_jax.models.cpu import convolution
 from rgcn_jax.models.pose_input import centre
 
@@ -73,8 +73,8 @@ FUNCTIONS = [
     (recurrent_gcn.named_gates, (GATES,)),
     (recurrent_gcn.rgcn_step, (PARAMS, NODES, NODES)),
     (recurrent_gcn.lgcn_step, (GATES, (NODES, NODES), drawn(B, 14, 4 * N))),
-    (recurrent_gcn.project, (X, PARAMS["W_x"])),
-    (lambda x, a, ws: recurrent_gcn.convolve(x, a, ws, True), (X, drawn(14, 14), [PARAMS["W_x"], PARAMS["W_h"]])),
+    (graph_convolution.project, (X, PARAMS["W_x"])),
+    (lambda x, a, ws: graph_convolution.convolve(x, a, ws, True), (X, drawn(14, 14), [PARAMS["W_x"], PARAMS["W_h"]])),
     (masking.masked_mean, (H, MASK)),
     (masking.masked_softmax, (FRAME_FEATURES[..., 0], MASK)),
     (lambda x, k: convolution.patches_convolution(x, k, 1, 1), (IMAGES, drawn(3, 3, 3, 2))),

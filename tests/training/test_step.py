@@ -51,6 +51,24 @@ def test_the_loss_is_the_papers_from_the_models_features():
 
 
 @pytest.mark.jit
+@pytest.mark.parametrize("neck", ["none", "batchnorm"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_triplets_of_the_standardised_features_with_a_soft_margin(devices, neck):
+    objective = LossConfig(margin="soft", pose_triplet="neck", appearance_triplet="neck")
+    state, step, mesh = tiny.start(devices, objective=objective, neck=neck)
+    batch = tiny.batch()
+    model = build_model(tiny.FIELDS | {"neck": neck}, tiny.IDENTITIES)
+    inputs = normalise_frames(jax.numpy.asarray(batch["frames"]), np.float32), batch["keypoints"], batch["frame_mask"]
+    features, _ = model.apply(jax.device_get(state.variables), *inputs, train=True, mutable=["batch_stats"])
+    _, metrics = step(state, parallel.shard(batch, mesh))
+    for branch, epsilon in (("appearance", 1e-5), ("pose", 1e-7)):
+        f = np.asarray(getattr(features, branch), np.float64)
+        standardised = ((f - f.mean(axis=0)) / np.sqrt(f.var(axis=0) + epsilon)).astype(np.float32)
+        expected = losses.batch_hard_triplet_loss(standardised, batch["label"], "soft")
+        assert float(metrics[f"loss_{branch}"]) == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.jit
 def test_the_step_is_compiled_once():
     state, step, mesh = tiny.start(1)
     for seed in range(3):

@@ -11,6 +11,9 @@ Persons and cameras are whole numbers, with or without leading zeros. In the gal
 are in the order of their names, numbers as numbers (2.jpg before 10.jpg).
 
 ``python -m rgcn_jax.data.mot`` writes this layout from a video and its tracks.
+
+A folder without these subsets is one of tracklets of unknown persons: each folder in it that holds images is a
+tracklet, whatever the layout. They can be embedded and searched, not trained on or scored.
 """
 
 import os
@@ -19,7 +22,7 @@ import warnings
 from pathlib import Path
 
 from rgcn_jax.data.datasets.listing import FolderReader, natural_order, require_folders
-from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
+from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, UNKNOWN_ID, Split, Tracklet
 
 SUBSETS = ("train", "query", "gallery")
 
@@ -28,28 +31,30 @@ _PERSON = re.compile("-1|[0-9]{1,9}")
 _CAMERA = re.compile("[0-9]{1,9}")
 
 
-def load(root: str | os.PathLike[str]) -> Split:
+def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read a folder of one's own.
 
     Args:
       root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A subset that is not there is
-        empty; training and evaluation need all three.
+        empty; training needs all three. Without any of them: tracklets of unknown persons.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split, each subset sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
-      junk: a query is in it only if it is a folder there too.
+      junk: a query is in it only if it is a folder there too. Tracklets of unknown persons are all gallery, with
+      ``UNKNOWN_ID`` and camera 0, sorted by folder.
 
     Raises:
-      InputError: there is none of the subsets; a folder's name is no number, or two are the same number; a folder is
-        empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
+      InputError: there is neither a subset nor an image; a folder's name is no number, or two are the same number; a
+        folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
 
     Warns:
       UserWarning: people that are trained on are tested on too.
     """
     root = Path(root)
     if not any(os.path.isdir(root / subset) for subset in SUBSETS):
-        require_folders(_TITLE, root, SUBSETS)
-    folders = FolderReader(_TITLE, root)
+        return Split(name="folder", root=root, train=(), query=(), gallery=_unlabelled(root, follow_links))
+    folders = FolderReader(_TITLE, root, follow_links)
     train, query, gallery = (
         _read_subset(folders, subset) if os.path.isdir(root / subset) else () for subset in SUBSETS
     )
@@ -69,6 +74,24 @@ def load(root: str | os.PathLike[str]) -> Split:
         gallery=tuple(t for t in gallery if t.person_id != JUNK_ID),
         junk=tuple(t for t in gallery if t.person_id == JUNK_ID),
     )
+
+
+def _unlabelled(root: Path, follow_links: bool) -> tuple[Tracklet, ...]:
+    """Each folder that holds images as a tracklet of an unknown person."""
+    nearby = [root.parent, *sorted(p for p in root.iterdir() if p.is_dir())] if root.is_dir() else []
+    if any(os.path.isdir(folder / subset) for folder in nearby for subset in SUBSETS):
+        require_folders(_TITLE, root, SUBSETS)  # a level too deep or too high: these have labels
+    folders = FolderReader(_TITLE, root, follow_links)
+    found = folders.images_below() if root.is_dir() else {}
+    folders.check("Rename the folders, or take away what does not belong there.")
+    if not found:
+        require_folders(_TITLE, root, SUBSETS)
+    tracklets = []
+    for folder in natural_order(found):
+        prefix = f"{folder}/" if folder else ""
+        frames = tuple(f"{prefix}{name}" for name in natural_order(found[folder]))
+        tracklets.append(Tracklet(frames, UNKNOWN_ID, 0))
+    return tuple(tracklets)
 
 
 def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:

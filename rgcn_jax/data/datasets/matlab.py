@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rgcn_jax.data.datasets import mat5
+from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.handed_over import open_file, read_file
 
@@ -28,7 +29,10 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
         the library that reads this form is not installed.
     """
     if not path.is_file():
-        raise InputError(f"{title} is incomplete: there is no file {path}; it comes with {source}, copy it there.")
+        raise InputError(
+            f"{title} is incomplete: there is no file {path}; it comes with {source}, copy it there. In its place: "
+            f"{beside(path.parent, path.name)}."
+        )
     try:
         with open_file(path) as file:
             start = file.read(520)

@@ -1,0 +1,143 @@
+"""The command ``rgcn-jax calibrate``, also ``python -m rgcn_jax.calibrate``: measure how well a model verifies that two
+tracklets show one person, and keep its thresholds at fixed false positive rates in its folder (``calibration.json``).
+"""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.errors import InputError
+from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+
+if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.embedder import Embedder
+    from rgcn_jax.evaluation.feature_set import FeatureSet
+    from rgcn_jax.evaluation.verification import Verification
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate") -> None:
+    """Parses the command line, verifies all pairs of tracklets, prints the rates and writes the thresholds.
+
+    Raises:
+      InputError: an argument is invalid, the model or the data cannot be read, or there are no pairs of one person in
+        two cameras.
+    """
+    known, overrides = _parse(arguments, prog)
+    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.calibration import CALIBRATION_FILE, Calibration, settings_of, write_calibration
+    from rgcn_jax.evaluation.verification import verify
+
+    embedder = open_embedder(known, [*data_overrides(known), *overrides])
+    settings = embedder.config.evaluation
+    features = _features(known, embedder)
+    if not parallel.is_first():
+        return
+    rows = ("appearance", "pose", "fused") if embedder.config.with_pose else ("appearance", "fused")
+    found: dict[str, Verification] = {}
+    for row in rows:
+        of_row = embedder.features(features.embeddings, row if embedder.config.with_pose else "appearance")
+        ids = features.embeddings.person_ids, features.embeddings.camera_ids
+        found[row] = verify(of_row, *ids, resamples=known.resamples)
+    print(_table(found))
+    calibration = Calibration(
+        path=known.out or known.model / CALIBRATION_FILE,
+        model=embedder.hash,
+        data_set=str(features.header.get("data_set", "")),
+        settings=settings_of(settings),
+        rows={row: verification.to_json() for row, verification in found.items()},
+    )
+    write_calibration(calibration)
+    rates = [fpr for fpr, point in found["fused"].tpr.items() if point is not None]
+    use = f"; next: rgcn_jax.load({str(known.model)!r}).same_person(a, b, fpr={min(rates):g})" if rates else ""
+    print(f"thresholds: {calibration.path}{use}")
+
+
+def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
+    """The features of a file of this model, or of the data set's tracklets."""
+    from rgcn_jax.evaluation.feature_set import read_features, with_labels
+    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.training.run import open_process_data
+
+    config = embedder.config
+    if known.features:
+        features = read_features(known.features)
+        if features.model != embedder.hash:
+            raise InputError(
+                f"{known.features} holds features of other weights than {known.model}: embed with this model, rgcn-jax "
+                f"embed --model={known.model} --out=FILE.npz."
+            )
+        made_with = features.header.get("clips")
+        if made_with != config.evaluation.clips:
+            raise InputError(
+                f"{known.features} was embedded with evaluation.clips={made_with!r}, the model now has "
+                f"{config.evaluation.clips!r}: thresholds need the same."
+            )
+        return with_labels(features, known.labels) if known.labels else features
+    required = ("train",) if known.persons == "train" else ("query", "gallery")
+    data = open_process_data(config, required=required)
+    scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+    if known.persons == "train":
+        return scorer.train_features(embedder.variables, embedder.step)
+    return scorer.features(embedder.variables, embedder.step)
+
+
+def _table(found: "dict[str, Verification]") -> str:
+    """The rates of every row, in per cent with 95 % intervals over persons, and the thresholds."""
+    first = next(iter(found.values()))
+    lines = [
+        f"{first.num_genuine:,} pairs of one person in two cameras, {first.num_impostor:,} pairs of two of "
+        f"{first.num_persons:,} persons; per cent, with 95 % intervals over persons"
+    ]
+    for row, verification in found.items():
+        lines.append(f"{row:<11} EER {_rate(verification.eer, verification.eer_interval)}")
+        for fpr, point in verification.tpr.items():
+            if point is None:
+                lines.append(f"{'':<11} TPR at FPR {fpr:g}: too few pairs of different persons")
+            else:
+                rate = _rate(point.tpr, point.interval)
+                lines.append(f"{'':<11} TPR at FPR {fpr:g}: {rate}, threshold {point.threshold:.6g}")
+    return "\n".join(lines)
+
+
+def _rate(rate: float, interval: tuple[float, float] | None) -> str:
+    between = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+    return f"{100 * rate:.1f}{between}"
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Measure genuine and impostor pairs of tracklets: equal error rate, true positive rate at fixed false positive "
+        "rates, and the thresholds, which are kept in the model's folder.",
+        epilog="Calibrate on persons that the model was not trained on, filmed as those will be that it is used for.",
+        config_fields=True,
+    )
+    add_model_flags(parser)
+    add_data_flags(parser)
+    parser.add_argument(
+        "--persons",
+        choices=("test", "train"),
+        default="test",
+        help="whose tracklets: those of query and gallery, or of the training set",
+    )
+    parser.add_argument(
+        "--features", type=path_argument, metavar="FILE.npz", help="take a features file of this model instead"
+    )
+    parser.add_argument("--labels", type=path_argument, metavar="FILE.csv", help="its persons, cameras and roles")
+    parser.add_argument(
+        "--resamples", type=whole_number(0), default=1000, metavar="N", help="of the persons, for the intervals"
+    )
+    parser.add_argument(
+        "--out", type=path_argument, metavar="FILE.json", help="the calibration (default: in the model's folder)"
+    )
+    known, overrides = parser.parse_known_args(arguments)
+    if known.labels and not known.features:
+        raise InputError("--labels is for --features=FILE.npz only: a data set has its own.")
+    if known.features and (known.dataset or known.root):
+        raise InputError("expected either --features=FILE.npz or --dataset and --root.")
+    return known, overrides
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.calibrate")

@@ -1,0 +1,151 @@
+"""The command ``rgcn-jax embed``, also ``python -m rgcn_jax.embed``: features of the tracklets of any data set, to a
+features file (``evaluation/feature_set.py``). Resumable; all devices and all processes of a launch take part.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.embedding_parts import EmbeddingParts
+from rgcn_jax.errors import InputError
+from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.types import Tracklet
+
+if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.data.clips.reader import Data
+    from rgcn_jax.embedder import Embedder
+    from rgcn_jax.evaluation.embed import TrackletFeature
+    from rgcn_jax.evaluation.protocol import Roles
+
+
+@on_interrupt("rerun the same command to resume.")
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -> None:
+    """Parses the command line, embeds every tracklet once and writes the features file.
+
+    Raises:
+      InputError: an argument is invalid, or the model or the data cannot be read.
+    """
+    known, overrides = _parse(arguments, prog)
+    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.evaluation.embed import Cutting, to_embeddings
+    from rgcn_jax.evaluation.feature_set import check_target, of_tracklets, write_features
+    from rgcn_jax.runtime.provenance import fingerprint, versions
+    from rgcn_jax.training.run import open_process_data
+
+    embedder = open_embedder(known, [*data_overrides(known), *overrides])
+    config = embedder.config
+    if parallel.is_first():
+        check_target(known.out, embedder.hash)
+    parallel.check_divides(config.evaluation.clips_per_batch, embedder.mesh, "evaluation.clips_per_batch")
+    data = open_process_data(config, required=())
+    tracklets, roles = _tracklets(data, known.with_train)
+    cutting = Cutting(config.evaluation.clips, config.frames_per_clip, config.evaluation.clips_per_batch)
+    plan = {
+        "model": embedder.hash,
+        "data": fingerprint(data.split),
+        "tracklets": len(tracklets),
+        "keypoints": _identity(config.data.keypoints),
+        "features": _identity(config.data.features),
+        "cutting": vars(cutting),
+        "frame_size": config.frame_size,
+    }
+    parts = EmbeddingParts(known.out, plan) if parallel.is_first() else None
+    if parts is not None and parts.discarded:
+        print("discarded: features of an interrupted run with another model, data set or setting", flush=True)
+    done = parallel.number_of_first(parts.done if parts else 0)
+    if done:
+        print(f"resuming after {done:,} of {len(tracklets):,} tracklets", flush=True)
+    features = _features(embedder, data, tracklets, cutting, done)
+    _collect(features, parts, done, len(tracklets), known.save_every)
+    if parts is None:
+        return
+    split = data.split
+    header = {
+        "model": embedder.hash,
+        "step": embedder.step,
+        "data_set": f"{split.name} {split.split_description}".strip(),
+        "clips": config.evaluation.clips,
+        "config": config.to_dict(),
+        "versions": versions(),
+    }
+    embeddings = to_embeddings(tracklets, list(parts.read()))
+    write_features(known.out, of_tracklets(tracklets, embeddings, roles, embedder.statistics, header))
+    parts.remove()
+    print(f"features of {len(tracklets):,} tracklets: {known.out}; next: rgcn-jax evaluate --features={known.out}")
+
+
+def _tracklets(data: "Data", with_train: bool) -> tuple[list[Tracklet], "Roles"]:
+    """The distinct tracklets to embed and their roles: the test tracklets, then those of the training set if they are
+    asked for or there are no others.
+    """
+    from rgcn_jax.evaluation.protocol import Roles, test_tracklets
+
+    tracklets, roles = test_tracklets(data.split)
+    tested = set(tracklets)
+    train = [t for t in data.split.train if t not in tested] if with_train or not tracklets else []
+    if not tracklets and not train:
+        raise InputError(f"{data.split.root} has no tracklets.")
+    return [*tracklets, *train], Roles(*(np.pad(role, (0, len(train))) for role in roles))
+
+
+def _features(
+    embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], cutting: Any, done: int
+) -> Iterator["TrackletFeature"]:
+    """The features of all tracklets but the first ``done``, from the same batches as without an interruption."""
+    from rgcn_jax.evaluation.embed import tracklet_means
+
+    skip = cutting.num_clips(tracklets[:done]) // cutting.clips_per_batch
+    clips = embedder.extractor.clips(embedder.variables, data.read, tracklets, cutting, skip)
+    return tracklet_means((np.where(plan.index < done, -1, plan.index), features) for plan, features in clips)
+
+
+def _collect(
+    features: Iterator["TrackletFeature"], parts: EmbeddingParts | None, done: int, total: int, save_every: int
+) -> None:
+    """Consumes the features, writes part files, and shows the progress; in all but the first process no more."""
+    waiting: list[TrackletFeature] = []
+    with tqdm(total=total, initial=done, desc="embed", unit="tracklet", disable=None if parts else True) as bar:
+        for feature in features:
+            waiting.append(feature)
+            bar.update()
+            if len(waiting) == save_every or feature.index == total - 1:
+                if parts is not None:
+                    parts.add(waiting)
+                    if bar.disable:
+                        print(f"embedded {parts.done:,} of {total:,} tracklets", flush=True)
+                waiting = []
+
+
+def _identity(path: str) -> list[Any]:
+    """A file or folder as it was when it was read: path, size and time of its last change."""
+    if not path:
+        return []
+    found = Path(path).expanduser().stat()
+    return [path, found.st_size, found.st_mtime_ns]
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Embed the tracklets of any data set, also a folder without training set, labels or queries: write their "
+        "features to a file that can be scored again without the model. Rerun the same command to resume.",
+        epilog="Fields of the run's config can be changed, such as --config.evaluation.clips=even.",
+        config_fields=True,
+    )
+    add_model_flags(parser)
+    add_data_flags(parser)
+    parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="the features file")
+    parser.add_argument("--with-train", action="store_true", help="embed the training tracklets too")
+    parser.add_argument(
+        "--save-every", type=whole_number(1), default=200, metavar="N", help="tracklets between part files"
+    )
+    return parser.parse_known_args(arguments)
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.embed")

@@ -1,0 +1,104 @@
+"""Resumable embedding: the features of the tracklets so far, in part files beside the features file to be.
+
+``.NAME.npz.parts/`` holds ``plan.json``, which says what is embedded by which model, and the features of consecutive
+tracklets in files that are each written atomically. A killed process loses the tracklets since the last of them.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.embed import TrackletFeature
+from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.npz import read_arrays, write_arrays
+
+PLAN_FILE = "plan.json"
+
+
+class EmbeddingParts:
+    """The part files of one features file; only the first of several processes makes one.
+
+    Args:
+      out: the features file.
+      plan: what decides the features: model, data set, settings; JSON. Parts of another plan are discarded.
+
+    Attributes:
+      done: tracklets whose features are in part files.
+      discarded: whether there were parts of another plan.
+
+    Raises:
+      InputError: the folder cannot be written, or a part file is damaged.
+    """
+
+    def __init__(self, out: Path, plan: dict[str, Any]):
+        self._folder = out.with_name(f".{out.name}.parts")
+        self._files: list[tuple[int, Path]] = []
+        self.done, self.discarded = 0, False
+        text = json.dumps(plan, indent=2, sort_keys=True)
+        try:
+            if self._folder.exists():
+                there = self._folder / PLAN_FILE
+                if there.is_file() and read_file(there) == text.encode():
+                    self._find()
+                    return
+                shutil.rmtree(self._folder)
+                self.discarded = True
+            self._folder.mkdir()
+        except OSError as error:
+            raise write_error(self._folder, error) from error
+        write_text(self._folder / PLAN_FILE, text)
+
+    def _find(self) -> None:
+        """The part files that follow each other from the first tracklet on."""
+        remove_unfinished(self._folder)
+        by_start = {int(p.stem.split("-")[0]): p for p in self._folder.glob("*-*.npz") if p.stem[0].isdigit()}
+        while self.done in by_start:
+            path = by_start[self.done]
+            self._files.append((self.done, path))
+            self.done = int(path.stem.split("-")[1])
+
+    def add(self, features: Sequence[TrackletFeature]) -> None:
+        """Writes the features of the next tracklets.
+
+        Raises:
+          InputError: the file cannot be written.
+        """
+        end = self.done + len(features)
+        path = self._folder / f"{self.done:08d}-{end:08d}.npz"
+        try:
+            write_arrays(
+                path,
+                {
+                    "appearance": np.stack([feature.appearance for feature in features]),
+                    "pose": np.stack([feature.pose for feature in features]),
+                },
+            )
+        except OSError as error:
+            raise write_error(path, error) from error
+        self._files.append((self.done, path))
+        self.done = end
+
+    def read(self) -> Iterator[TrackletFeature]:
+        """The features of all tracklets so far, in order.
+
+        Raises:
+          InputError: a part file is damaged.
+        """
+        for start, path in self._files:
+            try:
+                arrays, _ = read_arrays(path, ("appearance", "pose"))
+                rows = zip(arrays["appearance"], arrays["pose"], strict=True)
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(f"{path} is damaged ({error}): remove it and rerun the same command.") from error
+            for i, (appearance, pose) in enumerate(rows, start=start):
+                yield TrackletFeature(i, appearance, pose)
+
+    def remove(self) -> None:
+        """Removes the part files: the features file is there."""
+        shutil.rmtree(self._folder, ignore_errors=True)

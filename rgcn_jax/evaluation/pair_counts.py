@@ -1,0 +1,137 @@
+"""Counts of genuine and impostor pairs below thresholds of the distance, for all persons and for resampled ones.
+
+Pairs come in blocks, as their distances are computed, and are counted by the first 16 significant bits of the float32
+distance, which is about what rounding leaves of a distance from a matrix product. So memory is bounded whatever the
+number of pairs. A threshold is a float32 number with these 16 bits; the number of distances below it is exact.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64, Integer, UInt32
+
+from rgcn_jax.evaluation.significance import draw_persons
+
+_DROPPED_BITS = np.uint32(8)  # of a float32's 24 significant ones
+_NUM_KEYS = 2 ** (31 - 8)  # of the distances that are not negative
+
+LEVELS_BY_FPR, LEVELS_BY_TPR = 192, 64
+"""Thresholds at which resampled pairs are counted, where there are more distances; between them lines are drawn."""
+
+
+class Block(NamedTuple):
+    """Pairs of one person with the persons ``others``, which are not smaller; equal in genuine pairs.
+
+    Persons are numbered from 0, and blocks ascend by person.
+    """
+
+    person: int
+    others: Integer[np.ndarray, "p"]
+    distances: Float32[np.ndarray, "p"]
+
+
+class PairCounts(NamedTuple):
+    """Pairs below each of K ascending thresholds: none below the first, all below the last."""
+
+    keys: UInt32[np.ndarray, "k"]
+    genuine: Int64[np.ndarray, "k"]
+    impostor: Int64[np.ndarray, "k"]
+
+    @property
+    def thresholds(self) -> Float32[np.ndarray, "k"]:
+        """As distances."""
+        return _thresholds(self.keys)
+
+    def threshold(self, at: int) -> float:
+        """Number ``at`` of them."""
+        return float(self.thresholds[at])
+
+    def middle_of_gap(self, at: int) -> float:
+        """The threshold with the same counts as number ``at`` that is the farthest from any distance."""
+        if not 0 < at < len(self.keys) - 1:
+            return self.threshold(at)
+        below, above = _thresholds(np.array([self.keys[at - 1] + 1, self.keys[at]], np.uint32)).astype(np.float64)
+        return float((below + above) / 2)
+
+
+class ResampledRates(NamedTuple):
+    """FPR and TPR of B resamples at K thresholds; the persons that have a genuine pair."""
+
+    fpr: Float64[np.ndarray, "b k"]
+    tpr: Float64[np.ndarray, "b k"]
+    num_genuine_persons: int
+
+
+def count_pairs(blocks: Iterable[Block]) -> PairCounts:
+    """The pairs below every threshold at which a count changes."""
+    genuine, impostor = np.zeros((2, _NUM_KEYS), np.int64)  # the system maps only the pages that are written
+    smallest, end = _NUM_KEYS, 0
+    for person, others, distances in blocks:
+        keys = _keys(distances)
+        own = others == person
+        for histogram, chosen in ((genuine, keys[own]), (impostor, keys[~own])):
+            if len(chosen):
+                lowest = chosen.min()
+                found = np.bincount(chosen - lowest)
+                histogram[lowest : lowest + len(found)] += found
+                smallest, end = min(smallest, int(lowest)), max(end, int(lowest) + len(found))
+    keys = smallest + np.flatnonzero(genuine[smallest:end] + impostor[smallest:end])
+    below = [np.concatenate([[0], np.cumsum(histogram[keys])]) for histogram in (genuine, impostor)]
+    return PairCounts(np.append(keys, end).astype(np.uint32), *below)
+
+
+def keep_levels(counts: PairCounts) -> PairCounts:
+    """Some hundred of the thresholds: geometric in FPR, and even in TPR. All of them where there are not more."""
+    if len(counts.keys) <= LEVELS_BY_FPR + LEVELS_BY_TPR:
+        return counts
+    by_fpr = np.append(0, np.geomspace(1, counts.impostor[-1], LEVELS_BY_FPR - 1).round())
+    by_tpr = np.linspace(0, counts.genuine[-1], LEVELS_BY_TPR)
+    at = [
+        np.searchsorted(below, level, side="right") - 1
+        for below, level in ((counts.impostor, by_fpr), (counts.genuine, by_tpr))
+    ]
+    kept = np.unique(np.concatenate([[0], *at]))
+    return PairCounts(*(array[kept] for array in counts))
+
+
+def resample_persons(
+    blocks: Iterable[Block], num_persons: int, counts: PairCounts, resamples: int, seed: int
+) -> ResampledRates:
+    """Rates when as many persons as there are, are drawn with replacement.
+
+    A person drawn n times counts its genuine pairs n times; an impostor pair counts n m times. Of each person's pairs
+    the numbers below the thresholds are formed, and multiplied by the draws of all resamples at once.
+
+    Args:
+        blocks: those of ``counts``.
+        num_persons: P.
+        counts: their thresholds are used.
+        resamples: B. Those without any genuine or impostor pair are left out.
+        seed: of the draws.
+    """
+    size = len(counts.keys)
+    draws = draw_persons(num_persons, resamples, seed)
+    genuine = np.zeros((num_persons, size), np.float32)
+    impostor = np.zeros((resamples, size))
+    for person, others, distances in blocks:
+        level = np.searchsorted(counts.keys, _keys(distances), side="right")
+        shape = num_persons - person, size
+        cells = np.bincount((others - person) * size + level, minlength=shape[0] * size).reshape(shape)
+        below = np.cumsum(cells, axis=1, dtype=np.float32)
+        genuine[person] += below[0]
+        impostor += draws[:, person, None] * (draws[:, person + 1 :] @ below[1:])
+    accepted = (draws @ genuine).astype(np.float64), impostor
+    valid = np.all([pairs[:, -1] > 0 for pairs in accepted], axis=0)
+    tpr, fpr = (pairs[valid] / pairs[valid, -1:] for pairs in accepted)
+    return ResampledRates(fpr, tpr, int((genuine[:, -1] > 0).sum()))
+
+
+def _keys(distances: Float[np.ndarray, "p"]) -> UInt32[np.ndarray, "p"]:
+    """The first bits of float32 numbers that are not negative: they ascend as the numbers do."""
+    return distances.view(np.uint32) >> _DROPPED_BITS
+
+
+def _thresholds(keys: UInt32[np.ndarray, "k"]) -> Float32[np.ndarray, "k"]:
+    """The smallest distance of each key."""
+    return (keys << _DROPPED_BITS).view(np.float32)

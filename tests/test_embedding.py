@@ -1,0 +1,360 @@
+"""A trained model away from its data set: loaded, embedding, scored again from a file, on other data, by thresholds."""
+
+import csv
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+import rgcn_jax
+from rgcn_jax import calibrate, embed, evaluate, main
+from rgcn_jax.data.clips import pixels
+from rgcn_jax.data.clips.tensorflow_cpu import tf
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
+from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
+from rgcn_jax.model_command import results_path
+from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.pose_stream import PoseStream, clip_torso
+from rgcn_jax.saved_model import open_model, save_model
+from rgcn_jax.walkers import generate
+from rgcn_jax.walkers.write import write as write_walkers
+from tests import mars_folder, tiny
+from tests.commands import REPOSITORY, fails
+
+SPEC = replace(mars_folder.SPEC, seed=5, test_identities=8, junk=0)
+CHANGED = ("train_identities", "test_identities", "group_size", "cameras", "tracklets_per_camera", "min_frames")
+CHANGED += ("max_frames", "distractors", "junk", "seed")
+WALKERS = [f"--config.data.walkers.{name}={getattr(SPEC, name)}" for name in CHANGED]
+PRECISE = {"rtol": 1e-4, "atol": 1e-6}
+
+pytestmark = pytest.mark.jit
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A run trained on one data set that is gone; and walkers of another seed: with labels, and as bare folders."""
+    folder = tmp_path_factory.mktemp("world")
+    before = Path.cwd()
+    os.chdir(REPOSITORY)
+    try:
+        with jax.disable_jit(False):
+            root = mars_folder.write(folder / "MARS")
+            main.main(mars_folder.arguments(root, f"--workdir={folder / 'run'}", "--config.evaluation.clips=dense"))
+    finally:
+        os.chdir(before)
+    shutil.rmtree(root)
+    walkers = generate(SPEC)
+    write_walkers(walkers, folder / "labelled", "folder", 64, 32)
+    tracklets, roles = distinct_test_tracklets(walkers.split)
+    bare, lines = folder / "bare", []
+    written = rgcn_jax_split(folder / "labelled")
+    for i, (tracklet, query, gallery) in enumerate(zip(*written, strict=True)):
+        name = f"somewhere/t{i:03d}"
+        for kind in ("", "openpose"):
+            source = (folder / "labelled" / kind / tracklet.frames[0]).parent
+            shutil.copytree(source, bare / kind / name)
+        role = "both" if query and gallery else "query" if query else "gallery"
+        lines.append([name, tracklet.person_id, tracklet.camera_id, role])
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["tracklet", "person", "camera", "role"], *lines])
+    shutil.move(bare / "openpose", folder / "poses")
+    return SimpleNamespace(folder=folder, run=folder / "run", walkers=walkers, tracklets=tracklets, roles=roles)
+
+
+def rgcn_jax_split(root):
+    from rgcn_jax.data.datasets import custom
+
+    tracklets, roles = distinct_test_tracklets(custom.load(root))
+    return tracklets, roles.query, roles.gallery
+
+
+@pytest.fixture(scope="module")
+def scored(world):
+    """An evaluation of the run on the labelled folder, with the features."""
+    file = world.folder / "labelled.npz"
+    with jax.disable_jit(False):
+        evaluate.main(
+            [
+                f"--model={world.run}",
+                "--dataset=folder",
+                f"--root={world.folder / 'labelled'}",
+                f"--keypoints={world.folder / 'labelled' / 'openpose'}",
+                f"--save-features={file}",
+            ]
+        )
+    return file
+
+
+def rows(path):
+    return json.loads(path.read_text())["protocols"]
+
+
+def test_arrays_in_memory_embed_as_the_data_set_does(world):
+    file = world.folder / "walkers.npz"
+    evaluate.main([f"--model={world.run}", "--dataset=walkers", *WALKERS, f"--save-features={file}"])
+    expected = read_features(file).embeddings
+    embedder = rgcn_jax.load(world.run)
+    size = embedder.config.frame_size
+    frames = [world.walkers.frames(t, *size) for t in world.tracklets[:9]]
+    keypoints = [world.walkers.keypoints(t) for t in world.tracklets[:9]]
+    found = embedder(frames, keypoints)
+    for i, embedding in enumerate(found):
+        np.testing.assert_allclose(embedding.appearance, expected.appearance[i], **PRECISE)
+        np.testing.assert_allclose(embedding.pose, expected.pose[i], **PRECISE)
+        used = embedding.attention.frames >= 0
+        assert sorted(embedding.attention.frames[used]) == list(range(len(frames[i])))
+        np.testing.assert_allclose(embedding.attention.time[~used], 0)
+        np.testing.assert_allclose(embedding.attention.time.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(embedding.attention.node.sum(axis=1), 1, rtol=1e-5)
+    alone = embedder(frames[4], keypoints[4])
+    np.testing.assert_allclose(alone.fused, found[4].fused, **PRECISE)
+    fused = embedder.features(expected)
+    assert embedder.distance(alone, found[0]) == pytest.approx(np.linalg.norm(fused[4] - fused[0]), rel=1e-4)
+    matrix = embedder.distance(found, found[:3], row="pose")
+    assert matrix.shape == (9, 3)
+    assert matrix[4, 0] == pytest.approx(np.linalg.norm(expected.pose[4] - expected.pose[0]), rel=1e-3)
+    assert embedder([], []) == []
+
+
+def test_crops_of_another_size_are_resized_as_in_training(world):
+    embedder = rgcn_jax.load(world.run)
+    tracklet = world.tracklets[0]
+    frames, keypoints = world.walkers.frames(tracklet, 80, 50), world.walkers.keypoints(tracklet)
+    resized = np.stack([np.asarray(pixels.fit(tf.constant(frame), *embedder.config.frame_size)) for frame in frames])
+    found, expected = embedder(frames, keypoints), embedder(resized, keypoints)
+    np.testing.assert_array_equal(found.pose, expected.pose)
+    # A grey level of 255 here and there: TensorFlow sums in another order.
+    assert np.linalg.norm(found.appearance - expected.appearance) < 0.01 * np.linalg.norm(expected.appearance)
+
+
+def test_tracklets_without_labels_embed_and_their_file_scores_as_the_labelled_data_set(world, scored, capsys):
+    out, results = world.folder / "bare.npz", world.folder / "bare.json"
+    where = ["--dataset=folder", f"--root={world.folder / 'bare'}", f"--keypoints={world.folder / 'poses'}"]
+    embed.main([f"--model={world.run}", *where, f"--out={out}", "--save-every=7"])
+    found = read_features(out)
+    assert set(found.embeddings.person_ids.tolist()) == {-2}
+    assert found.model == read_features(scored).model == open_model(world.run).hash
+    assert "--labels" in fails(evaluate.main, [f"--features={out}"], capsys)
+    score = [f"--features={out}", f"--labels={world.folder / 'labels.csv'}", f"--out={results}"]
+    for distance in ("euclidean", "standardized"):
+        evaluate.main([*score, f"--config.evaluation.distance={distance}"])
+        again = world.folder / "again.json"
+        evaluate.main([f"--features={scored}", f"--out={again}", f"--config.evaluation.distance={distance}"])
+        assert rows(results) == rows(again)
+    by_model = world.run / "evaluations" / "folder-latest-euclidean-dense.json"
+    evaluate.main([*score, "--config.evaluation.distance=euclidean"])
+    assert rows(results) == rows(by_model)
+    queries = np.load(by_model.with_suffix(".queries.npz"))
+    ap = queries["official/fused/ap"]
+    assert 100 * np.nanmean(ap) == pytest.approx(rows(by_model)["official"]["fused"]["mAP"])
+    assert len(ap) == len(queries["first_frames"]) == world.roles.query.sum()
+
+
+def test_an_interrupted_embedding_resumes_with_the_same_features(world, scored, tmp_path, capsys):
+    root = Path(shutil.copytree(world.folder / "labelled", tmp_path / "labelled"))
+    where = ["--dataset=folder", f"--root={root}", f"--keypoints={root / 'openpose'}"]
+    arguments = [f"--model={world.run}", *where, f"--out={tmp_path / 'out.npz'}", "--save-every=3"]
+    late = root / read_features(scored).first_frames[-2]
+    whole = late.read_bytes()
+    late.write_bytes(whole[:200])
+    assert str(late.name) in fails(embed.main, arguments, capsys)
+    assert not (tmp_path / "out.npz").exists()
+    parts = tmp_path / ".out.npz.parts"
+    assert len(list(parts.glob("*.npz"))) >= 2
+    late.write_bytes(whole)
+    embed.main(arguments)
+    assert "resuming after" in capsys.readouterr().out
+    assert not parts.exists()
+    expected, found = read_features(scored), read_features(tmp_path / "out.npz")
+    assert found.first_frames == expected.first_frames
+    np.testing.assert_array_equal(found.embeddings.appearance, expected.embeddings.appearance)
+    np.testing.assert_array_equal(found.embeddings.pose, expected.embeddings.pose)
+
+
+def test_parts_of_another_model_or_data_set_are_discarded(world, tmp_path, capsys):
+    parts = tmp_path / ".out.npz.parts"
+    parts.mkdir()
+    (parts / "plan.json").write_text("{}")
+    (parts / "00000000-00000100.npz").write_bytes(b"")
+    root = world.folder / "labelled"
+    where = ["--dataset=folder", f"--root={root}", f"--keypoints={root / 'openpose'}"]
+    embed.main([f"--model={world.run}", *where, f"--out={tmp_path / 'out.npz'}"])
+    assert "discarded" in capsys.readouterr().out
+    assert len(read_features(tmp_path / "out.npz").first_frames) == len(world.tracklets)
+
+
+def test_a_model_folder_is_the_run(world, tmp_path):
+    saved = open_model(world.run)
+    save_model(tmp_path, saved)
+    again = open_model(tmp_path)
+    assert (again.hash, again.step, again.config) == (saved.hash, saved.step, saved.config)
+    keypoints = np.random.default_rng(0).uniform(0.1, 0.9, (4, 14, 3)).astype(np.float32)
+    frames = np.random.default_rng(0).integers(0, 256, (4, 50, 20, 3), dtype=np.uint8)
+    a, b = (rgcn_jax.load(path)(frames, keypoints) for path in (world.run, tmp_path))
+    np.testing.assert_array_equal(a.fused, b.fused)
+    damaged = bytearray((tmp_path / "model.safetensors").read_bytes())
+    damaged[-3] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(damaged)
+    with pytest.raises(InputError, match="checksum"):
+        rgcn_jax.load(tmp_path)
+
+
+def test_thresholds_accept_as_many_pairs_as_was_measured(world, scored, tmp_path, capsys):
+    model = Path(shutil.copytree(world.run, tmp_path / "run"))
+    plain, a_tracklet = rgcn_jax.load(model), world.tracklets[0]
+    one = plain(world.walkers.frames(a_tracklet, 32, 16), world.walkers.keypoints(a_tracklet))
+    with pytest.raises(InputError, match="calibrate"):
+        plain.same_person(one, one)
+    calibrate.main([f"--model={model}", f"--features={scored}", "--resamples=50"])
+    assert "TPR at FPR 0.1" in capsys.readouterr().out
+    embedder = rgcn_jax.load(model)
+    content = json.loads((model / "calibration.json").read_text())["rows"]["fused"]
+    kept = [t for t in world.tracklets if t.person_id > 0]
+    embeddings = embedder(
+        [world.walkers.frames(t, *embedder.config.frame_size) for t in kept],
+        [world.walkers.keypoints(t) for t in kept],
+    )
+    pairs = [(i, j) for i in range(len(kept)) for j in range(i)]
+    genuine = [(i, j) for i, j in pairs if kept[i].person_id == kept[j].person_id]
+    across = [(i, j) for i, j in genuine if kept[i].camera_id != kept[j].camera_id]
+    impostor = [(i, j) for i, j in pairs if kept[i].person_id != kept[j].person_id]
+    assert (content["genuine_pairs"], content["impostor_pairs"]) == (len(across), len(impostor))
+    accepted = [embedder.same_person(embeddings[i], embeddings[j], fpr=0.1) for i, j in impostor]
+    # JPEG files were calibrated on, arrays are compared here: a few pairs near the threshold may change sides.
+    assert np.mean(accepted) == pytest.approx(content["tpr_at_fpr"]["0.1"]["fpr"] / 100, abs=0.05)
+    with pytest.raises(InputError, match="0.0001"):
+        embedder.same_person(embeddings[0], embeddings[1], fpr=1e-4)
+    other = rgcn_jax.load(model)
+    other.config = replace(other.config, evaluation=replace(other.config.evaluation, distance="normalized"))
+    with pytest.raises(InputError, match="normalized"):
+        other.same_person(embeddings[0], embeddings[1], fpr=0.1)
+
+
+def test_a_features_file_of_another_model_is_never_overwritten(world, scored, tmp_path, capsys):
+    features = read_features(scored)
+    file = tmp_path / "other.npz"
+    write_features(file, replace(features, header={**features.header, "model": "of another"}))
+    before = file.read_bytes()
+    run = [f"--model={world.run}", f"--save-features={file}"]
+    assert str(file) in fails(evaluate.main, run, capsys)
+    assert str(file) in fails(embed.main, [f"--model={world.run}", f"--out={file}"], capsys)
+    (tmp_path / "text.npz").write_text("mine")
+    assert "not overwritten" in fails(embed.main, [f"--model={world.run}", f"--out={tmp_path / 'text.npz'}"], capsys)
+    assert file.read_bytes() == before
+    assert "other weights" in fails(calibrate.main, [f"--model={world.run}", f"--features={file}"], capsys)
+
+
+def test_a_features_file_without_statistics_scores_but_not_standardized(scored, tmp_path, capsys):
+    features = read_features(scored)
+    bare = FeatureSet(features.embeddings, features.roles, features.first_frames, features.num_frames)
+    write_features(tmp_path / "bare.npz", bare)
+    evaluate.main([f"--features={tmp_path / 'bare.npz'}"])
+    assert (tmp_path / "evaluations" / "bare.json").is_file()
+    arguments = [f"--features={tmp_path / 'bare.npz'}", "--config.evaluation.distance=standardized"]
+    assert "statistics" in fails(evaluate.main, arguments, capsys)
+    np.savez(tmp_path / "no.npz", a=np.zeros(3))
+    assert "is not a features file" in fails(evaluate.main, [f"--features={tmp_path / 'no.npz'}"], capsys)
+    assert "expected --model" in fails(evaluate.main, [], capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("somewhere/t999,1,1,query", "names 0 tracklets"),
+        ("somewhere/t000,one,1,query", "whole numbers"),
+        ("somewhere/t000,1,1,probe", "the role must be"),
+        ("somewhere/t000,1,1,query\nsomewhere/t000,2,1,query", "twice"),
+    ],
+)
+def test_wrong_labels_are_one_sentence(world, tmp_path, capsys, line, problem):
+    features = FeatureSet(
+        *read_features(world.folder / "labelled.npz").take(np.arange(2)).__dict__.values(),
+    )
+    write_features(tmp_path / "f.npz", replace(features, first_frames=["somewhere/t000/1.jpg", "somewhere/t001/1.jpg"]))
+    (tmp_path / "labels.csv").write_text(f"tracklet,person,camera,role\n{line}\n")
+    arguments = [f"--features={tmp_path / 'f.npz'}", f"--labels={tmp_path / 'labels.csv'}"]
+    assert problem in fails(evaluate.main, arguments, capsys)
+
+
+def test_wrong_input_of_an_embedder_is_one_sentence(world):
+    embedder = rgcn_jax.load(world.run)
+    frames, keypoints = np.zeros((2, 8, 4, 3), np.uint8), np.full((2, 14, 3), 0.5, np.float32)
+    for wrong, problem in [
+        ((frames.astype(float), keypoints), r"float64 \[2, 8, 4, 3\]"),
+        ((frames, keypoints[:, :13]), r"\[2, 13, 3\]"),
+        ((frames, 100 * keypoints), "normalised coordinates"),
+        ((frames, np.nan * keypoints), "not finite"),
+        ((frames, keypoints[:1]), "has 2 frames"),
+        ((frames,), "give keypoints"),
+        (([frames], [keypoints, keypoints]), "of 1 tracklets"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            embedder(*wrong)
+    with pytest.raises(InputError, match="unknown row"):
+        embedder.distance(*[embedder(frames, keypoints)] * 2, row="gait")
+    with pytest.raises(InputError, match="no model in"):
+        rgcn_jax.load(world.folder)
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated_beside_the_user(tmp_path, monkeypatch):
+    run, here = tmp_path / "run", tmp_path / "here"
+    run.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert results_path(run, "name", None) == run / "evaluations" / "name.json"
+    (tmp_path / "file").write_text("")
+    assert results_path(tmp_path / "file", "name", None) == Path("evaluations/name.json")
+    with pytest.raises(InputError, match=r"\.json"):
+        results_path(run, "name", tmp_path / "x.txt")
+
+
+def test_a_model_with_a_part_of_ones_own_imports_it_only_where_that_is_allowed(world, tmp_path, monkeypatch, capsys):
+    """test_readme.py evaluates one where it is allowed."""
+    (tmp_path / "hats.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = Path(shutil.copytree(world.run, tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["model"]["pose"] = "hats:Hats"
+    (run / "config.json").write_text(json.dumps(config))
+    for command in (evaluate.main, calibrate.main):
+        refused = fails(command, [f"--model={run}"], capsys)
+        assert "hats" in refused
+        assert "--allow-import=hats" in refused
+    with pytest.raises(InputError, match="hats"):
+        rgcn_jax.load(run, allow_imports=["hat", "hatsoever", "hats.inner"])
+    with pytest.raises(SystemExit, match="imported"):
+        rgcn_jax.load(run, allow_imports=["hats"])
+
+
+@pytest.mark.parametrize("pose", ["RGCN", "LGCN"])
+@pytest.mark.parametrize("mode", ["crop", "centred+velocity+bones+confidence"])
+def test_a_stream_is_the_batch_path(pose, mode):
+    model = build_model(tiny.FIELDS | {"pose": pose, "pose_input": mode, "keypoint_embedding": 3}, 0, aspect=0.5)
+    variables = jax.device_get(initialise(model, 0, 6, tiny.HEIGHT, tiny.WIDTH))
+    walkers = generate(SPEC)
+    keypoints = next(k for t in walkers.split.query if len(k := walkers.keypoints(t)) >= 5)
+    keypoints[2, 4] = 0  # a wrist that was not detected
+    frames = np.zeros((1, len(keypoints), tiny.HEIGHT, tiny.WIDTH, 3), np.float32)
+    expected = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool)).pose[0]
+    stream = PoseStream(model, variables, torso=clip_torso(keypoints, 0.5))
+    assert not stream.feature.any()
+    for frame in keypoints:
+        stream.step(frame)
+    np.testing.assert_allclose(stream.feature, expected, atol=1e-5)
+    unscaled = PoseStream(model, variables)
+    for frame in keypoints:
+        unscaled.step(frame)
+    assert np.linalg.norm(unscaled.feature - expected) < 0.2 * np.linalg.norm(expected)
+
+
+def test_only_a_recurrent_graph_convolution_streams():
+    model = build_model(tiny.FIELDS | {"pose": "STGCN"}, 0, aspect=0.5)
+    with pytest.raises(ValueError, match="STGCN"):
+        PoseStream(model, {"params": {}})
