@@ -48,7 +48,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     Args:
       config: of the run.
       restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
-        shapes alone, and ``model.pretrained`` and ``model.init_from`` are not read.
+        shapes alone, and neither ``model.pretrained`` nor ``model.init_from`` is read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
