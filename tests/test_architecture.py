@@ -49,11 +49,13 @@ LAYERS = [
         "embed",
         "embedding_parts",
         "calibrate",
+        "compare",
         "data.prepare",
         "data.mot",
         "data.keypoints.__main__",
     }
     | {"walkers.__main__", "pose_detection"},
+    {"experiments"},
     {"export"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax import evaluate, main
+from rgcn_jax import compare, evaluate, main
 from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
@@ -182,6 +182,14 @@ def test_evaluate_repeats_the_numbers_and_saves_the_features(finished, root, tmp
             hits.append(ids[distances.argmin()] == ids[q])
     results = json.loads((finished[0] / "results.json").read_text())
     assert results["fused"]["rank1"] == pytest.approx(100 * np.mean(hits))
+
+
+def test_rows_of_a_run_are_compared(finished, capsys):
+    compare.main([str(finished[0]), "--rows=appearance,fused", "--resamples=50"])
+    results = json.loads((finished[0] / "results.json").read_text())
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("appearance -> fused mAP"))
+    means = [float(value) for value in line.split()[4:6]]
+    assert means == pytest.approx([results[row]["mAP"] for row in ("appearance", "fused")], abs=0.051)
 
 
 @pytest.mark.jit
