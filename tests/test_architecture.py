@@ -41,7 +41,8 @@ OURS = {
 # From the top to the bottom: a module imports its own layer and those below it, never one above. A prefix stands for
 # a module and everything in it; the longest one that fits decides.
 LAYERS = [
-    {"__main__", "main", "evaluate", "data.prepare", "data.mot", "data.keypoints.__main__", "walkers.__main__"}
+    {"__main__", "main", "evaluate", "data.prepare", "data.mot", "data.keypoints.__main__", "data.features.__main__"}
+    | {"walkers.__main__"}
     | {"pose_detection"},
     {"training"},
     {"evaluation"},
@@ -65,7 +66,7 @@ SEPARATE = {
     },
 }
 # In data/, one way: each room imports those before it.
-ROOMS = ["data.datasets", "data.keypoints", "data.clips", "data.prepared", "data.load"]
+ROOMS = ["data.datasets", "data.features", "data.keypoints", "data.clips", "data.prepared", "data.load"]
 
 
 def level(name):
