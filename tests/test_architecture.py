@@ -51,6 +51,7 @@ LAYERS = [
         "calibrate",
         "compare",
         "data.prepare",
+        "data.features.__main__",
         "data.mot",
         "data.keypoints.__main__",
     }
@@ -81,7 +82,7 @@ SEPARATE = {
     },
 }
 # In data/, one way: each room imports those before it.
-ROOMS = ["data.datasets", "data.keypoints", "data.clips", "data.prepared", "data.load"]
+ROOMS = ["data.datasets", "data.features", "data.keypoints", "data.clips", "data.prepared", "data.load"]
 
 
 def level(name):

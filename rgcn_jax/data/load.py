@@ -125,8 +125,8 @@ def _print_split(name: str, split: Split) -> None:
         print(f"{name}: {split.split_description}", flush=True)
 
 
-def _without_junk(split: Split) -> Split:
-    print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
+def _without_junk(split: Split, what: str = "usable keypoints") -> Split:
+    print(f"junk tracklets have no {what}: the protocol junk_kept is left out", flush=True)
     return replace(split, junk=())
 
 
@@ -147,8 +147,9 @@ def _check_subsets(split: Split, required: Sequence[str]) -> None:
 def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
     from rgcn_jax.data.clips.memory import MemoryReader
 
-    tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
-    table = precomputed.load(path, tracklets)
+    table = precomputed.load(path, [*split.train, *split.query, *split.gallery], split.junk)
+    if not table.covers(split.junk):
+        split = _without_junk(split, "appearance features")
     read = partial(precomputed.read_features, table=table, keypoints=keypoints)
     return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints))
 

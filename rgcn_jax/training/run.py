@@ -38,7 +38,7 @@ class Run:
     scorer: Scorer
     state: TrainState
     total_steps: int
-    init_from: dict[str, Any] | None
+    init_from: dict[str, Any] | None = None
     """Where the weights come from with ``model.init_from``: checkpoint, step, sha256."""
 
 
