@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.output import steady_output
 from rgcn_jax.runtime.preemption import Stopped
 
 CONFIG_FIELD = ("--config.", "--noconfig.")
@@ -91,12 +92,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def path_argument(text: str) -> Path:
-    """A path from a command line. Raises ArgumentTypeError, which argparse reports, for an empty or overlong one."""
+    """A path from a command line; ``~`` is the home folder, which a shell leaves as it is behind ``=``.
+
+    Raises ArgumentTypeError, which argparse reports, for an empty or overlong one.
+    """
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found nothing")
     if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
         raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise argparse.ArgumentTypeError(f"{printable(text)}: the home folder behind ~ is not known") from error
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -136,7 +143,8 @@ def run_command(
     that exited is ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this
     process ends at once (``processes.leave``).
 
-    The process retains freed memory (``runtime/malloc.py``).
+    The process retains freed memory (``runtime/malloc.py``), and no output that cannot be written ends it
+    (``runtime/output.py``).
 
     Args:
       command: called with the arguments, and ``prog=prog`` if there is one.
@@ -144,6 +152,11 @@ def run_command(
       prog: how the command was called, for its usage line.
     """
     keep_freed_memory()
+    with steady_output():
+        _call(command, arguments, prog)
+
+
+def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog: str | None) -> None:
     try:
         status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
     except InputError as error:

@@ -76,6 +76,7 @@ class DataConfig:
     features: str = setting(
         "", 'An .npz file with f_a of every tracklet, for model.appearance "precomputed".', may_change=True
     )
+    follow_links: bool = setting(False, "Follow symbolic links that lead out of data.root.", may_change=True)
     walkers: WalkersSpec = field(default_factory=WalkersSpec)
 
 
@@ -144,7 +145,15 @@ class ModelConfig:
         may_change=True,
     )
     pretrained: str = setting(
-        "", "A ResNet-50 of torchvision or timm (.safetensors, .pth); empty: random weights.", may_change=True
+        "",
+        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/data.md); empty: random weights.",
+        may_change=True,
+    )
+    init_from: str = setting(
+        "",
+        "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
+        "pretrained.",
+        may_change=True,
     )
 
 
@@ -215,7 +224,7 @@ class Config:
     )
     profile_steps: str = setting("", 'Steps to profile, such as "100:110" (docs/performance.md).', may_change=True)
     compilation_cache: bool = setting(
-        True, "Keep compiled programs beside the work directory, in <workdir>/../compiled.", may_change=True
+        True, "Keep compiled programs in the user's cache, ~/.cache/rgcn_jax/compiled.", may_change=True
     )
     frames_per_clip: int = setting(10, "T.", minimum=1)
     image_height: int = setting(256, "Of the frames that the model sees, in pixels.", minimum=1)

@@ -24,6 +24,11 @@ def conflicts(config: Config) -> Iterator[str]:
             f'profile_steps is {config.profile_steps!r}: expected "first:last", steps counted from 1, such as '
             '"100:110", or nothing'
         )
+    if config.model.pretrained and config.model.init_from:
+        yield (
+            f"model.pretrained is {config.model.pretrained!r} and model.init_from is {config.model.init_from!r}: give "
+            "one of them"
+        )
     yield from _appearance(config)
     if config.with_pose:
         yield from _pose(config.model)

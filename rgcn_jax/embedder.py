@@ -25,6 +25,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, fuse
 from rgcn_jax.evaluation.embed import Cutting, Extractor, to_embeddings, tracklet_means
 from rgcn_jax.evaluation.scorer import statistics_of
+from rgcn_jax.models.pose_stream import PoseStream
 from rgcn_jax.saved_model import SavedModel, open_model
 from rgcn_jax.tracklet_arrays import TrackletArrays
 from rgcn_jax.types import UNKNOWN_ID, Embeddings, Tracklet
@@ -186,6 +187,21 @@ class Embedder:
         none = np.full(len(embeddings), UNKNOWN_ID, np.int32)
         columns = np.stack([e.appearance for e in embeddings]), np.stack([e.pose for e in embeddings])
         return self.features(Embeddings(*columns, none, none), row)
+
+    def stream(self, torso: float | None = None) -> PoseStream:
+        """The pose feature of one person frame by frame (``models/pose_stream.py``), for RGCN and LGCN.
+
+        Args:
+          torso: scale of a "centred" pose input in crop heights, ``clip_torso`` of a tracklet; None: measured as frames
+            arrive.
+
+        Raises:
+          InputError: the model has another pose encoder or readout, or none.
+        """
+        try:
+            return PoseStream(self.model, jax.device_get(self.variables), torso)
+        except ValueError as error:
+            raise InputError(f"the model {self.path} cannot embed frame by frame: {error}") from error
 
     def same_person(self, a: Embedding, b: Embedding, fpr: float = 1e-3) -> bool:
         """Whether two tracklets are called the same person at a false positive rate that was calibrated.

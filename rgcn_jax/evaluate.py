@@ -30,7 +30,6 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score, scorer_from_config
-    from rgcn_jax.runtime.compilation_cache import keep_compiled
     from rgcn_jax.runtime.provenance import provenance, versions
     from rgcn_jax.training.run import open_process_data
 
@@ -39,8 +38,6 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     path = results_path(known.model, _name(config, known.checkpoint), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
-    if note := keep_compiled(known.model, config.compilation_cache):
-        print(note)
     data = open_process_data(config, required=("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}

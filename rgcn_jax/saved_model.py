@@ -48,9 +48,13 @@ class SavedModel(NamedTuple):
         Raises:
           InputError: the weights are those of another model than the config describes.
         """
-        model = model_from_config(self.config, 0, mesh)
+        model = self.model(mesh)
         _check_fit(self, model)
         return model
+
+    def model(self, mesh: Mesh) -> TwoBranch:
+        """The model of the config, whatever the weights."""
+        return model_from_config(self.config, 0, mesh)
 
 
 def open_model(

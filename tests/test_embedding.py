@@ -20,11 +20,13 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from rgcn_jax.model_command import results_path
+from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.pose_stream import PoseStream, clip_torso
 from rgcn_jax.saved_model import open_model, save_model
 from rgcn_jax.walkers import generate
 from rgcn_jax.walkers.write import write as write_walkers
-from tests import mars_folder
-from tests.commands import REPOSITORY, fails, module
+from tests import mars_folder, tiny
+from tests.commands import REPOSITORY, fails
 
 SPEC = replace(mars_folder.SPEC, seed=5, test_identities=8, junk=0)
 CHANGED = ("train_identities", "test_identities", "group_size", "cameras", "tracklets_per_camera", "min_frames")
@@ -313,34 +315,46 @@ def test_a_run_that_cannot_be_written_to_is_evaluated_beside_the_user(tmp_path, 
         results_path(run, "name", tmp_path / "x.txt")
 
 
-PLUG_IN = """
-import flax.linen as nn
-
-class Hats(nn.Module):
-    features: int
-    dtype: object = None
-
-    @nn.compact
-    def __call__(self, keypoints, mask=None, train=False):
-        return nn.relu(nn.Dense(self.features)(keypoints))
-"""
-
-
-@pytest.mark.slow
 def test_a_model_with_a_part_of_ones_own_imports_it_only_where_that_is_allowed(world, tmp_path, monkeypatch, capsys):
-    (tmp_path / "hats.py").write_text(PLUG_IN)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    arguments = ["--config=walkers", *WALKERS, *mars_folder.TINY, "--config.num_steps=1"]
-    run = f"{tmp_path / 'run'}"
-    trained = module("rgcn_jax.main", *arguments, "--config.model.pose=hats:Hats", f"--workdir={run}")
-    assert trained.returncode == 0, trained.stderr
-    refused = fails(evaluate.main, [f"--model={run}"], capsys)
-    assert "hats" in refused
-    assert "--allow-import=hats" in refused
+    """test_readme.py evaluates one where it is allowed."""
+    (tmp_path / "hats.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = Path(shutil.copytree(world.run, tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["model"]["pose"] = "hats:Hats"
+    (run / "config.json").write_text(json.dumps(config))
+    for command in (evaluate.main, calibrate.main):
+        refused = fails(command, [f"--model={run}"], capsys)
+        assert "hats" in refused
+        assert "--allow-import=hats" in refused
     with pytest.raises(InputError, match="hats"):
-        rgcn_jax.load(run, allow_imports=["hat", "hatsoever"])
-    evaluated = module("rgcn_jax", "evaluate", f"--model={run}", "--allow-import=hats")
-    assert evaluated.returncode == 0, evaluated.stderr
-    before = json.loads((tmp_path / "run" / "results.json").read_text())
-    (after,) = (tmp_path / "run" / "evaluations").glob("*.json")
-    assert rows(after) == before["protocols"]
+        rgcn_jax.load(run, allow_imports=["hat", "hatsoever", "hats.inner"])
+    with pytest.raises(SystemExit, match="imported"):
+        rgcn_jax.load(run, allow_imports=["hats"])
+
+
+@pytest.mark.parametrize("pose", ["RGCN", "LGCN"])
+@pytest.mark.parametrize("mode", ["crop", "centred+velocity+bones+confidence"])
+def test_a_stream_is_the_batch_path(pose, mode):
+    model = build_model(tiny.FIELDS | {"pose": pose, "pose_input": mode, "keypoint_embedding": 3}, 0, aspect=0.5)
+    variables = jax.device_get(initialise(model, 0, 6, tiny.HEIGHT, tiny.WIDTH))
+    walkers = generate(SPEC)
+    keypoints = next(k for t in walkers.split.query if len(k := walkers.keypoints(t)) >= 5)
+    keypoints[2, 4] = 0  # a wrist that was not detected
+    frames = np.zeros((1, len(keypoints), tiny.HEIGHT, tiny.WIDTH, 3), np.float32)
+    expected = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool)).pose[0]
+    stream = PoseStream(model, variables, torso=clip_torso(keypoints, 0.5))
+    assert not stream.feature.any()
+    for frame in keypoints:
+        stream.step(frame)
+    np.testing.assert_allclose(stream.feature, expected, atol=1e-5)
+    unscaled = PoseStream(model, variables)
+    for frame in keypoints:
+        unscaled.step(frame)
+    assert np.linalg.norm(unscaled.feature - expected) < 0.2 * np.linalg.norm(expected)
+
+
+def test_only_a_recurrent_graph_convolution_streams():
+    model = build_model(tiny.FIELDS | {"pose": "STGCN"}, 0, aspect=0.5)
+    with pytest.raises(ValueError, match="STGCN"):
+        PoseStream(model, {"params": {}})

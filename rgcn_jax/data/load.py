@@ -1,5 +1,6 @@
 """Opens a data set by its name: its tracklets and a reader of their clips, from memory or from disk."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, printable
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
@@ -41,7 +42,7 @@ def open_data(data: DataConfig, size: tuple[int, int], with_pose: bool, required
         raise InputError(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{data.name}."
         )
-    if there := find(Path(data.root), data.name):
+    if there := find(_path(data.root), data.name):
         return _open_prepared(there, data, size, with_pose, required)
     if with_pose and not data.keypoints:
         raise InputError(
@@ -52,17 +53,19 @@ def open_data(data: DataConfig, size: tuple[int, int], with_pose: bool, required
 
 
 def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]) -> Data:
-    split = DATA_SETS[data.name].load(Path(data.root), data.split)
+    split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
     table = NoKeypoints()
     if with_pose:
         tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
-        table = keypoint_table.load(data.keypoints, split, tracklets, split.junk)
+        table = keypoint_table.load(_path(data.keypoints), split, tracklets, split.junk)
+        for remark in table.remarks:
+            print(f"doubtful keypoints: {printable(remark)}", flush=True)
         if not table.covers(split.junk):
             split = _without_junk(split)
     if data.features:
-        return _with_features(Path(data.features), split, table)
+        return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
     return Data(split, FileReader(split.root, table, *size), size)
@@ -93,7 +96,7 @@ def _open_prepared(
         split = _without_junk(split)
     table = prepared.keypoints() if with_pose else NoKeypoints()
     if data.features:
-        return _with_features(Path(data.features), split, table)
+        return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
     return Data(split, PreparedReader(prepared, table), size)
@@ -139,5 +142,10 @@ def _open_walkers(data: DataConfig, size: tuple[int, int]) -> Data:
     walkers = generate(data.walkers)
     source = CachedSource(lambda tracklet: walkers.frames(tracklet, *size), walkers.keypoints)
     if data.features:
-        return _with_features(Path(data.features), walkers.split, source)
+        return _with_features(_path(data.features), walkers.split, source)
     return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size)
+
+
+def _path(text: str) -> Path:
+    """A path of a config; ``~`` is the home folder."""
+    return Path(os.path.expanduser(text))

@@ -75,11 +75,14 @@ class Extractor:
       model: a ``TwoBranch``, with or without classifier.
       mesh: the devices; those of other processes take part, each process reading the clips of its own.
       dtype: of the frames that the model is called with.
+
+    Attributes:
+      step: the compiled step, ``make_embed_step``.
     """
 
     def __init__(self, model: nn.Module, mesh: Mesh, dtype: Any):
         self._mesh = mesh
-        self._step = make_embed_step(model, mesh, dtype)
+        self.step = make_embed_step(model, mesh, dtype)
 
     def clips(
         self, variables: Any, read: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
@@ -91,7 +94,7 @@ class Extractor:
         plans = islice(cutting.plans(tracklets), skip, None)
         batches = read(islice(cutting.plans(tracklets), skip, None))
         for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self._step(variables, parallel.shard(batch, self._mesh))
+            yield plan, self.step(variables, parallel.shard(batch, self._mesh))
 
     def embed(
         self,

@@ -27,7 +27,7 @@ from rgcn_jax.models.bicnet import BiCnet
 from rgcn_jax.models.evolve_gcn import EvolveGCN
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.plugins import load_plugin
-from rgcn_jax.models.pretrained import load_resnet50
+from rgcn_jax.models.pretrained import load_appearance
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
@@ -215,8 +215,11 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -
     return dict(init(jax.random.key(seed)))
 
 
-def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``).
+def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str], object] = print) -> dict[str, Any]:
+    """The variables of a model with its trunk's, or all of BiCnet-TKS's, taken from a file
+    (``pretrained.load_appearance``).
+
+    ``say``: called with a line that lists what of the file was left out, if anything was.
 
     Raises:
       InputError: the appearance model has no ``trunk``, or the file does not fit it.
@@ -227,8 +230,5 @@ def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str,
             f"model.pretrained is {path}, but the appearance model has no ResNet50 named trunk to load it into: leave "
             "model.pretrained empty, or choose another appearance model."
         )
-    loaded = load_resnet50(path, {kind: of_kind["trunk"] for kind, of_kind in appearance.items()})
-    return {
-        kind: {**variables[kind], "appearance": {**appearance[kind], "trunk": loaded[kind]}}
-        for kind in ("params", "batch_stats")
-    }
+    loaded = load_appearance(path, appearance, say)
+    return {kind: {**variables[kind], "appearance": loaded[kind]} for kind in ("params", "batch_stats")}

@@ -1,6 +1,5 @@
 """Arrays in ``.npz`` files: atomic writing, and reading of untrusted files without pickle and with bounded memory."""
 
-import errno
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.runtime.files import atomic_file
+from rgcn_jax.runtime.handed_over import open_file
 
 LARGEST = 4 * 2**30
 """Bytes that the arrays take in memory; the 14 keypoints of MARS take a third of a gigabyte, with their names."""
@@ -20,10 +20,8 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict
       ValueError: the file is no such archive, cut off or damaged, or the wanted arrays would not fit in memory.
       OSError: it cannot be read.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no file")  # nobody waits for a pipe
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as opened, zipfile.ZipFile(opened) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         sizes = {member.filename.removesuffix(".npy"): member.file_size for member in members}
         if len(sizes) < len(members):

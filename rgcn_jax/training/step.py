@@ -15,6 +15,7 @@ from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.training.optim import steps_applied
 from rgcn_jax.training.state import TrainState
 from rgcn_jax.types import DeviceBatch
 
@@ -138,7 +139,8 @@ def make_train_step(
     ``micro_batches``: of each device's clips, see ``local_features``.
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
+    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` of the ``optimizer`` is given: the
+    rate that is applied, which skipped steps do not advance.
     ``skip_nonfinite``: where one of these values is not finite, parameters, statistics and optimiser stay as they were;
     the step counts all the same.
     """
@@ -170,7 +172,7 @@ def make_train_step(
         if terms.auxiliary is not None:
             metrics["loss_auxiliary"] = terms.auxiliary
         if schedule is not None:
-            metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+            metrics["learning_rate"] = jnp.asarray(schedule(steps_applied(state.opt_state)), jnp.float32)
         after = replace(
             state,
             step=state.step + 1,

@@ -21,6 +21,7 @@ from rgcn_jax.training.nonfinite import FiniteCheck
 from rgcn_jax.training.resume import resume
 from rgcn_jax.training.run import Run, prepare, say
 from rgcn_jax.training.state import Progress, TrainState
+from rgcn_jax.training.weights import saved_steps
 from rgcn_jax.training.writer import SilentWriter, Writer
 
 
@@ -51,16 +52,18 @@ def train(
     first = parallel.is_first()
     with WorkDir(workdir, holds=first) as folder:
         changes = changed_fields(config, workdir / CONFIG_FILE, config.allow_config_change)
-        if note := keep_compiled(workdir, config.compilation_cache):
+        if note := keep_compiled(config.compilation_cache):
             say(note)
-        run = prepare(config)
+        run = prepare(config, restored=bool(saved_steps(workdir, "latest")))
         _check_profile(config, run.total_steps)
         folder.hold()
         say(f"the run is kept in {workdir}")
+        origin = provenance(run.data.split)
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
             state, progress, changes = _resume(config, workdir, checkpoints, run, changes)
             progress.devices = run.mesh.size
+            progress.init_from = progress.init_from or run.init_from
             if first:
                 note_changes(workdir, progress.step, changes)
                 save_config(config, workdir / CONFIG_FILE)
@@ -73,7 +76,7 @@ def train(
                 check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress, writes=first)
                 loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds, profile)
                 evaluation = loop.steps(state)
-        return _finish(config, workdir, run, progress, evaluation, seconds) if first else {}
+        return _finish(config, workdir, origin, progress, evaluation, seconds) if first else {}
 
 
 def _resume(
@@ -90,6 +93,7 @@ def _resume(
         steps = profiled_steps(config)
         if steps and steps[0] <= progress.step:
             say(f"profile_steps is {config.profile_steps}: steps up to {progress.step} are already taken")
+    _check_steps(workdir, progress.step, run.total_steps)
     changes = all_changes(progress)
     for name, (before, now) in changes.items():
         say(f"continuing with another config: {name} was {before!r} and is {now!r}")
@@ -97,18 +101,38 @@ def _resume(
 
 
 def _finish(
-    config: Config, workdir: Path, run: Run, progress: Progress, evaluation: Evaluation, seconds: Seconds
+    config: Config,
+    workdir: Path,
+    origin: dict[str, Any],
+    progress: Progress,
+    evaluation: Evaluation,
+    seconds: Seconds,
 ) -> dict[str, Any]:
-    """Prints the rows and what to do next; writes ``results.json``."""
+    """Prints the rows and what to do next; writes ``results.json``. ``origin``: ``provenance``, taken before the first
+    step, so that nothing it needs can be missing after the last.
+    """
     say(evaluation.table())
     if progress.skipped_steps:
         say(f"{progress.skipped_steps} steps had non-finite values and were skipped: {workdir / 'nonfinite'}")
     say(f"this process took {seconds.summary()}")
     beside = {"config": config.to_dict(), "skipped_steps": progress.skipped_steps}
-    beside |= {"config_changes": noted_changes(workdir)} | provenance(run.data.split) | {"seconds": seconds.spent()}
+    beside |= {"init_from": progress.init_from}
+    beside |= {"config_changes": noted_changes(workdir)} | origin | {"seconds": seconds.spent()}
     results = write_results(workdir / RESULTS_FILE, evaluation, beside)
     say(f"results: {workdir / RESULTS_FILE}; next: rgcn-jax evaluate --model={workdir} --checkpoint=best")
     return results
+
+
+def _check_steps(workdir: Path, reached: int, total: int) -> None:
+    """Raises ``InputError`` where the run has come further than it is to go: its results would be called those of an
+    earlier step.
+    """
+    if reached > total:
+        raise InputError(
+            f"the run in {workdir} has taken {reached} steps, more than the {total} of this config (num_steps, or "
+            f"num_epochs): train to step {reached} or beyond, choose another --workdir, or score it as it is with "
+            f"rgcn-jax evaluate --model={workdir}."
+        )
 
 
 def _check_profile(config: Config, total_steps: int) -> None:

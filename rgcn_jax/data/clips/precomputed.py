@@ -1,7 +1,7 @@
 """Precomputed appearance features, a row a tracklet, in place of frames.
 
 The file is one ``.npz``: ``first_frames`` [N], the path of each tracklet's first frame relative to the data set's root,
-and ``appearance`` [N, D]. ``python -m rgcn_jax.evaluate --features=FILE.npz --with-train`` writes it from a run;
+and ``appearance`` [N, D]. ``rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train`` writes it from a run;
 whatever else is in it is not read. Needs neither TensorFlow nor an image.
 """
 
@@ -64,7 +64,7 @@ def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
         raise InputError(
             f"{path} has no features for {len(absent):,} of the {len(wanted):,} tracklets; the first begins with "
             f"{absent[0]}, while the file has names like {frames[0] if len(frames) else '(none)'}: add them (those of "
-            "the training set too: python -m rgcn_jax.evaluate --features=... --with-train)."
+            "the training set too: rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train)."
         )
     chosen = values[[place[name] for name in wanted]].astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(chosen).all(axis=1))
