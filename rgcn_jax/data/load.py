@@ -14,6 +14,7 @@ from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
@@ -68,7 +69,7 @@ def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, requi
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, FileReader(split.root, table, *size), size)
+    return Data(split, FileReader(split.root, table, *size), size, _hashes(split, table))
 
 
 def _open_prepared(
@@ -99,7 +100,7 @@ def _open_prepared(
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, PreparedReader(prepared, table), size)
+    return Data(split, PreparedReader(prepared, table), size, _hashes(split, table) | {"frames": prepared.frames_hash})
 
 
 def _print_split(name: str, split: Split) -> None:
@@ -132,7 +133,16 @@ def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
     tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
     table = precomputed.load(path, tracklets)
     read = partial(precomputed.read_features, table=table, keypoints=keypoints)
-    return Data(split, MemoryReader(read), table.values.shape[1:])
+    hashes = _hashes(split, keypoints) | {"features": arrays_hash([table.values])}
+    return Data(split, MemoryReader(read), table.values.shape[1:], hashes)
+
+
+def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
+    """Of the keypoints that were read from files, tracklet by tracklet: the same for loose and for prepared data."""
+    if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
+        return {}
+    tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
+    return {"keypoints": arrays_hash(keypoints.of(tracklet) for tracklet in tracklets)}
 
 
 def _open_walkers(data: DataConfig, size: tuple[int, int]) -> Data:

@@ -1,7 +1,7 @@
 """Interfaces of the readers that turn batch plans into batches, and the keypoints of a plan."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +62,10 @@ class Data:
     split: Split
     read: Reader
     shape: tuple[int, ...]
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by name of what was read from files besides the tracklets' names: ``keypoints``, ``features``, and
+    ``frames``, the shards of prepared data. Loose frames have none: a million files would have to be read.
+    """
 
 
 def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:
