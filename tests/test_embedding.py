@@ -178,6 +178,21 @@ def test_an_interrupted_embedding_resumes_with_the_same_features(world, scored, 
     np.testing.assert_array_equal(found.embeddings.pose, expected.embeddings.pose)
 
 
+def test_what_cannot_be_embedded_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
+    run, bare = f"--model={world.run}", f"--root={world.folder / 'bare'}"
+    poses = Path(shutil.copytree(world.folder / "poses", tmp_path / "poses"))
+    shutil.rmtree(poses / "somewhere" / "t003")
+    for arguments, problem in [
+        ([run, "--dataset=folder", bare, f"--keypoints={poses}"], "t003"),
+        ([run, "--dataset=folder", bare], "keypoints is empty"),
+        ([run, "--dataset=mars"], "data.root is empty"),
+        ([run, "--dataset=folder", f"--root={tmp_path / 'nowhere'}", f"--keypoints={poses}"], "nowhere"),
+        ([f"--model={tmp_path}", "--dataset=folder", bare, f"--keypoints={poses}"], "no model in"),
+    ]:
+        assert problem in fails(embed.main, [*arguments, f"--out={tmp_path / 'out.npz'}"], capsys)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["poses"]
+
+
 def test_parts_of_another_model_or_data_set_are_discarded(world, tmp_path, capsys):
     parts = tmp_path / ".out.npz.parts"
     parts.mkdir()

@@ -14,6 +14,7 @@ from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
@@ -79,7 +80,8 @@ def _open_folder(
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, FileReader(split.root, table, *size), size, _keypoints_of(table))
+    reader = FileReader(split.root, table, *size)
+    return Data(split, reader, size, _keypoints_of(table), _hashes(split, table))
 
 
 def _open_prepared(
@@ -117,7 +119,8 @@ def _open_prepared(
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table))
+    hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
+    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), hashes)
 
 
 def _print_split(name: str, split: Split) -> None:
@@ -151,7 +154,16 @@ def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
     if not table.covers(split.junk):
         split = _without_junk(split, "appearance features")
     read = partial(precomputed.read_features, table=table, keypoints=keypoints)
-    return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints))
+    hashes = _hashes(split, keypoints) | {"features": arrays_hash([table.values])}
+    return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints), hashes)
+
+
+def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
+    """Of the keypoints that were read from files, tracklet by tracklet: the same for loose and for prepared data."""
+    if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
+        return {}
+    tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
+    return {"keypoints": arrays_hash(keypoints.of(tracklet) for tracklet in tracklets)}
 
 
 def _keypoints_of(source: KeypointSource) -> Reader:
@@ -162,7 +174,7 @@ def _keypoints_of(source: KeypointSource) -> Reader:
 
 def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
     read = _keypoints_of(keypoints)
-    return Data(split, read, (0,), read)
+    return Data(split, read, (0,), read, _hashes(split, keypoints))
 
 
 def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) -> Data:
