@@ -87,8 +87,8 @@ class ModelConfig:
     appearance: str = setting(
         "AP",
         "Appearance model, over frames: average pooling, attention (AA-conv: that of Video-Person-ReID), recurrent; "
-        "BiCnet-TKS; or f_a precomputed elsewhere (data.features).",
-        choices=("AP", "AA", "AA-conv", "RA", "BiC", "precomputed"),
+        "BiCnet-TKS; or f_a precomputed elsewhere (data.features). none: pose only, no frame is read.",
+        choices=("AP", "AA", "AA-conv", "RA", "BiC", "precomputed", "none"),
         plugin=True,
     )
     pose: str = setting(
@@ -247,6 +247,11 @@ class Config:
     def with_pose(self) -> bool:
         """Whether there is a pose branch."""
         return self.model.pose != "none"
+
+    @property
+    def with_appearance(self) -> bool:
+        """Whether there is an appearance branch; no frame is read without one."""
+        return self.model.appearance != "none"
 
     @property
     def frame_size(self) -> tuple[int, int]:

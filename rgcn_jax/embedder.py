@@ -77,11 +77,14 @@ class Embedder:
         self.extractor = Extractor(self.model, self.mesh, self.model.dtype)
 
     @overload
-    def __call__(self, frames: np.ndarray | None, keypoints: np.ndarray | None = None) -> Embedding: ...
+    def __call__(self, frames: np.ndarray, keypoints: np.ndarray | None = None) -> Embedding: ...
+
+    @overload
+    def __call__(self, frames: None, keypoints: np.ndarray) -> Embedding: ...
 
     @overload
     def __call__(
-        self, frames: Sequence[np.ndarray] | None, keypoints: Sequence[np.ndarray] | None = None
+        self, frames: list[np.ndarray] | None, keypoints: list[np.ndarray] | None = None
     ) -> list[Embedding]: ...
 
     def __call__(self, frames: Any, keypoints: Any = None) -> Embedding | list[Embedding]:
@@ -100,9 +103,9 @@ class Embedder:
           InputError: an array has another shape or type, coordinates are not normalised, or keypoints are missing.
         """
         single = isinstance(frames, np.ndarray) or isinstance(keypoints, np.ndarray)
-        if single:
-            frames, keypoints = [frames], None if keypoints is None else [keypoints]
-        inputs = TrackletArrays(self.config, frames, keypoints)
+        all_frames: Any = [frames] if single else frames
+        all_keypoints: Any = [keypoints] if single and keypoints is not None else keypoints
+        inputs = TrackletArrays(self.config, all_frames, all_keypoints)
         if not inputs.tracklets:
             return []
         found = self._embed(inputs)
@@ -110,7 +113,7 @@ class Embedder:
 
     def _embed(self, inputs: TrackletArrays) -> list[Embedding]:
         cutting = self._cutting(inputs.tracklets)
-        attention: dict[str, list[np.ndarray]] = {}
+        attention: dict[str, list[jax.Array]] = {}
         plans: list[BatchPlan] = []
 
         def clips() -> Iterator:
@@ -131,7 +134,11 @@ class Embedder:
                 features.appearance[i],
                 features.pose[i],
                 fused[i],
-                Attention(*(weights[n][rows] if n in weights else None for n in ("node", "time")), frames[rows]),
+                Attention(
+                    weights["node"][rows] if "node" in weights else None,
+                    weights["time"][rows] if "time" in weights else None,
+                    frames[rows],
+                ),
             )
             for i, rows in ((i, np.flatnonzero(index == i)) for i in range(len(inputs.tracklets)))
         ]

@@ -52,7 +52,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside, queries=True)
+    write_results(path, evaluation, beside)
     print(f"results: {path}")
 
 
@@ -75,7 +75,7 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
     path = results_path(known.features.parent, known.features.stem, known.out)
     result = score(features, config.evaluation)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}")
-    write_results(path, result, {"model": features.model, "config": config.to_dict()}, queries=True)
+    write_results(path, result, {"model": features.model, "config": config.to_dict()})
     print(f"results: {path}")
 
 

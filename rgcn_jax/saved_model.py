@@ -148,8 +148,9 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
     config = saved.config
     statistics = saved.variables["batch_stats"].get("statistics_appearance", {"mean": np.zeros(1)})
     one = (1, config.frames_per_clip)
-    precomputed = config.model.appearance == "precomputed"
-    frames = (1, len(statistics["mean"])) if precomputed else (*one, *config.frame_size, 3)
+    frames = (*one, *config.frame_size, 3)
+    if config.model.appearance in ("precomputed", "none"):
+        frames = (1, len(statistics["mean"]) if config.with_appearance else 0)
     expected = jax.eval_shape(
         lambda: model.init(
             jax.random.key(0), jnp.zeros(frames, model.dtype), jnp.zeros((*one, 14, 3)), jnp.ones(one, bool)

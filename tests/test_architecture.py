@@ -49,11 +49,14 @@ LAYERS = [
         "embed",
         "embedding_parts",
         "calibrate",
+        "compare",
         "data.prepare",
+        "data.features.__main__",
         "data.mot",
         "data.keypoints.__main__",
     }
     | {"walkers.__main__", "pose_detection"},
+    {"experiments"},
     {"export"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},
@@ -79,7 +82,7 @@ SEPARATE = {
     },
 }
 # In data/, one way: each room imports those before it.
-ROOMS = ["data.datasets", "data.keypoints", "data.clips", "data.prepared", "data.load"]
+ROOMS = ["data.datasets", "data.features", "data.keypoints", "data.clips", "data.prepared", "data.load"]
 
 
 def level(name):

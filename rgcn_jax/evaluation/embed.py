@@ -122,7 +122,7 @@ class Extractor:
 class TrackletFeature(NamedTuple):
     """The mean over the clips of one tracklet, float32."""
 
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index on purpose
     appearance: Float32[np.ndarray, "d_a"]
     pose: Float32[np.ndarray, "d_p"]
 

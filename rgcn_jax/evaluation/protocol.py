@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse
+from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse, rows_of
 from rgcn_jax.evaluation.matches import check_any_match, count_matches
 from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
 from rgcn_jax.types import JUNK_ID, Embeddings, Split, Tracklet
@@ -184,7 +184,8 @@ def evaluate_protocols(
         protocols: by default ``applicable_protocols`` of these tracklets.
 
     Returns:
-        ``result[protocol name][row]``. The rows ``pose`` and ``fused`` are None for a model without a pose branch.
+        ``result[protocol name][row]``. The rows of a branch that the model lacks, and then ``fused`` too, are
+        None.
 
     Raises:
         InputError: a feature is not finite; under a protocol no query has a match; ``standardized`` without statistics.
@@ -198,7 +199,7 @@ def evaluate_protocols(
     if protocols is None:
         protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles)
     results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
-    for row in ROWS if embeddings.pose.shape[1] else ("appearance",):
+    for row in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
         features = fuse(embeddings, row, kind, pose_weight, statistics)
         metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
         for name in protocols:

@@ -1,7 +1,7 @@
 """Builds the model of a config from plain values: the tables of appearance models, pose encoders and readouts.
 
-In the place of a name, "MODULE:NAME" is the import path of a class of one's own (README.md). Which values go together
-is checked by ``config_rules.py``, before anything is built.
+In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/your-model.md). Which values go
+together is checked by ``config_rules.py``, before anything is built.
 """
 
 from collections.abc import Callable, Mapping
@@ -185,9 +185,12 @@ def build_model(
         **(cpu.TRUNK if platform == "cpu" else {}),
     }
     name = fields["appearance"]
-    appearance = load_plugin(name, "model.appearance", trunk) if ":" in name else _choose(APPEARANCES, name)
+    appearance = None
+    if name != "none":
+        build = load_plugin(name, "model.appearance", trunk) if ":" in name else _choose(APPEARANCES, name)
+        appearance = build(**trunk)
     return TwoBranch(
-        appearance=appearance(**trunk),
+        appearance=appearance,
         pose=encoder,
         readout=readout,
         num_identities=num_identities,
@@ -204,7 +207,8 @@ def build_model(
 def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -> dict[str, Any]:
     """Fresh variables (params, batch_stats); a pure function of the seed.
 
-    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is precomputed.
+    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is precomputed
+    (0 without an appearance branch).
 
     Compiled as a whole: a ResNet-50 takes a minute to initialise operation by operation.
     """

@@ -38,7 +38,7 @@ class Run:
     scorer: Scorer
     state: TrainState
     total_steps: int
-    init_from: dict[str, Any] | None
+    init_from: dict[str, Any] | None = None
     """Where the weights come from with ``model.init_from``: checkpoint, step, sha256."""
 
 
@@ -48,7 +48,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     Args:
       config: of the run.
       restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
-        shapes alone, and ``model.pretrained`` and ``model.init_from`` are not read.
+        shapes alone, and neither ``model.pretrained`` nor ``model.init_from`` is read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
@@ -113,9 +113,11 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
     Raises:
       InputError: the data set cannot be read, lacks a required subset, or is not the same in all processes.
     """
-    data = open_data(config.data, config.frame_size, config.with_pose, required)
+    data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
-    return replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
+    process = jax.process_index(), jax.process_count()
+    keypoints = None if data.read_keypoints is None else ProcessReader(data.read_keypoints, *process)
+    return replace(data, read=ProcessReader(data.read, *process), read_keypoints=keypoints)
 
 
 def _variables(
@@ -129,6 +131,8 @@ def _variables(
     if config.model.init_from:
         variables, origin = init_from_run(variables, Path(config.model.init_from).expanduser(), say)
         return variables, f"weights from {config.model.init_from}", origin
+    if not config.with_appearance:
+        return variables, "trunk from nowhere (there is no appearance branch)", None
     if config.data.features:
         return variables, f"trunk from elsewhere ({config.data.features})", None
     if not config.model.pretrained:

@@ -154,7 +154,7 @@ def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, in
     if dropped:
         with atomic_file(path) as file:
             file.writelines(line for _, line in kept)
-    evaluations = [record for record, _ in kept if "appearance" in record]
+    evaluations = [record for record, _ in kept if "appearance" in record or "pose" in record]
     return evaluations[-1] if evaluations else None, dropped
 
 
