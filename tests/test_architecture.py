@@ -113,10 +113,7 @@ LIBRARY = {  # for programs of others
     for name in (
         "data.prepared.tfds_builders",
         "embedder",
-        "evaluation.attributes",
-        "evaluation.open_set",
-        "evaluation.rerank",
-        "evaluation.slices",
+        "evaluation.analysis",
     )
 }
 
