@@ -132,6 +132,12 @@ class ModelConfig:
         "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
         choices=("none", "batchnorm"),
     )
+    batch_norm_variance: str = setting(
+        "biased",
+        "Estimate of the running variances, of which evaluation alone sees anything: biased (Flax) or unbiased "
+        "(PyTorch).",
+        choices=("biased", "unbiased"),
+    )
     stage_sizes: tuple[int, ...] = setting((3, 4, 6, 3), "Blocks of each stage of the ResNet; ResNet-50's.")
     width: int = setting(64, "Channels of the first stage, before expansion.", minimum=1)
     last_stride: int = setting(
