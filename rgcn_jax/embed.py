@@ -97,11 +97,10 @@ def _features(
     embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], cutting: Any, done: int
 ) -> Iterator["TrackletFeature"]:
     """The features of all tracklets but the first ``done``, from the same batches as without an interruption."""
-    from rgcn_jax.evaluation.embed import tracklet_means
+    from rgcn_jax.evaluation.embed import Readers
 
-    skip = cutting.num_clips(tracklets[:done]) // cutting.clips_per_batch
-    clips = embedder.extractor.clips(embedder.variables, data.read, tracklets, cutting, skip)
-    return tracklet_means((np.where(plan.index < done, -1, plan.index), features) for plan, features in clips)
+    readers = Readers(data.read, data.read_keypoints)
+    return embedder.extractor.tracklets(embedder.variables, readers, tracklets, cutting, done)
 
 
 def _collect(
