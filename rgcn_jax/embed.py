@@ -4,7 +4,6 @@ features file (``evaluation/feature_set.py``). Resumable; all devices and all pr
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,8 +48,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
         "model": embedder.hash,
         "data": fingerprint(data.split),
         "tracklets": len(tracklets),
-        "keypoints": _identity(config.data.keypoints),
-        "features": _identity(config.data.features),
+        "hashes": dict(data.hashes),
         "cutting": vars(cutting),
         "frame_size": config.frame_size,
     }
@@ -118,14 +116,6 @@ def _collect(
                     if bar.disable:
                         print(f"embedded {parts.done:,} of {total:,} tracklets", flush=True)
                 waiting = []
-
-
-def _identity(path: str) -> list[Any]:
-    """A file or folder as it was when it was read: path, size and time of its last change."""
-    if not path:
-        return []
-    found = Path(path).expanduser().stat()
-    return [path, found.st_size, found.st_mtime_ns]
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:

@@ -82,10 +82,10 @@ class TrackletFeature(NamedTuple):
 
 
 class Readers(NamedTuple):
-    """How clips are read: with what the appearance model takes, and keypoints alone."""
+    """How clips are read: with what the appearance model takes, and keypoints alone (None: not at all)."""
 
     clips: Reader
-    keypoints: Reader | None
+    keypoints: Reader | None = None
 
 
 class Extractor:
