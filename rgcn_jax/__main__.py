@@ -30,6 +30,7 @@ COMMANDS = (
     Command("prepare", "rgcn_jax.data.prepare", "check a data set and prepare it for training"),
     Command("train", "rgcn_jax.main", "train a model and evaluate it, or resume a run"),
     Command("evaluate", "rgcn_jax.evaluate", "evaluate a checkpoint of a run again, save its features"),
+    Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),
 )
 """In the order in which one needs them."""
 
