@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rgcn_jax.data.datasets import mat5
-from rgcn_jax.data.datasets.listing import read_file
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
 from rgcn_jax.torch_files.pickles import NumpyArray
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
