@@ -34,7 +34,6 @@ COMMANDS = (
     Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
     Command("compare", "rgcn_jax.compare", "compare two configurations, or rows, with intervals and p-values"),
     Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
-    Command("evaluate", "rgcn_jax.evaluate", "evaluate a checkpoint of a run again, save its features"),
     Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),
 )
 """In the order in which one needs them."""
