@@ -169,8 +169,10 @@ class EvaluationConfig:
 
     clips: str = setting(
         "dense",
-        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames.",
-        choices=("dense", "even"),
+        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames; interleaved: all frames, "
+        "each clip with every s-th; full: f_p of all frames as one clip, over which the recurrence runs on, and f_a as "
+        "dense.",
+        choices=("dense", "even", "interleaved", "full"),
         may_change=True,
     )
     clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)

@@ -10,7 +10,6 @@ from rgcn_jax.command import path_argument, whole_number
 from rgcn_jax.config import DATA_SETS
 from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import refuse_links
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
     from rgcn_jax.embedder import Embedder

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.config import Config
+from rgcn_jax.data.clips.reader import read_without_frames
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
@@ -62,6 +63,14 @@ class TrackletArrays:
             label=plan.label,
             index=plan.index,
         )
+
+    def read_keypoints(self, plan: BatchPlan) -> Batch:
+        """The batch of one plan without frames."""
+        return read_without_frames(plan, self)
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """The keypoints of one of the tracklets."""
+        return self._keypoints[int(tracklet.frames[0].split("/")[0])]
 
     def _shown(self, i: int, positions: np.ndarray) -> np.ndarray:
         if self._frames[i].ndim == 1:

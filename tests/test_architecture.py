@@ -78,7 +78,7 @@ SEPARATE = {
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
         for name in [file.stem for file in (PACKAGE / "evaluation").glob("*.py")]
-        if name not in ("__init__", "embed", "scorer", "feature_set", "results")
+        if name not in ("__init__", "embed", "scorer", "feature_set", "results", "attributes")
     },
 }
 # In data/, one way: each room imports those before it.
@@ -113,8 +113,7 @@ LIBRARY = {  # for programs of others
     for name in (
         "data.prepared.tfds_builders",
         "embedder",
-        "evaluation.open_set",
-        "evaluation.rerank",
+        "evaluation.analysis",
     )
 }
 

@@ -24,6 +24,7 @@ PATHS = {
     "walkers": "rgcn_jax.walkers",
     "prepare": "rgcn_jax.data.prepare",
     "keypoints": "rgcn_jax.data.keypoints",
+    "features": "rgcn_jax.data.features",
     "tracks": "rgcn_jax.data.mot",
     "detect": "rgcn_jax.pose_detection",
 }

@@ -132,6 +132,8 @@ def _texts(value: Any) -> list[str] | None:
 def _read(path: Path) -> dict[Role, tuple[str, Any]]:
     """Role -> key and value, of those arrays of a file that have one."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")  # nobody waits for a pipe
         if path.suffix == ".npz":
             keys = roles(read_arrays(path, ())[1], path.stem)
             found: Mapping[str, Any] = read_arrays(path, keys.values())[0]
