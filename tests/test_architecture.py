@@ -53,8 +53,9 @@ LAYERS = [
         "data.mot",
         "data.keypoints.__main__",
     }
-    | {"walkers.__main__", "pose_detection"},
-    {"export"},
+    | {"walkers.__main__", "pose_detection"}
+    | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "inputs")},
+    {"export", "gallery"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},
     {"evaluation"},
