@@ -32,6 +32,7 @@ COMMANDS = (
     Command("evaluate", "rgcn_jax.evaluate", "evaluate a model on any data set, or score a features file"),
     Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
     Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
+    Command("gallery", "rgcn_jax.gallery.__main__", "enrol tracklets and search for the same person"),
 )
 """In the order in which one needs them."""
 

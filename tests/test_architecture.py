@@ -54,7 +54,7 @@ LAYERS = [
         "data.keypoints.__main__",
     }
     | {"walkers.__main__", "pose_detection"}
-    | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "inputs")},
+    | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "inputs", "video")},
     {"export", "gallery"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},

@@ -1,15 +1,11 @@
 """The embedded store of a gallery: segments and a manifest in a folder, crash-safe, for one machine.
 
-``gallery.json``, the manifest, names the segments and how much of each is acknowledged, with a checksum of its own. It is
-replaced atomically at the end of every change, after all that it names is flushed to the disk: a process that is killed
-leaves the gallery as it was before the change, or as it is after it. Removed entries are no longer in any file when
-``remove`` returns. Several processes may change a gallery: each change holds a lock and starts from the manifest as it is.
+The manifest names the segments and how much of each is acknowledged. It is replaced atomically at the end of every
+change, after all that it names is flushed to the disk: a process that is killed leaves the gallery as it was before the
+change, or as it is after it. Removed entries are no longer in any file when ``remove`` returns. Several processes may
+change a gallery: each change holds a lock and starts from the manifest as it is.
 """
 
-import fcntl
-import json
-import os
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +15,10 @@ import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry, Where, to_columns
+from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
 from rgcn_jax.gallery.nearest import Block, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
-from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
-
-MANIFEST, LOCK_FILE = "gallery.json", "lock"
-FORMAT, VERSION = "rgcn_jax gallery", 1
+from rgcn_jax.runtime.files import remove_unfinished, write_error
 
 
 class EmbeddedStore:
@@ -63,10 +57,10 @@ class EmbeddedStore:
             raise write_error(self.folder, error) from error
         if others:
             raise InputError(f"{self.folder} holds {sorted(others)[0]} and no gallery: name a new or an empty folder.")
-        with self._lock():
+        with lock(self.folder):
             if not (self.folder / MANIFEST).exists():
                 first = {"binding": dict(binding), "next_id": 1, "next_segment": 1, "segments": []}
-                self._commit({"format": FORMAT, "version": VERSION, "generation": 0, **first})
+                commit(self.folder, first)
 
     @property
     def columns(self) -> np.ndarray:
@@ -155,9 +149,10 @@ class EmbeddedStore:
         seen: set[int] = set()
         for entry, key, there in zip(entries, keys, self.contains(keys), strict=True):
             if there or key in seen:
+                where = "in the gallery already" if there else "added twice"
                 raise InputError(
-                    f"{entry.tracklet!r} of {entry.source!r} is {'in the gallery already' if there else 'added twice'}: "
-                    "an entry is named by its source and tracklet; remove the old one first."
+                    f"{entry.tracklet!r} of {entry.source!r} is {where}: an entry is named by its source and tracklet; "
+                    "remove the old one first."
                 )
             seen.add(key)
 
@@ -175,6 +170,12 @@ class EmbeddedStore:
             self._replace(manifest, segments)
             self._keys = None
         return removed
+
+    def check(self) -> None:
+        """Verifies the checksums of all features; those of the entries were when they were read."""
+        self._refresh()
+        for segment in self._segments:
+            _ = segment.vectors
 
     def compact(self) -> int:
         """Merges neighbouring segments that fit into one. Returns how many segments are left."""
@@ -211,7 +212,7 @@ class EmbeddedStore:
     def _change(self) -> Iterator[dict[str, Any]]:
         """A copy of the present manifest to change, while the lock is held. Raises InputError."""
         try:
-            with self._lock():
+            with lock(self.folder):
                 self._refresh()
                 self._remove_leftovers()
                 yield dict(self._manifest)
@@ -221,20 +222,8 @@ class EmbeddedStore:
     def _replace(self, manifest: dict[str, Any], segments: Sequence[Segment]) -> None:
         """Commits new segments, then deletes the files of those that are no longer in use."""
         manifest["segments"] = [list(segment.state) for segment in segments]
-        self._manifest, self._segments = self._commit(manifest), list(segments)
+        self._manifest, self._segments = commit(self.folder, manifest), list(segments)
         self._remove_leftovers()
-
-    def _commit(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        manifest = {**manifest, "generation": manifest["generation"] + 1}
-        manifest.pop("checksum", None)
-        manifest["checksum"] = _checksum(manifest)
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)  # the names of new segments, before the manifest names them
-        finally:
-            os.close(descriptor)
-        write_text(self.folder / MANIFEST, json.dumps(manifest) + "\n")
-        return manifest
 
     def _remove_leftovers(self) -> None:
         """Deletes segments that the manifest does not name: of a killed process, or just replaced."""
@@ -247,7 +236,7 @@ class EmbeddedStore:
     def _refresh(self) -> None:
         """Reads what other processes have changed since."""
         for _ in range(100):
-            manifest = self._read_manifest()
+            manifest = read_manifest(self.folder)
             if manifest.get("generation") == self._manifest.get("generation"):
                 return
             known = {segment.state: segment for segment in self._segments}
@@ -258,38 +247,9 @@ class EmbeddedStore:
                     for name, count, size in manifest["segments"]
                 ]
             except FileNotFoundError as error:  # replaced meanwhile
-                if self._read_manifest()["generation"] == manifest["generation"]:
+                if read_manifest(self.folder)["generation"] == manifest["generation"]:
                     raise InputError(f"{error.filename} is missing: restore the gallery from a copy.") from error
                 continue
             self._manifest, self._segments, self._keys = manifest, segments, None
             return
         raise InputError(f"{self.folder} is changed by other processes all the time: try again later.")
-
-    def _read_manifest(self) -> dict[str, Any]:
-        path = self.folder / MANIFEST
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["format"] != FORMAT or manifest["version"] != VERSION:
-                raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
-            if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:
-                raise ValueError("checksum mismatch")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(
-                f"{path} is not the manifest of a gallery of this program ({type(error).__name__}: {error}): restore it "
-                "from a copy."
-            ) from error
-        return manifest
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Holds the lock of the folder; waits for it. The kernel releases it however its holder ends."""
-        descriptor = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def _checksum(manifest: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())

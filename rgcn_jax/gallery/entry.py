@@ -28,6 +28,8 @@ COLUMNS = np.dtype(
 )
 """What is kept of each entry in memory, 76 bytes; filters read nothing else."""
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -43,7 +45,7 @@ class Entry:
       quality: any measure in which more is better; the commands take the mean share of keypoints detected.
       num_frames: of the tracklet; 0 where unknown.
       frames: paths of some of its frames in order, relative to ``root``, for looking at it.
-      root: folder of the frames.
+      root: folder of the frames; a relative one lies in the gallery's folder, which then owns them.
       video: file that it was cut out of.
       data_set: name of the data set.
     """
@@ -69,7 +71,7 @@ class Entry:
     def to_json(self) -> bytes:
         """As UTF-8 JSON without the fields that have their default."""
         fields = {name: value for name, value in vars(self).items() if value != DEFAULT.get(name)}
-        return json.dumps(fields, separators=(",", ":")).encode()
+        return _ENCODER.encode(fields).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> "Entry":
@@ -103,7 +105,8 @@ def to_columns(entries: Sequence[Entry], first_id: int, squares: np.ndarray) -> 
         columns[name] = values
     columns["id"] = np.arange(first_id, first_id + len(entries))
     columns["key"] = [entry.key for entry in entries]
-    columns["source"] = [digest(entry.source) for entry in entries]
+    sources = {source: digest(source) for source in {entry.source for entry in entries}}
+    columns["source"] = [sources[entry.source] for entry in entries]
     columns["square_a"], columns["square_p"] = squares
     columns["text"] = [len(text) for text in texts]
     return columns, b"".join(texts)

@@ -7,14 +7,14 @@ weights can be chosen in every search. Distances are those of ``Embedder.distanc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from rgcn_jax.calibration import Calibration, settings_of
-from rgcn_jax.config import Config
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, fuse
+from rgcn_jax.evaluation.distance import fuse
+from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
+from rgcn_jax.gallery.crops import erase_crops, frame_paths
 from rgcn_jax.gallery.embedded import EmbeddedStore
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
 from rgcn_jax.gallery.nearest import Nearest
@@ -22,19 +22,6 @@ from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
-
-By = str | tuple[float, float]
-"""What a search compares: "fused", "appearance", "pose", or weights of appearance and pose."""
-
-
-@runtime_checkable
-class GalleryModel(Protocol):
-    """What a gallery needs of a model; an ``Embedder`` is one."""
-
-    hash: str
-    config: Config
-    statistics: FeatureStatistics
-    calibration: Calibration | None
 
 
 class Match(NamedTuple):
@@ -66,7 +53,7 @@ class Gallery:
         """
         if "://" in str(uri):
             raise InputError(f"{uri}: expected a folder.")
-        binding = None if model is None else _binding(model)
+        binding = None if model is None else binding_of(model)
         gallery = cls(EmbeddedStore(Path(uri).expanduser(), binding), model)
         found = gallery._store.binding
         if binding is not None and found != binding:
@@ -173,7 +160,8 @@ class Gallery:
         return self._store.contains([entry.key for entry in entries])
 
     def remove(self, where: Where) -> int:
-        """Erases entries; when this returns, neither their features nor what is known of them is in the files.
+        """Erases entries; when this returns, neither their features nor what is known of them is in the files, and
+        frames that the gallery has cut out of a video are deleted.
 
         Returns:
           How many there were.
@@ -183,7 +171,17 @@ class Gallery:
         """
         if where == EVERYTHING:
             raise InputError("name what to remove by a condition; delete the folder to remove all.")
+        for _, entry in self.entries(where):
+            erase_crops(self._store.folder, entry)
         return self._store.remove(where)
+
+    def frame_paths(self, entry: Entry) -> list[Path]:
+        """Where the frames that an entry names lie; none where that is unknown. Raises InputError for a wrong name."""
+        return frame_paths(self._store.folder, entry)
+
+    def check(self) -> None:
+        """Reads all files and verifies their checksums. Raises InputError where one is damaged."""
+        self._store.check()
 
     def compact(self) -> int:
         """Merges small files, as many additions or removals leave them. Returns the number of segments."""
@@ -208,12 +206,12 @@ class Gallery:
         """Features [N, D_a + D_p] as they are kept. Raises InputError."""
         model = self._known_model()
         if not isinstance(embeddings, Embeddings):
-            columns = (np.stack([getattr(e, name) for e in embeddings]) for name in ("appearance", "pose"))
+            if not len(embeddings):
+                return np.empty((0, sum(self.binding["widths"])), np.float32)
+            a, p = (np.stack([getattr(e, name) for e in embeddings]) for name in ("appearance", "pose"))
             none = np.full(len(embeddings), UNKNOWN_ID, np.int32)
-            embeddings = Embeddings(*columns, none, none) if len(embeddings) else None
+            embeddings = Embeddings(a, p, none, none)
         widths = self.binding["widths"]
-        if embeddings is None:
-            return np.empty((0, sum(widths)), np.float32)
         if (found := [embeddings.appearance.shape[1], embeddings.pose.shape[1]]) != widths:
             raise InputError(f"the features have {found} dimensions (appearance, pose), those of the model {widths}.")
         rows = ("appearance", "pose") if widths[1] else ("appearance",)
@@ -223,20 +221,10 @@ class Gallery:
     def _search(self, vectors: np.ndarray, k: int, by: By, where: Where) -> list[Nearest]:
         if k < 1:
             raise InputError(f"k is {k}: expected 1 or more.")
-        return self._store.search(vectors, self._weights(by), k, where)
-
-    def _weights(self, by: By) -> tuple[float, float]:
-        settings = self._known_model().config.evaluation
-        with_pose = self.binding["widths"][1] > 0
-        if not isinstance(by, str):
-            if len(by) != 2 or not all(0 <= weight < np.inf for weight in by) or not any(by[: 1 + with_pose]):
-                raise InputError(f"the weights of appearance and pose are {by}: expected two numbers >= 0, not both 0.")
-            return by[0], by[1] if with_pose else 0.0
-        if by not in ROWS or (by == "pose" and not with_pose):
-            raise InputError(f"cannot search by {by!r}: expected one of {', '.join(ROWS if with_pose else ROWS[:1])}.")
-        fused = 1.0 if settings.distance == "euclidean" else float(settings.pose_weight)
-        weights = {"appearance": (1.0, 0.0), "pose": (0.0, 1.0), "fused": (1.0, fused if with_pose else 0.0)}
-        return weights[by]
+        model = self._known_model()
+        return self._store.search(
+            vectors, branch_weights(by, model.config.evaluation, self.binding["widths"][1] > 0), k, where
+        )
 
     def _matches(self, found: Sequence[Nearest], threshold: float | None) -> list[list[Match]]:
         ids = sorted({i for one in found for i in one.positions.tolist()})
@@ -249,14 +237,3 @@ class Gallery:
             ]
             for one in found
         ]
-
-
-def _binding(model: GalleryModel) -> dict[str, Any]:
-    """What features must have in common to be compared."""
-    config = model.config
-    settings = {**settings_of(config.evaluation), "frames_per_clip": config.frames_per_clip}
-    return {
-        "model": model.hash,
-        "settings": settings | {"frame_size": list(config.frame_size)},
-        "widths": [len(model.statistics.mean_a), len(model.statistics.mean_p)],
-    }

@@ -1,11 +1,11 @@
 """Exact nearest neighbours: the k entries of least distance, over blocks of features in bounded memory.
 
-With weights α of the appearance and β of the pose, d²(x, y) = α² |x_a - y_a|² + β² |x_p - y_p|². A block is first measured
-in float32, as |y|² - 2 x·y by one matrix product, whose error is at most ``ERROR_FACTOR`` √D u (|x| + |y|)² with u the
-unit roundoff: with probability near 1 for any data (Higham and Mary, "A new approach to probabilistic rounding error
-analysis", SIAM J. Sci. Comput. 41(5), 2019). Every entry that could be among the k nearest within that error is kept,
-and measured again in float64 as it is written above. So equal features have equal distances, and the order is that of the
-distances; entries at one distance are in the order in which they were added.
+With weights α of the appearance and β of the pose, d²(x, y) = α² |x_a - y_a|² + β² |x_p - y_p|². A block is first
+measured in float32, as |y|² - 2 x·y by one matrix product, whose error is at most ``ERROR_FACTOR`` √D u (|x| + |y|)²
+with u the unit roundoff: with probability near 1 for any data (Higham and Mary, "A new approach to probabilistic
+rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019). Every entry that could be among the k nearest within that
+error is kept, and measured again in float64 as it is written above. So equal features have equal distances, and the
+order is that of the distances; entries at one distance are in the order in which they were added.
 """
 
 from collections.abc import Sequence
@@ -52,9 +52,7 @@ class Nearest(NamedTuple):
     distances: Float[np.ndarray, "k"]
 
 
-def nearest(
-    blocks: Sequence[Block], queries: Float32[np.ndarray, "q d"], weights: Weights, k: int
-) -> list[Nearest]:
+def nearest(blocks: Sequence[Block], queries: Float32[np.ndarray, "q d"], weights: Weights, k: int) -> list[Nearest]:
     """The k nearest allowed entries of each query, or all, where these are fewer.
 
     Args:

@@ -1,9 +1,9 @@
 """Segments of a gallery on disk: features of up to 64 MiB and the entries that they belong to, append-only.
 
-A segment is two files. ``NAME.vectors``: rows of little-endian float32, appearance then pose. ``NAME.entries``: a record
-for every ``add``: a header (``RECORD``: magic, number of entries, bytes of their texts, CRC-32 of what follows and of
-their rows in the other file), the entries' ``COLUMNS``, and their JSON texts. How many entries and bytes count is in the
-gallery's manifest: what lies behind them was never acknowledged, and the next append writes over it.
+A segment is two files. ``NAME.vectors``: rows of little-endian float32, appearance then pose. ``NAME.entries``: a
+record for every ``add``: a header (``RECORD``: magic, number of entries, bytes of their texts, CRC-32 of what follows
+and of their rows in the other file), the entries' ``COLUMNS``, and their JSON texts. How many entries and bytes count
+is in the gallery's manifest: what lies behind them was never acknowledged, and the next append writes over it.
 """
 
 import os
@@ -91,7 +91,9 @@ class Segment:
         rows = np.ascontiguousarray(vectors, "<f4")
         body = columns.tobytes() + texts
         fields = struct.pack("<4sIQ", MAGIC, len(columns), len(texts))
-        record = RECORD.pack(MAGIC, len(columns), len(texts), zlib.crc32(body, zlib.crc32(fields)), zlib.crc32(rows.data))
+        record = RECORD.pack(
+            MAGIC, len(columns), len(texts), zlib.crc32(body, zlib.crc32(fields)), zlib.crc32(rows.data)
+        )
         _write(self.paths[0], 4 * self.width * len(self.columns), rows.data)
         _write(self.paths[1], self.num_bytes, record + body)
         longer = Segment(

@@ -1,16 +1,24 @@
 """Stand-ins for trained models: what a gallery reads of an embedder, and features to enrol."""
 
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rgcn_jax.calibration import Calibration
 from rgcn_jax.config import Config
 from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.gallery import Entry
 from rgcn_jax.types import Embeddings
 
 WIDTHS = (6, 4)
+
+
+@dataclass
+class Model:
+    hash: str
+    config: Config
+    statistics: FeatureStatistics
+    calibration: Calibration | None = None
 
 
 def model(distance="normalized", widths=WIDTHS, name="a", pose_weight=0.5):
@@ -20,9 +28,7 @@ def model(distance="normalized", widths=WIDTHS, name="a", pose_weight=0.5):
     statistics = FeatureStatistics(
         *(x.astype(np.float32) for width in widths for x in (rng.normal(size=width), rng.uniform(0.5, 2, width)))
     )
-    return SimpleNamespace(
-        hash=name, config=replace(config, evaluation=settings), statistics=statistics, calibration=None
-    )
+    return Model(name, replace(config, evaluation=settings), statistics)
 
 
 def embeddings(count, seed=0, widths=WIDTHS, duplicates=True):

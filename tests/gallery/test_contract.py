@@ -232,6 +232,7 @@ def test_what_was_acknowledged_survives_a_kill_and_nothing_is_half_there(uri):
         process = subprocess.Popen(
             [sys.executable, "-c", ADDING, uri], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
         )
+        assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(rng.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)

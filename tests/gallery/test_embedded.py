@@ -134,6 +134,7 @@ def test_a_full_disk_adds_nothing(folder, monkeypatch):
     assert Gallery.open(folder, model()).count() == 60
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_are_searched_exactly(tmp_path):
     count, of = 100_000, model()
     found = embeddings(count, duplicates=False)
