@@ -56,9 +56,10 @@ LAYERS = [
         "data.keypoints.__main__",
         "export.__main__",
     }
-    | {"walkers.__main__", "pose_detection"},
+    | {"walkers.__main__", "pose_detection"}
+    | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "inputs", "video")},
     {"experiments"},
-    {"export"},
+    {"export", "gallery"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},
     {"evaluation"},
