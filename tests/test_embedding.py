@@ -148,6 +148,10 @@ def test_tracklets_without_labels_embed_and_their_file_scores_as_the_labelled_da
         again = world.folder / "again.json"
         evaluate.main([f"--features={scored}", f"--out={again}", f"--config.evaluation.distance={distance}"])
         assert rows(results) == rows(again)
+    evaluate.main([*score, "--analysis"])
+    analysis = json.loads(results.read_text())["analysis"]
+    assert set(analysis["verification"]) == set(analysis["reranking"]) == {"appearance", "pose", "fused"}
+    assert analysis["slices"]
     by_model = world.run / "evaluations" / "folder-latest-euclidean-dense.json"
     evaluate.main([*score, "--config.evaluation.distance=euclidean"])
     assert rows(results) == rows(by_model)

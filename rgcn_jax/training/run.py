@@ -99,6 +99,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             micro_batches=config.batch.micro_batches,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
+            unbiased_variance=config.model.batch_norm_variance == "unbiased",
         ),
         scorer=scorer_from_config(config, model, data, mesh),
         state=state,

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rgcn_jax.data.datasets import mat5
-from rgcn_jax.data.datasets.listing import read_file
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file, read_file
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
 from rgcn_jax.torch_files.pickles import NumpyArray
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
@@ -132,6 +132,8 @@ def _texts(value: Any) -> list[str] | None:
 def _read(path: Path) -> dict[Role, tuple[str, Any]]:
     """Role -> key and value, of those arrays of a file that have one."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")  # nobody waits for a pipe
         if path.suffix == ".npz":
             keys = roles(read_arrays(path, ())[1], path.stem)
             found: Mapping[str, Any] = read_arrays(path, keys.values())[0]
@@ -153,7 +155,7 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
 
 
 def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(520)
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
         return _read_hdf5(path)

@@ -1,5 +1,6 @@
 """Features of other programs: files of each form, matched by names and by order, and refused where they do not fit."""
 
+import os
 import pickle
 import zipfile
 import zlib
@@ -260,6 +261,9 @@ def test_files_that_are_none(name, tmp_path, root, capsys):
     (tmp_path / name).write_bytes(b"MATLAB or something else" * 9)
     error = commands.fails(main, arguments([tmp_path / name], root, tmp_path / "out.npz"), capsys)
     assert str(tmp_path / name) in error
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    assert "it is no file" in commands.fails(main, arguments([tmp_path / name], root, tmp_path / "out.npz"), capsys)
     assert "absent" in commands.fails(main, arguments([tmp_path / f"absent{name}"], root, tmp_path / "o.npz"), capsys)
 
 
