@@ -57,14 +57,12 @@ def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, requi
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
-    for remark in turned(split.root, (*split.train, *split.query, *split.gallery)):
-        print(f"doubtful images: {printable(remark)}", flush=True)
+    _print_doubts("images", turned(split.root, (*split.train, *split.query, *split.gallery)))
     table = NoKeypoints()
     if with_pose:
         tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
         table = keypoint_table.load(_path(data.keypoints), split, tracklets, split.junk)
-        for remark in table.remarks:
-            print(f"doubtful keypoints: {printable(remark)}", flush=True)
+        _print_doubts("keypoints", table.remarks)
         if not table.covers(split.junk):
             split = _without_junk(split)
     if data.features:
@@ -97,12 +95,20 @@ def _open_prepared(
     _print_split(prepared.dataset, split)
     if with_pose and split.junk and not prepared.junk_has_keypoints:
         split = _without_junk(split)
-    table = prepared.keypoints() if with_pose else NoKeypoints()
+    table = NoKeypoints()
+    if with_pose:
+        table = prepared.keypoints()
+        _print_doubts("keypoints", keypoint_table.check_values(where, table.values, size))
     if data.features:
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
     return Data(split, PreparedReader(prepared, table), size)
+
+
+def _print_doubts(what: str, remarks: Sequence[str]) -> None:
+    for remark in remarks:
+        print(f"doubtful {what}: {printable(remark)}", flush=True)
 
 
 def _print_split(name: str, split: Split) -> None:
