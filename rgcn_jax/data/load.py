@@ -9,6 +9,7 @@ from pathlib import Path
 from rgcn_jax.config import DataConfig
 from rgcn_jax.data.clips import precomputed
 from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints, Reader, read_without_frames
+from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
@@ -66,6 +67,8 @@ def _open_folder(
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
+    for remark in turned(split.root, (*split.train, *split.query, *split.gallery)):
+        print(f"doubtful images: {printable(remark)}", flush=True)
     table = NoKeypoints()
     if with_pose:
         tracklets = [*split.train, *split.query, *split.gallery, *split.junk]

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
-from rgcn_jax.data.datasets.listing import read_file
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.types import Split
 
