@@ -143,10 +143,10 @@ def _exact(
     squares = np.empty(len(positions))
     rows = max(BLOCK_ELEMENTS // 4 // max(len(query), 1), 1)
     ends = np.searchsorted(positions, starts)
-    for block, start, begin, end in zip(blocks, starts[:-1], ends[:-1], ends[1:], strict=True):
-        for at in range(begin, end, rows):
-            part = slice(at, min(at + rows, end))
-            difference = block.vectors[positions[part] - start][:, weights.used] - query
+    for i in np.flatnonzero(np.diff(ends)):
+        for at in range(ends[i], ends[i + 1], rows):
+            part = slice(at, min(at + rows, ends[i + 1]))
+            difference = blocks[i].vectors[positions[part] - starts[i]][:, weights.used] - query
             squares[part] = np.sum(np.square(difference) * scale, axis=1)  # a matrix product would round by position
     order = np.argsort(squares, kind="stable")[:k]
     return Nearest(positions[order], np.sqrt(squares[order]))
