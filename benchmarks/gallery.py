@@ -6,9 +6,9 @@ Random features of the size of MARS's models, 2,048 and 512 dimensions, of dista
 tracklets at a time, each addition on the disk when it returns, and is opened again, so that it reads from the disk what
 faiss (IndexFlatL2, of the same rows) holds in memory; the first search, which verifies all checksums, is measured by
 itself. Then both search, one query and 64 queries at a time; the best of each is kept, in processor time, which other
-load on the machine disturbs less than wall time, so both must run in one thread. Both must find the same entries. Memory:
-of a process of its own for either, its own (anonymous pages), and for the gallery in brackets with the pages of its files
-that the system keeps in its cache while there is room.
+load on the machine disturbs less than wall time, so both must run in one thread. Both must find the same entries.
+Memory: of a process of its own for either, its own (anonymous pages), and for the gallery in brackets with the pages of
+its files that the system keeps in its cache while there is room.
 """
 
 import argparse

@@ -257,6 +257,8 @@ def test_removal_erases_entries_and_crops_of_a_person(world, copy, capsys):
     assert all(path.exists() for path in others)
     assert Gallery.open(copy).count(Where(persons=[person])) == 0
     gallery_command("compact", f"--gallery={copy}")
+    again = [f"--video={world.folder}/cam1.mp4", f"--tracks={world.folder}/cam1.txt", "--camera=1"]
+    gallery_command("add", *world.add, *again, f"--gallery={copy}")
     assert Gallery.open(copy).count() == 4 * (PERSONS - 1)
 
 
@@ -285,10 +287,12 @@ def test_wrong_input_is_one_sentence(world, tmp_path, capsys):
         ([*search, features, "--html=page.txt"], ".html"),
         (["search", f"--gallery={world.folder / 'people'}", f"--model={other}", "--entry=1"], "another model"),
         (["add", f"--gallery={tmp_path / 'new'}", f"--model={other}", features], "other weights"),
+        (["search", f"--gallery={tmp_path / 'none'}", f"--model={world.model}", "--entry=1"], "no gallery"),
         (["remove", f"--gallery={world.folder / 'people'}"], "condition"),
         (["remove", f"--gallery={tmp_path / 'none'}", "--id=1"], "no gallery"),
         (["info", f"--gallery={world.folder / 'people'}", f"--model={other}"], "belongs to"),
     ]:
         assert problem in fails(gallery_command_main, arguments, capsys)
     assert Gallery.open(world.folder / "people").count() == 4 * PERSONS
+    assert not (tmp_path / "none").exists()
     assert read_features(world.folder / "f.npz").model in json.dumps(Gallery.open(world.folder / "people").binding)
