@@ -112,8 +112,8 @@ def _measure(
     if places is None and not block.allowed.all():
         distances[~block.allowed] = np.inf
     if len(distances) > k and (limit >= LARGEST).any():
-        kth = np.partition(np.ascontiguousarray(distances.T), k - 1, axis=1)[:, k - 1]
-        np.minimum(limit, kth + margin, out=limit)
+        some = np.ascontiguousarray(distances[: max(4 * k, 1024)].T)  # the k-th of some is no nearer than that of all
+        np.minimum(limit, np.partition(some, k - 1, axis=1)[:, k - 1] + margin, out=limit)
     most = np.minimum(limit + margin, LARGEST).astype(np.float32)
     columns, rows = np.nonzero(distances <= np.nextafter(most, np.float32(np.inf)))
     order = np.argsort(rows, kind="stable")
