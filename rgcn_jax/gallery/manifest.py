@@ -49,7 +49,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(read_text(path, largest=None))
+        manifest = json.loads(read_text(path))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
         if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
       InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
     """
     known, overrides = _parse(arguments, prog)
+    Gallery.open(known.gallery)  # there must be one, and the model takes seconds to load
     embedder = open_embedder(known, [*_overrides(known), *overrides])
     gallery = Gallery.open(known.gallery, embedder)
     fpr = _rate_of_verdict(gallery, embedder, known)

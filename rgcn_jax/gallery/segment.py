@@ -149,7 +149,7 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return np.memmap(path, dtype, "r", shape=shape)
+        return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array: memmap is slow to index
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
 
