@@ -58,10 +58,9 @@ def opens(source):
                 found += [node.lineno] if module not in OTHER_MODULES else []
             case ast.Call(func=ast.Attribute(attr="open", value=value), args=args, keywords=keywords):
                 module = value.id if isinstance(value, ast.Name) else ""
-                is_class = module[:1].isupper()
                 modes = [a.value for a in (*args, *(k.value for k in keywords)) if isinstance(a, ast.Constant)]
                 writes = any(isinstance(m, str) and (m[:1] in ("w", "a", "x") or "+" in m) for m in modes)
-                found += [node.lineno] if module not in OTHER_MODULES and not is_class and not writes else []
+                found += [node.lineno] if module not in OTHER_MODULES and not writes else []
             case ast.Call(func=ast.Name(id="open"), args=args):
                 modes = [a.value for a in args[1:] if isinstance(a, ast.Constant)]
                 writes = any(isinstance(m, str) and (m[:1] in ("w", "a", "x") or "+" in m) for m in modes)
