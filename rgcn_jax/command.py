@@ -6,17 +6,22 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.output import steady_output
 from rgcn_jax.runtime.preemption import Stopped
 
 CONFIG_FIELD = ("--config.", "--noconfig.")
 """How arguments that set a field of the config begin. Field names keep their underscores."""
+
+
+_READER_GONE = 141
+"""Exit status where nobody reads the output any more: that of a program killed by SIGPIPE in a shell."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -91,12 +96,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def path_argument(text: str) -> Path:
-    """A path from a command line. Raises ArgumentTypeError, which argparse reports, for an empty or overlong one."""
+    """A path from a command line; ``~`` is the home folder, which a shell leaves as it is behind ``=``.
+
+    Raises ArgumentTypeError, which argparse reports, for an empty or overlong one.
+    """
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found nothing")
     if len(os.fsencode(text)) > 4000 or any(len(os.fsencode(name)) > 255 for name in text.split("/")):
         raise argparse.ArgumentTypeError(f"{printable(text[:100])}... is too long for a path")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # there is no such user
+        raise argparse.ArgumentTypeError(f"{printable(text)}: the home folder behind ~ is not known") from error
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -113,6 +124,12 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def _discard_output() -> None:
+    """What is still to be printed at the end of the process goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -132,11 +149,13 @@ def run_command(
     """Calls ``command`` with the arguments and ends the process with its exit status; returns where that is 0.
 
     What ``command`` returns is the status, None is 0. An exception becomes one message on stderr and a status: 2 for an
-    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt. In a job of several processes, a peer
+    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt, 141 where the reader of the output has
+    gone. In a job of several processes, a peer
     that exited is ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this
     process ends at once (``processes.leave``).
 
-    The process retains freed memory (``runtime/malloc.py``).
+    The process retains freed memory (``runtime/malloc.py``), and no output that cannot be written ends it
+    (``runtime/output.py``).
 
     Args:
       command: called with the arguments, and ``prog=prog`` if there is one.
@@ -144,8 +163,17 @@ def run_command(
       prog: how the command was called, for its usage line.
     """
     keep_freed_memory()
+    with steady_output():
+        _call(command, arguments, prog)
+
+
+def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog: str | None) -> None:
     try:
         status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone, as in "| head"
+        _discard_output()
+        processes.leave(_READER_GONE)
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         processes.leave(2)

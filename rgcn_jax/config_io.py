@@ -22,6 +22,7 @@ from rgcn_jax.config_rules import conflicts
 from rgcn_jax.errors import InputError
 from rgcn_jax.fields import build, leaves
 from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
@@ -111,7 +112,7 @@ def load_config_file(path: str) -> ConfigDict:
 
 def _config_path(name: str) -> Path:
     """The file: the packaged one for a bare name, else the one at that path. Raises ``InputError`` without one."""
-    file, packaged = Path(name), configs_folder() / f"{name}.py"
+    file, packaged = Path(name).expanduser(), configs_folder() / f"{name}.py"
     if file.name == name and os.path.isfile(packaged):
         return packaged
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long
@@ -141,7 +142,7 @@ def load_config_json(path: Path, say: Callable[[str], object] = print) -> Config
     if not path.is_file():
         raise InputError(f"no {path}: --workdir must be the folder of a run of rgcn-jax train.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
     if not isinstance(values, dict):

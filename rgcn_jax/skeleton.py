@@ -3,10 +3,12 @@
 The paper counts nodes from 1; here they count from 0. Its "head" is OpenPose's nose.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 KEYPOINTS = (
     "head",
@@ -33,15 +35,42 @@ PARENTS = (1, 1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12)
 FLIP_ORDER = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10)
 """``keypoints[..., FLIP_ORDER, :]`` swaps left and right: what a mirrored image needs besides the mirrored x."""
 
-# For each of the 14 keypoints its index in the source skeleton; None: the neck, made from both shoulders.
+_SHOULDERS, _HIPS = (2, 5), (8, 11)  # right and left, of the 14
+
+
+class _Source(NamedTuple):
+    """A skeleton of V keypoints. ``order``: for each of the 14 its index, or a pair of which it is the midpoint."""
+
+    size: int
+    order: tuple[int | tuple[int, int], ...]
+
+
+_COCO17 = (0, (6, 5), 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)
+_HALPE = (0, 18, *_COCO17[2:])
+
 _SOURCES = MappingProxyType(
     {
-        "openpose_body25": (25, (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14)),
-        "openpose_coco18": (18, (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)),
-        "coco17": (17, (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15)),
-        "blazepose33": (33, (0, None, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27)),
+        "openpose_body25": _Source(25, (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14)),
+        "openpose_coco18": _Source(18, (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)),
+        "coco17": _Source(17, _COCO17),
+        "blazepose33": _Source(33, (0, (12, 11), 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27)),
+        "halpe26": _Source(26, _HALPE),
+        "halpe136": _Source(136, _HALPE),
+        "coco_wholebody133": _Source(133, _COCO17),
+        "posetrack17": _Source(17, _COCO17),
+        "openpose_body25b": _Source(25, (0, 17, *_COCO17[2:])),
+        "openpose_mpi15": _Source(15, ((0, 1), *range(1, 14))),
+        "mpii16": _Source(16, ((9, 8), 7, 12, 11, 10, 13, 14, 15, 2, 1, 0, 3, 4, 5)),
+        "h36m17": _Source(17, (9, 8, 14, 15, 16, 11, 12, 13, 1, 2, 3, 4, 5, 6)),
+        "crowdpose14": _Source(14, ((12, 13), 13, 1, 3, 5, 0, 2, 4, 7, 9, 11, 6, 8, 10)),
+        "aic14": _Source(14, ((12, 13), 13, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)),
+        "lsp14": _Source(14, ((13, 12), 12, 8, 7, 6, 9, 10, 11, 2, 1, 0, 3, 4, 5)),
+        "rgcn_jax14": _Source(14, tuple(range(14))),
     }
 )
+
+SKELETONS: Mapping[str, int] = MappingProxyType({name: source.size for name, source in _SOURCES.items()})
+"""The skeletons that ``to_14`` converts: name -> number of keypoints."""
 
 
 def adjacency() -> Float32[np.ndarray, "14 14"]:
@@ -59,17 +88,29 @@ def normalized_adjacency() -> Float32[np.ndarray, "14 14"]:
     return (scale[:, None] * a * scale[None, :]).astype(np.float32)
 
 
+def detected(keypoints: Float[np.ndarray, "*batch 3"]) -> Bool[np.ndarray, "*batch"]:
+    """Which keypoints (x, y, confidence) were detected: confidence above 0, and not exactly at (0, 0).
+
+    Ultralytics zeroes the coordinates of a keypoint below its threshold and keeps the confidence; others write (0, 0)
+    for what they did not find.
+    """
+    return (keypoints[..., 2] > 0) & ((keypoints[..., 0] != 0) | (keypoints[..., 1] != 0))
+
+
 def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np.ndarray, "*batch 14 3"]:
     """Keypoints of another skeleton as the 14 of this project.
 
     Args:
-      keypoints: x, y and confidence, in any unit; V of the source skeleton. A keypoint whose confidence is not above
-        0 counts as not detected.
-      source: "openpose_body25", "openpose_coco18", "coco17" (AlphaPose, RTMPose, ViTPose, YOLO-pose) or "blazepose33".
+      keypoints: x, y and confidence, in any unit; V of the source skeleton. What is not ``detected`` is left out
+        before anything is derived from it.
+      source: one of ``SKELETONS``: "openpose_body25", "openpose_coco18", "coco17" (AlphaPose, RTMPose, ViTPose,
+        YOLO-pose), "blazepose33", "halpe26", "h36m17", "mpii16", ...
 
     Returns:
       The 14 keypoints in the order of ``KEYPOINTS``; (0, 0, 0) where not detected. A skeleton without a neck gets the
-      midpoint of the shoulders with the lower of their confidences, missing if either shoulder is.
+      midpoint of the shoulders, one without a nose the midpoint of neck and top of the head (H36M-17 has a nose); a
+      midpoint has the lower confidence of its two ends and is missing if either is. Halpe's neck is used, but for one
+      that lies far from the shoulders (``_without_stray_necks``).
 
     Raises:
       ValueError: the source is unknown, or V is not the source's.
@@ -81,14 +122,37 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
         raise ValueError(
             f"{source} has {size} keypoints, but the array of shape {keypoints.shape} has {keypoints.shape[-2]}."
         )
-    detected = np.where(keypoints[..., 2:] > 0, keypoints, 0.0)
+    found = np.where(detected(keypoints)[..., None], keypoints, 0.0)
     out = np.empty((*keypoints.shape[:-2], 14, 3), np.float32)
     for node, index in enumerate(order):
-        if index is not None:
-            out[..., node, :] = detected[..., index, :]
-            continue
-        right, left = detected[..., order[2], :], detected[..., order[5], :]
-        neck = (right + left) / 2
-        neck[..., 2] = np.minimum(right[..., 2], left[..., 2])
-        out[..., node, :] = np.where(neck[..., 2:] > 0, neck, 0.0)
+        out[..., node, :] = found[..., index, :] if isinstance(index, int) else _middle(found, *index)
+    return _without_stray_necks(out) if order is _HALPE else out
+
+
+def _middle(found: Float[np.ndarray, "*batch v 3"], first: int, second: int) -> Float[np.ndarray, "*batch 3"]:
+    """The midpoint of two keypoints, missing if either is."""
+    a, b = found[..., first, :], found[..., second, :]
+    middle = (a + b) / 2
+    middle[..., 2] = np.minimum(a[..., 2], b[..., 2])
+    return np.where(middle[..., 2:] > 0, middle, 0.0)
+
+
+def _without_stray_necks(bodies: Float32[np.ndarray, "*batch 14 3"]) -> Float32[np.ndarray, "*batch 14 3"]:
+    """Replaces a neck that is farther from the middle of the shoulders than half the torso by that middle.
+
+    The length of the torso is the longest of: middle of the shoulders to middle of the hips, to the head, and the
+    distance of the shoulders, as far as they were detected. A missing neck, or shoulder, changes nothing.
+    """
+    middle, hips = _middle(bodies, *_SHOULDERS), _middle(bodies, *_HIPS)
+    right, left = (bodies[..., i, :] for i in _SHOULDERS)
+    lengths = [_distance(middle, hips), _distance(middle, bodies[..., 0, :]), _distance(right, left)]
+    stray = _distance(middle, bodies[..., 1, :]) > np.maximum.reduce(lengths) / 2
+    out = bodies.copy()
+    out[..., 1, :] = np.where(stray[..., None], middle, bodies[..., 1, :])
     return out
+
+
+def _distance(a: Float[np.ndarray, "*batch 3"], b: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch"]:
+    """Between two keypoints; 0 where either was not detected."""
+    there = (a[..., 2] > 0) & (b[..., 2] > 0)
+    return np.where(there, np.linalg.norm(a[..., :2] - b[..., :2], axis=-1), 0.0)

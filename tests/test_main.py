@@ -1,5 +1,6 @@
 """Training and evaluation as a user runs them, on a folder in the layout of MARS: train, resume, evaluate again."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -10,11 +11,14 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax import evaluate, main
+import rgcn_jax
+from rgcn_jax import compare, evaluate, main
 from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
+from rgcn_jax.models import build
+from rgcn_jax.training import run
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.run import prepare
 from tests import mars_folder
@@ -128,6 +132,62 @@ def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted
 
 
 @pytest.mark.jit
+def test_other_keypoints_under_the_same_path_are_refused(finished, root, tmp_path, capsys):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    other = Path(shutil.copytree(root, tmp_path / "other"))
+    file = min((other / "openpose" / "bbox_train").rglob("*_keypoints.json"))
+    pose = json.loads(file.read_text())
+    body = pose["people"][0]["pose_keypoints_2d"]
+    body[:] = [value if i % 3 else 0.99 * value for i, value in enumerate(body)]  # x, by a little
+    file.write_text(json.dumps(pose))
+    command = mars_folder.arguments(other, f"--workdir={workdir}")
+    assert "other data: its keypoints are not those of the steps before" in fails(main.main, command, capsys)
+    main.main([*command, "--config.allow_config_change"])
+    (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
+    assert [*noted["changes"]] == ["data: keypoints"]
+
+
+@pytest.mark.jit
+def test_a_resume_needs_neither_the_pretrained_file_nor_first_parameters(finished, root, tmp_path, monkeypatch):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    abstract = []
+
+    def initialise(*arguments):
+        found = build.initialise(*arguments)
+        abstract.append(all(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)))
+        return found
+
+    monkeypatch.setattr(run, "initialise", initialise)
+    main.main(mars_folder.arguments(root, f"--workdir={workdir}", "--config.model.pretrained=gone.pth"))
+    assert abstract == [True]
+
+
+@pytest.mark.jit
+def test_fewer_steps_than_were_taken_are_refused(finished, root, tmp_path, capsys):
+    """Else parameters of step 4 would be called those of step 2."""
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    before = {p: p.read_bytes() for p in workdir.iterdir() if p.is_file() and p.name != "lock"}
+    told = fails(main.main, mars_folder.arguments(root, f"--workdir={workdir}", "--config.num_steps=2"), capsys)
+    assert "has taken 4 steps, more than the 2 of this config" in told
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.jit
+def test_a_package_that_is_not_installed_ends_no_run_after_its_last_step(finished, root, tmp_path, monkeypatch):
+    """A checkout that was never installed has no version among the installed packages."""
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    main.main(mars_folder.arguments(root, f"--workdir={workdir}"))
+    versions = json.loads((workdir / "results.json").read_text())["versions"]
+    assert versions["rgcn_jax"] == rgcn_jax.__version__
+    assert versions["optax"] == "unknown"
+
+
+@pytest.mark.jit
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_resumes_bit_for_bit(root, tmp_path, capsys):
     """Four steps at once, against a run that lost what came after its checkpoint of step 2.
@@ -182,6 +242,14 @@ def test_evaluate_repeats_the_numbers_and_saves_the_features(finished, root, tmp
             hits.append(ids[distances.argmin()] == ids[q])
     results = json.loads((finished[0] / "results.json").read_text())
     assert results["fused"]["rank1"] == pytest.approx(100 * np.mean(hits))
+
+
+def test_rows_of_a_run_are_compared(finished, capsys):
+    compare.main([str(finished[0]), "--rows=appearance,fused", "--resamples=50"])
+    results = json.loads((finished[0] / "results.json").read_text())
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("appearance -> fused mAP"))
+    means = [float(value) for value in line.split()[4:6]]
+    assert means == pytest.approx([results[row]["mAP"] for row in ("appearance", "fused")], abs=0.051)
 
 
 @pytest.mark.jit

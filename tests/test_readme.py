@@ -1,4 +1,4 @@
-"""The pieces of Python in README.md run as they stand, on a small data set in the place of the reader's."""
+"""The pieces of Python in docs/your-model.md run as they stand, on a small data set in the place of the reader's."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from tests import mars_folder
 from tests.commands import module
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-FEATURES, ENCODER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-(COMMAND,) = (piece for piece in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "my_encoder:" in piece)
+PAGE = (ROOT / "docs" / "your-model.md").read_text(encoding="utf-8")
+FEATURES, ENCODER = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(COMMAND,) = (piece for piece in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) if "my_encoder:" in piece)
 SMALL = [*mars_folder.TINY, "--config.image_height=32"]
 
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
-from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
+from rgcn_jax.data.keypoints.__main__ import add_source_flags
 from rgcn_jax.data.prepared.check import check
 from rgcn_jax.data.prepared.findings import SHOWN, Finding
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
@@ -50,6 +51,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser.add_argument(
         "--keypoints", type=path_argument, metavar="PATH", help="folder or file of keypoints; without: appearance only"
     )
+    add_source_flags(parser)
+    add_follow_links(parser)
     parser.add_argument(
         "--out", type=path_argument, metavar="DIR", help="folder to write to; it may hold several prepared data sets"
     )
@@ -79,14 +82,16 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
 
 
 def _read_source(options: Namespace) -> Source:
-    return read_splits(options.dataset, options.root)
+    return read_splits(options.dataset, options.root, options.follow_links)
 
 
 def _prepare(options: Namespace) -> int:
     notes: list[Finding] = []
     with collected_warnings(notes):
         source = _read_source(options)
-        keypoints = read_keypoints(options.keypoints, source) if options.keypoints else None
+        keypoints = (
+            read_keypoints(options.keypoints, source, options.skeleton, options.units) if options.keypoints else None
+        )
     notes += [*(keypoints.remarks if keypoints else ()), *remarks(source, options.frames_per_clip)]
     for note in notes:
         _say(note.line)

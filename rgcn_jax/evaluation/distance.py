@@ -32,6 +32,11 @@ CONSTANT_STD = 1e-3
 """A dimension whose standard deviation is below this share of its branch's largest one counts as constant."""
 
 
+def rows_of(d_a: int, d_p: int) -> tuple[str, ...]:
+    """The rows of a model whose features have so many dimensions: all three, or the one branch that there is."""
+    return ROWS if d_a and d_p else ("pose",) if d_p else ("appearance",)
+
+
 class FeatureStatistics(NamedTuple):
     """Mean and standard deviation of every feature dimension over the training set, for the kind ``standardized``.
 

@@ -12,7 +12,7 @@ from jaxtyping import Int32
 from rgcn_jax.evaluation.feature_set import FeatureSet
 from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
-from rgcn_jax.evaluation.significance import metric_intervals
+from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
 from rgcn_jax.evaluation.tables import format_table
 from rgcn_jax.runtime.files import write_error, write_text
 from rgcn_jax.runtime.npz import write_arrays
@@ -21,10 +21,8 @@ RESULTS_FILE = "results.json"
 
 
 def headline_mAP(rows: Mapping[str, Any]) -> float:
-    """The fused row's mAP, the appearance row's without a pose branch, in per cent; also of a record of
-    ``metrics.jsonl``.
-    """
-    return rows.get("fused", rows["appearance"])["mAP"]
+    """The fused row's mAP, or that of the one branch there is, in per cent; also of a record of ``metrics.jsonl``."""
+    return next(rows[row] for row in ("fused", "appearance", "pose") if row in rows)["mAP"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Evaluation:
     chance_rank1: float
     """Rank-1 in per cent that a random ranking expects under the headline protocol."""
     metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
-    """By protocol and row; a row is None where the model has no pose branch."""
+    """By protocol and row; a row is None where the model lacks a branch of it."""
     features: FeatureSet
     """What was ranked."""
 
@@ -61,7 +59,7 @@ class Evaluation:
 
     @property
     def headline_mAP(self) -> float:
-        """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
+        """The fused row's mAP, or that of the one branch there is: what "best" means."""
         return headline_mAP(self.rows)
 
     def description(self) -> dict[str, Any]:
@@ -117,29 +115,30 @@ class Evaluation:
         }
 
 
-def write_results(
-    path: Path, evaluation: Evaluation, beside: Mapping[str, Any], queries: bool = False
-) -> dict[str, Any]:
-    """Writes an evaluation as JSON, atomically, with what else is ``beside`` it (config, provenance); returns it.
+def write_results(path: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes an evaluation as JSON with what else is ``beside`` it (config, provenance), and the scores of every query
+    to ``queries_path(path)``, both atomically; returns the former.
 
-    ``queries``: whether the scores of every query are written too, to NAME.queries.npz beside NAME.json.
+    Raises:
+      InputError: they cannot be written.
     """
     results = {**evaluation.to_dict(), **beside}
-    if queries:
-        _write_queries(path.with_suffix(".queries.npz"), evaluation)
+    _write_queries(queries_path(path), evaluation)
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
 
 
+def queries_path(results: Path) -> Path:
+    """NAME.queries.npz beside NAME.json."""
+    return results.with_suffix(".queries.npz")
+
+
 def _write_queries(path: Path, evaluation: Evaluation) -> None:
-    """Writes the scores of every query to an ``.npz`` file, atomically, for paired tests and rank lists.
+    """Writes the scores of every query to an ``.npz`` file, for paired tests and rank lists.
 
     Arrays, a row a query: ``first_frames``, ``person_ids``, ``camera_ids``; and for each protocol and row
-    ``PROTOCOL/ROW/ap``, average precision in [0, 1], NaN where the query has no match, and
-    ``PROTOCOL/ROW/first_match``, the rank of the first match, 0 where it has none.
-
-    Raises:
-      InputError: it cannot be written.
+    ``PROTOCOL/ROW/METRIC`` with the metrics mAP (average precision), mINP, rank1, rank5, rank10 and rank20 in per cent,
+    and first_match, the rank of the first match; NaN, or 0 of first_match, where the query has no match.
     """
     queries = evaluation.features.take(evaluation.features.roles.query)
     arrays = {
@@ -150,8 +149,8 @@ def _write_queries(path: Path, evaluation: Evaluation) -> None:
     for protocol, rows in evaluation.metrics.items():
         for row, metrics in rows.items():
             if metrics is not None:
-                arrays[f"{protocol}/{row}/ap"] = metrics.average_precision
-                arrays[f"{protocol}/{row}/first_match"] = metrics.first_match_rank
+                values = values_by_query(metrics) | {"first_match": metrics.first_match_rank}
+                arrays |= {f"{protocol}/{row}/{name}": of_query for name, of_query in values.items()}
     try:
         write_arrays(path, arrays)
     except OSError as error:

@@ -9,6 +9,7 @@ the p-value of a randomisation test that exchanges both rankings for each person
 and Carterette, "A comparison of statistical significance tests for information retrieval evaluation", CIKM 2007).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,10 +32,13 @@ class Difference(NamedTuple):
     """Two-sided; the probability of so large a difference if the two were interchangeable."""
 
 
+@lru_cache(maxsize=2)  # all rows and protocols have the same persons
 def draw_persons(num_persons: int, resamples: int, seed: int) -> Float32[np.ndarray, "b p"]:
-    """How often each of P persons is drawn in each of B resamples."""
+    """How often each of P persons is drawn in each of B resamples; read-only."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(num_persons, np.full(num_persons, 1 / num_persons), resamples).astype(np.float32)
+    draws = rng.multinomial(num_persons, np.full(num_persons, 1 / num_persons), resamples).astype(np.float32)
+    draws.setflags(write=False)
+    return draws
 
 
 def percentile_interval(values: Float64[np.ndarray, "b"]) -> Interval:
@@ -79,7 +83,8 @@ def metric_intervals(
     if len(counts) < MIN_PERSONS:
         return dict.fromkeys(sums)
     draws = draw_persons(len(counts), resamples, seed).astype(np.float64)
-    return {name: percentile_interval((draws @ of_metric) / (draws @ counts)) for name, of_metric in sums.items()}
+    means = (draws @ np.stack([*sums.values()], axis=1)) / (draws @ counts)[:, None]
+    return dict(zip(sums, map(percentile_interval, means.T), strict=True))
 
 
 def paired_difference(

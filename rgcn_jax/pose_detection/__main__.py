@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
-from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.errors import printable
 from rgcn_jax.pose_detection.detector import BACK_ENDS
@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
       InputError: an argument, the model or the data set is invalid.
     """
     fields = vars(_parse(arguments, prog))
-    dataset, root, out = (fields.pop(name) for name in ("dataset", "root", "out"))
+    dataset, root, out, follow_links = (fields.pop(name) for name in ("dataset", "root", "out", "follow_links"))
     options = Options(**fields)
     check(out, options)
-    report = detect(DATA_SETS[dataset].load(root), out, options)
+    report = detect(DATA_SETS[dataset].load(root, follow_links=follow_links), out, options)
     if report is None:
         print(printable(f"{out} is complete already."))
         return
@@ -48,6 +48,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    add_follow_links(parser)
     parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="keypoint store to write")
     parser.add_argument("--backend", required=True, choices=tuple(BACK_ENDS), help="which detector")
     parser.add_argument(

@@ -158,6 +158,13 @@ def test_slurm_queues_no_job_again_that_has_failed_nor_one_that_never_comes_on(
     assert (programs.records / "scontrol").exists() == requeued
 
 
+@pytest.mark.parametrize(("cores", "expected"), [("16", "--cpus-per-task=16 "), ("", "")])
+def test_slurm_hands_the_cores_of_a_task_on(cores, expected, programs):
+    """srun does not inherit them, and would bind the run to one core."""
+    programs.run("slurm.sh", *ARGUMENTS, **SLURM, **({"SLURM_CPUS_PER_TASK": cores} if cores else {}))
+    assert (programs.records / "srun").read_text().startswith(expected + "--kill-on-bad-exit=0")
+
+
 def test_slurm_says_that_it_is_started_by_sbatch(programs):
     status, _, error = programs.run("slurm.sh", *ARGUMENTS)
     assert status == 1

@@ -31,12 +31,13 @@ _PERSON = re.compile("-1|[0-9]{1,9}")
 _CAMERA = re.compile("[0-9]{1,9}")
 
 
-def load(root: str | os.PathLike[str]) -> Split:
+def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read a folder of one's own.
 
     Args:
       root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A subset that is not there is
         empty; training needs all three. Without any of them: tracklets of unknown persons.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split, each subset sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
@@ -52,8 +53,8 @@ def load(root: str | os.PathLike[str]) -> Split:
     """
     root = Path(root)
     if not any(os.path.isdir(root / subset) for subset in SUBSETS):
-        return Split(name="folder", root=root, train=(), query=(), gallery=_unlabelled(root))
-    folders = FolderReader(_TITLE, root)
+        return Split(name="folder", root=root, train=(), query=(), gallery=_unlabelled(root, follow_links))
+    folders = FolderReader(_TITLE, root, follow_links)
     train, query, gallery = (
         _read_subset(folders, subset) if os.path.isdir(root / subset) else () for subset in SUBSETS
     )
@@ -75,12 +76,12 @@ def load(root: str | os.PathLike[str]) -> Split:
     )
 
 
-def _unlabelled(root: Path) -> tuple[Tracklet, ...]:
+def _unlabelled(root: Path, follow_links: bool) -> tuple[Tracklet, ...]:
     """Each folder that holds images as a tracklet of an unknown person."""
     nearby = [root.parent, *sorted(p for p in root.iterdir() if p.is_dir())] if root.is_dir() else []
     if any(os.path.isdir(folder / subset) for folder in nearby for subset in SUBSETS):
         require_folders(_TITLE, root, SUBSETS)  # a level too deep or too high: these have labels
-    folders = FolderReader(_TITLE, root)
+    folders = FolderReader(_TITLE, root, follow_links)
     found = folders.images_below() if root.is_dir() else {}
     folders.check("Rename the folders, or take away what does not belong there.")
     if not found:

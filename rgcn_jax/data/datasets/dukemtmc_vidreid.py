@@ -38,7 +38,7 @@ _SMALL = 500  # up to so many training tracklets a data set only has this layout
 _NAME = re.compile(r"([0-9]{4})_?C([1-9])_?F([0-9]{1,9})_?([XD])[0-9]+\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
-def load(root: str | os.PathLike[str]) -> Split:
+def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read DukeMTMC-VideoReID, or a smaller data set in its layout.
 
     A tracklet whose frames are marked D is of ``DISTRACTOR_ID``; its own number is dropped, for it matches nothing.
@@ -46,6 +46,7 @@ def load(root: str | os.PathLike[str]) -> Split:
 
     Args:
       root: the folder that holds ``train``, ``query`` and ``gallery``.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split, each subset sorted by person and tracklet folder; the crops have many sizes.
@@ -61,7 +62,7 @@ def load(root: str | os.PathLike[str]) -> Split:
     root = Path(root)
     subsets = ("train", "query", "gallery")
     require_folders(_TITLE, root, subsets)
-    folders = FolderReader(_TITLE, root)
+    folders = FolderReader(_TITLE, root, follow_links)
     train, query, gallery = (_read_subset(folders, subset) for subset in subsets)
     folders.check()
     asked = {_content(tracklet): tracklet for tracklet in query}

@@ -35,12 +35,13 @@ _PERSON = re.compile("person([0-9]{3})")
 _NAME = re.compile(r"(cam[12])_(person[0-9]{3})_([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
-def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
+def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
     """Read one of the published splits of iLIDS-VID, or of a smaller data set in its layout.
 
     Args:
       root: the folder that holds ``i-LIDS-VID`` and ``train-test people splits``.
       split_number: row of ``ls_set``, from 1.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split: ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids
@@ -56,7 +57,7 @@ def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
     """
     root = Path(root)
     require_folders(_TITLE, root, (f"{_SEQUENCES}/cam1", f"{_SEQUENCES}/cam2", "train-test people splits"))
-    folders = FolderReader(_TITLE, root)
+    folders = FolderReader(_TITLE, root, follow_links)
     folders.listing("train-test people splits")
     people, tracklets = _read_people(folders)
     folders.check("The splits count on the folders as they were distributed: unpack them again.")

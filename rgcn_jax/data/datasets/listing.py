@@ -4,7 +4,6 @@ A directory's listing says which entries are links, so nothing here touches a fr
 cost what listing their folders costs.
 """
 
-import errno
 import os
 import re
 import unicodedata
@@ -13,18 +12,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.files import INCOMPLETE
+from rgcn_jax.runtime.handed_over import NO_FILE
 
 IMAGES = (".jpg", ".jpeg", ".png")
 """Endings of the files that are frames, in lower case."""
 
-_IGNORED = ("Thumbs.db", "desktop.ini")  # besides hidden files: what file managers leave behind
+_LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin")
 
 
-NO_FILE = "a pipe, a socket or a device"
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is no part of any data set: a hidden one, or what file managers, NAS boxes and archives
+    leave behind (``Thumbs.db`` in any case, ``@eaDir``, ``__MACOSX``, ``x.jpg:Zone.Identifier``).
+    """
+    low = name.lower()
+    return name.startswith(".") or low in _LITTER or low.endswith(":zone.identifier")
 
 
 class Listing(NamedTuple):
-    """Names of the folders and files in a folder, each sorted; hidden ones are left out."""
+    """Names of the folders and files in a folder, each sorted; litter is left out."""
 
     folders: list[str]
     files: list[str]
@@ -59,25 +65,13 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
     if not missing:
         return
     message = f"{title} is incomplete: {root} has no folder {' and no folder '.join(missing)}."
-    folders = FolderReader(title, root).listing("").folders
+    folders = FolderReader(title, root, follow_links=True).listing("").folders
     for other in (root.parent, *(root / folder for folder in folders)):
         if all((other / part).is_dir() for part in parts):
             raise NoDataSet(f"{message} But {other} has all of it: give that folder as the root.")
-    if not advice:
-        there = f"it holds {', '.join(folders[:8])}" if folders else "it holds no folder"
-        advice = f"Unpack what is missing there, or give a renamed folder its name back ({there})."
-    raise NoDataSet(f"{message} {advice}")
-
-
-def read_file(path: Path) -> bytes:
-    """The contents of a file.
-
-    Raises:
-      OSError: it cannot be read, or it is no file; ``strerror`` says why.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, f"it is {NO_FILE}")
-    return path.read_bytes()
+    there = f"It holds {listed(folders, 8)}." if folders else "It holds no folder."
+    advice = advice or "Unpack what is missing there, or give a renamed folder its name back."
+    raise NoDataSet(f"{message} {there} {advice}")
 
 
 def check_relative(path: str) -> str:
@@ -94,12 +88,17 @@ def check_relative(path: str) -> str:
 class FolderReader:
     """Lists folders below a root and collects what is wrong, to be reported at once by ``check``.
 
-    A symbolic link is followed where it stays below the root. One that leads out of it, or nowhere, is a problem and is
-    not followed: what a data set holds must not depend on other folders, nor hand on files that nobody meant.
+    A symbolic link is followed where it stays below the root. One that leads out of it is a problem and is not
+    followed, unless ``follow_links``: what a data set holds must not depend on other folders, nor hand on files that
+    nobody meant. One that leads nowhere is always a problem.
     """
 
-    def __init__(self, title: str, root: Path):
-        self._title, self._root = title, root
+    def __init__(self, title: str, root: Path, follow_links: bool = False):
+        if os.path.lexists(root / INCOMPLETE):
+            raise NoDataSet(
+                f"{title} is incomplete: the writing of {root} was cut off. Delete the folder and write it again."
+            )
+        self._title, self._root, self._follow_links = title, root, follow_links
         self._real_root = os.path.realpath(root)
         self._problems: dict[str, None] = {}  # in the order in which they were found, each once
 
@@ -115,7 +114,7 @@ class FolderReader:
             with os.scandir(path) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     name = entry.name
-                    if name.startswith(".") or name in _IGNORED or not self._readable(name, folder):
+                    if is_litter(name) or not self._readable(name, folder):
                         continue
                     if entry.is_symlink() and not self._stays(entry.path, f"{folder}/{name}".lstrip("/")):
                         continue
@@ -193,10 +192,15 @@ class FolderReader:
     def _stays(self, path: str, shown: str) -> bool:
         """Whether a path, all links resolved, is there and below the root."""
         real = os.path.realpath(path)
-        if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
+        if (
+            not self._follow_links
+            and real != self._real_root
+            and not real.startswith(self._real_root.rstrip(os.sep) + os.sep)
+        ):
             self.wrong(
                 f"{shown} is or lies in a symbolic link that leads out of the root, to {real}, and is not followed: "
-                "put the files themselves there, or give the folder that they are in as the root"
+                "put the files themselves there, give the folder that they are in as the root, or add --follow-links "
+                "where the link is meant (in a config data.follow_links=True)"
             )
             return False
         if not os.path.exists(real):

@@ -18,17 +18,18 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import (
     IMAGES,
     FolderReader,
     check_relative,
     natural_order,
-    read_file,
     require_folders,
 )
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "LS-VID"
@@ -51,13 +52,14 @@ class Line(NamedTuple):
     person_id: int
 
 
-def load(root: str | os.PathLike[str], gallery_includes_query: bool = False) -> Split:
+def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, follow_links: bool = False) -> Split:
     """Read LS-VID, or a smaller data set in its layout.
 
     Args:
       root: the folder that holds ``tracklet_train``, ``tracklet_test`` and the lists.
       gallery_includes_query: False, what public code does: the gallery is the test tracklets that are no queries
         (7,829). True: all test tracklets.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split in the order of the lists. Frames are sorted by their names, numbers as numbers.
@@ -73,7 +75,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False) -> 
     root = Path(root)
     require_folders(_TITLE, root, ("tracklet_train", "tracklet_test"))
     lists, info = _find_lists(root)
-    folders = FolderReader(_TITLE, root)
+    folders = FolderReader(_TITLE, root, follow_links)
     for folder in (lists, info):
         folders.listing(folder)
     folders.check()
@@ -108,7 +110,10 @@ def _find_lists(root: Path) -> tuple[str, str]:
     for lists, info in (("list_sequence", "test/data"), ("info/list_sequence", "info/data")):
         if os.path.isdir(root / lists):
             if not (root / info / "info_test.mat").is_file():
-                raise InputError(f"{_TITLE} is incomplete: there is no file {root / info / 'info_test.mat'}.")
+                raise InputError(
+                    f"{_TITLE} is incomplete: there is no file {root / info / 'info_test.mat'}; "
+                    f"{beside(root, f'{info}/info_test.mat')}."
+                )
             return lists, info
     raise InputError(
         f"{_TITLE} is incomplete: {root} has no folder list_sequence and no folder info/list_sequence: unpack the "
@@ -157,7 +162,9 @@ def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tra
     try:
         text = read_file(path)
     except OSError as error:
-        raise InputError(f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}).") from error
+        raise InputError(
+            f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}); {beside(path.parent, path.name)}."
+        ) from error
     lines = parse_list(text, path, folder)
     by_folder: dict[str, dict[str, list[str]]] = {}
     for line in lines:

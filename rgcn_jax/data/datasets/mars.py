@@ -16,14 +16,17 @@ Layout below the root::
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.absent import beside
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
 FRAME_SIZE = (256, 128)
@@ -44,7 +47,12 @@ _GRAMMAR = np.frombuffer(b"0000C0T0000F000.jpg", np.uint8)  # 0 stands for a dig
 _FIELDS = {"person": slice(0, 4), "camera": slice(5, 6), "tracklet": slice(7, 11), "frame": slice(12, 15)}
 
 
-def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, check_files: bool | None = None) -> Split:
+def load(
+    root: str | os.PathLike[str],
+    gallery_includes_query: bool = True,
+    check_files: bool | None = None,
+    follow_links: bool = False,
+) -> Split:
     """Read the official split of MARS, or of a smaller data set in its layout.
 
     Args:
@@ -54,6 +62,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
         under which 140 queries have no match.
       check_files: compare the listed frames with what is in the folders, one directory listing a person. None: if
         there is a folder of images at all, so that the split files can be studied alone. Training asks for it.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split: ``train`` in the order of the file, ``query``, ``gallery``, ``junk``; ``frame_size`` is (256, 128).
@@ -69,7 +78,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
     root = Path(root)
     if check_files is None:
         check_files = any(os.path.isdir(root / part) for part in ("bbox_train", "bbox_test"))
-    _check_layout(root, check_files)
+    _check_layout(root, check_files, follow_links)
     train = _read_tracklets(root, "bbox_train", "train_name.txt", "tracks_train_info.mat", "track_train_info")
     test = _read_tracklets(root, "bbox_test", "test_name.txt", "tracks_test_info.mat", "track_test_info")
     for row, tracklet in enumerate(train, 1):
@@ -80,8 +89,8 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
             )
     queries = _read_queries(root / "info" / "query_IDX.mat", test)
     if check_files:
-        _check_frames(root, "bbox_train", train)
-        _check_frames(root, "bbox_test", test)
+        train = _present_frames(root, "bbox_train", train, follow_links)
+        test = _present_frames(root, "bbox_test", test, follow_links)
     is_query = set(queries)
     query = tuple(test[i] for i in queries)
     rest = tuple(t for i, t in enumerate(test) if i not in is_query and t.person_id != JUNK_ID)
@@ -92,7 +101,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = True, chec
     return Split("mars", root, train, query, gallery, junk, FRAME_SIZE)
 
 
-def _check_layout(root: Path, check_files: bool) -> None:
+def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
     parts = ("bbox_train", "bbox_test", "info") if check_files else ("info",)
     advice = "Expected bbox_train, bbox_test and info in it: unpack what is missing there."
     if [part for part in parts if not os.path.isdir(root / part)] == ["info"]:
@@ -101,7 +110,7 @@ def _check_layout(root: Path, check_files: bool) -> None:
             f"{root / 'info'}."
         )
     require_folders("MARS", root, parts, advice)
-    folders = FolderReader("MARS", root)
+    folders = FolderReader("MARS", root, follow_links)
     for part in parts:
         folders.listing(part)
     folders.check()
@@ -110,7 +119,7 @@ def _check_layout(root: Path, check_files: bool) -> None:
 def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """The frame names, one a line, and their fields as arrays: person, camera, tracklet, frame."""
     try:
-        lines = read_file(path).splitlines()
+        lines = read_file(path).removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
         raise InputError(
             f"MARS is incomplete: cannot read {path} ({error.strerror}); it comes with the info folder, copy it there."
@@ -227,26 +236,36 @@ def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
     return [row - 1 for row in rows]
 
 
-def _check_frames(root: Path, folder: str, tracklets: tuple[Tracklet, ...]) -> None:
-    """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself."""
-    folders = FolderReader("MARS", root)
-    present: dict[str, set[str]] = {}
-    total, missing = 0, []
-    for tracklet in tracklets:
-        person = tracklet.frames[0].rpartition("/")[0]
-        if person not in present:
-            files = folders.listing(person).files if (root / person).is_dir() else ()
-            present[person] = {f"{person}/{name}" for name in files}
-        absent = [frame for frame in tracklet.frames if frame not in present[person]]
-        total += len(tracklet.frames)
-        missing += absent
+def _present_frames(
+    root: Path, folder: str, tracklets: tuple[Tracklet, ...], follow_links: bool
+) -> tuple[Tracklet, ...]:
+    """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself.
+
+    Returns:
+      The tracklets with the names that the frames have on disk: ``.JPG`` and ``.jpeg`` are read for ``.jpg``.
+    """
+    folders = FolderReader("MARS", root, follow_links)
+    present: dict[str, dict[str, str]] = {}  # of a person: stem -> path, of JPEG files
+    exact: set[str] = set()
+    for person in dict.fromkeys(t.frames[0].rpartition("/")[0] for t in tracklets):
+        files = [f"{person}/{name}" for name in (folders.listing(person).files if (root / person).is_dir() else ())]
+        exact |= set(files)
+        present[person] = {f.rpartition(".")[0]: f for f in files if f.lower().endswith((".jpg", ".jpeg"))}
     folders.check()
+    found, missing = [], []
+    for tracklet in tracklets:
+        stems = present[tracklet.frames[0].rpartition("/")[0]]
+        names = tuple(f if f in exact else stems.get(f.rpartition(".")[0], f) for f in tracklet.frames)
+        missing += [name for name in names if name not in exact]
+        found.append(tracklet if names == tracklet.frames else replace(tracklet, frames=names))
     if missing:
+        total = sum(len(t.frames) for t in tracklets)
         raise InputError(
             f"{len(missing):,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first "
-            f"is {root / missing[0]}: unpack {folder} again, in full.",
+            f"is {root / missing[0]}: unpack {folder} again, in full. In its place: {beside(root, missing[0])}.",
             [f"{frame} is absent" for frame in missing],
         )
+    return tuple(found)
 
 
 def _counts(train: tuple[Tracklet, ...], test: tuple[Tracklet, ...], num_queries: int) -> dict[str, int]:

@@ -12,15 +12,17 @@ The file of splits is not of the authors: it comes with the field's re-identific
 names are not used. Frames of different people have the same names, so keypoints must lie in the frames' folders.
 """
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.absent import beside
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime import strict_json
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"
@@ -33,12 +35,13 @@ _PERSON = re.compile("person_([0-9]{4})")
 _NAME = re.compile(r"([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
-def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
+def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
     """Read one of the field's splits of PRID2011, or of a smaller data set in its layout.
 
     Args:
       root: the folder that holds ``prid_2011`` and ``splits_prid2011.json``.
       split_number: position in the list of splits, from 1.
+      follow_links: read folders and files that are symbolic links out of the root, too.
 
     Returns:
       The split: ``train`` has both cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2).
@@ -54,12 +57,13 @@ def load(root: str | os.PathLike[str], split_number: int = 1) -> Split:
     """
     root = Path(root)
     require_folders(_TITLE, root, tuple(f"{_SHOTS}/{camera}" for camera in _CAMERAS))
-    folders = FolderReader(_TITLE, root)
+    folders = FolderReader(_TITLE, root, follow_links)
     has_splits = folders.has_file(_SPLITS)
     folders.check()
     if not has_splits:
         raise InputError(
-            f"{_TITLE} is incomplete: there is no file {root / _SPLITS}; it is a separate download, see docs/data.md."
+            f"{_TITLE} is incomplete: there is no file {root / _SPLITS}; it is a separate download, see docs/data.md. "
+            f"In its place: {beside(root, _SPLITS)}."
         )
     splits = _read_splits(root / _SPLITS)
     if not 1 <= split_number <= len(splits):
@@ -106,7 +110,7 @@ def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[s
       InputError: it is not a list of such splits, or a split names a person twice or something that is no person.
     """
     try:
-        splits = json.loads(text)
+        splits = strict_json.parse(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON or is cut off ({error}): download it again.") from error
     if not isinstance(splits, list) or not splits:

@@ -1,5 +1,6 @@
 """The data sets that are read from a folder: name -> loader and number of published splits."""
 
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,25 +14,26 @@ from rgcn_jax.types import Split
 class DataSet:
     """How a data set is read from its folder.
 
-    ``read``: folder -> ``Split``; of a data set with several published splits also ``split_number=``, from 1.
+    ``read``: folder, ``follow_links=`` -> ``Split``; of a data set with several published splits also
+    ``split_number=``, from 1.
     ``count_splits``: folder -> number of published splits; None: the data set has one.
     """
 
     read: Callable[..., Split]
     count_splits: Callable[[Path], int] | None = None
 
-    def load(self, root: Path, split_number: int = 1) -> Split:
-        """Reads one published split.
+    def load(self, root: Path, split_number: int = 1, follow_links: bool = False) -> Split:
+        """Reads one published split; ``follow_links``: symbolic links out of the folder, too.
 
         Raises:
           InputError: the folder is not as it must be, or there is no such split.
           ValueError: ``split_number`` is not 1, though the data set has one split only.
         """
         if self.count_splits is not None:
-            return self.read(root, split_number=split_number)
+            return self.read(root, split_number=split_number, follow_links=follow_links)
         if split_number != 1:
             raise ValueError(f"split {split_number} of a data set with one split.")
-        return self.read(root)
+        return self.read(root, follow_links=follow_links)
 
     def num_splits(self, root: Path) -> int:
         """Number of published splits, from the files in the folder. Raises InputError where these cannot be read."""
@@ -50,3 +52,12 @@ DATA_SETS: Mapping[str, DataSet] = {
 
 SEVERAL_SPLITS = tuple(name for name, data_set in DATA_SETS.items() if data_set.count_splits is not None)
 """Names of the data sets with several published splits."""
+
+
+def add_follow_links(parser: ArgumentParser) -> None:
+    """Adds ``--follow-links`` to the flags of a command that reads a data set's folder."""
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="read folders and files of the data set that are symbolic links out of its root",
+    )

@@ -1,12 +1,15 @@
 """The command ``python -m rgcn_jax.data.keypoints``: keypoints in any form in, a store or an OpenPose folder out."""
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 
 import numpy as np
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
-from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.datasets.orientation import turned
+from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
+from rgcn_jax.data.keypoints import skeletons
+from rgcn_jax.data.keypoints.coordinates import UNITS
 from rgcn_jax.data.keypoints.coverage import report
 from rgcn_jax.data.keypoints.formats import FORMATS, LEAST_SHARE, recognise
 from rgcn_jax.data.keypoints.numbers import LARGEST
@@ -14,6 +17,7 @@ from rgcn_jax.data.keypoints.openpose import write_folder
 from rgcn_jax.data.keypoints.store import check_store_path, save
 from rgcn_jax.data.keypoints.table import read_source
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.skeleton import SKELETONS
 
 
 @on_interrupt("nothing is written.")
@@ -37,10 +41,12 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    add_follow_links(parser)
     parser.add_argument(
         "--keypoints", required=True, type=path_argument, metavar="PATH", help="folder or file of keypoints"
     )
     parser.add_argument("--format", choices=list(FORMATS), help="their format (default: recognised by the path)")
+    add_source_flags(parser)
     parser.add_argument(
         "--out", required=True, type=path_argument, metavar="PATH", help="keypoint store to write, .npz; or folder"
     )
@@ -60,6 +66,30 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     return parser.parse_args(arguments)
 
 
+def add_source_flags(parser: Parser) -> None:
+    """Adds ``--skeleton`` and ``--units``, which say what keypoint files do not say themselves."""
+    parser.add_argument(
+        "--skeleton",
+        type=_skeleton,
+        metavar="NAME",
+        help=f"their skeleton, one of {', '.join(SKELETONS)} (default: as the files say, else by the number of "
+        "keypoints)",
+    )
+    parser.add_argument(
+        "--units",
+        choices=UNITS,
+        help="their coordinates: pixels of the crop, or normalised to its width and height (default: as the files say, "
+        "else pixels)",
+    )
+
+
+def _skeleton(name: str) -> str:
+    try:
+        return skeletons.find(name)
+    except InputError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
 def _convert(options: Namespace) -> list[str]:
     """Do it; what to print."""
     path, out = options.keypoints, options.out
@@ -70,7 +100,7 @@ def _convert(options: Namespace) -> list[str]:
             f"--threshold={options.threshold} --least-share={options.least_share}: expected a confidence, 0 or more, "
             "and a fraction from 0 to 1."
         )
-    split = DATA_SETS[options.dataset].load(options.root)
+    split = DATA_SETS[options.dataset].load(options.root, follow_links=options.follow_links)
     tracklets = tuple(dict.fromkeys((*split.train, *split.query, *split.gallery, *split.junk)))
     name = options.format or recognise(path)
     table, found = read_source(
@@ -80,6 +110,8 @@ def _convert(options: Namespace) -> list[str]:
         format_name=name,
         least_share=options.least_share,
         threshold=options.threshold,
+        skeleton=options.skeleton,
+        units=options.units,
     )
     frames, coverage = tuple(table.rows), table.coverage(tracklets)
     if options.to == "openpose":
@@ -94,7 +126,10 @@ def _convert(options: Namespace) -> list[str]:
             threshold=found.threshold,
             coverage=coverage,
         )
-    lines = [f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}."]
+    lines = [
+        f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}. Coordinates: {found.units}."
+    ]
+    lines += [f"doubtful: {remark}" for remark in (*table.remarks, *turned(split.root, tracklets))]
     absent = np.count_nonzero(~found.has_entry)
     if absent:
         lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")

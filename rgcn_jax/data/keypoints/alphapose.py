@@ -23,28 +23,34 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
+from rgcn_jax.data.keypoints.anatomy import sample
+from rgcn_jax.data.keypoints.detections import Detections, others, shown
 from rgcn_jax.data.keypoints.json_stream import entries
+from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.data.keypoints.numbers import LARGEST, check_numbers
-from rgcn_jax.data.keypoints.skeletons import COCO, OPENPOSE, convert, looks_like
+from rgcn_jax.data.keypoints.skeletons import COCO, OPENPOSE, advice, expected, looks_like
 from rgcn_jax.data.keypoints.subject import choose_subjects
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.skeleton import to_14
 
 _FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
 
 
-def read_results(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
-    """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody.
+def read_results(
+    path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
+) -> Detections:
+    """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody unless another is told.
 
     Args:
       path: the file.
       frames: paths relative to the data set's root, each once; the file has these, or base names.
       sizes: height and width of the crop in pixels, of each frame or one for all.
+      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: by the number of keypoints.
 
     Raises:
       InputError: entries cannot be used; the whole file is read before the bad ones are reported.
     """
-    people = _People(path, COCO)
+    people = _People(path, COCO, skeleton)
     for number, (key, entry) in enumerate(tqdm(entries_of(path), "poses", disable=None, leave=False), 1):
         if key is not None:
             raise InputError(f"{path} holds a JSON object, but AlphaPose's results are a list: give its own file.")
@@ -56,12 +62,14 @@ def read_results(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2
     return people.of(frames, sizes, joined_folders=False)
 
 
-def read_images(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+def read_images(
+    path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
+) -> Detections:
     """Read AGRL's ``pose.json``, or what AlphaPose writes with ``--format cmu`` or ``open``; COCO-18.
 
     Arguments and errors as for ``read_results``; here the file may also have the joined names of AGRL.
     """
-    people = _People(path, {18: OPENPOSE[18]})
+    people = _People(path, {18: OPENPOSE[18]}, skeleton)
     for key, entry in tqdm(entries_of(path), "poses", disable=None, leave=False):
         if key is None:
             raise InputError(f"{path} holds a JSON list, but poses by image are an object: give its own file.")
@@ -89,10 +97,10 @@ def entries_of(path: Path) -> Iterator[tuple[str | None, Any]]:
 class _People:
     """The people of a file while it is read, compactly: 12 bytes a keypoint."""
 
-    def __init__(self, path: Path, skeletons: Mapping[int, str]):
+    def __init__(self, path: Path, skeletons: Mapping[int, str], told: str | None):
         self.problems: list[str] = []
         self.images: set[str] = set()  # also those without people
-        self._path, self._skeletons = path, skeletons
+        self._path, self._told, self._skeletons = path, told, expected(skeletons, told)
         self._names: list[str] = []
         self._numbers = array("f")
         self._size = 0  # numbers a person
@@ -105,9 +113,10 @@ class _People:
             if not isinstance(numbers, list):
                 raise InputError("has a person without a list of keypoints")
             if len(numbers) // 3 not in self._skeletons or len(numbers) % 3:
-                expected = ", ".join(f"{3 * v} ({skeleton})" for v, skeleton in self._skeletons.items())
+                known = ", ".join(f"{3 * v} ({skeleton})" for v, skeleton in self._skeletons.items())
                 raise InputError(
-                    f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected one of {expected}"
+                    f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected one of {known}"
+                    f"{advice(len(numbers), self._told)}"
                 )
             check_numbers(numbers)
             if self._size and len(numbers) != self._size:
@@ -129,20 +138,29 @@ class _People:
                 f"{listed(self.problems, separator='; ')}. Run AlphaPose again on these images.",
                 self.problems,
             )
-        wanted = names_wanted(self._path, self.images, frames, joined_folders)
+        wanted, remark = match(self._path, self.images, frames, joined_folders)
         row = {name: i for i, name in enumerate(dict.fromkeys(wanted))}
         of_name = np.array([row[name] for name in wanted], int)  # frame -> the row of its name
         has_entry = np.array([name in self.images for name in row], bool)
         pixels = np.zeros((len(row), 14, 3), np.float32)
         unused = others(sorted(self.images), row)
-        skeleton = ""
+        skeleton, some = "", None
         if self._names:
             skeleton = self._skeletons[self._size // 3]
             mine = np.array([row.get(name, -1) for name in self._names])
             people = np.frombuffer(self._numbers, np.float32).reshape(-1, self._size // 3, 3)[mine >= 0]
-            bodies = convert(people, skeleton)
+            bodies = to_14(people, skeleton)
             first = np.unique(of_name, return_index=True)[1]  # a frame of each name, for its size
             crop_sizes = np.broadcast_to(sizes, (len(frames), 2))[first]
             subject, found = choose_subjects(bodies, mine[mine >= 0], crop_sizes, len(row))
             pixels[found] = bodies[subject[found]]
-        return Detections(pixels[of_name], has_entry[of_name], skeleton, unused, "alphapose")
+            some = sample(people[subject[found]], skeleton, self._told is not None)
+        return Detections(
+            pixels[of_name],
+            has_entry[of_name],
+            skeleton,
+            unused,
+            "alphapose",
+            sample=some,
+            remarks=(remark,) if remark else (),
+        )

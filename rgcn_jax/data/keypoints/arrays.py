@@ -2,10 +2,11 @@
 
 ``names`` [N], text: paths of the frames relative to the root, or their base names. ``keypoints`` [N, V, 3]: x, y and
 confidence of the subject; zeros where nobody was found. V tells the skeleton: 17 COCO, 25 or 18 OpenPose, 26 Halpe, 133
-COCO-WholeBody, 33 BlazePose, 14 this project's own. ``units``, a text: "pixels" of the crop (the default) or "shares"
-of its width and height; BlazePose must say, because MediaPipe gives both::
+COCO-WholeBody, 33 BlazePose, 14 this project's own; or ``skeleton``, a text, names it ("h36m17"). ``units``, a text:
+"pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and height; BlazePose must say,
+because MediaPipe gives both::
 
-    np.savez("poses.npz", names=names, keypoints=keypoints, units="shares")
+    np.savez("poses.npz", names=names, keypoints=keypoints, units="shares", skeleton="blazepose33")
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,52 +15,94 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int, Real
 
-from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
+from rgcn_jax.data.datasets.absent import difference, nearest
+from rgcn_jax.data.keypoints import names as frame_names
+from rgcn_jax.data.keypoints import skeletons
+from rgcn_jax.data.keypoints.anatomy import sample
+from rgcn_jax.data.keypoints.detections import Detections, others, shown
 from rgcn_jax.data.keypoints.numbers import LARGEST
-from rgcn_jax.data.keypoints.skeletons import ARRAYS, convert
+from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import npz
+from rgcn_jax.skeleton import SKELETONS, to_14
 
-UNITS = ("pixels", "shares")
+UNITS = {"pixels": "pixels", "shares": "normalised", "normalised": "normalised"}
+"""What ``units`` may say -> a value of ``coordinates.UNITS``."""
 
 
-def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+def read(
+    path: Path,
+    frames: Sequence[str],
+    sizes: Int[np.ndarray, "#n 2"],
+    skeleton: str | None = None,
+    units: str | None = None,
+) -> Detections:
     """Read the keypoints of these frames.
 
     Args:
       path: the file.
       frames: paths relative to the data set's root, each once.
-      sizes: height and width of the crop in pixels, of each frame or one for all; needed for shares.
+      sizes: height and width of the crop in pixels, of each frame or one for all; needed for normalised coordinates.
+      skeleton: a key of ``SKELETONS``; None: as the file says, else by V.
+      units: one of ``coordinates.UNITS``; None: as the file says, else pixels.
 
     Raises:
-      InputError: the file is damaged or holds something else, or a frame is not in it.
+      InputError: the file is damaged or holds something else, contradicts what was told, or a frame is not in it.
     """
     arrays = open_arrays(path)
-    names, keypoints = names_and_keypoints(path, arrays)
-    skeleton = ARRAYS[keypoints.shape[1]]
+    named = skeleton or _skeleton(path, arrays)
+    names, keypoints = names_and_keypoints(path, arrays, named)
+    skeleton_found = named or ARRAYS[keypoints.shape[1]]
+    found_units = _units(path, arrays, skeleton_found, units)
+    chosen, wanted = rows_of(path, names, keypoints, frames)
+    if found_units == "normalised":
+        chosen = chosen * np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None]
+    people = chosen.astype(np.float32)
+    return Detections(
+        to_14(people, skeleton_found),
+        np.ones(len(frames), bool),
+        skeleton_found,
+        others(names, wanted.names),
+        sample=sample(people[people[..., 2].any(axis=1)], skeleton_found, named is not None),
+        remarks=(wanted.remark,) if wanted.remark else (),
+        units=found_units,
+    )
+
+
+def _units(path: Path, arrays: Mapping[str, np.ndarray], skeleton: str, told: str | None) -> str:
     units = arrays.get("units")
     if units is not None and (units.ndim or units.item() not in UNITS):
         raise InputError(f'{path}: units must be "pixels" or "shares", found {shown(units)}.')
-    if units is None and skeleton == "blazepose33":
+    if units is not None and told is not None and UNITS[units.item()] != told:
+        raise InputError(f"{path} says that its units are {units.item()!r}: leave out --units={told}.")
+    if units is None and told is None and skeleton == "blazepose33":
         raise InputError(
             f"{path} holds BlazePose's 33 keypoints without saying in which units: MediaPipe's pose_landmarks are "
-            'shares of width and height. Add units="shares", or units="pixels" if they were multiplied, to the file.'
+            'shares of width and height. Add units="shares", or units="pixels" if they were multiplied, to the file, '
+            "or convert it with --units=normalised or --units=pixels."
         )
-    chosen = rows_of(path, names, keypoints, frames)
-    if units is not None and units.item() == "shares":
-        chosen = chosen * np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None]
-    pixels = convert(chosen.astype(np.float32), skeleton)
-    return Detections(pixels, np.ones(len(frames), bool), skeleton, others(names, names_wanted(path, names, frames)))
+    return told or (UNITS[units.item()] if units is not None else "pixels")
+
+
+def _skeleton(path: Path, arrays: Mapping[str, np.ndarray]) -> str | None:
+    text = arrays.get("skeleton")
+    if text is None:
+        return None
+    try:
+        return skeletons.find(str(text.item()) if text.ndim == 0 else shown(text))
+    except InputError as error:
+        raise InputError(f"{path}: its skeleton {error}.") from error
 
 
 def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """The arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header`` and ``units`` where they are there.
+    """The arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header``, ``units`` and ``skeleton`` where
+    they are there.
 
     Raises:
       InputError: it is not such a file, it is cut off or damaged, or its arrays would not fit in memory.
     """
     try:
-        arrays, there = npz.read_arrays(path, ("header", "names", "keypoints", "units"))
+        arrays, there = npz.read_arrays(path, ("header", "names", "keypoints", "units", "skeleton"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"The keypoint store {path} cannot be read ({error}), it may be cut off: write it again."
@@ -70,8 +113,13 @@ def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
     return arrays
 
 
-def names_and_keypoints(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[list[str], Real[np.ndarray, "n v 3"]]:
-    """The names, each once, and the keypoints of such a file; their shapes and types are checked."""
+def names_and_keypoints(
+    path: Path, arrays: Mapping[str, np.ndarray], skeleton: str | None = None
+) -> tuple[list[str], Real[np.ndarray, "n v 3"]]:
+    """The names, each once, and the keypoints of such a file; their shapes and types are checked. ``skeleton``: which
+    they must be of; None: one of ``ARRAYS``.
+    """
+    sizes = sorted(ARRAYS) if skeleton is None else [SKELETONS[skeleton]]
     names, keypoints = arrays["names"], arrays["keypoints"]
     right = (
         names.ndim == 1
@@ -79,13 +127,14 @@ def names_and_keypoints(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[l
         and keypoints.dtype.kind in "fiu"
         and keypoints.ndim == 3
         and (len(keypoints), keypoints.shape[2]) == (len(names), 3)
-        and keypoints.shape[1] in ARRAYS
+        and keypoints.shape[1] in sizes
     )
     if not right:
         raise InputError(
             f"The keypoint store {path} must hold names [N], text, and keypoints [N, V, 3], numbers, with V one of "
-            f"{', '.join(map(str, sorted(ARRAYS)))}; found names {list(names.shape)} of {names.dtype} and keypoints "
-            f"{list(keypoints.shape)} of {keypoints.dtype}."
+            f"{', '.join(map(str, sizes))}; found names {list(names.shape)} of {names.dtype} and keypoints "
+            f"{list(keypoints.shape)} of {keypoints.dtype}"
+            f"{skeletons.advice(3 * keypoints.shape[1], skeleton) if keypoints.ndim == 3 else ''}."
         )
     try:
         texts = names.tolist()
@@ -100,20 +149,23 @@ def names_and_keypoints(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[l
 
 def rows_of(
     path: Path, names: Sequence[str], keypoints: Real[np.ndarray, "m v 3"], frames: Sequence[str]
-) -> Float32[np.ndarray, "n v 3"]:
-    """The keypoints of these frames, all of which must be there, with finite numbers."""
+) -> tuple[Float32[np.ndarray, "n v 3"], frame_names.Wanted]:
+    """The keypoints of these frames, all of which must be there, with finite numbers; and under which names."""
     rows = {name: row for row, name in enumerate(names)}
-    wanted = names_wanted(path, names, frames)
-    absent = [i for i, name in enumerate(wanted) if name not in rows]
+    wanted = frame_names.match(path, names, frames)
+    absent = [i for i, name in enumerate(wanted.names) if name not in rows]
     if absent:
+        looked_for = wanted.names[absent[0]]
         raise InputError(
             f"Keypoints are missing in {path} for {len(absent):,} of the {len(frames):,} frames; the first is "
-            f"{frames[absent[0]]}, looked for as {wanted[absent[0]]}, while the store has names like "
-            f"{shown(names[0]) if names else '(none)'}: add these frames, with zeros where nobody was found.",
+            f"{frames[absent[0]]}, looked for as {looked_for}, while the store has names like "
+            f"{shown(names[0]) if names else '(none)'}; nearest: "
+            f"{difference(looked_for, nearest(looked_for, names))}: add these frames, with "
+            "zeros where nobody was found.",
             [f"{frames[i]} has no keypoints" for i in absent],
         )
     with np.errstate(over="ignore"):  # becomes infinite, which is told below
-        chosen = keypoints[[rows[name] for name in wanted]].astype(np.float32)
+        chosen = keypoints[[rows[name] for name in wanted.names]].astype(np.float32)
     wrong = np.flatnonzero(~np.all((chosen >= -LARGEST) & (chosen <= LARGEST), axis=(1, 2)))
     if len(wrong):
         raise InputError(
@@ -121,4 +173,4 @@ def rows_of(
             f"or above 1e6; the first is {frames[wrong[0]]}: write zeros where a keypoint was not found.",
             [f"{frames[i]} has a number that is not finite or above 1e6" for i in wrong.tolist()],
         )
-    return chosen
+    return chosen, wanted

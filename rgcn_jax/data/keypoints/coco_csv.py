@@ -11,38 +11,46 @@ reader drops a whole frame for one empty field, and says so; here nothing is dro
 
 import csv
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
+from rgcn_jax.data.keypoints.anatomy import sample
+from rgcn_jax.data.keypoints.detections import Detections, others, shown
+from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.data.keypoints.numbers import LARGEST
-from rgcn_jax.data.keypoints.skeletons import COCO, convert
+from rgcn_jax.data.keypoints.skeletons import COCO
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.skeleton import to_14
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right"))]
 
 
-def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
     """Read the keypoints of these frames.
 
     Args:
       path: the file.
       frames: paths relative to the data set's root, each once; the file has these, or base names.
       sizes: not needed, a row is one person.
+      skeleton: None, or COCO-17, which is what the header names.
 
     Raises:
       InputError: rows cannot be used; the whole file is read before the bad ones are reported.
     """
     del sizes
+    if skeleton not in (None, COCO[17]):
+        raise InputError(f"{path} names the columns of {COCO[17]} in its first line: leave out --skeleton={skeleton}.")
     names: dict[str, int] = {}  # -> line
     rows: list[np.ndarray] = []
     problems: list[str] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             _check_header(path, next(reader, []))
             for row in tqdm(_not_empty(reader), "poses", disable=None, leave=False):
@@ -65,13 +73,22 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
             "Fix or drop them.",
             problems,
         )
-    wanted = names_wanted(path, names, frames)
+    wanted, remark = match(path, names, frames)
     row = {name: i for i, name in enumerate(names)}
     index = np.array([row.get(name, -1) for name in wanted], int)
     pixels = np.zeros((len(frames), 14, 3), np.float32)
+    some = None
     if rows:
-        pixels[index >= 0] = convert(np.stack(rows)[index[index >= 0]], COCO[17])
-    return Detections(pixels, index >= 0, COCO[17] if rows else "", others(names, wanted))
+        people = np.stack(rows)[index[index >= 0]]
+        pixels[index >= 0], some = to_14(people, COCO[17]), sample(people, COCO[17], told=True)
+    return Detections(
+        pixels,
+        index >= 0,
+        COCO[17] if rows else "",
+        others(names, wanted),
+        sample=some,
+        remarks=(remark,) if remark else (),
+    )
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:

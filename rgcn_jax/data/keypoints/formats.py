@@ -9,9 +9,22 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from jaxtyping import Int
 
-from rgcn_jax.data.keypoints import alphapose, arrays, coco_csv, frame_files, mmpose, openpose, store
+from rgcn_jax.data.datasets.absent import difference, nearest
+from rgcn_jax.data.datasets.listing import is_litter
+from rgcn_jax.data.keypoints import (
+    alphapose,
+    arrays,
+    coco_csv,
+    frame_files,
+    frame_listing,
+    mmpose,
+    openpose,
+    store,
+    yolo,
+)
 from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 
 LEAST_SHARE = 2 / 3
 """Of the frames, so many at least must have an entry in a file that leaves out frames without people.
@@ -20,10 +33,13 @@ There "nobody found" cannot be told from "never run": half a data set must not b
 
 
 class Format(NamedTuple):
-    """``what``: description for messages. ``read``: its reader, arguments as for ``read``."""
+    """``what``: description for messages. ``read``: its reader, of a path, frames, sizes of the crops and the skeleton
+    that the user names, or None. ``units``: of its coordinates, where its files say so by themselves.
+    """
 
     what: str
-    read: Callable[[Path, Sequence[str], Int[np.ndarray, "#n 2"]], Detections]
+    read: Callable[[Path, Sequence[str], Int[np.ndarray, "#n 2"], str | None], Detections]
+    units: str | None = None
 
 
 FORMATS: Mapping[str, Format] = {
@@ -33,7 +49,8 @@ FORMATS: Mapping[str, Format] = {
     "agrl": Format("AGRL's pose.json, or AlphaPose's with --format cmu or open, an object", alphapose.read_images),
     "csv": Format("GAF-Net's or GaitGraph's .csv", coco_csv.read),
     "arrays": Format("an .npz file with names and keypoints [N, V, 3]", arrays.read),
-    "store": Format("a keypoint store (.npz)", store.read),
+    "store": Format("a keypoint store (.npz)", store.read, "pixels"),
+    "yolo": Format("a folder of Ultralytics' labels, *.txt (YOLO-pose)", yolo.read, "normalised"),
 }
 """Name -> format of keypoint files."""
 
@@ -63,8 +80,10 @@ def read(
     sizes: Int[np.ndarray, "#n 2"],
     format_name: str | None = None,
     least_share: float = LEAST_SHARE,
+    skeleton: str | None = None,
+    units: str | None = None,
 ) -> Detections:
-    """Read what keypoint files say of these frames.
+    """Read what keypoint files say of these frames, in pixels.
 
     Args:
       path: the folder or file.
@@ -72,6 +91,8 @@ def read(
       sizes: height and width of the crop in pixels, of each frame or one for all.
       format_name: a key of ``FORMATS``; None: recognised by the path.
       least_share: see ``LEAST_SHARE``.
+      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: as the files say, else by their number of keypoints.
+      units: one of ``coordinates.UNITS``; None: as the files say, else pixels.
 
     Raises:
       InputError: the path, a file, or what it holds is not as it must be, or a frame has no keypoints. All files are
@@ -83,16 +104,19 @@ def read(
         raise InputError(f"{name!r} is no format of keypoint files: expected one of {', '.join(FORMATS)}.")
     if not os.path.exists(path):
         _not_found(path, "there is nothing of that name")
-    if path.is_dir() != (name in ("openpose", "mmpose")):
+    if not path.is_dir() and not path.is_file():
+        _not_found(path, f"this is {NO_FILE}")
+    if path.is_dir() != (name in _PROGRAMS):
         found = "a folder" if path.is_dir() else "a file"
         raise InputError(f"Keypoints as {name} are {FORMATS[name].what}, but {path} is {found}.")
-    found = FORMATS[name].read(path, frames, sizes)
+    found = _read_in_units(path, name, frames, sizes, skeleton, units)
     absent = np.flatnonzero(~found.has_entry)
     if len(frames) - len(absent) < least_share * len(frames):
         raise InputError(
             f"{path} has no entry for {len(absent):,} of the {len(frames):,} frames; the first is {frames[absent[0]]}. "
             "Such a file leaves out frames in which nobody was found, but not so many: give the one that was made of "
-            "all frames, with their paths or base names, or convert it with a lower --least-share.",
+            f"all frames, with their paths or base names{_named_otherwise(found, frames)}"
+            + (", or convert it with a lower --least-share." if found.has_entry.any() else "."),
             [f"{frames[i]} has no entry" for i in absent.tolist()],
         )
     return found
@@ -100,32 +124,68 @@ def read(
 
 def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
     """The files of a folder of keypoints that are of none of these frames; it is searched, which ``read`` does not."""
-    return frame_files.unused_files(_PROGRAMS[_recognise_folder(path)], path, frames)
+    return frame_listing.unused(path, _PROGRAMS[_recognise_folder(path)].suffix, frames)
 
 
-def damaged_files(path: Path, frames: Sequence[str]) -> list[str]:
+def damaged_files(path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
     """The files of a folder of keypoints that are of these frames and cannot be used, each with the reason; those that
     are missing are left out.
     """
-    return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames)
+    return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames, skeleton)
 
 
-_PROGRAMS = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM}
+_PROGRAMS = {"openpose": openpose.PROGRAM, "mmpose": mmpose.PROGRAM, "yolo": yolo.PROGRAM}
+
+
+def _read_in_units(
+    path: Path,
+    name: str,
+    frames: Sequence[str],
+    sizes: Int[np.ndarray, "#n 2"],
+    skeleton: str | None,
+    units: str | None,
+) -> Detections:
+    form = FORMATS[name]
+    if form.units and units and units != form.units:
+        raise InputError(f"{path} is {form.what}, whose coordinates are {form.units}: leave out --units={units}.")
+    if name == "arrays":  # may say its units itself
+        return arrays.read(path, frames, sizes, skeleton, units)
+    if (units or form.units) != "normalised":
+        return form.read(path, frames, sizes, skeleton)
+    found = form.read(path, frames, np.array([[1, 1]]), skeleton)  # the subject is chosen in the units of the file
+    scale = np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None].astype(np.float32)
+    bodies = found.sample
+    if bodies is not None:
+        bodies = bodies._replace(people=bodies.people * np.median(scale, axis=0).astype(np.float32))
+    return found._replace(pixels=found.pixels * scale, sample=bodies, units="normalised")
+
+
+def _named_otherwise(found: Detections, frames: Sequence[str]) -> str:
+    """How the file names what is of no frame, beside a frame that it lacks."""
+    if not found.unused:
+        return ""
+    absent = frames[int(np.argmin(found.has_entry))]
+    return f" ({difference(absent, nearest(absent, found.unused))})"
 
 
 def _recognise_folder(path: Path) -> str:
-    """By the first JSON file in the order of names, the folder's own before those in its folders."""
+    """By the first JSON file in the order of names, the folder's own before those in its folders; by text files where
+    there is none.
+    """
+    texts = False
     for _, folders, files in islice(os.walk(path), 10_000):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        files = [name for name in files if not is_litter(name)]
         endings = [name.endswith(openpose.SUFFIX) for name in files if name.endswith(mmpose.SUFFIX)]
         if endings:
             return "openpose" if any(endings) else "mmpose"
-    return "openpose"  # its reader says what is missing
+        texts = texts or any(name.endswith(yolo.SUFFIX) for name in files)
+    return "yolo" if texts else "openpose"  # whose reader says what is missing
 
 
 def _first_character(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     except OSError as error:
         raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error

@@ -12,10 +12,12 @@ from typing import Any, BinaryIO
 
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.strict_json import DECODER, DuplicateKey
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CHUNK = 2**20  # bytes read at a time
-_DECODE = json.JSONDecoder().raw_decode
+_DECODE = DECODER.raw_decode
 
 
 def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
@@ -26,7 +28,7 @@ def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
         list nor an object, or an entry is larger than ``LARGEST_FRAME`` or nested too deeply.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             yield from _entries(_Window(file))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error
@@ -99,6 +101,8 @@ class _Window:
                 value, end = _DECODE(self.text, self.at)
             except RecursionError as error:
                 raise InputError(f"is nested too deeply in entry {number:,}") from error
+            except DuplicateKey as error:
+                raise InputError(f"is ambiguous in entry {number:,}: {error}") from error
             except ValueError as error:
                 if self._ended:
                     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)

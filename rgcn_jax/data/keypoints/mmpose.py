@@ -4,11 +4,13 @@ With ``pred_out_dir=...`` a file is ``<frame's stem>.json``, a list of people in
 
     [{"keypoints": [[x, y], ...], "keypoint_scores": [confidence, ...], "bbox": ..., "bbox_score": ...}, ...]
 
-The same list under "predictions" or "instance_info" (what MMPose's demo scripts write) is read too. The model must be
-one of COCO's 17 keypoints, or of a larger set that begins with them (Halpe-26, COCO-WholeBody).
+The same list under "predictions" or "instance_info" is read too, in files ``results_<frame's stem>.json`` as MMPose's
+demo scripts write them. These name the data set of the model, ``{"meta_info": {"dataset_name": "h36m", ...}, ...}``,
+which decides the skeleton; without it the number of keypoints does: COCO-17, or a larger set that begins with these
+(Halpe-26, COCO-WholeBody).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,41 +18,67 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
+from rgcn_jax.data.keypoints import skeletons
 from rgcn_jax.data.keypoints.detections import Detections
-from rgcn_jax.data.keypoints.frame_files import Program, read_folder
+from rgcn_jax.data.keypoints.frame_files import People, Program, read_folder
 from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
-from rgcn_jax.data.keypoints.skeletons import COCO, looks_like
+from rgcn_jax.data.keypoints.skeletons import COCO, advice, looks_like
 from rgcn_jax.errors import InputError
 
 SUFFIX = ".json"
 
 
-def parse_mmpose(text: bytes) -> Float32[np.ndarray, "p v 3"]:
-    """The p people of one MMPose file, with v keypoints, one of 17, 26, 133 and 136: x, y, confidence as they stand.
+def parse_mmpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
+    """The p people of one MMPose file, with v keypoints: x, y, confidence as they stand.
 
     p may be 0. Raises InputError, whose message is the reason alone, without the file's name.
+
+    Args:
+      text: contents of the file.
+      skeleton: a key of ``SKELETONS``, where the user names it; None: by ``dataset_name``, else by v, which is then one
+        of 17, 26, 133 and 136.
     """
+    return _people(text, skeleton).keypoints
+
+
+def _people(text: bytes, skeleton: str | None) -> People:
     contents = parse_json(text)
+    named = skeleton
     if isinstance(contents, dict):
+        named = _named(contents.get("meta_info"), skeleton)
         contents = contents.get("predictions", contents.get("instance_info"))
         if isinstance(contents, list) and len(contents) == 1 and isinstance(contents[0], list):
             contents = contents[0]  # "predictions" of one image
     if not isinstance(contents, list):
         raise InputError("has no list of people, so MMPose did not write it")
-    return people_array([_numbers(person) for person in contents])
+    known = skeletons.expected(COCO, named)
+    people = people_array([_numbers(person, known, named) for person in contents])
+    return People(people, known.get(people.shape[1], ""), named is not None)
 
 
-def _numbers(person: Any) -> list[int | float]:
+def _named(meta: object, told: str | None) -> str | None:
+    """The skeleton by the name of the model's data set; what was told must agree with it."""
+    name = meta.get("dataset_name") if isinstance(meta, dict) else None
+    try:
+        named = skeletons.find(name) if isinstance(name, str) else None
+    except InputError:  # a data set of one's own: nothing is known of it
+        named = None
+    if named and told and named != told:
+        raise InputError(f'is of the data set {name!a} ({named}) by its "meta_info": leave out --skeleton={told}')
+    return told or named
+
+
+def _numbers(person: Any, known: Mapping[int, str], named: str | None) -> list[int | float]:
     points = person.get("keypoints") if isinstance(person, dict) else None
     scores = person.get("keypoint_scores") if isinstance(person, dict) else None
     if not isinstance(points, list) or not isinstance(scores, list):
         raise InputError('has a person without lists "keypoints" and "keypoint_scores"')
     if len(points) != len(scores):
         raise InputError(f"has a person with {len(points)} keypoints and {len(scores)} scores")
-    if len(points) not in COCO:
+    if len(points) not in known:
         raise InputError(
             f"has {len(points)} keypoints a person{looks_like(3 * len(points))}, expected one of "
-            f"{', '.join(f'{v} ({name})' for v, name in COCO.items())}"
+            f"{', '.join(f'{v} ({name})' for v, name in known.items())}{advice(3 * len(points), named)}"
         )
     check_numbers(scores)
     for point in points:
@@ -60,9 +88,9 @@ def _numbers(person: Any) -> list[int | float]:
     return list(chain.from_iterable((x, y, score) for (x, y), score in zip(points, scores, strict=True)))
 
 
-PROGRAM = Program("MMPose", "COCO-17, Halpe-26 or COCO-WholeBody", SUFFIX, COCO, parse_mmpose)
+PROGRAM = Program("MMPose", "COCO-17, Halpe-26 or COCO-WholeBody", SUFFIX, _people)
 
 
-def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
-    """Read the subject's keypoints of these frames from MMPose's files, as ``folder.read_folder`` does."""
-    return read_folder(PROGRAM, path, frames, sizes)
+def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
+    """Read the subject's keypoints of these frames from MMPose's files, as ``frame_files.read_folder`` does."""
+    return read_folder(PROGRAM, path, frames, sizes, skeleton)

@@ -3,7 +3,6 @@
 All functions raise InputError with the reason alone, without the file's name: "is not JSON or is cut off: ...".
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime import strict_json
 
 LARGEST = 1e6  # no pixel coordinate and no confidence is larger than this
 LARGEST_FRAME = 10 * 2**20  # bytes of JSON of one frame; a detector writes about 2 kB a person
@@ -23,7 +23,9 @@ def parse_json(text: bytes) -> Any:
     if len(text) > LARGEST_FRAME:
         raise InputError(f"is larger than {LARGEST_FRAME >> 20} MiB, which no file of one frame is")
     try:
-        return json.loads(text)
+        return strict_json.parse(text)
+    except strict_json.DuplicateKey as error:
+        raise InputError(f"is ambiguous: {error}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON or is cut off: {error}") from error
 

@@ -3,6 +3,9 @@
 A file is ``<frame's stem>_keypoints.json``::
 
     {"version": 1.3, "people": [{"pose_keypoints_2d": [x, y, confidence, x, y, ...]}, ...]}
+
+Before version 1.2 the key was ``pose_keypoints``. BODY_25B (``--model_pose BODY_25B``) has 25 keypoints in another
+order, which the file does not say: name it by ``--skeleton=body25b``.
 """
 
 import json
@@ -14,10 +17,10 @@ from jaxtyping import Float32, Int
 from tqdm import tqdm
 
 from rgcn_jax.data.keypoints.detections import Detections, shown
-from rgcn_jax.data.keypoints.frame_files import Program
+from rgcn_jax.data.keypoints.frame_files import People, Program
 from rgcn_jax.data.keypoints.frame_files import read_folder as read_any_folder
 from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
-from rgcn_jax.data.keypoints.skeletons import OPENPOSE, looks_like
+from rgcn_jax.data.keypoints.skeletons import OPENPOSE, advice, expected, looks_like
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_folder, write_error
 from rgcn_jax.skeleton import to_14
@@ -26,11 +29,16 @@ SUFFIX = "_keypoints.json"
 _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12  # of BODY_25
 
 
-def parse_openpose(text: bytes) -> Float32[np.ndarray, "p v 3"]:
+def parse_openpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
     """The p people of one OpenPose file, with v = 25 (BODY_25) or 18 (COCO) keypoints: x, y, confidence as they stand.
 
     p may be 0. Raises InputError, whose message is the reason alone, without the file's name.
+
+    Args:
+      text: contents of the file.
+      skeleton: a key of ``SKELETONS``, where the user names it; None: by v.
     """
+    known = expected(OPENPOSE, skeleton)
     contents = parse_json(text)
     people = contents.get("people") if isinstance(contents, dict) else None
     if not isinstance(people, list):
@@ -38,23 +46,34 @@ def parse_openpose(text: bytes) -> Float32[np.ndarray, "p v 3"]:
     rows = []
     for person in people:
         numbers = person.get("pose_keypoints_2d") if isinstance(person, dict) else None
+        if numbers is None and isinstance(person, dict):
+            numbers = person.get("pose_keypoints") or None
         if not isinstance(numbers, list):
             raise InputError('has a person without a list "pose_keypoints_2d"')
-        if len(numbers) not in (75, 54):
+        if len(numbers) % 3 or len(numbers) // 3 not in known:
+            wanted = "75 (BODY_25) or 54 (COCO-18)" if skeleton is None else f"{3 * min(known)} ({skeleton})"
             raise InputError(
-                f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected 75 (BODY_25) or 54 (COCO-18)"
+                f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected {wanted}"
+                f"{advice(len(numbers), skeleton)}"
             )
         check_numbers(numbers)
         rows.append(numbers)
     return people_array(rows)
 
 
-PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, OPENPOSE, parse_openpose)
+def _people(text: bytes, skeleton: str | None) -> People:
+    people = parse_openpose(text, skeleton)
+    return People(people, expected(OPENPOSE, skeleton).get(people.shape[1], ""), skeleton is not None)
 
 
-def read_folder(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
-    """Read the subject's keypoints of these frames from OpenPose's files, as ``folder.read_folder`` does."""
-    return read_any_folder(PROGRAM, path, frames, sizes)
+PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, _people)
+
+
+def read_folder(
+    path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
+) -> Detections:
+    """Read the subject's keypoints of these frames from OpenPose's files, as ``frame_files.read_folder`` does."""
+    return read_any_folder(PROGRAM, path, frames, sizes, skeleton)
 
 
 def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, "n 14 3"]) -> None:

@@ -25,13 +25,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
+from rgcn_jax.data.keypoints.anatomy import sample
 from rgcn_jax.data.keypoints.arrays import names_and_keypoints, open_arrays, rows_of
 from rgcn_jax.data.keypoints.coverage import Coverage, measure, to_json
-from rgcn_jax.data.keypoints.detections import Detections, names_wanted, others, shown
-from rgcn_jax.data.keypoints.skeletons import ARRAYS, convert
+from rgcn_jax.data.keypoints.detections import Detections, others, shown
+from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime import strict_json
 from rgcn_jax.runtime.files import write_error
 from rgcn_jax.runtime.npz import write_arrays
+from rgcn_jax.skeleton import SKELETONS, to_14
 
 VERSION = 1
 _FORMAT = "rgcn_jax keypoints"
@@ -69,7 +72,7 @@ def save(
       coverage: for the header; None: counted here, where the confidence is above 0, without cameras.
 
     Raises:
-      InputError: the path does not end in ``.npz`` or cannot be written.
+      InputError: the path does not end in ``.npz`` or cannot be written, or no keypoint is detected in any frame.
       ValueError: the numbers of names and keypoints differ, a name is there twice, or a number is not finite.
     """
     path = Path(path)
@@ -78,6 +81,11 @@ def save(
         raise ValueError(f"{len(names)} names, {len(set(names))} of them different, for {len(keypoints)} frames.")
     if not np.isfinite(keypoints).all():
         raise ValueError("a keypoint has a number that is not finite: write zeros where it was not detected.")
+    if not (keypoints[..., 2] > 0).any():
+        raise InputError(
+            f"The keypoint store {path} is not written: there is no detected keypoint in any of its {len(names):,} "
+            "frames. Give keypoints of this data set's frames, or a lower threshold."
+        )
     counts = measure(keypoints[..., 2] > 0) if coverage is None else coverage
     header = {
         "format": _FORMAT,
@@ -105,13 +113,14 @@ def check_store_path(path: Path) -> None:
         )
 
 
-def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> Detections:
+def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
     """Read the keypoints of these frames from a store with a header.
 
     Args:
       path: the file.
       frames: paths relative to the data set's root, each once.
       sizes: not needed, a store is in pixels.
+      skeleton: of 14 keypoints, for a store that was made with other ones than this project's; None: these.
 
     Raises:
       InputError: the file is damaged, of a newer version or another kind, or a frame is not in it.
@@ -125,9 +134,19 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"]) -> D
             f"The keypoint store {path} is damaged: its header speaks of {header.frames:,} frames of 14 keypoints, "
             f"found {len(names):,} of {keypoints.shape[1]}: write it again."
         )
-    pixels = convert(rows_of(path, names, keypoints, frames), ARRAYS[14])
-    unused = others(names, names_wanted(path, names, frames))
-    return Detections(pixels, np.ones(len(frames), bool), header.skeleton, unused, header.detector, header.threshold)
+    if skeleton is not None and SKELETONS[skeleton] != 14:
+        raise InputError(f"The keypoint store {path} holds 14 keypoints already: leave out --skeleton={skeleton}.")
+    chosen, wanted = rows_of(path, names, keypoints, frames)
+    return Detections(
+        to_14(chosen, skeleton or ARRAYS[14]),
+        np.ones(len(frames), bool),
+        skeleton or header.skeleton,
+        others(names, wanted.names),
+        header.detector,
+        header.threshold,
+        sample=sample(chosen[chosen[..., 2].any(axis=1)], skeleton or ARRAYS[14], told=True),
+        remarks=(wanted.remark,) if wanted.remark else (),
+    )
 
 
 def has_header(path: Path) -> bool:
@@ -143,7 +162,7 @@ def _header(path: Path, text: np.ndarray | None) -> Header:
     if text is None:
         raise InputError(f"The keypoint store {path} has no header: it is older than version 1, or no store.")
     try:
-        fields = json.loads(text.item())
+        fields = strict_json.parse(text.item())
         if fields["format"] != _FORMAT:
             raise ValueError(f"format {shown(fields['format'])}")
         version = fields["version"]

@@ -83,10 +83,10 @@ def _look(options: Namespace, read_source: Callable[[Namespace], Source]) -> _Lo
     if options.keypoints:
         problems += other_sizes(source)
         try:
-            notes += read_keypoints(options.keypoints, source, lenient=True).remarks
+            notes += read_keypoints(options.keypoints, source, options.skeleton, options.units, lenient=True).remarks
         except InputError as error:
             problems.append(wrong(error))
-            problems += damaged_keypoints(options.keypoints, source, error)
+            problems += damaged_keypoints(options.keypoints, source, options.skeleton, error)
             notes += unused_keypoints(options.keypoints, source)
     else:
         notes.append(Finding("no --keypoints were given: appearance only"))
@@ -99,7 +99,7 @@ def _look_below(options: Namespace, first: Finding) -> _Look:
     """The same of a folder that cannot be listed as a data set; ``first`` says why."""
     problems, images = [first], 0
     if options.root.is_dir():
-        folders = FolderReader(options.dataset, options.root)
+        folders = FolderReader(options.dataset, options.root, options.follow_links)
         below = folders.images_below()
         names = [tuple(f"{folder}/{name}".lstrip("/") for name in found) for folder, found in below.items()]
         images = sum(map(len, names))

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.datasets.image_size import image_size
+from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import formats
 from rgcn_jax.data.keypoints.table import read_source
@@ -52,20 +53,22 @@ class SourceKeypoints:
     remarks: tuple[Finding, ...]
 
 
-def read_splits(dataset: str, root: Path) -> Source:
+def read_splits(dataset: str, root: Path, follow_links: bool = False) -> Source:
     """Read all published splits of a data set.
 
     Args:
       dataset: a key of ``DATA_SETS``.
       root: its folder.
+      follow_links: read what is a symbolic link out of the folder, too.
 
     Raises:
       InputError: the folder is not as it must be.
     """
     data_set = DATA_SETS[dataset]
-    first = data_set.load(root)
+    first = data_set.load(root, follow_links=follow_links)
     if dataset in SEVERAL_SPLITS:
-        splits = {1: first, **{n: data_set.load(root, n) for n in range(2, data_set.num_splits(root) + 1)}}
+        others = {n: data_set.load(root, n, follow_links) for n in range(2, data_set.num_splits(root) + 1)}
+        splits = {1: first, **others}
         tracklets = {t for s in splits.values() for t in (*s.train, *s.query, *s.gallery, *s.junk)}
         return Source(dataset, root, splits, {"frames": tuple(sorted(tracklets, key=lambda t: t.frames))})
     train = dict.fromkeys(first.train)
@@ -74,17 +77,23 @@ def read_splits(dataset: str, root: Path) -> Source:
     return Source(dataset, root, {1: first}, {name: subset for name, subset in subsets.items() if subset})
 
 
-def read_keypoints(path: Path, source: Source, lenient: bool = False) -> SourceKeypoints:
-    """Read the keypoints of all tracklets; where those of the junk cannot be read, of all others. ``lenient``: images
-    that are not as they must be are no obstacle (``frame_sizes``).
+def read_keypoints(
+    path: Path, source: Source, skeleton: str | None = None, units: str | None = None, lenient: bool = False
+) -> SourceKeypoints:
+    """Read the keypoints of all tracklets; where those of the junk cannot be read, of all others. ``skeleton`` and
+    ``units`` as for ``table.read_source``. ``lenient``: images that are not as they must be are no obstacle
+    (``frame_sizes``).
 
     Raises:
       InputError: as ``table.read_source`` does.
     """
     junk = {t for split in source.splits.values() for t in split.junk}
-    table, detections = read_source(path, source.splits[1], source.tracklets, junk, lenient=lenient)
+    table, detections = read_source(
+        path, source.splits[1], source.tracklets, junk, lenient=lenient, skeleton=skeleton, units=units
+    )
     remarks = []
     frames = tuple(table.rows)
+    remarks += [Finding(f"doubtful keypoints: {remark}") for remark in table.remarks]
     if len(absent := np.flatnonzero(~detections.has_entry)):
         remarks.append(odd(f"{len(absent):,} frames have no keypoints in {path}", [frames[i] for i in absent]))
     remarks += _unused(path, detections.unused) if path.is_file() else unused_keypoints(path, source)
@@ -120,14 +129,14 @@ def unused_keypoints(path: Path, source: Source) -> list[Finding]:
     return _unused(path, formats.unused_files(path, unique_frames(source.tracklets))) if path.is_dir() else []
 
 
-def damaged_keypoints(path: Path, source: Source, told: InputError) -> list[Finding]:
+def damaged_keypoints(path: Path, source: Source, skeleton: str | None, told: InputError) -> list[Finding]:
     """Keypoint files in a folder that cannot be used, but for those that ``told`` names; nothing of what is no
     folder.
     """
     if not path.is_dir():
         return []
     frames = unique_frames(source.tracklets)
-    names = [name for name in formats.damaged_files(path, frames) if name not in told.names]
+    names = [name for name in formats.damaged_files(path, frames, skeleton) if name not in told.names]
     text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names, SHOWN)}"
     return [Finding(text, tuple(names), problem=True)] if names else []
 
@@ -140,7 +149,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
     """What is odd about a data set, though it can be used: short tracklets, people whom training can hardly use,
     queries that have no match.
     """
-    found = []
+    found = [Finding(text) for text in turned(source.root, source.tracklets)]
     for subset, tracklets in source.subsets.items():
         short = [t for t in tracklets if len(t.frames) < frames_per_clip]
         if short:

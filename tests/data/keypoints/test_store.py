@@ -50,7 +50,7 @@ def test_a_store_gives_back_what_was_saved_and_says_where_it_is_from(tmp_path):
     save(path, FRAMES, _pixels(), detector="RTMPose-m 2.0", skeleton="coco17", threshold=0.25)
     found = formats.read(path, FRAMES[::-1], SIZE)
     np.testing.assert_array_equal(found.pixels, _pixels()[::-1])
-    assert found._replace(pixels=_pixels(), has_entry=np.ones(1, bool))[2:] == ("coco17", [], "RTMPose-m 2.0", 0.25)
+    assert found._replace(pixels=_pixels(), has_entry=np.ones(1, bool))[2:6] == ("coco17", [], "RTMPose-m 2.0", 0.25)
     header = _header(path)
     assert [header[name] for name in ("detector", "skeleton", "threshold", "frames")] == [
         *("RTMPose-m 2.0", "coco17", 0.25, 3)

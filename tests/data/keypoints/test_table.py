@@ -41,14 +41,14 @@ def test_normalised_coordinates(tmp_path, split):
     pixels[1, 5] = (100.5, 60, 0.9)  # outside
     pixels[1, 6] = (60, -0.5, 0.9)  # outside
     pixels[1, 7] = (100, 200, 1.2)  # the corner is inside, a confidence stays as it is
-    pixels[1, 8] = (0, 0, 0.3)
+    pixels[1, 8] = (0, 0, 0.3)  # not detected, whatever its confidence
     save(tmp_path / "k.npz", FRAMES, pixels)
     table = keypoint_table.load(tmp_path / "k.npz", split)
     assert table.values.shape == (3, 14, 3)
     assert dict(table.rows) == {"d/a.jpg": 0, "d/b.jpg": 1, "e/c.jpg": 2}
     np.testing.assert_allclose(table.values[2, 3], [24 / 100, 17 / 200, 0.9], rtol=1e-6)
     assert not table.values[1, 4:7].any()
-    np.testing.assert_allclose(table.values[1, 7:9], [[1, 1, 1.2], [0, 0, 0.3]], rtol=1e-6)
+    np.testing.assert_allclose(table.values[1, 7:9], [[1, 1, 1.2], [0, 0, 0]], rtol=1e-6)
 
 
 def test_rows_of_a_tracklet_in_its_order(tmp_path, split):
@@ -157,9 +157,12 @@ def test_coordinates_are_no_pixels_of_the_crops(tmp_path, split):
     _fails(tmp_path / "k.npz", split, "67% of the keypoints lie outside of their crops")
 
 
-def test_nobody_anywhere_is_all_zeros(tmp_path, split):
-    save(tmp_path / "k.npz", FRAMES, np.zeros((3, 14, 3), np.float32))
-    assert not keypoint_table.load(tmp_path / "k.npz", split).values.any()
+def test_nobody_anywhere_is_refused(tmp_path, split):
+    np.savez(tmp_path / "k.npz", names=FRAMES, keypoints=np.zeros((3, 14, 3), np.float32))
+    _fails(tmp_path / "k.npz", split, "no detected keypoint in any of the 3 frames")
+    with pytest.raises(InputError, match="no detected keypoint"):
+        save(tmp_path / "empty.npz", FRAMES, np.zeros((3, 14, 3), np.float32))
+    assert not (tmp_path / "empty.npz").exists()
 
 
 def test_a_store_is_damaged(tmp_path, split):

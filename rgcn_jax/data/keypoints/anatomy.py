@@ -1,0 +1,142 @@
+"""Test of keypoints by anatomy: whether a source's bodies are people in the skeleton that its keypoints are taken for.
+
+The number of keypoints does not tell the skeleton, and a wrong one is not seen in a table of coverage: H36M-17 read as
+COCO-17 puts the knees where the shoulders are. Over the bodies of a data set, which mostly stand or walk, these hold
+for nearly all (99 % or more of real and generated crops): the head is above the neck, the shoulders above the hips,
+these above the knees, these above the ankles; shoulders and hips have left and right on the same sides; the neck is
+near the middle of the shoulders. The medians of the limbs' lengths are in proportion to the torso.
+"""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64
+
+from rgcn_jax.data.keypoints.skeletons import of_size
+from rgcn_jax.errors import InputError
+from rgcn_jax.skeleton import KEYPOINTS, SKELETONS, to_14
+
+SAMPLE = 2000
+"""About so many bodies are kept of a source for the test."""
+
+LEAST_BODIES = 10
+"""Fewer bodies prove nothing."""
+
+_ABOVE = ((0, 1), (2, 8), (5, 11), (8, 9), (9, 10), (11, 12), (12, 13))
+_LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
+_PROPORTION = (0.1, 2.0)  # of a limb's median length to the torso's; real ones are from 0.4 to 0.8
+_FITS, _CLEAR = 0.5, 0.8  # share of the bodies for which a sentence must hold: to fit at all, and without a remark
+
+
+class Sample(NamedTuple):
+    """Some bodies of a source, x and y in pixels. ``skeleton``: which they are taken for, a key of ``SKELETONS`` with V
+    keypoints. ``told``: the file, or the user, names it; else the number of keypoints decided.
+    """
+
+    people: Float32[np.ndarray, "n v 3"]
+    skeleton: str
+    told: bool
+
+
+def sample(people: Float32[np.ndarray, "n v 3"], skeleton: str, told: bool) -> Sample:
+    """A sample of people, spread evenly."""
+    return Sample(people[:: max(len(people) // SAMPLE, 1)][: 2 * SAMPLE], skeleton, told)
+
+
+class Fit(NamedTuple):
+    """How well bodies fit a skeleton. ``worst``: the share of the bodies for which the least true sentence holds;
+    ``mean``: over all sentences; ``broken``: the sentences that do not hold for half of the bodies.
+    """
+
+    worst: float
+    mean: float
+    broken: tuple[str, ...]
+
+
+def measure(bodies: Float[np.ndarray, "n 14 3"]) -> Fit | None:
+    """How well bodies, x and y in units of the same length, fit the 14 keypoints; None where too few can be judged."""
+    there = bodies[..., 2] > 0
+    y = bodies[..., 1].astype(np.float64)
+    shares: dict[str, float] = {}
+
+    def note(sentence: str, holds: Bool[np.ndarray, "m"]) -> None:
+        if len(holds) >= LEAST_BODIES:
+            shares[sentence] = float(holds.mean())
+
+    for a, b in _ABOVE:
+        both = there[:, a] & there[:, b]
+        note(f"the {_words(a)} is above the {_words(b)}", y[both, a] < y[both, b])
+    trunk = there[:, [1, 2, 5, 8, 11]].all(axis=1)
+    points = bodies[trunk, :, :2].astype(np.float64)
+    shoulders, hips = points[:, [2, 5]].mean(axis=1), points[:, [8, 11]].mean(axis=1)
+    torso = np.linalg.norm(shoulders - hips, axis=1)
+    width = np.linalg.norm(points[:, 2] - points[:, 5], axis=1)
+    off = np.linalg.norm(points[:, 1] - shoulders, axis=1)
+    note("the neck is near the shoulders", off <= np.maximum(torso, width) / 2)
+    across = (points[:, 5, 0] - points[:, 2, 0], points[:, 11, 0] - points[:, 8, 0])
+    wide = (np.abs(across[0]) > torso / 8) & (np.abs(across[1]) > torso / 8)
+    note("shoulders and hips have left and right on the same sides", (across[0] * across[1] > 0)[wide])
+    for a, b in _LIMBS:
+        both = there[trunk][:, [a, b]].all(axis=1) & (torso > 0)
+        if np.count_nonzero(both) >= LEAST_BODIES:
+            median = _median_ratio(points[both, a] - points[both, b], torso[both])
+            name = f"the distance of {_words(a)} and {_words(b)} is in proportion to the torso"
+            shares[name] = float(_PROPORTION[0] <= median <= _PROPORTION[1])
+    if not any(" above " in sentence for sentence in shares):
+        return None
+    broken = tuple(sentence for sentence, share in shares.items() if share < _FITS)
+    return Fit(min(shares.values()), float(np.mean(list(shares.values()))), broken)
+
+
+def _words(keypoint: int) -> str:
+    return KEYPOINTS[keypoint].replace("_", " ")
+
+
+def _median_ratio(limbs: Float64[np.ndarray, "m 2"], torso: Float64[np.ndarray, "m"]) -> float:
+    return float(np.median(np.linalg.norm(limbs, axis=1) / torso))
+
+
+def check(path: str | os.PathLike[str], bodies: Sample) -> list[str]:
+    """Test bodies as the source has them against the skeleton that they are taken for.
+
+    Args:
+      path: the source, for messages.
+      bodies: of the source.
+
+    Returns:
+      What is doubtful, a sentence each.
+
+    Raises:
+      InputError: the bodies do not fit, with the name of the skeleton that they fit, or another likely cause. Where
+        none is found and the skeleton was told, this is only doubtful.
+    """
+    people, skeleton, told = bodies
+    fit = measure(to_14(people, skeleton))
+    if fit is None or fit.worst >= _CLEAR:
+        return []
+    doubtful = (
+        f"{path}: for {1 - fit.worst:.0%} of the bodies the order of the joints is not that of the skeleton "
+        f"{skeleton}: look at some of them."
+    )
+    candidates = {name: measure(to_14(people, name)) for name in of_size(SKELETONS[skeleton]) if name != skeleton}
+    fitting = {name: other.mean for name, other in candidates.items() if other and other.worst >= _CLEAR}
+    wrong = f"{path}: these are not people in the skeleton {skeleton}"
+    if fit.broken:
+        wrong += f" (of most bodies it is not true that {' or that '.join(fit.broken[:2])})"
+    if fitting:
+        likely = max(fitting, key=lambda name: fitting[name])
+        raise InputError(f"{wrong}, but probably in {likely}: convert them with --skeleton={likely}.")
+    if not fit.broken:
+        return [doubtful]
+    if (swapped := measure(to_14(people[..., [1, 0, 2]], skeleton))) and swapped.worst >= _CLEAR:
+        raise InputError(f"{wrong}. They fit with x and y exchanged: write x before y.")
+    inverted = measure(to_14(people * np.array([1, -1, 1], people.dtype), skeleton))
+    if inverted and inverted.worst >= _CLEAR:
+        raise InputError(f"{wrong}. They stand on their heads: y must count from the upper border of the crop down.")
+    if told:
+        return [f"{wrong}, nor in any other skeleton of {SKELETONS[skeleton]} keypoints that is read."]
+    raise InputError(
+        f"{wrong}, nor in any other skeleton of {SKELETONS[skeleton]} keypoints that is read: reorder the keypoints, "
+        f"or name the skeleton, --skeleton={skeleton}, if it is right and these people do not stand."
+    )

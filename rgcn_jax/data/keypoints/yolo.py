@@ -1,0 +1,67 @@
+"""Ultralytics (YOLO-pose): a folder with one text file a frame, as ``predict(..., save_txt=True)`` writes ``labels``.
+
+A file is ``<frame's stem>.txt``, a line a person, all coordinates normalised, in [0, 1]; then x, y and confidence of
+COCO's 17 keypoints; with ``save_conf=True`` the confidence of the box follows::
+
+    0 0.50 0.48 0.61 0.93 0.512 0.101 0.98 0.530 0.083 0.97 ...
+
+A frame in which nobody was found has no file. A keypoint below 0.5 is written as 0 0 and counts as not detected.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from rgcn_jax.data.keypoints.detections import Detections
+from rgcn_jax.data.keypoints.frame_files import People, Program, read_folder
+from rgcn_jax.data.keypoints.numbers import people_array
+from rgcn_jax.errors import InputError
+from rgcn_jax.skeleton import SKELETONS
+
+SUFFIX = ".txt"
+_BOX = 5  # class, and the box's centre and size
+
+
+def parse_yolo(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
+    """The p people of one label file: x, y (normalised coordinates) and confidence as they stand; p may be 0.
+
+    Args:
+      text: contents of the file.
+      skeleton: a key of ``SKELETONS``; None: COCO-17, which has v = 17 keypoints.
+
+    Raises:
+      InputError: whose message is the reason alone, without the file's name.
+    """
+    size = SKELETONS[skeleton or "coco17"]
+    try:
+        lines = [line.split() for line in text.decode("ascii").splitlines() if line.strip()]
+        if any("_" in field for line in lines for field in line):
+            raise ValueError("a number with _")  # though Python would take 1_0 for 10
+        rows = [[float(field) for field in line] for line in lines]
+    except ValueError as error:
+        raise InputError("has something other than numbers, so Ultralytics did not write it") from error
+    least = _BOX + 3 * size
+    for row in rows:
+        if len(row) not in (least, least + 1):
+            what = "these are boxes without keypoints: predict with a -pose model" if len(row) <= _BOX + 1 else ""
+            raise InputError(
+                f"has a line of {len(row)} numbers, expected {least} or {least + 1}: class, box, and x, y, confidence "
+                f"of {size} keypoints{what and f'; {what}'}"
+            )
+    if not rows:
+        return np.zeros((0, size, 3), np.float32)
+    return people_array([row[_BOX:least] for row in rows])
+
+
+def _people(text: bytes, skeleton: str | None) -> People:
+    return People(parse_yolo(text, skeleton), skeleton or "coco17", skeleton is not None)
+
+
+PROGRAM = Program("Ultralytics", "a YOLO-pose model", SUFFIX, _people, leaves_out=True)
+
+
+def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
+    """Read the subject's keypoints, normalised coordinates, of these frames; as ``frame_files.read_folder`` does."""
+    return read_folder(PROGRAM, path, frames, sizes, skeleton)
