@@ -2,11 +2,11 @@ r"""The paper's comparisons (tables IV to VII, figures 5 to 8) on walkers: every
 
     python scripts/walkers_table.py --out=runs/walkers-table --seeds=3 --jobs=2
 
-For each seed (of people, walks, weights and batches) one appearance model, AP, is trained alone by configs/walkers.py.
-Then every cell is a run of ``rgcn_jax.main`` that trains a pose branch beside the features of this model: they are
-fixed (``model.appearance="precomputed"``), so that the cells of a seed differ in their pose branch only, and a cell
-takes seconds instead of minutes. The set "joint" trains both branches together, as the paper does, to tell what this
-changes.
+For each seed (of people, walks, weights and batches) one appearance model, AP, is trained alone by
+configs/walkers_paper.py. Then every cell is a run of ``rgcn_jax.main`` that trains a pose branch beside the features of
+this model: they are fixed (``model.appearance="precomputed"``), so that the cells of a seed differ in their pose branch
+only, and a cell takes seconds instead of minutes. The set "joint" trains both branches together, as the paper does, to
+tell what this changes.
 
 A cell that has been run is not run again: the command can be stopped and given again. Tables are printed in Markdown,
 as they stand in docs/walkers-results.md, and written to OUT/tables.md.
@@ -80,11 +80,11 @@ TABLES = ("models", "inputs", "layers", "frames", "weight", "width", "joint")
 
 
 def run(workdir: Path, seed: int, overrides: tuple[str, ...]) -> None:
-    """One training run of configs/walkers.py in a process of its own, on one core; none where it is done already."""
+    """One training run of configs/walkers_paper.py in a process of its own, on one core; none where it is done."""
     if (workdir / "results.json").exists():
         return
     seeds = (f"--config.seed={seed}", f"--config.data.walkers.seed={seed}")
-    module = [sys.executable, "-m", "rgcn_jax.main", "--config=configs/walkers.py", f"--workdir={workdir}"]
+    module = [sys.executable, "-m", "rgcn_jax.main", "--config=configs/walkers_paper.py", f"--workdir={workdir}"]
     workdir.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
