@@ -127,8 +127,17 @@ def tidy_signature(
     return signature, returns
 
 
+def escape_bars(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Docstrings write ``|x|`` for a norm, which reStructuredText would read as a substitution."""
+    literals = r"(``.*?``|::\n(?:\n| +[^\n]*\n?)+)"
+    pieces = re.split(literals, "\n".join(lines), flags=re.DOTALL)  # text, literal, text, literal, ...
+    pieces[::2] = [text.replace("|", r"\|") for text in pieces[::2]]
+    lines[:] = "".join(pieces).split("\n")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", escape_bars)
     app.connect("autodoc-process-signature", tidy_signature)
     return {"version": rgcn_jax.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
