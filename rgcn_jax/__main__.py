@@ -34,6 +34,8 @@ COMMANDS = (
     Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
     Command("compare", "rgcn_jax.compare", "compare two configurations, or rows, with intervals and p-values"),
     Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
+    Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),
+    Command("gallery", "rgcn_jax.gallery.__main__", "enrol tracklets and search for the same person"),
 )
 """In the order in which one needs them."""
 

@@ -11,6 +11,7 @@ from rgcn_jax.data.clips.reader import read_without_frames
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
+from rgcn_jax.skeleton import detected
 from rgcn_jax.types import UNKNOWN_ID, Batch, Tracklet
 
 LARGEST_COORDINATE = 3.0
@@ -113,4 +114,4 @@ def _checked_keypoints(i: int, keypoints: Any) -> Float32[np.ndarray, "t 14 3"]:
             f"the keypoints of tracklet {i} reach {largest:g}: expected normalised coordinates, x divided by the "
             "width and y by the height of the crop."
         )
-    return np.where(found[..., 2:] > 0, found, 0.0).astype(np.float32)
+    return np.where(detected(found)[..., None], found, 0.0).astype(np.float32)

@@ -365,6 +365,7 @@ def test_every_field_is_read(tmp_path, monkeypatch):
     # What copies all fields at once, for a file or a comparison, uses none.
     monkeypatch.setattr(Config, "to_dict", lambda config: {})
     monkeypatch.setattr("rgcn_jax.training.train.save_config", lambda config, path: None)
+    monkeypatch.setattr("rgcn_jax.training.train.way", lambda config, data: "")
     prefixes = {AugmentConfig: "augment.", ModelConfig: "model."}
     for module in ("rgcn_jax.training.run", "rgcn_jax.evaluation.scorer"):
         monkeypatch.setattr(

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64
 from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
 from rgcn_jax.errors import InputError, listed
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import open_file, read_file
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
 from rgcn_jax.torch_files.pickles import NumpyArray
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
 
 
 def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(520)
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
         return _read_hdf5(path)
