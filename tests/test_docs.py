@@ -71,11 +71,11 @@ def calls(page):
 
 
 @cache
-def flags(module):
-    """That the help of a command lists."""
+def flags(module, *below):
+    """That the help of a command lists, or that of a command below it, such as ``gallery add``."""
     printed = io.StringIO()
     with redirect_stdout(printed), pytest.raises(SystemExit):
-        importlib.import_module(module).main(["--help"], prog="rgcn-jax")
+        importlib.import_module(module).main([*below, "--help"], prog="rgcn-jax")
     return set(re.findall(r"--[a-z][a-z-]*", printed.getvalue()))
 
 
@@ -134,7 +134,8 @@ def test_commands_exist_with_their_flags_and_fields(page):
         if module not in modules and module not in modules.values():
             assert importlib.util.find_spec(module), f"{page.name}: there is no module {module}"
             continue
-        known = flags(modules.get(module, module)) | fields
+        below = arguments[:1] if arguments and arguments[0].isalpha() else []
+        known = flags(modules.get(module, module), *below) | fields
         assert set(names) <= known, f"{page.name}: {module} {' '.join(arguments)}: unknown {set(names) - known}"
 
 

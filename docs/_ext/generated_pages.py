@@ -58,17 +58,23 @@ def _exports(package: ModuleType) -> list[str]:
 
 
 def commands_page() -> str:
-    """The help of all commands, in Markdown."""
-    head = "# Commands\n\n`rgcn-jax COMMAND` is the same as `python -m rgcn_jax COMMAND`.\n"
-    sections = [f"## {command.name}\n\n{_block(help_of(command.module, command.name))}" for command in COMMANDS]
-    return "\n".join([head, _block(help_page("rgcn-jax")), *sections])
+    """The help of all commands, and of the commands of a command, in Markdown."""
+    parts = ["# Commands\n\n`rgcn-jax COMMAND` is the same as `python -m rgcn_jax COMMAND`.\n"]
+    parts.append(_block(help_page("rgcn-jax")))
+    for name, module, _ in COMMANDS:
+        text = help_of(module, name)
+        parts.append(f"## {name}\n\n{_block(text)}")
+        if "COMMAND" in text.split("\n\n")[0]:
+            for below in re.findall(r"^  ([a-z]+) {2,}", text, re.MULTILINE):
+                parts.append(f"### {name} {below}\n\n{_block(help_of(module, name, below))}")
+    return "\n".join(parts)
 
 
-def help_of(module: str, name: str) -> str:
+def help_of(module: str, *names: str) -> str:
     """What ``rgcn-jax NAME --help`` prints on a terminal of 96 columns."""
     printed = io.StringIO()
     with redirect_stdout(printed), suppress(SystemExit), patch.dict(os.environ, COLUMNS="96"):
-        importlib.import_module(module).main(["--help"], prog=f"rgcn-jax {name}")
+        importlib.import_module(module).main([*names[1:], "--help"], prog=f"rgcn-jax {names[0]}")
     return printed.getvalue().strip()
 
 
