@@ -50,6 +50,7 @@ LAYERS = [
         "embedding_parts",
         "calibrate",
         "compare",
+        "sweep",
         "data.prepare",
         "data.mot",
         "data.keypoints.__main__",
