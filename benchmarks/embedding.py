@@ -3,8 +3,8 @@
     python -m benchmarks.embedding
     python -m benchmarks.embedding --tracklets=1000 --stage-sizes=3,4,6,3 --width=64 --height=256 --image-width=128
 
-Extraction: the compiled step on batches that are on the device already is the bare speed; ``Extractor.embed`` has to
-read, batch and average too, and an ``Embedder`` to take arrays and return an ``Embedding`` a tracklet. Tracklets are
+Extraction: the compiled step on batches that are on the device already is the bare speed. ``Extractor.tracklets`` has
+to read, batch and average too, and an ``Embedder`` to take arrays and return an ``Embedding`` a tracklet. Tracklets are
 random pixels in memory, of one to three clips.
 
 Loading: a run of the ResNet-50 of configs/mars.py with random weights, saved once; ``rgcn_jax.load`` and the start of
@@ -31,7 +31,7 @@ from rgcn_jax.config import Config, DataConfig, EvaluationConfig, ModelConfig
 from rgcn_jax.config_io import save_config
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.embedder import Embedder
-from rgcn_jax.evaluation.embed import Cutting
+from rgcn_jax.evaluation.embed import Cutting, Readers
 from rgcn_jax.models.build import initialise
 from rgcn_jax.saved_model import SavedModel
 from rgcn_jax.training.checkpoint import Checkpoints
@@ -111,7 +111,9 @@ def extraction(options: argparse.Namespace) -> None:
 
     tasks = {
         "bare step": bare,
-        "Extractor.embed": lambda: embedder.extractor.embed(embedder.variables, read, tracklets, cutting),
+        "Extractor.tracklets": lambda: list(
+            embedder.extractor.tracklets(embedder.variables, Readers(read), tracklets, cutting)
+        ),
         "Embedder": lambda: embedder(frames, keypoints),
     }
     for task in tasks.values():

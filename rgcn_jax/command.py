@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +18,10 @@ from rgcn_jax.runtime.preemption import Stopped
 
 CONFIG_FIELD = ("--config.", "--noconfig.")
 """How arguments that set a field of the config begin. Field names keep their underscores."""
+
+
+_READER_GONE = 141
+"""Exit status where nobody reads the output any more: that of a program killed by SIGPIPE in a shell."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -122,6 +126,12 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def _discard_output() -> None:
+    """What is still to be printed at the end of the process goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def on_interrupt(message: str) -> Iterator[None]:
     """Ctrl-C in this block is reported as "interrupted: ``message``". Also a decorator of a command."""
@@ -139,7 +149,8 @@ def run_command(
     """Calls ``command`` with the arguments and ends the process with its exit status; returns where that is 0.
 
     What ``command`` returns is the status, None is 0. An exception becomes one message on stderr and a status: 2 for an
-    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt. In a job of several processes, a peer
+    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt, 141 where the reader of the output has
+    gone. In a job of several processes, a peer
     that exited is ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this
     process ends at once (``processes.leave``).
 
@@ -159,6 +170,10 @@ def run_command(
 def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog: str | None) -> None:
     try:
         status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone, as in "| head"
+        _discard_output()
+        processes.leave(_READER_GONE)
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         processes.leave(2)

@@ -132,6 +132,12 @@ class ModelConfig:
         "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
         choices=("none", "batchnorm"),
     )
+    batch_norm_variance: str = setting(
+        "biased",
+        "Estimate of the running variances, of which evaluation alone sees anything: biased (Flax) or unbiased "
+        "(PyTorch).",
+        choices=("biased", "unbiased"),
+    )
     stage_sizes: tuple[int, ...] = setting((3, 4, 6, 3), "Blocks of each stage of the ResNet; ResNet-50's.")
     width: int = setting(64, "Channels of the first stage, before expansion.", minimum=1)
     last_stride: int = setting(
@@ -163,8 +169,10 @@ class EvaluationConfig:
 
     clips: str = setting(
         "dense",
-        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames.",
-        choices=("dense", "even"),
+        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames; interleaved: all frames, "
+        "each clip with every s-th; full: f_p of all frames as one clip, over which the recurrence runs on, and f_a as "
+        "dense.",
+        choices=("dense", "even", "interleaved", "full"),
         may_change=True,
     )
     clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)

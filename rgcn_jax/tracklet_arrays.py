@@ -7,9 +7,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.config import Config
+from rgcn_jax.data.clips.reader import read_without_frames
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
+from rgcn_jax.skeleton import detected
 from rgcn_jax.types import UNKNOWN_ID, Batch, Tracklet
 
 LARGEST_COORDINATE = 3.0
@@ -63,6 +65,14 @@ class TrackletArrays:
             index=plan.index,
         )
 
+    def read_keypoints(self, plan: BatchPlan) -> Batch:
+        """The batch of one plan without frames."""
+        return read_without_frames(plan, self)
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """The keypoints of one of the tracklets."""
+        return self._keypoints[int(tracklet.frames[0].split("/")[0])]
+
     def _shown(self, i: int, positions: np.ndarray) -> np.ndarray:
         if self._frames[i].ndim == 1:
             return self._frames[i]
@@ -104,4 +114,4 @@ def _checked_keypoints(i: int, keypoints: Any) -> Float32[np.ndarray, "t 14 3"]:
             f"the keypoints of tracklet {i} reach {largest:g}: expected normalised coordinates, x divided by the "
             "width and y by the height of the crop."
         )
-    return np.where(found[..., 2:] > 0, found, 0.0).astype(np.float32)
+    return np.where(detected(found)[..., None], found, 0.0).astype(np.float32)

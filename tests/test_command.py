@@ -21,9 +21,11 @@ from tests.commands import REPOSITORY, fails, module, status
 PATHS = {
     "train": "rgcn_jax.main",
     "evaluate": "rgcn_jax.evaluate",
+    "export": "rgcn_jax.export",
     "walkers": "rgcn_jax.walkers",
     "prepare": "rgcn_jax.data.prepare",
     "keypoints": "rgcn_jax.data.keypoints",
+    "features": "rgcn_jax.data.features",
     "tracks": "rgcn_jax.data.mot",
     "detect": "rgcn_jax.pose_detection",
 }

@@ -148,6 +148,10 @@ def test_tracklets_without_labels_embed_and_their_file_scores_as_the_labelled_da
         again = world.folder / "again.json"
         evaluate.main([f"--features={scored}", f"--out={again}", f"--config.evaluation.distance={distance}"])
         assert rows(results) == rows(again)
+    evaluate.main([*score, "--analysis"])
+    analysis = json.loads(results.read_text())["analysis"]
+    assert set(analysis["verification"]) == set(analysis["reranking"]) == {"appearance", "pose", "fused"}
+    assert analysis["slices"]
     by_model = world.run / "evaluations" / "folder-latest-euclidean-dense.json"
     evaluate.main([*score, "--config.evaluation.distance=euclidean"])
     assert rows(results) == rows(by_model)
@@ -176,6 +180,21 @@ def test_an_interrupted_embedding_resumes_with_the_same_features(world, scored, 
     assert found.first_frames == expected.first_frames
     np.testing.assert_array_equal(found.embeddings.appearance, expected.embeddings.appearance)
     np.testing.assert_array_equal(found.embeddings.pose, expected.embeddings.pose)
+
+
+def test_what_cannot_be_embedded_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
+    run, bare = f"--model={world.run}", f"--root={world.folder / 'bare'}"
+    poses = Path(shutil.copytree(world.folder / "poses", tmp_path / "poses"))
+    shutil.rmtree(poses / "somewhere" / "t003")
+    for arguments, problem in [
+        ([run, "--dataset=folder", bare, f"--keypoints={poses}"], "t003"),
+        ([run, "--dataset=folder", bare], "keypoints is empty"),
+        ([run, "--dataset=mars"], "data.root is empty"),
+        ([run, "--dataset=folder", f"--root={tmp_path / 'nowhere'}", f"--keypoints={poses}"], "nowhere"),
+        ([f"--model={tmp_path}", "--dataset=folder", bare, f"--keypoints={poses}"], "no model in"),
+    ]:
+        assert problem in fails(embed.main, [*arguments, f"--out={tmp_path / 'out.npz'}"], capsys)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["poses"]
 
 
 def test_parts_of_another_model_or_data_set_are_discarded(world, tmp_path, capsys):

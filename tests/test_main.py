@@ -1,5 +1,6 @@
 """Training and evaluation as a user runs them, on a folder in the layout of MARS: train, resume, evaluate again."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -10,11 +11,14 @@ import jax
 import numpy as np
 import pytest
 
+import rgcn_jax
 from rgcn_jax import compare, evaluate, main
 from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
+from rgcn_jax.models import build
+from rgcn_jax.training import run
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.run import prepare
 from tests import mars_folder
@@ -125,6 +129,62 @@ def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted
     assert results["config"]["loss"]["margin"] == 0.5
     main.main(change)  # from now on that is the run's config
     assert json.loads((workdir / "results.json").read_text())["config_changes"] == results["config_changes"]
+
+
+@pytest.mark.jit
+def test_other_keypoints_under_the_same_path_are_refused(finished, root, tmp_path, capsys):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    other = Path(shutil.copytree(root, tmp_path / "other"))
+    file = min((other / "openpose" / "bbox_train").rglob("*_keypoints.json"))
+    pose = json.loads(file.read_text())
+    body = pose["people"][0]["pose_keypoints_2d"]
+    body[:] = [value if i % 3 else 0.99 * value for i, value in enumerate(body)]  # x, by a little
+    file.write_text(json.dumps(pose))
+    command = mars_folder.arguments(other, f"--workdir={workdir}")
+    assert "other data: its keypoints are not those of the steps before" in fails(main.main, command, capsys)
+    main.main([*command, "--config.allow_config_change"])
+    (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
+    assert [*noted["changes"]] == ["data: keypoints"]
+
+
+@pytest.mark.jit
+def test_a_resume_needs_neither_the_pretrained_file_nor_first_parameters(finished, root, tmp_path, monkeypatch):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    abstract = []
+
+    def initialise(*arguments):
+        found = build.initialise(*arguments)
+        abstract.append(all(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)))
+        return found
+
+    monkeypatch.setattr(run, "initialise", initialise)
+    main.main(mars_folder.arguments(root, f"--workdir={workdir}", "--config.model.pretrained=gone.pth"))
+    assert abstract == [True]
+
+
+@pytest.mark.jit
+def test_fewer_steps_than_were_taken_are_refused(finished, root, tmp_path, capsys):
+    """Else parameters of step 4 would be called those of step 2."""
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    before = {p: p.read_bytes() for p in workdir.iterdir() if p.is_file() and p.name != "lock"}
+    told = fails(main.main, mars_folder.arguments(root, f"--workdir={workdir}", "--config.num_steps=2"), capsys)
+    assert "has taken 4 steps, more than the 2 of this config" in told
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.jit
+def test_a_package_that_is_not_installed_ends_no_run_after_its_last_step(finished, root, tmp_path, monkeypatch):
+    """A checkout that was never installed has no version among the installed packages."""
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    main.main(mars_folder.arguments(root, f"--workdir={workdir}"))
+    versions = json.loads((workdir / "results.json").read_text())["versions"]
+    assert versions["rgcn_jax"] == rgcn_jax.__version__
+    assert versions["optax"] == "unknown"
 
 
 @pytest.mark.jit

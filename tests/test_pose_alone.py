@@ -69,7 +69,7 @@ def test_a_run_on_walkers_renders_no_frame(tmp_path, monkeypatch, capsys):
     sizes = [f"--config.data.walkers.{name}={value}" for name, value in asdict(mars_folder.SPEC).items()]
     tiny_run = [argument for argument in mars_folder.TINY if "model.width" not in argument and "stage" not in argument]
     workdir = tmp_path / "run"
-    arguments = ["--config=walkers_pose", f"--workdir={workdir}", *sizes, *tiny_run]
+    arguments = ["--config=walkers_pose", f"--workdir={workdir}", *sizes, *tiny_run, "--config.evaluation.clips=full"]
     main.main([*arguments, "--config.num_steps=2"])
     main.main(arguments)
     assert "resuming after step 2" in capsys.readouterr().out
@@ -81,6 +81,9 @@ def test_a_run_on_walkers_renders_no_frame(tmp_path, monkeypatch, capsys):
     keypoints = np.random.default_rng(0).uniform(0.2, 0.8, (5, 14, 3)).astype(np.float32)
     one, (other,) = embedder(None, keypoints), embedder(None, [keypoints])
     assert one.appearance.shape == (0,)
+    assert one.attention.frames.tolist() == [[0, 1, 2, 3, 4, -1]]
+    many = embedder(None, [keypoints[:2], np.tile(keypoints, (3, 1, 1))])
+    assert [len(e.attention.frames[0][e.attention.frames[0] >= 0]) for e in many] == [2, 15]
     np.testing.assert_allclose(one.pose, other.pose, atol=1e-6)
     assert embedder.distance(one, other) < 1e-3
     with pytest.raises(InputError, match="give keypoints"):

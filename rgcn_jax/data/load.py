@@ -9,11 +9,13 @@ from pathlib import Path
 from rgcn_jax.config import DataConfig
 from rgcn_jax.data.clips import precomputed
 from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints, Reader, read_without_frames
+from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
@@ -65,6 +67,8 @@ def _open_folder(
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
+    for remark in turned(split.root, (*split.train, *split.query, *split.gallery)):
+        print(f"doubtful images: {printable(remark)}", flush=True)
     table = NoKeypoints()
     if with_pose:
         tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
@@ -79,7 +83,8 @@ def _open_folder(
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, FileReader(split.root, table, *size), size, _keypoints_of(table))
+    reader = FileReader(split.root, table, *size)
+    return Data(split, reader, size, _keypoints_of(table), _hashes(split, table))
 
 
 def _open_prepared(
@@ -117,7 +122,8 @@ def _open_prepared(
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table))
+    hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
+    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), hashes)
 
 
 def _print_split(name: str, split: Split) -> None:
@@ -125,8 +131,8 @@ def _print_split(name: str, split: Split) -> None:
         print(f"{name}: {split.split_description}", flush=True)
 
 
-def _without_junk(split: Split) -> Split:
-    print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
+def _without_junk(split: Split, what: str = "usable keypoints") -> Split:
+    print(f"junk tracklets have no {what}: the protocol junk_kept is left out", flush=True)
     return replace(split, junk=())
 
 
@@ -147,10 +153,20 @@ def _check_subsets(split: Split, required: Sequence[str]) -> None:
 def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
     from rgcn_jax.data.clips.memory import MemoryReader
 
-    tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
-    table = precomputed.load(path, tracklets)
+    table = precomputed.load(path, [*split.train, *split.query, *split.gallery], split.junk)
+    if not table.covers(split.junk):
+        split = _without_junk(split, "appearance features")
     read = partial(precomputed.read_features, table=table, keypoints=keypoints)
-    return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints))
+    hashes = _hashes(split, keypoints) | {"features": arrays_hash([table.values])}
+    return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints), hashes)
+
+
+def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
+    """Of the keypoints that were read from files, tracklet by tracklet: the same for loose and for prepared data."""
+    if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
+        return {}
+    tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
+    return {"keypoints": arrays_hash(keypoints.of(tracklet) for tracklet in tracklets)}
 
 
 def _keypoints_of(source: KeypointSource) -> Reader:
@@ -161,7 +177,7 @@ def _keypoints_of(source: KeypointSource) -> Reader:
 
 def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
     read = _keypoints_of(keypoints)
-    return Data(split, read, (0,), read)
+    return Data(split, read, (0,), read, _hashes(split, keypoints))
 
 
 def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) -> Data:

@@ -5,7 +5,8 @@
     python -m rgcn_jax.data.mot --video=street.mp4 --tracks=gt.txt --out=street
 
 The tracks are in MOTChallenge's form: lines of ``frame,id,left,top,width,height,confidence,...``. Frames count from 1;
-boxes are in pixels from the picture's upper left corner; what comes after the confidence is not read. A line whose
+boxes are in pixels from the picture's upper left corner; what comes after the confidence is not read. Some trackers
+write the right and lower border in place of width and height: ``--boxes=corners``. A line whose
 confidence is 0 is left out: so MOTChallenge marks what is not a person to be scored. ``--video`` may also be
 MOTChallenge's folder of pictures.
 
@@ -18,7 +19,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,87 +29,15 @@ from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, w
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
-from rgcn_jax.errors import InputError, listed, printable
+from rgcn_jax.data.mot_tracks import Box, parse_tracks, raise_all
+from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 from rgcn_jax.runtime.handed_over import read_file
 
 ASPECT = 2.0
 """Height of a crop by its width."""
 
-_LARGEST = 1e6  # no frame number and no pixel is above it
 _TOO_LARGE = 4  # a box of so many times the picture's width or height is a mistake
-
-
-class Box(NamedTuple):
-    """Where a track is in a frame of the video; pixels, of the upper left corner, possibly outside of the picture."""
-
-    line: int
-    """Of the track file, from 1."""
-    frame: int
-    """Of the video, from 1."""
-    track: int
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-def parse_tracks(text: bytes, path: str | os.PathLike[str]) -> tuple[list[Box], int]:
-    """The boxes of a track file in MOTChallenge's form, by frame and track, and how many lines of confidence 0 were
-    left out.
-
-    Args:
-      text: contents of the file.
-      path: of the file, for messages.
-
-    Raises:
-      InputError: lines are not of the form, or a track is twice in a frame; all are read before the first few are told.
-    """
-    try:
-        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
-    boxes: dict[tuple[int, int], Box] = {}
-    problems, left_out = [], 0
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        box = _parse_line(line, number)
-        if isinstance(box, str):
-            problems.append(f"line {number} ({line[:60]!r}) {box}")
-        elif box is None:
-            left_out += 1
-        elif boxes.setdefault((box.frame, box.track), box) is not box:
-            first = boxes[box.frame, box.track].line
-            problems.append(f"line {number}: track {box.track} is in frame {box.frame} already, by line {first}")
-    _raise(path, problems)
-    if not boxes:
-        what = f"{left_out} lines of confidence 0 and no other" if left_out else "no track"
-        raise InputError(f"{path} holds {what}: expected lines of frame,id,left,top,width,height,confidence.")
-    return [boxes[key] for key in sorted(boxes)], left_out
-
-
-def _parse_line(line: str, number: int) -> Box | str | None:
-    """The box; or what is wrong, as the end of a sentence; or None where the confidence is 0."""
-    try:
-        values = [float(field) for field in line.replace("_", "?").split(",")[:7]]  # Python takes 1_0 for 10
-    except ValueError:
-        return "has something other than numbers: expected frame,id,left,top,width,height,confidence"
-    if len(values) < 6:
-        return f"has {len(values)} numbers: expected frame,id,left,top,width,height,confidence"
-    if not all(abs(value) <= _LARGEST for value in values):  # nor is NaN
-        return "has a number that is not finite or above 1e6"
-    frame, track, left, top, width, height = values[:6]
-    if frame < 1 or frame != int(frame):
-        return f"is of frame {frame:g}: frames are whole numbers and count from 1"
-    if track < 1 or track != int(track):
-        hint = "this is a file of detections: run a tracker first" if track == -1 else "add a number to all ids"
-        return f"is of track {track:g}: tracks are whole numbers of 1 or more ({hint})"
-    if width <= 0 or height <= 0:
-        return f"has a box of {width:g} x {height:g} pixels"
-    if len(values) == 7 and values[6] == 0:
-        return None
-    return Box(number, int(frame), int(track), left, top, width, height)
 
 
 def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3"] | None:
@@ -132,7 +60,9 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b
     return picture[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None, :]]
 
 
-def convert(video: Path, tracks: Path, out: Path, camera: int = 1, subset: str = "gallery") -> tuple[int, int, int]:
+def convert(
+    video: Path, tracks: Path, out: Path, camera: int = 1, subset: str = "gallery", boxes_as: str | None = None
+) -> tuple[int, int, int]:
     """Write the crops of all tracks atomically, as ``<subset>/<person>/<camera>/<tracklet>/<frame>.jpg``.
 
     Args:
@@ -141,6 +71,8 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, subset: str =
       out: the folder to write; there must be none of that name.
       camera: its number, from 1.
       subset: "train", "query" or "gallery".
+      boxes_as: "size": lines have width and height, as MOTChallenge's; "corners": right and lower border. None: the
+        first, and boxes that look like the second are refused.
 
     Returns:
       The numbers of crops, of tracklets, and of lines of confidence 0 that were left out.
@@ -160,26 +92,28 @@ def convert(video: Path, tracks: Path, out: Path, camera: int = 1, subset: str =
         text = read_file(tracks)
     except OSError as error:
         raise InputError(f"The track file {tracks} cannot be read ({error.strerror}).") from error
-    boxes, left_out = parse_tracks(text, tracks)
+    boxes, left_out = parse_tracks(text, tracks, boxes_as == "corners")
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
     if unfinished := find_unfinished(out.parent, out.name):
         raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
     try:
         with atomic_folder(out) as folder:
-            _write(video, tracks, boxes, folder / subset, camera)
+            _write(video, tracks, boxes, folder / subset, camera, check_corners=boxes_as is None)
     except OSError as error:
         raise write_error(out, error) from error
     return len(boxes), len({box.track for box in boxes}), left_out
 
 
-def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera: int) -> None:
+def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera: int, check_corners: bool) -> None:
     by_frame: dict[int, list[Box]] = {}
     for box in boxes:
         by_frame.setdefault(box.frame, []).append(box)
     last, problems, read = max(by_frame), [], 0
     progress = tqdm(_pictures(video), "frames", last, unit="frame", disable=None, leave=False)
     for read, picture in enumerate(progress, 1):
+        if read == 1 and check_corners:
+            check_corners(tracks, boxes, picture.shape[1], picture.shape[0])
         for box in by_frame.pop(read, ()):
             crop = cut(picture, box)
             if crop is None:
@@ -196,7 +130,7 @@ def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera
         raise InputError(f"The video {video} has no frame that can be decoded: convert it with ffmpeg first.")
     for late in by_frame.values():
         problems += [f"line {b.line}: frame {b.frame}, but the video has {read} frames that can be read" for b in late]
-    _raise(tracks, problems)
+    raise_all(tracks, problems)
 
 
 def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
@@ -228,11 +162,6 @@ def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         capture.release()
 
 
-def _raise(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
-    if problems:
-        raise InputError(f"{path}: {listed(problems, separator='; ')}.")
-
-
 @on_interrupt("nothing is written.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") -> None:
     """Cuts the persons out of a video along their tracks, into a data set in the layout "folder".
@@ -253,9 +182,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
     parser.add_argument(
         "--camera", type=whole_number(1, 999_999_999), default=1, metavar="N", help="number of the camera, from 1"
     )
+    parser.add_argument(
+        "--boxes",
+        choices=("size", "corners"),
+        help="what follows a box's left and top: width and height, or right and lower border (default: size, and what "
+        "looks like corners is refused)",
+    )
     parser.add_argument("--split", choices=SUBSETS, default="gallery", help="split to write into")
     options = parser.parse_args(arguments)
-    crops, tracklets, left_out = convert(options.video, options.tracks, options.out, options.camera, options.split)
+    crops, tracklets, left_out = convert(
+        options.video, options.tracks, options.out, options.camera, options.split, options.boxes
+    )
     print(printable(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}"))
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")

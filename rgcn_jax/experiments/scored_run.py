@@ -11,6 +11,7 @@ from jaxtyping import Int32
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays
 
 REPETITION = ("seed", "data.split", "data.walkers.seed")
@@ -52,7 +53,7 @@ def load_scored_run(path: Path) -> ScoredRun:
     """
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = json.loads(read_text(file))
         protocol, config = str(results["protocol"]), _flat(results["config"])
     except FileNotFoundError as error:
         raise InputError(f"{path} has no {RESULTS_FILE}: expected the folder of a finished run.") from error

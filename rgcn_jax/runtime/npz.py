@@ -1,7 +1,8 @@
 """Arrays in ``.npz`` files: atomic writing, and reading of untrusted files without pickle and with bounded memory."""
 
+import hashlib
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,15 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict
         raise
     except Exception as error:  # a damaged archive raises nearly anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def arrays_hash(arrays: Iterable[np.ndarray]) -> str:
+    """SHA-256 over types, shapes and values of arrays, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False) -> None:

@@ -13,11 +13,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
 from rgcn_jax.errors import InputError
 
 _REPORT_EVERY = 0.1  # seconds
+_NO_MAIN_GUARD = 79  # exit status of a worker that was asked to start workers while it started
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -46,20 +48,22 @@ def run_tasks(
     context = multiprocessing.get_context("spawn")  # TensorFlow and JAX do not survive a fork
     waiting = list(reversed(tasks))
     busy: dict[Connection, Task] = {}
-    processes = []
+    processes: list[SpawnProcess] = []
+    process_of: dict[Connection, SpawnProcess] = {}
     try:
         for _ in range(min(workers, len(tasks))):
             ours, theirs = context.Pipe()
             process = context.Process(target=_live, args=(theirs, work), daemon=True)
-            process.start()
+            _start(process)
             theirs.close()
             processes.append(process)
+            process_of[ours] = process
             busy[ours] = waiting.pop()
             _send(ours, busy[ours])
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
-                kind, value = _receive(connection)
+                kind, value = _receive(connection, process_of[connection])
                 if kind == "frames":
                     progress(value)
                     continue
@@ -85,10 +89,31 @@ def _send(connection: Connection, task: object) -> None:
         connection.send(task)
 
 
-def _receive(connection: Connection) -> tuple[str, Any]:
+def _start(process: SpawnProcess) -> None:
+    """Starts a worker. A worker imports the script that started it: without a main guard it would get here itself."""
+    try:
+        process.start()
+    except RuntimeError:
+        if not getattr(multiprocessing.current_process(), "_inheriting", False):  # True while a worker starts
+            raise
+        os._exit(_NO_MAIN_GUARD)
+
+
+def _receive(connection: Connection, process: SpawnProcess) -> tuple[str, Any]:
     try:
         kind, value = connection.recv()
     except (EOFError, OSError):
+        process.join(5)
+        if process.exitcode == _NO_MAIN_GUARD:
+            raise InputError(
+                "the worker processes cannot start, because each imports the script that was started, and that starts "
+                'workers as well: put what the script does below a main guard, if __name__ == "__main__":'
+            ) from None
+        if process.exitcode and process.exitcode > 0:
+            raise InputError(
+                f"a worker process ended with exit status {process.exitcode}; what it printed above says why. What is "
+                "finished is kept; rerun the same command to resume."
+            ) from None
         raise InputError(
             "a worker process was killed, perhaps because the memory was full: what is finished is kept; rerun the "
             "same command to resume, with fewer --workers if it happens again."

@@ -37,8 +37,8 @@ def init_from_run(
     """
     kind = "best" if saved_steps(run, "best") else "latest"
     found = read_weights(run, kind)
-    theirs = _without_classifier(flatten_dict(found.variables, sep="/"))
-    ours = flatten_dict(dict(variables), sep="/")
+    theirs: dict[str, Any] = _without_classifier(flatten_dict(found.variables, sep="/"))
+    ours: dict[str, Any] = flatten_dict(dict(variables), sep="/")
     common = [name for name in ours if name in theirs]
     if not any(name.startswith("params/") for name in common):
         raise InputError(

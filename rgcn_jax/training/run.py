@@ -38,7 +38,7 @@ class Run:
     scorer: Scorer
     state: TrainState
     total_steps: int
-    init_from: dict[str, Any] | None
+    init_from: dict[str, Any] | None = None
     """Where the weights come from with ``model.init_from``: checkpoint, step, sha256."""
 
 
@@ -99,6 +99,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
             micro_batches=config.batch.micro_batches,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
+            unbiased_variance=config.model.batch_norm_variance == "unbiased",
         ),
         scorer=scorer_from_config(config, model, data, mesh),
         state=state,

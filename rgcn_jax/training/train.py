@@ -16,6 +16,16 @@ from rgcn_jax.runtime.provenance import note_changes, noted_changes, provenance
 from rgcn_jax.runtime.time_accounting import Seconds
 from rgcn_jax.runtime.workdir import WorkDir
 from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.inputs import (
+    Inputs,
+    changed_data,
+    changed_versions,
+    check_checkpoint,
+    pretrained_hash,
+    read_inputs,
+    way,
+    write_inputs,
+)
 from rgcn_jax.training.loop import Loop
 from rgcn_jax.training.nonfinite import FiniteCheck
 from rgcn_jax.training.resume import resume
@@ -31,8 +41,8 @@ def train(
     """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
     rows.
 
-    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``. Of several
-    processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
+    Writes ``config.json``, ``inputs.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
+    Of several processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
 
     Args:
       config: of the run (``config_io.typed``).
@@ -52,20 +62,33 @@ def train(
     first = parallel.is_first()
     with WorkDir(workdir, holds=first) as folder:
         changes = changed_fields(config, workdir / CONFIG_FILE, config.allow_config_change)
+        before = read_inputs(workdir)
         if note := keep_compiled(config.compilation_cache):
             say(note)
-        run = prepare(config, restored=bool(saved_steps(workdir, "latest")))
+        restored = bool(saved_steps(workdir, "latest"))
+        run = prepare(config, restored)
         _check_profile(config, run.total_steps)
         folder.hold()
         say(f"the run is kept in {workdir}")
         origin = provenance(run.data.split)
+        given = Inputs(
+            {"tracklets": origin["data"]["sha256"], **run.data.hashes},
+            None if restored else pretrained_hash(config.model.pretrained),
+            origin["versions"],
+        )
+        changes |= changed_data(workdir, before, given.data, config.allow_config_change)
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
-            state, progress, changes = _resume(config, workdir, checkpoints, run, changes)
-            progress.devices = run.mesh.size
+            state, progress, changes = _resume(config, workdir, checkpoints, run, changes, before)
+            changes |= changed_versions(before, given.versions)
+            for name, (then, now) in changes.items():
+                say(f"continuing with another config: {name} was {then!r} and is {now!r}")
+            progress.devices, progress.way = run.mesh.size, way(config, given.data)
+            given = given.then(before, progress.way)
             progress.init_from = progress.init_from or run.init_from
             if first:
                 note_changes(workdir, progress.step, changes)
+                write_inputs(workdir, given)
                 save_config(config, workdir / CONFIG_FILE)
             with (
                 Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
@@ -76,16 +99,18 @@ def train(
                 check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress, writes=first)
                 loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds, profile)
                 evaluation = loop.steps(state)
+        origin |= {"inputs": {**given.data, "pretrained": given.pretrained}}
         return _finish(config, workdir, origin, progress, evaluation, seconds) if first else {}
 
 
 def _resume(
-    config: Config, workdir: Path, checkpoints: Checkpoints, run: Run, changes: dict[str, Any]
+    config: Config, workdir: Path, checkpoints: Checkpoints, run: Run, changes: dict[str, Any], known: Inputs | None
 ) -> tuple[TrainState, Progress, dict[str, Any]]:
     """State and progress to start from, and all in which the run now differs from what it was."""
 
     def all_changes(progress: Progress) -> dict[str, Any]:
-        return changes | _changed_devices(config, workdir, progress.devices, run.mesh.size)
+        foreign = check_checkpoint(workdir, progress.step, progress.way, known, config.allow_config_change)
+        return changes | foreign | _changed_devices(config, workdir, progress.devices, run.mesh.size)
 
     state, progress = resume(checkpoints, run.state, changed=lambda progress: bool(all_changes(progress)), say=say)
     if progress.step:
@@ -95,8 +120,6 @@ def _resume(
             say(f"profile_steps is {config.profile_steps}: steps up to {progress.step} are already taken")
     _check_steps(workdir, progress.step, run.total_steps)
     changes = all_changes(progress)
-    for name, (before, now) in changes.items():
-        say(f"continuing with another config: {name} was {before!r} and is {now!r}")
     return state, progress, changes
 
 

@@ -264,3 +264,25 @@ def test_from_a_shell(video, tracks, tmp_path):
         again.stderr
         == f"error: {tmp_path / 'out'} exists already, and nothing in it will be overwritten: name a new folder.\n"
     )
+
+
+CORNERS = "".join(f"{f},1,5,4,15,24,1\n{f},2,30,10,60,45,1\n{f},3,44,8,62,44,1\n" for f in (1, 2))
+
+
+def test_corners_in_place_of_width_and_height(video, tmp_path, capsys):
+    (tmp_path / "t.txt").write_text(CORNERS)
+    arguments = [f"--video={video}", f"--tracks={tmp_path / 't.txt'}", f"--out={tmp_path / 'out'}"]
+    assert status(mot.main, arguments) == 2
+    assert "--boxes=corners" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert status(mot.main, [*arguments, "--boxes=corners"]) == 0
+    crop = read_image(next((tmp_path / "out/gallery/1").rglob("*.jpg")))
+    assert crop.shape[:2] == (20, 10)
+    assert status(mot.main, [*arguments[:2], f"--out={tmp_path / 'sizes'}", "--boxes=size"]) == 0
+    assert read_image(next((tmp_path / "sizes/gallery/1").rglob("*.jpg"))).shape[:2] == (30, 15)
+
+
+def test_confidences_beyond_their_range(tmp_path):
+    with pytest.warns(UserWarning, match="1 of 2 confidences are above 1, up to 95"):
+        boxes, left_out = mot.parse_tracks(b"1,1,5,4,15,24,95\n2,1,5,4,15,24,0.5\n3,1,5,4,15,24,0\n", "t.txt")
+    assert (len(boxes), left_out) == (2, 1)

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +68,19 @@ def test_who_stops_listening_waits_for_what_was_begun(tmp_path):
     assert isinstance(running, Generator)
     running.close()
     assert {"quick", "slow"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from rgcn_jax.runtime.worker_pool import run_tasks\n"
+        "from tests.runtime.test_worker_pool import square\n"
+        "print(list(run_tasks(square, [3, 1], 2, print)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment, timeout=120
+    )
+    assert done.returncode == 1
+    assert '__name__ == "__main__"' in done.stderr
+    assert "memory" not in done.stderr

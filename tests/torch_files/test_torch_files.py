@@ -7,6 +7,7 @@ import struct
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -252,14 +253,15 @@ def legacy(path, pickled, keys=("0",), count=4, numbers=FOUR, little_endian=True
 def test_damaged_and_hostile_files_of_the_older_form_are_refused(tmp_path):
     good = torch_pickle((2, 2), (1, 2))
     np.testing.assert_array_equal(read_weights(legacy(tmp_path / "w.pth", good))["w"], [[0, 2], [1, 3]])
-    for changes in (
+    changed: list[dict[str, Any]] = [
         {"numbers": FOUR[:-1]},
         {"count": 3},
         {"keys": ("0", "1")},
         {"keys": ()},
         {"keys": (("0",),)},
         {"little_endian": False},
-    ):
+    ]
+    for changes in changed:
         path = legacy(tmp_path / "w.pth", good, **changes)
         with pytest.raises(InputError, match=r"w\.pth"):
             read_weights(path)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,7 +39,8 @@ def model_of(people=7, **changes):
 def test_all_but_the_classifier_is_taken_and_listed(run):
     told = []
     found, origin = init_from_run(model_of(), run, told.append)
-    theirs, ours = read_weights(run, "latest"), flatten_dict(found, sep="/")
+    theirs = read_weights(run, "latest")
+    ours: dict[str, Any] = flatten_dict(found, sep="/")
     for name, value in flatten_dict(theirs.variables, sep="/").items():
         if name.startswith("params/classifier/"):
             assert ours[name].shape[-1] == 7

@@ -30,9 +30,13 @@ class FeatureTable:
         """The rows of the tracklets. KeyError: the table was loaded for others."""
         return self.values[[self.rows[t.frames[0]] for t in tracklets]]
 
+    def covers(self, tracklets: Sequence[Tracklet]) -> bool:
+        """Whether there is a row for each of the tracklets."""
+        return all(t.frames[0] in self.rows for t in tracklets)
 
-def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
-    """Reads the features of these tracklets.
+
+def load(path: Path, tracklets: Sequence[Tracklet], optional: Sequence[Tracklet] = ()) -> FeatureTable:
+    """Reads the features of these tracklets, and of the optional ones if the file has all of them.
 
     Raises:
       InputError: the file is missing, damaged or of another form, a tracklet has no row or two, or a number is not
@@ -58,6 +62,8 @@ def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
     place = {name: i for i, name in enumerate(frames.tolist())}
     if len(place) < len(frames):
         raise InputError(f"{path}: {len(frames) - len(place)} first frames are there twice: write each tracklet once.")
+    if all(t.frames[0] in place for t in optional):
+        tracklets = [*tracklets, *optional]
     wanted = list(dict.fromkeys(t.frames[0] for t in tracklets))
     absent = [name for name in wanted if name not in place]
     if absent:

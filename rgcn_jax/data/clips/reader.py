@@ -1,7 +1,7 @@
 """Interfaces of the readers that turn batch plans into batches, and the keypoints of a plan."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -64,6 +64,10 @@ class Data:
     shape: tuple[int, ...]
     read_keypoints: Reader | None = None
     """Reads the keypoints of clips and no frame (``read_without_frames``)."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by name of what was read from files besides the tracklets' names: ``keypoints``, ``features``, and
+    ``frames``, the shards of prepared data. Loose frames have none: a million files would have to be read.
+    """
 
 
 def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:

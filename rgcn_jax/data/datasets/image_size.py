@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+from typing import BinaryIO
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file
@@ -36,7 +37,7 @@ def check_size(encoded: bytes) -> None:
         raise InputError(f"has {size[1]:,} x {size[0]:,} pixels: make it smaller, {LARGEST_SIDE:,} are read at most")
 
 
-def _size(file: io.BufferedIOBase) -> tuple[int, int] | None:
+def _size(file: BinaryIO) -> tuple[int, int] | None:
     """Height and width."""
     start = file.read(24)
     width = height = 0

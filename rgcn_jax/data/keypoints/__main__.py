@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import skeletons
 from rgcn_jax.data.keypoints.coordinates import UNITS
@@ -127,7 +128,7 @@ def _convert(options: Namespace) -> list[str]:
         )
     units = options.units or FORMATS[name].units or "pixels, or as the file says"
     lines = [f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}. Coordinates: {units}."]
-    lines += [f"doubtful: {remark}" for remark in table.remarks]
+    lines += [f"doubtful: {remark}" for remark in (*table.remarks, *turned(split.root, tracklets))]
     absent = np.count_nonzero(~found.has_entry)
     if absent:
         lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")

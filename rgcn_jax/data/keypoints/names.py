@@ -9,11 +9,13 @@ Besides equal names these are taken for the same, because no other frame can be 
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.data.datasets.absent import difference, shared
+from rgcn_jax.data.datasets.absent import difference
 from rgcn_jax.data.datasets.listing import IMAGES
 from rgcn_jax.errors import InputError
 
@@ -79,16 +81,18 @@ def _match_similar(known: set[str], frames: Sequence[str], wanted: Sequence[str]
 
 
 def _match_prefix(known: set[str], keys: list[str], by_key: dict[str, str], wanted: Sequence[str]) -> Wanted:
-    """Where all names begin with the same text and go on with a frame's base name."""
+    """Where names are one text and then a frame's base name."""
     bases = [_tail(key, 1) for key in keys]
+    if len(set(bases)) < len(bases):
+        return Wanted(wanted)
     by_base = _unique((_tail(key, 1), name) for key, name in by_key.items())
-    common = shared(min(by_base, default=""), max(by_base, default=""))
-    if len(set(bases)) == len(bases) and by_base:
-        some, of_frame = next(iter(by_base)), set(bases)
-        for end in range(1, common + 1):
-            if some[end:] in of_frame:
-                found = [by_base.get(some[:end] + base, name) for base, name in zip(bases, wanted, strict=True)]
-                return Wanted(found, f"all names begin with {some[:end]!a}, which is left out")
+    of_frame = set(bases)
+    some = islice(by_base, 100)
+    prefixes = Counter(name[:end] for name in some for end in range(1, len(name)) if name[end:] in of_frame)
+    for prefix, _ in prefixes.most_common(1):
+        found = [by_base.get(prefix + base, name) for base, name in zip(bases, wanted, strict=True)]
+        if sum(name in known for name in found) > len(found) // 2:
+            return Wanted(found, f"names begin with {prefix!a}, which is left out")
     return Wanted(wanted)
 
 

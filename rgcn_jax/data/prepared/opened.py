@@ -1,5 +1,6 @@
 """A prepared data set that is open: its tracklets, splits, shards and keypoints. Needs no TensorFlow."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ class Prepared:
         """Row of each tracklet's first frame."""
         lengths = [len(t.frames) for t in self.tracklets]
         return dict(zip(self.tracklets, np.cumsum([0, *lengths])[:-1].tolist(), strict=True))
+
+    @cached_property
+    def frames_hash(self) -> str:
+        """SHA-256 over the shards' names, numbers of frames and sizes."""
+        text = "\n".join(f"{shard.file} {shard.frames} {shard.size}" for shard in self.shards)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def shard_starts(self) -> Int64[np.ndarray, "shards"]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.datasets.image_size import image_size
+from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import formats
 from rgcn_jax.data.keypoints.table import read_source
@@ -148,7 +149,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
     """What is odd about a data set, though it can be used: short tracklets, people whom training can hardly use,
     queries that have no match.
     """
-    found = []
+    found = [Finding(text) for text in turned(source.root, source.tracklets)]
     for subset, tracklets in source.subsets.items():
         short = [t for t in tracklets if len(t.frames) < frames_per_clip]
         if short:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rgcn_jax.data.datasets.images import read_image
+from rgcn_jax.data.datasets.orientation import orientation, turned
 from rgcn_jax.errors import InputError
+from rgcn_jax.types import Tracklet
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 32, 3)).astype(np.uint8)
 JPEG = cv2.imencode(".jpg", IMAGE)[1].tobytes()
@@ -60,6 +62,13 @@ def test_a_rotation_noted_in_the_file_is_not_carried_out(tmp_path):
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x0112, 3, 1, 6) + b"\0\0\0\0"
     (tmp_path / "a").write_bytes(JPEG[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + JPEG[2:])
     assert read_image(tmp_path / "a").shape == (64, 32, 3)
+    assert orientation(tmp_path / "a") == 6
+    (tmp_path / "b").write_bytes(JPEG)
+    tracklets = [Tracklet((name,), 1, 1) for name in ("a", "b", "missing")]
+    (remark,) = turned(tmp_path, tracklets)
+    assert "1 of 3 images" in remark
+    assert "a (6)" in remark
+    assert turned(tmp_path, tracklets[1:]) == []
 
 
 def test_what_is_no_image(tmp_path):

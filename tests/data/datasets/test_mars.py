@@ -287,3 +287,34 @@ def test_absent_frames_are_counted_before_anything_is_read(root):
     shutil.rmtree(root / "bbox_test" / "0002")
     _fails(root, "5 of the 14 frames", root / "bbox_test" / "0002" / "0002C1T0001F001.jpg")
     assert len(mars.load(root, check_files=False).query) == 2
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".JPEG"])
+def test_frames_with_another_suffix_of_jpeg_are_read(root, suffix):
+    listed = mars.load(root)
+    for file in root.rglob("*.jpg"):
+        file.rename(file.with_suffix(suffix))
+    found = mars.load(root)
+    frames = [f.replace(".jpg", suffix) for t in listed.train for f in t.frames]
+    assert [f for t in found.train for f in t.frames] == frames
+    assert found.query[0] in found.gallery
+
+
+def test_the_likely_cause_of_absent_frames_is_named(root):
+    file = root / mars.load(root).train[0].frames[0]
+    file.rename(file.with_suffix(".png"))
+    _fails(root, "absent", file.with_suffix(".png").name, "another suffix")
+    file.with_suffix(".png").rename(file)
+    (root / "bbox_train").rename(root / "x")
+    (root / "bbox_train").mkdir()
+    (root / "x").rename(root / "bbox_train/bbox_train")
+    _fails(root, "one folder deeper", "bbox_train/bbox_train")
+
+
+def test_links_to_the_parts_of_a_data_set(root, tmp_path):
+    expected = mars.load(root)
+    (tmp_path / "linked").mkdir()
+    for part in ("bbox_train", "bbox_test", "info"):
+        (tmp_path / "linked" / part).symlink_to(root / part)
+    _fails(tmp_path / "linked", "--follow-links")
+    assert mars.load(tmp_path / "linked", follow_links=True).train == expected.train

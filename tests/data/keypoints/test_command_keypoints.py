@@ -14,9 +14,11 @@ from rgcn_jax.data.keypoints import formats, store
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.keypoints.__main__ import main
 from rgcn_jax.data.keypoints.coordinates import normalised_coordinates
+from rgcn_jax.skeleton import to_14
 from rgcn_jax.types import unique_frames
 from tests import mars_folder
 from tests.commands import status
+from tests.data.keypoints.bodies import people
 
 SIZE = np.array([[256, 128]])
 
@@ -114,6 +116,37 @@ def test_what_has_no_entry_and_what_is_not_used_is_told(root, tmp_path, capsys):
     assert not (tmp_path / "k2.npz").exists()
     assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz", "--least-share=0.01") == 0
     assert _header(tmp_path / "k2.npz")["coverage"]["frames"]["0"] == len(frames) - 5
+
+
+def test_a_store_of_nobody_is_never_written_nor_advised(root, tmp_path, capsys):
+    (tmp_path / "a.json").write_text(json.dumps([{"image_id": "other.jpg", "keypoints": [1.0, 2.0, 0.9] * 17}]))
+    assert _convert(root, tmp_path / "a.json", tmp_path / "k.npz") == 2
+    error = capsys.readouterr().err
+    assert "--least-share" not in error
+    assert "expected" in error
+    assert "found other.jpg" in error
+    for more in (["--least-share=0"], ["--least-share=0", "--to=openpose"]):
+        assert _convert(root, tmp_path / "a.json", tmp_path / "k.npz", *more) == 2
+        assert "no detected keypoint" in capsys.readouterr().err
+    assert _convert(root, root / "openpose", tmp_path / "k.npz", "--threshold=2") == 2
+    assert not (tmp_path / "k.npz").exists()
+
+
+def test_what_the_files_do_not_say_is_told(root, tmp_path, capsys, monkeypatch):
+    frames = _frames(root)
+    bodies = people("h36m17", len(frames))
+    np.savez(tmp_path / "k.npz", names=frames, keypoints=bodies / np.array([128, 256, 1], np.float32))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _convert(root, "~/k.npz", "~/out.npz") == 2
+    assert "--units=normalised" in capsys.readouterr().err
+    assert _convert(root, "~/k.npz", "~/out.npz", "--units=normalised") == 2
+    assert "--skeleton=h36m17" in capsys.readouterr().err
+    assert _convert(root, "~/k.npz", "~/out.npz", "--units=normalised", "--skeleton=H36M-17") == 0
+    assert "h36m17. Coordinates: normalised." in capsys.readouterr().out
+    found = formats.read(tmp_path / "out.npz", frames, SIZE).pixels
+    np.testing.assert_allclose(found, to_14(bodies, "h36m17"), rtol=1e-5)
+    assert _convert(root, "~/k.npz", "~/out.npz", "--skeleton=coco99") == 2
+    assert "coco99" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
