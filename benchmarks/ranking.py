@@ -15,6 +15,7 @@ import numpy as np
 
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, rank_features
+from rgcn_jax.evaluation.ranking import as_percentages
 from rgcn_jax.types import Embeddings
 
 
@@ -47,7 +48,11 @@ def main() -> None:
     query = gallery[: arguments.queries].copy()
 
     def evaluate(kind: str):
-        return rank_features(fuse(embeddings, "fused", kind), embeddings, roles, official, overwrite=True)["official"]
+        metrics = rank_features(fuse(embeddings, "fused", kind), embeddings, roles, official, overwrite=True)[
+            "official"
+        ]
+        as_percentages(metrics)
+        return metrics
 
     tasks = {
         "matrix product": lambda: np.dot(query, gallery.T),

@@ -24,4 +24,5 @@ def get_config() -> ConfigDict:
     c = default_config()
     c.data.name = "dukemtmc_vidreid"
     c.model.pose_input = "crop"
+    c.model.batch_norm_variance = "unbiased"  # PyTorch's estimate, as in the field's code
     return c

@@ -21,10 +21,11 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 # A port of the job's own: two jobs may share a node.
 export JAX_COORDINATOR_ADDRESS=${nodes[0]}:$((20000 + SLURM_JOB_ID % 10000)) JAX_NUM_PROCESSES=$SLURM_NTASKS
 
+# Since version 22.05 srun does not inherit --cpus-per-task from sbatch, and would bind the run to a single core.
 # The processes end by themselves when one of them dies, with a message each; --wait is for the case that they do not.
 status=0
 # shellcheck disable=SC2016 # the number of the process is known on its node only
-srun --kill-on-bad-exit=0 --wait=120 bash -c 'JAX_PROCESS_ID=$SLURM_PROCID exec "$0" -m rgcn_jax.main "$@"' \
+srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-bad-exit=0 --wait=120 bash -c 'JAX_PROCESS_ID=$SLURM_PROCID exec "$0" -m rgcn_jax.main "$@"' \
   "${PYTHON:-.venv/bin/python}" "$@" || status=$?
 
 # srun's status is the highest of all: 75 only where no process was killed, and one that fails ends the others with 1.

@@ -27,11 +27,16 @@ COMMANDS = (
     Command("tracks", "rgcn_jax.data.mot", "cut a video and its tracks into a data set"),
     Command("detect", "rgcn_jax.pose_detection.__main__", "run a pose detector over a data set"),
     Command("keypoints", "rgcn_jax.data.keypoints.__main__", "convert keypoints of another program to a store"),
+    Command("features", "rgcn_jax.data.features.__main__", "convert appearance features of another program"),
     Command("prepare", "rgcn_jax.data.prepare", "check a data set and prepare it for training"),
     Command("train", "rgcn_jax.main", "train a model and evaluate it, or resume a run"),
     Command("evaluate", "rgcn_jax.evaluate", "evaluate a model on any data set, or score a features file"),
     Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
+    Command("sweep", "rgcn_jax.sweep", "train all runs of a table of the paper, or your own, and print it"),
+    Command("compare", "rgcn_jax.compare", "compare two configurations, or rows, with intervals and p-values"),
     Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
+    Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),
+    Command("gallery", "rgcn_jax.gallery.__main__", "enrol tracklets and search for the same person"),
 )
 """In the order in which one needs them."""
 

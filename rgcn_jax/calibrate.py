@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate
     features = _features(known, embedder)
     if not parallel.is_first():
         return
-    rows = ("appearance", "pose", "fused") if embedder.config.with_pose else ("appearance", "fused")
+    config = embedder.config
+    absent = ("appearance" if not config.with_appearance else "") + ("pose" if not config.with_pose else "")
+    rows = tuple(row for row in ("appearance", "pose", "fused") if row != absent)
     found: dict[str, Verification] = {}
     for row in rows:
         of_row = embedder.features(features.embeddings, row if embedder.config.with_pose else "appearance")

@@ -13,6 +13,7 @@ from typing import Any
 from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT, VERSION = "rgcn_jax calibration", 1
@@ -94,7 +95,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
         if content["format"] != FORMAT or content["version"] != VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
         fields = (str(content["model"]), str(content["data_set"]), dict(content["settings"]), dict(content["rows"]))

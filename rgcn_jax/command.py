@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.output import steady_output
 from rgcn_jax.runtime.preemption import Stopped
 
 CONFIG_FIELD = ("--config.", "--noconfig.")
@@ -153,7 +154,8 @@ def run_command(
     that exited is ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this
     process ends at once (``processes.leave``).
 
-    The process retains freed memory (``runtime/malloc.py``).
+    The process retains freed memory (``runtime/malloc.py``), and no output that cannot be written ends it
+    (``runtime/output.py``).
 
     Args:
       command: called with the arguments, and ``prog=prog`` if there is one.
@@ -161,6 +163,11 @@ def run_command(
       prog: how the command was called, for its usage line.
     """
     keep_freed_memory()
+    with steady_output():
+        _call(command, arguments, prog)
+
+
+def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog: str | None) -> None:
     try:
         status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
         sys.stdout.flush()

@@ -87,8 +87,8 @@ class ModelConfig:
     appearance: str = setting(
         "AP",
         "Appearance model, over frames: average pooling, attention (AA-conv: that of Video-Person-ReID), recurrent; "
-        "BiCnet-TKS; or f_a precomputed elsewhere (data.features).",
-        choices=("AP", "AA", "AA-conv", "RA", "BiC", "precomputed"),
+        "BiCnet-TKS; or f_a precomputed elsewhere (data.features). none: pose only, no frame is read.",
+        choices=("AP", "AA", "AA-conv", "RA", "BiC", "precomputed", "none"),
         plugin=True,
     )
     pose: str = setting(
@@ -132,6 +132,12 @@ class ModelConfig:
         "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
         choices=("none", "batchnorm"),
     )
+    batch_norm_variance: str = setting(
+        "biased",
+        "Estimate of the running variances, of which evaluation alone sees anything: biased (Flax) or unbiased "
+        "(PyTorch).",
+        choices=("biased", "unbiased"),
+    )
     stage_sizes: tuple[int, ...] = setting((3, 4, 6, 3), "Blocks of each stage of the ResNet; ResNet-50's.")
     width: int = setting(64, "Channels of the first stage, before expansion.", minimum=1)
     last_stride: int = setting(
@@ -145,7 +151,15 @@ class ModelConfig:
         may_change=True,
     )
     pretrained: str = setting(
-        "", "A ResNet-50 of torchvision or timm (.safetensors, .pth); empty: random weights.", may_change=True
+        "",
+        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/data.md); empty: random weights.",
+        may_change=True,
+    )
+    init_from: str = setting(
+        "",
+        "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
+        "pretrained.",
+        may_change=True,
     )
 
 
@@ -155,15 +169,17 @@ class EvaluationConfig:
 
     clips: str = setting(
         "dense",
-        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames.",
-        choices=("dense", "even"),
+        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames; interleaved: all frames, "
+        "each clip with every s-th; full: f_p of all frames as one clip, over which the recurrence runs on, and f_a as "
+        "dense.",
+        choices=("dense", "even", "interleaved", "full"),
         may_change=True,
     )
     clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)
     protocol: str = setting(
         "official",
         "The headline; all that apply are reported.",
-        choices=("official", "official_matlab", "query_excluded", "junk_kept"),
+        choices=("official", "official_matlab", "query_excluded", "junk_kept", "same_camera_allowed"),
         may_change=True,
     )
     distance: str = setting(
@@ -216,7 +232,7 @@ class Config:
     )
     profile_steps: str = setting("", 'Steps to profile, such as "100:110" (docs/performance.md).', may_change=True)
     compilation_cache: bool = setting(
-        True, "Keep compiled programs beside the work directory, in <workdir>/../compiled.", may_change=True
+        True, "Keep compiled programs in the user's cache, ~/.cache/rgcn_jax/compiled.", may_change=True
     )
     frames_per_clip: int = setting(10, "T.", minimum=1)
     image_height: int = setting(256, "Of the frames that the model sees, in pixels.", minimum=1)
@@ -239,6 +255,11 @@ class Config:
     def with_pose(self) -> bool:
         """Whether there is a pose branch."""
         return self.model.pose != "none"
+
+    @property
+    def with_appearance(self) -> bool:
+        """Whether there is an appearance branch; no frame is read without one."""
+        return self.model.appearance != "none"
 
     @property
     def frame_size(self) -> tuple[int, int]:

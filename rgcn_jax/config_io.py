@@ -22,6 +22,7 @@ from rgcn_jax.config_rules import conflicts
 from rgcn_jax.errors import InputError
 from rgcn_jax.fields import build, leaves
 from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
 
 CONFIG_FILE = "config.json"
 """Name of the file in a work directory that keeps the config of the run."""
@@ -141,7 +142,7 @@ def load_config_json(path: Path, say: Callable[[str], object] = print) -> Config
     if not path.is_file():
         raise InputError(f"no {path}: --workdir must be the folder of a run of rgcn-jax train.")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
     if not isinstance(values, dict):

@@ -24,14 +24,14 @@ def conflicts(config: Config) -> Iterator[str]:
             f'profile_steps is {config.profile_steps!r}: expected "first:last", steps counted from 1, such as '
             '"100:110", or nothing'
         )
+    if config.model.pretrained and config.model.init_from:
+        yield (
+            f"model.pretrained is {config.model.pretrained!r} and model.init_from is {config.model.init_from!r}: give "
+            "one of them"
+        )
     yield from _appearance(config)
     if config.with_pose:
         yield from _pose(config.model)
-    elif config.optimizer.pose_factor != 1:
-        yield (
-            f"optimizer.pose_factor is {config.optimizer.pose_factor}, but model.pose is none: leave it at 1, or "
-            "choose a pose encoder"
-        )
 
 
 def _appearance(config: Config) -> Iterator[str]:
@@ -46,14 +46,21 @@ def _appearance(config: Config) -> Iterator[str]:
             f"model.pooling is {model.pooling!r}, but the appearance model BiC has a pooling of its own: leave it at "
             "'mean'"
         )
-    if model.appearance != "precomputed":
-        if data.features:
-            yield (
-                f"data.features is {data.features}, but the appearance model {model.appearance} takes frames: set "
-                "model.appearance to precomputed to use the features, or leave data.features empty"
-            )
+    if model.appearance != "precomputed" and data.features:
+        yield (
+            f"data.features is {data.features}, but model.appearance is {model.appearance}: set model.appearance to "
+            "precomputed to use the features, or leave data.features empty"
+        )
+    if model.appearance == "none" and not config.with_pose:
+        yield "model.appearance and model.pose are both none, so there is nothing to train: choose one of them"
+    if model.appearance == "none" and config.loss.appearance_triplet != "raw":
+        yield (
+            f"loss.appearance_triplet is {config.loss.appearance_triplet!r}, but model.appearance is none: leave it at "
+            "'raw'"
+        )
+    if model.appearance not in ("precomputed", "none"):
         return
-    if not data.features:
+    if model.appearance == "precomputed" and not data.features:
         yield (
             "model.appearance is precomputed, but data.features is empty: set it to an .npz file of appearance "
             "features (docs/data.md), or choose an appearance model that takes frames"
@@ -61,7 +68,8 @@ def _appearance(config: Config) -> Iterator[str]:
     for name, value, without in (("pretrained", model.pretrained, ""), ("remat", model.remat, "none")):
         if value != without:
             yield (
-                f"model.{name} is {value!r}, but precomputed appearance features have no trunk: leave it at {without!r}"
+                f"model.{name} is {value!r}, but with model.appearance={model.appearance} there is no trunk: leave it "
+                f"at {without!r}"
             )
 
 

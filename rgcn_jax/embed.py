@@ -4,7 +4,6 @@ features file (``evaluation/feature_set.py``). Resumable; all devices and all pr
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,8 +48,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
         "model": embedder.hash,
         "data": fingerprint(data.split),
         "tracklets": len(tracklets),
-        "keypoints": _identity(config.data.keypoints),
-        "features": _identity(config.data.features),
+        "hashes": dict(data.hashes),
         "cutting": vars(cutting),
         "frame_size": config.frame_size,
     }
@@ -97,11 +95,10 @@ def _features(
     embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], cutting: Any, done: int
 ) -> Iterator["TrackletFeature"]:
     """The features of all tracklets but the first ``done``, from the same batches as without an interruption."""
-    from rgcn_jax.evaluation.embed import tracklet_means
+    from rgcn_jax.evaluation.embed import Readers
 
-    skip = cutting.num_clips(tracklets[:done]) // cutting.clips_per_batch
-    clips = embedder.extractor.clips(embedder.variables, data.read, tracklets, cutting, skip)
-    return tracklet_means((np.where(plan.index < done, -1, plan.index), features) for plan, features in clips)
+    readers = Readers(data.read, data.read_keypoints)
+    return embedder.extractor.tracklets(embedder.variables, readers, tracklets, cutting, done)
 
 
 def _collect(
@@ -119,14 +116,6 @@ def _collect(
                     if bar.disable:
                         print(f"embedded {parts.done:,} of {total:,} tracklets", flush=True)
                 waiting = []
-
-
-def _identity(path: str) -> list[Any]:
-    """A file or folder as it was when it was read: path, size and time of its last change."""
-    if not path:
-        return []
-    found = Path(path).expanduser().stat()
-    return [path, found.st_size, found.st_mtime_ns]
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:

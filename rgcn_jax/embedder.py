@@ -8,7 +8,7 @@ No data set, optimiser or classifier is needed; frames and keypoints are arrays 
 data set on disk.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -23,8 +23,9 @@ from rgcn_jax.data.clips.memory import MemoryReader
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, fuse
-from rgcn_jax.evaluation.embed import Cutting, Extractor, to_embeddings, tracklet_means
+from rgcn_jax.evaluation.embed import ClipFeatures, Cutting, Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.scorer import statistics_of
+from rgcn_jax.models.pose_stream import PoseStream
 from rgcn_jax.saved_model import SavedModel, open_model
 from rgcn_jax.tracklet_arrays import TrackletArrays
 from rgcn_jax.types import UNKNOWN_ID, Embeddings, Tracklet
@@ -76,11 +77,14 @@ class Embedder:
         self.extractor = Extractor(self.model, self.mesh, self.model.dtype)
 
     @overload
-    def __call__(self, frames: np.ndarray | None, keypoints: np.ndarray | None = None) -> Embedding: ...
+    def __call__(self, frames: np.ndarray, keypoints: np.ndarray | None = None) -> Embedding: ...
+
+    @overload
+    def __call__(self, frames: None, keypoints: np.ndarray) -> Embedding: ...
 
     @overload
     def __call__(
-        self, frames: Sequence[np.ndarray] | None, keypoints: Sequence[np.ndarray] | None = None
+        self, frames: list[np.ndarray] | None, keypoints: list[np.ndarray] | None = None
     ) -> list[Embedding]: ...
 
     def __call__(self, frames: Any, keypoints: Any = None) -> Embedding | list[Embedding]:
@@ -99,9 +103,9 @@ class Embedder:
           InputError: an array has another shape or type, coordinates are not normalised, or keypoints are missing.
         """
         single = isinstance(frames, np.ndarray) or isinstance(keypoints, np.ndarray)
-        if single:
-            frames, keypoints = [frames], None if keypoints is None else [keypoints]
-        inputs = TrackletArrays(self.config, frames, keypoints)
+        all_frames: Any = [frames] if single else frames
+        all_keypoints: Any = [keypoints] if single and keypoints is not None else keypoints
+        inputs = TrackletArrays(self.config, all_frames, all_keypoints)
         if not inputs.tracklets:
             return []
         found = self._embed(inputs)
@@ -109,28 +113,31 @@ class Embedder:
 
     def _embed(self, inputs: TrackletArrays) -> list[Embedding]:
         cutting = self._cutting(inputs.tracklets)
-        attention: dict[str, list[np.ndarray]] = {}
+        attention: dict[str, list[jax.Array]] = {}
         plans: list[BatchPlan] = []
 
-        def clips() -> Iterator:
-            reader = MemoryReader(inputs.read)
-            for plan, features in self.extractor.clips(self.variables, reader, inputs.tracklets, cutting):
-                plans.append(plan)
-                for name, weights in features.attention.items():
-                    attention.setdefault(name, []).append(weights)
-                yield plan.index, features
+        def note(plan: BatchPlan, features: ClipFeatures) -> None:
+            plans.append(plan)
+            for name, weights in features.attention.items():
+                attention.setdefault(name, []).append(weights)
 
-        features = to_embeddings(inputs.tracklets, list(tracklet_means(clips())))
+        readers = Readers(MemoryReader(inputs.read), MemoryReader(inputs.read_keypoints))
+        found = self.extractor.tracklets(self.variables, readers, inputs.tracklets, cutting, on_batch=note)
+        features = to_embeddings(inputs.tracklets, list(found))
         index = np.concatenate([plan.index for plan in plans])
-        frames = np.concatenate([np.where(plan.frame_mask, plan.frames, -1) for plan in plans])
-        weights = {name: np.concatenate(jax.device_get(parts)) for name, parts in attention.items()}
+        frames = _side_by_side([np.where(plan.frame_mask, plan.frames, -1) for plan in plans], -1)
+        weights = {name: _side_by_side(jax.device_get(parts), 0) for name, parts in attention.items()}
         fused = self.features(features, "fused" if features.pose.shape[1] else "appearance")
         return [
             Embedding(
                 features.appearance[i],
                 features.pose[i],
                 fused[i],
-                Attention(*(weights[n][rows] if n in weights else None for n in ("node", "time")), frames[rows]),
+                Attention(
+                    weights["node"][rows] if "node" in weights else None,
+                    weights["time"][rows] if "time" in weights else None,
+                    frames[rows],
+                ),
             )
             for i, rows in ((i, np.flatnonzero(index == i)) for i in range(len(inputs.tracklets)))
         ]
@@ -187,6 +194,21 @@ class Embedder:
         columns = np.stack([e.appearance for e in embeddings]), np.stack([e.pose for e in embeddings])
         return self.features(Embeddings(*columns, none, none), row)
 
+    def stream(self, torso: float | None = None) -> PoseStream:
+        """The pose feature of one person frame by frame (``models/pose_stream.py``), for RGCN and LGCN.
+
+        Args:
+          torso: scale of a "centred" pose input in crop heights, ``clip_torso`` of a tracklet; None: measured as frames
+            arrive.
+
+        Raises:
+          InputError: the model has another pose encoder or readout, or none.
+        """
+        try:
+            return PoseStream(self.model, jax.device_get(self.variables), torso)
+        except ValueError as error:
+            raise InputError(f"the model {self.path} cannot embed frame by frame: {error}") from error
+
     def same_person(self, a: Embedding, b: Embedding, fpr: float = 1e-3) -> bool:
         """Whether two tracklets are called the same person at a false positive rate that was calibrated.
 
@@ -205,6 +227,13 @@ class Embedder:
             )
         threshold = self.calibration.threshold(self.hash, self.config.evaluation, "fused", fpr)
         return self.distance(a, b) <= threshold
+
+
+def _side_by_side(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
+    """The rows of all parts, padded to the longest."""
+    longest = max(part.shape[1] for part in parts)
+    padded = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=filler) for part in parts]
+    return np.concatenate(padded)
 
 
 def load(

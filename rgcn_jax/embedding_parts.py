@@ -15,6 +15,7 @@ import numpy as np
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.embed import TrackletFeature
 from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 PLAN_FILE = "plan.json"
@@ -43,7 +44,7 @@ class EmbeddingParts:
         try:
             if self._folder.exists():
                 there = self._folder / PLAN_FILE
-                if there.is_file() and there.read_text(encoding="utf-8") == text:
+                if there.is_file() and read_file(there) == text.encode():
                     self._find()
                     return
                 shutil.rmtree(self._folder)

@@ -3,13 +3,17 @@ file without its model.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.command import Parser, path_argument, run_command
 from rgcn_jax.config import Config, DataConfig, to_config_dict
 from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
+
+if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.evaluation.results import Evaluation
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate") -> None:
@@ -30,7 +34,6 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score, scorer_from_config
-    from rgcn_jax.runtime.compilation_cache import keep_compiled
     from rgcn_jax.runtime.provenance import provenance, versions
     from rgcn_jax.training.run import open_process_data
 
@@ -39,14 +42,13 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     path = results_path(known.model, _name(config, known.checkpoint), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
-    if note := keep_compiled(known.model, config.compilation_cache):
-        print(note)
     data = open_process_data(config, required=("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
     features = scorer.features(variables, embedder.step, header)
     evaluation = score(features, config.evaluation)
-    print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}")
+    analysis = _analysis(known, evaluation, config)
+    print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}{_summary(analysis)}")
     if known.with_train:
         features = join(features, scorer.train_features(variables, embedder.step))
     if not parallel.is_first():
@@ -55,7 +57,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside, queries=True)
+    write_results(path, evaluation, beside | analysis)
     print(f"results: {path}")
 
 
@@ -77,9 +79,54 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
     config = typed(override(to_config_dict(config), overrides), name=name)
     path = results_path(known.features.parent, known.features.stem, known.out)
     result = score(features, config.evaluation)
-    print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}")
-    write_results(path, result, {"model": features.model, "config": config.to_dict()}, queries=True)
+    analysis = _analysis(known, result, config)
+    print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
+    write_results(path, result, {"model": features.model, "config": config.to_dict()} | analysis)
     print(f"results: {path}")
+
+
+def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dict[str, Any]:
+    """``{"analysis": ...}`` of the headline protocol where it is asked for."""
+    if not known.analysis:
+        return {}
+    from rgcn_jax.evaluation.analysis import analyse
+    from rgcn_jax.evaluation.attributes import read_attributes
+    from rgcn_jax.evaluation.protocol import PROTOCOLS
+
+    features, settings = evaluation.features, config.evaluation
+    ids = features.embeddings.person_ids, features.embeddings.camera_ids
+    attributes = read_attributes(known.attributes, features.first_frames, *ids) if known.attributes else None
+    found = analyse(
+        evaluation.metrics[evaluation.protocol],
+        features.embeddings,
+        features.roles,
+        PROTOCOLS[evaluation.protocol],
+        kind=settings.distance,
+        pose_weight=settings.pose_weight,
+        statistics=features.statistics,
+        num_frames=features.num_frames,
+        attributes=attributes,
+    )
+    return {"analysis": found}
+
+
+def _summary(analysis: Mapping[str, Any]) -> str:
+    """A few lines of the analysis for the terminal; all of it is in the results."""
+    if not analysis:
+        return ""
+    found = analysis["analysis"]
+    lines = []
+    for row, verification in found["verification"].items():
+        lines.append(f"{row}: EER {verification['eer']:.1f}")
+        searched = (found["open_set"][row] or {"fnir_at_fpir": {}})["fnir_at_fpir"]
+        for fpir, point in searched.items():
+            lines[-1] += f", FNIR at FPIR {fpir} {point['fnir']:.1f}" if point else ""
+        for name, metrics in found["reranking"][row].items():
+            lines[-1] += f"; {name} mAP/Rank-1 {metrics['mAP']:.1f}/{metrics['rank1']:.1f}"
+    for name, rows in found["slices"].items():
+        numbers = (f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in rows.items() if "rank1" in m)
+        lines.append(f"{name}: {', '.join(numbers)}")
+    return "\n" + "\n".join(lines)
 
 
 def _name(config: Config, checkpoint: str) -> str:
@@ -119,6 +166,17 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         "--with-train", action="store_true", help="and of the training tracklets, so that data.features can be the file"
     )
     parser.add_argument(
+        "--analysis",
+        action="store_true",
+        help="also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
+    )
+    parser.add_argument(
+        "--attributes",
+        type=path_argument,
+        metavar="FILE.csv",
+        help="annotated attributes of the tracklets, for --analysis: the rows of look-alikes",
+    )
+    parser.add_argument(
         "--labels",
         type=path_argument,
         metavar="FILE.csv",
@@ -139,6 +197,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         raise InputError("--save-features needs --model=DIR: features of a file are saved already.")
     if known.with_train and not known.save_features:
         raise InputError("--with-train is for --save-features=FILE.npz only: give both.")
+    if known.attributes and not known.analysis:
+        raise InputError("--attributes is for --analysis only: give both.")
     if known.labels and known.model:
         raise InputError("--labels is for --features=FILE.npz without --model: a data set has its own.")
     return known, overrides

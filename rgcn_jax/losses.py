@@ -15,7 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) -> Float[Array, "a b"]:
     """Squared Euclidean distances between the rows of a and b, in float32 (or float64), never negative.
 
-    |a|^2 + |b|^2 - 2ab with the mean of b subtracted from both first: distances do not change, but the cancellation
+    ``|a|^2 + |b|^2 - 2ab`` with the mean of b subtracted from both first: distances do not change, but the cancellation
     that costs un-centred features up to 15 % of the distance in float32 is gone. ``precision=HIGHEST`` keeps TF32 and
     bfloat16 passes out of the product.
     """
@@ -153,10 +153,10 @@ def _weighted(
     identity: Array, appearance: Array | None, pose: Array | None, appearance_weight: str | float, weight_gradient: bool
 ) -> LossTerms:
     one, zero = jnp.ones_like(identity), jnp.zeros_like(identity)
-    if appearance is None and pose is None:
-        raise ValueError("neither branch has a triplet loss: give at least one")
     if appearance is None:
-        return LossTerms(identity + pose, identity, zero, jnp.asarray(pose), zero)
+        if pose is None:
+            raise ValueError("neither branch has a triplet loss: give at least one")
+        return LossTerms(identity + pose, identity, zero, pose, zero)
     if pose is None:
         return LossTerms(identity + appearance, identity, appearance, zero, one)
     if appearance_weight == "adaptive":

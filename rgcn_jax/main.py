@@ -14,7 +14,7 @@ from rgcn_jax.runtime.time_accounting import Seconds
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -> None:
-    """Parses the command line and trains. On SIGTERM or SIGINT the state is saved (``runtime/preemption.py``).
+    """Parses the command line and trains. On SIGTERM, SIGINT or SIGHUP the state is saved (``runtime/preemption.py``).
 
     Args:
       arguments: of the command line; None: those of this process.

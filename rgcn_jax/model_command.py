@@ -64,12 +64,15 @@ def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
     """
     from rgcn_jax import parallel
     from rgcn_jax.embedder import Embedder
+    from rgcn_jax.runtime.compilation_cache import keep_compiled
     from rgcn_jax.saved_model import open_model
 
     parallel.start_processes()
     if known.allow_import:
         import_from_current_folder()
     saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
+    if note := keep_compiled(saved.config.compilation_cache):
+        print(note, flush=True)
     parallel.check_same("the model", f"{saved.hash} {saved.config}")
     return Embedder(saved, saved.config.parallel.num_devices)
 

@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, save_config, typed
@@ -23,7 +23,7 @@ from rgcn_jax.evaluation.scorer import model_from_config
 from rgcn_jax.models.plugins import plugin_modules
 from rgcn_jax.models.two_branch import CLASSIFIER, TwoBranch
 from rgcn_jax.runtime.checksum import host_leaves, structure
-from rgcn_jax.runtime.files import atomic_path, write_error
+from rgcn_jax.runtime.files import atomic_file, write_error
 from rgcn_jax.training.state import COLLECTIONS, variables_hash
 from rgcn_jax.training.weights import read_weights
 
@@ -48,9 +48,13 @@ class SavedModel(NamedTuple):
         Raises:
           InputError: the weights are those of another model than the config describes.
         """
-        model = model_from_config(self.config, 0, mesh)
+        model = self.model(mesh)
         _check_fit(self, model)
         return model
+
+    def model(self, mesh: Mesh) -> TwoBranch:
+        """The model of the config, whatever the weights."""
+        return model_from_config(self.config, 0, mesh)
 
 
 def open_model(
@@ -98,10 +102,10 @@ def save_model(folder: Path, model: SavedModel) -> None:
     metadata = {"format": FORMAT, "version": VERSION, "step": str(model.step), "hash": model.hash}
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(model.variables).items()}
     try:
-        with atomic_path(folder / WEIGHTS_FILE) as part:
-            save_file(leaves, part, metadata)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise write_error(folder / WEIGHTS_FILE, OSError(getattr(error, "errno", 0), str(error))) from error
+        with atomic_file(folder / WEIGHTS_FILE) as file:  # save_file would make it unreadable to others
+            file.write(save(leaves, metadata))
+    except OSError as error:
+        raise write_error(folder / WEIGHTS_FILE, error) from error
     save_config(model.config, folder / CONFIG_FILE)
 
 
@@ -144,8 +148,9 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
     config = saved.config
     statistics = saved.variables["batch_stats"].get("statistics_appearance", {"mean": np.zeros(1)})
     one = (1, config.frames_per_clip)
-    precomputed = config.model.appearance == "precomputed"
-    frames = (1, len(statistics["mean"])) if precomputed else (*one, *config.frame_size, 3)
+    frames = (*one, *config.frame_size, 3)
+    if config.model.appearance in ("precomputed", "none"):
+        frames = (1, len(statistics["mean"]) if config.with_appearance else 0)
     expected = jax.eval_shape(
         lambda: model.init(
             jax.random.key(0), jnp.zeros(frames, model.dtype), jnp.zeros((*one, 14, 3)), jnp.ones(one, bool)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.config import Config
+from rgcn_jax.data.clips.reader import read_without_frames
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
@@ -22,17 +23,22 @@ class TrackletArrays:
 
     Args:
       config: of the model that embeds them.
-      frames: of each tracklet RGB, uint8 [T, H, W, 3] of any size; where the appearance is precomputed f_a [D].
+      frames: of each tracklet RGB, uint8 [T, H, W, 3] of any size; where the appearance is precomputed f_a [D]; not
+        read, and may be None, for a model without an appearance branch.
       keypoints: of each tracklet [T, 14, 3], normalised coordinates and confidence; None for a model without poses.
 
     Raises:
       InputError: an array has another shape or type, coordinates are not normalised, or lengths differ.
     """
 
-    def __init__(self, config: Config, frames: Sequence[Any], keypoints: Sequence[Any] | None):
-        self._size, precomputed = config.frame_size, config.model.appearance == "precomputed"
+    def __init__(self, config: Config, frames: Sequence[Any] | None, keypoints: Sequence[Any] | None):
+        self._size, precomputed = config.frame_size, config.model.appearance in ("precomputed", "none")
         if config.with_pose and keypoints is None:
             raise InputError("the model has a pose branch: give keypoints [T, 14, 3] beside the frames.")
+        if not config.with_appearance:
+            frames = [np.zeros(0, np.float32)] * len(keypoints or ())
+        if frames is None:
+            raise InputError("the model has an appearance branch: give frames.")
         if keypoints is not None and len(keypoints) != len(frames):
             raise InputError(f"there are frames of {len(frames)} tracklets and keypoints of {len(keypoints)}.")
         self._frames = [_checked_features(i, x) if precomputed else _checked_frames(i, x) for i, x in enumerate(frames)]
@@ -58,6 +64,14 @@ class TrackletArrays:
             label=plan.label,
             index=plan.index,
         )
+
+    def read_keypoints(self, plan: BatchPlan) -> Batch:
+        """The batch of one plan without frames."""
+        return read_without_frames(plan, self)
+
+    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        """The keypoints of one of the tracklets."""
+        return self._keypoints[int(tracklet.frames[0].split("/")[0])]
 
     def _shown(self, i: int, positions: np.ndarray) -> np.ndarray:
         if self._frames[i].ndim == 1:

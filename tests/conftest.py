@@ -16,9 +16,14 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-# The same small programs are compiled again and again in a suite: once is enough. The folder lives as long as the run.
-_COMPILED = tempfile.TemporaryDirectory(prefix="rgcn-jax-tests-")
-jax.config.update("jax_compilation_cache_dir", _COMPILED.name)
+# The same small programs are compiled again and again in a suite: once is enough. By the environment, for the suite's
+# processes and those that tests start share what they compile. The folder lives as long as the run.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="rgcn-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -43,7 +43,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.glob("*.py"))
 
 
-def config_with(*overrides, file="walkers"):
+def config_with(*overrides, file="walkers_paper"):
     return typed(override(packaged_config(file), [f"--config.{o}" for o in overrides]), name="c")
 
 
@@ -56,7 +56,7 @@ def test_a_config_file_is_valid_and_builds_its_model(file):
     said = []
     config = typed(loaded, said.append)
     assert said == []
-    model = build_model(config.to_dict()["model"], 10, config.dtype)
+    model = build_model(config.to_dict()["model"], 10, config.dtype, aspect=config.aspect)
     frames = jnp.zeros((2, 1, *config.frame_size, 3))
     keypoints, mask = jnp.zeros((2, 1, 14, 3)), jnp.ones((2, 1), bool)
 
@@ -64,7 +64,7 @@ def test_a_config_file_is_valid_and_builds_its_model(file):
         return model.init_with_output(key, frames, keypoints, mask, train=False)[0]
 
     f_a = jax.eval_shape(features, jax.random.key(0)).appearance
-    assert f_a.shape == (2, 4 * config.model.width * 2 ** (len(config.model.stage_sizes) - 1))
+    assert f_a.shape == (2, config.with_appearance * 4 * config.model.width * 2 ** (len(config.model.stage_sizes) - 1))
 
 
 def test_every_field_says_what_it_means_and_the_docs_have_the_table():
@@ -80,7 +80,7 @@ def choices(name):
 
 def test_the_choices_are_those_that_exist():
     """``config.py`` imports neither models nor data; so its lists are compared with theirs here."""
-    assert choices("model.appearance") == tuple(build.APPEARANCES)
+    assert choices("model.appearance") == (*build.APPEARANCES, "none")
     assert choices("model.pose") == ("none", *build.POSE_ENCODERS)
     assert choices("model.readout") == tuple(build.READOUTS)
     assert choices("dtype") == tuple(build.DTYPES)
@@ -99,7 +99,6 @@ def test_the_choices_are_those_that_exist():
         (["loss.margin=nan", "batch.identities=0"], ["loss.margin is 'nan'", "batch.identities is 0"]),
         (["loss.margin=hard"], ["loss.margin is 'hard': expected soft or a number of 0 or more"]),
         ([f"optimizer.learning_rate={'9' * 400}"], ["optimizer.learning_rate is inf"]),
-        (["model.pose=none", "optimizer.pose_factor=5"], ["optimizer.pose_factor is 5", "model.pose is none"]),
         (
             ["loss.appearance_weight=1.5"],
             ["loss.appearance_weight is '1.5': expected adaptive or a number from 0 to 1"],
@@ -127,6 +126,12 @@ def test_the_choices_are_those_that_exist():
         (["model.pose=GCNRNN", "model.product=true"], ["model.product is True", "GCNRNN"]),
         (["model.appearance=BiC", "model.pooling=max"], ["model.stage_sizes", "model.pooling is 'max'"]),
         (["model.appearance=precomputed", "model.remat=blocks"], ["data.features is empty", "model.remat is 'blocks'"]),
+        (["model.appearance=none", "model.pose=none"], ["model.appearance and model.pose are both none"]),
+        (["model.appearance=none", "data.features=f.npz"], ["data.features is f.npz"]),
+        (
+            ["model.appearance=none", "model.remat=blocks", "loss.appearance_triplet=neck"],
+            ["model.remat is 'blocks'", "loss.appearance_triplet is 'neck'"],
+        ),
         (["data.features=f.npz"], ["data.features is f.npz", "model.appearance"]),
     ],
 )
@@ -359,6 +364,7 @@ def test_every_field_is_read(tmp_path, monkeypatch):
     # What copies all fields at once, for a file or a comparison, uses none.
     monkeypatch.setattr(Config, "to_dict", lambda config: {})
     monkeypatch.setattr("rgcn_jax.training.train.save_config", lambda config, path: None)
+    monkeypatch.setattr("rgcn_jax.training.train.way", lambda config, data: "")
     prefixes = {AugmentConfig: "augment.", ModelConfig: "model."}
     for module in ("rgcn_jax.training.run", "rgcn_jax.evaluation.scorer"):
         monkeypatch.setattr(

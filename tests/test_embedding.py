@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,17 +21,19 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from rgcn_jax.model_command import results_path
+from rgcn_jax.models.build import build_model, initialise
+from rgcn_jax.models.pose_stream import PoseStream, clip_torso
 from rgcn_jax.saved_model import open_model, save_model
 from rgcn_jax.walkers import generate
 from rgcn_jax.walkers.write import write as write_walkers
-from tests import mars_folder
-from tests.commands import REPOSITORY, fails, module
+from tests import mars_folder, tiny
+from tests.commands import REPOSITORY, fails
 
 SPEC = replace(mars_folder.SPEC, seed=5, test_identities=8, junk=0)
 CHANGED = ("train_identities", "test_identities", "group_size", "cameras", "tracklets_per_camera", "min_frames")
 CHANGED += ("max_frames", "distractors", "junk", "seed")
 WALKERS = [f"--config.data.walkers.{name}={getattr(SPEC, name)}" for name in CHANGED]
-PRECISE = {"rtol": 1e-4, "atol": 1e-6}
+PRECISE: Any = {"rtol": 1e-4, "atol": 1e-6}
 
 pytestmark = pytest.mark.jit
 
@@ -106,11 +109,12 @@ def test_arrays_in_memory_embed_as_the_data_set_does(world):
     for i, embedding in enumerate(found):
         np.testing.assert_allclose(embedding.appearance, expected.appearance[i], **PRECISE)
         np.testing.assert_allclose(embedding.pose, expected.pose[i], **PRECISE)
-        used = embedding.attention.frames >= 0
-        assert sorted(embedding.attention.frames[used]) == list(range(len(frames[i])))
-        np.testing.assert_allclose(embedding.attention.time[~used], 0)
-        np.testing.assert_allclose(embedding.attention.time.sum(axis=1), 1, rtol=1e-5)
-        np.testing.assert_allclose(embedding.attention.node.sum(axis=1), 1, rtol=1e-5)
+        attention: Any = embedding.attention  # None only without a pose branch
+        used = attention.frames >= 0
+        assert sorted(attention.frames[used]) == list(range(len(frames[i])))
+        np.testing.assert_allclose(attention.time[~used], 0)
+        np.testing.assert_allclose(attention.time.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(attention.node.sum(axis=1), 1, rtol=1e-5)
     alone = embedder(frames[4], keypoints[4])
     np.testing.assert_allclose(alone.fused, found[4].fused, **PRECISE)
     fused = embedder.features(expected)
@@ -146,12 +150,16 @@ def test_tracklets_without_labels_embed_and_their_file_scores_as_the_labelled_da
         again = world.folder / "again.json"
         evaluate.main([f"--features={scored}", f"--out={again}", f"--config.evaluation.distance={distance}"])
         assert rows(results) == rows(again)
+    evaluate.main([*score, "--analysis"])
+    analysis = json.loads(results.read_text())["analysis"]
+    assert set(analysis["verification"]) == set(analysis["reranking"]) == {"appearance", "pose", "fused"}
+    assert analysis["slices"]
     by_model = world.run / "evaluations" / "folder-latest-euclidean-dense.json"
     evaluate.main([*score, "--config.evaluation.distance=euclidean"])
     assert rows(results) == rows(by_model)
     queries = np.load(by_model.with_suffix(".queries.npz"))
-    ap = queries["official/fused/ap"]
-    assert 100 * np.nanmean(ap) == pytest.approx(rows(by_model)["official"]["fused"]["mAP"])
+    ap = queries["official/fused/mAP"]
+    assert np.nanmean(ap) == pytest.approx(rows(by_model)["official"]["fused"]["mAP"])
     assert len(ap) == len(queries["first_frames"]) == world.roles.query.sum()
 
 
@@ -174,6 +182,21 @@ def test_an_interrupted_embedding_resumes_with_the_same_features(world, scored, 
     assert found.first_frames == expected.first_frames
     np.testing.assert_array_equal(found.embeddings.appearance, expected.embeddings.appearance)
     np.testing.assert_array_equal(found.embeddings.pose, expected.embeddings.pose)
+
+
+def test_what_cannot_be_embedded_is_one_sentence_and_leaves_nothing(world, tmp_path, capsys):
+    run, bare = f"--model={world.run}", f"--root={world.folder / 'bare'}"
+    poses = Path(shutil.copytree(world.folder / "poses", tmp_path / "poses"))
+    shutil.rmtree(poses / "somewhere" / "t003")
+    for arguments, problem in [
+        ([run, "--dataset=folder", bare, f"--keypoints={poses}"], "t003"),
+        ([run, "--dataset=folder", bare], "keypoints is empty"),
+        ([run, "--dataset=mars"], "data.root is empty"),
+        ([run, "--dataset=folder", f"--root={tmp_path / 'nowhere'}", f"--keypoints={poses}"], "nowhere"),
+        ([f"--model={tmp_path}", "--dataset=folder", bare, f"--keypoints={poses}"], "no model in"),
+    ]:
+        assert problem in fails(embed.main, [*arguments, f"--out={tmp_path / 'out.npz'}"], capsys)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["poses"]
 
 
 def test_parts_of_another_model_or_data_set_are_discarded(world, tmp_path, capsys):
@@ -313,34 +336,47 @@ def test_a_run_that_cannot_be_written_to_is_evaluated_beside_the_user(tmp_path, 
         results_path(run, "name", tmp_path / "x.txt")
 
 
-PLUG_IN = """
-import flax.linen as nn
-
-class Hats(nn.Module):
-    features: int
-    dtype: object = None
-
-    @nn.compact
-    def __call__(self, keypoints, mask=None, train=False):
-        return nn.relu(nn.Dense(self.features)(keypoints))
-"""
-
-
-@pytest.mark.slow
 def test_a_model_with_a_part_of_ones_own_imports_it_only_where_that_is_allowed(world, tmp_path, monkeypatch, capsys):
-    (tmp_path / "hats.py").write_text(PLUG_IN)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    arguments = ["--config=walkers", *WALKERS, *mars_folder.TINY, "--config.num_steps=1"]
-    run = f"{tmp_path / 'run'}"
-    trained = module("rgcn_jax.main", *arguments, "--config.model.pose=hats:Hats", f"--workdir={run}")
-    assert trained.returncode == 0, trained.stderr
-    refused = fails(evaluate.main, [f"--model={run}"], capsys)
-    assert "hats" in refused
-    assert "--allow-import=hats" in refused
+    """test_readme.py evaluates one where it is allowed."""
+    (tmp_path / "hats.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = Path(shutil.copytree(world.run, tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["model"]["pose"] = "hats:Hats"
+    (run / "config.json").write_text(json.dumps(config))
+    for command in (evaluate.main, calibrate.main):
+        refused = fails(command, [f"--model={run}"], capsys)
+        assert "hats" in refused
+        assert "--allow-import=hats" in refused
     with pytest.raises(InputError, match="hats"):
-        rgcn_jax.load(run, allow_imports=["hat", "hatsoever"])
-    evaluated = module("rgcn_jax", "evaluate", f"--model={run}", "--allow-import=hats")
-    assert evaluated.returncode == 0, evaluated.stderr
-    before = json.loads((tmp_path / "run" / "results.json").read_text())
-    (after,) = (tmp_path / "run" / "evaluations").glob("*.json")
-    assert rows(after) == before["protocols"]
+        rgcn_jax.load(run, allow_imports=["hat", "hatsoever", "hats.inner"])
+    with pytest.raises(SystemExit, match="imported"):
+        rgcn_jax.load(run, allow_imports=["hats"])
+
+
+@pytest.mark.parametrize("pose", ["RGCN", "LGCN"])
+@pytest.mark.parametrize("mode", ["crop", "centred+velocity+bones+confidence"])
+def test_a_stream_is_the_batch_path(pose, mode):
+    model = build_model(tiny.FIELDS | {"pose": pose, "pose_input": mode, "keypoint_embedding": 3}, 0, aspect=0.5)
+    variables = jax.device_get(initialise(model, 0, 6, tiny.HEIGHT, tiny.WIDTH))
+    walkers = generate(SPEC)
+    keypoints = next(k for t in walkers.split.query if len(k := walkers.keypoints(t)) >= 5)
+    keypoints[2, 4] = 0  # a wrist that was not detected
+    frames = np.zeros((1, len(keypoints), tiny.HEIGHT, tiny.WIDTH, 3), np.float32)
+    features: Any = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool))
+    expected = features.pose[0]
+    stream = PoseStream(model, variables, torso=clip_torso(keypoints, 0.5))
+    assert not stream.feature.any()
+    for frame in keypoints:
+        stream.step(frame)
+    np.testing.assert_allclose(stream.feature, expected, atol=1e-5)
+    unscaled = PoseStream(model, variables)
+    for frame in keypoints:
+        unscaled.step(frame)
+    assert np.linalg.norm(unscaled.feature - expected) < 0.2 * np.linalg.norm(expected)
+
+
+def test_only_a_recurrent_graph_convolution_streams():
+    model = build_model(tiny.FIELDS | {"pose": "STGCN"}, 0, aspect=0.5)
+    with pytest.raises(ValueError, match="STGCN"):
+        PoseStream(model, {"params": {}})

@@ -1,5 +1,6 @@
 """Training and evaluation as a user runs them, on a folder in the layout of MARS: train, resume, evaluate again."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -9,12 +10,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.core import Tracer
 
-from rgcn_jax import evaluate, main
+import rgcn_jax
+from rgcn_jax import compare, evaluate, main
 from rgcn_jax.config_io import load_config_json, typed
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
+from rgcn_jax.models import build
+from rgcn_jax.training import run
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.run import prepare
 from tests import mars_folder
@@ -93,7 +98,7 @@ def test_a_run_writes_its_results_and_prints_them(finished):
     assert "this process took" in process.stdout
     for row in ROWS:
         assert results[row] == results["protocols"]["official"][row] == evaluation[row]
-        (printed,) = re.findall(rf"^{row} +([\d. ]+)$", process.stdout, re.MULTILINE)
+        (printed,) = re.findall(rf"^{row} +([\d. ]+)$", process.stdout, re.MULTILINE)  # too few persons for intervals
         assert [float(v) for v in printed.split()] == pytest.approx(list(results[row].values()), abs=0.051)
     assert set(results["protocols"]) == {"official", "official_matlab", "query_excluded", "junk_kept"}
     assert "16 training tracklets of 4 identities; 8 queries, 17 gallery tracklets" in process.stdout
@@ -128,6 +133,62 @@ def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted
 
 
 @pytest.mark.jit
+def test_other_keypoints_under_the_same_path_are_refused(finished, root, tmp_path, capsys):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    other = Path(shutil.copytree(root, tmp_path / "other"))
+    file = min((other / "openpose" / "bbox_train").rglob("*_keypoints.json"))
+    pose = json.loads(file.read_text())
+    body = pose["people"][0]["pose_keypoints_2d"]
+    body[:] = [value if i % 3 else 0.99 * value for i, value in enumerate(body)]  # x, by a little
+    file.write_text(json.dumps(pose))
+    command = mars_folder.arguments(other, f"--workdir={workdir}")
+    assert "other data: its keypoints are not those of the steps before" in fails(main.main, command, capsys)
+    main.main([*command, "--config.allow_config_change"])
+    (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
+    assert [*noted["changes"]] == ["data: keypoints"]
+
+
+@pytest.mark.jit
+def test_a_resume_needs_neither_the_pretrained_file_nor_first_parameters(finished, root, tmp_path, monkeypatch):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    abstract = []
+
+    def initialise(*arguments):
+        found = build.initialise(*arguments)
+        abstract.append(all(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(found)))
+        return found
+
+    monkeypatch.setattr(run, "initialise", initialise)
+    main.main(mars_folder.arguments(root, f"--workdir={workdir}", "--config.model.pretrained=gone.pth"))
+    assert abstract == [True]
+
+
+@pytest.mark.jit
+def test_fewer_steps_than_were_taken_are_refused(finished, root, tmp_path, capsys):
+    """Else parameters of step 4 would be called those of step 2."""
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    before = {p: p.read_bytes() for p in workdir.iterdir() if p.is_file() and p.name != "lock"}
+    told = fails(main.main, mars_folder.arguments(root, f"--workdir={workdir}", "--config.num_steps=2"), capsys)
+    assert "has taken 4 steps, more than the 2 of this config" in told
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.jit
+def test_a_package_that_is_not_installed_ends_no_run_after_its_last_step(finished, root, tmp_path, monkeypatch):
+    """A checkout that was never installed has no version among the installed packages."""
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    main.main(mars_folder.arguments(root, f"--workdir={workdir}"))
+    versions = json.loads((workdir / "results.json").read_text())["versions"]
+    assert versions["rgcn_jax"] == rgcn_jax.__version__
+    assert versions["optax"] == "unknown"
+
+
+@pytest.mark.jit
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_resumes_bit_for_bit(root, tmp_path, capsys):
     """Four steps at once, against a run that lost what came after its checkpoint of step 2.
@@ -156,7 +217,10 @@ def test_evaluate_repeats_the_numbers_and_saves_the_features(finished, root, tmp
     before = {p: p.stat().st_mtime_ns for p in finished[0].rglob("*") if p.is_file()}
     file = tmp_path / "features.npz"
     evaluate.main([f"--workdir={finished[0]}", f"--features={file}", "--config.model.pretrained=moved_away.pth"])
-    assert {p: p.stat().st_mtime_ns for p in finished[0].rglob("*") if p.is_file()} == before
+    after = {p: p.stat().st_mtime_ns for p in finished[0].rglob("*") if p.is_file()}
+    names = {p.name for p in after.keys() - before.keys()}
+    assert names == {f"mars-latest-euclidean-dense.{kind}" for kind in ("json", "queries.npz")}
+    assert {p: after[p] for p in before} == before
     printed = capsys.readouterr().out
     table = finished[1].stdout.partition("protocol official")[2].partition("this process took")[0]
     assert table in printed
@@ -179,6 +243,14 @@ def test_evaluate_repeats_the_numbers_and_saves_the_features(finished, root, tmp
             hits.append(ids[distances.argmin()] == ids[q])
     results = json.loads((finished[0] / "results.json").read_text())
     assert results["fused"]["rank1"] == pytest.approx(100 * np.mean(hits))
+
+
+def test_rows_of_a_run_are_compared(finished, capsys):
+    compare.main([str(finished[0]), "--rows=appearance,fused", "--resamples=50"])
+    results = json.loads((finished[0] / "results.json").read_text())
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("appearance -> fused mAP"))
+    means = [float(value) for value in line.split()[4:6]]
+    assert means == pytest.approx([results[row]["mAP"] for row in ("appearance", "fused")], abs=0.051)
 
 
 @pytest.mark.jit
@@ -218,9 +290,9 @@ def test_evaluate_without_a_run_is_one_sentence(finished, root, tmp_path, capsys
     def message(*arguments):
         return fails(evaluate.main, arguments, capsys)
 
-    assert f"no {tmp_path}/config.json: --workdir must be the folder of a run" in message(f"--workdir={tmp_path}")
+    assert f"no model in {tmp_path}: expected the folder of a run" in message(f"--workdir={tmp_path}")
     run = f"--workdir={finished[0]}"
-    assert "the file's name must end in .npz" in message(run, "--features=x.csv")
+    assert "must end in .npz" in message(run, "--features=x.csv")
     assert "there is no folder nowhere" in message(run, "--features=nowhere/x.npz")
     assert "unknown config field 'evaluation.dist'" in message(run, "--config.evaluation.dist=cosine")
     (tmp_path / "config.json").write_text('{"seed": 0,')

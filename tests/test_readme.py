@@ -1,4 +1,4 @@
-"""The pieces of Python in README.md run as they stand, on a small data set in the place of the reader's."""
+"""The pieces of Python in docs/your-model.md run as they stand, on a small data set in the place of the reader's."""
 
 import json
 import re
@@ -10,11 +10,12 @@ import pytest
 
 from rgcn_jax import main
 from tests import mars_folder
+from tests.commands import module
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-FEATURES, ENCODER = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-(COMMAND,) = (piece for piece in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "my_encoder:" in piece)
+PAGE = (ROOT / "docs" / "your-model.md").read_text(encoding="utf-8")
+FEATURES, ENCODER = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(COMMAND,) = (piece for piece in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) if "my_encoder:" in piece)
 SMALL = [*mars_folder.TINY, "--config.image_height=32"]
 
 
@@ -57,7 +58,16 @@ def test_features_of_ones_own_train_and_evaluate(ours, tmp_path):
 def test_an_encoder_of_ones_own_trains_and_evaluates(ours, tmp_path, monkeypatch):
     (tmp_path / "my_encoder.py").write_text(ENCODER)
     monkeypatch.syspath_prepend(tmp_path)
-    python, module, name, *arguments = shlex.split(ours(COMMAND).replace("\\\n", ""))
-    assert (python, module, name) == (".venv/bin/python", "-m", "rgcn_jax.main")
+    training, evaluation = ours(COMMAND).replace("\\\n", "").splitlines()
+    python, dash_m, name, *arguments = shlex.split(training)
+    assert (python, dash_m, name) == (".venv/bin/python", "-m", "rgcn_jax.main")
     main.main([*arguments, *SMALL])
     check_results(tmp_path)
+    python, dash_m, name, *arguments = shlex.split(evaluation)
+    assert (python, dash_m, name) == (".venv/bin/python", "-m", "rgcn_jax.evaluate")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    evaluated = module(name, *arguments)  # a second process
+    assert evaluated.returncode == 0, evaluated.stderr
+    (results,) = (tmp_path / "evaluations").glob("*.json")
+    trained = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert json.loads(results.read_text(encoding="utf-8"))["protocols"] == trained["protocols"]

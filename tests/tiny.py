@@ -46,7 +46,7 @@ def batch(seed=0, clips=8):
 
 
 def variables(seed=0, **changes):
-    model = build_model(FIELDS | changes, IDENTITIES)
+    model = build_model(FIELDS | changes, IDENTITIES, aspect=WIDTH / HEIGHT)
     return initialise(model, seed, FRAMES, HEIGHT, WIDTH)
 
 
@@ -57,7 +57,7 @@ def start(devices, optimizer=None, batch_norm="global", micro_batches=1, platfor
     mesh = parallel.make_mesh(devices)
     optimizer = optimizer or adam_coupled_l2(step_schedule(3e-3, 0.1, 0), 5e-4)
     axis = parallel.normalisation_axis(batch_norm)
-    model = build_model(FIELDS | changes, IDENTITIES, axis_name=axis, platform=platform)
+    model = build_model(FIELDS | changes, IDENTITIES, axis_name=axis, aspect=WIDTH / HEIGHT, platform=platform)
     state = parallel.replicate(create_state(variables(**changes), optimizer, seed=0), mesh)
     return (
         state,

@@ -8,20 +8,27 @@ from pathlib import Path
 
 from rgcn_jax.config import DataConfig
 from rgcn_jax.data.clips import precomputed
-from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints
+from rgcn_jax.data.clips.reader import Data, KeypointSource, NoKeypoints, Reader, read_without_frames
 from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
 """What training with evaluation needs of a split."""
 
 
-def open_data(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str] = ALL_SUBSETS) -> Data:
+def open_data(
+    data: DataConfig,
+    size: tuple[int, int],
+    with_pose: bool,
+    required: Sequence[str] = ALL_SUBSETS,
+    with_frames: bool = True,
+) -> Data:
     """Opens the data set of a config, generated, as distributed or prepared; its contents tell which of the latter.
 
     Args:
@@ -29,6 +36,7 @@ def open_data(data: DataConfig, size: tuple[int, int], with_pose: bool, required
       size: height and width of the frames that come out, in pixels.
       with_pose: False for appearance only: all keypoints are then "not detected".
       required: subsets of the split that must not be empty.
+      with_frames: False for a model without an appearance branch: no frame is rendered, decoded or read.
 
     Raises:
       InputError: the folder, the split, the keypoints or the features are missing or do not fit.
@@ -38,22 +46,24 @@ def open_data(data: DataConfig, size: tuple[int, int], with_pose: bool, required
             f"data.split is {data.split}, but only {' and '.join(SEVERAL_SPLITS)} have several splits: leave it at 1."
         )
     if data.name == "walkers":
-        return _open_walkers(data, size)
+        return _open_walkers(data, size, with_frames)
     if not data.root:
         raise InputError(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{data.name}."
         )
     if there := find(_path(data.root), data.name):
-        return _open_prepared(there, data, size, with_pose, required)
+        return _open_prepared(there, data, size, with_pose, required, with_frames)
     if with_pose and not data.keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to the files of a "
             "pose detector or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
-    return _open_folder(data, size, with_pose, required)
+    return _open_folder(data, size, with_pose, required, with_frames)
 
 
-def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]) -> Data:
+def _open_folder(
+    data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str], with_frames: bool
+) -> Data:
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
@@ -65,15 +75,23 @@ def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, requi
         _print_doubts("keypoints", table.remarks)
         if not table.covers(split.junk):
             split = _without_junk(split)
+    if not with_frames:
+        return _without_frames(split, table)
     if data.features:
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, FileReader(split.root, table, *size), size)
+    reader = FileReader(split.root, table, *size)
+    return Data(split, reader, size, _keypoints_of(table), _hashes(split, table))
 
 
 def _open_prepared(
-    where: Path, data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]
+    where: Path,
+    data: DataConfig,
+    size: tuple[int, int],
+    with_pose: bool,
+    required: Sequence[str],
+    with_frames: bool,
 ) -> Data:
     prepared = open_prepared(where)
     if data.keypoints:
@@ -99,11 +117,14 @@ def _open_prepared(
     if with_pose:
         table = prepared.keypoints()
         _print_doubts("keypoints", keypoint_table.check_values(where, table.values, size))
+    if not with_frames:
+        return _without_frames(split, table)
     if data.features:
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
-    return Data(split, PreparedReader(prepared, table), size)
+    hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
+    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), hashes)
 
 
 def _print_doubts(what: str, remarks: Sequence[str]) -> None:
@@ -116,8 +137,8 @@ def _print_split(name: str, split: Split) -> None:
         print(f"{name}: {split.split_description}", flush=True)
 
 
-def _without_junk(split: Split) -> Split:
-    print("junk tracklets have no usable keypoints: the protocol junk_kept is left out", flush=True)
+def _without_junk(split: Split, what: str = "usable keypoints") -> Split:
+    print(f"junk tracklets have no {what}: the protocol junk_kept is left out", flush=True)
     return replace(split, junk=())
 
 
@@ -138,21 +159,44 @@ def _check_subsets(split: Split, required: Sequence[str]) -> None:
 def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
     from rgcn_jax.data.clips.memory import MemoryReader
 
-    tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
-    table = precomputed.load(path, tracklets)
+    table = precomputed.load(path, [*split.train, *split.query, *split.gallery], split.junk)
+    if not table.covers(split.junk):
+        split = _without_junk(split, "appearance features")
     read = partial(precomputed.read_features, table=table, keypoints=keypoints)
-    return Data(split, MemoryReader(read), table.values.shape[1:])
+    hashes = _hashes(split, keypoints) | {"features": arrays_hash([table.values])}
+    return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints), hashes)
 
 
-def _open_walkers(data: DataConfig, size: tuple[int, int]) -> Data:
+def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
+    """Of the keypoints that were read from files, tracklet by tracklet: the same for loose and for prepared data."""
+    if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
+        return {}
+    tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
+    return {"keypoints": arrays_hash(keypoints.of(tracklet) for tracklet in tracklets)}
+
+
+def _keypoints_of(source: KeypointSource) -> Reader:
+    from rgcn_jax.data.clips.memory import MemoryReader
+
+    return MemoryReader(partial(read_without_frames, source=source))
+
+
+def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
+    read = _keypoints_of(keypoints)
+    return Data(split, read, (0,), read, _hashes(split, keypoints))
+
+
+def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) -> Data:
     from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
     from rgcn_jax.walkers import generate
 
     walkers = generate(data.walkers)
     source = CachedSource(lambda tracklet: walkers.frames(tracklet, *size), walkers.keypoints)
+    if not with_frames:
+        return _without_frames(walkers.split, source)
     if data.features:
         return _with_features(_path(data.features), walkers.split, source)
-    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size)
+    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size, _keypoints_of(source))
 
 
 def _path(text: str) -> Path:

@@ -28,10 +28,11 @@ from tqdm import tqdm
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
-from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order, read_file
+from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
+from rgcn_jax.runtime.handed_over import read_file
 
 ASPECT = 2.0
 """Height of a crop by its width."""

@@ -14,9 +14,10 @@ from jaxtyping import Array, Float, Float32, Int32
 
 from rgcn_jax import parallel
 from rgcn_jax.data.clips.reader import Reader
-from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans, num_evaluation_batches
+from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans, num_evaluation_batches, whole_plans
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
+from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.types import DeviceBatch, Embeddings, Tracklet
 
 
@@ -61,6 +62,10 @@ class Cutting:
             clips_per_batch=self.clips_per_batch,
         )
 
+    def whole_plans(self, tracklets: Sequence[Tracklet]) -> Iterator[BatchPlan]:
+        """Every tracklet as one clip of all its frames, in order."""
+        return whole_plans(tracklets, frames_per_clip=self.frames_per_clip, clips_per_batch=self.clips_per_batch)
+
     def num_clips(self, tracklets: Sequence[Tracklet]) -> int:
         """How many clips tracklets are cut into."""
         return num_evaluation_batches(
@@ -68,18 +73,40 @@ class Cutting:
         )
 
 
+class TrackletFeature(NamedTuple):
+    """The mean over the clips of one tracklet, float32."""
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index on purpose
+    appearance: Float32[np.ndarray, "d_a"]
+    pose: Float32[np.ndarray, "d_p"]
+
+
+class Readers(NamedTuple):
+    """How clips are read: with what the appearance model takes, and keypoints alone (None: not at all)."""
+
+    clips: Reader
+    keypoints: Reader | None = None
+
+
 class Extractor:
     """Extracts features of tracklets: compiles once for each shape of a batch, whatever is read how often.
+
+    With the clips "full", f_p of a tracklet is that of all its frames as one masked clip, which needs keypoints only,
+    and f_a that of "dense": no more frames are in memory than a batch of clips has.
 
     Args:
       model: a ``TwoBranch``, with or without classifier.
       mesh: the devices; those of other processes take part, each process reading the clips of its own.
       dtype: of the frames that the model is called with.
+
+    Attributes:
+      step: the compiled step, ``make_embed_step``.
     """
 
-    def __init__(self, model: nn.Module, mesh: Mesh, dtype: Any):
-        self._mesh = mesh
-        self._step = make_embed_step(model, mesh, dtype)
+    def __init__(self, model: TwoBranch, mesh: Mesh, dtype: Any):
+        self._mesh, self._model = mesh, model
+        self.step = make_embed_step(model, mesh, dtype)
+        self._pose_step = make_embed_step(model.clone(appearance=None, num_identities=0), mesh, dtype)
 
     def clips(
         self, variables: Any, read: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
@@ -91,37 +118,54 @@ class Extractor:
         plans = islice(cutting.plans(tracklets), skip, None)
         batches = read(islice(cutting.plans(tracklets), skip, None))
         for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self._step(variables, parallel.shard(batch, self._mesh))
+            yield plan, self.step(variables, parallel.shard(batch, self._mesh))
 
-    def embed(
+    def whole(
+        self, variables: Any, read_keypoints: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
+    ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
+        """f_p of tracklets as one clip each, batch by batch, all but the first ``skip``; f_a has no columns."""
+        plans = islice(cutting.whole_plans(tracklets), skip, None)
+        batches = read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))
+        for plan, batch in zip(plans, batches, strict=True):
+            yield plan, self._pose_step(variables, parallel.shard(batch, self._mesh))
+
+    def tracklets(
         self,
         variables: Any,
-        read: Reader,
+        readers: Readers,
         tracklets: Sequence[Tracklet],
         cutting: Cutting,
-        on_batch: Callable[[], object] = lambda: None,
-    ) -> Embeddings:
-        """One embedding per tracklet, each read exactly once. ``on_batch`` is called after each batch.
-
-        Raises:
-          InputError: a feature is not finite.
+        done: int = 0,
+        on_batch: Callable[[BatchPlan, ClipFeatures], object] = lambda *_: None,
+    ) -> Iterator[TrackletFeature]:
+        """The features of all tracklets but the first ``done``, in order, from the same batches whatever ``done`` is.
+        ``on_batch`` is called after each batch that f_p comes from (f_a, without a pose branch).
         """
-        found = list(tracklet_means(self._counted(self.clips(variables, read, tracklets, cutting), on_batch)))
-        return to_embeddings(tracklets, found)
 
-    @staticmethod
-    def _counted(clips: Iterable[tuple[BatchPlan, ClipFeatures]], on_batch: Callable[[], object]) -> Iterator:
-        for plan, features in clips:
-            yield plan.index, features
-            on_batch()
+        def means(clips: Iterable[tuple[BatchPlan, ClipFeatures]], called: bool) -> Iterator[TrackletFeature]:
+            def counted() -> Iterator:
+                for plan, features in clips:
+                    yield np.where(plan.index < done, -1, plan.index), features
+                    if called:
+                        on_batch(plan, features)
 
+            return tracklet_means(counted())
 
-class TrackletFeature(NamedTuple):
-    """The mean over the clips of one tracklet, float32."""
-
-    index: int
-    appearance: Float32[np.ndarray, "d_a"]
-    pose: Float32[np.ndarray, "d_p"]
+        whole = cutting.clips == "full" and self._model.pose is not None
+        skip = cutting.num_clips(tracklets[:done]) // cutting.clips_per_batch
+        clips = self.clips(variables, readers.clips, tracklets, cutting, skip)
+        if not whole:
+            yield from means(clips, True)
+            return
+        if readers.keypoints is None:
+            raise InputError('evaluation.clips is "full", but this data set has no reader of keypoints: choose "even".')
+        skip = done // cutting.clips_per_batch
+        poses = means(self.whole(variables, readers.keypoints, tracklets, cutting, skip), True)
+        if self._model.appearance is None:
+            yield from poses
+            return
+        for of_frames, of_keypoints in zip(means(clips, False), poses, strict=True):
+            yield of_frames._replace(pose=of_keypoints.pose)
 
 
 def tracklet_means(clips: Iterable[tuple[Int32[np.ndarray, "b"], ClipFeatures]]) -> Iterator[TrackletFeature]:

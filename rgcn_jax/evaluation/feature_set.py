@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.protocol import Roles
 from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 from rgcn_jax.types import JUNK_ID, Embeddings, Tracklet
 
@@ -230,7 +232,7 @@ def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
     roles = Roles(*(role.copy() for role in features.roles))
     seen: set[int] = set()
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if reader.fieldnames != ["tracklet", "person", "camera", "role"]:
                 raise InputError(

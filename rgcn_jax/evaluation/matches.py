@@ -62,7 +62,7 @@ def check_any_match(
     else:
         cause = (
             f"{len(persons)} persons are in both, but each in one camera only, and the same person in the same camera "
-            "is ignored: check the camera ids, or rank with exclude_same_camera=False."
+            "is ignored: check the camera ids."
         )
     raise InputError(
         f"None of the {len(query_ids)} queries has a match among the {int(in_gallery.sum())} gallery entries, so there "

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, Integer, UInt32
 
+from rgcn_jax.evaluation.significance import draw_persons
+
 _DROPPED_BITS = np.uint32(8)  # of a float32's 24 significant ones
 _NUM_KEYS = 2 ** (31 - 8)  # of the distances that are not negative
 
@@ -109,8 +111,7 @@ def resample_persons(
         seed: of the draws.
     """
     size = len(counts.keys)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(num_persons, np.full(num_persons, 1 / num_persons), resamples).astype(np.float32)
+    draws = draw_persons(num_persons, resamples, seed)
     genuine = np.zeros((num_persons, size), np.float32)
     impostor = np.zeros((resamples, size))
     for person, others, distances in blocks:

@@ -6,7 +6,7 @@ tracklets of a split with their roles, the model embeds each of them once, and `
 metrics by protocol and row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Integer
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse
+from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse, rows_of
 from rgcn_jax.evaluation.matches import check_any_match, count_matches
 from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
 from rgcn_jax.types import JUNK_ID, Embeddings, Split, Tracklet
@@ -25,11 +25,12 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named way to score a split; under all of them the same person in the query's own camera is ignored.
+    """A named way to score a split.
 
     ``queries_in_gallery``: whether queries that the data set has in its gallery stay there. ``junk_in_gallery``:
     whether junk tracklets are gallery entries that never match. ``ap``: the form of average precision
-    (``ranking.AP_FORMS``).
+    (``ranking.AP_FORMS``). ``same_camera``: whether the same person in the query's own camera is a match; it is ignored
+    otherwise. As a query would then find itself, queries are not in such a gallery.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Protocol:
     junk_in_gallery: bool
     ap: str
     description: str
+    same_camera: bool = False
+
+    @property
+    def ranking_key(self) -> tuple[bool, bool, bool]:
+        """What decides the ranks: protocols that differ in the form of AP alone have the same."""
+        return self.queries_in_gallery, self.junk_in_gallery, self.same_camera
 
 
 PROTOCOLS = {
@@ -48,6 +55,11 @@ PROTOCOLS = {
         Protocol("official_matlab", True, False, "trapezoid", "official, AP by trapezoid as in the MARS MATLAB code"),
         Protocol("query_excluded", False, False, "mean", "the gallery without the queries; torchreid and others"),
         Protocol("junk_kept", True, True, "mean", "junk tracklets stay as entries that never match; AGRL"),
+        Protocol(
+            "same_camera_allowed",
+            *(False, False, "mean", "the query's own camera counts, without the queries; for one camera"),
+            same_camera=True,
+        ),
     )
 }
 """All protocols by name; the first is the default."""
@@ -96,7 +108,8 @@ def applicable_protocols(
     """The protocols that say something about these tracklets, by name, in the order of ``PROTOCOLS``.
 
     The two official ones always do. ``query_excluded`` is left out where no query is in the gallery, or no query keeps
-    a match without them; ``junk_kept`` where there is no junk.
+    a match without them; ``junk_kept`` where there is no junk. ``same_camera_allowed`` has to be asked for: tracklets
+    of one camera may be one walk, and such scores compare with no published ones.
 
     Args:
         person_ids: of the N distinct test tracklets.
@@ -108,6 +121,7 @@ def applicable_protocols(
     makes_sense = {
         "query_excluded": bool((roles.query & roles.gallery).any() and matches.any()),
         "junk_kept": bool(roles.junk.any()),
+        "same_camera_allowed": False,
     }
     return {name: protocol for name, protocol in PROTOCOLS.items() if makes_sense.get(name, True)}
 
@@ -123,8 +137,8 @@ def scorable_protocols(
         headline: name of the protocol whose numbers stand for the run.
 
     Returns:
-        The applicable protocols by name, and the chance level: the Rank-1, as a share, that a random ranking expects
-        under the headline protocol.
+        The applicable protocols by name (beside ``same_camera_allowed`` those under which a query has a match), and the
+        chance level: the Rank-1, as a share, that a random ranking expects under the headline protocol.
 
     Raises:
         InputError: the headline protocol is unknown or does not apply, or no query has a match under it.
@@ -133,17 +147,19 @@ def scorable_protocols(
         raise InputError(f"The protocol must be one of {', '.join(PROTOCOLS)}, found {headline!r}.")
     person_ids = np.array([tracklet.person_id for tracklet in tracklets], np.int32)
     camera_ids = np.array([tracklet.camera_id for tracklet in tracklets], np.int32)
-    gallery = gallery_of(PROTOCOLS[headline], roles)
     columns = _persons_and_cameras(person_ids, camera_ids, roles)
     protocols = applicable_protocols(person_ids, camera_ids, roles)
+    if PROTOCOLS[headline].same_camera:
+        found = {name: count_matches(*columns, *_rules(p, roles))[0].any() for name, p in protocols.items()}
+        protocols = {name: p for name, p in protocols.items() if found[name]} | {headline: PROTOCOLS[headline]}
     if headline not in protocols and (headline == "junk_kept" or not (roles.query & roles.gallery).any()):
         lacks = "junk tracklets" if headline == "junk_kept" else "queries in the gallery"
         raise InputError(
             f"The protocol {headline!r} does not apply: this data set has no {lacks}. "
             f"Choose one of {', '.join(protocols)}."
         )
-    _check_any_match(headline, columns, gallery)
-    matches, candidates = count_matches(*columns, gallery)
+    _check_any_match(PROTOCOLS[headline], columns, roles)
+    matches, candidates = count_matches(*columns, *_rules(PROTOCOLS[headline], roles))
     return protocols, float((matches / np.maximum(candidates, 1))[matches > 0].mean())
 
 
@@ -168,7 +184,8 @@ def evaluate_protocols(
         protocols: by default ``applicable_protocols`` of these tracklets.
 
     Returns:
-        ``result[protocol name][row]``. The rows ``pose`` and ``fused`` are None for a model without a pose branch.
+        ``result[protocol name][row]``. The rows of a branch that the model lacks, and then ``fused`` too, are
+        None.
 
     Raises:
         InputError: a feature is not finite; under a protocol no query has a match; ``standardized`` without statistics.
@@ -182,7 +199,7 @@ def evaluate_protocols(
     if protocols is None:
         protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles)
     results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
-    for row in ROWS if embeddings.pose.shape[1] else ("appearance",):
+    for row in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
         features = fuse(embeddings, row, kind, pose_weight, statistics)
         metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
         for name in protocols:
@@ -209,26 +226,46 @@ def rank_features(
     Raises:
         InputError: a feature is not finite, or under a protocol no query has a match.
     """
+    return rank_blocks(distance_blocks(features, np.flatnonzero(roles.query), overwrite), embeddings, roles, protocols)
+
+
+def rank_blocks(
+    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocols: Mapping[str, Protocol],
+) -> dict[str, RankingMetrics]:
+    """Metrics by protocol of distances of any kind, from the queries to all tracklets.
+
+    Args:
+        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
+        embeddings: of the N tracklets; person and camera ids are read.
+        roles: what each of the N is.
+        protocols: by name.
+
+    Raises:
+        InputError: a distance is not finite, or under a protocol no query has a match.
+    """
     queries = np.flatnonzero(roles.query)
     persons, cameras = embeddings.person_ids, embeddings.camera_ids
-    # Protocols that differ in the form of AP alone have the same gallery, and hence the same ranks.
-    galleries = {_gallery_key(protocol): gallery_of(protocol, roles) for protocol in protocols.values()}
     columns = _persons_and_cameras(persons, cameras, roles)
-    for name, protocol in protocols.items():
-        _check_any_match(name, columns, galleries[_gallery_key(protocol)])
-    blocks: dict[tuple[bool, bool], list[RankingMetrics]] = {key: [] for key in galleries}
-    for rows, distances in distance_blocks(features, queries, overwrite):
+    rules = {protocol.ranking_key: _rules(protocol, roles) for protocol in protocols.values()}
+    for protocol in protocols.values():
+        _check_any_match(protocol, columns, roles)
+    blocks: dict[tuple[bool, bool, bool], list[RankingMetrics]] = {key: [] for key in rules}
+    for rows, of_block in distances:
         block = queries[rows]
         ids = persons[block], persons, cameras[block], cameras
-        for key, gallery in galleries.items():
-            blocks[key].append(evaluate_ranking(distances, *ids, in_gallery=gallery, require_match=False))
+        for key, (gallery, exclude_same_camera) in rules.items():
+            options = {"exclude_same_camera": exclude_same_camera, "in_gallery": gallery, "require_match": False}
+            blocks[key].append(evaluate_ranking(of_block, *ids, **options))
     rankings = {key: merge_queries(found) for key, found in blocks.items()}
-    return {name: rankings[_gallery_key(protocol)].with_ap(protocol.ap) for name, protocol in protocols.items()}
+    return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}
 
 
-def _gallery_key(protocol: Protocol) -> tuple[bool, bool]:
-    """What decides a protocol's gallery."""
-    return protocol.queries_in_gallery, protocol.junk_in_gallery
+def _rules(protocol: Protocol, roles: Roles) -> tuple[np.ndarray, bool]:
+    """Which tracklets are gallery, and whether the same person in the query's camera is ignored."""
+    return gallery_of(protocol, roles), not protocol.same_camera
 
 
 def _persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:
@@ -236,9 +273,15 @@ def _persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: 
     return person_ids[roles.query], person_ids, camera_ids[roles.query], camera_ids
 
 
-def _check_any_match(name: str, columns: Columns, in_gallery: np.ndarray) -> None:
-    """``check_any_match`` with the protocol's name in the message."""
+def _check_any_match(protocol: Protocol, columns: Columns, roles: Roles) -> None:
+    """``check_any_match`` with the protocol's name in the message, and another protocol where that one helps."""
     try:
-        check_any_match(*columns, in_gallery)
+        check_any_match(*columns, *_rules(protocol, roles))
     except InputError as error:
-        raise InputError(f"Protocol {name!r}: {error}") from None
+        other = PROTOCOLS["same_camera_allowed"]
+        helped = int((count_matches(*columns, *_rules(other, roles))[0] > 0).sum())
+        hint = (
+            f" If the persons were seen by one camera only, --config.evaluation.protocol={other.name} counts their "
+            f"tracklets in the query's own camera as matches: {helped} of {len(columns[0])} queries have one."
+        )
+        raise InputError(f"Protocol {protocol.name!r}: {error}{hint if helped else ''}") from None

@@ -1,27 +1,27 @@
 """CMC and mAP of a ranking, exact and without a full sort.
 
 Distances come in, with the person and camera ids of queries and gallery; a ``RankingMetrics`` goes out. The rules are
-the field's (method.md, sections 7 and 8). For each query, in order of growing distance, ties in gallery order:
+the field's (docs/metrics.md). For each query, in order of growing distance:
 
 - junk (person id -1) is ignored: it takes no rank;
 - the same person in the query's own camera is ignored, as it is in most cases the same walk;
 - another camera's tracklet of the same person is a match; anything else, a distractor (id 0) too, is a wrong answer;
-- a query without any match is skipped and counted. Queries of id 0 or -1 never have one.
+- a query without any match is skipped and counted. Queries of id 0 or -1 never have one;
+- entries at equal distances have no order: every number is the expectation over all orders of them (``ties``).
 
-A match's rank is one more than the number of gallery entries that come before it. A query has few matches (11 on MARS),
-so counting is faster than sorting, and it needs one row of the matrix at a time: a large matrix is scored a block of
-queries at a time (``evaluate_ranking`` of each, ``merge_queries`` of all).
+A large matrix is scored a block of queries at a time (``evaluate_ranking`` of each, ``merge_queries`` of all).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 
-from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.matches import check_any_match
+from rgcn_jax.evaluation.ranks import match_ranks
+from rgcn_jax.evaluation.ties import TieGroup, first_place, mean_inverse_of_last_rank, sum_of_precisions
 from rgcn_jax.types import JUNK_ID
 
 MAX_CMC_RANK = 50
@@ -31,14 +31,16 @@ AP_FORMS = ("mean", "trapezoid")
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """How well Q queries found their matches: mAP, CMC and counts, all derived from the ranks of the matches.
+    """How well Q queries found their matches: mAP, mINP, CMC and counts, all derived from the ranks of the matches.
 
-    ``match_ranks`` holds for each query the ranks of its matches, 1 is best, ascending; empty for a skipped query.
-    ``num_gallery`` entries take part (before the query's own camera is left out). ``ap`` is the form of average
-    precision, ``mean`` or ``trapezoid``.
+    ``match_ranks`` holds for each query the ranks of its matches, 1 is best, ascending; empty for a skipped query. A
+    match that is tied has the best rank of its tie, and ``tie_sizes`` holds the number of entries at the distance of
+    each match, 1 where it stands alone. ``num_gallery`` entries take part (before the query's own camera is left out).
+    ``ap`` is the form of average precision, ``mean`` or ``trapezoid``.
     """
 
     match_ranks: Sequence[Int64[np.ndarray, "_"]]
+    tie_sizes: Sequence[Int64[np.ndarray, "_"]]
     num_gallery: int
     ap: str = "mean"
 
@@ -54,6 +56,26 @@ class RankingMetrics:
         """
         return replace(self, ap=ap)
 
+    def select(self, queries: Bool[np.ndarray, "q"]) -> "RankingMetrics":
+        """The metrics of some of the queries, against the same gallery."""
+        chosen = np.flatnonzero(queries).tolist()
+        ranks, sizes = ([of_query[i] for i in chosen] for of_query in (self.match_ranks, self.tie_sizes))
+        return replace(self, match_ranks=ranks, tie_sizes=sizes)
+
+    @property
+    def valid(self) -> Bool[np.ndarray, "q"]:
+        """Which queries have a match."""
+        return np.array([len(ranks) > 0 for ranks in self.match_ranks], bool)
+
+    @cached_property
+    def tied(self) -> Bool[np.ndarray, "q"]:
+        """Which queries have a match at the distance of an entry that is none: only there does the order matter."""
+        tied = [
+            sizes.max(initial=1) > 1 and any(group.size > group.matches for group in _tie_groups(ranks, sizes))
+            for ranks, sizes in zip(self.match_ranks, self.tie_sizes, strict=True)
+        ]
+        return np.array(tied, bool)
+
     @cached_property
     def average_precision(self) -> Float64[np.ndarray, "q"]:
         """Of each query, in [0, 1], in the order of the queries; NaN for a skipped one.
@@ -62,8 +84,11 @@ class RankingMetrics:
         (k - 1) / (r - 1), or 1 at rank 1.
         """
         average_precision = np.full(len(self.match_ranks), np.nan)
-        for index, ranks in enumerate(self.match_ranks):
-            if len(ranks) == 0:
+        for index in np.flatnonzero(self.valid).tolist():
+            ranks, sizes = self.match_ranks[index], self.tie_sizes[index]
+            if sizes.max() > 1:
+                total = sum(sum_of_precisions(group, self.ap) for group in _tie_groups(ranks, sizes))
+                average_precision[index] = total / len(ranks)
                 continue
             hits = np.arange(1, len(ranks) + 1)
             precision = hits / ranks
@@ -74,15 +99,53 @@ class RankingMetrics:
         return average_precision
 
     @cached_property
-    def first_match_rank(self) -> Int64[np.ndarray, "q"]:
+    def inverse_negative_penalty(self) -> Float64[np.ndarray, "q"]:
+        """Of each query the number of its matches over the rank of the last; NaN for a skipped one (INP, Ye et al.)."""
+        penalty = np.full(len(self.match_ranks), np.nan)
+        for index in np.flatnonzero(self.valid).tolist():
+            ranks, sizes = self.match_ranks[index], self.tie_sizes[index]
+            if sizes[-1] == 1:
+                penalty[index] = len(ranks) / ranks[-1]
+                continue
+            *_, last = _tie_groups(ranks, sizes)
+            penalty[index] = len(ranks) * mean_inverse_of_last_rank(last)
+        return penalty
+
+    @cached_property
+    def first_match_rank(self) -> Float64[np.ndarray, "q"]:
         """Rank of each query's first match, in the order of the queries; 0 for a skipped one."""
-        return np.array([ranks[0] if len(ranks) else 0 for ranks in self.match_ranks], np.int64)
+        return np.array([
+            group.before + (group.size + 1) / (group.matches + 1) if group else 0.0 for group in self._first_groups
+        ])  # fmt: skip
+
+    @cached_property
+    def found_within(self) -> Float64[np.ndarray, "q k"]:
+        """At [i, k - 1] the probability that query i has a match among the first k; NaN for a skipped one.
+
+        It is 0 or 1 but for ties. For k up to ``num_gallery``, at most ``MAX_CMC_RANK``.
+        """
+        length = min(self.num_gallery, MAX_CMC_RANK)
+        found = np.zeros((len(self.match_ranks), length))
+        for row, group in zip(found, self._first_groups, strict=True):
+            if not group:
+                row[:] = np.nan
+            elif group.size == 1:
+                row[group.before :] = 1
+            elif group.before < length:
+                places = np.cumsum(first_place(group))[: length - group.before]
+                row[group.before : group.before + len(places)] = places
+                row[group.before + len(places) :] = 1
+        return found
 
     @cached_property
     def mAP(self) -> float:
         """Mean of ``average_precision`` over the valid queries, in [0, 1]; NaN where no query is valid."""
-        valid = self.first_match_rank > 0
-        return float(self.average_precision[valid].mean()) if valid.any() else float("nan")
+        return _mean(self.average_precision[self.valid])
+
+    @cached_property
+    def mINP(self) -> float:
+        """Likewise of ``inverse_negative_penalty``."""
+        return _mean(self.inverse_negative_penalty[self.valid])
 
     @cached_property
     def cmc(self) -> Float64[np.ndarray, "k"]:
@@ -90,22 +153,29 @@ class RankingMetrics:
 
         For k up to ``num_gallery``, at most ``MAX_CMC_RANK``; NaN where no query is valid.
         """
-        length = min(self.num_gallery, MAX_CMC_RANK)
-        if not self.num_valid_queries:
-            return np.full(length, np.nan)
-        first = self.first_match_rank
-        found_at = np.bincount(first[first > 0], minlength=self.num_gallery + 1)[1:]
-        return (np.cumsum(found_at) / self.num_valid_queries)[:length]
+        found = self.found_within[self.valid]
+        return found.mean(axis=0) if len(found) else np.full(found.shape[1], np.nan)
 
     @property
     def num_valid_queries(self) -> int:
         """Queries that have a match."""
-        return int((self.first_match_rank > 0).sum())
+        return int(self.valid.sum())
 
     @property
     def num_skipped_queries(self) -> int:
         """Queries that have none; they count nowhere else."""
         return len(self.match_ranks) - self.num_valid_queries
+
+    @property
+    def num_tied_queries(self) -> int:
+        """Queries for which the order of equal distances matters."""
+        return int(self.tied.sum())
+
+    @property
+    def _first_groups(self) -> Iterator[TieGroup | None]:
+        """Of each query the entries at the distance of its first match."""
+        for ranks, sizes in zip(self.match_ranks, self.tie_sizes, strict=True):
+            yield next(_tie_groups(ranks, sizes), None)
 
 
 def evaluate_ranking(
@@ -158,7 +228,8 @@ def evaluate_ranking(
     ids = query_ids, gallery_ids, query_cameras, gallery_cameras
     if require_match:
         check_any_match(*ids, takes_part, exclude_same_camera)
-    return RankingMetrics(_match_ranks(distances, *ids, takes_part, exclude_same_camera), int(takes_part.sum()), ap)
+    ranks, sizes = match_ranks(distances, *ids, takes_part, exclude_same_camera)
+    return RankingMetrics(ranks, sizes, int(takes_part.sum()), ap)
 
 
 def merge_queries(blocks: Sequence[RankingMetrics]) -> RankingMetrics:
@@ -170,50 +241,8 @@ def merge_queries(blocks: Sequence[RankingMetrics]) -> RankingMetrics:
     if len({(block.num_gallery, block.ap) for block in blocks}) != 1:
         raise ValueError("the blocks must be one or more, of the same gallery and form of average precision")
     ranks = [ranks for block in blocks for ranks in block.match_ranks]
-    return RankingMetrics(ranks, blocks[0].num_gallery, blocks[0].ap)
-
-
-def _match_ranks(
-    distances: np.ndarray,
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_cameras: np.ndarray,
-    in_gallery: np.ndarray,
-    exclude_same_camera: bool,
-) -> list[np.ndarray]:
-    """For each query the ranks of its matches, 1-based and ascending; empty without a match.
-
-    The arguments are those of ``evaluate_ranking``. One match costs one pass over its row.
-    """
-    # An ignored entry goes to infinity, behind everything, by adding this row: cheaper than to index it.
-    absent = np.where(in_gallery, 0, np.inf).astype(distances.dtype)
-    candidates = _same_person(query_ids, gallery_ids)
-    row = np.empty(distances.shape[1], distances.dtype)
-    before = np.empty(distances.shape[1], bool)
-    all_ranks = []
-    for index, same in enumerate(candidates):
-        if not np.isfinite(distances[index], out=before).all():
-            column = int(np.flatnonzero(~before)[0])
-            raise InputError(
-                f"The distance between query {index} and gallery entry {column} is {distances[index, column]}, but "
-                "distances must be finite. Are the features finite (did the training diverge)?"
-            )
-        matches = same[in_gallery[same]]
-        np.add(distances[index], absent, out=row)
-        if exclude_same_camera:
-            own = gallery_cameras[matches] == query_cameras[index]
-            row[matches[own]] = np.inf
-            matches = matches[~own]
-        ranks = np.empty(len(matches), np.int64)
-        for k, column in enumerate(matches.tolist()):
-            limit = row[column]
-            np.less_equal(row[:column], limit, out=before[:column])  # equal distances keep the gallery's order
-            np.less(row[column:], limit, out=before[column:])
-            ranks[k] = np.count_nonzero(before) + 1
-        ranks.sort()
-        all_ranks.append(ranks)
-    return all_ranks
+    sizes = [sizes for block in blocks for sizes in block.tie_sizes]
+    return replace(blocks[0], match_ranks=ranks, tie_sizes=sizes)
 
 
 def as_percentages(metrics: RankingMetrics) -> dict[str, float]:
@@ -225,11 +254,15 @@ def as_percentages(metrics: RankingMetrics) -> dict[str, float]:
     return {"mAP": 100 * metrics.mAP} | {name: 100 * float(share) for name, share in shares.items()}
 
 
-def _same_person(query_ids: np.ndarray, gallery_ids: np.ndarray) -> list[np.ndarray]:
-    """For each query the ascending gallery positions of its person; none for junk and distractors."""
-    order = np.argsort(gallery_ids, kind="stable")
-    ordered = gallery_ids[order]
-    first = np.searchsorted(ordered, query_ids, side="left")
-    last = np.searchsorted(ordered, query_ids, side="right")
-    last = np.where(query_ids > 0, last, first)
-    return [order[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+def _tie_groups(ranks: np.ndarray, sizes: np.ndarray) -> Iterator[TieGroup]:
+    """The groups of equal distances that hold matches of a query, the nearest first."""
+    hits = 0
+    while hits < len(ranks):
+        matches = int(np.count_nonzero(ranks == ranks[hits]))
+        yield TieGroup(int(ranks[hits]) - 1, hits, int(sizes[hits]), matches)
+        hits += matches
+
+
+def _mean(values: np.ndarray) -> float:
+    """NaN of nothing."""
+    return float(values.mean()) if len(values) else float("nan")

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int32
 
 from rgcn_jax.evaluation.feature_set import FeatureSet
+from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
 from rgcn_jax.evaluation.tables import format_table
 from rgcn_jax.runtime.files import write_error, write_text
 from rgcn_jax.runtime.npz import write_arrays
@@ -18,10 +21,8 @@ RESULTS_FILE = "results.json"
 
 
 def headline_mAP(rows: Mapping[str, Any]) -> float:
-    """The fused row's mAP, the appearance row's without a pose branch, in per cent; also of a record of
-    ``metrics.jsonl``.
-    """
-    return rows.get("fused", rows["appearance"])["mAP"]
+    """The fused row's mAP, or that of the one branch there is, in per cent; also of a record of ``metrics.jsonl``."""
+    return next(rows[row] for row in ("fused", "appearance", "pose") if row in rows)["mAP"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Evaluation:
     chance_rank1: float
     """Rank-1 in per cent that a random ranking expects under the headline protocol."""
     metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
-    """By protocol and row; a row is None where the model has no pose branch."""
+    """By protocol and row; a row is None where the model lacks a branch of it."""
     features: FeatureSet
     """What was ranked."""
 
@@ -52,8 +53,13 @@ class Evaluation:
         return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
 
     @property
+    def query_ids(self) -> Int32[np.ndarray, "q"]:
+        """Person ids of the queries."""
+        return self.features.embeddings.person_ids[self.features.roles.query]
+
+    @property
     def headline_mAP(self) -> float:
-        """The fused row's mAP, the appearance row's without a pose branch: what "best" means."""
+        """The fused row's mAP, or that of the one branch there is: what "best" means."""
         return headline_mAP(self.rows)
 
     def description(self) -> dict[str, Any]:
@@ -77,8 +83,13 @@ class Evaluation:
 
     def table(self) -> str:
         """The headline as a table, the other protocols as a line each."""
-        lines = [format_table(self.metrics[self.protocol], self.protocol, self.distance)]
-        lines.append(f"(per cent; a random ranking expects Rank-1 {self.chance_rank1:.1f})")
+        rows = self.metrics[self.protocol]
+        intervals = {row: metric_intervals(m, self.query_ids) for row, m in rows.items() if m is not None}
+        lines = [format_table(rows, self.protocol, self.distance, intervals)]
+        lines.append(
+            f"(per cent, ± half the 95 % interval over persons; a random ranking expects Rank-1 "
+            f"{self.chance_rank1:.1f})"
+        )
         for name, rows in self.metrics.items():
             if name == self.protocol:
                 continue
@@ -91,38 +102,43 @@ class Evaluation:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Rows, counts, settings and all protocols, as JSON takes them."""
+        """Rows, counts, settings and all protocols, as JSON takes them; ``metrics`` with intervals over persons."""
         return {
             "step": self.step,
             **self.rows,
             **self.description(),
             "protocols": {name: self.protocol_rows(name) for name in self.metrics},
+            "metrics": {
+                name: {row: ranking_json(m, self.query_ids) for row, m in rows.items() if m is not None}
+                for name, rows in self.metrics.items()
+            },
         }
 
 
-def write_results(
-    path: Path, evaluation: Evaluation, beside: Mapping[str, Any], queries: bool = False
-) -> dict[str, Any]:
-    """Writes an evaluation as JSON, atomically, with what else is ``beside`` it (config, provenance); returns it.
+def write_results(path: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes an evaluation as JSON with what else is ``beside`` it (config, provenance), and the scores of every query
+    to ``queries_path(path)``, both atomically; returns the former.
 
-    ``queries``: whether the scores of every query are written too, to NAME.queries.npz beside NAME.json.
+    Raises:
+      InputError: they cannot be written.
     """
     results = {**evaluation.to_dict(), **beside}
-    if queries:
-        _write_queries(path.with_suffix(".queries.npz"), evaluation)
+    _write_queries(queries_path(path), evaluation)
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
 
 
+def queries_path(results: Path) -> Path:
+    """NAME.queries.npz beside NAME.json."""
+    return results.with_suffix(".queries.npz")
+
+
 def _write_queries(path: Path, evaluation: Evaluation) -> None:
-    """Writes the scores of every query to an ``.npz`` file, atomically, for paired tests and rank lists.
+    """Writes the scores of every query to an ``.npz`` file, for paired tests and rank lists.
 
     Arrays, a row a query: ``first_frames``, ``person_ids``, ``camera_ids``; and for each protocol and row
-    ``PROTOCOL/ROW/ap``, average precision in [0, 1], NaN where the query has no match, and
-    ``PROTOCOL/ROW/first_match``, the rank of the first match, 0 where it has none.
-
-    Raises:
-      InputError: it cannot be written.
+    ``PROTOCOL/ROW/METRIC`` with the metrics mAP (average precision), mINP, rank1, rank5, rank10 and rank20 in per cent,
+    and first_match, the rank of the first match; NaN, or 0 of first_match, where the query has no match.
     """
     queries = evaluation.features.take(evaluation.features.roles.query)
     arrays = {
@@ -133,8 +149,8 @@ def _write_queries(path: Path, evaluation: Evaluation) -> None:
     for protocol, rows in evaluation.metrics.items():
         for row, metrics in rows.items():
             if metrics is not None:
-                arrays[f"{protocol}/{row}/ap"] = metrics.average_precision
-                arrays[f"{protocol}/{row}/first_match"] = metrics.first_match_rank
+                values = values_by_query(metrics) | {"first_match": metrics.first_match_rank}
+                arrays |= {f"{protocol}/{row}/{name}": of_query for name, of_query in values.items()}
     try:
         write_arrays(path, arrays)
     except OSError as error:

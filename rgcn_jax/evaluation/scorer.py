@@ -17,9 +17,8 @@ from tqdm import tqdm
 from rgcn_jax import parallel
 from rgcn_jax.config import Config, EvaluationConfig
 from rgcn_jax.data.clips.reader import Data
-from rgcn_jax.data.clips.sampling import num_evaluation_batches
 from rgcn_jax.evaluation.distance import FeatureStatistics
-from rgcn_jax.evaluation.embed import Cutting, Extractor
+from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet, of_tracklets
 from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.results import Evaluation
@@ -49,10 +48,14 @@ class Scorer:
     def embed(self, variables: Any, tracklets: Sequence[Tracklet] | None = None) -> Embeddings:
         """Features of tracklets (None: the test tracklets), each exactly once."""
         tracklets = self.tracklets if tracklets is None else tracklets
-        total = num_evaluation_batches(tracklets, **asdict(self.cutting))
+        readers = Readers(self._data.read, self._data.read_keypoints)
         silent = not (sys.stderr.isatty() and parallel.is_first())
-        with tqdm(None, "evaluating", total, unit="batch", leave=False, disable=silent) as shown:
-            return self._extractor.embed(variables, self._data.read, tracklets, self.cutting, on_batch=shown.update)
+        with tqdm(None, "evaluating", len(tracklets), unit="tracklet", leave=False, disable=silent) as shown:
+            found = []
+            for feature in self._extractor.tracklets(variables, readers, tracklets, self.cutting):
+                found.append(feature)
+                shown.update()
+        return to_embeddings(tracklets, found)
 
     def features(self, variables: Any, step: int, header: Mapping[str, Any] | None = None) -> FeatureSet:
         """Features of the test tracklets; ``header``: what else is to be known of them."""

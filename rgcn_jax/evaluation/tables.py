@@ -1,24 +1,32 @@
-"""Ranking metrics as a table for the terminal."""
+"""Ranking metrics as a table for the terminal, and values rounded to what their interval allows."""
 
+import math
 from collections.abc import Mapping
 
 from rgcn_jax.evaluation.distance import ROWS
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
+from rgcn_jax.evaluation.significance import Interval
 
 
-def format_table(rows: Mapping[str, RankingMetrics | None], protocol: str, kind: str) -> str:
+def format_table(
+    rows: Mapping[str, RankingMetrics | None],
+    protocol: str,
+    kind: str,
+    intervals: Mapping[str, Mapping[str, Interval | None]] | None = None,
+) -> str:
     """The rows of one protocol as a table for the terminal, in per cent, under a line that says what was measured.
 
     Args:
         rows: metrics by row name; a row that is None is left out.
         protocol: its name.
         kind: the distance kind.
+        intervals: by row and metric, of ``significance.metric_intervals``; None prints one decimal and no interval.
 
     Example::
 
         protocol official, distance euclidean, gallery 11310, queries 1980 valid + 0 skipped
-                      mAP  Rank-1  Rank-5  Rank-10  Rank-20
-        appearance   81.1    85.2    94.9     96.6     97.6
+                          mAP      Rank-1      Rank-5     Rank-10     Rank-20
+        appearance  81.1 ±1.6   85.2 ±1.7   94.9 ±0.9   96.6 ±0.7   97.6 ±0.6
     """
     present = {name: metrics for name, metrics in rows.items() if metrics is not None}
     if not present:
@@ -28,9 +36,35 @@ def format_table(rows: Mapping[str, RankingMetrics | None], protocol: str, kind:
         f"protocol {protocol}, distance {kind}, gallery {counts.num_gallery}, "
         f"queries {counts.num_valid_queries} valid + {counts.num_skipped_queries} skipped"
     ]
+    if tied := max(metrics.num_tied_queries for metrics in present.values()):
+        lines[0] += f" (up to {tied} with tied distances)"
     titles = ("mAP", "Rank-1", "Rank-5", "Rank-10", "Rank-20")
     width = max(len(name) for name in ROWS)
-    lines.append(" " * width + "".join(f"{title:>9}" for title in titles))
+    column = 9 if intervals is None else 12
+    lines.append(" " * width + "".join(f"{title:>{column}}" for title in titles))
     for name, metrics in present.items():
-        lines.append(f"{name:<{width}}" + "".join(f"{value:9.1f}" for value in as_percentages(metrics).values()))
+        of_row = {} if intervals is None else intervals[name]
+        values = (format_value(value, of_row.get(metric)) for metric, value in as_percentages(metrics).items())
+        lines.append(f"{name:<{width}}" + "".join(f"{value:>{column}}" for value in values))
     return "\n".join(lines)
+
+
+def format_value(value: float, interval: Interval | None) -> str:
+    """``81.1 ±1.6``: a value and half the width of its 95 % interval, to the digits that the interval allows.
+
+    The half width has one significant digit, or two where it begins with 1, and the value as many decimals, at most
+    two. Without an interval one decimal is shown and no ±.
+
+    Example::
+
+        >>> format_value(81.13, (79.4, 82.6)), format_value(81.13, (78.0, 83.5)), format_value(99.987, (99.96, 100.0))
+        ('81.1 ±1.6', '81 ±3', '99.99 ±0.02')
+    """
+    if interval is None:
+        return f"{value:.1f}"
+    half = (interval[1] - interval[0]) / 2
+    if half <= 0:
+        return f"{value:.1f} ±0"
+    first = math.floor(math.log10(half))
+    decimals = min(max(1 - first if half < 2 * 10**first else -first, 0), 2)
+    return f"{value:.{decimals}f} ±{half:.{decimals}f}"

@@ -29,18 +29,14 @@ from jaxtyping import Float, Float32, Float64, Integer
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.pair_counts import Block, count_pairs, keep_levels, resample_persons
+from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, percentile_interval
 
 FPRS = (1e-1, 1e-2, 1e-3, 1e-4)
 MIN_FALSE_ACCEPTS = 10
 """A TPR at FPR f is given only where f times the impostor pairs is at least this: fewer pairs measure no such rate."""
 
-MIN_PERSONS = 10
-"""An interval is given only for at least so many persons with a genuine pair."""
-
 ROWS = 256
 """Tracklets whose distances are computed at a time, to all that follow."""
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -234,11 +230,11 @@ def _verification(
     if resamples:
         drawn = resample_persons(blocks(), num_persons, levels, resamples, seed)
         if drawn.num_genuine_persons >= MIN_PERSONS:
-            eer_interval = _interval(_equal_error_rates(drawn.fpr, drawn.tpr))
+            eer_interval = percentile_interval(_equal_error_rates(drawn.fpr, drawn.tpr))
             for wanted, point in points.items():
                 if point:
                     at_wanted = [np.interp(wanted, x, y) for x, y in zip(drawn.fpr, drawn.tpr, strict=True)]
-                    points[wanted] = replace(point, interval=_interval(np.array(at_wanted)))
+                    points[wanted] = replace(point, interval=percentile_interval(np.array(at_wanted)))
     nearest = int(np.argmin(np.abs(fpr + tpr - 1)))
     return Verification(
         eer=float(_equal_error_rates(fpr[None], tpr[None])[0]),
@@ -261,12 +257,6 @@ def _equal_error_rates(fpr: Float64[np.ndarray, "b k"], tpr: Float64[np.ndarray,
     e0, e1 = (np.take_along_axis(excess, at, axis=1) for at in (after - 1, after))
     f0, f1 = (np.take_along_axis(fpr, at, axis=1) for at in (after - 1, after))
     return (f0 + (f1 - f0) * (-e0 / (e1 - e0)))[:, 0]
-
-
-def _interval(values: Float64[np.ndarray, "b"]) -> Interval:
-    """The 95 % percentile interval."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def _percent(interval: Interval | None) -> list[float] | None:

@@ -16,7 +16,7 @@ from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, T
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.models.stgcn import STGCN
-from rgcn_jax.models.two_branch import Features, TwoBranch, feature_statistics
+from rgcn_jax.models.two_branch import Features, TwoBranch, feature_statistics, pose_features
 
 __all__ = [
     "GCNLSTM",
@@ -40,5 +40,6 @@ __all__ = [
     "TimeAttention",
     "TwoBranch",
     "feature_statistics",
+    "pose_features",
     "pose_input",
 ]

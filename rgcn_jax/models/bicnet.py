@@ -43,7 +43,7 @@ class BiCnet(nn.Module):
     follow in the original are the neck and the classifier of ``TwoBranch``.
 
     Fields as `ResNet50`'s. ``trunk`` is a `ResNet50` in name and shape, so the same weights load into it. With the
-    paper's fields there are 29,271,328 parameters: 23,508,032 of the trunk, 4,128,768 of the propagation, 1,624,128 of
+    paper's fields there are 29,270,304 parameters: 23,508,032 of the trunk, 4,128,768 of the propagation, 1,623,104 of
     the selection and 10,400 of the attention. The original with 625 identities has 30.56 million, the difference being
     its head, BatchNorm and linear.
 

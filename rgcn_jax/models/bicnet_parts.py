@@ -6,9 +6,9 @@ after it at half of it. Detail maps are [B, G, h, w, d] and context maps [B, G, 
 groups. Windows start at the map's upper left corner; the last ones are cut off where a size does not divide, so that
 maps of any size are accepted and both resolutions fall into the same number of cells.
 
-Decisions: kernels start as PyTorch's convolutions do (uniform, +- fan-in^-1/2), biases at 0. A convolution right
-before a normalisation has no bias, and neither have the attention logits, since the normalisation that follows takes
-any constant out again. Attention weights are computed in float32 (float64 for float64 input).
+Decisions: kernels start as PyTorch's convolutions do (uniform, +- fan-in^-1/2). No convolution has a bias: the
+released network has some in the attention logits, and the normalisation that follows takes any constant out again.
+Attention weights are computed in float32 (float64 for float64 input).
 """
 
 import flax.linen as nn
@@ -141,7 +141,7 @@ class TemporalKernelSelection(nn.Module):
             masked_mean(short + long, counts).mean(axis=(1, 2))
         )
         squeezed = nn.relu(self._norm("squeeze_norm")(squeezed, use_running_average=not train))
-        scores = nn.Dense(2 * d, kernel_init=uniform_fan_in, name="select")(squeezed).reshape(b, 2, d)
+        scores = nn.Dense(2 * d, use_bias=False, kernel_init=uniform_fan_in, name="select")(squeezed).reshape(b, 2, d)
         weights = jax.nn.softmax(scores, axis=1)[:, :, None, None, None]
         selected = (weights[:, 0] * short + weights[:, 1] * long).reshape(cells.shape)
         norm = self._norm("norm", nn.initializers.zeros)

@@ -1,7 +1,7 @@
 """Builds the model of a config from plain values: the tables of appearance models, pose encoders and readouts.
 
-In the place of a name, "MODULE:NAME" is the import path of a class of one's own (README.md). Which values go together
-is checked by ``config_rules.py``, before anything is built.
+In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/your-model.md). Which values go
+together is checked by ``config_rules.py``, before anything is built.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from rgcn_jax.models.bicnet import BiCnet
 from rgcn_jax.models.evolve_gcn import EvolveGCN
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.plugins import load_plugin
-from rgcn_jax.models.pretrained import load_resnet50
+from rgcn_jax.models.pretrained import load_appearance
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.resnet import ResNet50
@@ -185,9 +185,12 @@ def build_model(
         **(cpu.TRUNK if platform == "cpu" else {}),
     }
     name = fields["appearance"]
-    appearance = load_plugin(name, "model.appearance", trunk) if ":" in name else _choose(APPEARANCES, name)
+    appearance = None
+    if name != "none":
+        build = load_plugin(name, "model.appearance", trunk) if ":" in name else _choose(APPEARANCES, name)
+        appearance = build(**trunk)
     return TwoBranch(
-        appearance=appearance(**trunk),
+        appearance=appearance,
         pose=encoder,
         readout=readout,
         num_identities=num_identities,
@@ -204,7 +207,8 @@ def build_model(
 def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -> dict[str, Any]:
     """Fresh variables (params, batch_stats); a pure function of the seed.
 
-    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is precomputed.
+    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is precomputed
+    (0 without an appearance branch).
 
     Compiled as a whole: a ResNet-50 takes a minute to initialise operation by operation.
     """
@@ -215,8 +219,11 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int) -
     return dict(init(jax.random.key(seed)))
 
 
-def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The variables of a model with its trunk's taken from a ResNet-50 file (``pretrained.load_resnet50``).
+def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str], object] = print) -> dict[str, Any]:
+    """The variables of a model with its trunk's, or all of BiCnet-TKS's, taken from a file
+    (``pretrained.load_appearance``).
+
+    ``say``: called with a line that lists what of the file was left out, if anything was.
 
     Raises:
       InputError: the appearance model has no ``trunk``, or the file does not fit it.
@@ -227,8 +234,5 @@ def with_pretrained_trunk(variables: Mapping[str, Any], path: Path) -> dict[str,
             f"model.pretrained is {path}, but the appearance model has no ResNet50 named trunk to load it into: leave "
             "model.pretrained empty, or choose another appearance model."
         )
-    loaded = load_resnet50(path, {kind: of_kind["trunk"] for kind, of_kind in appearance.items()})
-    return {
-        kind: {**variables[kind], "appearance": {**appearance[kind], "trunk": loaded[kind]}}
-        for kind in ("params", "batch_stats")
-    }
+    loaded = load_appearance(path, appearance, say)
+    return {kind: {**variables[kind], "appearance": loaded[kind]} for kind in ("params", "batch_stats")}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.errors import InputError
@@ -20,7 +21,7 @@ POSITIONS = ("crop", "centred")
 ADDITIONS = ("confidence", "velocity", "bones")
 """What a mode may add to the position: one channel, two and two."""
 
-NECK, RIGHT_HIP, LEFT_HIP = 1, 8, 11
+NECK, HIPS = 1, np.array([8, 11])
 
 TYPICAL_TORSO = 0.3
 """Torso length in crop heights of a standing person who fills the crop: stands in where a clip shows no torso at
@@ -57,6 +58,7 @@ def pose_input(
     aspect: float,
     mask: Bool[ArrayLike, "b t"] | None = None,
     fill: bool = False,
+    torso: Float[ArrayLike, "b"] | None = None,
 ) -> Float[Array, "b t 14 c"]:
     """X of eq. 4-8 from the stored keypoints. A keypoint that was not detected, and a masked frame, is 0 in every
     channel.
@@ -71,6 +73,7 @@ def pose_input(
       mask: False for frames that only fill up a clip; they have no influence on the others. None: all frames count.
       fill: give a keypoint that was not detected a position by ``fill_gaps``, after centring; velocities and bones are
         those of the filled positions, and its confidence is 0.
+      torso: for "centred", the length in crop heights to divide by; None: that of the clip (``torso_length``).
 
     Returns:
       X in float32 (float64 for float64 keypoints), always finite. "crop" is in normalised
@@ -86,7 +89,7 @@ def pose_input(
     confidence = jnp.where(detected, keypoints[..., 2:], 0.0)
     position = keypoints[..., :2]
     if place == "centred":
-        position = centre(position * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0])
+        position = centre(position * jnp.array([aspect, 1.0], keypoints.dtype), detected[..., 0], torso)
     position = jnp.where(detected, position, 0.0)
     if fill:
         position, filled = fill_gaps(position, detected[..., 0], mask)
@@ -141,7 +144,20 @@ def _frame_before(x: Array) -> Array:
     return jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
 
 
-def centre(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b t 14 2"]:
+def torso_length(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b"]:
+    """The scale of ``centre``: the median torso of each clip, in the units of the positions."""
+    position, detected = jnp.asarray(position), jnp.asarray(detected)
+    middle, has_middle = _mean(position[..., HIPS, :], detected[..., HIPS], axis=2)
+    torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
+    has_torso = has_middle & detected[..., NECK] & (torso >= MIN_TORSO)
+    return _median(torso, has_torso, jnp.full_like(torso[:, 0], TYPICAL_TORSO))
+
+
+def centre(
+    position: Float[ArrayLike, "b t 14 2"],
+    detected: Bool[ArrayLike, "b t 14"],
+    torso: Float[ArrayLike, "b"] | None = None,
+) -> Float[Array, "b t 14 2"]:
     """Positions relative to the middle of the hips of the same frame, in torso lengths of the clip.
 
     The origin of a frame is the middle of its hips, or its only detected hip. A frame without hips takes the median
@@ -154,19 +170,16 @@ def centre(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b 
     Args:
       position: x and y in units of the crop's height, so that the two are comparable.
       detected: which positions mean anything; the others are neither read nor set to 0.
+      torso: the scale, in the same units; None: ``torso_length``.
     """
     position, detected = jnp.asarray(position), jnp.asarray(detected)
-    hips = jnp.array([RIGHT_HIP, LEFT_HIP])
-    middle, has_middle = _mean(position[..., hips, :], detected[..., hips], axis=2)
-    torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
-    has_torso = has_middle & detected[..., NECK] & (torso >= MIN_TORSO)
-
+    middle, has_middle = _mean(position[..., HIPS, :], detected[..., HIPS], axis=2)
     everything, _ = _mean(position, detected, axis=(1, 2))
     median_x = _median(middle[..., 0], has_middle, everything[:, 0])
     median_y = _median(middle[..., 1], has_middle, everything[:, 1])
     fallback = jnp.stack([median_x, median_y], axis=-1)[:, None, :]
     origin = jnp.where(has_middle[..., None], middle, fallback)
-    scale = _median(torso, has_torso, jnp.full_like(torso[:, 0], TYPICAL_TORSO))
+    scale = torso_length(position, detected) if torso is None else jnp.asarray(torso)
     return (position - origin[:, :, None, :]) / scale[:, None, None, None]
 
 

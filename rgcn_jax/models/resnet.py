@@ -9,9 +9,9 @@ From the same weights it agrees with PyTorch to 1e-5 of the features' scale in f
 features agree to 1e-10 and gradients to 1e-7 (tests/models). A GPU may multiply float32 numbers in TF32 unless
 `jax_default_matmul_precision` is "highest"; such agreement needs that.
 
-Two departures from PyTorch, both without effect on features computed in evaluation mode. The running variance is
-updated with the batch's biased variance (Flax), where PyTorch uses the unbiased one: a factor of (m - 1) / m for m
-values a channel. Where several values of a pooling window are equal and largest, see
+Two departures from PyTorch. The running variance is updated with the batch's biased variance (Flax), where PyTorch uses
+the unbiased one, unless training asks for that (`rgcn_jax.models.running_variance`); features of the same weights and
+statistics are the same. Where several values of a pooling window are equal and largest, see
 `rgcn_jax.models.pooling.max_pool_3x3`.
 """
 

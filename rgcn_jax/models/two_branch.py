@@ -5,7 +5,7 @@ The model knows no loss, no label and no data set. Frames come in normalised, ke
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class Features(NamedTuple):
     """What the model makes of B clips; f_a, f_p and the logits in float32."""
 
     appearance: Float[Array, "b d_a"]
-    """f_a, raw: what the triplet loss and the distances take."""
+    """f_a, raw: what the triplet loss and the distances take; zero columns without an appearance branch."""
     pose: Float[Array, "b d_p"]
     """f_p, raw; zero columns without a pose branch."""
     logits: Float[Array, "b k"]
@@ -51,7 +51,7 @@ class TwoBranch(nn.Module):
 
     Fields:
       appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict); or `PrecomputedFeatures`, whose input is
-        f_a itself.
+        f_a itself; None: the pose alone, and f_a has no dimensions, whatever the frames are.
       pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
         parameters.
       readout: H, mask -> (f_p, weights); None where ``pose`` is.
@@ -75,7 +75,7 @@ class TwoBranch(nn.Module):
     (BatchNorm momentum 0.9) as ``statistics_appearance`` and ``statistics_pose``; ``feature_statistics`` reads them.
     """
 
-    appearance: nn.Module
+    appearance: nn.Module | None
     pose: nn.Module | None
     readout: nn.Module | None
     num_identities: int
@@ -106,13 +106,18 @@ class TwoBranch(nn.Module):
         """
         if self.neck not in NECKS:
             raise ValueError(f"unknown neck {self.neck!r}: expected one of {', '.join(NECKS)}.")
+        if self.appearance is None and self.pose is None:
+            raise ValueError("a model needs an appearance model or a pose encoder: neither is there.")
         if (self.pose is None) != (self.readout is None):
             raise ValueError("a pose encoder needs a readout and a readout a pose encoder: give both or neither.")
         frames, keypoints, frame_mask = map(jnp.asarray, (frames, keypoints, frame_mask))
-        f_a, aux = self.appearance(frames, frame_mask, train=train)
-        f_a = at_least_float32(f_a)
-        standardised = {"appearance": self._standardised("appearance", f_a, train)}
-        seen = [self._neck("appearance", f_a, standardised["appearance"])]
+        f_a, aux = keypoints[:, 0, 0, :0], {}
+        standardised, seen = {}, []
+        if self.appearance is not None:
+            f_a, aux = self.appearance(frames, frame_mask, train=train)
+            f_a = at_least_float32(f_a)
+            standardised["appearance"] = self._standardised("appearance", f_a, train)
+            seen.append(self._neck("appearance", f_a, standardised["appearance"]))
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
             x = self._with_embedding(self._pose_input(keypoints, self._aspect(frames), frame_mask, train))
@@ -168,6 +173,29 @@ class TwoBranch(nn.Module):
         if self.neck == "none":
             return f
         return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])
+
+
+def pose_features(
+    model: TwoBranch,
+    variables: Mapping[str, Any],
+    keypoints: Float[ArrayLike, "b t 14 3"],
+    frame_mask: Bool[ArrayLike, "b t"] | None = None,
+) -> Float[Array, "b d_p"]:
+    """f_p of clips from their keypoints alone, as evaluation computes it; frames and appearance model are not needed.
+
+    Args:
+      model: with a pose branch, whatever its appearance model, and with ``aspect``, which no frame shows here.
+      variables: of the model; those of the appearance branch and of the classifier may be missing.
+      keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
+      frame_mask: False for frames that only fill up a clip. None: all count.
+
+    Raises:
+      ValueError: the model has no pose branch or no aspect.
+    """
+    keypoints = jnp.asarray(keypoints)
+    frame_mask = jnp.ones(keypoints.shape[:2], bool) if frame_mask is None else jnp.asarray(frame_mask)
+    alone: Any = model.clone(appearance=None, num_identities=0)
+    return alone.apply(variables, jnp.zeros((len(keypoints), 0)), keypoints, frame_mask).pose
 
 
 def feature_statistics(

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 SETTINGS = "settings.json"
@@ -126,7 +127,7 @@ class Chunks:
     @staticmethod
     def _difference(path: Path, settings: Mapping[str, Any]) -> str:
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = json.loads(read_text(path))
             before = before if isinstance(before, dict) else {}
         except (ValueError, RecursionError):
             before = {}

@@ -17,6 +17,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks, fingerprint
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, process
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Split, unique_frames
 
@@ -142,7 +143,7 @@ def _settings(split: Split, frames: Sequence[str], options: Options) -> dict:
     backend = BACK_ENDS[options.backend]
     model = hashlib.sha256()
     for file in backend.weights(options.model):
-        model.update(file.read_bytes())
+        model.update(read_file(file))
     return {
         "format": 1,
         "dataset": split.name,

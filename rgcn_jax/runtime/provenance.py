@@ -17,7 +17,10 @@ from typing import Any
 
 import jax
 
-from rgcn_jax.runtime.files import write_error
+import rgcn_jax
+from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
 from rgcn_jax.types import Split
 
 PACKAGES = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -39,10 +42,18 @@ def provenance(split: Split) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python, of the packages that numbers depend on, and of TensorFlow where it was used to read frames."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    found = {name: _version(name) for name in PACKAGES}
     if tensorflow := sys.modules.get("tensorflow"):
         found["tensorflow"] = str(getattr(tensorflow, "__version__", "unknown"))
     return found | {"python": platform.python_version()}
+
+
+def _version(name: str) -> str:
+    """Of an installed package; a checkout of this one that is not installed has it in its source."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return rgcn_jax.__version__ if name == "rgcn_jax" else "unknown"
 
 
 def git_commit(folder: Path) -> dict[str, Any] | None:
@@ -106,10 +117,10 @@ def hardware() -> dict[str, Any]:
 
 def _cpu() -> str:
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        for line in read_text("/proc/cpuinfo").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
+    except (OSError, ValueError):
         pass
     return platform.processor()
 
@@ -118,15 +129,19 @@ def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]
     """Adds to ``config_changes.jsonl`` with what fields a run goes on after ``step``: name -> before, now."""
     if not changes:
         return
-    record = {"after_step": step, "changes": {name: list(values) for name, values in changes.items()}}
-    try:
-        with (workdir / CHANGES_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:
-        raise write_error(workdir / CHANGES_FILE, error) from error
+    changed = {name: list(values) for name, values in changes.items()}
+    record = json.loads(json.dumps({"after_step": step, "changes": changed}))  # tuples are lists then
+    if noted_changes(workdir)[-1:] != [record]:  # a start that ended right after this wrote it already
+        append_json_line(workdir / CHANGES_FILE, record)
 
 
 def noted_changes(workdir: Path) -> list[dict[str, Any]]:
-    """All that ``note_changes`` wrote, in order."""
-    path = workdir / CHANGES_FILE
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """All that ``note_changes`` wrote, in order; a line that a killed process left half written is no record.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    try:
+        return [record for record, _ in read_json_lines(workdir / CHANGES_FILE)[0]]
+    except OSError as error:
+        raise InputError(f"{workdir / CHANGES_FILE} cannot be read ({error.strerror}).") from error

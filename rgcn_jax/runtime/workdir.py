@@ -3,25 +3,47 @@
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import remove_unfinished
+from rgcn_jax.runtime.files import refuse_links, remove_unfinished
+from rgcn_jax.runtime.handed_over import read_file
 
 LOCK_FILE = "lock"
+
+WRITTEN = (
+    LOCK_FILE,
+    "config.json",
+    "config_changes.jsonl",
+    "inputs.json",
+    "metrics.jsonl",
+    "results.json",
+    "checkpoints",
+    "nonfinite",
+    "profile",
+    "tensorboard",
+)
+"""What a run writes in its work directory."""
+
+
+class InUseError(InputError):
+    """Another run holds the work directory."""
 
 
 class WorkDir:
     """A work directory that one run holds while this is entered; of several processes, the first (``holds``).
 
-    The lock is ``flock``'s on the file ``lock``, which names the holder: the kernel gives it back however the holder
-    ends, by SIGKILL too, so that no lock is ever stale. It holds between machines where the file system has it (NFS
-    since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none at all, a line says so and the run continues.
+    There are two locks, both ``flock``'s: one on the folder itself, so that a run is alone also where somebody removes
+    the file ``lock``, and one on that file, which names the holder, for file systems that lock files only (NFS). The
+    kernel gives them back however the holder ends, by SIGKILL too, so that no lock is ever stale. They hold between
+    machines where the file system has locks (NFS since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none
+    at all, a line says so and the run continues.
     """
 
     def __init__(self, path: Path, holds: bool = True):
         self.path, self._holds = path, holds
-        self._lock = -1
+        self._locks: list[int] = []
 
     def __enter__(self) -> "WorkDir":
         if self.path.is_dir():
@@ -33,9 +55,10 @@ class WorkDir:
         files that it was writing.
 
         Raises:
-          InputError: the folder cannot be made or written, or another run holds it.
+          InUseError: another run holds it.
+          InputError: the folder cannot be made or written, or what a run writes there is a link.
         """
-        if self._lock >= 0 or not self._holds:
+        if self._locks or not self._holds:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -43,27 +66,55 @@ class WorkDir:
             raise InputError(
                 f"--workdir={self.path} cannot be made a folder ({error.strerror}): choose another."
             ) from error
-        file = self.path / LOCK_FILE
+        refuse_links(self.path, WRITTEN)
         try:
-            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock_folder()
+            self._lock_file()
+            remove_unfinished(self.path)
         except OSError as error:
-            raise InputError(f"--workdir={self.path} cannot be written ({error.strerror}): choose another.") from error
+            self._let_go()
+            raise InputError(
+                f"--workdir={self.path} cannot be written ({error.strerror}): make room or fix the permissions, or "
+                "choose another."
+            ) from error
+        except InputError:
+            self._let_go()
+            raise
+
+    def _lock_folder(self) -> None:
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._locks.append(folder)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise self._held() from error
+        except OSError:  # a file system that locks files only
+            pass
+
+    def _lock_file(self) -> None:
+        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        self._locks.append(lock)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.pread(lock, 200, 0).decode("utf-8", "replace").strip() or "unknown"
-            os.close(lock)
-            raise InputError(
-                f"another run ({holder}) trains in {self.path}: choose another --workdir, or wait until it has ended."
-            ) from error
+            raise self._held() from error
         except OSError as error:
             print(f"{self.path} cannot be locked ({error.strerror}): see to it that no other run uses it", flush=True)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        self._lock = lock
-        remove_unfinished(self.path)
+
+    def _held(self) -> InUseError:
+        holder = ""
+        with suppress(OSError, ValueError):
+            holder = read_file(self.path / LOCK_FILE, follow_links=False)[:200].decode("utf-8", "replace").strip()
+        return InUseError(
+            f"another run ({holder or 'unknown'}) trains in {self.path}: choose another --workdir, or wait until it "
+            "has ended."
+        )
+
+    def _let_go(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
 
     def __exit__(self, *_: object) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)  # the file stays: to remove it would let a third run lock another one of its name
-            self._lock = -1
+        self._let_go()  # the file stays: to remove it would let a third run lock another one of its name

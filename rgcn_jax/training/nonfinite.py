@@ -3,12 +3,11 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.files import atomic_file
 from rgcn_jax.training.state import Progress
 
 MOST_IN_A_ROW = 10
@@ -49,8 +48,7 @@ class FiniteCheck:
         if not bad:
             self._progress.skipped_in_a_row = 0
             return
-        file = self._write(step, numbers)
-        told = f"at step {step} {', '.join(bad)}; its batch is listed in {file}"
+        told = f"at step {step} {', '.join(bad)}; {self._write(step, numbers)}"
         last = "no checkpoint was saved" if kept is None else f"the last checkpoint is of step {kept}"
         if self._policy == "stop":
             raise InputError(
@@ -65,7 +63,8 @@ class FiniteCheck:
                 f"optimizer.learning_rate and train in another --workdir ({last})."
             )
 
-    def _write(self, step: int, numbers: Mapping[str, float]) -> Path:
+    def _write(self, step: int, numbers: Mapping[str, float]) -> str:
+        """Lists the batch in a file; returns where it is, in words. A list that cannot be written ends no run."""
         plan = self._plan(step - 1)
         clips = [
             {
@@ -81,9 +80,15 @@ class FiniteCheck:
         ]
         shown = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
         file = self._folder / f"step-{step}.json"
+        listed = f"its batch is listed in {file}"
         if not self._writes:
-            return file
-        with suppress(OSError):  # write_text raises
+            return listed
+        record = {"step": step, "policy": self._policy, **shown, "clips": clips}
+        try:
             self._folder.mkdir(exist_ok=True)
-        write_text(file, json.dumps({"step": step, "policy": self._policy, **shown, "clips": clips}, indent=1) + "\n")
-        return file
+            with atomic_file(file, "w") as opened:
+                opened.write(json.dumps(record, indent=1) + "\n")
+        except OSError as error:
+            listed = f"its batch cannot be listed in {file} ({error.strerror})"
+            print(f"step {step}: {listed}", flush=True)
+        return listed

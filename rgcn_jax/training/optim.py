@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jax
 import optax
+from jax import Array
 
 from rgcn_jax.config import OptimizerConfig
 
@@ -67,6 +69,20 @@ def with_pose_factor(optimizer: optax.GradientTransformation, factor: float) -> 
         return {name: "pose" if name in POSE_PARAMETERS else "rest" for name in params}
 
     return optax.chain(optimizer, optax.partition({"pose": optax.scale(factor), "rest": optax.identity()}, groups))
+
+
+def steps_applied(opt_state: Any) -> Array:
+    """How many steps a scheduled optimiser has applied: its schedule's own count, which skipped steps do not advance.
+
+    Raises:
+      ValueError: there is no schedule in it, or more than one.
+    """
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    (found,) = filter(is_schedule, jax.tree.leaves(opt_state, is_leaf=is_schedule))
+    return found.count
 
 
 def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
+import optax
+from jax.sharding import Mesh, NamedSharding
 
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
@@ -17,9 +18,10 @@ from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import ALL_SUBSETS, open_data
 from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
-from rgcn_jax.models.build import initialise, with_pretrained_trunk
+from rgcn_jax.models.build import initialise, with_pretrained
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
+from rgcn_jax.training.init_from import init_from_run
 from rgcn_jax.training.optim import adam_coupled_l2, make_schedule, with_pose_factor
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
 from rgcn_jax.training.step import check_micro_batches, make_train_step
@@ -36,6 +38,8 @@ class Run:
     scorer: Scorer
     state: TrainState
     total_steps: int
+    init_from: dict[str, Any] | None = None
+    """Where the weights come from with ``model.init_from``: checkpoint, step, sha256."""
 
 
 def prepare(config: Config, restored: bool = False) -> Run:
@@ -43,7 +47,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
 
     Args:
       config: of the run.
-      restored: whether a checkpoint is going to replace the parameters; ``model.pretrained`` is not needed then.
+      restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
+        shapes alone, and neither ``model.pretrained`` nor ``model.init_from`` is read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
@@ -64,20 +69,21 @@ def prepare(config: Config, restored: bool = False) -> Run:
     )
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     model = model_from_config(config, identities, mesh)
-    variables, trunk = _variables(config, model, data, restored)
+    variables, weights, origin = _variables(config, model, data, restored)
     total_steps = config.num_steps or config.num_epochs * per_epoch
     schedule = make_schedule(config.optimizer, per_epoch, total_steps)
     optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
     optimizer = with_pose_factor(optimizer, config.optimizer.pose_factor)
-    state = create_state(variables, optimizer, config.seed)
+    state = _abstract_state(variables, optimizer, mesh) if restored else None
+    state = state or parallel.replicate(create_state(variables, optimizer, config.seed), mesh)
     split = data.split
     say(
         f"{split.name}: {len(split.train)} training tracklets of {identities} identities; {len(split.query)} queries, "
         f"{len(split.gallery)} gallery tracklets"
     )
     say(
-        f"{config.model.appearance} + {config.model.pose}: {count_parameters(state.params):,} parameters, trunk from "
-        f"{trunk}; {config.batch.clips} clips x {config.frames_per_clip} frames a step on {mesh.size} "
+        f"{config.model.appearance} + {config.model.pose}: {count_parameters(state.params):,} parameters, {weights}; "
+        f"{config.batch.clips} clips x {config.frames_per_clip} frames a step on {mesh.size} "
         f"{mesh.devices.flat[0].platform} device(s)"
     )
     return Run(
@@ -93,10 +99,12 @@ def prepare(config: Config, restored: bool = False) -> Run:
             micro_batches=config.batch.micro_batches,
             schedule=schedule,
             skip_nonfinite=config.on_nonfinite == "skip",
+            unbiased_variance=config.model.batch_norm_variance == "unbiased",
         ),
         scorer=scorer_from_config(config, model, data, mesh),
-        state=parallel.replicate(state, mesh),
+        state=state,
         total_steps=total_steps,
+        init_from=origin,
     )
 
 
@@ -106,23 +114,41 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
     Raises:
       InputError: the data set cannot be read, lacks a required subset, or is not the same in all processes.
     """
-    data = open_data(config.data, config.frame_size, config.with_pose, required)
+    data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
-    return replace(data, read=ProcessReader(data.read, jax.process_index(), jax.process_count()))
+    process = jax.process_index(), jax.process_count()
+    keypoints = None if data.read_keypoints is None else ProcessReader(data.read_keypoints, *process)
+    return replace(data, read=ProcessReader(data.read, *process), read_keypoints=keypoints)
 
 
-def _variables(config: Config, model: TwoBranch, data: Data, restored: bool) -> tuple[dict[str, Any], str]:
-    """Parameters and statistics before the first step, and where the trunk's come from, in words."""
-    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
+def _variables(
+    config: Config, model: TwoBranch, data: Data, restored: bool
+) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
+    """Parameters and statistics before the first step; where they come from, in words; and for ``results.json``."""
     if restored:
-        return variables, "the checkpoint"
+        shapes = jax.eval_shape(lambda: initialise(model, config.seed, config.frames_per_clip, *data.shape))
+        return shapes, "weights from the checkpoint", None
+    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
+    if config.model.init_from:
+        variables, origin = init_from_run(variables, Path(config.model.init_from).expanduser(), say)
+        return variables, f"weights from {config.model.init_from}", origin
+    if not config.with_appearance:
+        return variables, "trunk from nowhere (there is no appearance branch)", None
     if config.data.features:
-        return variables, f"elsewhere ({config.data.features})"
+        return variables, f"trunk from elsewhere ({config.data.features})", None
     if not config.model.pretrained:
-        return variables, "random weights (model.pretrained is empty)"
+        return variables, "trunk from random weights (model.pretrained is empty)", None
     if warning := pretrained_overlap(config.data.name, config.model.pretrained):
         say(warning)
-    return with_pretrained_trunk(variables, Path(config.model.pretrained).expanduser()), config.model.pretrained
+    path = Path(config.model.pretrained).expanduser()
+    return with_pretrained(variables, path, say), f"trunk from {path}", None
+
+
+def _abstract_state(shapes: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """The state's shapes, types and devices, to restore a checkpoint into."""
+    state = jax.eval_shape(lambda variables: create_state(variables, optimizer, 0), shapes)
+    sharding = NamedSharding(mesh, parallel.REPLICATED)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
 
 
 def say(text: str) -> None:

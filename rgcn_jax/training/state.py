@@ -51,6 +51,10 @@ class Progress:
     skipped_in_a_row: int = 0
     devices: int = 0
     """How many share a batch; 0: it was not noted."""
+    way: str = ""
+    """Config and data that it was trained with (``inputs.way``); "": it was not noted."""
+    init_from: dict[str, Any] | None = None
+    """Where the run's first weights come from (``model.init_from``): checkpoint, step, sha256."""
 
     def record(self) -> dict[str, Any]:
         """As JSON takes it."""

@@ -1,9 +1,11 @@
 """The compiled training step, a pure function: forward, losses, backward and update."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,7 +16,9 @@ from rgcn_jax import losses, parallel
 from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
+from rgcn_jax.models.running_variance import unbiased_running_variance
 from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.training.optim import steps_applied
 from rgcn_jax.training.state import TrainState
 from rgcn_jax.types import DeviceBatch
 
@@ -133,19 +137,23 @@ def make_train_step(
     micro_batches: int = 1,
     schedule: optax.Schedule | None = None,
     skip_nonfinite: bool = False,
+    unbiased_variance: bool = False,
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
     ``micro_batches``: of each device's clips, see ``local_features``.
 
     The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` is given: the rate at this step.
+    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` of the ``optimizer`` is given: the
+    rate that is applied, which skipped steps do not advance.
+    ``unbiased_variance``: running variances are PyTorch's (``models.running_variance``).
     ``skip_nonfinite``: where one of these values is not finite, parameters, statistics and optimiser stay as they were;
     the step counts all the same.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:
         settings = {"model": model, "objective": objective, "dtype": dtype, "micro_batches": micro_batches}
-        return local_losses(params, batch_stats, batch, key, **settings)
+        with nn.intercept_methods(unbiased_running_variance) if unbiased_variance else nullcontext():
+            return local_losses(params, batch_stats, batch, key, **settings)
 
     replicated, sharded = parallel.REPLICATED, parallel.SHARDED
     batch_losses = parallel.over_clips(
@@ -170,7 +178,7 @@ def make_train_step(
         if terms.auxiliary is not None:
             metrics["loss_auxiliary"] = terms.auxiliary
         if schedule is not None:
-            metrics["learning_rate"] = jnp.asarray(schedule(state.step), jnp.float32)
+            metrics["learning_rate"] = jnp.asarray(schedule(steps_applied(state.opt_state)), jnp.float32)
         after = replace(
             state,
             step=state.step + 1,

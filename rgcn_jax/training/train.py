@@ -16,11 +16,22 @@ from rgcn_jax.runtime.provenance import note_changes, noted_changes, provenance
 from rgcn_jax.runtime.time_accounting import Seconds
 from rgcn_jax.runtime.workdir import WorkDir
 from rgcn_jax.training.checkpoint import Checkpoints
+from rgcn_jax.training.inputs import (
+    Inputs,
+    changed_data,
+    changed_versions,
+    check_checkpoint,
+    pretrained_hash,
+    read_inputs,
+    way,
+    write_inputs,
+)
 from rgcn_jax.training.loop import Loop
 from rgcn_jax.training.nonfinite import FiniteCheck
 from rgcn_jax.training.resume import resume
 from rgcn_jax.training.run import Run, prepare, say
 from rgcn_jax.training.state import Progress, TrainState
+from rgcn_jax.training.weights import saved_steps
 from rgcn_jax.training.writer import SilentWriter, Writer
 
 
@@ -30,8 +41,8 @@ def train(
     """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
     rows.
 
-    Writes ``config.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``. Of several
-    processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
+    Writes ``config.json``, ``inputs.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
+    Of several processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
 
     Args:
       config: of the run (``config_io.typed``).
@@ -51,18 +62,33 @@ def train(
     first = parallel.is_first()
     with WorkDir(workdir, holds=first) as folder:
         changes = changed_fields(config, workdir / CONFIG_FILE, config.allow_config_change)
-        if note := keep_compiled(workdir, config.compilation_cache):
+        before = read_inputs(workdir)
+        if note := keep_compiled(config.compilation_cache):
             say(note)
-        run = prepare(config)
+        restored = bool(saved_steps(workdir, "latest"))
+        run = prepare(config, restored)
         _check_profile(config, run.total_steps)
         folder.hold()
         say(f"the run is kept in {workdir}")
+        origin = provenance(run.data.split)
+        given = Inputs(
+            {"tracklets": origin["data"]["sha256"], **run.data.hashes},
+            None if restored else pretrained_hash(config.model.pretrained),
+            origin["versions"],
+        )
+        changes |= changed_data(workdir, before, given.data, config.allow_config_change)
         parallel.check_shared(workdir)
         with Checkpoints(workdir) as checkpoints:
-            state, progress, changes = _resume(config, workdir, checkpoints, run, changes)
-            progress.devices = run.mesh.size
+            state, progress, changes = _resume(config, workdir, checkpoints, run, changes, before)
+            changes |= changed_versions(before, given.versions)
+            for name, (then, now) in changes.items():
+                say(f"continuing with another config: {name} was {then!r} and is {now!r}")
+            progress.devices, progress.way = run.mesh.size, way(config, given.data)
+            given = given.then(before, progress.way)
+            progress.init_from = progress.init_from or run.init_from
             if first:
                 note_changes(workdir, progress.step, changes)
+                write_inputs(workdir, given)
                 save_config(config, workdir / CONFIG_FILE)
             with (
                 Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
@@ -73,16 +99,18 @@ def train(
                 check = FiniteCheck(config.on_nonfinite, workdir, run.sampler.plan, progress, writes=first)
                 loop = Loop(config, run, checkpoints, writer, progress, check, stopping, seconds, profile)
                 evaluation = loop.steps(state)
-        return _finish(config, workdir, run, progress, evaluation, seconds) if first else {}
+        origin |= {"inputs": {**given.data, "pretrained": given.pretrained}}
+        return _finish(config, workdir, origin, progress, evaluation, seconds) if first else {}
 
 
 def _resume(
-    config: Config, workdir: Path, checkpoints: Checkpoints, run: Run, changes: dict[str, Any]
+    config: Config, workdir: Path, checkpoints: Checkpoints, run: Run, changes: dict[str, Any], known: Inputs | None
 ) -> tuple[TrainState, Progress, dict[str, Any]]:
     """State and progress to start from, and all in which the run now differs from what it was."""
 
     def all_changes(progress: Progress) -> dict[str, Any]:
-        return changes | _changed_devices(config, workdir, progress.devices, run.mesh.size)
+        foreign = check_checkpoint(workdir, progress.step, progress.way, known, config.allow_config_change)
+        return changes | foreign | _changed_devices(config, workdir, progress.devices, run.mesh.size)
 
     state, progress = resume(checkpoints, run.state, changed=lambda progress: bool(all_changes(progress)), say=say)
     if progress.step:
@@ -90,25 +118,44 @@ def _resume(
         steps = profiled_steps(config)
         if steps and steps[0] <= progress.step:
             say(f"profile_steps is {config.profile_steps}: steps up to {progress.step} are already taken")
+    _check_steps(workdir, progress.step, run.total_steps)
     changes = all_changes(progress)
-    for name, (before, now) in changes.items():
-        say(f"continuing with another config: {name} was {before!r} and is {now!r}")
     return state, progress, changes
 
 
 def _finish(
-    config: Config, workdir: Path, run: Run, progress: Progress, evaluation: Evaluation, seconds: Seconds
+    config: Config,
+    workdir: Path,
+    origin: dict[str, Any],
+    progress: Progress,
+    evaluation: Evaluation,
+    seconds: Seconds,
 ) -> dict[str, Any]:
-    """Prints the rows and what to do next; writes ``results.json``."""
+    """Prints the rows and what to do next; writes ``results.json``. ``origin``: ``provenance``, taken before the first
+    step, so that nothing it needs can be missing after the last.
+    """
     say(evaluation.table())
     if progress.skipped_steps:
         say(f"{progress.skipped_steps} steps had non-finite values and were skipped: {workdir / 'nonfinite'}")
     say(f"this process took {seconds.summary()}")
     beside = {"config": config.to_dict(), "skipped_steps": progress.skipped_steps}
-    beside |= {"config_changes": noted_changes(workdir)} | provenance(run.data.split) | {"seconds": seconds.spent()}
+    beside |= {"init_from": progress.init_from}
+    beside |= {"config_changes": noted_changes(workdir)} | origin | {"seconds": seconds.spent()}
     results = write_results(workdir / RESULTS_FILE, evaluation, beside)
     say(f"results: {workdir / RESULTS_FILE}; next: rgcn-jax evaluate --model={workdir} --checkpoint=best")
     return results
+
+
+def _check_steps(workdir: Path, reached: int, total: int) -> None:
+    """Raises ``InputError`` where the run has come further than it is to go: its results would be called those of an
+    earlier step.
+    """
+    if reached > total:
+        raise InputError(
+            f"the run in {workdir} has taken {reached} steps, more than the {total} of this config (num_steps, or "
+            f"num_epochs): train to step {reached} or beyond, choose another --workdir, or score it as it is with "
+            f"rgcn-jax evaluate --model={workdir}."
+        )
 
 
 def _check_profile(config: Config, total_steps: int) -> None:

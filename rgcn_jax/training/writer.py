@@ -1,6 +1,5 @@
 """What a run tells: the terminal, ``metrics.jsonl``, and TensorBoard where tensorboardX is installed."""
 
-import json
 import math
 import os
 import sys
@@ -10,7 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rgcn_jax.runtime.files import write_error, write_text
+from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.json_lines import append_record, open_to_append, read_json_lines
+from rgcn_jax.training.tensorboard import Board
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -33,7 +34,7 @@ class Writer:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
             self.last_evaluation, self.dropped = _keep_records(self._path, first_step)
-            self._file = self._path.open("ab", buffering=0)
+            self._file = open_to_append(self._path)
         except OSError as error:
             raise write_error(self._path, error) from error
         self._terminal = _has_terminal()
@@ -46,7 +47,7 @@ class Writer:
             leave=False,
         )
         self._total = total_steps
-        self._board = _tensorboard(workdir)
+        self._board = Board(workdir)
 
     def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """A training record: ``step`` and flat numbers."""
@@ -60,9 +61,7 @@ class Writer:
             left = metrics["seconds_left"]
             numbers = "  ".join(f"{k} {_shown(v)}" for k, v in shown.items())
             self.say(f"step {step}/{self._total}  {numbers}  {frames} frames/s  {left / 60:.1f} min left")
-        if self._board:
-            for name, value in metrics.items():
-                self._board.add_scalar(f"train/{name}", value, step)
+        self._show({f"train/{name}": value for name, value in metrics.items()}, step)
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
         """An evaluation record: ``step``, a mapping of numbers for each row (appearance, pose, fused), and what names
@@ -70,10 +69,14 @@ class Writer:
         """
         self.last_evaluation = {"step": step, **rows, **extra}
         self._record(self.last_evaluation)
-        if self._board:
-            for row, numbers in rows.items():
-                for name, value in numbers.items():
-                    self._board.add_scalar(f"{row}/{name}", value, step)
+        self._show({f"{row}/{name}": value for row, numbers in rows.items() for name, value in numbers.items()}, step)
+
+    def _show(self, scalars: Mapping[str, float | int], step: int) -> None:
+        for name, value in scalars.items():
+            self._board.add(name, value, step)
+        if self._board.problem:
+            self.say(self._board.problem)
+            self._board.problem = ""
 
     def say(self, text: str) -> None:
         """A line for the reader, above the bar."""
@@ -82,26 +85,25 @@ class Writer:
     def keep(self) -> None:
         """Returns when the records are on the disk: before a checkpoint whose steps they tell of."""
         try:
-            os.fsync(self._file.fileno())
+            os.fsync(self._file)
         except OSError as error:
             raise write_error(self._path, error) from error
 
     def _record(self, record: Mapping[str, Any]) -> None:
         """A line; numbers that are not finite (of skipped steps) are null, for JSON has no word for them."""
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        line = (json.dumps(plain, allow_nan=False) + "\n").encode()
         try:
-            while line:  # a disk that is nearly full takes a part, and then says why
-                line = line[self._file.write(line) :]
+            append_record(self._file, plain)
         except OSError as error:
             raise write_error(self._path, error) from error
 
     def close(self) -> None:
         """Closes the files and takes the bar away."""
         self._bar.close()
-        self._file.close()
-        if self._board:
-            self._board.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._board.close()
 
     def __enter__(self) -> "Writer":
         return self
@@ -146,28 +148,17 @@ def _shown(value: float | int) -> str:
 
 def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, int]:
     """Keeps the records up to ``last_step``; returns the last evaluation among them, and how many were dropped."""
-    if not path.exists():
-        return None, 0
-    kept, evaluation, dropped = [], None, 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-            keep = record["step"] <= last_step
-        except (ValueError, TypeError, KeyError, RecursionError):  # the last line of a run that was killed writing it
-            record, keep = {}, False
-        if keep:
-            kept.append(line + "\n")
-            evaluation = record if "appearance" in record else evaluation
-        else:
-            dropped += 1
-    write_text(path, "".join(kept))
-    return evaluation, dropped
+    records, dropped = read_json_lines(path)
+    kept = [(record, line) for record, line in records if _step(record) <= last_step]
+    dropped += len(records) - len(kept)
+    if dropped:
+        with atomic_file(path) as file:
+            file.writelines(line for _, line in kept)
+    evaluations = [record for record, _ in kept if "appearance" in record or "pose" in record]
+    return evaluations[-1] if evaluations else None, dropped
 
 
-def _tensorboard(workdir: Path) -> Any | None:
-    """A TensorBoard writer, or None where tensorboardX is not installed (extra ``report``)."""
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(workdir / "tensorboard"))
+def _step(record: Mapping[str, Any]) -> int | float:
+    """Of a record; infinite where it has none."""
+    step = record.get("step")
+    return step if type(step) is int else math.inf

@@ -11,6 +11,7 @@ from scipy.io import savemat
 from tqdm import tqdm
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import INCOMPLETE
 from rgcn_jax.walkers.generation import Walkers
 from rgcn_jax.walkers.layouts import LAYOUTS, Plan
 
@@ -79,7 +80,7 @@ def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
 
 def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, image_width: int = 128) -> int:
     """Writes the data in the true layout of a data set, with OpenPose files under ``openpose/`` in the same folders
-    as the frames.
+    as the frames. Until all is written a file in the folder marks it as incomplete, and no data set is read from it.
 
     Args:
       walkers: the data.
@@ -102,9 +103,11 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
     try:
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
+            left = " (it is what a killed command left: delete it)" if (root / INCOMPLETE).exists() else ""
             raise InputError(
-                f"the folder {root} is not empty, and nothing in it will be overwritten: name a new folder."
+                f"the folder {root} is not empty{left}, and nothing in it will be overwritten: name a new folder."
             )
+        (root / INCOMPLETE).touch()
         for tracklet, names in tqdm(plan.files, desc="tracklets", unit="tracklet", disable=None):
             crops = walkers.frames(tracklet, image_height, image_width)
             for name, crop, keypoints in zip(names, crops, walkers.keypoints(tracklet), strict=True):
@@ -115,6 +118,7 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
                 file.write_text(json.dumps(openpose_people(keypoints, image_height, image_width)), encoding="ascii")
             images += len(names)
         _write_lists(root, plan)
+        (root / INCOMPLETE).unlink()
     except OSError as error:
         raise InputError(f"cannot write to {root}: {error.strerror or error}.") from error
     return images

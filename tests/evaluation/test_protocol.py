@@ -201,6 +201,54 @@ def test_no_match_names_the_protocol():
         scorable_protocols(tracklets, roles)
 
 
+def one_camera(embeddings, roles):
+    """The same case seen by camera 1 alone."""
+    tracklets = [Tracklet((str(i),), int(p), 1) for i, p in enumerate(embeddings.person_ids)]
+    return embeddings._replace(camera_ids=np.ones(len(tracklets), np.int32)), tracklets, roles
+
+
+def test_one_camera_can_be_scored_by_name():
+    """The error of the default names the protocol; under it, the only one, a query finds its person but not itself."""
+    embeddings, tracklets, roles = one_camera(*random_case())
+    persons = embeddings.person_ids
+    others = roles.gallery & ~roles.query
+    with_match = [(persons[others] == p).any() for p in persons[roles.query]]
+    with pytest.raises(InputError, match=rf"protocol=same_camera_allowed .*: {sum(with_match)} of {len(with_match)} "):
+        scorable_protocols(tracklets, roles)
+    protocols, chance = scorable_protocols(tracklets, roles, "same_camera_allowed")
+    assert list(protocols) == ["same_camera_allowed"]
+    metrics = metrics_of(evaluate_protocols(embeddings, roles, protocols=protocols), "same_camera_allowed")
+    features = fuse(embeddings, "fused")
+    expected = by_hand(embeddings, features, roles.query, others, exclude_same_camera=False)
+    np.testing.assert_array_equal(metrics.average_precision, expected.average_precision)
+    shares = [np.mean(persons[others] == p) for p in persons[roles.query]]
+    assert chance == pytest.approx(np.mean([share for share in shares if share]))
+
+
+def test_the_same_camera_beside_the_others():
+    """With several cameras the protocol is one more where it is asked for, and not there otherwise."""
+    embeddings, roles = random_case()
+    tracklets = [
+        Tracklet((str(i),), int(p), int(c))
+        for i, (p, c) in enumerate(zip(embeddings.person_ids, embeddings.camera_ids, strict=True))
+    ]
+    usual, _ = scorable_protocols(tracklets, roles)
+    asked, _ = scorable_protocols(tracklets, roles, "same_camera_allowed")
+    assert list(asked) == [*usual, "same_camera_allowed"]
+    results = evaluate_protocols(embeddings, roles, protocols=asked)
+    expected = evaluate_protocols(embeddings, roles, protocols=usual)
+    for name in usual:
+        assert metrics_of(results, name).mAP == metrics_of(expected, name).mAP
+
+
+def test_no_hint_where_the_same_camera_does_not_help():
+    embeddings, tracklets, roles = one_camera(*random_case())
+    gallery = np.isin(embeddings.person_ids, embeddings.person_ids[roles.query], invert=True)
+    with pytest.raises(InputError, match="No person of the queries is in the gallery") as error:
+        scorable_protocols(tracklets, roles._replace(gallery=gallery))
+    assert "same_camera_allowed" not in str(error.value)
+
+
 def test_features_that_are_not_finite():
     embeddings, roles = random_case()
     embeddings.pose[7, 0] = np.nan

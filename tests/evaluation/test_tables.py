@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.evaluation.ranking import evaluate_ranking
-from rgcn_jax.evaluation.tables import format_table
+from rgcn_jax.evaluation.significance import metric_intervals
+from rgcn_jax.evaluation.tables import format_table, format_value
 
 
 def random_metrics(seed):
@@ -28,3 +29,41 @@ def test_table():
     assert len(format_table({**rows, "pose": None, "fused": None}, "official", "euclidean").splitlines()) == 3
     with pytest.raises(ValueError, match="no row"):
         format_table({"pose": None}, "official", "euclidean")
+
+
+def test_table_with_intervals():
+    metrics = random_metrics(0)
+    ids = np.arange(30) // 2
+    intervals = metric_intervals(metrics, ids)
+    with_intervals = format_table({"appearance": metrics}, "official", "euclidean", {"appearance": intervals})
+    _, titles, row = with_intervals.splitlines()
+    assert len(titles) == len(row)
+    low, high = intervals["mAP"] or pytest.fail("no interval")
+    assert row.split()[1:3] == [f"{100 * metrics.mAP:.0f}", f"±{(high - low) / 2:.0f}"]
+    nothing = dict.fromkeys(intervals)
+    without = format_table({"appearance": metrics}, "official", "euclidean", {"appearance": nothing}).splitlines()[2]
+    assert without.split() == format_table({"appearance": metrics}, "official", "euclidean").splitlines()[2].split()
+
+
+def test_ties_are_mentioned():
+    ids, cameras = np.array([1]), np.array([1])
+    metrics = evaluate_ranking(np.zeros((1, 2)), ids, np.array([1, 2]), cameras, np.array([2, 2]))
+    assert "1 with tied" in format_table({"appearance": metrics}, "official", "euclidean").splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "expected"),
+    [
+        (81.13, (79.4, 82.6), "81.1 ±1.6"),
+        (81.13, (78.0, 83.5), "81 ±3"),
+        (81.13, (60.0, 90.0), "81 ±15"),
+        (81.13, (80.85, 81.45), "81.1 ±0.3"),
+        (81.13, (80.99, 81.29), "81.13 ±0.15"),
+        (99.9876, (99.96, 100.0), "99.99 ±0.02"),
+        (99.9876, (99.987, 99.988), "99.99 ±0.00"),
+        (100.0, (100.0, 100.0), "100.0 ±0"),
+        (81.13, None, "81.1"),
+    ],
+)
+def test_digits_that_the_interval_allows(value, interval, expected):
+    assert format_value(value, interval) == expected

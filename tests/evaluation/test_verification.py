@@ -62,6 +62,13 @@ def tpr_by_loop(points, wanted):
     return t0 + (wanted - f0) / (f1 - f0) * (t1 - t0)
 
 
+def point_at(found, fpr):
+    """Of an FPR that is measured."""
+    point = found.tpr[fpr]
+    assert point is not None
+    return point
+
+
 def test_hand_worked():
     """Genuine 1, 2, 5; impostor 3, 4, 6, 7 (each five times). Below 5: TPR 2/3, FPR 1/2."""
     distances = np.array([1, 2, 5] + [3, 4, 6, 7] * 5, np.float32)
@@ -150,8 +157,7 @@ def test_a_perfect_and_a_useless_distance():
     perfect = verify(features, ids, cameras, fprs=(0.1,))
     assert perfect.eer == 0
     assert perfect.eer_threshold == pytest.approx(5, rel=1e-4)
-    assert perfect.tpr[0.1]
-    assert perfect.tpr[0.1].tpr == 1
+    assert point_at(perfect, 0.1).tpr == 1
     assert perfect.eer_interval == (0, 0)
     assert verify(np.zeros_like(features), ids, cameras, fprs=(0.1,)).eer == 0.5
 
@@ -185,9 +191,8 @@ def test_intervals_equal_those_of_resampled_lists_of_pairs():
     case = random_case(3)
     found = verify(*case, fprs=(0.1,), resamples=40, seed=7)
     eer, tpr = intervals_by_loop(case, 0.1, 40, 7)
-    np.testing.assert_allclose(found.eer_interval, eer, rtol=1e-6)
-    assert found.tpr[0.1]
-    np.testing.assert_allclose(found.tpr[0.1].interval, tpr, rtol=1e-6)
+    assert found.eer_interval == pytest.approx(tuple(eer), rel=1e-6)
+    assert point_at(found, 0.1).interval == pytest.approx(tuple(tpr), rel=1e-6)
 
 
 def test_some_hundred_thresholds_are_enough(monkeypatch):
@@ -220,7 +225,7 @@ def test_intervals_hold_the_truth():
         return features.astype(np.float32), ids, np.tile(np.arange(1, 5, dtype=np.int32), persons)
 
     truth = verify(*sample(0, 500), fprs=(0.1,), resamples=0)
-    assert truth.tpr[0.1]
+    true_tpr = point_at(truth, 0.1).tpr
     hits = []
     for seed in range(1, 61):
         found = verify(*sample(seed, 30), fprs=(0.1,), resamples=100)
@@ -231,7 +236,7 @@ def test_intervals_hold_the_truth():
         hits.append(
             [
                 found.eer_interval[0] <= truth.eer <= found.eer_interval[1],
-                point.interval[0] <= truth.tpr[0.1].tpr <= point.interval[1],
+                point.interval[0] <= true_tpr <= point.interval[1],
             ]
         )
     # 95 % with a standard error of 2.8; percentile intervals of 30 persons are a little short.
@@ -256,12 +261,11 @@ def test_what_is_too_few_is_none():
         f for f, n in allowed.items() if n >= MIN_FALSE_ACCEPTS
     }
     assert found.tpr[1e-4] is None
-    assert found.tpr[1e-1]
-    assert found.tpr[1e-1].interval is None
+    assert point_at(found, 1e-1).interval is None
     assert found.eer_interval is None
     written = found.to_json()
     assert written["tpr_at_fpr"]["0.0001"] is None
-    assert written["tpr_at_fpr"]["0.1"]["tpr"] == 100 * found.tpr[1e-1].tpr
+    assert written["tpr_at_fpr"]["0.1"]["tpr"] == 100 * point_at(found, 1e-1).tpr
 
 
 def test_memory_does_not_hold_all_pairs():

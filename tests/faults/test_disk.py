@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.files import unfinished_path, write_text
 from rgcn_jax.runtime.workdir import WorkDir
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.state import TrainState
@@ -105,7 +105,7 @@ def test_a_folder_that_is_none_or_cannot_be_written_is_told(tmp_path, monkeypatc
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(InputError, match=r"--workdir=.* cannot be written \(Read-only file system\): choose another"):
+    with pytest.raises(InputError, match=r"--workdir=.* cannot be written \(Read-only file system\): make room"):
         WorkDir(tmp_path / "run").hold()
 
 
@@ -120,6 +120,50 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path):
         WorkDir(tmp_path / "run", holds=False).hold()  # another process of the same run
     with WorkDir(tmp_path / "run"):
         pass
+
+
+def test_a_second_run_is_refused_also_where_somebody_removed_the_lock_file(tmp_path):
+    with WorkDir(tmp_path):
+        (tmp_path / "lock").unlink()
+        with pytest.raises(InputError, match=r"another run \(unknown\) trains in"):
+            WorkDir(tmp_path).__enter__()
+        (tmp_path / "lock").write_text("")
+        with pytest.raises(InputError, match="another run"):
+            WorkDir(tmp_path).__enter__()
+    with WorkDir(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lock",
+        "config.json",
+        "metrics.jsonl",
+        "config_changes.jsonl",
+        "checkpoints",
+        "checkpoints/latest",
+        "nonfinite/x",
+    ],
+)
+def test_nothing_is_written_through_a_link_in_a_folder_that_was_handed_over(name, tmp_path):
+    other, workdir = tmp_path / "other", tmp_path / "run"
+    other.mkdir()
+    (other / "precious").write_text("precious")
+    (workdir / name).parent.mkdir(parents=True)
+    (workdir / name).symlink_to(other / "precious" if "." in name or name == "lock" else other)
+    with pytest.raises(InputError, match=rf"{name} is a symbolic link to .*other"):
+        WorkDir(workdir).__enter__()
+    assert [path.name for path in other.iterdir()] == ["precious"]
+    assert (other / "precious").read_text() == "precious"
+
+
+def test_a_temporary_name_that_is_a_link_is_not_written_through(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    unfinished_path(tmp_path / "config.json").symlink_to(tmp_path / "victim")
+    write_text(tmp_path / "config.json", "mine")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "config.json").read_text() == "mine"
 
 
 def test_a_lock_ends_with_its_holder_also_by_sigkill(tmp_path):

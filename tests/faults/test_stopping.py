@@ -53,7 +53,7 @@ def process(body, *signals):
     return p.returncode, told
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_before_the_first_step_it_leaves_at_once(number):
     assert process(WAIT, number) == (
         75,
@@ -62,7 +62,7 @@ def test_before_the_first_step_it_leaves_at_once(number):
     assert process(DEAF.replace("stopping.first_step()", "pass"), number)[0] == 75
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_in_a_step_the_loop_is_told_and_in_an_evaluation_it_ends(number):
     assert process(STEPS, number) == (75, f"received {number.name}: saved\n")
     assert process(EVALUATION, number) == (75, f"{number.name}\n")
@@ -73,6 +73,22 @@ def test_a_second_signal_leaves_at_once_even_from_a_thread_that_hears_nothing(fi
     status, told = process(DEAF, signal.Signals[first], signal.Signals[second])
     assert status == 128 + signal.Signals[second]
     assert told == f"{second} after {first}: leaving at once; the last checkpoint is kept\n"
+
+
+def test_a_terminal_that_is_closed_sends_two_and_the_second_changes_nothing():
+    slow = STEPS.replace("raise Stopped", "time.sleep(0.5); raise Stopped")
+    assert process(slow, signal.SIGHUP, signal.SIGHUP) == (75, "received SIGHUP: saved\n")
+    assert process(slow, signal.SIGTERM, signal.SIGHUP) == (75, "received SIGTERM: saved\n")
+
+
+def test_under_nohup_a_closed_terminal_is_ignored():
+    ignored = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    code = BEGIN.replace("with Stopping()", f"{ignored}\n    with Stopping()").replace("{body}", "time.sleep(0.5)")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as p:
+        assert p.stdout is not None
+        assert p.stdout.readline() == "ready\n"
+        p.send_signal(signal.SIGHUP)
+        assert p.wait(10) == 0
 
 
 def test_once_it_is_left_signals_are_as_they_were():

@@ -47,6 +47,8 @@ sys.exit(int(todo))
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys
 command = sys.argv[1:]
+with open(os.environ["RECORDS"] + "/srun", "w") as file:
+    file.write(" ".join(command))
 while command[0].startswith("-"):
     command = command[1:]
 numbers = map(str, range(int(os.environ["SLURM_NTASKS"])))

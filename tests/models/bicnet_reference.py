@@ -72,7 +72,7 @@ def select_kernels(detail, context, counts, params, stats, train):
         branches.append(branch)
     squeezed = np.array(descriptions) @ params["squeeze"]["kernel"]
     squeezed, squeeze_stats = norm(squeezed, params["squeeze_norm"], stats["squeeze_norm"], train)
-    scores = np.maximum(squeezed, 0) @ params["select"]["kernel"] + params["select"]["bias"]
+    scores = np.maximum(squeezed, 0) @ params["select"]["kernel"]
     to_detail, to_context = np.zeros(detail.shape), np.zeros(context.shape)
     d = detail.shape[-1]
     for b in range(batch):

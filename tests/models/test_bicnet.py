@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from rgcn_jax import parallel
 from rgcn_jax.config import LossConfig
 from rgcn_jax.models.bicnet import BiCnet, complete_clips
-from rgcn_jax.models.build import build_model, initialise, with_pretrained_trunk
+from rgcn_jax.models.build import build_model, initialise, with_pretrained
 from rgcn_jax.models.pretrained import torch_name
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.training.state import create_state
@@ -207,7 +207,7 @@ def test_pretrained_weights_go_into_the_trunk_of_either_model(name, tmp_path):
         shape = leaf.shape[::-1][:2] + leaf.shape[:2] if leaf.ndim == 4 else leaf.shape
         file[torch_name([entry.key for entry in path])] = rng.standard_normal(shape).astype(np.float32)
     save_file(file, tmp_path / "trunk.safetensors")
-    after = with_pretrained_trunk(before, tmp_path / "trunk.safetensors")
+    after = with_pretrained(before, tmp_path / "trunk.safetensors")
     assert jax.tree.structure(after) == jax.tree.structure(before)
     loaded = after["params"]["appearance"]["trunk"]["layer4_0"]["conv2"]["kernel"]
     np.testing.assert_array_equal(loaded, file["layer4.0.conv2.weight"].transpose(2, 3, 1, 0))

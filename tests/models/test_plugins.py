@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.models.build import build_model, initialise, with_pretrained_trunk
+from rgcn_jax.models.build import build_model, initialise, with_pretrained
 from tests import tiny
 from tests.models.untyped import untyped
 
@@ -72,7 +72,7 @@ def test_each_part_of_a_model_may_be_ones_own(mine, readout, width, tmp_path):
     assert features.appearance.shape == (8, 3)
     assert features.pose.shape == (8, 16)
     with pytest.raises(InputError, match="no ResNet50 named trunk"):
-        with_pretrained_trunk(variables, tmp_path / "resnet50.safetensors")
+        with_pretrained(variables, tmp_path / "resnet50.safetensors")
 
 
 @pytest.mark.parametrize(

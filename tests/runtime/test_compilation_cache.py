@@ -1,4 +1,4 @@
-"""Compiled programs are kept beside the work directory, and nothing else changes; a run compiles each step once."""
+"""Compiled programs are kept in the user's cache, and nothing else changes; a run compiles each step once."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from rgcn_jax.runtime.compilation_cache import FOLDER, keep_compiled
+from rgcn_jax.runtime.compilation_cache import cache_folder, keep_compiled
 from tests import mars_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -21,8 +21,9 @@ def folder():
 
 
 @pytest.fixture
-def no_folder(monkeypatch):
+def no_folder(monkeypatch, tmp_path):
     """As in a fresh process; the suite has a folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     before = folder()
     jax.config.update("jax_compilation_cache_dir", None)
@@ -31,36 +32,43 @@ def no_folder(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_folder")
-def test_the_folder_is_beside_the_work_directory(tmp_path):
-    assert keep_compiled(tmp_path / "runs" / "one") == ""
-    assert folder() == str(tmp_path / "runs" / FOLDER)
-    assert list((tmp_path / "runs").iterdir()) == [tmp_path / "runs" / FOLDER]
-    assert list((tmp_path / "runs" / FOLDER).iterdir()) == []
+def test_the_folder_is_the_users_own(tmp_path):
+    assert keep_compiled() == ""
+    assert folder() == str(tmp_path / "cache" / "rgcn_jax" / "compiled")
+    assert Path(folder()).stat().st_mode & 0o777 == 0o700
+    assert list(Path(folder()).iterdir()) == []
 
 
 @pytest.mark.usefixtures("no_folder")
 def test_the_switch(tmp_path):
-    assert keep_compiled(tmp_path / "one", enabled=False) == ""
+    assert keep_compiled(enabled=False) == ""
     assert folder() is None
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("no_folder")
-def test_the_users_own_folder_is_respected(tmp_path, monkeypatch):
+def test_the_users_choice_is_respected(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "mine"))
-    assert keep_compiled(tmp_path / "one") == ""
+    assert keep_compiled() == ""
     assert folder() is None  # JAX read the variable when it was imported
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "chosen"))
-    assert keep_compiled(tmp_path / "one") == ""
+    assert keep_compiled() == ""
     assert folder() == str(tmp_path / "chosen")
 
 
 @pytest.mark.usefixtures("no_folder")
 def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path):
-    (tmp_path / FOLDER).write_text("in the way")
-    told = keep_compiled(tmp_path / "one")
-    assert told.startswith(f"compiled programs are not kept: {tmp_path / FOLDER} cannot be written (")
+    (tmp_path / "cache").write_text("in the way")
+    assert keep_compiled().startswith("compiled programs are not kept: their folder cannot be written (")
+    assert folder() is None
+
+
+@pytest.mark.usefixtures("no_folder")
+def test_a_folder_that_others_can_write_is_not_used():
+    cache_folder().mkdir(parents=True)
+    cache_folder().chmod(0o777)  # whoever writes there chooses what this process runs
+    assert "others can write" in keep_compiled()
     assert folder() is None
 
 
@@ -78,12 +86,13 @@ print(json.dumps({name: events[name] for name in ("cache_hits", "cache_misses")}
 
 @pytest.mark.slow
 def test_the_second_start_compiles_nothing_again(tmp_path):
-    """Nor does a run beside it. Kept is here what compiles faster than a second, too: the model is a small one."""
+    """Nor does another run. Kept is here what compiles faster than a second, too: the model is a small one."""
     spec = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "max_frames": 4}
     arguments = ["--config=configs/walkers.py", *mars_folder.TINY, "--config.num_steps=1"]
     arguments += [f"--config.data.walkers.{name}={value}" for name, value in (spec | {"min_frames": 3}).items()]
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     environment |= {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
@@ -96,4 +105,5 @@ def test_the_second_start_compiles_nothing_again(tmp_path):
 
     first, second = started("one"), started("two")
     assert first["cache_misses"] > 2  # at least the training step and the extraction
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "one", "two"}  # nothing beside the runs
     assert second == {"cache_hits": first["cache_hits"] + first["cache_misses"], "cache_misses": 0}

@@ -46,3 +46,26 @@ def test_a_loop_that_ends_early_leaves_a_profile(tmp_path):
     assert list(tmp_path.rglob("*.xplane.pb"))
     jax.profiler.start_trace(tmp_path / "free again")
     jax.profiler.stop_trace()
+
+
+@pytest.mark.jit
+def test_a_profile_that_cannot_be_written_ends_nothing(tmp_path, capsys):
+    (tmp_path / FOLDER).write_text("in the way")
+    with Profile((1, 2), tmp_path) as profile:
+        for number in range(1, 4):
+            profile.step(number)
+    assert capsys.readouterr().out.count("there is no profile in") == 1
+    assert not profile.due(1)
+
+
+def test_nor_does_a_profiler_that_does_not_start(tmp_path, monkeypatch, capsys):
+    def busy(*_, **__):
+        raise RuntimeError("Only one profile may be run at a time.")
+
+    monkeypatch.setattr(jax.profiler, "start_trace", busy)
+    with Profile((1, 2), tmp_path) as profile:
+        for number in range(1, 4):
+            profile.step(number)
+    assert capsys.readouterr().out == (
+        f"there is no profile in {tmp_path / FOLDER} (Only one profile may be run at a time.)\n"
+    )

@@ -124,6 +124,7 @@ class Job:
             scorer=self.scorer,
             state=parallel.replicate(state, mesh),
             total_steps=total,
+            init_from=None,
         )
 
     def run(self, keep=lambda checkpoints: None, profile=None):

@@ -110,6 +110,14 @@ def test_skipped_steps_are_counted_through_a_resume(tmp_path):
     assert sorted(p.name for p in (tmp_path / "nonfinite").iterdir()) == ["step-3.json", "step-4.json", "step-6.json"]
 
 
+def test_a_batch_that_cannot_be_listed_ends_no_run_that_skips(tmp_path, capsys):
+    (tmp_path / "nonfinite").write_text("in the way")
+    job = Job(tmp_path, losses={3: math.nan}, policy="skip")
+    job.run()
+    assert job.kept() == [4, 8]
+    assert "step 3: its batch cannot be listed in" in capsys.readouterr().out
+
+
 def test_too_many_skipped_in_a_row_stop_too(tmp_path):
     losses = {step: math.nan for step in range(2, 30) if step != 7}
     job = Job(tmp_path, total=30, save=0, evaluate=0, losses=losses, policy="skip")

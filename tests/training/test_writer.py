@@ -6,11 +6,11 @@ import os
 import struct
 import sys
 import termios
-import types
 from contextlib import contextmanager
 
 import pytest
 
+from rgcn_jax.training.tensorboard import Board
 from rgcn_jax.training.writer import METRICS_FILE, Writer
 
 METRICS = {"loss": 1.5, "lambda": 0.25, "frames_per_second": 321.4, "seconds_left": 90.0}
@@ -82,24 +82,61 @@ def test_a_terminal_without_a_size_gets_lines(tmp_path, monkeypatch):
     assert "lambda 0.250" in shown
 
 
-def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path, monkeypatch):
-    """A stand-in for tensorboardX, which is an optional extra."""
-    told = {}
+@pytest.fixture
+def tensorboard(monkeypatch):
+    monkeypatch.delitem(sys.modules, "tensorboardX")
+    return pytest.importorskip("tensorboardX.proto.event_pb2").Event
 
-    class SummaryWriter:
-        def __init__(self, folder):
-            told["folder"] = folder
 
-        def add_scalar(self, name, value, step):
-            told[name, step] = value
+def events(folder, event):
+    """What TensorFlow's record format holds: length, a checksum, the data, a checksum."""
+    (file,) = folder.iterdir()
+    data, at, found = file.read_bytes(), 0, {}
+    while at < len(data):
+        (size,) = struct.unpack_from("<Q", data, at)
+        one = event.FromString(data[at + 12 : at + 12 + size])
+        found |= {(value.tag, one.step): value.simple_value for value in one.summary.value}
+        at += 16 + size
+    return found
 
-        def close(self):
-            told["closed"] = True
 
-    monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=SummaryWriter))
+def test_tensorboard_gets_the_same_numbers_where_it_is_installed(tmp_path, tensorboard):
     with Writer(tmp_path, 4, 0) as writer:
         writer.train(1, METRICS)
         writer.evaluation(2, ROWS, {"protocol": "official"})
     expected = {(f"train/{k}", 1): v for k, v in METRICS.items()}
     expected |= {(f"{row}/{k}", 2): v for row, numbers in ROWS.items() for k, v in numbers.items()}
-    assert told == {"folder": str(tmp_path / "tensorboard"), "closed": True, **expected}
+    assert events(tmp_path / "tensorboard", tensorboard) == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("tensorboard")
+def test_a_tensorboard_file_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path, capsys):
+    (tmp_path / "tensorboard").write_text("in the way")
+    with Writer(tmp_path, 4, 0) as writer:
+        writer.train(1, METRICS)
+        writer.train(2, METRICS)
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 2
+    assert capsys.readouterr().err.count("TensorBoard's file cannot be written (File exists)") == 1
+
+
+@pytest.mark.usefixtures("tensorboard")
+def test_a_disk_that_fills_up_under_tensorboard_ends_nothing(tmp_path):
+    board = Board(tmp_path)
+    board.add("loss", 1.0, 1)
+    board.close()
+    board._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    board.add("loss", 1.0, 2)
+    board.add("loss", 1.0, 3)
+    assert "No space left on device" in board.problem
+
+
+@pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b'{"step": 3}', b"\xff\n", b"[3]\n", b'{"step": null}\n'])
+def test_a_torn_or_foreign_last_line_is_dropped(tmp_path, tail):
+    with Writer(tmp_path, 4, 0) as writer:
+        writer.train(1, METRICS)
+    file = tmp_path / METRICS_FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole + tail)
+    with Writer(tmp_path, 4, 3) as writer:
+        assert writer.dropped == 1
+    assert file.read_bytes() == whole

@@ -1,8 +1,12 @@
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from rgcn_jax.data.datasets import custom
+from rgcn_jax.errors import InputError
+from rgcn_jax.walkers import write
 from rgcn_jax.walkers.__main__ import main
 from tests.commands import status
 from tests.frames import read_image
@@ -60,3 +64,31 @@ def test_the_module_runs_without_tensorflow_and_jax():
         "sys.exit(any(name in sys.modules for name in ('jax', 'flax')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_data_set_whose_writing_was_cut_off_is_no_data_set(tmp_path, monkeypatch, capsys):
+    """Half of one has all of its folders, and would be read as a whole one."""
+    images = []
+
+    def killed(path, image):
+        images.append(path)
+        if len(images) > 40:
+            raise KeyboardInterrupt
+        return write_image(path, image)
+
+    write_image = write._write_image
+    monkeypatch.setattr(write, "_write_image", killed)
+    out = tmp_path / "half"
+    arguments = [f"--out={out}", *SMALL, "--layout=folder", "--image-height=16", "--image-width=8"]
+    assert status(main, arguments) == 130
+    for subset in ("train", "query", "gallery"):
+        (out / subset).mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="is incomplete: the writing of .*half was cut off"):
+        custom.load(out)
+    capsys.readouterr()
+    assert status(main, arguments) == 2
+    assert "a killed command left: delete it" in capsys.readouterr().err
+    monkeypatch.undo()
+    shutil.rmtree(out)
+    assert status(main, arguments) == 0
+    assert custom.load(out).train

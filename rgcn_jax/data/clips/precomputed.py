@@ -1,7 +1,7 @@
 """Precomputed appearance features, a row a tracklet, in place of frames.
 
 The file is one ``.npz``: ``first_frames`` [N], the path of each tracklet's first frame relative to the data set's root,
-and ``appearance`` [N, D]. ``python -m rgcn_jax.evaluate --features=FILE.npz --with-train`` writes it from a run;
+and ``appearance`` [N, D]. ``rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train`` writes it from a run;
 whatever else is in it is not read. Needs neither TensorFlow nor an image.
 """
 
@@ -30,9 +30,13 @@ class FeatureTable:
         """The rows of the tracklets. KeyError: the table was loaded for others."""
         return self.values[[self.rows[t.frames[0]] for t in tracklets]]
 
+    def covers(self, tracklets: Sequence[Tracklet]) -> bool:
+        """Whether there is a row for each of the tracklets."""
+        return all(t.frames[0] in self.rows for t in tracklets)
 
-def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
-    """Reads the features of these tracklets.
+
+def load(path: Path, tracklets: Sequence[Tracklet], optional: Sequence[Tracklet] = ()) -> FeatureTable:
+    """Reads the features of these tracklets, and of the optional ones if the file has all of them.
 
     Raises:
       InputError: the file is missing, damaged or of another form, a tracklet has no row or two, or a number is not
@@ -58,13 +62,15 @@ def load(path: Path, tracklets: Sequence[Tracklet]) -> FeatureTable:
     place = {name: i for i, name in enumerate(frames.tolist())}
     if len(place) < len(frames):
         raise InputError(f"{path}: {len(frames) - len(place)} first frames are there twice: write each tracklet once.")
+    if all(t.frames[0] in place for t in optional):
+        tracklets = [*tracklets, *optional]
     wanted = list(dict.fromkeys(t.frames[0] for t in tracklets))
     absent = [name for name in wanted if name not in place]
     if absent:
         raise InputError(
             f"{path} has no features for {len(absent):,} of the {len(wanted):,} tracklets; the first begins with "
             f"{absent[0]}, while the file has names like {frames[0] if len(frames) else '(none)'}: add them (those of "
-            "the training set too: python -m rgcn_jax.evaluate --features=... --with-train)."
+            "the training set too: rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train)."
         )
     chosen = values[[place[name] for name in wanted]].astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(chosen).all(axis=1))

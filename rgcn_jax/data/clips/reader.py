@@ -1,7 +1,7 @@
 """Interfaces of the readers that turn batch plans into batches, and the keypoints of a plan."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -56,15 +56,32 @@ class NoKeypoints:
 @dataclass(frozen=True)
 class Data:
     """A data set opened for use: its tracklets, how their clips are read, and the shape of what a clip shows: height
-    and width of a frame in pixels, or the dimensions of f_a alone, where that is precomputed.
+    and width of a frame in pixels, or the dimensions of f_a alone, where that is precomputed: 0 where no frame is read.
     """
 
     split: Split
     read: Reader
     shape: tuple[int, ...]
+    read_keypoints: Reader | None = None
+    """Reads the keypoints of clips and no frame (``read_without_frames``)."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by name of what was read from files besides the tracklets' names: ``keypoints``, ``features``, and
+    ``frames``, the shards of prepared data. Loose frames have none: a million files would have to be read.
+    """
 
 
 def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:
     """The keypoints of a plan's clips, moved as its frames are."""
     chosen = np.stack([source.of(t)[frames] for t, frames in zip(plan.tracklets, plan.frames, strict=True)])
     return transform_keypoints(chosen, plan.box, plan.flip)
+
+
+def read_without_frames(plan: BatchPlan, source: KeypointSource) -> Batch:
+    """The batch of a plan for a model without an appearance branch: ``frames`` [B, 0]."""
+    return Batch(
+        frames=np.zeros((len(plan.index), 0), np.float32),
+        keypoints=planned_keypoints(plan, source),
+        frame_mask=plan.frame_mask,
+        label=plan.label,
+        index=plan.index,
+    )

@@ -164,7 +164,36 @@ def even_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"
     return [_padded(np.round(np.linspace(0, num_frames - 1, length)), length)]
 
 
-EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips}
+def interleaved_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
+    """All frames in s = ceil(F / T) clips, clip k of the frames k, k + s, k + 2 s, ...: each spans the whole tracklet.
+
+    A clip with fewer than T frames is padded by repeating its own last frame, masked.
+    """
+    clips = -(-num_frames // length)
+    return [_padded(np.arange(first, num_frames, clips), length) for first in range(clips)]
+
+
+EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips, "interleaved": interleaved_clips, "full": dense_clips}
+"""Names of ``evaluation.clips``. "full" cuts the frames of the appearance as "dense" does; f_p is of ``whole_plans``.
+"""
+
+
+def whole_length(longest: int, length: int) -> int:
+    """Frames that a batch of whole tracklets is padded to: T times the least power of two that holds the longest. So
+    no more than 1 + log2(F / T) shapes are compiled for tracklets of up to F frames.
+    """
+    while length < longest:
+        length *= 2
+    return length
+
+
+def whole_plans(tracklets: Sequence[Tracklet], *, frames_per_clip: int, clips_per_batch: int) -> Iterator[BatchPlan]:
+    """Every tracklet as one clip of all its frames, in order, in batches of one size, padded to ``whole_length``."""
+    for start in range(0, len(tracklets), clips_per_batch):
+        lengths = [len(tracklet.frames) for tracklet in tracklets[start : start + clips_per_batch]]
+        padded = whole_length(max(lengths), frames_per_clip)
+        rows = [(start + i, *_padded(np.arange(length), padded)) for i, length in enumerate(lengths)]
+        yield _evaluation_plan(tracklets, rows, clips_per_batch)
 
 
 def evaluation_plans(

@@ -3,9 +3,10 @@
 import io
 import os
 import struct
-from pathlib import Path
+from typing import BinaryIO
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import open_file
 
 LARGEST_SIDE = 8192
 """Pixels. A picture of 8K is 7,680 wide; a few kilobytes of JPEG or PNG may claim 65,535, and take gigabytes."""
@@ -14,7 +15,7 @@ LARGEST_SIDE = 8192
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Height and width in pixels from the header of a JPEG or PNG file. Raises InputError if there is none."""
     try:
-        with Path(path).open("rb") as file:
+        with open_file(path) as file:
             size = _size(file)
     except OSError as error:
         raise InputError(f"The image {path} cannot be read ({error.strerror}).") from error
@@ -36,7 +37,7 @@ def check_size(encoded: bytes) -> None:
         raise InputError(f"has {size[1]:,} x {size[0]:,} pixels: make it smaller, {LARGEST_SIDE:,} are read at most")
 
 
-def _size(file: io.BufferedIOBase) -> tuple[int, int] | None:
+def _size(file: BinaryIO) -> tuple[int, int] | None:
     """Height and width."""
     start = file.read(24)
     width = height = 0

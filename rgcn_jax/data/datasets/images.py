@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 
 from rgcn_jax.data.datasets.image_size import check_size
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # within compressed data; 00 and restarts belong to these
@@ -26,7 +27,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         checked first.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:

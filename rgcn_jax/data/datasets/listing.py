@@ -4,7 +4,6 @@ A directory's listing says which entries are links, so nothing here touches a fr
 cost what listing their folders costs.
 """
 
-import errno
 import os
 import re
 import unicodedata
@@ -13,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.files import INCOMPLETE
+from rgcn_jax.runtime.handed_over import NO_FILE
 
 IMAGES = (".jpg", ".jpeg", ".png")
 """Endings of the files that are frames, in lower case."""
 
 _LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin")
-
-NO_FILE = "a pipe, a socket or a device"
 
 
 def is_litter(name: str) -> bool:
@@ -75,17 +74,6 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
     raise NoDataSet(f"{message} {advice.removesuffix('.')} ({there}).")
 
 
-def read_file(path: Path) -> bytes:
-    """The contents of a file.
-
-    Raises:
-      OSError: it cannot be read, or it is no file; ``strerror`` says why.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, f"it is {NO_FILE}")
-    return path.read_bytes()
-
-
 def check_relative(path: str) -> str:
     """What is wrong with a path that a list file names, as the end of a sentence; empty if nothing is.
 
@@ -106,6 +94,10 @@ class FolderReader:
     """
 
     def __init__(self, title: str, root: Path, follow_links: bool = False):
+        if os.path.lexists(root / INCOMPLETE):
+            raise NoDataSet(
+                f"{title} is incomplete: the writing of {root} was cut off. Delete the folder and write it again."
+            )
         self._title, self._root, self._follow_links = title, root, follow_links
         self._real_root = os.path.realpath(root)
         self._problems: dict[str, None] = {}  # in the order in which they were found, each once

@@ -24,12 +24,12 @@ from rgcn_jax.data.datasets.listing import (
     FolderReader,
     check_relative,
     natural_order,
-    read_file,
     require_folders,
 )
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "LS-VID"

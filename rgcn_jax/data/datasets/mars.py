@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.data.datasets.absent import beside
-from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
 FRAME_SIZE = (256, 128)

@@ -18,30 +18,49 @@ import numpy as np
 from jaxtyping import Num
 
 LARGEST = 10_000_000
-"""Numbers in a matrix; no data set's lists are near it."""
+"""Numbers in a matrix, where nothing else is said; no data set's lists are near it."""
 
 _MATRIX, _PACKED = 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_ENCODINGS = {2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
+_CHARACTERS = 4
 _NUMERIC = range(6, 16)  # classes: double, single, and the eight of integers
 _COMPLEX = 0x0800
 _HEAD = 4096  # bytes that hold the header of any matrix that is wanted
-_WHOLE = 8 * LARGEST + _HEAD
 
 
-def read(file: bytes, key: str) -> tuple[Num[np.ndarray, "rows columns"] | None, list[str]]:
+def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray, "rows columns"] | None, list[str]]:
     """The matrix called ``key``, and the names before it.
 
     Args:
       file: the contents of the file.
       key: name of the matrix.
+      largest: how many numbers it may have.
 
     Returns:
       The first matrix of that name, or None if there is none; the names of the others up to there.
 
     Raises:
-      ValueError: the file is cut off, damaged or of another form, or the matrix has more than ``LARGEST`` numbers.
+      ValueError: the file is cut off, damaged or of another form, or the matrix has more than ``largest`` numbers.
       TypeError: ``key`` is something else than a real matrix of numbers with two axes.
     """
+    contents, order, names = _find(file, key, largest)
+    return (None if contents is None else _matrix(contents, order, largest)), names
+
+
+def read_text(file: bytes, key: str, largest: int = LARGEST) -> list[str]:
+    """The rows of a matrix of characters, without the spaces that pad them. ``read`` lists the names.
+
+    Raises:
+      ValueError: the file is damaged, or the matrix has more than ``largest`` characters.
+      TypeError: ``key`` is no matrix of characters, or not there.
+    """
+    contents, order, _ = _find(file, key, largest)
+    return _text(contents or b"", order)
+
+
+def _find(file: bytes, key: str, largest: int) -> tuple[bytes | None, str, list[str]]:
+    """The contents of the first matrix called ``key``, the order of bytes, and the names before it."""
     order = {b"IM": "<", b"MI": ">"}.get(file[126:128])
     if order is None or len(file) < 128:
         raise ValueError("it is of no form that is known: save it in MATLAB again, by save('-v7')")
@@ -54,10 +73,10 @@ def read(file: bytes, key: str) -> tuple[Num[np.ndarray, "rows columns"] | None,
             raise ValueError(f"a part of type {kind} where a matrix was expected")
         name = _name(head, order)
         if name == key:
-            whole = contents if head is contents else _unpacked(contents, order, _WHOLE, to_the_end=True)[1]
-            return _matrix(whole, order), names
+            whole = 8 * largest + _HEAD
+            return (contents if head is contents else _unpacked(contents, order, whole, True)[1]), order, names
         names.append(name)
-    return None, names
+    return None, order, names
 
 
 def _elements(data: bytes, order: str, padded: bool = False) -> Iterator[tuple[int, bytes]]:
@@ -89,7 +108,7 @@ def _unpacked(packed: bytes, order: str, most: int, to_the_end: bool = False) ->
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if to_the_end and len(data) == most + 8:
-        raise ValueError(f"it is a matrix of more than {LARGEST:,} numbers")
+        raise ValueError(f"it is a matrix of more than {(most - _HEAD) // 8:,} numbers")
     if len(data) < 8 or (to_the_end and not stream.eof):
         raise ValueError("it is cut off")
     kind, size = struct.unpack_from(f"{order}II", data)
@@ -102,17 +121,34 @@ def _name(head: bytes, order: str) -> str:
     return parts[2][1].decode("utf-8", "replace") if len(parts) == 3 else ""
 
 
-def _matrix(contents: bytes, order: str) -> Num[np.ndarray, "rows columns"]:
+def _shape(contents: bytes, order: str) -> tuple[int, list[int], int, bytes]:
+    """The flags of a matrix, its dimensions, and type and contents of its real part."""
     parts = list(islice(_elements(contents, order, padded=True), 4))
     if len(parts) < 4:
         raise TypeError("it is no matrix of numbers")
     (_, flags), (_, dimensions), _, (kind, numbers) = parts
     word = int.from_bytes(flags[:4], "little" if order == "<" else "big")
     shape = [size for (size,) in struct.iter_unpack(f"{order}i", dimensions[: len(dimensions) // 4 * 4])]
+    return word, shape, kind, numbers
+
+
+def _matrix(contents: bytes, order: str, largest: int) -> Num[np.ndarray, "rows columns"]:
+    word, shape, kind, numbers = _shape(contents, order)
     if word & 0xFF not in _NUMERIC or word & _COMPLEX or kind not in _TYPES or len(shape) != 2 or min(shape) < 0:
         raise TypeError("it is no matrix of real numbers")
-    if prod(shape) > LARGEST:
-        raise ValueError(f"it is a matrix of {prod(shape):,} numbers, more than {LARGEST:,}")
+    if prod(shape) > largest:
+        raise ValueError(f"it is a matrix of {prod(shape):,} numbers, more than {largest:,}")
     if len(numbers) != prod(shape) * np.dtype(_TYPES[kind]).itemsize:
         raise ValueError(f"it has {len(numbers):,} bytes for {shape[0]:,} x {shape[1]:,} numbers")
     return np.frombuffer(numbers, f"{order}{_TYPES[kind]}").reshape(shape, order="F")
+
+
+def _text(contents: bytes, order: str) -> list[str]:
+    word, shape, kind, characters = _shape(contents, order)
+    if word & 0xFF != _CHARACTERS or kind not in _ENCODINGS or len(shape) != 2 or min(shape) < 0:
+        raise TypeError("it is no matrix of characters")
+    encoding = _ENCODINGS[kind] + ({"<": "-le", ">": "-be"}[order] if _ENCODINGS[kind] == "utf-16" else "")
+    text = characters.decode(encoding)
+    if len(text) != prod(shape):
+        raise ValueError(f"it has {len(text):,} characters for {shape[0]:,} x {shape[1]:,}")
+    return [text[row :: shape[0]].rstrip() for row in range(shape[0])]  # column by column

@@ -1,5 +1,6 @@
 """Matrices of whole numbers from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from jaxtyping import Int64
 from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file, read_file
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 
@@ -32,7 +34,7 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
             f"{beside(path.parent, path.name)}."
         )
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(520)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
@@ -47,9 +49,7 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
 
 def _from_mat5(path: Path, key: str, source: str) -> Any:
     try:
-        if (size := path.stat().st_size) > _LARGEST_FILE:
-            raise ValueError(f"it has {size:,} bytes, more than any data set's")
-        matrix, others = mat5.read(path.read_bytes(), key)
+        matrix, others = mat5.read(read_file(path, _LARGEST_FILE), key)
     except TypeError:
         return None
     except (OSError, ValueError) as error:
@@ -81,6 +81,7 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
                     or data.is_virtual
                     or data.dtype.kind not in "iuf"
                     or (data.size or 0) > mat5.LARGEST
+                    or prod(data.chunks or ()) > mat5.LARGEST  # unpacked whole, however little of it is used
                 ):
                     return None
                 return np.asarray(data[()]).T  # MATLAB counts the axes from the other end

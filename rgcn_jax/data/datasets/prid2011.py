@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.data.datasets.absent import beside
-from rgcn_jax.data.datasets.listing import FolderReader, read_file, require_folders
+from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"

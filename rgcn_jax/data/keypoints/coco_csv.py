@@ -11,6 +11,7 @@ reader drops a whole frame for one empty field, and says so; here nothing is dro
 
 import csv
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.data.keypoints.numbers import LARGEST
 from rgcn_jax.data.keypoints.skeletons import COCO
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.skeleton import to_14
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -48,7 +50,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
     rows: list[np.ndarray] = []
     problems: list[str] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             _check_header(path, next(reader, []))
             for row in tqdm(_not_empty(reader), "poses", disable=None, leave=False):

@@ -24,6 +24,7 @@ from rgcn_jax.data.keypoints import (
 )
 from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 
 LEAST_SHARE = 2 / 3
 """Of the frames, so many at least must have an entry in a file that leaves out frames without people.
@@ -103,6 +104,8 @@ def read(
         raise InputError(f"{name!r} is no format of keypoint files: expected one of {', '.join(FORMATS)}.")
     if not os.path.exists(path):
         _not_found(path, "there is nothing of that name")
+    if not path.is_dir() and not path.is_file():
+        _not_found(path, f"this is {NO_FILE}")
     if path.is_dir() != (name in _PROGRAMS):
         found = "a folder" if path.is_dir() else "a file"
         raise InputError(f"Keypoints as {name} are {FORMATS[name].what}, but {path} is {found}.")
@@ -182,7 +185,7 @@ def _recognise_folder(path: Path) -> str:
 
 def _first_character(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     except OSError as error:
         raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error

@@ -15,6 +15,7 @@ from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoints.subject import choose_subject
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.skeleton import to_14
 
 _CHUNK = 512  # files that a thread reads at a time
@@ -148,7 +149,7 @@ def _read_chunk(
     subjects: dict[str, list[tuple[int, np.ndarray]]] = {}
     for i, (file, (height, width)) in enumerate(zip(files, sizes, strict=True)):
         try:
-            with open(path / file, "rb") as handle:
+            with open_file(path / file) as handle:
                 people, source, named = program.parse(handle.read(LARGEST_FRAME + 1), skeleton)
         except InputError as error:
             problems.append(f"{file} {error}")

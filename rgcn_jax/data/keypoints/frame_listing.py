@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rgcn_jax.data.datasets.absent import difference, nearest
-from rgcn_jax.data.datasets.listing import NO_FILE, is_litter
+from rgcn_jax.data.datasets.listing import is_litter
 from rgcn_jax.data.keypoints.detections import shown
 from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import NO_FILE
 
 _MOST = 3_000_000  # files that are looked at below a folder whose files do not lie where they are expected
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.strict_json import DECODER, DuplicateKey
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -27,7 +28,7 @@ def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
         list nor an object, or an entry is larger than ``LARGEST_FRAME`` or nested too deeply.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             yield from _entries(_Window(file))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.files import atomic_file
 
 SHOWN = 20
 """Names that a sentence has at most."""
@@ -44,9 +45,9 @@ def write_report(path: Path, findings: Iterable[Finding]) -> None:
       InputError: it cannot be written.
     """
     try:
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with atomic_file(path) as file:
             for finding in findings:
-                file.write(finding.line + "\n")
-                file.writelines(f"  {name}\n" for name in finding.names)
+                lines = (finding.line, *(f"  {name}" for name in finding.names))
+                file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
     except OSError as error:
         raise InputError(f"the report {path} cannot be written ({error.strerror}): choose another --report.") from error

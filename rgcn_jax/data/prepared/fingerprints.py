@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rgcn_jax.runtime.handed_over import open_file, read_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 FOLDER = "sources"
@@ -32,7 +33,7 @@ class Fingerprints:
 
     def read(self, path: Path) -> bytes:
         """The contents of an image, whose fingerprint is added. Raises OSError."""
-        with path.open("rb") as file:
+        with open_file(path) as file:
             status, contents = os.fstat(file.fileno()), file.read()
         self.sizes.append(status.st_size)
         self.times.append(status.st_mtime_ns)
@@ -67,7 +68,7 @@ def changed(root: Path, names: Sequence[str], before: Fingerprints) -> Iterator[
         path = root / name
         try:
             status = path.stat()
-            same = status.st_size == size and (status.st_mtime_ns == time or _hash(path.read_bytes()) == contents)
+            same = status.st_size == size and (status.st_mtime_ns == time or _hash(read_file(path)) == contents)
         except OSError:
             same = False
         if not same:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_text
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
 VERSION = "1.0.0"
@@ -89,7 +90,7 @@ _FIELDS = {
     "has_keypoints": bool,
     "junk_has_keypoints": bool,
 }
-"""Of the marker, besides ``frame_size``: [height, width] or null."""
+"""Of the marker, besides ``frame_size``: [height, width] or null, and ``hashes``: SHA-256 of index and keypoints."""
 
 
 def read_marker(folder: Path) -> dict[str, Any]:
@@ -99,11 +100,14 @@ def read_marker(folder: Path) -> dict[str, Any]:
       InputError: it is missing or damaged, or of a newer version.
     """
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker = json.loads(read_text(folder / MARKER))
         if not isinstance(marker, dict) or marker.get("format") != FORMAT:
             raise ValueError(f"it is not of the format {FORMAT!r}")
         if wrong := [name for name, kind in _FIELDS.items() if type(marker.get(name)) is not kind]:
             raise ValueError(f"it has no {wrong[0]}, or something else in its place")
+        hashes = marker.get("hashes", {})
+        if not isinstance(hashes, dict) or not {*hashes} <= {INDEX, KEYPOINTS}:
+            raise ValueError(f"its hashes are not those of {INDEX} and {KEYPOINTS}")
         sizes = [[marker["height"], marker["width"]], *([marker["frame_size"]] if marker.get("frame_size") else [])]
         for size in sizes:
             if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 2**16 for n in size):

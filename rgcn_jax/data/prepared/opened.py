@@ -1,6 +1,6 @@
 """A prepared data set that is open: its tracklets, splits, shards and keypoints. Needs no TensorFlow."""
 
-import errno
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,11 @@ from jaxtyping import Float32, Int64
 from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, Shard, parse_shard, read_marker
 from rgcn_jax.data.prepared.index import SUBSETS, read_index
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import file_hash, open_file
 from rgcn_jax.types import Split, Tracklet
+
+MOST_CONFIDENT = 1e6
+"""Detectors have confidences of 0 to 1, or of a heatmap's height; a flipped bit of a number makes 1e38 of it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,12 @@ class Prepared:
         """Row of each tracklet's first frame."""
         lengths = [len(t.frames) for t in self.tracklets]
         return dict(zip(self.tracklets, np.cumsum([0, *lengths])[:-1].tolist(), strict=True))
+
+    @cached_property
+    def frames_hash(self) -> str:
+        """SHA-256 over the shards' names, numbers of frames and sizes."""
+        text = "\n".join(f"{shard.file} {shard.frames} {shard.size}" for shard in self.shards)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def shard_starts(self) -> Int64[np.ndarray, "shards"]:
@@ -61,10 +71,14 @@ class PreparedKeypoints:
 
 
 def stored_keypoints(path: Path) -> np.ndarray:
-    """The array of a ``keypoints.npy``, read as it is needed. Raises OSError, ValueError or EOFError."""
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "it is missing, or no file")  # nobody waits for a pipe
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """The array of a ``keypoints.npy``, read as it is needed. Raises OSError or ValueError."""
+    open_file(path).close()  # nobody waits for a pipe
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header is parsed as Python
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def open_prepared(folder: Path) -> Prepared:
@@ -103,13 +117,21 @@ def open_prepared(folder: Path) -> Prepared:
         raise InputError(
             f"The prepared data in {folder} is damaged ({type(error).__name__}: {error}): prepare it again."
         ) from error
-    _check_files(prepared)
+    _check_files(prepared, marker.get("hashes", {}))
     return prepared
 
 
-def _check_files(prepared: Prepared) -> None:
-    """Every shard has its size, so that an incomplete copy is an error now and not at step 10,000; keypoints
-    are numbers.
+def _are_normalised(rows: np.ndarray) -> bool:
+    """Whether x and y are from 0 to 1 and confidences from 0 to ``MOST_CONFIDENT``; of NaN they are not."""
+    if rows.size == 0:
+        return True
+    least, most = rows.min(axis=(0, 1)), rows.max(axis=(0, 1))
+    return bool((least >= 0).all() and (most <= (1, 1, MOST_CONFIDENT)).all())
+
+
+def _check_files(prepared: Prepared, hashes: Mapping[str, str]) -> None:
+    """Every shard has its size, so that an incomplete copy is an error now and not at step 10,000; keypoints are
+    normalised coordinates; index and keypoints have their hashes, which data prepared by earlier versions lack.
     """
     wrong = []
     for shard in prepared.shards:
@@ -120,13 +142,16 @@ def _check_files(prepared: Prepared) -> None:
     frames = sum(len(t.frames) for t in prepared.tracklets)
     try:
         rows = stored_keypoints(prepared.folder / KEYPOINTS)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         wrong.append(f"{KEYPOINTS} cannot be read ({error})")
     else:
         if (rows.shape, rows.dtype) != ((frames, 14, 3), np.float32):
             wrong.append(f"{KEYPOINTS} has shape {rows.shape} in {rows.dtype}, not {(frames, 14, 3)} in float32")
-        elif not np.isfinite(rows).all():
-            wrong.append(f"{KEYPOINTS} has numbers that are not finite")
+        elif not _are_normalised(rows):
+            wrong.append(f"{KEYPOINTS} has numbers that are no normalised coordinates (from 0 to 1) or confidences")
+    for name, expected in hashes.items():
+        if not wrong and file_hash(prepared.folder / name) != expected:
+            wrong.append(f"{name} is not what was written (checksum mismatch)")
     if sum(s.frames for s in prepared.shards) != frames:
         wrong.append(f"the shards hold {sum(s.frames for s in prepared.shards):,} frames, {INDEX} {frames:,}")
     if wrong:

@@ -16,6 +16,7 @@ from rgcn_jax.data.prepared.opened import stored_keypoints
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.files import atomic_file
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 PLAN = "plan.json"
@@ -66,7 +67,7 @@ class Plan:
     def compare(self, folder: Path) -> None:
         """Raises ``InputError`` if something else was prepared in a folder; it tells what differs."""
         try:
-            before = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+            before = json.loads(read_text(folder / PLAN))
             different = [name for name in self._summary if before.get(name) != self._summary[name]]
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(

@@ -21,13 +21,14 @@ from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.data.prepared import fingerprints
 from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.findings import SHOWN
-from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, MARKER, PARTIAL, VERSION, Shard
+from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, INDEX, KEYPOINTS, MARKER, PARTIAL, VERSION, Shard
 from rgcn_jax.data.prepared.plan import PLAN, Plan
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, BadFrame, ShardTask, cut
 from rgcn_jax.data.prepared.shard_worker import work
 from rgcn_jax.data.prepared.source import Source, SourceKeypoints
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.files import atomic_file, remove_unfinished
+from rgcn_jax.runtime.handed_over import file_hash
 from rgcn_jax.runtime.worker_pool import run_tasks
 
 _LOCK = ".lock"
@@ -209,6 +210,7 @@ class Preparation:
             "junk_has_keypoints": self._keypoints is not None and self._keypoints.junk,
             "frame_size": source.splits[1].frame_size,
             "partitions": {str(number): split.split_description for number, split in source.splits.items()},
+            "hashes": {name: file_hash(self._partial / name) for name in (INDEX, KEYPOINTS)},
             "shards": [asdict(shard) for shards in files.values() for shard in shards],
         }
         with atomic_file(self._partial / MARKER, "w") as file:

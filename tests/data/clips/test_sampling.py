@@ -13,8 +13,10 @@ from rgcn_jax.data.clips.sampling import (
     dense_clips,
     evaluation_plans,
     even_clips,
+    interleaved_clips,
     num_evaluation_batches,
     training_clip,
+    whole_plans,
 )
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
@@ -126,7 +128,28 @@ def test_even_clips_span_the_tracklet():
     assert mask.tolist() == [True, True, True, False, False]
 
 
-@pytest.mark.parametrize("clips", ["dense", "even"])
+@pytest.mark.parametrize("frames", [1, 5, 6, 7, 12, 29])
+def test_interleaved_clips_hold_every_frame_once_at_one_stride(frames):
+    clips = interleaved_clips(frames, 6)
+    kept = [clip[mask].tolist() for clip, mask in clips]
+    assert sorted(np.concatenate(kept).tolist()) == list(range(frames))
+    assert kept == [list(range(first, frames, len(clips))) for first in range(len(clips))]
+    assert len(clips) == -(-frames // 6)
+    assert all((clip[~mask] == clip[mask][-1]).all() for clip, mask in clips)
+
+
+def test_whole_tracklets_are_padded_to_few_lengths():
+    data = [Tracklet(tuple(map(str, range(n))), 1, 1) for n in (3, 6, 7, 12, 13, 100, 1, 2, 5)]
+    plans = list(whole_plans(data, frames_per_clip=6, clips_per_batch=2))
+    assert [plan.frames.shape for plan in plans] == [(2, 6), (2, 12), (2, 192), (2, 6), (2, 6)]
+    assert np.concatenate([plan.index for plan in plans]).tolist() == [*range(9), -1]
+    masks = [mask for plan in plans for mask in plan.frame_mask]
+    assert [int(mask.sum()) for mask in masks] == [3, 6, 7, 12, 13, 100, 1, 2, 5, 0]
+    for frames, mask in zip((f for plan in plans for f in plan.frames), masks, strict=True):
+        assert frames[mask].tolist() == list(range(mask.sum()))
+
+
+@pytest.mark.parametrize("clips", ["dense", "even", "interleaved", "full"])
 def test_evaluation_reads_every_tracklet_once_in_batches_of_one_size(clips):
     data = tracklets(persons=7, each=1, frames=17)
     settings = {"clips": clips, "frames_per_clip": 6, "clips_per_batch": 4}
@@ -134,7 +157,7 @@ def test_evaluation_reads_every_tracklet_once_in_batches_of_one_size(clips):
     assert len(plans) == num_evaluation_batches(data, **settings)
     assert {len(p.index) for p in plans} == {4}
     index = np.concatenate([p.index for p in plans])
-    per_tracklet = 3 if clips == "dense" else 1
+    per_tracklet = 1 if clips == "even" else 3
     assert Counter(index[index >= 0].tolist()) == dict.fromkeys(range(7), per_tracklet)
     assert not np.concatenate([p.frame_mask for p in plans])[index < 0].any()
     assert (np.concatenate([p.label for p in plans]) == -1).all()

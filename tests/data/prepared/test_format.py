@@ -200,6 +200,23 @@ def _nan_in_one(rows):
     return rows
 
 
+def _flip(position, bit):
+    """One bit of the keypoints: the contents are those of a whole array all the same."""
+
+    def spoil(folder):
+        rows = np.load(folder / prepared_format.KEYPOINTS)
+        row = int(np.flatnonzero(rows[:, 0, 2] > 0.1)[0])
+        rows.view(np.uint32)[row, 0, position] ^= 1 << bit
+        np.save(folder / prepared_format.KEYPOINTS, rows)
+
+    return spoil
+
+
+def _in_header(folder):
+    contents = (folder / prepared_format.KEYPOINTS).read_bytes()
+    (folder / prepared_format.KEYPOINTS).write_bytes(contents.replace(b"'shape': (", b"'shape':((", 1))
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
@@ -211,7 +228,14 @@ def _nan_in_one(rows):
         (_marked(format="another"), "cannot be read .it is not of the form"),
         (lambda folder: (folder / prepared_format.MARKER).write_text("[" * 100_000), "rgcn_jax.json cannot be read"),
         (_elsewhere, r"is damaged .*'../../../mars_pose-train.* is no name of a shard"),
-        (_keypoints(_nan_in_one), "damaged: keypoints.npy has numbers that are not finite"),
+        (_keypoints(_nan_in_one), "damaged: keypoints.npy has numbers that are no normalised coordinates"),
+        (_flip(0, 30), "damaged: keypoints.npy has numbers that are no normalised coordinates"),
+        (_flip(2, 30), "damaged: keypoints.npy has numbers that are no normalised coordinates"),
+        (_flip(0, 31), "damaged: keypoints.npy has numbers that are no normalised coordinates"),
+        (_flip(2, 0), r"damaged: keypoints.npy is not what was written \(checksum mismatch\)"),
+        (_in_header, "damaged: keypoints.npy cannot be read"),
+        (_marked(hashes=[]), "cannot be read .its hashes are not those of"),
+        (_marked(hashes={"/etc/passwd": ""}), "cannot be read .its hashes are not those of"),
         (
             _keypoints(lambda rows: rows.astype("<U5")),
             "damaged: keypoints.npy has shape .* in <U5, not .* in float32",
@@ -234,6 +258,12 @@ def test_damage_is_told_when_it_is_opened(out, tmp_path, spoil, expected):
     spoil(tmp_path / "copy" / "mars_pose" / "1.0.0")
     with pytest.raises(InputError, match=expected):
         opened(tmp_path / "copy")
+
+
+def test_data_that_were_prepared_before_there_were_hashes_are_opened(out, tmp_path):
+    shutil.copytree(out, tmp_path / "copy")
+    _marked(hashes=None)(tmp_path / "copy" / "mars_pose" / "1.0.0")
+    assert opened(tmp_path / "copy").split.train
 
 
 def test_damage_within_a_shard_is_told_with_its_name_when_it_is_read(out, tmp_path):

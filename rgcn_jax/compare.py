@@ -1,0 +1,107 @@
+"""The command ``rgcn-jax compare``, also ``python -m rgcn_jax.compare``: whether a configuration beats another, or the
+fused row the appearance row, and by how much, with intervals and p-values over persons.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.experiments.comparison import Comparison, as_json, compare, differing, group, pairs
+from rgcn_jax.experiments.scored_run import ScoredRun, load_scored_run
+from rgcn_jax.runtime.files import write_text
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare") -> None:
+    """Parses the command line, compares, prints a table and writes ``--out``.
+
+    Raises:
+      InputError: an argument is invalid, or the runs cannot be read or paired.
+    """
+    known = _parse(arguments, prog)
+    runs = [load_scored_run(path) for path in known.runs]
+    groups = group(runs)
+    if known.rows:
+        rows = [(known.rows[0], known.rows[1])]
+        if len(groups) != 1:
+            raise InputError(f"--rows compares rows of one configuration, but these runs have {len(groups)}.")
+        paired = [(run, run) for run in runs]
+    else:
+        if len(groups) != 2:
+            raise InputError(
+                f"expected runs of two configurations, found {len(groups)}: "
+                f"{listed([str(runs[0].path) for runs in groups])}. Runs that differ in seed, split and place only are "
+                "one configuration."
+            )
+        paired = pairs(*groups)
+        rows = [(row, row) for row in ("appearance", "pose", "fused") if all(_has(pair, row) for pair in paired)]
+    protocol = known.protocol or paired[0][0].protocol
+    comparison = compare(paired, rows, protocol, known.resamples)
+    first, second = paired[0]
+    for name, values in differing(first, second).items():
+        print(f"{name}: {values[0]!r} -> {values[1]!r}")
+    print(_table(comparison))
+    if known.out:
+        write_text(known.out, json.dumps(as_json(comparison, first, second), indent=2) + "\n")
+        print(f"comparison: {known.out}")
+
+
+def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:
+    return all(any(name.split("/")[1] == row for name in run.scores) for run in pair)
+
+
+def _table(comparison: Comparison) -> str:
+    """The cells as text."""
+    first = comparison.cells[0]
+    lines = [
+        f"protocol {comparison.protocol}, {comparison.num_pairs} pair(s) of runs, {first.num_queries:,} queries of "
+        f"{first.num_persons:,} persons; per cent, 95 % intervals over persons, p corrected by Holm's method",
+        f"{'':<11}{'':<8}{'first':>7}{'second':>8}{'difference':>12}{'interval':>18}{'p':>9}{'p Holm':>9}  wins/losses",
+    ]
+    for cell in comparison.cells:
+        value, interval, p = cell.difference
+        between = "too few persons" if interval is None else f"[{interval[0]:+.1f}, {interval[1]:+.1f}]"
+        lines.append(
+            f"{cell.row:<11} {cell.metric:<7}{cell.first:7.1f}{cell.second:8.1f}{value:+12.1f}{between:>18}{p:9.4f}"
+            f"{cell.p_holm:9.4f}  {cell.wins}/{cell.losses}"
+        )
+    for title, changed in (("gained", comparison.gains), ("lost", comparison.losses)):
+        if changed:
+            lines.append(f"queries that {title} most (AP): " + listed([f"{n} {v:+.0f}" for n, v in changed], 3))
+    return "\n".join(lines)
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
+    parser = Parser(
+        prog,
+        "Compare two configurations, each run with one or several seeds or splits, paired by query; or two rows of one "
+        "configuration.",
+        epilog='Example: rgcn-jax compare runs/base-* runs/rgcn-*. "Does pose help": rgcn-jax compare runs/rgcn-* '
+        "--rows=appearance,fused.",
+    )
+    parser.add_argument(
+        "runs", nargs="+", type=path_argument, metavar="RUN", help="folders of runs, or files of evaluations/"
+    )
+    parser.add_argument("--rows", type=_two_rows, metavar="A,B", help="compare two rows of the same runs")
+    parser.add_argument("--protocol", metavar="NAME", help="under which (default: that of the first run)")
+    parser.add_argument("--resamples", type=whole_number(1), default=10_000, metavar="N", help="of the persons")
+    parser.add_argument("--out", type=path_argument, metavar="FILE.json", help="also write the comparison")
+    known = parser.parse_args(arguments)
+    if known.out and not known.out.parent.is_dir():
+        raise InputError(f"--out={known.out}: there is no folder {Path(known.out).parent}.")
+    return known
+
+
+def _two_rows(text: str) -> list[str]:
+    rows = text.split(",")
+    if len(rows) != 2 or not set(rows) <= {"appearance", "pose", "fused"}:
+        import argparse
+
+        raise argparse.ArgumentTypeError(f"expected two of appearance, pose, fused, found {text!r}")
+    return rows
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.compare")

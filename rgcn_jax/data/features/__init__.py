@@ -1,0 +1,1 @@
+"""Appearance features that other programs dumped, converted to the file that ``data.features`` takes."""

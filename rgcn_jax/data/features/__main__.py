@@ -1,0 +1,131 @@
+"""The command ``rgcn-jax features``: appearance features of another program in, the file for ``data.features`` out."""
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
+from rgcn_jax.data.features.files import Rows, read_features
+from rgcn_jax.data.features.matching import Matched, match
+from rgcn_jax.errors import InputError, printable
+from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.npz import write_arrays
+from rgcn_jax.types import Split
+
+
+@on_interrupt("nothing is written.")
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features") -> None:
+    """Converts appearance features that another program dumped to the file that ``data.features`` takes.
+
+    Raises:
+      InputError: an argument, a file or the data set is invalid, or the features do not fit the data set.
+    """
+    options = _parse(arguments, prog)
+    if options.out.suffix != ".npz" or not options.out.parent.is_dir():
+        raise InputError(f"--out={options.out}: expected a file called something.npz in a folder that exists.")
+    parts = read_features(options.files)
+    if options.names:
+        parts = _with_names(parts, options.names)
+    if options.split != 1 and options.dataset not in SEVERAL_SPLITS:
+        raise InputError(f"--split={options.split}: {options.dataset} has one split, leave it at 1.")
+    split = DATA_SETS[options.dataset].load(options.root, options.split)
+    matched = match(parts, split)
+    write_features(options.out, matched, split)
+    for line in [*matched.notes, *_summary(options.out, matched, split)]:
+        print(printable(line))
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
+    parser = Parser(
+        prog,
+        "Convert appearance features of another program to the .npz file that data.features takes, matched to the "
+        "tracklets of a data set by names of frames or by order, and compared by person and camera.",
+        epilog="Files: .mat (MATLAB 5 to 7.3), .npz, .pth; with arrays called gf, qf, g_pids, q_pids, g_camids, "
+        "q_camids, g_names, q_names or the like (docs/data.md). Training features (train_f, ...) are optional.",
+    )
+    parser.add_argument(
+        "--from",
+        dest="files",
+        required=True,
+        action="append",
+        type=path_argument,
+        metavar="FILE",
+        help="features; again for each further file",
+    )
+    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
+    parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--split", type=whole_number(1), default=1, metavar="N", help="number of the published split, from 1"
+    )
+    parser.add_argument(
+        "--names",
+        type=path_argument,
+        metavar="FILE",
+        help="text file with the name of a frame for each row, a line each: the queries', the gallery's, the training "
+        "tracklets', as far as there are features",
+    )
+    parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="file to write")
+    return parser.parse_args(arguments)
+
+
+def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
+    """The rows with the names of a text file, in the order of the parts."""
+    try:
+        names = read_file(path).decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--names={path} cannot be read as text in UTF-8 ({error}).") from error
+    counts = {part: len(rows.features) for part, rows in parts.items()}
+    if len(names) != sum(counts.values()):
+        rows = ", ".join(f"{part or 'all'} {count:,}" for part, count in counts.items())
+        raise InputError(f"--names={path} has {len(names):,} lines, the features have rows: {rows}.")
+    named, start = {}, 0
+    for part, count in counts.items():
+        named[part] = parts[part]._replace(names=names[start : start + count])
+        start += count
+    return named
+
+
+def write_features(path: Path, matched: Matched, split: Split) -> None:
+    """Writes the features as ``evaluation.scorer.save_features`` does: appearance [N, D], pose [N, 0], person_ids [N],
+    camera_ids [N], first_frames [N], is_query [N], is_gallery [N]. The gallery comes first, then queries that are not
+    in it, junk, and training tracklets, as far as they have features.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+    order = dict.fromkeys([*split.gallery, *split.query, *split.junk, *split.train])
+    tracklets = [t for t in order if t in matched.features]
+    query, gallery = set(split.query), set(split.gallery)
+    arrays = {
+        "appearance": np.stack([matched.features[t] for t in tracklets]),
+        "pose": np.zeros((len(tracklets), 0), np.float32),
+        "person_ids": np.array([t.person_id for t in tracklets], np.int32),
+        "camera_ids": np.array([t.camera_id for t in tracklets], np.int32),
+        "first_frames": np.array([t.frames[0] for t in tracklets]),
+        "is_query": np.array([t in query for t in tracklets]),
+        "is_gallery": np.array([t in gallery for t in tracklets]),
+    }
+    try:
+        write_arrays(path, arrays)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def _summary(path: Path, matched: Matched, split: Split) -> list[str]:
+    width = len(next(iter(matched.features.values())))
+    lines = [f"{path}: {width:,} dimensions of {len(matched.features):,} tracklets"]
+    if absent := sum(t not in matched.features for t in split.train):
+        lines.append(
+            f"{absent:,} of {len(split.train):,} training tracklets have none: nothing can be trained on the file"
+        )
+    if any(t not in matched.features for t in split.junk):
+        lines.append("junk tracklets have none: the protocol junk_kept is left out")
+    return lines
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.data.features")

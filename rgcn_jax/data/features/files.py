@@ -1,0 +1,209 @@
+"""Reader of features files of other programs: MATLAB's ``.mat`` (5 and 7.3), NumPy's ``.npz``, PyTorch's ``.pth``."""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from rgcn_jax.data.datasets import mat5
+from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.handed_over import open_file, read_file
+from rgcn_jax.runtime.npz import LARGEST, read_arrays
+from rgcn_jax.torch_files.pickles import NumpyArray
+from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
+
+_SUFFIXES = (".mat", ".npz", ".pth", ".pt", ".tar")
+
+
+class Rows(NamedTuple):
+    """Features of N tracklets of a part of a data set, and what the file says of each; None where it says nothing."""
+
+    features: Float32[np.ndarray, "n d"]
+    person_ids: Int64[np.ndarray, "n"] | None
+    camera_ids: Int64[np.ndarray, "n"] | None
+    names: list[str] | None
+    """A frame of each tracklet."""
+
+
+def read_features(paths: Iterable[Path]) -> dict[str, Rows]:
+    """Part ("query", "gallery", "train", or "" for all) -> its rows, from one file or several.
+
+    Raises:
+      InputError: a file cannot be read or has no such arrays, two have the same, or they do not fit each other.
+    """
+    found: dict[Role, tuple[Path, str, Any]] = {}
+    for path in paths:
+        arrays = _read(path)
+        if not arrays:
+            raise InputError(f"{path} has no arrays called {EXPECTED}.")
+        for role, (key, value) in arrays.items():
+            if role in found:
+                raise InputError(f"{found[role][0]} and {path} both have the {role.what} of {role.part or 'all'}.")
+            found[role] = path, key, value
+    parts = {part: _rows(part, found) for part in ("", *PARTS) if Role(part, "features") in found}
+    if spare := [f"{path}: {key}" for role, (path, key, _) in found.items() if role.part not in parts]:
+        raise InputError(f"there are no features for {listed(spare)}: expected {EXPECTED}.")
+    if "" in parts and len(parts) > 1:
+        raise InputError(
+            f"there are features of {', '.join(filter(None, parts))}, and others of no part: give one kind."
+        )
+    return parts
+
+
+def _rows(part: str, found: Mapping[Role, tuple[Path, str, Any]]) -> Rows:
+    path, key, value = found[Role(part, "features")]
+    features = _array(value)
+    if features is None or features.ndim != 2 or 0 in features.shape or not _is_float(features):
+        kind = f"{features.dtype}{list(features.shape)}" if features is not None else type(value).__name__
+        raise InputError(f"{path}: {key} must be features [N, D], floating-point numbers, found {kind}.")
+    with np.errstate(over="ignore"):
+        features = features.astype(np.float32)
+    if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
+        raise InputError(f"{path}: {len(bad):,} rows of {key} are not finite, the first is row {bad[0] + 1}.")
+
+    def beside(what: str, convert: Callable[[Any], Any], kind: str) -> Any:
+        if Role(part, what) not in found:
+            return None
+        there, name, raw = found[Role(part, what)]
+        values = convert(raw)
+        if values is None:
+            raise InputError(f"{there}: {name} must be {kind}, one for each row of {key}.")
+        if len(values) != len(features):
+            raise InputError(f"{there}: {name} has {len(values):,} entries for {len(features):,} rows of {key}.")
+        return values
+
+    return Rows(
+        features,
+        beside("person_ids", _whole_numbers, "whole numbers"),
+        beside("camera_ids", _whole_numbers, "whole numbers"),
+        beside("names", _texts, "names of frames"),
+    )
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """An array, or a list of numbers or of rows of one length, as programs collect them; None for anything else."""
+    if isinstance(value, NumpyArray):
+        return value.array
+    if isinstance(value, (list, tuple)):
+        rows = [_array(row) if isinstance(row, NumpyArray) else row for row in value]
+        if not all(isinstance(row, (int, float, np.generic, np.ndarray)) for row in rows):
+            return None
+        arrays = [np.asarray(row) for row in rows]
+        if not arrays or len({array.shape for array in arrays}) > 1 or arrays[0].ndim > 1:
+            return None
+        return np.stack(arrays)
+    return value if isinstance(value, np.ndarray) else None
+
+
+def _whole_numbers(value: Any) -> np.ndarray | None:
+    numbers = _array(value)
+    if numbers is None or (not _is_float(numbers) and numbers.dtype.kind not in "iu"):
+        return None
+    numbers = numbers.ravel()  # MATLAB has no vectors, only matrices of one row
+    numbers = numbers.astype(np.float64) if _is_float(numbers) else numbers
+    if np.any(numbers != np.round(numbers)) or np.any(np.abs(numbers.astype(np.float64)) > 2**31):
+        return None
+    return numbers.astype(np.int64)
+
+
+def _texts(value: Any) -> list[str] | None:
+    """Names; of a list of frames of each tracklet the first."""
+    if (array := _array(value)) is not None:
+        if array.dtype.kind not in "US" or array.ndim != 1:
+            return None
+        try:
+            return [str(name, "utf-8") if isinstance(name, bytes) else str(name) for name in array.tolist()]
+        except ValueError:  # bytes that are no text
+            return None
+    if not isinstance(value, (list, tuple)):
+        return None
+    found = [name[0] if isinstance(name, (list, tuple)) and name else name for name in value]
+    names = [name for name in found if isinstance(name, str)]
+    return names if len(names) == len(found) else None
+
+
+def _read(path: Path) -> dict[Role, tuple[str, Any]]:
+    """Role -> key and value, of those arrays of a file that have one."""
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")  # nobody waits for a pipe
+        if path.suffix == ".npz":
+            keys = roles(read_arrays(path, ())[1], path.stem)
+            found: Mapping[str, Any] = read_arrays(path, keys.values())[0]
+        elif path.suffix == ".mat":
+            keys, found = _read_mat(path)
+        elif is_torch_file(path):
+            content = read_torch_file(path)
+            if not isinstance(content, Mapping):
+                raise InputError(f"{path} holds a {type(content).__name__}, expected a dict with {EXPECTED}.")
+            found = {key: value for key, value in content.items() if isinstance(key, str)}
+            keys = roles(found, path.stem)
+        else:
+            raise InputError(f"{path}: features are read from {', '.join(_SUFFIXES)} files.")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the features {path} cannot be read ({error}).") from error
+    return {role: (key, found[key]) for role, key in keys.items()}
+
+
+def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
+    with open_file(path) as file:
+        start = file.read(520)
+    if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
+        return _read_hdf5(path)
+    content = read_file(path)
+    keys = roles(mat5.read(content, "\0")[1], path.stem)
+    found: dict[str, Any] = {}
+    for role, key in keys.items():
+        try:
+            found[key] = (
+                mat5.read_text(content, key, LARGEST // 8)
+                if role.what == "names"
+                else mat5.read(content, key, LARGEST // 8)[0]
+            )
+        except TypeError as error:
+            raise InputError(f"{path}: {key}, the {role.what}: {error}.") from error
+    return keys, found
+
+
+def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
+    try:
+        import h5py
+    except ImportError:
+        raise InputError(
+            f"{path} is a MATLAB file of version 7.3; h5py is needed to read it and is not installed: "
+            "pip install 'rgcn_jax[data]'."
+        ) from None
+    found = {}
+    try:
+        with h5py.File(path, mode="r") as file:
+            keys = roles(file, path.stem)
+            for key in keys.values():
+                # HDF5 files can name other files as the place of their contents: those are not followed.
+                data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+                if (
+                    not isinstance(data, h5py.Dataset)
+                    or data.external
+                    or data.is_virtual
+                    or data.dtype.kind not in "iuf"
+                ):
+                    raise InputError(f"{path}: {key} is no matrix of numbers; give names of frames by --names.")
+                chunk = prod(data.chunks or ()) * data.dtype.itemsize  # unpacked whole, however little of it is used
+                if max(data.nbytes, 4 * chunk) > LARGEST:
+                    raise InputError(f"{path}: {key} would take {max(data.nbytes, chunk) / 2**30:,.1f} GiB.")
+                value = np.asarray(data[()])
+                found[key] = value.T if "MATLAB_class" in data.attrs else value  # MATLAB counts axes from the other end
+    except InputError:
+        raise
+    except Exception as error:  # h5py raises nearly anything on damaged files
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return keys, found

@@ -1,0 +1,199 @@
+"""Which tracklet of a data set each row of a features file is: by names of frames, or by the data set's order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.data.features.files import Rows
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.types import Split, Tracklet
+
+_TOLERANCE = 1e-3
+"""Two rows of one tracklet may differ by so much of the larger one's largest value: GPUs round differently."""
+
+
+class Matched(NamedTuple):
+    """Features by tracklet, and how they were matched, a line for each thing to know."""
+
+    features: dict[Tracklet, Float32[np.ndarray, "d"]]
+    notes: list[str]
+
+
+def match(parts: Mapping[str, Rows], split: Split) -> Matched:
+    """Matches every row to a tracklet, and compares its person and its camera with the tracklet's.
+
+    Rows with names are matched by these, whatever their order. Rows without are taken in the order of the data set's
+    own lists, where that fits row by row; the gallery may have the queries in it, before it, or not at all. Cameras may
+    count from 0, and the people of the training part may have other numbers, one for one.
+
+    Args:
+      parts: as ``read_features`` gives them.
+      split: the data set.
+
+    Raises:
+      InputError: a row is of no tracklet, of another person or camera, or of a tracklet that has another row; the order
+        does not fit, or cannot be checked; or a query or gallery tracklet has no row.
+    """
+    tracklets: dict[str, Sequence[Tracklet]] = {}
+    notes, index, offset = [], None, _camera_offset(parts)
+    for part, rows in parts.items():
+        label = part or "all"
+        if rows.names is not None:
+            index = index or _by_frame([*split.train, *split.query, *split.gallery, *split.junk])
+            tracklets[part] = [_named(name, label, index) for name in rows.names]
+            if problem := _mismatch(rows, tracklets[part], offset, part == "train"):
+                raise InputError(f"{label}: {problem}.")
+            notes.append(f"{label}: {len(rows.names):,} rows, matched by names")
+        else:
+            order, tracklets[part] = _in_order(part, rows, split, offset)
+            notes += [
+                f"{label}: {len(tracklets[part]):,} rows, matched by order ({order})",
+                *_unchecked(tracklets[part]),
+            ]
+    if offset:
+        notes.append("cameras count from 0 in the file")
+    found = _features(parts, tracklets)
+    for part, wanted in (("query", split.query), ("gallery", split.gallery)):
+        if absent := [t.frames[0] for t in wanted if t not in found]:
+            raise InputError(
+                f"{len(absent):,} of the {len(wanted):,} {part} tracklets have no features; the first begins with "
+                f"{absent[0]}: give a file of all of them."
+            )
+    return Matched(found, notes)
+
+
+def _features(
+    parts: Mapping[str, Rows], tracklets: Mapping[str, Sequence[Tracklet]]
+) -> dict[Tracklet, Float32[np.ndarray, "d"]]:
+    widths = {rows.features.shape[1] for rows in parts.values()}
+    if len(widths) > 1:
+        raise InputError(
+            f"the parts have features of {', '.join(map(str, sorted(widths)))} dimensions: expected one kind."
+        )
+    found: dict[Tracklet, np.ndarray] = {}
+    for part, rows in parts.items():
+        for row, (tracklet, value) in enumerate(zip(tracklets[part], rows.features, strict=True), 1):
+            other = found.setdefault(tracklet, value)
+            if np.abs(other - value).max() > _TOLERANCE * np.abs(other).max():
+                raise InputError(
+                    f"{part or 'all'}: row {row} is the tracklet that begins with {tracklet.frames[0]}, which has "
+                    "other features in another row."
+                )
+    return found
+
+
+def _camera_offset(parts: Mapping[str, Rows]) -> int:
+    """1 where cameras count from 0, else 0."""
+    return int(any(0 in rows.camera_ids for rows in parts.values() if rows.camera_ids is not None))
+
+
+def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered: bool) -> str:
+    """The first row that is of another person or camera than its tracklet, as a clause; empty if there is none.
+
+    ``renumbered``: other numbers for the people will do, one for one.
+    """
+    theirs: dict[int, int] = {}
+    ours: dict[int, int] = {}
+    people = [t.person_id for t in tracklets] if rows.person_ids is None else rows.person_ids.tolist()
+    cameras = [t.camera_id - offset for t in tracklets] if rows.camera_ids is None else rows.camera_ids.tolist()
+    for row, (person, camera, tracklet) in enumerate(zip(people, cameras, tracklets, strict=True), 1):
+        same = person == tracklet.person_id
+        if renumbered:
+            same = (
+                theirs.setdefault(person, tracklet.person_id) == tracklet.person_id
+                and ours.setdefault(tracklet.person_id, person) == person
+            )
+        if not same or camera + offset != tracklet.camera_id:
+            return (
+                f"row {row} is person {person}, camera {camera}, but its tracklet, which begins with "
+                f"{tracklet.frames[0]}, is person {tracklet.person_id}, camera {tracklet.camera_id}"
+            )
+    return ""
+
+
+def _orders(part: str, split: Split) -> Iterator[tuple[str, tuple[Tracklet, ...]]]:
+    """The orders in which programs list a part, and what they are, in words."""
+    query, gallery = tuple(split.query), tuple(split.gallery)
+    asking = set(query)
+    rest = tuple(t for t in gallery if t not in asking)
+    if part == "query":
+        yield "the queries", query
+    elif part == "train":
+        yield "the training tracklets", tuple(split.train)
+    elif part == "gallery":
+        yield "the gallery", gallery
+        yield "the gallery without the queries", rest
+        yield "the queries, then the gallery without them", query + rest
+    else:
+        yield "the queries, then the gallery without them", query + rest
+        yield "the queries, then the gallery", query + gallery
+
+
+def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tuple[Tracklet, ...]]:
+    label = part or "all"
+    if rows.person_ids is None or rows.camera_ids is None:
+        raise InputError(
+            f"{label}: the features have neither names of frames nor both persons and cameras, so that nothing tells "
+            "whose they are: give a file with them, or names by --names."
+        )
+    orders = {order: words for words, order in reversed(list(_orders(part, split)))}
+    of_length = [(words, order) for order, words in orders.items() if len(order) == len(rows.features)]
+    if not of_length:
+        lengths = "; ".join(f"{words} {len(order):,}" for order, words in orders.items())
+        raise InputError(
+            f"{label}: there are {len(rows.features):,} rows, but the data set has: {lengths}. Give names by --names, "
+            "or the features of all of one of these."
+        )
+    problems = [_mismatch(rows, order, offset, part == "train") for _, order in of_length]
+    fitting = [candidate for candidate, problem in zip(of_length, problems, strict=True) if not problem]
+    if not fitting:
+        raise InputError(f"{label}: the rows are not in the data set's order: {problems[0]}. Give names by --names.")
+    if len(fitting) > 1:
+        raise InputError(
+            f"{label}: the rows fit several orders ({listed([w for w, _ in fitting])}): give names by --names."
+        )
+    return fitting[0]
+
+
+def _unchecked(tracklets: Sequence[Tracklet]) -> list[str]:
+    """A line on tracklets of one person in one camera, whose order the file alone knows."""
+    distinct = dict.fromkeys(tracklets)
+    counts: dict[tuple[int, int], int] = {}
+    for t in distinct:
+        counts[t.person_id, t.camera_id] = counts.get((t.person_id, t.camera_id), 0) + 1
+    several = sum(count for count in counts.values() if count > 1)
+    if not several:
+        return []
+    return [
+        f"  {several:,} of these share person and camera with another one: persons and cameras cannot tell their order "
+        "among themselves, names of frames can (--names)"
+    ]
+
+
+def _by_frame(tracklets: Sequence[Tracklet]) -> dict[str, Tracklet | None]:
+    """Path of a frame -> its tracklet; also its last part alone where that is of one tracklet only, else None."""
+    index: dict[str, Tracklet | None] = {}
+    for tracklet in dict.fromkeys(tracklets):
+        for frame in tracklet.frames:
+            index[frame] = tracklet
+            name = frame.rpartition("/")[2]
+            if name != frame:
+                index[name] = tracklet if index.get(name, tracklet) == tracklet else None
+    return index
+
+
+def _named(name: str, label: str, index: Mapping[str, Tracklet | None]) -> Tracklet:
+    """The tracklet of a frame, given by its path: relative to the data set's root, or below any other folder."""
+    path, ambiguous = name.strip().replace("\\", "/"), False
+    while path:
+        if found := index.get(path):
+            return found
+        ambiguous |= path in index
+        path = path.partition("/")[2]
+    if ambiguous:
+        raise InputError(f"{label}: {name} is a frame of several tracklets: give paths from the data set's root.")
+    raise InputError(
+        f"{label}: {name} is no frame of the data set, which has names like {next(iter(index), '(none)')}."
+    )

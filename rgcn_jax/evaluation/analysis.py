@@ -1,0 +1,95 @@
+"""Everything beyond the rankings from the same features: verification, open-set search, re-ranking rows and slices.
+
+Each number is defined in docs/metrics.md. At the size of MARS this takes a minute or two, so it is done on request.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64, Integer
+
+from rgcn_jax.evaluation.attributes import Attributes, look_alike_queries, rank_by_attributes
+from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse
+from rgcn_jax.evaluation.metrics_json import ranking_json
+from rgcn_jax.evaluation.open_set import open_set
+from rgcn_jax.evaluation.protocol import Protocol, Roles
+from rgcn_jax.evaluation.ranking import RankingMetrics
+from rgcn_jax.evaluation.rerank import reranked_rows
+from rgcn_jax.evaluation.slices import by_camera_pair, by_value, slice_json
+from rgcn_jax.evaluation.verification import verify
+from rgcn_jax.types import DISTRACTOR_ID, Embeddings
+
+
+def analyse(
+    rows: Mapping[str, RankingMetrics | None],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocol: Protocol,
+    *,
+    kind: str = "euclidean",
+    pose_weight: float = 1.0,
+    statistics: FeatureStatistics | None = None,
+    num_frames: Integer[np.ndarray, "n"] | None = None,
+    keypoint_share: Float[np.ndarray, "n"] | None = None,
+    look_alikes: Int64[np.ndarray, "n"] | None = None,
+    attributes: Attributes | None = None,
+) -> dict[str, Any]:
+    """Verification, open-set search and re-ranking of each row, camera pairs and slices, as JSON takes them.
+
+    Args:
+        rows: the metrics of the rows under the protocol, see ``protocol.evaluate_protocols``.
+        embeddings: of the same N distinct test tracklets.
+        roles: what each of them is.
+        protocol: decides gallery and same camera.
+        kind: of the distance.
+        pose_weight: of the fused row.
+        statistics: of the training set, for the kind ``standardized``.
+        num_frames: of the tracklets, for slices by length; 0 where unknown.
+        keypoint_share: of the tracklets' keypoints the detected ones, in [0, 1], for slices; NaN where unknown.
+        look_alikes: number of the group of each tracklet that looks alike (``attributes.group_labels``); -1 for none.
+        attributes: of the tracklets, for look-alikes and the ranking by attributes.
+
+    Raises:
+        InputError: a feature is not finite, there is only one person, or ``standardized`` without statistics.
+    """
+    present = {row: metrics for row, metrics in rows.items() if metrics is not None}
+    query_ids = embeddings.person_ids[roles.query]
+    tested = roles.query | roles.gallery
+    distractors = bool((tested & (embeddings.person_ids == DISTRACTOR_ID)).any())
+    found: dict[str, Any] = {"protocol": protocol.name}
+    for name in ("verification", "open_set", "reranking", "camera_pairs"):
+        found[name] = {}
+    for row, metrics in present.items():
+        features = fuse(embeddings, row, kind, pose_weight, statistics)
+        ids = embeddings.person_ids[tested], embeddings.camera_ids[tested]
+        verified = verify(features[tested], *ids, exclude_same_camera=not protocol.same_camera)
+        found["verification"][row] = verified.to_json()
+        unknown = distractors or metrics.num_skipped_queries
+        found["open_set"][row] = open_set(features, embeddings, roles, protocol).to_json() if unknown else None
+        reranked = reranked_rows(features, embeddings, roles, protocol)
+        found["reranking"][row] = {name: ranking_json(m, query_ids) for name, m in reranked.items()}
+        blocks = distance_blocks(features, np.flatnonzero(roles.query), overwrite=True)
+        for (of_query, of_gallery), m in by_camera_pair(blocks, embeddings, roles, protocol).items():
+            queries = query_ids[embeddings.camera_ids[roles.query] == of_query]
+            found["camera_pairs"].setdefault(f"{of_query}-{of_gallery}", {})[row] = ranking_json(m, queries)
+    masks = {}
+    if num_frames is not None and (num_frames > 0).all():
+        masks |= by_value(num_frames[roles.query], "frames")
+    if keypoint_share is not None and np.isfinite(keypoint_share).all():
+        masks |= by_value(100 * keypoint_share[roles.query], "% of keypoints detected")
+    labels = {"look-alikes": look_alikes}
+    if attributes is not None:
+        labels |= {
+            "same outfit": attributes.outfits(embeddings.person_ids),
+            "all attributes equal": attributes.combinations(),
+        }
+        by_attributes = rank_by_attributes(attributes, embeddings, roles, protocol)
+        annotated = attributes.annotated[roles.query]
+        found["attributes"] = ranking_json(by_attributes, query_ids[annotated])
+    for name, of_tracklets in labels.items():
+        if of_tracklets is not None:
+            alike = look_alike_queries(of_tracklets, embeddings.person_ids, roles)
+            masks |= {name: alike, f"not {name}": ~alike}
+    found["slices"] = slice_json(present, masks, query_ids)
+    return found

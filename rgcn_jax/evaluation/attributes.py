@@ -1,0 +1,188 @@
+"""Annotated attributes of tracklets (clothes, bags, hair): look-alike queries, and the ranking by attributes alone.
+
+The file is CSV. Its first line is ``person-id,camera,tracklet`` and then the names of the attributes; a line a
+tracklet follows, in whole numbers. The public annotation of MARS (MARS-Attribute) has this form, with twelve attributes
+of all 16,360 labelled tracklets. ``tracklet`` is a number of the annotation's own: within a person and camera, the
+lines in the order of their numbers are the tracklets in the order of their first frames' names.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, Integer
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.protocol import Protocol, Roles, rank_blocks
+from rgcn_jax.evaluation.ranking import RankingMetrics
+from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.types import Embeddings
+
+KEYS = ("person-id", "camera", "tracklet")
+OUTFIT = ("Tops.c", "Tops.l", "Bottoms.c", "Bottoms.l", "Bottoms.t")
+"""Colour and length of the top; colour, length and type of the bottom: the attributes that are an outfit."""
+
+_LARGEST = 2**26  # bytes
+_ROWS_AT_A_TIME = 128
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Values of A named attributes of N tracklets; -1 throughout where a tracklet is not annotated."""
+
+    names: tuple[str, ...]
+    values: Int64[np.ndarray, "n a"]
+
+    @property
+    def annotated(self) -> Bool[np.ndarray, "n"]:
+        """Which tracklets have attributes."""
+        return np.min(self.values, axis=1) >= 0
+
+    def outfits(self, person_ids: Integer[np.ndarray, "n"]) -> Int64[np.ndarray, "n"] | None:
+        """A number for the outfit of each tracklet's person: the most frequent value of each attribute of ``OUTFIT``
+        over the person's tracklets, the smallest of equals. -1 without annotation; None where an attribute is missing.
+        """
+        if not set(OUTFIT) <= set(self.names):
+            return None
+        columns = self.values[:, [self.names.index(name) for name in OUTFIT]]
+        worn = np.full(columns.shape, -1)
+        for person in np.unique(person_ids[self.annotated]):
+            rows = (person_ids == person) & self.annotated
+            worn[rows] = [np.bincount(column).argmax() for column in columns[rows].T]
+        return _numbered(worn)
+
+    def combinations(self) -> Int64[np.ndarray, "n"]:
+        """A number for all attributes of each tracklet together; -1 without annotation."""
+        return _numbered(self.values)
+
+
+def read_attributes(
+    path: Path,
+    first_frames: Sequence[str],
+    person_ids: Integer[np.ndarray, "n"],
+    camera_ids: Integer[np.ndarray, "n"],
+) -> Attributes:
+    """The attributes of N tracklets from a file. Those of junk and distractors have none; other lines are ignored.
+
+    Args:
+        path: the file, see the module.
+        first_frames: path of the first frame of each tracklet.
+        person_ids: of the tracklets.
+        camera_ids: of the tracklets.
+
+    Raises:
+        InputError: the file cannot be read or is not of that form, or the numbers of tracklets of a person and camera
+            differ.
+    """
+    names, lines = _read_lines(path)
+    own: dict[tuple[int, int], list[int]] = {}
+    for row in sorted(np.flatnonzero(person_ids > 0).tolist(), key=lambda row: first_frames[row]):
+        own.setdefault((int(person_ids[row]), int(camera_ids[row])), []).append(row)
+    values = np.full((len(person_ids), len(names)), -1, np.int64)
+    differ = []
+    persons = {person for person, _ in own}
+    keys = sorted({*own, *(key for key in lines if key[0] in persons)})
+    for key in keys:
+        rows, annotated = own.get(key, []), sorted(lines.get(key, []))
+        if len(annotated) != len(rows):
+            differ.append((key, len(rows), len(annotated)))
+            continue
+        for row, (_, of_line) in zip(rows, annotated, strict=True):
+            values[row] = of_line
+    if differ:
+        (person, camera), here, there = differ[0]
+        raise InputError(
+            f"{path} does not fit the data set: {len(differ)} of {len(keys)} persons in a camera have another number "
+            f"of tracklets, the first is person {person} in camera {camera} with {here} tracklets and {there} lines of "
+            "the file. Is it the annotation of this data set?"
+        )
+    return Attributes(names, values)
+
+
+def look_alike_queries(
+    labels: Integer[np.ndarray, "n"], person_ids: Integer[np.ndarray, "n"], roles: Roles
+) -> Bool[np.ndarray, "q"]:
+    """Which queries have the label of another person in the gallery.
+
+    Args:
+        labels: such as ``Attributes.outfits``; -1 is none.
+        person_ids: of the same N tracklets.
+        roles: what each of them is.
+    """
+    gallery = roles.gallery & (labels >= 0) & (person_ids > 0)
+    pairs = np.unique(np.stack([labels[gallery], person_ids[gallery]]), axis=1)
+    wearers = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
+    of_query, persons = labels[roles.query], person_ids[roles.query]
+    among_them = {(int(label), int(person)) for label, person in pairs.T}
+    itself = [(int(label), int(person)) in among_them for label, person in zip(of_query, persons, strict=True)]
+    return (of_query >= 0) & (wearers[of_query] - np.array(itself, int) > 0)
+
+
+def group_labels(person_ids: Integer[np.ndarray, "n"], groups: Sequence[Sequence[int]]) -> Int64[np.ndarray, "n"]:
+    """A number for the group of each tracklet's person, such as the look-alikes of walkers; -1 for none."""
+    number = {person: i for i, group in enumerate(groups) for person in group}
+    return np.array([number.get(person, -1) for person in person_ids.tolist()], np.int64)
+
+
+def rank_by_attributes(
+    attributes: Attributes, embeddings: Embeddings, roles: Roles, protocol: Protocol
+) -> RankingMetrics:
+    """Metrics of the ranking by the number of attributes that differ: what annotated clothes alone achieve.
+
+    Only annotated tracklets are gallery. Nearly all distances are tied.
+
+    Raises:
+        InputError: no query has a match.
+    """
+    annotated = roles._replace(gallery=roles.gallery & attributes.annotated, query=roles.query & attributes.annotated)
+    blocks = _blocks(attributes.values, np.flatnonzero(annotated.query))
+    return rank_blocks(blocks, embeddings, annotated, {protocol.name: protocol})[protocol.name]
+
+
+def _blocks(values: np.ndarray, queries: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
+    """Hamming distances of the queries to all tracklets."""
+    for start in range(0, len(queries), _ROWS_AT_A_TIME):
+        of_block = values[queries[start : start + _ROWS_AT_A_TIME]]
+        differ = np.zeros((len(of_block), len(values)), np.float32)
+        for attribute in range(values.shape[1]):
+            differ += of_block[:, attribute, None] != values[:, attribute]
+        yield slice(start, start + len(of_block)), differ
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Equal rows have equal numbers; -1 for a row of -1."""
+    numbers = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.where((values >= 0).all(axis=1), numbers, -1)
+
+
+def _read_lines(path: Path) -> tuple[tuple[str, ...], dict[tuple[int, int], list[tuple[int, list[int]]]]]:
+    """Names of the attributes, and by person and camera the number and values of each line."""
+    try:
+        reader = csv.reader(io.StringIO(read_text(path, _LARGEST).removeprefix("\ufeff"), newline=""))
+        header, *rows = list(reader) or [[]]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(f"the attributes {path} cannot be read ({error}).") from error
+    names = tuple(header[len(KEYS) :])
+    if tuple(header[: len(KEYS)]) != KEYS or not names or len(set(names)) != len(names):
+        raise InputError(
+            f"{path}: the first line must be {','.join(KEYS)} and then the names of the attributes, each once; found "
+            f"{','.join(header)[:200]!r}."
+        )
+    lines: dict[tuple[int, int], list[tuple[int, list[int]]]] = {}
+    for number, row in enumerate(rows, start=2):
+        if not row:
+            continue
+        if len(row) != len(header) or not all(re.fullmatch("[0-9]{1,9}", value) for value in row):
+            raise InputError(
+                f"{path}, line {number}: expected {len(header)} whole numbers, found {','.join(row)[:200]!r}."
+            )
+        person, camera, tracklet, *values = map(int, row)
+        lines.setdefault((person, camera), []).append((tracklet, values))
+    for (person, camera), found in lines.items():
+        if len({tracklet for tracklet, _ in found}) != len(found):
+            raise InputError(f"{path}: person {person} in camera {camera} has a tracklet twice.")
+    return names, lines

@@ -1,0 +1,185 @@
+"""Open-set search: is the person of a query in the gallery at all? FNIR at fixed FPIR, and the DET curve.
+
+The gallery holds enrolled persons (ids above 0). A query raises an alarm when its nearest entry is *below* a threshold
+t; the same person in the query's own camera is ignored, as in the ranking. With
+
+- searches for known persons: queries with a match in the gallery,
+- searches for unknown ones: every distractor (id 0), therefore in no gallery here, and queries without a match,
+- FNIR(t), the share of known searches whose nearest match is not below t (false negative identification rate),
+- FPIR(t), the share of unknown searches whose nearest entry is below t (false positive identification rate),
+
+FNIR at FPIR f is read at the largest t whose FPIR is at most f (ISO/IEC 19795-1; Grother, Ngan and Hanaoka, NISTIR
+8271, without a limit on the rank). The 95 % intervals resample persons, known and unknown ones apart; each distractor
+tracklet counts as a person of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import distance_blocks
+from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
+from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, draw_persons, percentile_interval
+from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS
+from rgcn_jax.types import DISTRACTOR_ID, Embeddings
+
+FPIRS = (0.1, 0.01)
+_ELEMENTS = 2**22  # distances at a time
+
+
+@dataclass(frozen=True)
+class SearchPoint:
+    """FNIR at a wanted FPIR: ``threshold`` is the largest whose ``fpir`` is at most the wanted one.
+
+    ``interval``: 95 % interval of the FNIR; None where there are too few persons.
+    """
+
+    fnir: float
+    fpir: float
+    threshold: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """How well a threshold on the nearest distance tells known from unknown persons.
+
+    ``points`` has None for an FPIR that the unknown searches are too few to measure: at least
+    ``verification.MIN_FALSE_ACCEPTS`` false alarms are needed. ``det`` holds rows of (threshold, FPIR, FNIR), one for
+    each distance of an unknown search, ascending.
+    """
+
+    points: dict[float, SearchPoint | None]
+    num_known: int
+    num_unknown: int
+    num_enrolled: int
+    det: Float64[np.ndarray, "k 3"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Rates in per cent, for ``results.json``; what could not be measured is None. Without the DET curve."""
+        points = {
+            f"{fpir:g}": point
+            and {
+                "fnir": 100 * point.fnir,
+                "interval": None if point.interval is None else [100 * bound for bound in point.interval],
+                "fpir": 100 * point.fpir,
+                "threshold": point.threshold,
+            }
+            for fpir, point in self.points.items()
+        }
+        return {
+            "fnir_at_fpir": points,
+            "known_searches": self.num_known,
+            "unknown_searches": self.num_unknown,
+            "enrolled_persons": self.num_enrolled,
+        }
+
+
+def open_set(
+    features: Float32[np.ndarray, "n d"],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocol: Protocol,
+    *,
+    fpirs: Sequence[float] = FPIRS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> OpenSet:
+    """Open-set search with the queries and distractors of a test set.
+
+    Args:
+        features: one row per tracklet, see ``distance.fuse``.
+        embeddings: of the same N tracklets; person and camera ids are read.
+        roles: what each of them is.
+        protocol: decides the gallery, and whether the query's own camera is ignored.
+        fpirs: the wanted FPIRs, in (0, 1).
+        resamples: of the persons, for the intervals; 0 for none.
+        seed: of the resampling.
+
+    Raises:
+        InputError: a feature is not finite, or there is no search for a known, or none for an unknown person.
+        ValueError: a wanted FPIR is not in (0, 1).
+    """
+    if any(not 0 < fpir < 1 for fpir in fpirs):
+        raise ValueError(f"a wanted FPIR must be in (0, 1), got {tuple(fpirs)}")
+    persons, cameras = embeddings.person_ids, embeddings.camera_ids
+    enrolled = gallery_of(protocol, roles) & (persons > 0)
+    distractors = (persons == DISTRACTOR_ID) & (roles.query | roles.gallery)
+    searches = np.flatnonzero((roles.query & (persons > 0)) | distractors)
+    to_match, to_stranger = np.full((2, len(searches)), np.inf)
+    for rows, distances in distance_blocks(features, searches, block_elements=_ELEMENTS):
+        block = searches[rows]
+        distances[:, ~enrolled] = np.inf
+        same = persons[block, None] == persons
+        match = same if protocol.same_camera else same & (cameras[block, None] != cameras)
+        to_match[rows] = np.where(match, distances, np.inf).min(axis=1)
+        to_stranger[rows] = np.where(same, np.inf, distances).min(axis=1)
+    known = np.isfinite(to_match)
+    if not known.any() or known.all():
+        raise InputError(
+            f"Open-set search needs known and unknown persons: {int(known.sum())} of {len(searches)} searches are for "
+            "a person with a match in the gallery. Unknown are distractors (person id 0) and queries without a match."
+        )
+    units = np.where(persons[searches] > 0, persons[searches], -1 - searches)  # a distractor is a person of its own
+    mated, strangers = _Searches.of(to_match[known], units[known]), _Searches.of(to_stranger[~known], units[~known])
+    points: dict[float, SearchPoint | None] = {}
+    for fpir in fpirs:
+        allowed = np.floor(fpir * len(strangers.distances) * (1 + 1e-12))  # 0.29 * 100 is a little less than 29
+        points[fpir] = None
+        if allowed >= MIN_FALSE_ACCEPTS:
+            threshold = strangers.distances[int(allowed)]
+            interval = _interval(mated, strangers, fpir, resamples, seed)
+            points[fpir] = SearchPoint(
+                mated.share_missed(threshold), strangers.share_below(threshold), float(threshold), interval
+            )
+    thresholds = np.unique(strangers.distances)
+    rates = [(t, strangers.share_below(t), mated.share_missed(t)) for t in thresholds]
+    return OpenSet(
+        points,
+        num_known=len(mated.distances),
+        num_unknown=len(strangers.distances),
+        num_enrolled=len(np.unique(persons[enrolled])),
+        det=np.array(rates, np.float64),
+    )
+
+
+class _Searches(NamedTuple):
+    """Nearest distances of searches, ascending, and the number of each one's person."""
+
+    distances: np.ndarray
+    persons: np.ndarray
+
+    @classmethod
+    def of(cls, distances: np.ndarray, units: np.ndarray) -> "_Searches":
+        order = np.argsort(distances, kind="stable")
+        return cls(distances[order], np.unique(units[order], return_inverse=True)[1])
+
+    @property
+    def num_persons(self) -> int:
+        return int(self.persons.max()) + 1
+
+    def share_below(self, threshold: float) -> float:
+        return float(np.searchsorted(self.distances, threshold, side="left") / len(self.distances))
+
+    def share_missed(self, threshold: float) -> float:
+        below = int(np.searchsorted(self.distances, threshold, side="left"))
+        return (len(self.distances) - below) / len(self.distances)
+
+
+def _interval(mated: _Searches, strangers: _Searches, fpir: float, resamples: int, seed: int) -> Interval | None:
+    """Of the FNIR at an FPIR: each resample has its own threshold."""
+    if not resamples or min(mated.num_persons, strangers.num_persons) < MIN_PERSONS:
+        return None
+    rates = []
+    draws = (draw_persons(part.num_persons, resamples, seed + i) for i, part in enumerate((mated, strangers)))
+    for of_mated, of_strangers in zip(*draws, strict=True):
+        alarms = np.cumsum(of_strangers[strangers.persons], dtype=np.float64)
+        at = int(np.searchsorted(alarms, fpir * alarms[-1] * (1 + 1e-12), side="right"))
+        missed = mated.distances >= strangers.distances[at]
+        weights = of_mated[mated.persons]
+        rates.append(weights[missed].sum() / weights.sum())
+    return percentile_interval(np.array(rates, np.float64))

@@ -1,0 +1,187 @@
+"""Re-ranking by k-reciprocal neighbours, and query expansion: rows of their own beside the plain distance.
+
+Both use the neighbourhood in the test set, the other queries too, so they are no properties of a feature alone and are
+never a headline. They yield blocks of distances as ``distance.distance_blocks`` does.
+
+k-reciprocal re-ranking (Zhong, Zheng, Cao and Li, "Re-ranking person re-identification with k-reciprocal encoding",
+CVPR 2017), with the paper's k1 = 20, k2 = 6 and lambda = 0.3. N(p, k) are p and its k nearest tracklets;
+
+- R(p, k) = {g in N(p, k): p in N(g, k)} are reciprocal neighbours; R*(p) is R(p, k1), and R(q, k1 / 2) of each q in it
+  of which at least two thirds lie in R(p, k1) (eq. 4);
+- V_p(g) = exp(-d(p, g)) for g in R*(p), else 0, scaled to the sum 1; d is the squared distance over its largest from p;
+- V_p becomes the mean of V over p and its k2 - 1 nearest (local query expansion, eq. 11);
+- d_J(p, g) = 1 - sum min(V_p, V_g) / sum max(V_p, V_g), and d* = (1 - lambda) d_J + lambda d (eq. 10, 12).
+
+Scaling d and V is not in the paper but in its code, without which the result depends on the unit of the features.
+
+Query expansion (Chum et al., "Total recall", ICCV 2007): the query's feature is replaced by the mean of itself and its
+k nearest gallery features.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, Integer
+from scipy import sparse
+
+from rgcn_jax.evaluation.distance import distance_blocks
+from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of, rank_blocks
+from rgcn_jax.evaluation.ranking import RankingMetrics
+from rgcn_jax.types import Embeddings
+
+K1, K2, LAMBDA = 20, 6, 0.3
+EXPANSION = 5
+ROWS_AT_A_TIME = 512
+_ELEMENTS = 2**22  # distances at a time where they are sorted
+
+Blocks = Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]
+
+
+def reranked_rows(
+    features: Float32[np.ndarray, "n d"], embeddings: Embeddings, roles: Roles, protocol: Protocol
+) -> dict[str, RankingMetrics]:
+    """Metrics under a protocol after ``k_reciprocal`` and ``query_expansion``, by these names.
+
+    Args:
+        features: one row per tracklet, see ``distance.fuse``.
+        embeddings: of the same tracklets; person and camera ids are read.
+        roles: what each of them is.
+        protocol: decides the gallery; queries and gallery are the neighbourhood.
+
+    Raises:
+        InputError: a feature is not finite, or no query has a match.
+    """
+    queries, gallery = np.flatnonzero(roles.query), gallery_of(protocol, roles)
+    blocks = {
+        "k_reciprocal": k_reciprocal_blocks(features, queries, gallery | roles.query),
+        "query_expansion": expanded_blocks(features, queries, gallery),
+    }
+    named = {protocol.name: protocol}
+    return {row: rank_blocks(of_row, embeddings, roles, named)[protocol.name] for row, of_row in blocks.items()}
+
+
+def expanded_blocks(
+    features: Float32[np.ndarray, "n d"],
+    queries: Integer[np.ndarray, "q"],
+    gallery: Bool[np.ndarray, "n"],
+    k: int = EXPANSION,
+) -> Blocks:
+    """Distances to all N from each query's mean with its k nearest gallery tracklets.
+
+    Args:
+        features: of N tracklets.
+        queries: positions of the queries.
+        gallery: which tracklets can be a neighbour; a query is none of itself.
+        k: neighbours.
+    """
+    expanded = np.empty((len(queries), features.shape[1]), np.float32)
+    for rows, distances in distance_blocks(features, queries, block_elements=_ELEMENTS):
+        distances[:, ~gallery] = np.inf
+        distances[np.arange(len(distances)), queries[rows]] = np.inf
+        nearest, near = _nearest(distances, k)
+        of_query = features[queries[rows]] + np.einsum("qk,qkd->qd", np.isfinite(near), features[nearest])
+        expanded[rows] = of_query / (1 + np.isfinite(near).sum(axis=1, keepdims=True))
+    both = np.concatenate([expanded, features])
+    for rows, distances in distance_blocks(both, np.arange(len(queries)), overwrite=True):
+        yield rows, distances[:, len(queries) :]
+
+
+def k_reciprocal_blocks(
+    features: Float32[np.ndarray, "n d"],
+    queries: Integer[np.ndarray, "q"],
+    takes_part: Bool[np.ndarray, "n"],
+    k1: int = K1,
+    k2: int = K2,
+    weight: float = LAMBDA,
+) -> Blocks:
+    """Distances d* from the queries to all N, in [0, 1]; 1 to a tracklet that takes no part.
+
+    Args:
+        features: of N tracklets.
+        queries: positions of the queries, which take part.
+        takes_part: the neighbourhood, queries and gallery.
+        k1: size of the reciprocal neighbourhood.
+        k2: of the local query expansion.
+        weight: lambda, of the original distance.
+    """
+    part = np.flatnonzero(takes_part)
+    own = features[part]
+    k1, k2 = min(k1, len(part) - 1), min(k2, len(part))
+    neighbours = np.empty((len(part), k1 + 1), np.int64)
+    farthest = np.empty(len(part), np.float32)
+    for rows, distances in distance_blocks(own, np.arange(len(part)), block_elements=_ELEMENTS):
+        farthest[rows] = distances.max(axis=1)
+        distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = -1  # itself is the nearest
+        neighbours[rows] = _nearest(distances, k1 + 1)[0]
+    scale = np.where(farthest > 0, farthest, 1) ** 2
+    encoded = _encode(own, neighbours, scale)
+    if k2 > 1:
+        count = np.full(len(part) * k2, 1 / k2, np.float32)
+        near = (count, (np.repeat(np.arange(len(part)), k2), neighbours[:, :k2].ravel()))
+        encoded = sparse.csr_matrix(near, shape=encoded.shape) @ encoded
+    by_column = encoded.tocsc()
+    total = np.asarray(encoded.sum(axis=1)).ravel()
+    position = np.searchsorted(part, queries)
+    for rows, distances in distance_blocks(own, position):
+        of_block = np.ones((len(distances), len(features)), np.float32)
+        for row, query in enumerate(position[rows]):
+            shared = _sum_of_minima(encoded, by_column, int(query))
+            jaccard = 1 - shared / (total[query] + total - shared)  # the maxima sum to what the minima leave
+            of_block[row, part] = (1 - weight) * jaccard + weight * distances[row] ** 2 / scale[query]
+        yield rows, of_block
+
+
+def _encode(features: np.ndarray, neighbours: np.ndarray, scale: np.ndarray) -> Any:
+    """The sparse matrix of V_p(g), before the local query expansion."""
+    k1 = neighbours.shape[1] - 1
+    half = neighbours[:, : round(k1 / 2) + 1]
+    reciprocal, half_reciprocal = _reciprocal(neighbours), _reciprocal(half)
+    indices, values, ends = [], [], []
+    for start in range(0, len(features), ROWS_AT_A_TIME):
+        rows = slice(start, min(start + ROWS_AT_A_TIME, len(features)))
+        near = neighbours[rows]
+        further, there = half[near], half_reciprocal[near]  # R(q, k1 / 2) of each neighbour q: [rows, k1 + 1, half]
+        inside = np.zeros(further.shape, bool)
+        for k in range(k1 + 1):
+            inside |= (further == near[:, k, None, None]) & reciprocal[rows][:, k, None, None]
+        enough = 3 * (inside & there).sum(axis=2) >= 2 * there.sum(axis=2)
+        added = there & (enough & reciprocal[rows])[:, :, None]
+        for row in range(len(near)):
+            found = np.unique(np.concatenate([near[row][reciprocal[start + row]], further[row][added[row]]]))
+            difference = features[found] - features[start + row]
+            squares = np.einsum("gd,gd->g", difference, difference)
+            weights = np.exp(-squares / scale[start + row])
+            indices.append(found)
+            values.append(weights / weights.sum())
+            ends.append(len(found))
+    pointer = np.concatenate([[0], np.cumsum(ends)])
+    shape = len(features), len(features)
+    return sparse.csr_matrix((np.concatenate(values), np.concatenate(indices), pointer), shape=shape)
+
+
+def _reciprocal(neighbours: Int64[np.ndarray, "n k"]) -> Bool[np.ndarray, "n k"]:
+    """Which of each tracklet's neighbours have it among theirs."""
+    found = np.empty(neighbours.shape, bool)
+    for start in range(0, len(neighbours), ROWS_AT_A_TIME):
+        rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(neighbours)))
+        found[rows] = (neighbours[neighbours[rows]] == rows[:, None, None]).any(axis=2)
+    return found
+
+
+def _sum_of_minima(encoded: Any, by_column: Any, query: int) -> np.ndarray:
+    """Sum over g of min(V_query(g), V_p(g)), for every p: only the columns that the query has are read."""
+    entries = slice(encoded.indptr[query], encoded.indptr[query + 1])
+    columns, values = encoded.indices[entries], encoded.data[entries]
+    of_columns = by_column[:, columns]
+    minima = np.minimum(of_columns.data, np.repeat(values, np.diff(of_columns.indptr)))
+    return np.bincount(of_columns.indices, minima, encoded.shape[0])
+
+
+def _nearest(distances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of the k smallest distances of each row, ascending, and these distances."""
+    k = min(k, distances.shape[1])
+    found = np.sort(np.argpartition(distances, k - 1, axis=1)[:, :k], axis=1)
+    of_found = np.take_along_axis(distances, found, axis=1)
+    order = np.argsort(of_found, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(of_found, order, axis=1)

@@ -1,0 +1,110 @@
+"""Results cut by query: camera pair, length of the tracklet, share of detected keypoints, look-alikes.
+
+A slice is some of the queries against the whole gallery, so its metrics come from the ranks that are there; only a
+camera pair has another gallery. Every slice has its counts and intervals over persons, and the paired difference of the
+fused and the appearance row: whether pose helps there.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Integer, Real
+
+from rgcn_jax.evaluation.metrics_json import ranking_json
+from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
+from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
+from rgcn_jax.evaluation.significance import paired_difference
+from rgcn_jax.types import Embeddings
+
+PARTS = 4
+
+
+def slice_json(
+    rows: Mapping[str, RankingMetrics | None],
+    masks: Mapping[str, Bool[np.ndarray, "q"]],
+    query_ids: Integer[np.ndarray, "q"],
+) -> dict[str, dict[str, Any]]:
+    """By slice: metrics of every row with intervals and counts, and ``fused_minus_appearance`` of their AP.
+
+    Args:
+        rows: metrics of all queries, by row; a row that is None is left out.
+        masks: by name of the slice, which queries are in it. A slice without a valid query is left out.
+        query_ids: person ids of the queries.
+    """
+    present = {row: metrics for row, metrics in rows.items() if metrics is not None}
+    found: dict[str, dict[str, Any]] = {}
+    for name, mask in masks.items():
+        selected = {row: metrics.select(mask) for row, metrics in present.items()}
+        if not any(metrics.num_valid_queries for metrics in selected.values()):
+            continue
+        found[name] = {row: ranking_json(metrics, query_ids[mask]) for row, metrics in selected.items()}
+        if "fused" in selected and "appearance" in selected:
+            first, second = (100 * selected[row].average_precision for row in ("appearance", "fused"))
+            difference = paired_difference(first, second, query_ids[mask])
+            found[name]["fused_minus_appearance"] = {
+                "mAP": difference.value,
+                "interval": None if difference.interval is None else list(difference.interval),
+                "p_value": difference.p_value,
+            }
+    return found
+
+
+def by_value(values: Real[np.ndarray, "q"], unit: str, parts: int = PARTS) -> dict[str, Bool[np.ndarray, "q"]]:
+    """Queries in parts of about equal size by a value, such as the number of frames: every query is in one of them.
+
+    Names are ``2 to 19 frames``; parts with the same name are one.
+
+    Args:
+        values: of each query; finite.
+        unit: what the values count, for the names.
+        parts: how many, at most.
+    """
+    if not len(values):
+        return {}
+    ordered = np.sort(values)
+    starts = np.unique(ordered[np.arange(parts) * len(values) // parts])
+    part = np.searchsorted(starts, values, side="right") - 1
+    masks: dict[str, np.ndarray] = {}
+    for i in range(len(starts)):
+        inside = values[part == i]
+        name = f"{inside.min():.4g} to {inside.max():.4g} {unit}"
+        masks[name] = masks.get(name, False) | (part == i)
+    return masks
+
+
+def by_camera_pair(
+    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocol: Protocol,
+) -> dict[tuple[int, int], RankingMetrics]:
+    """Metrics of the queries of one camera against the gallery of one camera, by (query camera, gallery camera).
+
+    Pairs without a valid query are left out; of one camera there is none but where the protocol has matches in it.
+
+    Args:
+        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
+        embeddings: of the N tracklets; person and camera ids are read.
+        roles: what each of them is.
+        protocol: decides the gallery.
+    """
+    queries = np.flatnonzero(roles.query)
+    persons, cameras = embeddings.person_ids, embeddings.camera_ids
+    gallery = gallery_of(protocol, roles)
+    galleries = {int(camera): gallery & (cameras == camera) for camera in np.unique(cameras[gallery])}
+    blocks: dict[int, list[RankingMetrics]] = {camera: [] for camera in galleries}
+    for rows, of_block in distances:
+        block = queries[rows]
+        ids = persons[block], persons, cameras[block], cameras
+        for camera, of_camera in galleries.items():
+            options = {"exclude_same_camera": not protocol.same_camera, "in_gallery": of_camera, "require_match": False}
+            blocks[camera].append(evaluate_ranking(of_block, *ids, ap=protocol.ap, **options))
+    found = {}
+    for camera, parts in blocks.items():
+        metrics = merge_queries(parts)
+        for other in np.unique(cameras[queries]).tolist():
+            selected = metrics.select(cameras[queries] == other)
+            if selected.num_valid_queries:
+                found[other, camera] = selected
+    return dict(sorted(found.items()))

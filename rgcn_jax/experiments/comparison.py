@@ -1,0 +1,200 @@
+"""Paired comparison of two configurations: mean difference of a metric over queries, its interval and p-value.
+
+Repetitions (seeds, splits) of both are paired, and in each pair the values of the same query are subtracted. Where
+several pairs have the same queries, the differences of a query are averaged first; queries of other data are other
+queries, and their persons other persons. Interval and test resample persons (``evaluation/significance.py``).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.evaluation.significance import Difference, paired_difference
+from rgcn_jax.experiments.scored_run import ScoredRun
+
+METRICS = ("mAP", "mINP", "rank1", "rank5", "rank10")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row and metric: means of both configurations over the pairs in per cent, difference and queries.
+
+    ``p_holm``: the p-value after Holm's correction over all cells of the comparison. ``wins``, ``losses``: queries for
+    which the second is better, worse. ``num_queries``: with a value in both.
+    """
+
+    row: str
+    metric: str
+    first: float
+    second: float
+    difference: Difference
+    p_holm: float
+    wins: int
+    losses: int
+    num_queries: int
+    num_persons: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All cells, and the queries whose average precision changed most: (first frame, difference of the fused row)."""
+
+    protocol: str
+    num_pairs: int
+    cells: tuple[Cell, ...]
+    gains: tuple[tuple[str, float], ...]
+    losses: tuple[tuple[str, float], ...]
+
+
+def group(runs: Sequence[ScoredRun]) -> list[list[ScoredRun]]:
+    """Runs of one configuration together, in the order of their first."""
+    groups: dict[str, list[ScoredRun]] = {}
+    for run in runs:
+        groups.setdefault(repr(sorted(run.configuration.items())), []).append(run)
+    return list(groups.values())
+
+
+def differing(first: ScoredRun, second: ScoredRun) -> dict[str, tuple[Any, Any]]:
+    """Fields in which two configurations differ: name -> values of both."""
+    a, b = first.configuration, second.configuration
+    return {n: (a.get(n), b.get(n)) for n in sorted({*a, *b}) if a.get(n) != b.get(n)}
+
+
+def pairs(first: Sequence[ScoredRun], second: Sequence[ScoredRun]) -> list[tuple[ScoredRun, ScoredRun]]:
+    """The repetitions that both configurations have.
+
+    Raises:
+      InputError: a configuration has a repetition twice, or there is no common one.
+    """
+    by_repetition: list[dict[Any, ScoredRun]] = []
+    for runs in (first, second):
+        found: dict[Any, ScoredRun] = {}
+        for run in runs:
+            if run.repetition in found:
+                raise InputError(
+                    f"{found[run.repetition].path} and {run.path} are the same configuration, seed and split: name one."
+                )
+            found[run.repetition] = run
+        by_repetition.append(found)
+    common = [repetition for repetition in by_repetition[0] if repetition in by_repetition[1]]
+    if not common:
+        seeds = [", ".join(str(r[0]) for r in found) for found in by_repetition]
+        raise InputError(f"no seed and split in common: the first has seeds {seeds[0]}, the second {seeds[1]}.")
+    return [(by_repetition[0][r], by_repetition[1][r]) for r in common]
+
+
+def compare(
+    paired: Sequence[tuple[ScoredRun, ScoredRun]],
+    rows: Sequence[tuple[str, str]],
+    protocol: str,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compares two configurations over their pairs of runs.
+
+    Args:
+      paired: (run of the first, run of the second) configuration.
+      rows: (row of the first, row of the second) to compare; both are usually the same.
+      protocol: under which.
+      resamples: of the persons.
+      seed: of the resampling.
+
+    Raises:
+      InputError: the runs of a pair have other queries, or there is no such row or protocol.
+    """
+    cells: list[Cell] = []
+    gains: list[tuple[str, float]] = []
+    for row in rows:
+        for metric in METRICS:
+            a, b, persons, names = _values(paired, row, f"{protocol}/{{}}/{metric}")
+            difference = paired_difference(a, b, persons, resamples, seed)
+            both = ~np.isnan(a - b)
+            if metric == "mAP":
+                order = np.argsort(b[both] - a[both], kind="stable")
+                shown = np.asarray(names)[both][order].tolist()
+                gains = list(zip(shown, (b[both] - a[both])[order].tolist(), strict=True))
+            cells.append(
+                Cell(
+                    row=row[1] if row[0] == row[1] else f"{row[0]} -> {row[1]}",
+                    metric=metric,
+                    first=float(np.mean(a[both])),
+                    second=float(np.mean(b[both])),
+                    difference=difference,
+                    p_holm=difference.p_value,
+                    wins=int((b[both] > a[both]).sum()),
+                    losses=int((b[both] < a[both]).sum()),
+                    num_queries=int(both.sum()),
+                    num_persons=len(np.unique(persons[both])),
+                )
+            )
+    corrected = holm([cell.p_holm for cell in cells])
+    cells = [Cell(**{**vars(cell), "p_holm": p}) for cell, p in zip(cells, corrected, strict=True)]
+    return Comparison(
+        protocol,
+        len(paired),
+        tuple(cells),
+        tuple(g for g in gains[::-1][:10] if g[1] > 0),
+        tuple(g for g in gains[:10] if g[1] < 0),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction for testing all of them: the family-wise error stays below the level."""
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(p_values))
+    largest = 0.0
+    for rank, i in enumerate(order.tolist()):
+        largest = max(largest, min(1.0, p_values[i] * (len(p_values) - rank)))
+        corrected[i] = largest
+    return corrected.tolist()
+
+
+def _values(
+    paired: Sequence[tuple[ScoredRun, ScoredRun]], row: tuple[str, str], key: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Per distinct query: values of both averaged over the pairs that have it, the person, and the first frame."""
+    blocks: dict[Any, list[tuple[np.ndarray, np.ndarray]]] = {}
+    names: dict[Any, tuple[ScoredRun, np.ndarray]] = {}
+    for first, second in paired:
+        a, b = _column(first, key.format(row[0])), _column(second, key.format(row[1]))
+        position = {name: i for i, name in enumerate(second.first_frames)}
+        if set(position) != set(first.first_frames):
+            absent = sorted(set(position) ^ set(first.first_frames))
+            raise InputError(f"{first.path} and {second.path} have other queries: {listed(absent)} is in one only.")
+        order = np.array([position[name] for name in first.first_frames], int)
+        if (second.person_ids[order] != first.person_ids).any():
+            raise InputError(f"{first.path} and {second.path} have queries of the same names, but other persons.")
+        data = (first.config.get("data.name"), first.config.get("data.split"), first.config.get("data.walkers.seed"))
+        identity = (data, first.first_frames)
+        blocks.setdefault(identity, []).append((a, b[order]))
+        names[identity] = first, order
+    a = np.concatenate([np.mean([pair[0] for pair in block], axis=0) for block in blocks.values()])
+    b = np.concatenate([np.mean([pair[1] for pair in block], axis=0) for block in blocks.values()])
+    persons, start = [], 0
+    for run, _ in names.values():
+        _, person = np.unique(run.person_ids, return_inverse=True)
+        persons.append(person + start)
+        start += person.max(initial=-1) + 1
+    return a, b, np.concatenate(persons), [name for run, _ in names.values() for name in run.first_frames]
+
+
+def _column(run: ScoredRun, key: str) -> np.ndarray:
+    if key not in run.scores:
+        there = sorted({name.rpartition("/")[0] for name in run.scores})
+        raise InputError(f"{run.path} has no {key}: it has {', '.join(there)}.")
+    return run.scores[key].astype(np.float64)
+
+
+def as_json(comparison: Comparison, first: ScoredRun, second: ScoredRun) -> Mapping[str, Any]:
+    """The comparison, and in which fields the configurations differ."""
+    return {
+        "protocol": comparison.protocol,
+        "pairs": comparison.num_pairs,
+        "differing_fields": {name: list(values) for name, values in differing(first, second).items()},
+        "cells": [{**vars(cell), "difference": cell.difference._asdict()} for cell in comparison.cells],
+        "largest_gains": list(comparison.gains),
+        "largest_losses": list(comparison.losses),
+    }

@@ -1,0 +1,85 @@
+"""A scored run: its config and the scores of every query, from ``results.json`` or a file of ``evaluations/``."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
+from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.npz import read_arrays
+
+REPETITION = ("seed", "data.split", "data.walkers.seed")
+"""Fields in which repetitions of one configuration differ."""
+
+PLACE = ("data.root", "data.keypoints", "data.features", "parallel.num_devices", "profile_steps", "compilation_cache")
+"""Fields that say where a run took place, not what it computes."""
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """``scores``: "PROTOCOL/ROW/METRIC" -> per cent of each query, NaN where it has no match; the other arrays name the
+    queries.
+    """
+
+    path: Path
+    protocol: str
+    config: Mapping[str, Any]
+    first_frames: tuple[str, ...]
+    person_ids: Int32[np.ndarray, "q"]
+    scores: Mapping[str, np.ndarray]
+
+    @property
+    def repetition(self) -> tuple[Any, ...]:
+        """Which repetition of its configuration it is."""
+        return tuple(self.config.get(name) for name in REPETITION)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All fields that say what is computed, but for which repetition it is."""
+        return {name: value for name, value in self.config.items() if name not in (*REPETITION, *PLACE)}
+
+
+def load_scored_run(path: Path) -> ScoredRun:
+    """Reads a run's folder, or one of its ``evaluations/NAME.json``.
+
+    Raises:
+      InputError: there are no results, they are damaged, or they lack the scores of the queries.
+    """
+    file = path / RESULTS_FILE if path.is_dir() else path
+    try:
+        results = json.loads(read_text(file))
+        protocol, config = str(results["protocol"]), _flat(results["config"])
+    except FileNotFoundError as error:
+        raise InputError(f"{path} has no {RESULTS_FILE}: expected the folder of a finished run.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read ({type(error).__name__}: {error}): evaluate the run again.") from error
+    scores_file = queries_path(file)
+    try:
+        arrays, _ = read_arrays(scores_file)
+        names, ids = arrays.pop("first_frames"), arrays.pop("person_ids").astype(np.int32)
+        del arrays["camera_ids"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{file} lacks the scores of its queries, {scores_file.name} ({error}): evaluate the run again, rgcn-jax "
+            f"evaluate --model={path}, and name the file that this writes."
+        ) from error
+    if any(array.shape != ids.shape for array in (names, *arrays.values())):
+        raise InputError(f"{scores_file} is damaged: its arrays are of different lengths.")
+    return ScoredRun(path, protocol, config, tuple(names.tolist()), ids, arrays)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted field name -> value."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found

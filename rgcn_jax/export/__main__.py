@@ -1,0 +1,49 @@
+"""The command ``rgcn-jax export``, also ``python -m rgcn_jax.export``: a model folder to share, and the model for other
+runtimes.
+"""
+
+from collections.abc import Sequence
+
+from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.model_command import add_model_flags
+
+
+@on_interrupt("nothing was exported.")
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") -> None:
+    """Parses the command line and exports a model.
+
+    Raises:
+      InputError: an argument is invalid, there is no model, a runtime is not installed, or an export differs from the
+        model; nothing is written then.
+    """
+    parser = Parser(
+        prog,
+        "Export a model: a folder to share (config.json, model.safetensors, model card) that rgcn_jax.load reads, and "
+        "in it the model for other runtimes: StableHLO (jax.export), ONNX, TensorFlow's SavedModel. Each is run by its "
+        "own runtime on 16 tracklets and must agree with the model, or nothing is written.",
+        epilog="Fields of the run's config can be changed, such as --config.evaluation.distance=standardized, the "
+        "distance that the exported feature is made for.",
+        config_fields=True,
+    )
+    add_model_flags(parser)
+    parser.add_argument(
+        "--to", default="folder", metavar="FORMATS", help="some of folder,stablehlo,onnx,savedmodel; folder is implied"
+    )
+    parser.add_argument("--out", required=True, type=path_argument, metavar="DIR", help="a new folder")
+    parser.add_argument("--licence", default="", metavar="NAME", help="of the weights, for the model card")
+    known, overrides = parser.parse_known_args(arguments)
+
+    from rgcn_jax.export.formats import check_installed  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.export.write import check_target, export_model, parse_formats
+    from rgcn_jax.saved_model import open_model
+
+    formats = parse_formats(known.to.split(","))
+    check_target(known.out)
+    check_installed(formats)
+    saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
+    export_model(saved, known.out, formats, known.licence)
+    print(f"model of step {saved.step}: {known.out}")
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.export")

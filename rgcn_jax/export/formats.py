@@ -1,0 +1,95 @@
+"""The formats of an export: what each needs, the file it is, and how it is written."""
+
+import importlib.util
+import json
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from jax import export
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.export.function import ExportedFunction
+from rgcn_jax.export.processes import run_script
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+"""What StableHLO and the SavedModel are lowered for: one file for all."""
+
+
+class Format(NamedTuple):
+    """``file``: its name in the folder; ``modules``: Python modules that it needs; ``script``: in ``runtimes/``, runs
+    it; ``write``: writes the function to a path.
+    """
+
+    file: str
+    modules: tuple[str, ...]
+    script: str
+    write: Callable[[ExportedFunction, Path], None]
+
+
+def lowered(function: ExportedFunction) -> export.Exported:
+    """The function as ``jax.export`` has it, for all of ``PLATFORMS``."""
+    return export.export(jax.jit(function.call), platforms=PLATFORMS)(*function.inputs.values())
+
+
+def write_stablehlo(function: ExportedFunction, path: Path) -> None:
+    """StableHLO, serialised by ``jax.export``."""
+    path.write_bytes(lowered(function).serialize())
+
+
+def write_onnx(function: ExportedFunction, path: Path) -> None:
+    """An ONNX model, as one file."""
+    import onnx  # an optional dependency
+
+    from rgcn_jax.export.onnx.convert import to_onnx
+
+    model = to_onnx(function.jaxpr(), tuple(function.inputs), function.outputs, "rgcn_jax")
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def write_savedmodel(function: ExportedFunction, path: Path) -> None:
+    """A TensorFlow SavedModel that calls the StableHLO module, written by a process of its own.
+
+    Raises:
+      InputError: TensorFlow does not accept the module.
+    """
+    exported = lowered(function)
+    convention = {
+        "version": exported.calling_convention_version,
+        "platforms": [platform.upper() for platform in exported.platforms],
+        "used": list(exported.module_kept_var_idx),
+        "inputs": [
+            {"name": name, "shape": [None, *aval.shape[1:]], "dtype": str(aval.dtype)}
+            for name, aval in function.inputs.items()
+        ],
+        "outputs": [
+            {"name": name, "shape": [None, *aval.shape[1:]], "dtype": str(aval.dtype)}
+            for name, aval in zip(function.outputs, exported.out_avals, strict=True)
+        ],
+    }
+    with tempfile.TemporaryDirectory(prefix="rgcn-jax-export-") as folder:
+        module, description = Path(folder, "module"), Path(folder, "convention.json")
+        module.write_bytes(exported.mlir_module_serialized)
+        description.write_text(json.dumps(convention), encoding="utf-8")
+        run_script("write_savedmodel.py", module, description, path)
+
+
+FORMATS: Mapping[str, Format] = {
+    "stablehlo": Format("model.stablehlo", (), "run_stablehlo.py", write_stablehlo),
+    "onnx": Format("model.onnx", ("onnx", "onnxruntime"), "run_onnx.py", write_onnx),
+    "savedmodel": Format("savedmodel", ("tensorflow",), "run_savedmodel.py", write_savedmodel),
+}
+
+
+def check_installed(formats: Collection[str]) -> None:
+    """Raises ``InputError`` where a converter or a runtime is not installed."""
+    for name in formats:
+        missing = [module for module in FORMATS[name].modules if importlib.util.find_spec(module) is None]
+        if missing:
+            raise InputError(
+                f"--to={name} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+                'installed: pip install "rgcn_jax[export]".'
+            )

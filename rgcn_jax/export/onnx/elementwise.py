@@ -1,0 +1,152 @@
+"""Primitives that compute element by element; what is broadcast stays so (``graph.Value``)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.export.onnx.graph import Graph, Known, Shape, Value
+
+Eqn = Any
+Rule = Callable[[Graph, Eqn, Sequence[Known]], list[Known]]
+
+OPERATORS: Mapping[str, str] = {
+    "abs": "Abs",
+    "add": "Add",
+    "ceil": "Ceil",
+    "copy": "Identity",
+    "cos": "Cos",
+    "div": "Div",  # of whole numbers, too, it truncates
+    "eq": "Equal",
+    "erf": "Erf",
+    "exp": "Exp",
+    "floor": "Floor",
+    "ge": "GreaterOrEqual",
+    "gt": "Greater",
+    "le": "LessOrEqual",
+    "log": "Log",
+    "logistic": "Sigmoid",
+    "lt": "Less",
+    "max": "Max",
+    "min": "Min",
+    "mul": "Mul",
+    "neg": "Neg",
+    "pow": "Pow",
+    "sign": "Sign",
+    "sin": "Sin",
+    "sqrt": "Sqrt",
+    "stop_gradient": "Identity",
+    "sub": "Sub",
+    "tanh": "Tanh",
+}
+"""JAX's primitive -> ONNX's operator of the same meaning, for numbers."""
+
+LOGICAL: Mapping[str, str] = {"and": "And", "not": "Not", "or": "Or", "xor": "Xor"}
+"""Likewise for booleans; of whole numbers JAX computes bit by bit."""
+
+
+def same_operator(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    """One operator of ``OPERATORS`` or ``LOGICAL``."""
+    name = eqn.primitive.name
+    if name in LOGICAL and eqn.outvars[0].aval.dtype != bool:
+        raise InputError(f"the ONNX export knows {name} of booleans only, not of {eqn.outvars[0].aval.dtype}.")
+    return [Value(graph.add(OPERATORS.get(name) or LOGICAL[name], *map(graph.operand, args)), result_shape(eqn, args))]
+
+
+def result_shape(eqn: Eqn, args: Sequence[Known]) -> Shape:
+    """1 where every operand is broadcast, else as in JAX."""
+    full = eqn.outvars[0].aval.shape
+    padded = [(1,) * (len(full) - len(x.shape)) + x.shape for x in args]
+    return tuple(1 if all(isinstance(s[i], int) and s[i] == 1 for s in padded) else dim for i, dim in enumerate(full))
+
+
+def _not_equal(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    return [Value(graph.add("Not", graph.add("Equal", *map(graph.operand, args))), result_shape(eqn, args))]
+
+
+def _remainder(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    return [Value(graph.add("Mod", *map(graph.operand, args), fmod=1), result_shape(eqn, args))]
+
+
+def _rsqrt(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    return [Value(graph.add("Reciprocal", graph.add("Sqrt", graph.operand(args[0]))), args[0].shape)]
+
+
+def _integer_pow(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    exponent = graph.constant(np.array(eqn.params["y"], eqn.outvars[0].aval.dtype))
+    return [Value(graph.add("Pow", graph.operand(args[0]), exponent), args[0].shape)]
+
+
+def _square(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    name = graph.operand(args[0])
+    return [Value(graph.add("Mul", name, name), args[0].shape)]
+
+
+def _convert(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    return [Value(graph.cast(graph.operand(args[0]), eqn.params["new_dtype"]), args[0].shape)]
+
+
+def _select(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    which, *cases = args
+    if eqn.invars[0].aval.dtype != bool:
+        raise InputError("the ONNX export knows lax.select_n of a boolean only.")
+    which, no, yes = graph.operand(which), *map(graph.operand, cases)
+    if eqn.outvars[0].aval.dtype == bool:  # ONNX Runtime has no Where of booleans
+        name = graph.add("Or", graph.add("And", which, yes), graph.add("And", graph.add("Not", which), no))
+    else:
+        name = graph.add("Where", which, yes, no)
+    return [Value(name, result_shape(eqn, args))]
+
+
+def _clamp(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    low, x, high = map(graph.operand, args)
+    return [Value(graph.add("Min", graph.add("Max", x, low), high), result_shape(eqn, args))]
+
+
+def _broadcast(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    """Dimensions of size 1 are inserted; the copies are left to whoever needs them."""
+    (x,), shape = args, eqn.outvars[0].aval.shape
+    placed: list[Any] = [1] * len(shape)
+    for dim, size in zip(eqn.params["broadcast_dimensions"], x.shape, strict=True):
+        placed[dim] = size
+    if isinstance(x, Value):
+        return [Value(x.name if tuple(placed) == x.shape else graph.reshape(x.name, tuple(placed)), tuple(placed))]
+    return [x.reshape(placed)]
+
+
+def _iota(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    shape, dim = eqn.params["shape"], eqn.params["dimension"]
+    if not isinstance(shape[dim], int):
+        raise InputError("the ONNX export cannot count over the batch (lax.iota).")
+    counted = np.arange(shape[dim], dtype=eqn.params["dtype"])
+    return [counted.reshape([-1 if i == dim else 1 for i in range(len(shape))])]
+
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys((*OPERATORS, *LOGICAL), same_operator),
+    "broadcast_in_dim": _broadcast,
+    "clamp": _clamp,
+    "convert_element_type": _convert,
+    "integer_pow": _integer_pow,
+    "iota": _iota,
+    "ne": _not_equal,
+    "rem": _remainder,
+    "rsqrt": _rsqrt,
+    "select_n": _select,
+    "square": _square,
+}
+"""Primitives that take operands as they are, not broadcast."""
+
+
+def folded(eqn: Eqn, args: Sequence[Known]) -> list[Known] | None:
+    """The results of a primitive of which all operands are known, computed by JAX; None where that cannot be."""
+    if not all(isinstance(x, np.ndarray) for x in args):
+        return None
+    if not all(isinstance(dim, int) for var in (*eqn.invars, *eqn.outvars) for dim in var.aval.shape):
+        return None
+    full = [np.broadcast_to(x, var.aval.shape) for x, var in zip(args, eqn.invars, strict=True)]
+    with jax.disable_jit(False):
+        results = eqn.primitive.bind(*full, **eqn.params)
+    return [np.asarray(x) for x in (results if eqn.primitive.multiple_results else [results])]

@@ -1,0 +1,134 @@
+"""Writes an export: the model folder, the formats, their check and the model card; all of it or nothing."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rgcn_jax.calibration import CALIBRATION_FILE, Calibration, settings_of, write_calibration
+from rgcn_jax.config import Config
+from rgcn_jax.embedder import Embedder
+from rgcn_jax.errors import InputError
+from rgcn_jax.export.check import BATCH_SIZES, TOLERANCE, TRACKLETS, check, reference
+from rgcn_jax.export.formats import FORMATS, PLATFORMS
+from rgcn_jax.export.function import BATCH, exported_function
+from rgcn_jax.export.model_card import CARD_FILE, model_card, results_of
+from rgcn_jax.runtime.files import atomic_folder, write_error
+from rgcn_jax.runtime.provenance import versions
+from rgcn_jax.saved_model import SavedModel, save_model
+
+DESCRIPTION_FILE = "export.json"
+FOLDER = "folder"
+"""The format that is always written: what ``rgcn_jax.load`` reads."""
+
+
+def export_model(
+    saved: SavedModel,
+    out: Path,
+    formats: Collection[str] = (),
+    licence: str = "",
+    say: Callable[[str], object] = print,
+) -> None:
+    """Writes a model to a new folder, for ``rgcn_jax.load`` and for other runtimes.
+
+    Args:
+      saved: the model.
+      out: the folder, which must not exist.
+      formats: of ``FORMATS``, besides the folder itself.
+      licence: of the weights, for the card.
+      say: is called with each line of progress.
+
+    Raises:
+      InputError: ``out`` exists or cannot be written, a format cannot express the model, or what its runtime computes
+        differs from the model.
+    """
+    exact = saved._replace(config=replace(saved.config, dtype="float32"))
+    embedder = Embedder(exact, num_devices=1)
+    if formats and saved.config.dtype != "float32":
+        say(f"the run computed in {saved.config.dtype}; {' and '.join(formats)} compute in float32")
+    try:
+        with atomic_folder(out) as part:
+            shared = saved._replace(config=without_paths(saved.config))
+            save_model(part, shared)
+            calibration = _calibration(saved, embedder.calibration, say)
+            if calibration is not None:
+                write_calibration(replace(calibration, path=part / CALIBRATION_FILE))
+            description = _write_formats(embedder, part, formats, say)
+            (part / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            card = model_card(shared, results_of(saved), calibration, licence, description)
+            (part / CARD_FILE).write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise write_error(out, error) from error
+
+
+def without_paths(config: Config) -> Config:
+    """The config without the folders of the machine that it was used on; of a file its name is left."""
+    data = replace(config.data, root="", keypoints="", features=Path(config.data.features).name)
+    model = replace(config.model, pretrained=Path(config.model.pretrained).name)
+    return replace(config, data=data, model=model)
+
+
+def _calibration(
+    saved: SavedModel, calibration: Calibration | None, say: Callable[[str], object]
+) -> Calibration | None:
+    """The calibration, if it is of these weights and settings."""
+    if calibration is None:
+        return None
+    if calibration.model == saved.hash and dict(calibration.settings) == settings_of(saved.config.evaluation):
+        return calibration
+    say(f"{calibration.path} is of other weights or settings: left out; rgcn-jax calibrate measures thresholds again")
+    return None
+
+
+def _write_formats(
+    embedder: Embedder, folder: Path, formats: Collection[str], say: Callable[[str], object]
+) -> dict[str, Any]:
+    """Writes and checks each format; the content of ``export.json``."""
+    description: dict[str, Any] = {
+        "format": "rgcn_jax export",
+        "version": 1,
+        "model": embedder.hash,
+        "step": embedder.step,
+        "distance": embedder.config.evaluation.distance,
+        "pose_weight": embedder.config.evaluation.pose_weight,
+        "versions": versions(),
+        "formats": {},
+    }
+    if not formats:
+        return description
+    function = exported_function(embedder)
+    expected = reference(embedder, function)
+    description["inputs"] = [
+        {"name": name, "shape": [BATCH, *aval.shape[1:]], "dtype": str(aval.dtype)}
+        for name, aval in function.inputs.items()
+    ]
+    description["outputs"] = [
+        {"name": name, "shape": [BATCH, width], "dtype": "float32"} for name, width in function.output_widths().items()
+    ]
+    description["check"] = {"tracklets": TRACKLETS, "batch_sizes": BATCH_SIZES, "tolerance": TOLERANCE}
+    for name in formats:
+        format = FORMATS[name]
+        format.write(function, folder / format.file)
+        errors = check(embedder, expected, name, format, folder)
+        description["formats"][name] = {"file": format.file, "errors": errors}
+        if name != "onnx":
+            description["formats"][name]["platforms"] = PLATFORMS
+        say(f"{name}: {format.file}, largest error {max(errors.values()):.1e} of a feature's length")
+    return description
+
+
+def parse_formats(names: Sequence[str]) -> list[str]:
+    """The formats besides the folder, each once. Raises ``InputError`` for an unknown name."""
+    known = (FOLDER, *FORMATS)
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"--to={','.join(names)}: unknown format {unknown[0]!r}, expected some of {', '.join(known)}.")
+    return [name for name in FORMATS if name in names]
+
+
+def check_target(out: Path) -> None:
+    """Raises ``InputError`` where the folder exists or its parent does not."""
+    if out.exists() or out.is_symlink():
+        raise InputError(f"{out} exists already, and an export writes over nothing: choose another --out.")
+    if not out.parent.is_dir():
+        raise InputError(f"--out={out}: there is no folder {out.parent} to write it in; create it first.")

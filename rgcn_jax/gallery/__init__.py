@@ -1,0 +1,12 @@
+"""The gallery: enrolled tracklets that are searched for the same person (docs/gallery.md).
+
+gallery = Gallery.open("people", rgcn_jax.load("runs/mars"))
+gallery.add(embeddings, [Entry("walk1/0003", camera_id=1), ...])
+gallery.search(embedding, k=10, where=Where(not_cameras=[1]))
+"""
+
+from rgcn_jax.gallery.binding import GalleryModel
+from rgcn_jax.gallery.entry import Entry, Where
+from rgcn_jax.gallery.gallery import Gallery, Match
+
+__all__ = ["Entry", "Gallery", "GalleryModel", "Match", "Where"]

@@ -1,0 +1,101 @@
+"""The command ``rgcn-jax gallery``, also ``python -m rgcn_jax.gallery``: enrol tracklets and search for them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rgcn_jax.command import Parser, path_argument, run_command
+from rgcn_jax.errors import InputError, printable
+from rgcn_jax.gallery.entry import EVERYTHING
+from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, time_text, where_of
+from rgcn_jax.gallery.gallery import Gallery
+
+DOES = {
+    "add": "add tracklets of a features file, a data set, or a video with its tracks",
+    "search": "find the nearest entries of a tracklet",
+    "remove": "erase entries",
+    "info": "what is in a gallery; checks its files",
+    "compact": "merge the small files that many additions or removals leave",
+}
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery") -> None:
+    """Runs the command that the first argument names.
+
+    Raises:
+      InputError: there is no such command, and whatever it raises.
+    """
+    parser = Parser(
+        prog,
+        "Enrol tracklets and ask who looks and walks like somebody.",
+        epilog="\n".join(f"  {name:<8} {does}" for name, does in DOES.items())
+        + "\n\nCOMMAND --help lists the flags of each.",
+    )
+    parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
+    first, rest = (list(arguments or [])[:1], list(arguments or [])[1:])
+    command = parser.parse_args(first or ["--help"]).command
+    if command in ("add", "search"):  # these import what embeds, which takes a while
+        from rgcn_jax.gallery import add_command, search_command
+
+        {"add": add_command, "search": search_command}[command].main(rest, f"{prog} {command}")
+    else:
+        {"remove": remove, "info": info, "compact": compact}[command](rest, f"{prog} {command}")
+
+
+def remove(arguments: Sequence[str], prog: str) -> None:
+    """Erases the entries that fulfil all conditions."""
+    parser = Parser(
+        prog,
+        "Erase the entries that fulfil all conditions: their features, what is known of them, and crops that the "
+        "gallery has cut out of a video. Pictures elsewhere and earlier copies of the folder are not touched.",
+    )
+    add_gallery_flag(parser)
+    add_filter_flags(parser)
+    known = parser.parse_args(arguments)
+    gallery = Gallery.open(known.gallery)
+    print(f"removed {gallery.remove(where_of(known)):,} entries, {gallery.count():,} are left")
+
+
+def compact(arguments: Sequence[str], prog: str) -> None:
+    """Merges small files."""
+    parser = Parser(prog, "Merge the small files that many additions or removals leave.")
+    add_gallery_flag(parser)
+    known = parser.parse_args(arguments)
+    gallery = Gallery.open(known.gallery)
+    print(f"{gallery.count():,} entries in {gallery.compact()} segments")
+
+
+def info(arguments: Sequence[str], prog: str) -> None:
+    """Prints what is in a gallery, and checks all of its files."""
+    parser = Parser(prog, "What is in a gallery: its entries by camera and source, its model; checks all files.")
+    add_gallery_flag(parser)
+    parser.add_argument("--list", action="store_true", help="also print a line for every entry")
+    parser.add_argument("--model", type=path_argument, metavar="DIR", help="also check that it is the gallery's model")
+    known = parser.parse_args(arguments)
+    gallery = Gallery.open(known.gallery)
+    gallery.check()
+    binding = gallery.binding
+    if known.model:
+        from rgcn_jax.saved_model import open_model
+
+        if (found := open_model(known.model).hash) != binding["model"]:
+            raise InputError(
+                f"{known.gallery} belongs to the model {binding['model'][:16]}, {known.model} is {found[:16]}."
+            )
+    persons, cameras, sources = set(), Counter(), Counter()
+    for i, entry in gallery.entries(EVERYTHING):
+        persons.add(entry.person_id)
+        cameras[entry.camera_id] += 1
+        sources[entry.source] += 1
+        if known.list:
+            where = f"person {entry.person_id}, camera {entry.camera_id}, {time_text(entry.start)}"
+            print(printable(f"{i}  {entry.source}  {entry.tracklet}  {where}"))
+    settings = ", ".join(f"{name} {value}" for name, value in binding["settings"].items())
+    print(f"{gallery.count():,} entries, all files are intact; model {binding['model'][:16]}; {settings}")
+    print(f"{sum(person > 0 for person in persons):,} named persons; cameras (0: unknown): ", end="")
+    print(", ".join(f"{camera} ({count:,})" for camera, count in sorted(cameras.items())) or "none")
+    for source, count in sorted(sources.items()):
+        print(printable(f"  {count:>9,}  {source}"))
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.gallery")

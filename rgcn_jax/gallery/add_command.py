@@ -1,0 +1,145 @@
+"""The command ``rgcn-jax gallery add``: embeds tracklets and enrols them; resumable."""
+
+import math
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from rgcn_jax.command import Parser, on_interrupt, path_argument, whole_number
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.flags import add_gallery_flag, time_argument
+from rgcn_jax.gallery.gallery import Gallery
+from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
+from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.pose_detection.detector import BACK_ENDS
+
+if TYPE_CHECKING:
+    from rgcn_jax.gallery.video import VideoCrops
+
+
+@on_interrupt("what was added is kept; rerun the same command to resume.")
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Adds the tracklets that are not in the gallery yet.
+
+    Raises:
+      InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
+    """
+    known, overrides = _parse(arguments, prog)
+    import jax  # after the arguments: it takes seconds
+
+    crops: VideoCrops | None = None
+    if known.video:
+        from rgcn_jax.gallery.video import plan_crops
+
+        crops = plan_crops(known)
+    embedder = open_embedder(known, [*(crops.overrides if crops else data_overrides(known)), *overrides])
+    if jax.process_count() > 1:
+        raise InputError("gallery add runs in one process: embed with rgcn-jax embed and add the features file.")
+    gallery = Gallery.open(known.gallery, embedder)
+    if crops:
+        crops.make()
+    inputs = (
+        of_features(known, embedder) if known.features else of_data(embedder, known.source or "", known.camera or 0)
+    )
+    if crops:
+        inputs = replace(inputs, entries=crops.described(inputs.entries))
+    _add(gallery, inputs, known.save_every)
+    if crops:
+        crops.finish()
+    print(f"{known.gallery} has {gallery.count():,} entries; next: rgcn-jax gallery search --gallery={known.gallery}")
+
+
+def _add(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
+    there = gallery.contains(inputs.entries)
+    todo = [i for i, known in enumerate(there) if not known]
+    if len(todo) < len(there):
+        print(f"{len(there) - len(todo):,} of {len(there):,} tracklets are in the gallery already", flush=True)
+    waiting: list[Embedded] = []
+    with tqdm(total=len(there), initial=len(there) - len(todo), desc="add", unit="tracklet", disable=None) as bar:
+        for number, found in enumerate(inputs.embed(todo), 1):
+            waiting.append(found)
+            bar.update()
+            if len(waiting) == save_every or number == len(todo):
+                entries = [
+                    entry if one.quality is None else replace(entry, quality=one.quality)
+                    for one in waiting
+                    for entry in [inputs.entries[one.position]]
+                ]
+                gallery.add(to_embeddings(waiting, inputs.entries), entries)
+                if bar.disable:
+                    print(f"added {number:,} of {len(todo):,} tracklets", flush=True)
+                waiting = []
+
+
+def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Add tracklets to a gallery, which is made where there is none: of a features file (--features), of a data set "
+        "(--dataset, --root, --keypoints), or of a video and its tracks (--video, --tracks, --camera). What is there "
+        "already is skipped: rerun the same command to resume.",
+        epilog="Fields of the run's config can be changed, such as --config.evaluation.distance=standardized; they "
+        "must be the same in every command on the gallery.",
+        config_fields=True,
+    )
+    add_gallery_flag(parser)
+    add_model_flags(parser)
+    add_data_flags(parser)
+    add_features_flags(parser)
+    parser.add_argument("--video", type=path_argument, metavar="PATH", help="video file, or folder of its frames")
+    parser.add_argument("--tracks", type=path_argument, metavar="FILE", help="its tracks in MOTChallenge's format")
+    parser.add_argument(
+        "--camera",
+        type=whole_number(1, 999_999_999),
+        metavar="N",
+        help="number of the video's camera, or of tracklets whose camera is unknown",
+    )
+    parser.add_argument("--start", type=time_argument, metavar="TIME", help="when the video starts, 2026-11-30T09:00")
+    parser.add_argument("--fps", type=_rate, default=0.0, metavar="X", help="frames per second (default: the video's)")
+    parser.add_argument("--detector", choices=tuple(BACK_ENDS), help="detect the keypoints of the video's crops")
+    parser.add_argument("--detector-weights", type=path_argument, metavar="FILE", help="as --model of rgcn-jax detect")
+    parser.add_argument(
+        "--tracks-are-persons", action="store_true", help="the track ids of the video name persons, as in ground truth"
+    )
+    parser.add_argument("--source", metavar="NAME", help="name of the source (default: the folder, file or crops)")
+    parser.add_argument(
+        "--save-every", type=whole_number(1), default=200, metavar="N", help="tracklets that are added together"
+    )
+    known, overrides = parser.parse_known_args(arguments)
+    if known.video and (known.features or known.dataset or known.root):
+        raise InputError("expected one of --video, --features, and --dataset with --root.")
+    if known.video and not (known.tracks and known.camera):
+        raise InputError("--video needs --tracks=FILE and --camera=N.")
+    of_video = {"--tracks": known.tracks, "--start": known.start, "--fps": known.fps, "--detector": known.detector}
+    if not known.video and (wrong := [name for name, value in of_video.items() if value]):
+        raise InputError(f"{wrong[0]} is for --video=PATH only.")
+    if bool(known.detector) != bool(known.detector_weights) or (known.detector and known.keypoints):
+        raise InputError("expected --detector and --detector-weights together, and no --keypoints beside them.")
+    check_features_flags(known)
+    return known, overrides
+
+
+def add_features_flags(parser: Parser) -> None:
+    """``--features`` and ``--labels``."""
+    parser.add_argument("--features", type=path_argument, metavar="FILE.npz", help="a features file of this model")
+    parser.add_argument("--labels", type=path_argument, metavar="FILE.csv", help="its persons, cameras and roles")
+
+
+def check_features_flags(known: Namespace) -> None:
+    """Raises ``InputError`` where the flags contradict each other."""
+    if known.features and (known.dataset or known.keypoints):
+        raise InputError("expected either --features=FILE.npz or --dataset and --keypoints.")
+    if known.labels and not known.features:
+        raise InputError("--labels is for --features=FILE.npz only: a data set has its own.")
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0.1 <= rate <= 1000:
+        raise ArgumentTypeError(f"expected frames per second from 0.1 to 1000, found {text[:100]!r}")
+    return rate

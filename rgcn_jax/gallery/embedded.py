@@ -1,0 +1,257 @@
+"""The embedded store of a gallery: segments and a manifest in a folder, crash-safe, for one machine.
+
+The manifest names the segments and how much of each is acknowledged. It is replaced atomically at the end of every
+change, after all that it names is flushed to the disk: a process that is killed leaves the gallery as it was before the
+change, or as it is after it. Removed entries are no longer in any file when ``remove`` returns. Several processes may
+change a gallery: each change holds a lock and starts from the manifest as it is.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.entry import Entry, Where, to_columns
+from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
+from rgcn_jax.gallery.nearest import Block, Nearest, Weights, nearest
+from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
+from rgcn_jax.runtime.files import remove_unfinished, write_error
+
+
+class EmbeddedStore:
+    """The store in a folder.
+
+    Args:
+      folder: of the gallery.
+      binding: what a new gallery is bound to, JSON with "widths": [D_a, D_p]; None: there must be one already.
+
+    Attributes:
+      binding: of the gallery.
+
+    Raises:
+      InputError: there is no gallery, the folder holds something else, cannot be written, or a file is damaged.
+    """
+
+    def __init__(self, folder: Path, binding: Mapping[str, Any] | None):
+        self.folder = folder
+        self._manifest: dict[str, Any] = {}
+        self._segments: list[Segment] = []
+        self._keys: set[int] | None = None
+        if not (folder / MANIFEST).exists():
+            if binding is None:
+                raise InputError(f"there is no gallery in {folder}: rgcn-jax gallery add makes one.")
+            self._create(binding)
+        self._refresh()
+        self.binding: dict[str, Any] = self._manifest["binding"]
+        self._split, width = self.binding["widths"][0], sum(self.binding["widths"])
+        self._rows = max(SEGMENT_BYTES // (4 * width), 1)
+
+    def _create(self, binding: Mapping[str, Any]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            others = [p.name for p in self.folder.iterdir() if p.name != LOCK_FILE and not p.name.startswith(".")]
+            if others:
+                raise InputError(
+                    f"{self.folder} holds {sorted(others)[0]} and no gallery: name a new or an empty folder."
+                )
+            with lock(self.folder):
+                if not (self.folder / MANIFEST).exists():
+                    first = {"binding": dict(binding), "next_id": 1, "next_segment": 1, "segments": []}
+                    commit(self.folder, first)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+
+    @property
+    def columns(self) -> np.ndarray:
+        """``COLUMNS`` of all entries, by id."""
+        self._refresh()
+        return np.concatenate([segment.columns for segment in self._segments] or [Segment(self.folder, "", 1).columns])
+
+    def count(self, where: Where) -> int:
+        """Number of entries."""
+        self._refresh()
+        return sum(int(np.count_nonzero(where.mask(segment.columns))) for segment in self._segments)
+
+    def entries(self, where: Where) -> Iterator[tuple[int, Entry]]:
+        """Id and entry, by id."""
+        self._refresh()
+        for segment in list(self._segments):
+            rows = np.flatnonzero(where.mask(segment.columns))
+            yield from zip(segment.columns["id"][rows].tolist(), segment.entries(rows), strict=True)
+
+    def get(self, ids: Collection[int]) -> dict[int, Entry]:
+        """The entries of some ids, as far as they are there."""
+        self._refresh()
+        wanted, found = np.unique(np.asarray(list(ids), np.int64)), {}
+        for segment in self._segments:
+            there = np.ascontiguousarray(segment.columns["id"])
+            inside = wanted[(wanted >= there[0]) & (wanted <= there[-1])]
+            rows = np.searchsorted(there, inside)
+            rows = rows[there[rows] == inside]
+            found |= dict(zip(there[rows].tolist(), segment.entries(rows), strict=True))
+        return found
+
+    def contains(self, keys: Collection[int]) -> list[bool]:
+        """Which keys of entries are there."""
+        self._refresh()
+        if self._keys is None:
+            self._keys = {key for segment in self._segments for key in segment.columns["key"].tolist()}
+        return [key in self._keys for key in keys]
+
+    def vectors(self, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and features of entries, by id."""
+        self._refresh()
+        masks = [(segment, where.mask(segment.columns)) for segment in self._segments]
+        chosen = [(s.columns["id"][mask], s.vectors[mask]) for s, mask in masks if mask.any()]
+        none = np.empty(0, np.int64), np.empty((0, sum(self.binding["widths"])), np.float32)
+        ids, rows = zip(*chosen, strict=True) if chosen else ([none[0]], [none[1]])
+        return np.concatenate(ids), np.concatenate(rows)
+
+    def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:
+        """The k nearest entries of each query; ``positions`` are ids."""
+        self._refresh()
+        split, (a, p) = self._split, weights
+        blocks = [
+            Block(s.vectors, a**2 * s.columns["square_a"] + p**2 * s.columns["square_p"], where.mask(s.columns))
+            for s in self._segments
+        ]
+        ids = np.concatenate([np.empty(0, np.int64), *(segment.columns["id"] for segment in self._segments)])
+        found = nearest(blocks, queries, Weights(a, p, split), k)
+        return [Nearest(ids[one.positions], one.distances) for one in found]
+
+    def add(self, vectors: np.ndarray, entries: Sequence[Entry]) -> list[int]:
+        """Adds entries with their features; they are on the disk when their ids are returned, or none is."""
+        split = self._split
+        squares = np.stack(
+            [np.einsum("nd,nd->n", x, x, dtype=np.float64) for x in (vectors[:, :split], vectors[:, split:])]
+        )
+        with self._change() as manifest:
+            self._check_new(entries)
+            first_id = manifest["next_id"]
+            columns, texts = to_columns(entries, first_id, squares)
+            segments, at, text_at = list(self._segments), 0, 0
+            while at < len(entries):
+                if not segments or len(segments[-1].columns) >= self._rows:
+                    segments.append(self._new_segment(manifest))
+                end = min(at + self._rows - len(segments[-1].columns), len(entries))
+                text_end = text_at + int(columns["text"][at:end].sum(dtype=np.int64))
+                segments[-1] = segments[-1].append(columns[at:end], texts[text_at:text_end], vectors[at:end])
+                at, text_at = end, text_end
+            manifest["next_id"] = first_id + len(entries)
+            self._replace(manifest, segments)
+            if self._keys is not None:
+                self._keys.update(columns["key"].tolist())
+        return columns["id"].tolist()
+
+    def _check_new(self, entries: Sequence[Entry]) -> None:
+        keys = [entry.key for entry in entries]
+        seen: set[int] = set()
+        for entry, key, there in zip(entries, keys, self.contains(keys), strict=True):
+            if there or key in seen:
+                where = "in the gallery already" if there else "added twice"
+                raise InputError(
+                    f"{entry.tracklet!r} of {entry.source!r} is {where}: an entry is named by its source and tracklet; "
+                    "remove the old one first."
+                )
+            seen.add(key)
+
+    def remove(self, where: Where) -> int:
+        """Erases entries: the segments that hold them are rewritten without them and deleted. Returns their number."""
+        with self._change() as manifest:
+            segments, removed = [], 0
+            for segment in self._segments:
+                gone = where.mask(segment.columns)
+                removed += int(np.count_nonzero(gone))
+                if not gone.any():
+                    segments.append(segment)
+                elif not gone.all():
+                    segments.append(self._rewritten(manifest, [(segment, np.flatnonzero(~gone))]))
+            self._replace(manifest, segments)
+            self._keys = None
+        return removed
+
+    def check(self) -> None:
+        """Verifies the checksums of all features; those of the entries were when they were read."""
+        self._refresh()
+        for segment in self._segments:
+            _ = segment.vectors
+
+    def compact(self) -> int:
+        """Merges neighbouring segments that fit into one. Returns how many segments are left."""
+        with self._change() as manifest:
+            groups: list[list[Segment]] = []
+            for segment in self._segments:
+                together = sum(len(other.columns) for other in groups[-1]) if groups else self._rows
+                if together + len(segment.columns) <= self._rows:
+                    groups[-1].append(segment)
+                else:
+                    groups.append([segment])
+            segments = [
+                group[0]
+                if len(group) == len(group[0].records) == 1
+                else self._rewritten(manifest, [(segment, np.arange(len(segment.columns))) for segment in group])
+                for group in groups
+            ]
+            self._replace(manifest, segments)
+        return len(segments)
+
+    def _rewritten(self, manifest: dict[str, Any], parts: Sequence[tuple[Segment, np.ndarray]]) -> Segment:
+        """A new segment of some rows of others."""
+        columns = np.concatenate([segment.columns[rows] for segment, rows in parts])
+        vectors = np.concatenate([segment.vectors[rows] for segment, rows in parts])
+        texts = b"".join(segment.text(row) for segment, rows in parts for row in rows.tolist())
+        return self._new_segment(manifest).append(columns, texts, vectors)
+
+    def _new_segment(self, manifest: dict[str, Any]) -> Segment:
+        number = manifest["next_segment"]
+        manifest["next_segment"] = number + 1
+        return Segment(self.folder, f"{number:08d}", sum(self.binding["widths"]))
+
+    @contextmanager
+    def _change(self) -> Iterator[dict[str, Any]]:
+        """A copy of the present manifest to change, while the lock is held. Raises InputError."""
+        try:
+            with lock(self.folder):
+                self._refresh()
+                self._remove_leftovers()
+                yield dict(self._manifest)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+
+    def _replace(self, manifest: dict[str, Any], segments: Sequence[Segment]) -> None:
+        """Commits new segments, then deletes the files of those that are no longer in use."""
+        manifest["segments"] = [list(segment.state) for segment in segments]
+        self._manifest, self._segments = commit(self.folder, manifest), list(segments)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Deletes segments that the manifest does not name: of a killed process, or just replaced."""
+        named = {segment[0] for segment in self._manifest["segments"]}
+        remove_unfinished(self.folder)
+        for path in self.folder.iterdir():
+            if path.suffix in (".vectors", ".entries") and path.stem not in named:
+                path.unlink(missing_ok=True)
+
+    def _refresh(self) -> None:
+        """Reads what other processes have changed since."""
+        for _ in range(100):
+            manifest = read_manifest(self.folder)
+            if manifest.get("generation") == self._manifest.get("generation"):
+                return
+            known = {segment.state: segment for segment in self._segments}
+            width = sum(manifest["binding"]["widths"])
+            try:
+                segments = [
+                    known.get((name, count, size)) or open_segment(self.folder, name, width, count, size)
+                    for name, count, size in manifest["segments"]
+                ]
+            except FileNotFoundError as error:  # replaced meanwhile
+                if read_manifest(self.folder)["generation"] == manifest["generation"]:
+                    raise InputError(f"{error.filename} is missing: restore the gallery from a copy.") from error
+                continue
+            self._manifest, self._segments, self._keys = manifest, segments, None
+            return
+        raise InputError(f"{self.folder} is changed by other processes all the time: try again later.")

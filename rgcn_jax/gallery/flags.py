@@ -1,0 +1,57 @@
+"""Flags that several of the gallery's commands share: the gallery, filters, points in time."""
+
+import argparse
+import re
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+
+from rgcn_jax.command import path_argument, whole_number
+from rgcn_jax.gallery.entry import Where
+
+
+def add_gallery_flag(parser: ArgumentParser) -> None:
+    """``--gallery``."""
+    parser.add_argument("--gallery", required=True, type=path_argument, metavar="DIR", help="folder of the gallery")
+
+
+def add_filter_flags(parser: ArgumentParser) -> None:
+    """The conditions of ``Where``; several of one kind: any of them."""
+    number = {"type": whole_number(0, 2**31 - 1), "action": "append", "metavar": "N"}
+    parser.add_argument("--id", **number, help="entry of this id; may be repeated, as the next ones")
+    parser.add_argument("--person", **number, help="entries of this person")
+    parser.add_argument("--in-camera", **number, help="entries of this camera")
+    parser.add_argument("--not-camera", **number, help="entries of other cameras")
+    parser.add_argument("--in-source", action="append", metavar="NAME", help="entries of this source (see info)")
+    parser.add_argument("--after", type=time_argument, metavar="TIME", help="entries seen at or after this time")
+    parser.add_argument("--before", type=time_argument, metavar="TIME", help="entries seen at or before this time")
+    parser.add_argument("--min-quality", type=float, metavar="X", help="entries with at least this quality")
+
+
+def where_of(known: Namespace) -> Where:
+    """The filter of ``add_filter_flags``."""
+    return Where(
+        ids=known.id,
+        persons=known.person,
+        cameras=known.in_camera,
+        not_cameras=known.not_camera,
+        sources=known.in_source,
+        after=known.after,
+        before=known.before,
+        min_quality=known.min_quality,
+    )
+
+
+def time_argument(text: str) -> float:
+    """Seconds since 1970-01-01 UTC of a time in ISO 8601, such as 2026-11-30T09:00+01:00; UTC without an offset."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-30T09:00, found {text[:100]!r}") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def time_text(seconds: float | None) -> str:
+    """The time in UTC to the second; "-" where it is unknown."""
+    if seconds is None:
+        return "-"
+    return re.sub(r"\+00:00$", "Z", datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"))

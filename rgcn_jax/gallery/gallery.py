@@ -1,0 +1,239 @@
+"""The gallery: enrols embedded tracklets and finds the nearest of them, bound to one model and its settings.
+
+Kept are the features of both branches as the run's distance takes them (raw, normalised or standardised), so that their
+weights can be chosen in every search. Distances are those of ``Embedder.distance``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import numpy as np
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import fuse
+from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
+from rgcn_jax.gallery.crops import erase_crops, frame_paths
+from rgcn_jax.gallery.embedded import EmbeddedStore
+from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
+from rgcn_jax.gallery.nearest import Nearest
+from rgcn_jax.types import UNKNOWN_ID, Embeddings
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from rgcn_jax.embedder import Embedding
+
+
+class Match(NamedTuple):
+    """An entry that was found. ``same``: whether it is called the same person at the rate that was asked for."""
+
+    id: int
+    distance: float
+    entry: Entry
+    same: bool | None
+
+
+class Gallery:
+    """Enrolled tracklets. ``Gallery.open`` makes one."""
+
+    def __init__(self, store: EmbeddedStore, model: GalleryModel | None):
+        self._store, self._model = store, model
+
+    @classmethod
+    def open(cls, uri: str | Path, model: GalleryModel | None = None) -> "Gallery":
+        """Opens the gallery in a folder; makes it where there is none.
+
+        Args:
+          uri: the folder.
+          model: an ``Embedder``, the one that the gallery was made with. None: to look at entries and to remove some;
+            nothing can be added or searched, and no gallery is made.
+
+        Raises:
+          InputError: there is no gallery and no model, it belongs to another model or other settings, or is damaged.
+        """
+        if "://" in str(uri):
+            raise InputError(f"{uri}: expected a folder.")
+        binding = None if model is None else binding_of(model)
+        gallery = cls(EmbeddedStore(Path(uri).expanduser(), binding), model)
+        found = gallery._store.binding
+        if binding is not None and found != binding:
+            what = [name for name in binding if found.get(name) != binding[name]]
+            raise InputError(
+                f"the gallery {uri} belongs to another model or other settings: {what[0]} is {found.get(what[0])}, of "
+                f"this model {binding[what[0]]}. Features of both must not be compared: name another folder."
+            )
+        return gallery
+
+    def add(self, embeddings: "Sequence[Embedding] | Embeddings", entries: Sequence[Entry]) -> list[int]:
+        """Enrols tracklets. When this returns they are on the disk; a process killed before has added none of them.
+
+        Args:
+          embeddings: N, of the embedder or of a features file.
+          entries: what is known of each. Where the embeddings have person and camera ids these are not read.
+
+        Returns:
+          Their ids, ascending and never given again.
+
+        Raises:
+          InputError: an entry is there already, a feature is not finite, or the folder cannot be written.
+        """
+        vectors = self._vectors(embeddings)
+        if len(vectors) != len(entries):
+            raise InputError(f"there are {len(vectors)} embeddings and {len(entries)} entries.")
+        return self._store.add(vectors, entries) if len(entries) else []
+
+    @overload
+    def search(
+        self, embeddings: "Embedding", k: int = 20, by: By = "fused", where: Where = ..., fpr: float | None = None
+    ) -> list[Match]: ...
+
+    @overload
+    def search(
+        self,
+        embeddings: "Sequence[Embedding] | Embeddings",
+        k: int = 20,
+        by: By = "fused",
+        where: Where = ...,
+        fpr: float | None = None,
+    ) -> list[list[Match]]: ...
+
+    def search(
+        self, embeddings: Any, k: int = 20, by: By = "fused", where: Where = EVERYTHING, fpr: float | None = None
+    ) -> Any:
+        """The k entries of least distance, nearest first; at one distance in the order of adding.
+
+        Args:
+          embeddings: of one tracklet, or of several.
+          k: how many; fewer where the filter leaves fewer.
+          by: "fused", "appearance", "pose", or weights of the appearance's and the pose's distance, (α, β): then the
+            distance is sqrt(α² d_a² + β² d_p²).
+          where: which entries may be found.
+          fpr: false positive rate of the verdict ``Match.same``, one that was calibrated; None: no verdict.
+
+        Raises:
+          InputError: ``by`` or ``k`` is invalid, the model was not calibrated at this rate, or a file is damaged.
+        """
+        single = not isinstance(embeddings, Embeddings) and hasattr(embeddings, "appearance")
+        vectors = self._vectors([embeddings] if single else embeddings)
+        found = self._matches(self._search(vectors, k, by, where), self.threshold(by, fpr) if fpr is not None else None)
+        return found[0] if single else found
+
+    def similar(
+        self, id: int, k: int = 20, by: By = "fused", where: Where = EVERYTHING, fpr: float | None = None
+    ) -> list[Match]:
+        """The entries that are nearest to one of the gallery, which is left out itself. Arguments as of ``search``.
+
+        Raises:
+          InputError: there is no such entry, and as ``search``.
+        """
+        self._known_model()
+        _, vectors = self._store.vectors(Where(ids=[id]))
+        if not len(vectors):
+            raise InputError(f"the gallery has no entry {id}.")
+        others = replace(where, not_ids=[id, *(where.not_ids or ())])
+        threshold = self.threshold(by, fpr) if fpr is not None else None
+        return self._matches(self._search(vectors, k, by, others), threshold)[0]
+
+    def threshold(self, by: By, fpr: float) -> float:
+        """The calibrated distance below which an entry is called the same person.
+
+        Raises:
+          InputError: the model was not calibrated for these settings and rate, or ``by`` are weights.
+        """
+        model = self._known_model()
+        if model.calibration is None:
+            raise InputError("the model has no thresholds: calibrate it by rgcn-jax calibrate.")
+        if not isinstance(by, str):
+            raise InputError(f"there is no threshold for the weights {by}: search by fused, appearance or pose.")
+        return model.calibration.threshold(model.hash, model.config.evaluation, by, fpr)
+
+    def count(self, where: Where = EVERYTHING) -> int:
+        """Number of entries."""
+        return self._store.count(where)
+
+    def entries(self, where: Where = EVERYTHING) -> Iterator[tuple[int, Entry]]:
+        """Id and entry of each, in the order of adding."""
+        return self._store.entries(where)
+
+    def contains(self, entries: Sequence[Entry]) -> list[bool]:
+        """Which entries are there already, by source and tracklet."""
+        return self._store.contains([entry.key for entry in entries])
+
+    def remove(self, where: Where) -> int:
+        """Erases entries; when this returns, neither their features nor what is known of them is in the files, and
+        frames that the gallery has cut out of a video are deleted.
+
+        Returns:
+          How many there were.
+
+        Raises:
+          InputError: the filter has no condition, or the folder cannot be written.
+        """
+        if where == EVERYTHING:
+            raise InputError("name what to remove by a condition; delete the folder to remove all.")
+        for _, entry in self.entries(where):
+            erase_crops(self._store.folder, entry)
+        return self._store.remove(where)
+
+    def frame_paths(self, entry: Entry) -> list[Path]:
+        """Where the frames that an entry names lie; none where that is unknown. Raises InputError for a wrong name."""
+        return frame_paths(self._store.folder, entry)
+
+    def check(self) -> None:
+        """Reads all files and verifies their checksums. Raises InputError where one is damaged."""
+        self._store.check()
+
+    def compact(self) -> int:
+        """Merges small files, as many additions or removals leave them. Returns the number of segments."""
+        return self._store.compact()
+
+    @property
+    def binding(self) -> dict[str, Any]:
+        """Hash of the model and the settings that the gallery is bound to."""
+        return self._store.binding
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Ids, persons, cameras, times and quality of all entries (``entry.COLUMNS``)."""
+        return self._store.columns
+
+    def _known_model(self) -> GalleryModel:
+        if self._model is None:
+            raise InputError("the gallery was opened without its model: give the model to add or to search.")
+        return self._model
+
+    def _vectors(self, embeddings: Any) -> np.ndarray:
+        """Features [N, D_a + D_p] as they are kept. Raises InputError."""
+        model = self._known_model()
+        if not isinstance(embeddings, Embeddings):
+            if not len(embeddings):
+                return np.empty((0, sum(self.binding["widths"])), np.float32)
+            a, p = (np.stack([getattr(e, name) for e in embeddings]) for name in ("appearance", "pose"))
+            none = np.full(len(embeddings), UNKNOWN_ID, np.int32)
+            embeddings = Embeddings(a, p, none, none)
+        widths = self.binding["widths"]
+        if (found := [embeddings.appearance.shape[1], embeddings.pose.shape[1]]) != widths:
+            raise InputError(f"the features have {found} dimensions (appearance, pose), those of the model {widths}.")
+        rows = ("appearance", "pose") if widths[1] else ("appearance",)
+        kind = model.config.evaluation.distance
+        return np.concatenate([fuse(embeddings, row, kind, 1.0, model.statistics) for row in rows], axis=1)
+
+    def _search(self, vectors: np.ndarray, k: int, by: By, where: Where) -> list[Nearest]:
+        if k < 1:
+            raise InputError(f"k is {k}: expected 1 or more.")
+        model = self._known_model()
+        return self._store.search(
+            vectors, branch_weights(by, model.config.evaluation, self.binding["widths"][1] > 0), k, where
+        )
+
+    def _matches(self, found: Sequence[Nearest], threshold: float | None) -> list[list[Match]]:
+        ids = sorted({i for one in found for i in one.positions.tolist()})
+        entries = self._store.get(ids)
+        return [
+            [
+                Match(i, distance, entries[i], None if threshold is None else distance <= threshold)
+                for i, distance in zip(one.positions.tolist(), one.distances.tolist(), strict=True)
+                if i in entries  # removed meanwhile by another process
+            ]
+            for one in found
+        ]

@@ -1,0 +1,183 @@
+"""Tracklets that the gallery's commands add or search for: of a features file, or of a data set, which is embedded."""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rgcn_jax.data.clips.sampling import BatchPlan
+from rgcn_jax.data.datasets.listing import IMAGES, natural_order
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.entry import Entry
+from rgcn_jax.types import Batch, Embeddings, Tracklet
+
+if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.data.clips.reader import Data, Reader
+    from rgcn_jax.embedder import Embedder
+
+FRAMES = 8
+"""Frames of a tracklet that its entry names, evenly spaced, for looking at it."""
+
+
+class Embedded(NamedTuple):
+    """Features of one of the tracklets; ``quality``: mean share of keypoints detected, None where unknown."""
+
+    position: int
+    appearance: np.ndarray
+    pose: np.ndarray
+    quality: float | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Tracklets, which of them are queries, and their features: ``embed(positions)`` yields them in that order."""
+
+    entries: Sequence[Entry]
+    is_query: np.ndarray
+    embed: Callable[[Sequence[int]], Iterator[Embedded]]
+
+
+def of_features(known: Namespace, embedder: "Embedder") -> Inputs:
+    """The tracklets of ``--features``, with persons, cameras and roles of ``--labels``; frames below ``--root``.
+
+    Raises:
+      InputError: a file cannot be read, or the features are those of another model or other settings.
+    """
+    from rgcn_jax.evaluation.feature_set import read_features, with_labels
+
+    features = read_features(known.features)
+    if features.model != embedder.hash:
+        raise InputError(
+            f"{known.features} holds features of other weights than {known.model}: embed with this model, rgcn-jax "
+            f"embed --model={known.model} --out=FILE.npz."
+        )
+    config, header = embedder.config, features.header.get("config") or {}
+    now = {"image_height": config.image_height, "image_width": config.image_width}
+    now |= {"frames_per_clip": config.frames_per_clip, "clips": config.evaluation.clips}
+    for name, value in now.items():
+        then = features.header.get("clips") if name == "clips" else header.get(name, value)
+        if then != value:
+            raise InputError(f"{known.features} was embedded with {name}={then!r}, the model now has {value!r}.")
+    features = with_labels(features, known.labels) if known.labels else features
+    root = str(known.root.resolve()) if known.root else ""
+    columns = features.embeddings
+    entries = [
+        Entry(
+            first,
+            known.source or str(known.features.resolve()),
+            int(person),
+            int(camera) or known.camera or 0,
+            num_frames=int(count),
+            frames=_frames_beside(root, first, int(count)),
+            root=root,
+            data_set=str(features.header.get("data_set", "")),
+        )
+        for first, person, camera, count in zip(
+            features.first_frames, columns.person_ids, columns.camera_ids, features.num_frames, strict=True
+        )
+    ]
+
+    def embed(positions: Sequence[int]) -> Iterator[Embedded]:
+        for i in positions:
+            yield Embedded(i, columns.appearance[i], columns.pose[i], None)
+
+    return Inputs(entries, features.roles.query, embed)
+
+
+def of_data(embedder: "Embedder", source: str = "", camera: int = 0) -> Inputs:
+    """The test tracklets of the data set of the model's config; ``camera``: of those whose camera is unknown.
+
+    Raises:
+      InputError: the data set cannot be read, or has no tracklets.
+    """
+    from rgcn_jax.evaluation.protocol import test_tracklets
+    from rgcn_jax.training.run import open_process_data
+
+    config = embedder.config
+    data = open_process_data(config, required=())
+    tracklets, roles = test_tracklets(data.split)
+    if not tracklets:
+        raise InputError(f"{data.split.root} has no tracklets in query or gallery.")
+    on_disk = config.data.name != "walkers"
+    root = str(data.split.root.resolve()) if on_disk else ""
+    name = f"{data.split.name} {data.split.split_description}".strip()
+    entries = [
+        Entry(
+            tracklet.frames[0],
+            source or root or name,
+            tracklet.person_id,
+            tracklet.camera_id or camera,
+            num_frames=len(tracklet.frames),
+            frames=evenly(tracklet.frames) if on_disk else (),
+            root=root,
+            data_set=name,
+        )
+        for tracklet in tracklets
+    ]
+
+    def embed(positions: Sequence[int]) -> Iterator[Embedded]:
+        return _embedded(embedder, data, [tracklets[i] for i in positions], positions)
+
+    return Inputs(entries, roles.query, embed)
+
+
+def _embedded(
+    embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], positions: Sequence[int]
+) -> Iterator[Embedded]:
+    from rgcn_jax.evaluation.embed import Cutting, tracklet_means
+
+    config = embedder.config
+    cutting = Cutting(config.evaluation.clips, config.frames_per_clip, config.evaluation.clips_per_batch)
+    reader = _Measured(data.read, len(tracklets))
+    clips = embedder.extractor.clips(embedder.variables, reader, tracklets, cutting)
+    for feature in tracklet_means((plan.index, features) for plan, features in clips):
+        quality = float(reader.detected[feature.index] / reader.frames[feature.index]) if config.with_pose else None
+        yield Embedded(positions[feature.index], feature.appearance, feature.pose, quality)
+
+
+class _Measured:
+    """A ``Reader`` that counts the keypoints detected in what it reads; ``detected`` is in frames, by tracklet."""
+
+    def __init__(self, read: "Reader", count: int):
+        self._read = read
+        self.detected, self.frames = np.zeros(count), np.zeros(count)
+
+    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+        """The batches of the plans."""
+        for batch in self._read(plans):
+            of_clip = batch["index"] >= 0
+            mask = batch["frame_mask"][of_clip]
+            shares = (batch["keypoints"][of_clip, :, :, 2] > 0).mean(axis=2) * mask
+            np.add.at(self.detected, batch["index"][of_clip], shares.sum(axis=1))
+            np.add.at(self.frames, batch["index"][of_clip], mask.sum(axis=1))
+            yield batch
+
+
+def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embeddings:
+    """The features of some tracklets; ``entries``: of all."""
+    ids = [(entries[one.position].person_id, entries[one.position].camera_id) for one in found]
+    return Embeddings(
+        np.stack([one.appearance for one in found]),
+        np.stack([one.pose for one in found]),
+        *np.array(ids, np.int32).reshape(-1, 2).T,
+    )
+
+
+def evenly(frames: Sequence[str]) -> tuple[str, ...]:
+    """At most ``FRAMES`` of the frames, from the first to the last."""
+    positions: list[int] = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)).tolist()
+    return tuple(frames[i] for i in positions)
+
+
+def _frames_beside(root: str, first: str, count: int) -> tuple[str, ...]:
+    """Some frames of a tracklet of which the first and their number are known: where it alone fills a folder."""
+    folder = Path(root, first).parent
+    if root and folder.is_dir():
+        names = natural_order(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+        if len(names) == count:
+            parent = first.rpartition("/")[0]
+            return evenly([f"{parent}/{name}" if parent else name for name in names])
+    return (first,)

@@ -1,0 +1,77 @@
+"""The manifest of an embedded gallery, ``gallery.json``: what the gallery is bound to, and its segments.
+
+JSON: "binding", "next_id", "next_segment", "segments" (name, number of entries and bytes of the entries file of each),
+"generation", which grows with every change, and "checksum", a CRC-32 of all that.
+"""
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
+
+MANIFEST, LOCK_FILE = "gallery.json", "lock"
+FORMAT, VERSION = "rgcn_jax gallery", 1
+
+
+def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Replaces the manifest atomically, after the names of the files that it names are on the disk; returns it as it is
+    written, with its next generation. The caller holds the lock.
+
+    Raises:
+      OSError: the folder cannot be flushed.
+      InputError: the file cannot be written.
+    """
+    described = {"format": FORMAT, "version": VERSION, "generation": manifest.get("generation", 0) + 1}
+    content = {name: value for name, value in manifest.items() if name != "checksum"} | described
+    content["checksum"] = _checksum(content)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    write_text(folder / MANIFEST, json.dumps(content) + "\n")
+    return content
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest.
+
+    Raises:
+      InputError: it is missing, damaged, or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(read_text(path))
+        if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+            raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
+        if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:
+            raise ValueError("checksum mismatch")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not the manifest of a gallery of this program ({type(error).__name__}: {error}): restore it "
+            "from a copy."
+        ) from error
+    return manifest
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Holds the lock of the folder; waits for it. The kernel releases it however its holder ends. Raises OSError."""
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _checksum(manifest: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())

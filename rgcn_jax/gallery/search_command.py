@@ -1,0 +1,207 @@
+"""The command ``rgcn-jax gallery search``: the nearest entries of tracklets, as a table, JSON and a page of frames."""
+
+import json
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rgcn_jax.command import Parser, path_argument, whole_number
+from rgcn_jax.errors import InputError, listed, printable
+from rgcn_jax.gallery.add_command import add_features_flags, check_features_flags
+from rgcn_jax.gallery.binding import By
+from rgcn_jax.gallery.entry import Entry, Where
+from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, time_text, where_of
+from rgcn_jax.gallery.gallery import Gallery, Match
+from rgcn_jax.gallery.inputs import Inputs, of_data, of_features, to_embeddings
+from rgcn_jax.gallery.strips import Ranking, write_page
+from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.runtime.files import write_text
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from rgcn_jax.embedder import Embedder
+
+SHOWN = 3
+"""Queries whose tables are printed; all are in the files."""
+USUAL_RATE = 1e-3
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Searches and prints, and writes what was asked for.
+
+    Raises:
+      InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
+    """
+    known, overrides = _parse(arguments, prog)
+    Gallery.open(known.gallery)  # there must be one, and the model takes seconds to load
+    embedder = open_embedder(known, [*_overrides(known), *overrides])
+    gallery = Gallery.open(known.gallery, embedder)
+    fpr = _rate_of_verdict(gallery, embedder, known)
+    rankings = _of_entry(gallery, known, fpr) if known.entry else _of_inputs(gallery, embedder, known, fpr)
+    for ranking in rankings[:SHOWN]:
+        print(printable(_table(ranking)))
+    if len(rankings) > SHOWN:
+        print(f"and {len(rankings) - SHOWN:,} more queries{'' if known.out else ': --out=FILE.json has all'}")
+    verdict = None if fpr is None else {"fpr": fpr, "threshold": gallery.threshold(known.by, fpr)}
+    if verdict:
+        print(f"same: distance at most {verdict['threshold']:.6g}, calibrated at a false positive rate of {fpr:g}")
+    if known.out:
+        write_text(known.out, json.dumps(_content(gallery, known, rankings, verdict), indent=2) + "\n")
+        print(f"results: {known.out}")
+    if known.html:
+        missing = write_page(known.html, gallery, rankings, verdict)
+        print(f"page: {known.html}" + (f"; {missing:,} frames could not be read" if missing else ""))
+
+
+def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ranking]:
+    matches = gallery.similar(known.entry, known.k, known.by, where_of(known), fpr)
+    ((_, entry),) = gallery.entries(Where(ids=[known.entry]))
+    return [Ranking(entry, matches)]
+
+
+def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: float | None) -> list[Ranking]:
+    inputs = of_features(known, embedder) if known.features else of_data(embedder, known.source or "")
+    chosen = _chosen(inputs, known.tracklet)
+    embeddings = to_embeddings(list(inputs.embed(chosen)), inputs.entries)
+    queries = [inputs.entries[i] for i in chosen]
+    found = gallery.search(embeddings, known.k + 1, known.by, where_of(known), fpr)
+    return [Ranking(query, _others(query, matches)[: known.k]) for query, matches in zip(queries, found, strict=True)]
+
+
+def _others(query: Entry, matches: Sequence[Match]) -> list[Match]:
+    """Without the query itself, where it is in the gallery."""
+    return [match for match in matches if match.entry.key != query.key]
+
+
+def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
+    """The tracklets to search for: those that are named, or all queries, or all.
+
+    Raises InputError for a name that is none, or of several.
+    """
+    if not names:
+        queries = [i for i, query in enumerate(inputs.is_query) if query]
+        return queries or list(range(len(inputs.entries)))
+    chosen = []
+    for name in names:
+        found = [i for i, e in enumerate(inputs.entries) if name in (e.tracklet, e.tracklet.rpartition("/")[0])]
+        if not found and name.isdigit() and int(name) < len(inputs.entries):
+            found = [int(name)]
+        if len(found) != 1:
+            like = listed([entry.tracklet for entry in inputs.entries])
+            raise InputError(f"--tracklet={name} names {len(found)} tracklets, expected one; they are {like}.")
+        chosen += found
+    return chosen
+
+
+def _rate_of_verdict(gallery: Gallery, embedder: "Embedder", known: Namespace) -> float | None:
+    """``--fpr``; by default the usual one, or the least that was calibrated; None where there is no calibration."""
+    if known.fpr is not None:
+        gallery.threshold(known.by, known.fpr)
+        return known.fpr
+    if embedder.calibration is None or not isinstance(known.by, str):
+        return None
+    points = embedder.calibration.rows.get(known.by, {}).get("tpr_at_fpr", {})
+    rates = sorted(float(name) for name, point in points.items() if point is not None)
+    rate = USUAL_RATE if USUAL_RATE in rates else rates[0] if rates else None
+    try:
+        if rate is not None:
+            gallery.threshold(known.by, rate)
+    except InputError as error:
+        print(printable(f"no verdicts: {error}"), flush=True)
+        return None
+    return rate
+
+
+def _table(ranking: Ranking) -> str:
+    query = ranking.query
+    lines = [f"query {query.tracklet} (person {_known(query.person_id)}, camera {query.camera_id or '-'})"]
+    lines.append(" rank  distance  same    person  camera  start                       id  tracklet")
+    for rank, match in enumerate(ranking.matches, 1):
+        entry, same = match.entry, {None: "-", True: "yes", False: "no"}[match.same]
+        lines.append(
+            f"{rank:>5}  {match.distance:>8.4f}  {same:<4}  {_known(entry.person_id):>8}  {entry.camera_id or '-':>6}  "
+            f"{time_text(entry.start):<20}  {match.id:>8}  {entry.tracklet}"
+        )
+    return "\n".join(lines if ranking.matches else [*lines, "  no entry fulfils the conditions"])
+
+
+def _known(person: int) -> str:
+    return "-" if person < 0 else str(person)
+
+
+def _content(gallery: Gallery, known: Namespace, rankings: Sequence[Ranking], verdict: dict | None) -> dict:
+    def described(entry: Entry) -> dict:
+        return {**asdict(entry), "frames": [str(path) for path in gallery.frame_paths(entry)] or list(entry.frames)}
+
+    return {
+        "gallery": str(known.gallery),
+        **gallery.binding,
+        "by": known.by,
+        "k": known.k,
+        "verdict": verdict,
+        "queries": [
+            {
+                "query": described(ranking.query),
+                "matches": [
+                    {"rank": rank, "id": m.id, "distance": m.distance, "same": m.same, "entry": described(m.entry)}
+                    for rank, m in enumerate(ranking.matches, 1)
+                ],
+            }
+            for ranking in rankings
+        ],
+    }
+
+
+def _overrides(known: Namespace) -> list[str]:
+    if known.root and not known.dataset and not known.features:
+        known.dataset = "folder"
+    return [] if known.features else data_overrides(known)
+
+
+def _by(text: str) -> By:
+    if "," not in text:
+        return text
+    try:
+        appearance, pose = (float(weight) for weight in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"expected two weights such as 1,0.5, found {text[:100]!r}") from None
+    return appearance, pose
+
+
+def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Find the nearest entries of a gallery: of the queries of a features file (--features), of the tracklets of a "
+        "data set or a folder of frames (--root, --keypoints), or of an entry (--entry). The query itself is left out.",
+        config_fields=True,
+    )
+    add_gallery_flag(parser)
+    add_model_flags(parser)
+    add_data_flags(parser)
+    add_features_flags(parser)
+    parser.add_argument("--entry", type=whole_number(1), metavar="ID", help="search for this entry of the gallery")
+    parser.add_argument(
+        "--tracklet",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="search for this one: its folder, first frame or row from 0; may be repeated (default: all queries)",
+    )
+    parser.add_argument("--source", metavar="NAME", help="as of gallery add, where it was given there")
+    parser.add_argument("-k", type=whole_number(1), default=20, metavar="N", help="how many entries")
+    parser.add_argument(
+        "--by", type=_by, default="fused", metavar="ROW", help="fused, appearance, pose, or weights of both as in 1,0.5"
+    )
+    parser.add_argument("--fpr", type=float, metavar="X", help="false positive rate of the verdict, if calibrated")
+    add_filter_flags(parser)
+    parser.add_argument("--out", type=path_argument, metavar="FILE.json", help="write the results")
+    parser.add_argument("--html", type=path_argument, metavar="FILE.html", help="write a page with ranked frames")
+    known, overrides = parser.parse_known_args(arguments)
+    known.camera = None
+    check_features_flags(known)
+    if known.entry and (known.features or known.dataset or known.root or known.tracklet):
+        raise InputError("expected --entry=ID alone, or --features or --root.")
+    for path, suffix in ((known.out, ".json"), (known.html, ".html")):
+        if path and (path.suffix != suffix or not path.parent.is_dir()):
+            raise InputError(f"{path}: expected a file that ends in {suffix}, in a folder that exists.")
+    return known, overrides

@@ -1,0 +1,132 @@
+"""A video and its tracks as a source of a gallery: crops in the gallery's folder, keypoints, times of the tracks."""
+
+import hashlib
+import os
+import re
+import shutil
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+
+from rgcn_jax.data import mot
+from rgcn_jax.data.datasets import custom
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.crops import CROPS_FOLDER
+from rgcn_jax.gallery.entry import Entry
+from rgcn_jax.pose_detection.run import Options, check, detect
+from rgcn_jax.runtime.files import find_unfinished, write_error
+from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.types import UNKNOWN_ID
+
+
+@dataclass(frozen=True)
+class VideoCrops:
+    """The crops of a video's tracks, ``root`` in the gallery's folder; ``keypoints``: a store of theirs.
+
+    The name of the root is of the video, the camera and a hash of both files, so that another video, or other tracks of
+    the same one, never mix with it.
+    """
+
+    known: Namespace
+    root: Path
+    keypoints: Path | None
+
+    @property
+    def overrides(self) -> list[str]:
+        """The arguments for the fields of the config that name the data set."""
+        fields = {"name": "folder", "root": self.root, "keypoints": self.keypoints or "", "split": 1, "features": ""}
+        return [f"--config.data.{name}={value}" for name, value in fields.items()]
+
+    def make(self) -> None:
+        """Cuts the crops and detects their keypoints, unless that is done.
+
+        Raises:
+          InputError: the video or the tracks cannot be read, the detector is missing, or the disk is full.
+        """
+        known = self.known
+        options = Options(known.detector, known.detector_weights) if known.detector else None
+        if options and self.keypoints:
+            check(self.keypoints, options)
+        try:
+            self.root.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_error(self.root.parent, error) from error
+        if not self.root.exists():
+            for path in find_unfinished(self.root.parent, self.root.name):
+                if not _is_running(int(path.name.split(".")[-2])):
+                    shutil.rmtree(path)
+            crops, tracklets, left_out = mot.convert(known.video, known.tracks, self.root, known.camera)
+            also = f"; left out {left_out:,} lines of confidence 0" if left_out else ""
+            print(f"cut {crops:,} crops of {tracklets:,} tracks out of {known.video}{also}", flush=True)
+        if options and self.keypoints:
+            detect(custom.load(self.root), self.keypoints, options)
+
+    def described(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries with the video and the times of their tracks. Raises InputError where the frame rate is unknown.
+
+        A track is no person: two tracks may show one. Their ids are kept as persons only where the user says so.
+        """
+        known = self.known
+        rate = known.fps or (_frame_rate(known.video) if known.start is not None else 0.0)
+        folder = f"{CROPS_FOLDER}/{self.root.name}"
+        found = []
+        for entry in entries:
+            numbers = [int(number) for name in entry.frames for number in re.findall(r"_f([0-9]+)\.jpg$", name)]
+            times = (None, None) if known.start is None else [known.start + (n - 1) / rate for n in numbers]
+            found.append(
+                replace(
+                    entry,
+                    source=known.source or folder,
+                    root=folder,
+                    video=str(known.video),
+                    person_id=entry.person_id if known.tracks_are_persons else UNKNOWN_ID,
+                    start=times[0],
+                    end=times[-1],
+                )
+            )
+        return found
+
+    def finish(self) -> None:
+        """Removes keypoints that were detected here: all that needed them is in the gallery."""
+        if self.known.detector and self.keypoints:
+            self.keypoints.unlink(missing_ok=True)
+
+
+def plan_crops(known: Namespace) -> VideoCrops:
+    """Where the crops of ``--video`` and ``--tracks`` lie, or will.
+
+    Raises:
+      InputError: a file cannot be read.
+    """
+    if not known.video.exists():
+        raise InputError(f"The video {known.video} does not exist.")
+    try:
+        content = hashlib.sha256(read_file(known.tracks))
+        content.update(f"{known.video.stat().st_size if known.video.is_file() else 0}".encode())
+    except OSError as error:
+        raise InputError(f"The track file {known.tracks} cannot be read ({error.strerror}).") from error
+    stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
+    root = known.gallery / CROPS_FOLDER / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
+    detected = root.with_name(f"{root.name}.keypoints.npz") if known.detector else None
+    return VideoCrops(known, root, known.keypoints or detected)
+
+
+def _frame_rate(video: Path) -> float:
+    capture = cv2.VideoCapture(str(video)) if video.is_file() else None
+    rate = capture.get(cv2.CAP_PROP_FPS) if capture else 0.0
+    if not 0.1 <= rate <= 1000:
+        raise InputError(f"{video} does not say its frame rate: give it by --fps=N, or leave out --start.")
+    return rate
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,71 @@
+"""JSON lines that a process appends to while it may be killed: the last line may be torn, and is dropped then."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.handed_over import read_file
+
+
+def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int]:
+    """The records of a file, each with its line, and how many lines are none (torn, or not an object).
+
+    No file is an empty one. Raises OSError.
+    """
+    if not os.path.lexists(path):
+        return [], 0
+    records, dropped = [], 0
+    for line in read_file(path, follow_links=False).splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict) and line.endswith(b"\n"):
+            records.append((record, line))
+        else:
+            dropped += 1
+    return records, dropped
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor for appending; a torn last line is cut off first. A symbolic link is not followed.
+
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        tail = os.pread(descriptor, size, 0) if size else b""
+        if tail and not tail.endswith(b"\n"):
+            os.ftruncate(descriptor, tail.rfind(b"\n") + 1)
+        return descriptor
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def append_record(descriptor: int, record: Mapping[str, Any]) -> None:
+    """Appends a record as a line. Raises OSError; a part of the line may be there then."""
+    line = (json.dumps(record, allow_nan=False) + "\n").encode()
+    while line:  # a disk that is nearly full takes a part, and then says why
+        line = line[os.write(descriptor, line) :]
+
+
+def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
+    """Appends one record to a file, on the disk when this returns.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    try:
+        descriptor = open_to_append(path)
+        try:
+            append_record(descriptor, record)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise write_error(path, error) from error

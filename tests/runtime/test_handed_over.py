@@ -1,0 +1,93 @@
+"""Files that were handed over: regular ones of a limited size, opened in one place of the whole package."""
+
+import ast
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from rgcn_jax.runtime.handed_over import file_hash, open_file, read_file, read_text
+
+PACKAGE = Path(__file__).parents[2] / "rgcn_jax"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_nobody_waits_for_what_is_no_file(kind, tmp_path):
+    path = tmp_path / "x"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(path))
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(OSError, match="it is a pipe, a socket or a device"):
+        open_file(path)
+
+
+def test_folders_missing_files_and_large_ones_are_errors(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_file(tmp_path / "none")
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="it has 5 bytes, more than 4"):
+        read_file(tmp_path / "file", 4)
+    with pytest.raises(OSError, match="it has 5 bytes"):
+        read_text(tmp_path / "file", 4)
+    assert file_hash(tmp_path / "file") == "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"
+
+
+def test_links_are_followed_unless_they_could_do_harm(tmp_path):
+    (tmp_path / "file").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("file")
+    assert read_file(tmp_path / "link") == b"1"
+    with pytest.raises(OSError, match="it is a symbolic link, which is not followed here"):
+        read_file(tmp_path / "link", follow_links=False)
+
+
+def opens(source):
+    """Lines that read a file by any other way."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="read_text" | "read_bytes", value=value)):
+                module = value.id if isinstance(value, ast.Name) else ""
+                found += [node.lineno] if module not in OTHER_MODULES else []
+            case ast.Call(func=ast.Attribute(attr="open", value=value), args=args, keywords=keywords):
+                module = value.id if isinstance(value, ast.Name) else ""
+                modes = [a.value for a in (*args, *(k.value for k in keywords)) if isinstance(a, ast.Constant)]
+                writes = any(isinstance(m, str) and (m[:1] in ("w", "a", "x") or "+" in m) for m in modes)
+                found += [node.lineno] if module not in OTHER_MODULES and not writes else []
+            case ast.Call(func=ast.Name(id="open"), args=args):
+                modes = [a.value for a in args[1:] if isinstance(a, ast.Constant)]
+                writes = any(isinstance(m, str) and (m[:1] in ("w", "a", "x") or "+" in m) for m in modes)
+                found += [] if writes else [node.lineno]
+    return found
+
+
+OTHER_MODULES = {"os", "webbrowser", "mat5", "Gallery"}
+ALLOWED = {
+    "models/weight_files.py": "models import nothing of runtime; the callers check that it is a file",
+    "torch_files/reader.py": "likewise",
+    "runtime/handed_over.py": "here",
+    "runtime/files.py": "writes",
+    "pose_detection/worker.py": "opens a model by its library",
+    "export/runtimes/run_stablehlo.py": "runs without the package, on what the export has just written",
+    "export/runtimes/write_savedmodel.py": "likewise",
+}
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_file_that_is_read_is_opened_by_the_one_function(file):
+    if str(file.relative_to(PACKAGE)) not in ALLOWED:
+        assert not opens(file.read_text(encoding="utf-8")), "use rgcn_jax.runtime.handed_over"
+
+
+@pytest.mark.parametrize(
+    "source", ["path.read_bytes()", "path.read_text()", "open(p)", "path.open('rb')", "open(p, 'rb')", "path.open()"]
+)
+def test_the_reading_of_the_source_finds_it(source):
+    assert opens(source)
