@@ -32,6 +32,7 @@ COMMANDS = (
     Command("train", "rgcn_jax.main", "train a model and evaluate it, or resume a run"),
     Command("evaluate", "rgcn_jax.evaluate", "evaluate a model on any data set, or score a features file"),
     Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
+    Command("sweep", "rgcn_jax.sweep", "train all runs of a table of the paper, or your own, and print it"),
     Command("compare", "rgcn_jax.compare", "compare two configurations, or rows, with intervals and p-values"),
     Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
     Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),

@@ -50,6 +50,7 @@ LAYERS = [
         "embedding_parts",
         "calibrate",
         "compare",
+        "sweep",
         "data.prepare",
         "data.features.__main__",
         "data.mot",

@@ -25,6 +25,7 @@ from rgcn_jax.evaluation.scorer import score
 from rgcn_jax.export.__main__ import main
 from rgcn_jax.export.formats import FORMATS
 from rgcn_jax.export.processes import run_script
+from rgcn_jax.runtime.npz import write_arrays
 from tests import mars_folder, tiny
 from tests.commands import REPOSITORY, fails, status
 from tests.export import saved
@@ -149,7 +150,7 @@ def test_each_export_scores_a_data_set_as_the_model_does(exported, tmp_path):
     plans = list(Cutting("dense", config.frames_per_clip, 8).plans(tracklets))
     batches = list(data.read(plans))
     inputs = {name: np.concatenate([b[name] for b in batches]) for name in ("frames", "keypoints", "frame_mask")}
-    np.savez(tmp_path / "clips.npz", **inputs)
+    write_arrays(tmp_path / "clips.npz", inputs)
     for format in FORMATS.values():
         sizes = ",".join(["8"] * len(plans))
         run_script(format.script, folder / format.file, tmp_path / "clips.npz", tmp_path / "out.npz", sizes)

@@ -31,6 +31,7 @@ from rgcn_jax.training.state import variables_hash
 from rgcn_jax.walkers import generate
 from tests import mars_folder
 from tests.commands import REPOSITORY, fails, status
+from tests.pose_detection import onnx_model
 
 HEIGHT, WIDTH, RATE = 64, 32, 10
 SPEC = replace(
@@ -296,3 +297,17 @@ def test_wrong_input_is_one_sentence(world, tmp_path, capsys):
     assert Gallery.open(world.folder / "people").count() == 4 * PERSONS
     assert not (tmp_path / "none").exists()
     assert read_features(world.folder / "f.npz").model in json.dumps(Gallery.open(world.folder / "people").binding)
+
+
+@pytest.mark.slow
+def test_keypoints_of_a_video_are_detected_and_then_not_kept(world, tmp_path):
+    weights = onnx_model.write(tmp_path / "pose.onnx")
+    people = tmp_path / "people"
+    video = [f"--video={world.folder}/cam1.mp4", f"--tracks={world.folder}/cam1.txt", "--camera=1", "--source=hall"]
+    detector = ["--detector=rtmpose", f"--detector-weights={weights}"]
+    gallery_command("add", f"--gallery={people}", f"--model={world.model}", *video, *detector)
+    entries = [entry for _, entry in Gallery.open(people).entries(Where(sources=["hall"]))]
+    assert len(entries) == PERSONS
+    assert {(entry.person_id, entry.start) for entry in entries} == {(-2, None)}
+    assert all(entry.quality is not None for entry in entries)
+    assert [path.suffix for path in (people / "crops").iterdir()] == [""]
