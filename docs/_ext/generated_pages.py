@@ -71,9 +71,9 @@ def commands_page() -> str:
 
 
 def help_of(module: str, *names: str) -> str:
-    """What ``rgcn-jax NAME --help`` prints on a terminal of 96 columns."""
+    """What ``rgcn-jax NAME --help`` prints on a terminal of 88 columns."""
     printed = io.StringIO()
-    with redirect_stdout(printed), suppress(SystemExit), patch.dict(os.environ, COLUMNS="96"):
+    with redirect_stdout(printed), suppress(SystemExit), patch.dict(os.environ, COLUMNS="88"):
         importlib.import_module(module).main([*names[1:], "--help"], prog=f"rgcn-jax {names[0]}")
     return printed.getvalue().strip()
 
@@ -129,6 +129,7 @@ def tidy_signature(
     """A signature without the fields that every Flax module has, and with the public name of JAX's arrays."""
     if signature is not None:
         signature = re.sub(r"(, )?parent: [^,=]*= <[^>]*>, name: str \| None = None", "", signature)
+        signature = re.sub(r"<class 'jax\.numpy\.(\w+)'>", r"\1", signature)
     signature, returns = (text and text.replace("jaxlib._jax.Array", "Array") for text in (signature, returns))
     return signature, returns
 
