@@ -92,9 +92,18 @@ class VideoCrops:
         return found
 
     def finish(self) -> None:
-        """Removes keypoints that were detected here: all that needed them is in the gallery."""
+        """Removes keypoints that were detected here, with the report beside them: what needed them is in the gallery.
+
+        Raises:
+          InputError: they cannot be removed.
+        """
         if self.known.detector and self.keypoints:
-            self.keypoints.unlink(missing_ok=True)
+            try:
+                for path in self.keypoints.parent.iterdir():
+                    if path.name.startswith(f"{self.keypoints.stem}.") and path.is_file():
+                        path.unlink()
+            except OSError as error:
+                raise write_error(self.keypoints, error) from error
 
 
 def plan_crops(known: Namespace) -> VideoCrops:
