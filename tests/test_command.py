@@ -64,9 +64,10 @@ def test_version(capsys):
     assert capsys.readouterr().out.split() == ["rgcn_jax", rgcn_jax.__version__]
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "gallery"])
-def test_help_imports_neither_jax_nor_tensorflow(command):
-    arguments = [*command.split(), "--help"]
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["gallery", "--help"]], ids=" ".join
+)
+def test_help_imports_neither_jax_nor_tensorflow(arguments):
     code = (
         "import sys; from rgcn_jax.__main__ import dispatch\n"
         "try: dispatch(sys.argv[1:])\nexcept SystemExit: pass\n"

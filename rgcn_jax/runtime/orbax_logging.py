@@ -1,6 +1,7 @@
 """Silence for Orbax, which prints pages, with tracebacks, about what it raises as well and we tell in a sentence."""
 
 import logging
+import os
 import sys
 import traceback
 from types import TracebackType
@@ -25,7 +26,7 @@ def _is_of_others(record: logging.LogRecord) -> bool:
 
 
 def _passes_orbax(trace: TracebackType | None) -> bool:
-    return any("orbax" in frame.filename for frame in traceback.extract_tb(trace))
+    return any(f"{os.sep}orbax{os.sep}" in frame.filename for frame in traceback.extract_tb(trace))
 
 
 class _Hook:

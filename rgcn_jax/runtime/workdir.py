@@ -27,6 +27,10 @@ WRITTEN = (
 """What a run writes in its work directory."""
 
 
+class InUseError(InputError):
+    """Another run holds the work directory."""
+
+
 class WorkDir:
     """A work directory that one run holds while this is entered; of several processes, the first (``holds``).
 
@@ -51,7 +55,8 @@ class WorkDir:
         files that it was writing.
 
         Raises:
-          InputError: the folder cannot be made or written, what a run writes there is a link, or another run holds it.
+          InUseError: another run holds it.
+          InputError: the folder cannot be made or written, or what a run writes there is a link.
         """
         if self._locks or not self._holds:
             return
@@ -98,11 +103,11 @@ class WorkDir:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
-    def _held(self) -> InputError:
+    def _held(self) -> InUseError:
         holder = ""
         with suppress(OSError, ValueError):
             holder = read_file(self.path / LOCK_FILE, follow_links=False)[:200].decode("utf-8", "replace").strip()
-        return InputError(
+        return InUseError(
             f"another run ({holder or 'unknown'}) trains in {self.path}: choose another --workdir, or wait until it "
             "has ended."
         )

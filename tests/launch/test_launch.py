@@ -39,7 +39,7 @@ def start(script, programs, count, *arguments, **environment):
 
 
 def test_there_is_a_script_for_each_place():
-    assert SCRIPTS == ["hosts.sh", "local.sh", "slurm.sh", "tpu_vm.sh"]
+    assert SCRIPTS == ["hosts.sh", "local.sh", "slurm.sh", "slurm_sweep.sh", "tpu_vm.sh"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -169,6 +169,25 @@ def test_slurm_says_that_it_is_started_by_sbatch(programs):
     status, _, error = programs.run("slurm.sh", *ARGUMENTS)
     assert status == 1
     assert "SLURM_JOB_NODELIST: is not set: start this by sbatch" in error
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(75, True), (1, False), (0, False)])
+def test_a_job_of_a_sweep_is_queued_again_where_it_has_saved(status, requeued, programs):
+    job = {
+        "SLURM_ARRAY_TASK_ID": "3",
+        "SLURM_JOB_ID": "1234567",
+        "SLURM_NTASKS": "1",
+        "JAX_PROCESS_ID": "0",
+        "PYTHON": "python",
+    }
+    ended, _, error = programs.run("slurm_sweep.sh", "table3", f"--do=0:{status}", **job)
+    assert ended == status, error
+    (record,) = programs.told(1)
+    assert record["argv"] == ["-m", "rgcn_jax.sweep", "table3", f"--do=0:{status}", "--no-table"]
+    assert (programs.records / "scontrol").exists() == requeued
+    ended, _, error = programs.run("slurm_sweep.sh", "table3")
+    assert ended == 1
+    assert "start this by sbatch" in error
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):

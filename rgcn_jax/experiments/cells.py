@@ -1,0 +1,170 @@
+"""The cells of a table: the config of each run, the folder that it is kept in, and whether it is finished.
+
+A folder is named by the models and a hash of the configuration, so that tables with the same ``--out`` share the runs
+that they have in common: ``OUT/walkers/AP+RGCN-1f3a90c2/seed0-split1``.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rgcn_jax.config import Config
+from rgcn_jax.config_io import CONFIG_FILE, override, packaged_config, typed
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
+from rgcn_jax.experiments.scored_run import PLACE, REPETITION
+from rgcn_jax.experiments.table import Row, Table
+from rgcn_jax.fields import leaves
+
+SPLIT_COUNTS = {"ilids_vid": 10, "prid2011": 10}
+"""Data sets with several published splits; ``--splits`` is of these alone."""
+
+FEATURES_FILE = "features.npz"
+"""Features of all tracklets, beside the results of a run that others train beside."""
+
+NO_EFFECT = (
+    *PLACE,
+    "log_every_steps",
+    "checkpoint_every_steps",
+    "eval_every_epochs",
+    "allow_config_change",
+    "data.follow_links",
+    "model.remat",
+)
+"""Fields that do not change the results of the last step."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a row of a table on a data set with a seed and a split. ``beside``: the run whose appearance features
+    it needs.
+    """
+
+    row: str
+    data_set: str
+    config: Config
+    folder: Path
+    beside: "Cell | None" = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        split = f" split {self.config.data.split}" if self.data_set in SPLIT_COUNTS else ""
+        return f"{self.data_set}, {self.row}, seed {self.config.seed}{split}"
+
+    @cached_property
+    def features(self) -> Path:
+        """Where the features of this run are kept, for others."""
+        return self.folder / FEATURES_FILE
+
+    def results(self) -> dict[str, Any] | None:
+        """The contents of its ``results.json``; None where the run is not finished with this config."""
+        file = self.folder / RESULTS_FILE
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            same = _effective(typed(found["config"], lambda _: None)) == _effective(self.config)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+        return found if same and queries_path(file).is_file() else None
+
+    def state(self) -> str:
+        """In words: finished, begun, or not begun."""
+        if self.results() is not None:
+            return "finished"
+        return "begun" if (self.folder / CONFIG_FILE).exists() else "not begun"
+
+
+def cells(
+    table: Table, data_set: str, seeds: Sequence[int], splits: Sequence[int], overrides: Sequence[str], out: Path
+) -> list[Cell]:
+    """All runs of a table on a data set: rows, in each the seeds, in each the splits; runs that others train beside
+    come first.
+
+    Args:
+      table: the table.
+      data_set: one of its data sets.
+      seeds: of weights and batches; on walkers also of the generated persons.
+      splits: of a data set that has several.
+      overrides: "--config.field=value" of every run.
+      out: the folder that all runs are kept in.
+
+    Raises:
+      InputError: a config is invalid.
+    """
+    splits = splits if data_set in SPLIT_COUNTS else [1]
+    made: dict[tuple[str, int, int], Cell] = {}
+    rows = [row for row in table.rows if row.overrides is not None]
+    rows.sort(key=lambda row: row.name != table.beside.get(data_set))
+    for row in rows:
+        for seed in seeds:
+            for split in splits:
+                base = made.get((table.beside.get(data_set, ""), seed, split))
+                made[row.name, seed, split] = _cell(table, row, data_set, seed, split, overrides, out, base)
+    return list(made.values())
+
+
+def _cell(
+    table: Table,
+    row: Row,
+    data_set: str,
+    seed: int,
+    split: int,
+    overrides: Sequence[str],
+    out: Path,
+    base: Cell | None,
+) -> Cell:
+    def config(values: Mapping[str, Any], *more: str) -> Config:
+        arguments = [f"--config.{name}={value}" for name, value in values.items()]
+        return typed(override(packaged_config(data_set), [*arguments, *overrides, *more]), print, f"row {row.name}")
+
+    repetition = [f"--config.seed={seed}", f"--config.data.split={split}"]
+    if data_set == "walkers":
+        repetition.append(f"--config.data.walkers.seed={seed}")
+    values = {**table.base.get(data_set, {}), **(row.overrides or {})}
+    whole = config(values, *repetition)
+    if base is None or not whole.with_pose:
+        return Cell(row.name, data_set, whole, _folder(out, data_set, whole, whole, None))
+    beside = {
+        "model.appearance": "precomputed",
+        "data.features": str(base.features),
+        "model.pretrained": "",
+        "model.remat": "none",
+    }
+    fixed = config(values, *(f"--config.{name}={value}" for name, value in beside.items()), *repetition)
+    return Cell(row.name, data_set, fixed, _folder(out, data_set, fixed, whole, base), base)
+
+
+def _folder(out: Path, data_set: str, config: Config, whole: Config, base: Cell | None) -> Path:
+    """By what differs from the defaults: a field that a later version adds leaves the names as they are."""
+    defaults = _effective(Config())
+    changed = {n: v for n, v in _effective(config).items() if v != defaults.get(n) and n not in REPETITION}
+    text = json.dumps([changed, base.folder.parent.name if base else ""], sort_keys=True)
+    models = f"{whole.model.appearance}+{whole.model.pose}".replace("/", "-").replace(":", "-")
+    hashed = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return out / data_set / f"{models}-{hashed}" / f"seed{config.seed}-split{config.data.split}"
+
+
+def _effective(config: Config) -> dict[str, Any]:
+    """Fields that the results depend on, by dotted name."""
+    return {name: value for name, _, value in leaves(config) if name not in NO_EFFECT}
+
+
+def number_list(text: str, option: str, least: int) -> list[int]:
+    """The numbers of "0:4" (both ends included), "0,2,5" or "3".
+
+    Raises:
+      InputError: the text is none of these.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, colon, last = part.partition(":")
+        if not first.isdecimal() or len(first) > 9 or (colon and (not last.isdecimal() or len(last) > 9)):
+            raise InputError(f"{option}={text[:100]}: expected numbers such as 0:4 (0 to 4), 0,2,5 or 3.")
+        numbers += range(int(first), int(last or first) + 1) if int(last or first) - int(first) < 10_000 else []
+    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < least:
+        raise InputError(f"{option}={text[:100]}: expected different numbers of {least} or more, such as {least}:4.")
+    return numbers

@@ -1,0 +1,173 @@
+"""A table's numbers from the runs that are finished: mean, standard deviation, number of runs and what is missing, in
+Markdown, CSV or LaTeX.
+"""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rgcn_jax.experiments.cells import Cell, cells
+from rgcn_jax.experiments.sweep import read_record, total_seconds
+from rgcn_jax.experiments.table import Column, Row, Table
+
+FORMATS = ("markdown", "csv", "latex")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row and column. ``mean`` and ``deviation`` (with n - 1) over the runs; NaN without runs, or with one."""
+
+    row: Row
+    column: Column
+    mean: float
+    deviation: float
+    runs: int
+    wanted: int
+    published: float | None
+
+    @property
+    def text(self) -> str:
+        """Such as "82.1 ± 0.4"; "-" without a run."""
+        if not self.runs:
+            return "-"
+        return f"{self.mean:.1f}" + ("" if math.isnan(self.deviation) else f" ± {self.deviation:.1f}")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with its numbers. ``missing``: the runs that are not finished, and in which state they are."""
+
+    table: Table
+    entries: tuple[tuple[Entry, ...], ...]
+    missing: tuple[str, ...]
+
+    def write(self, style: str) -> str:
+        """The table in one of ``FORMATS``."""
+        return {"markdown": _markdown, "csv": _csv, "latex": _latex}[style](self)
+
+
+def fill(table: Table, out: Path) -> Filled:
+    """Reads the results of all runs in a folder that sweeps have been asked for (``sweep.record``).
+
+    Raises:
+      InputError: what was asked for cannot be read, or a config is invalid by now.
+    """
+    record = read_record(out)
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for name in table.data_sets:
+        asked = [tuple(pair) for pair in record.get(name, {}).get("repetitions", [])]
+        seeds, splits = (sorted(set(numbers)) for numbers in zip(*asked, strict=True)) if asked else ([], [])
+        for cell in cells(table, name, seeds, splits, record[name]["overrides"], out) if asked else []:
+            if (cell.config.seed, cell.config.data.split) in asked:
+                found.setdefault((cell.row, name), []).append(cell)
+    finished = {key: [(c, r) for c in run if (r := c.results()) is not None] for key, run in found.items()}
+    entries = tuple(tuple(_entry(row, column, found, finished) for column in table.columns) for row in table.rows)
+    missing = [f"{c.name} ({c.state()})" for run in found.values() for c in run if c.results() is None]
+    return Filled(table, entries, tuple(missing))
+
+
+def _entry(row: Row, column: Column, found: dict, finished: dict) -> Entry:
+    key = row.name, column.data_set
+    values = [v for cell, results in finished.get(key, []) if (v := _value(cell, results, column)) is not None]
+    return Entry(
+        row,
+        column,
+        statistics.fmean(values) if values else math.nan,
+        statistics.stdev(values) if len(values) > 1 else math.nan,
+        len(values),
+        len(found.get(key, [])),
+        row.published.get((column.data_set, column.metric)) if column.of == "fused" else None,
+    )
+
+
+def _value(cell: Cell, results: dict, column: Column) -> float | None:
+    """The metric of a run; None where its model lacks the branch."""
+    if column.metric == "minutes":
+        seconds = total_seconds(cell.folder)
+        return None if seconds is None else seconds / 60
+    rows = ("fused", "appearance", "pose") if column.of == "fused" else (column.of,)
+    row = next((name for name in rows if name in results), "")
+    return results.get(row, {}).get(column.metric)
+
+
+def _grid(filled: Filled) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text. Our columns of a data set appear once a sweep of it has been asked for, the paper's
+    where it has numbers; after each data set the number of runs.
+    """
+    header: list[str] = [""]
+    body = [[row.name] for row in filled.table.rows]
+
+    def add(title: str, texts: Sequence[str]) -> None:
+        header.append(title)
+        for line, text in zip(body, texts, strict=True):
+            line.append(text)
+
+    for name in filled.table.data_sets:
+        of_set = [c for c, column in enumerate(filled.table.columns) if column.data_set == name]
+        asked = any(line[c].wanted for line in filled.entries for c in of_set)
+        for c in of_set:
+            values = [line[c] for line in filled.entries]
+            if asked:
+                add(filled.table.columns[c].title, [e.text if e.wanted else "" for e in values])
+            if any(e.published is not None for e in values):
+                texts = ["" if e.published is None else f"{e.published:.1f}" for e in values]
+                add("paper" if asked else f"{filled.table.columns[c].title}, paper", texts)
+        if asked:
+            counts = [[line[c] for c in of_set] for line in filled.entries]
+            add("runs", [f"{max(e.runs for e in c)} of {c[0].wanted}" if c[0].wanted else "" for c in counts])
+    if any(row.source for row in filled.table.rows):
+        add("source", [row.source for row in filled.table.rows])
+    return header, body
+
+
+def _markdown(filled: Filled) -> str:
+    header, body = _grid(filled)
+    lines = [f"### {filled.table.title}", ""]
+    lines += [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in (header, *body)]
+    lines.insert(3, "|---" * len(header) + "|")
+    lines += ["", "Per cent, mean ± standard deviation over the runs (seeds and splits)."]
+    if filled.missing:
+        lines += ["", f"Missing, {len(filled.missing)} runs: {'; '.join(filled.missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _csv(filled: Filled) -> str:
+    """A line for each row and column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "data_set", "of", "metric", "mean", "deviation", "runs", "wanted", "published", "source"])
+    for e in (entry for line in filled.entries for entry in line):
+        numbers = ["" if v is None or math.isnan(v) else f"{v:.4f}" for v in (e.mean, e.deviation)]
+        column = e.column
+        published = "" if e.published is None else e.published
+        writer.writerow(
+            [e.row.name, column.data_set, column.of, column.metric, *numbers, e.runs, e.wanted, published, e.row.source]
+        )
+    return text.getvalue()
+
+
+def _latex(filled: Filled) -> str:
+    """For LaTeX with the package booktabs."""
+    header, body = _grid(filled)
+    lines = [
+        f"% {filled.table.title}; \\usepackage{{booktabs}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        "\\toprule",
+        " & ".join(map(_escaped, header)) + r" \\",
+        "\\midrule",
+        *(" & ".join(map(_escaped, line)) + r" \\" for line in body),
+        "\\bottomrule",
+        "\\end{tabular}",
+        *(f"% missing: {name}" for name in filled.missing),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    special |= {"^": r"\textasciicircum{}", "±": r"$\pm$"}
+    return "".join(special.get(c, c) for c in text)

@@ -1,0 +1,194 @@
+"""Trains the cells of a table one after another in this process; what is finished is not run again.
+
+Several processes may work on the same cells: a run that another process trains is left to it. In one process JAX is
+started once, and the runs of a configuration that differ in seed find its programs in the compilation cache.
+"""
+
+import gc
+import json
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.results import headline_mAP
+from rgcn_jax.experiments.cells import Cell
+from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.json_lines import read_json_lines
+from rgcn_jax.runtime.preemption import Stopped, Stopping
+from rgcn_jax.runtime.workdir import InUseError
+
+LOG_FILE, RECORD_FILE, SECONDS_FILE = "log.txt", "sweep.json", "seconds.jsonl"
+
+POLL_SECONDS = 10.0
+"""Between looks at a run that another process trains and that one of ours waits for."""
+
+
+class Sweep:
+    """Trains every cell that is not finished.
+
+    A cell that fails is reported and the others are run. A cell whose appearance features come from another run waits
+    for it: the run is trained here if nobody trains it.
+
+    Args:
+      stopping: entered by the command.
+      say: is called with a line on each cell.
+      poll_seconds: between looks at what another process trains.
+
+    Attributes:
+      failed: names of the cells that failed; ``elsewhere``: of those that other processes train.
+    """
+
+    def __init__(self, stopping: Stopping, say: Callable[[str], object], poll_seconds: float = POLL_SECONDS):
+        self._stopping, self._say, self._poll_seconds = stopping, say, poll_seconds
+        self.failed: list[str] = []
+        self.elsewhere: list[str] = []
+
+    def run(self, cells: Sequence[Cell]) -> None:
+        """Runs the cells in their order.
+
+        Raises:
+          Stopped: a signal was received; the state of the run is saved.
+        """
+        waiting = list(cells)
+        while waiting:
+            postponed: list[Cell] = []
+            for cell in waiting:
+                if self._stopping.asked:
+                    raise Stopped(f"received {self._stopping.asked}: rerun the same command to resume.")
+                state = self._attempt(cell)
+                if state == "waits":
+                    postponed.append(cell)
+                elif state == "in use":
+                    self.elsewhere.append(cell.name)
+            if len(postponed) == len(waiting):
+                with self._stopping.interruptible():
+                    time.sleep(self._poll_seconds)
+            waiting = postponed
+
+    def _attempt(self, cell: Cell) -> str:
+        """Runs a cell if it can be run: "finished", "failed", "in use" or "waits"."""
+        if cell.name in self.failed:
+            return "failed"
+        if cell.results() is not None:
+            return "finished"
+        if cell.beside is not None and not cell.beside.features.exists():
+            state = self._attempt(cell.beside)
+            if state == "in use":
+                return "waits"
+            if state == "failed" or self._guarded(cell.beside, _write_features) != "finished":
+                self._say(f"{cell.name}: failed, for {cell.beside.name} did")
+                self.failed.append(cell.name)
+                return "failed"
+        return self._guarded(cell, _train)
+
+    def _guarded(self, cell: Cell, work: Callable[[Cell, Stopping], str]) -> str:
+        """Does the work with its output in the cell's log, and reports how it ended."""
+        log = cell.folder / LOG_FILE
+        start = time.monotonic()
+        try:
+            cell.folder.mkdir(parents=True, exist_ok=True)  # training locks a folder that exists at once
+            with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+                try:
+                    done = work(cell, self._stopping)
+                except InUseError:
+                    raise
+                except Exception:
+                    traceback.print_exc(file=file)
+                    raise
+                finally:
+                    _free_memory()
+        except InUseError:
+            return "in use"
+        except Exception as error:  # one cell out of many, of whatever cause: the log has the traceback
+            what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {str(error)[:300]}"
+            self._say(f"{cell.name}: failed, {what} See {log}.")
+            self.failed.append(cell.name)
+            return "failed"
+        self._say(f"{cell.name}: {done}, {time.monotonic() - start:.0f} s")
+        return "finished"
+
+
+def _train(cell: Cell, stopping: Stopping) -> str:
+    from rgcn_jax.training.train import train  # imports JAX, which printing a table does without
+
+    start = time.monotonic()
+    try:
+        found = train(cell.config, cell.folder, stopping=stopping)
+    finally:
+        with (cell.folder / SECONDS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"seconds": round(time.monotonic() - start, 1)}) + "\n")
+    rows = {row: found[row] for row in ("fused", "appearance", "pose") if row in found}
+    return f"mAP {headline_mAP(rows):.1f}, Rank-1 {next(iter(rows.values()))['rank1']:.1f}"
+
+
+def _write_features(cell: Cell, stopping: Stopping) -> str:
+    """Embeds all tracklets of a finished run with its last weights."""
+    from rgcn_jax.embedder import load
+    from rgcn_jax.evaluation.feature_set import join, write_features
+    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.training.run import open_process_data
+
+    with stopping.interruptible():
+        embedder = load(cell.folder)
+        scorer = scorer_from_config(cell.config, embedder.model, open_process_data(cell.config), embedder.mesh)
+        header = {"model": embedder.hash, "config": cell.config.to_dict()}
+        features = scorer.features(embedder.variables, embedder.step, header)
+        features = join(features, scorer.train_features(embedder.variables, embedder.step))
+        write_features(cell.features, features)
+    return f"features of {len(features.first_frames):,} tracklets"
+
+
+def _free_memory() -> None:
+    """Drops compiled programs and arrays of the last run: those of the next one are found in the cache on disk."""
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
+
+
+def total_seconds(folder: Path) -> float | None:
+    """Wall time of a run over all its processes but killed ones; None where it was not run by a sweep."""
+    try:
+        entries, _ = read_json_lines(folder / SECONDS_FILE)
+        return float(sum(entry["seconds"] for entry, _ in entries)) if entries else None
+    except (OSError, KeyError, TypeError):
+        return None
+
+
+def record(out: Path, data_set: str, overrides: Sequence[str], repetitions: Sequence[tuple[int, int]]) -> None:
+    """Notes in ``OUT/sweep.json`` what was asked for, so that the table can be printed without saying it again.
+
+    Repetitions (seed, split) of earlier calls are kept.
+
+    Raises:
+      InputError: the file cannot be written.
+    """
+    everything = read_record(out)
+    before = everything.get(data_set, {}).get("repetitions", [])
+    union = sorted({tuple(pair) for pair in [*before, *repetitions]})
+    everything[data_set] = {"overrides": list(overrides), "repetitions": [list(pair) for pair in union]}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={out} cannot be made a folder ({error.strerror}): choose another.") from error
+    write_text(out / RECORD_FILE, json.dumps(everything, indent=2) + "\n")
+
+
+def read_record(out: Path) -> dict[str, Any]:
+    """What ``record`` wrote: data set -> {overrides, repetitions}; empty where there is none.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    file = out / RECORD_FILE
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {name: {k: list(entry[k]) for k in ("overrides", "repetitions")} for name, entry in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} cannot be read ({error}): remove it and rerun the sweep.") from error

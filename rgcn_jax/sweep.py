@@ -1,0 +1,149 @@
+"""The command ``rgcn-jax sweep``, also ``python -m rgcn_jax.sweep``: train all runs of a table and print it."""
+
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Sequence
+
+from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.errors import InputError, printable
+from rgcn_jax.experiments.cells import SPLIT_COUNTS, Cell, cells, number_list
+from rgcn_jax.experiments.results_table import FORMATS, fill
+from rgcn_jax.experiments.side_by_side import run_side_by_side
+from rgcn_jax.experiments.sweep import Sweep, read_record, record
+from rgcn_jax.experiments.table import Table, load_table
+from rgcn_jax.runtime import processes
+from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.preemption import Stopping
+
+SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax sweep") -> int:
+    """Parses the command line, trains what is missing, prints the table and writes it in all formats.
+
+    Returns:
+      The exit status: 1 where a run failed.
+
+    Raises:
+      InputError: an argument, the table or a config is invalid.
+      Stopped: a signal was received, and the state of the current run is saved.
+    """
+    known, overrides = _parse(arguments, prog)
+    table = load_table(known.table)
+    if known.print:
+        if not read_record(known.out):
+            raise InputError(f"--out={known.out}: nothing has been run there; leave --print out to begin.")
+        print(fill(table, known.out).write(known.format), end="")
+        return 0
+    wanted = _cells(known, table, overrides)
+    status = run_side_by_side(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
+    if known.no_table:
+        return status
+    filled = fill(table, known.out)
+    for style, suffix in SUFFIXES.items():
+        write_text(known.out / f"{known.name}.{suffix}", filled.write(style))
+    print(filled.write(known.format), end="")
+    return status
+
+
+def _of_job(known: Namespace, overrides: Sequence[str]) -> list[str]:
+    """The command line of one of several processes."""
+    names = [f"--dataset={name}" for name in known.dataset]
+    index, count = known.only
+    return [
+        known.table,
+        f"--out={known.out}",
+        *names,
+        f"--seeds={known.seeds}",
+        f"--splits={known.splits}",
+        f"--only={index}/{count}",
+        "--no-table",
+        *overrides,
+    ]
+
+
+def _cells(known: Namespace, table: Table, overrides: Sequence[str]) -> list[Cell]:
+    """The runs to do, all configs checked; what was asked for is recorded."""
+    if processes.place() is not None:
+        raise InputError("a sweep runs in processes that do not know of each other: use --only=I/N (docs/sweeps.md).")
+    unknown = set(known.dataset) - set(table.data_sets)
+    if unknown:
+        raise InputError(f"--dataset={', '.join(sorted(unknown))}: the table has {', '.join(table.data_sets)}.")
+    names = known.dataset or (["walkers"] if "walkers" in table.data_sets else table.data_sets)
+    seeds, splits = number_list(known.seeds, "--seeds", 0), number_list(known.splits, "--splits", 1)
+    wanted: list[Cell] = []
+    for name in names:
+        most = SPLIT_COUNTS.get(name, 1)
+        if name in SPLIT_COUNTS and max(splits) > most:
+            raise InputError(f"--splits={known.splits}: {name} has splits 1 to {most}.")
+        found = cells(table, name, seeds, splits, overrides, known.out)
+        if not found[0].config.data.root and name != "walkers":
+            raise InputError(f"{name}: data.root is empty; name its folder with --config.data.root=DIR.")
+        wanted += found
+    for name in names:
+        pairs = [(c.config.seed, c.config.data.split) for c in wanted if c.data_set == name]
+        record(known.out, name, overrides, pairs)
+    return wanted
+
+
+def _run(wanted: Sequence[Cell], known: Namespace) -> int:
+    """Trains this process's share; returns the exit status."""
+    index, count = known.only
+    share = list({cell.folder: cell for cell in wanted}.values())[index::count]
+    done = sum(cell.results() is not None for cell in share)
+    print(f"{len(share)} runs, {done} of them finished", flush=True)
+    with Stopping() as stopping:
+        sweep = Sweep(stopping, lambda text: print(printable(text), flush=True))
+        sweep.run(share)
+    print(f"{len(share)} runs: {len(sweep.failed)} failed, {len(sweep.elsewhere)} in other processes", flush=True)
+    return 1 if sweep.failed else 0
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Train all runs of a table, each in its own folder, and print the table. Finished runs are never run again; "
+        "rerun the same command to resume.",
+        epilog="Fields of all configs can be changed, such as --config.data.root=/data/MARS. Example: rgcn-jax sweep "
+        "table3 --dataset=walkers --seeds=0:2 --out=runs/tables",
+        config_fields=True,
+    )
+    parser.add_argument("table", metavar="TABLE", help="a table file, or the name of a packaged one such as table3")
+    parser.add_argument("--out", required=True, type=path_argument, metavar="DIR", help="folder of all runs")
+    parser.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
+    )
+    parser.add_argument("--seeds", default="0", metavar="A:B", help="seeds A to B, both included, or a list A,B,C")
+    parser.add_argument("--splits", default="1", metavar="A:B", help="likewise the splits, of iLIDS-VID and PRID2011")
+    parser.add_argument(
+        "--only", type=_share, default=(0, 1), metavar="I/N", help="every N-th run from the I-th on, I from 0 to N-1"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=whole_number(1, 1000),
+        default=1,
+        metavar="N",
+        help="runs at a time, on their own GPUs or cores",
+    )
+    parser.add_argument("--no-table", action="store_true", help="train only")
+    parser.add_argument("--print", action="store_true", help="train nothing, print what there is")
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the printed table")
+    known, overrides = parser.parse_known_args(arguments)
+    known.name = known.table.rsplit("/", 1)[-1].removesuffix(".py")
+    if known.print and overrides:
+        raise InputError("--print takes the config fields of the sweep itself: leave the --config fields out.")
+    return known, overrides
+
+
+def _share(text: str) -> tuple[int, int]:
+    first, slash, last = text.partition("/")
+    if not slash or not first.isdecimal() or not last.isdecimal() or not int(first) < int(last[:6]):
+        raise ArgumentTypeError(f"expected I/N with I from 0 to N - 1, found {text[:50]!r}")
+    return int(first), int(last)
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.sweep")
