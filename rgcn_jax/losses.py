@@ -153,10 +153,10 @@ def _weighted(
     identity: Array, appearance: Array | None, pose: Array | None, appearance_weight: str | float, weight_gradient: bool
 ) -> LossTerms:
     one, zero = jnp.ones_like(identity), jnp.zeros_like(identity)
-    if appearance is None and pose is None:
-        raise ValueError("neither branch has a triplet loss: give at least one")
     if appearance is None:
-        return LossTerms(identity + pose, identity, zero, jnp.asarray(pose), zero)
+        if pose is None:
+            raise ValueError("neither branch has a triplet loss: give at least one")
+        return LossTerms(identity + pose, identity, zero, pose, zero)
     if pose is None:
         return LossTerms(identity + appearance, identity, appearance, zero, one)
     if appearance_weight == "adaptive":

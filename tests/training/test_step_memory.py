@@ -208,6 +208,7 @@ def test_bfloat16_is_for_the_products_only():
     batch, variables = tiny.batch(), jax.eval_shape(lambda: tiny.variables(pose="LGCN"))
 
     def trunk(variables, frames):
+        assert model.appearance is not None
         return model.appearance.apply(
             {kind: variables[kind]["appearance"] for kind in variables}, frames, train=True, mutable=["batch_stats"]
         )
