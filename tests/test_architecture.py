@@ -56,10 +56,11 @@ LAYERS = [
         "data.mot",
         "data.keypoints.__main__",
         "export.__main__",
+        "report.__main__",
     }
     | {"walkers.__main__", "pose_detection"}
     | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "inputs", "video")},
-    {"experiments"},
+    {"experiments", "report"},
     {"export", "gallery"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
     {"training"},

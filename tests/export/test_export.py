@@ -206,6 +206,10 @@ def test_bad_arguments_are_refused(tiny_model, tmp_path, capsys, monkeypatch):
     assert "exists" in fails(main, [*tiny_model, f"--out={tmp_path}/run"], capsys)
     assert "nowhere" in fails(main, [*tiny_model, f"--out={tmp_path}/nowhere/model"], capsys)
     assert "no model" in fails(main, [*tiny_model, f"--model={tmp_path}"], capsys)
+    left = tmp_path / ".shared.12345.part"
+    left.mkdir()
+    assert left.name in fails(main, tiny_model, capsys)
+    left.rmdir()
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
     assert "rgcn_jax[export]" in fails(main, [*tiny_model, "--to=onnx"], capsys)

@@ -1,0 +1,77 @@
+"""The command ``rgcn-jax report``, also ``python -m rgcn_jax.report``: a page about a run, and figures for a paper."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+
+from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.config_io import import_from_current_folder
+from rgcn_jax.errors import InputError
+from rgcn_jax.report.svg import require_matplotlib
+from rgcn_jax.runtime.files import write_text
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") -> None:
+    """Parses the command line, loads the runs and writes the report.
+
+    Raises:
+      InputError: an argument is invalid, a run or its data cannot be read, matplotlib is missing, or a file cannot be
+        written.
+    """
+    known, overrides = _parse(arguments, prog)
+    require_matplotlib()
+    from rgcn_jax.report.build import build  # these import JAX, which takes seconds
+    from rgcn_jax.report.reported_run import load_run
+    from rgcn_jax.runtime.compilation_cache import keep_compiled
+
+    if note := keep_compiled():
+        print(note, flush=True)
+    if known.allow_import:
+        import_from_current_folder()
+    runs = [load_run(path, overrides, known.allow_import) for path in (known.run, *known.baselines)]
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise InputError(f"the folders have the same name, {names[0]}: the report names runs by their folders.")
+    if known.figures is not None:
+        try:
+            known.figures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--figures={known.figures} cannot be made a folder ({error.strerror}).") from error
+    content = build(runs, known.queries, not known.no_images, known.figures)
+    write_text(known.out, content)
+    print(f"report: {known.out}, {len(content.encode()) / 1e6:.1f} MB")
+    if known.figures is not None:
+        print(f"figures: {known.figures}")
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Write one HTML page about a run that needs no network: numbers with intervals, curves, rank lists, attention, "
+        "a map of the features.",
+        epilog="Fields of the runs' configs can be changed, such as --config.data.root=DIR. Example: rgcn-jax report "
+        "runs/rgcn runs/baseline --out=report.html --figures=figures",
+        config_fields=True,
+    )
+    parser.add_argument("run", type=path_argument, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "baselines", nargs="*", type=path_argument, metavar="BASELINE", help="folders of runs to compare it with"
+    )
+    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE.html", help="the page")
+    parser.add_argument("--figures", type=path_argument, metavar="DIR", help="also write the figures as SVG and PDF")
+    parser.add_argument("--queries", type=whole_number(1, 1000), default=40, metavar="N", help="rank lists")
+    parser.add_argument("--no-images", action="store_true", help="show no frames of persons")
+    parser.add_argument(
+        "--allow-import",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a Python module of your own that a model's config names and that may be imported; may be repeated",
+    )
+    known, overrides = parser.parse_known_args(arguments)
+    if not known.out.parent.is_dir():
+        raise InputError(f"--out={known.out}: there is no folder {known.out.parent}.")
+    return known, overrides
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.report")

@@ -1,0 +1,86 @@
+"""Rank lists: which queries to show, and the nearest gallery tracklets of each under every row (figure 10)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from rgcn_jax.evaluation.protocol import PROTOCOLS, gallery_of
+from rgcn_jax.report.reported_run import ReportedRun
+
+
+class Hit(NamedTuple):
+    """A gallery tracklet, by its position among the test tracklets."""
+
+    tracklet: int
+    distance: float
+    same_person: bool
+
+
+class RankList(NamedTuple):
+    """A query and, by row, what was found and its average precision in [0, 1]. ``gain``: of the fused row over the
+    appearance row; of a model with one branch, the average precision itself.
+    """
+
+    query: int
+    hits: dict[str, list[Hit]]
+    average_precision: dict[str, float]
+    gain: float
+
+
+def rank_lists(run: ReportedRun, count: int, top: int = 10) -> list[RankList]:
+    """The queries with the largest gains and losses, half of each; the largest gain first.
+
+    Args:
+      run: the run.
+      count: how many queries at most.
+      top: gallery tracklets of each.
+    """
+    evaluation = run.evaluation
+    features = evaluation.features
+    queries = np.flatnonzero(features.roles.query)
+    metrics = {row: evaluation.metrics[evaluation.protocol][row] for row in run.rows}
+    precision = {row: m.average_precision for row, m in metrics.items() if m is not None}
+    gain = precision[run.rows[-1]].copy()
+    if "fused" in precision:
+        gain -= precision["appearance"]
+    chosen = _extremes(gain, count)
+    hits = {row: _hits(run, row, queries[chosen], top) for row in run.rows}
+    return [
+        RankList(
+            int(queries[q]),
+            {row: hits[row][i] for row in run.rows},
+            {row: float(precision[row][q]) for row in run.rows},
+            float(gain[q]),
+        )
+        for i, q in enumerate(chosen)
+    ]
+
+
+def _extremes(values: Float[np.ndarray, "q"], count: int) -> list[int]:
+    """Positions of the largest and of the smallest values, half of each, in descending order; NaN never."""
+    order = np.argsort(-values, kind="stable")
+    order = order[~np.isnan(values[order])].tolist()
+    if len(order) <= count:
+        return order
+    return order[: (count + 1) // 2] + order[len(order) - count // 2 :]
+
+
+def _hits(run: ReportedRun, row: str, queries: Integer[np.ndarray, "q"], top: int) -> list[list[Hit]]:
+    """The nearest gallery tracklets of each query under the headline protocol."""
+    protocol, found = PROTOCOLS[run.evaluation.protocol], run.evaluation.features
+    persons, cameras = found.embeddings.person_ids, found.embeddings.camera_ids
+    gallery = gallery_of(protocol, found.roles)
+    features = run.features(row)
+    lists = []
+    for query in queries.tolist():
+        candidates = gallery.copy()
+        candidates[query] = False
+        same = persons == persons[query]
+        if not protocol.same_camera:
+            candidates &= ~(same & (cameras == cameras[query]))
+        rows = np.flatnonzero(candidates)
+        distances = np.linalg.norm(features[rows] - features[query], axis=1)
+        order = np.argsort(distances, kind="stable")[:top]
+        lists.append([Hit(int(rows[i]), float(distances[i]), bool(same[rows[i]])) for i in order])
+    return lists

@@ -1,0 +1,90 @@
+"""The rank lists of a report as HTML: query and nearest tracklets as strips of frames, the rows under each other."""
+
+from collections.abc import Mapping, Sequence
+
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.report.page import text
+from rgcn_jax.report.rank_lists import Hit, RankList
+from rgcn_jax.report.reported_run import ReportedRun
+from rgcn_jax.report.thumbnails import HEIGHT, strips
+
+FRAMES = 3
+"""Of a tracklet's strip."""
+
+MAX_BYTES = 13_000_000
+"""Of all images: the page stays below 15 MB."""
+
+
+def with_images(run: ReportedRun, lists: Sequence[RankList], data: Data | None) -> tuple[list[RankList], str]:
+    """The rank lists whose images fit, and the CSS with an image for each tracklet in them, once.
+
+    Args:
+      run: the run.
+      lists: of its queries.
+      data: opened with frames; None for no images: all lists fit then.
+
+    Raises:
+      InputError: a frame cannot be read.
+    """
+    if data is None:
+        return list(lists), ""
+    order: dict[int, int] = {}  # tracklet -> last list that it is the first to need
+    for number, found in enumerate(lists):
+        for tracklet in (found.query, *(hit.tracklet for hits in found.hits.values() for hit in hits)):
+            order.setdefault(tracklet, number)
+    width = round(HEIGHT * data.shape[1] / data.shape[0]) * FRAMES
+    rules, size, fitting = [f".strip {{ width: {width + 6}px; height: {HEIGHT + 6}px }}"], 0, len(lists)
+    for tracklet, uri in zip(order, strips(data, [run.tracklets[t] for t in order], FRAMES), strict=True):
+        size += len(uri)
+        if size > MAX_BYTES:
+            fitting = order[tracklet]
+            break
+        rules.append(f".t{tracklet} {{ background-image: url({uri}) }}")
+    return list(lists[:fitting]), "\n".join(rules)
+
+
+def rank_section(run: ReportedRun, lists: Sequence[RankList], images: bool) -> str:
+    """The filters and a card for each query."""
+    found = run.evaluation.features
+    cameras = sorted({int(found.embeddings.camera_ids[r.query]) for r in lists})
+    options = "".join(f'<option value="{camera}">camera {camera}</option>' for camera in cameras)
+    filters = (
+        '<div class="filters"><label>order <select id="order"><option value="gain">largest gain first</option>'
+        '<option value="loss">largest loss first</option><option value="camera">query camera</option></select></label>'
+        f'<label>queries of <select id="camera"><option value="">all cameras</option>{options}</select></label>'
+        f'<span class="soft"><span id="shown">{len(lists)}</span> of {len(lists)} queries</span></div>'
+    )
+    return f'{filters}<div id="lists">' + "".join(_card(run, one, images) for one in lists) + "</div>"
+
+
+def _card(run: ReportedRun, found: RankList, images: bool) -> str:
+    features = run.evaluation.features
+    camera = int(features.embeddings.camera_ids[found.query])
+    gain = f"gain of the fused row {100 * found.gain:+.0f}" if "fused" in found.hits else ""
+    query = f'<figure class="hit">{_strip(found.query, images)}<figcaption>query</figcaption></figure>'
+    rows = "".join(_row(run, name, hits, found.average_precision, images) for name, hits in found.hits.items())
+    return (
+        f'<article class="query" data-gain="{found.gain:.6f}" data-camera="{camera}"><header>'
+        f"<strong>person {int(features.embeddings.person_ids[found.query])}, camera {camera}</strong>"
+        f'<span class="soft">{text(features.first_frames[found.query])}</span><span>{gain}</span></header>'
+        f'<div class="list">{query}</div>{rows}</article>'
+    )
+
+
+def _row(run: ReportedRun, name: str, hits: Sequence[Hit], precision: Mapping[str, float], images: bool) -> str:
+    shown = []
+    embeddings = run.evaluation.features.embeddings
+    for rank, hit in enumerate(hits, 1):
+        kind, mark = ("yes", "✓") if hit.same_person else ("no", "✗")
+        person, camera = int(embeddings.person_ids[hit.tracklet]), int(embeddings.camera_ids[hit.tracklet])
+        title = text(f"{run.evaluation.features.first_frames[hit.tracklet]}, distance {hit.distance:.4f}")
+        shown.append(
+            f'<figure class="hit {kind}" title="{title}">{_strip(hit.tracklet, images)}'
+            f"<figcaption>{rank} <b>{mark}</b> {person} c{camera}</figcaption></figure>"
+        )
+    label = f"<span>{text(name)}<br>AP {100 * precision[name]:.0f}</span>"
+    return f'<div class="list">{label}{"".join(shown)}</div>'
+
+
+def _strip(tracklet: int, images: bool) -> str:
+    return f'<div class="strip t{tracklet}"></div>' if images else ""

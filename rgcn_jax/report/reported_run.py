@@ -1,0 +1,115 @@
+"""A run as the report needs it: its model, features of the test tracklets, scores and training records."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.data.load import open_data
+from rgcn_jax.embedder import Embedder
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import fuse, rows_of
+from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
+from rgcn_jax.evaluation.protocol import test_tracklets
+from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
+from rgcn_jax.evaluation.scorer import score, scorer_from_config
+from rgcn_jax.runtime.json_lines import read_json_lines
+from rgcn_jax.saved_model import open_model
+from rgcn_jax.training.run import open_process_data
+from rgcn_jax.types import Tracklet
+
+FEATURES_FILE = "report_features.npz"
+"""Features of the test tracklets, kept in the run's folder: the next report does not embed them again."""
+
+TEST_SUBSETS = ("query", "gallery")
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """``data``: as the model sees it; ``tracklets``: the distinct test tracklets, in the order of the features;
+    ``records``: of ``metrics.jsonl``; ``results``: of ``results.json``, empty without one.
+    """
+
+    name: str
+    embedder: Embedder
+    evaluation: Evaluation
+    data: Data
+    tracklets: Sequence[Tracklet]
+    records: Sequence[Mapping[str, Any]]
+    results: Mapping[str, Any]
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows that the model has; the last one is the model's own."""
+        embeddings = self.evaluation.features.embeddings
+        return rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1])
+
+    def features(self, row: str) -> Float32[np.ndarray, "n d"]:
+        """The feature of each test tracklet whose Euclidean distances are those of a row."""
+        found, settings = self.evaluation.features, self.embedder.config.evaluation
+        return fuse(found.embeddings, row, settings.distance, settings.pose_weight, found.statistics)
+
+    def open_images(self) -> Data:
+        """The data set with frames to look at, also of a model that sees none.
+
+        Raises:
+          InputError: it cannot be read.
+        """
+        config = self.embedder.config
+        data = replace(config.data, features="")
+        return open_data(data, config.frame_size, config.with_pose, TEST_SUBSETS, True)
+
+
+def load_run(path: Path, overrides: Sequence[str] = (), allow_imports: Collection[str] = ()) -> ReportedRun:
+    """Loads a run, embeds its test tracklets unless a report has done so before, and scores them.
+
+    Args:
+      path: the folder of the run.
+      overrides: "--config.field=value", such as another data.root.
+      allow_imports: modules of one's own that the model's config names and that may be imported.
+
+    Raises:
+      InputError: the model, the data or the features cannot be read, or the features cannot be written.
+    """
+    embedder = Embedder(open_model(path, "latest", allow_imports=allow_imports, overrides=overrides))
+    config = embedder.config
+    data = open_process_data(config, required=TEST_SUBSETS)
+    tracklets, _ = test_tracklets(data.split)
+    features = _kept_features(path / FEATURES_FILE, embedder, tracklets)
+    if features is None:
+        print(f"{path}: embedding {len(tracklets):,} tracklets", flush=True)
+        scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+        header = {"model": embedder.hash, "config": config.to_dict()}
+        features = scorer.features(embedder.variables, embedder.step, header)
+        write_features(path / FEATURES_FILE, features)
+    try:
+        records = [record for record, _ in read_json_lines(path / "metrics.jsonl")[0]]
+    except OSError as error:
+        raise InputError(f"{path / 'metrics.jsonl'} cannot be read ({error.strerror}).") from error
+    evaluation = score(features, config.evaluation)
+    name = path.resolve().name
+    return ReportedRun(name, embedder, evaluation, data, tracklets, records, _results(path))
+
+
+def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]) -> FeatureSet | None:
+    """The features that an earlier report kept; None where there are none of this model, cutting and data."""
+    if not file.exists():
+        return None
+    found = read_features(file)
+    same = found.model == embedder.hash and found.header.get("config") == json.loads(
+        json.dumps(embedder.config.to_dict())
+    )
+    return found if same and list(found.first_frames) == [t.frames[0] for t in tracklets] else None
+
+
+def _results(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
