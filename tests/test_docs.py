@@ -1,4 +1,4 @@
-"""README and the pages of docs/: links and anchors resolve, commands exist with their flags and fields."""
+"""README and the pages of docs/: links and anchors resolve, prose wraps, commands exist with their flags and fields."""
 
 import importlib
 import importlib.util
@@ -19,6 +19,7 @@ from rgcn_jax.config_help import rows
 ROOT = Path(__file__).parents[1]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 PAGES = [ROOT / name for name in OUTSIDE] + sorted((ROOT / "docs").glob("*.md"))
+WIDTH = 100
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
 BARE = re.compile(r"https?://[^\s<>`]+")
 
@@ -113,6 +114,15 @@ def test_addresses_have_a_proper_form(page):
         assert parts.scheme in ("http", "https"), address
         assert re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc), address
         assert "//" not in parts.path, address
+
+
+@of_pages
+def test_prose_wraps(page):
+    """A line of more than 100 columns is one word, such as an address, that no blank could have broken before."""
+    for number, line, kind in lines(page):
+        if kind == "prose" and len(line) > WIDTH:
+            words = re.sub(r"^\s*([-*>]|\d+\.)?\s*", "", line).split()
+            assert len(words) == 1, f"{page.name}:{number}: {len(line)} columns"
 
 
 def test_every_page_is_in_the_table_of_contents():
