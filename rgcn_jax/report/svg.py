@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import atomic_file, write_error
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"
-"""Colour of text and axes; the page replaces it by that of its text."""
+"""Colour of text and axes, nearly black; the page replaces it by that of its text."""
 
 PALETTE = ("#3987e5", "#e07b39", "#2f9e6f", "#b05fc9", "#c9a227", "#d6506b")
 """Of series, in a fixed order; all are readable on white and on near-black."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
