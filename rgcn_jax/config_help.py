@@ -12,10 +12,11 @@ from rgcn_jax.fields import expected, leaves
 
 HEAD = """# Config fields
 
-Every field can be set on the command line: `rgcn-jax train --config=mars --config.model.pose=LGCN`. A config file
-starts from `rgcn_jax.config.default_config()` and changes what differs. Choices are read without regard to case. A run
-can be resumed with other values of the fields marked in the last column; another value of any other field needs
-another `--workdir`, or `--config.allow_config_change`.
+Every field can be set on the command line: `rgcn-jax train --config=mars --config.model.pose=LGCN`.
+A config file starts from `rgcn_jax.config.default_config()` and changes what differs. Choices are
+read without regard to case. A run can be resumed with other values of the fields marked in the last
+column; another value of any other field needs another `--workdir`, or
+`--config.allow_config_change`.
 
 This page is generated: `python -m rgcn_jax.config_help > docs/config.md`.
 

@@ -32,11 +32,6 @@ def conflicts(config: Config) -> Iterator[str]:
     yield from _appearance(config)
     if config.with_pose:
         yield from _pose(config.model)
-    elif config.optimizer.pose_factor != 1:
-        yield (
-            f"optimizer.pose_factor is {config.optimizer.pose_factor}, but model.pose is none: leave it at 1, or "
-            "choose a pose encoder"
-        )
 
 
 def _appearance(config: Config) -> Iterator[str]:

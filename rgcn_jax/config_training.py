@@ -58,6 +58,6 @@ class OptimizerConfig:
     pose_factor: float = setting(
         1.0,
         "Adam's update of the pose branch (encoder, readout, keypoint embedding, pose neck) times this; not in the "
-        "paper.",
+        "paper, and without effect where there is no pose branch.",
         minimum=0,
     )

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,7 +33,7 @@ SPEC = replace(mars_folder.SPEC, seed=5, test_identities=8, junk=0)
 CHANGED = ("train_identities", "test_identities", "group_size", "cameras", "tracklets_per_camera", "min_frames")
 CHANGED += ("max_frames", "distractors", "junk", "seed")
 WALKERS = [f"--config.data.walkers.{name}={getattr(SPEC, name)}" for name in CHANGED]
-PRECISE = {"rtol": 1e-4, "atol": 1e-6}
+PRECISE: Any = {"rtol": 1e-4, "atol": 1e-6}
 
 pytestmark = pytest.mark.jit
 
@@ -108,11 +109,12 @@ def test_arrays_in_memory_embed_as_the_data_set_does(world):
     for i, embedding in enumerate(found):
         np.testing.assert_allclose(embedding.appearance, expected.appearance[i], **PRECISE)
         np.testing.assert_allclose(embedding.pose, expected.pose[i], **PRECISE)
-        used = embedding.attention.frames >= 0
-        assert sorted(embedding.attention.frames[used]) == list(range(len(frames[i])))
-        np.testing.assert_allclose(embedding.attention.time[~used], 0)
-        np.testing.assert_allclose(embedding.attention.time.sum(axis=1), 1, rtol=1e-5)
-        np.testing.assert_allclose(embedding.attention.node.sum(axis=1), 1, rtol=1e-5)
+        attention: Any = embedding.attention  # None only without a pose branch
+        used = attention.frames >= 0
+        assert sorted(attention.frames[used]) == list(range(len(frames[i])))
+        np.testing.assert_allclose(attention.time[~used], 0)
+        np.testing.assert_allclose(attention.time.sum(axis=1), 1, rtol=1e-5)
+        np.testing.assert_allclose(attention.node.sum(axis=1), 1, rtol=1e-5)
     alone = embedder(frames[4], keypoints[4])
     np.testing.assert_allclose(alone.fused, found[4].fused, **PRECISE)
     fused = embedder.features(expected)
@@ -361,7 +363,8 @@ def test_a_stream_is_the_batch_path(pose, mode):
     keypoints = next(k for t in walkers.split.query if len(k := walkers.keypoints(t)) >= 5)
     keypoints[2, 4] = 0  # a wrist that was not detected
     frames = np.zeros((1, len(keypoints), tiny.HEIGHT, tiny.WIDTH, 3), np.float32)
-    expected = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool)).pose[0]
+    features: Any = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool))
+    expected = features.pose[0]
     stream = PoseStream(model, variables, torso=clip_torso(keypoints, 0.5))
     assert not stream.feature.any()
     for frame in keypoints:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.core import Tracer
 
 import rgcn_jax
 from rgcn_jax import compare, evaluate, main
@@ -154,7 +155,7 @@ def test_a_resume_needs_neither_the_pretrained_file_nor_first_parameters(finishe
 
     def initialise(*arguments):
         found = build.initialise(*arguments)
-        abstract.append(all(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(found)))
+        abstract.append(all(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(found)))
         return found
 
     monkeypatch.setattr(run, "initialise", initialise)

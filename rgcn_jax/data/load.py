@@ -67,14 +67,12 @@ def _open_folder(
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
-    for remark in turned(split.root, (*split.train, *split.query, *split.gallery)):
-        print(f"doubtful images: {printable(remark)}", flush=True)
+    _print_doubts("images", turned(split.root, (*split.train, *split.query, *split.gallery)))
     table = NoKeypoints()
     if with_pose:
         tracklets = [*split.train, *split.query, *split.gallery, *split.junk]
         table = keypoint_table.load(_path(data.keypoints), split, tracklets, split.junk)
-        for remark in table.remarks:
-            print(f"doubtful keypoints: {printable(remark)}", flush=True)
+        _print_doubts("keypoints", table.remarks)
         if not table.covers(split.junk):
             split = _without_junk(split)
     if not with_frames:
@@ -115,7 +113,10 @@ def _open_prepared(
     _print_split(prepared.dataset, split)
     if with_pose and split.junk and not prepared.junk_has_keypoints:
         split = _without_junk(split)
-    table = prepared.keypoints() if with_pose else NoKeypoints()
+    table = NoKeypoints()
+    if with_pose:
+        table = prepared.keypoints()
+        _print_doubts("keypoints", keypoint_table.check_values(where, table.values, size))
     if not with_frames:
         return _without_frames(split, table)
     if data.features:
@@ -124,6 +125,11 @@ def _open_prepared(
 
     hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
     return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), hashes)
+
+
+def _print_doubts(what: str, remarks: Sequence[str]) -> None:
+    for remark in remarks:
+        print(f"doubtful {what}: {printable(remark)}", flush=True)
 
 
 def _print_split(name: str, split: Split) -> None:

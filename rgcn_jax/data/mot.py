@@ -29,7 +29,7 @@ from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, w
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
-from rgcn_jax.data.mot_tracks import Box, parse_tracks, raise_all
+from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 from rgcn_jax.runtime.handed_over import read_file
@@ -99,20 +99,20 @@ def convert(
         raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
     try:
         with atomic_folder(out) as folder:
-            _write(video, tracks, boxes, folder / subset, camera, check_corners=boxes_as is None)
+            _write(video, tracks, boxes, folder / subset, camera, may_be_corners=boxes_as is None)
     except OSError as error:
         raise write_error(out, error) from error
     return len(boxes), len({box.track for box in boxes}), left_out
 
 
-def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera: int, check_corners: bool) -> None:
+def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera: int, may_be_corners: bool) -> None:
     by_frame: dict[int, list[Box]] = {}
     for box in boxes:
         by_frame.setdefault(box.frame, []).append(box)
     last, problems, read = max(by_frame), [], 0
     progress = tqdm(_pictures(video), "frames", last, unit="frame", disable=None, leave=False)
     for read, picture in enumerate(progress, 1):
-        if read == 1 and check_corners:
+        if read == 1 and may_be_corners:
             check_corners(tracks, boxes, picture.shape[1], picture.shape[0])
         for box in by_frame.pop(read, ()):
             crop = cut(picture, box)

@@ -1,7 +1,7 @@
 """Which distance two tracklets have: from features to Euclidean distances, in float32 and bounded memory.
 
 ``Embeddings`` come in. ``fuse`` turns them into one feature per tracklet in which the plain Euclidean distance is the
-wanted one; ``distance_blocks`` measures it. There are three kinds (method.md, section 7):
+wanted one; ``distance_blocks`` measures it. There are three kinds (docs/method.md):
 
 - ``euclidean``: the raw concatenation [f_a ; f_p], which is all that the paper says;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
@@ -9,8 +9,9 @@ wanted one; ``distance_blocks`` measures it. There are three kinds (method.md, s
   running statistics), then as ``normalized`` (decision, not in the paper: the branches of a trained model differ in
   scale by orders of magnitude).
 
-Distances are computed as |x|^2 + |y|^2 - 2 x.y, one matrix product. In float32 that loses every digit when the features
-share a large offset (rectified features do), so a common centre is subtracted first, which changes no distance.
+Distances are computed as ``|x|^2 + |y|^2 - 2 x.y``, one matrix product. In float32 that loses every digit when the
+features share a large offset (rectified features do), so a common centre is subtracted first, which changes no
+distance.
 """
 
 from collections.abc import Iterator

@@ -6,6 +6,7 @@ from typing import Any
 
 from rgcn_jax.calibration import Calibration
 from rgcn_jax.evaluation.results import RESULTS_FILE
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.saved_model import SavedModel
 
 CARD_FILE = "README.md"
@@ -17,7 +18,7 @@ def results_of(saved: SavedModel) -> list[dict[str, Any]]:
     found = []
     for path in (saved.path / RESULTS_FILE, *sorted((saved.path / "evaluations").glob("*.json"))):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path))
             if content["step"] == saved.step and content.get("model", saved.hash) == saved.hash:
                 found.append(content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or another program's

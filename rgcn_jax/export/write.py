@@ -14,7 +14,7 @@ from rgcn_jax.export.check import BATCH_SIZES, TOLERANCE, TRACKLETS, check, refe
 from rgcn_jax.export.formats import FORMATS, PLATFORMS
 from rgcn_jax.export.function import BATCH, exported_function
 from rgcn_jax.export.model_card import CARD_FILE, model_card, results_of
-from rgcn_jax.runtime.files import atomic_folder, write_error
+from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 from rgcn_jax.runtime.provenance import versions
 from rgcn_jax.saved_model import SavedModel, save_model
 
@@ -127,8 +127,10 @@ def parse_formats(names: Sequence[str]) -> list[str]:
 
 
 def check_target(out: Path) -> None:
-    """Raises ``InputError`` where the folder exists or its parent does not."""
+    """Raises ``InputError`` where the folder exists, its parent does not, or another export writes it."""
     if out.exists() or out.is_symlink():
         raise InputError(f"{out} exists already, and an export writes over nothing: choose another --out.")
     if not out.parent.is_dir():
         raise InputError(f"--out={out}: there is no folder {out.parent} to write it in; create it first.")
+    if unfinished := find_unfinished(out.parent, out.name):
+        raise InputError(f"{unfinished[0]} was left by a killed export, or a running one writes it: remove it first.")

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
         prog,
         "Enrol tracklets and ask who looks and walks like somebody.",
         epilog="\n".join(f"  {name:<8} {does}" for name, does in DOES.items())
-        + f"\n\n{prog} COMMAND --help lists the flags of each.",
+        + "\n\nCOMMAND --help lists the flags of each.",
     )
     parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
     first, rest = (list(arguments or [])[:1], list(arguments or [])[1:])

@@ -41,7 +41,9 @@ def main(arguments: Sequence[str], prog: str) -> None:
     gallery = Gallery.open(known.gallery, embedder)
     if crops:
         crops.make()
-    inputs = of_features(known, embedder) if known.features else of_data(embedder, known.source, known.camera or 0)
+    inputs = (
+        of_features(known, embedder) if known.features else of_data(embedder, known.source or "", known.camera or 0)
+    )
     if crops:
         inputs = replace(inputs, entries=crops.described(inputs.entries))
     _add(gallery, inputs, known.save_every)
@@ -101,9 +103,7 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--tracks-are-persons", action="store_true", help="the track ids of the video name persons, as in ground truth"
     )
-    parser.add_argument(
-        "--source", default="", metavar="NAME", help="name of the source (default: the folder, file or crops)"
-    )
+    parser.add_argument("--source", metavar="NAME", help="name of the source (default: the folder, file or crops)")
     parser.add_argument(
         "--save-every", type=whole_number(1), default=200, metavar="N", help="tracklets that are added together"
     )

@@ -38,10 +38,14 @@ def erase_crops(folder: Path, entry: Entry) -> None:
     """
     if Path(entry.root).is_absolute() or not (paths := frame_paths(folder, entry)):
         return
-    tracklet = paths[0].parent
-    if (folder / CROPS_FOLDER).resolve() not in tracklet.resolve().parents or not tracklet.exists():
+    tracklet, root = paths[0].parent, folder / entry.root
+    if (folder / CROPS_FOLDER).resolve() not in tracklet.resolve().parents:
         return
     try:
-        shutil.rmtree(tracklet)
+        if tracklet.exists():
+            shutil.rmtree(tracklet)
+        for parent in tracklet.relative_to(root).parents[:-2]:  # of the person and the camera, where they are empty
+            if (root / parent).is_dir() and not any((root / parent).iterdir()):
+                (root / parent).rmdir()
     except OSError as error:
         raise write_error(tracklet, error) from error

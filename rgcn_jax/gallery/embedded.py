@@ -53,14 +53,16 @@ class EmbeddedStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             others = [p.name for p in self.folder.iterdir() if p.name != LOCK_FILE and not p.name.startswith(".")]
+            if others:
+                raise InputError(
+                    f"{self.folder} holds {sorted(others)[0]} and no gallery: name a new or an empty folder."
+                )
+            with lock(self.folder):
+                if not (self.folder / MANIFEST).exists():
+                    first = {"binding": dict(binding), "next_id": 1, "next_segment": 1, "segments": []}
+                    commit(self.folder, first)
         except OSError as error:
             raise write_error(self.folder, error) from error
-        if others:
-            raise InputError(f"{self.folder} holds {sorted(others)[0]} and no gallery: name a new or an empty folder.")
-        with lock(self.folder):
-            if not (self.folder / MANIFEST).exists():
-                first = {"binding": dict(binding), "next_id": 1, "next_segment": 1, "segments": []}
-                commit(self.folder, first)
 
     @property
     def columns(self) -> np.ndarray:

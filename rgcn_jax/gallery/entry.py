@@ -76,7 +76,7 @@ class Entry:
     @classmethod
     def from_json(cls, text: bytes) -> "Entry":
         """The entry of ``to_json``."""
-        fields = json.loads(text)
+        fields = json.loads(text.decode())  # faster than of bytes, whose encoding it would look for
         return cls(**(fields | {"frames": tuple(fields.get("frames", ()))}))
 
 

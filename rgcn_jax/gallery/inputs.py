@@ -168,7 +168,8 @@ def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embedd
 
 def evenly(frames: Sequence[str]) -> tuple[str, ...]:
     """At most ``FRAMES`` of the frames, from the first to the last."""
-    return tuple(frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)).tolist())
+    positions: list[int] = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)).tolist()
+    return tuple(frames[i] for i in positions)
 
 
 def _frames_beside(root: str, first: str, count: int) -> tuple[str, ...]:

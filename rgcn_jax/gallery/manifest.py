@@ -15,6 +15,7 @@ from typing import Any
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
 
 MANIFEST, LOCK_FILE = "gallery.json", "lock"
 FORMAT, VERSION = "rgcn_jax gallery", 1
@@ -48,7 +49,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
         if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:

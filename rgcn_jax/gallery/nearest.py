@@ -107,18 +107,21 @@ def _measure(
     if 2 * np.count_nonzero(block.allowed) < len(vectors):  # a copy of few is cheaper than the product with all
         places = np.flatnonzero(block.allowed)
         vectors, squares = vectors[places], squares[places]
-    distances = scaled @ vectors.T
-    distances += squares.astype(np.float32)
+    distances = vectors @ scaled.T  # [n, q]: faster than its transpose
+    distances += squares.astype(np.float32)[:, None]
     if places is None and not block.allowed.all():
-        distances[:, ~block.allowed] = np.inf
-    if distances.shape[1] > k and (limit >= LARGEST).any():
-        np.minimum(limit, np.partition(distances, k - 1, axis=1)[:, k - 1] + margin, out=limit)
+        distances[~block.allowed] = np.inf
+    if len(distances) > k and (limit >= LARGEST).any():
+        some = np.ascontiguousarray(distances[: max(4 * k, 1024)].T)  # the k-th of some is no nearer than that of all
+        np.minimum(limit, np.partition(some, k - 1, axis=1)[:, k - 1] + margin, out=limit)
     most = np.minimum(limit + margin, LARGEST).astype(np.float32)
-    rows, columns = np.nonzero(distances <= np.nextafter(most, np.float32(np.inf))[:, None])
-    bounds = np.searchsorted(rows, np.arange(len(scaled) + 1))
+    columns, rows = np.nonzero(distances <= np.nextafter(most, np.float32(np.inf)))
+    order = np.argsort(rows, kind="stable")
+    columns, rows = columns[order], rows[order]
+    bounds = np.searchsorted(rows, np.arange(len(most) + 1))
     for query in np.unique(rows).tolist():
         found = columns[bounds[query] : bounds[query + 1]]
-        values = np.concatenate([kept[query][1], distances[query, found]])
+        values = np.concatenate([kept[query][1], distances[found, query]])
         positions = np.concatenate([kept[query][0], first + (found if places is None else places[found])])
         finite = np.isfinite(values)
         values, positions = values[finite], positions[finite]
@@ -143,10 +146,13 @@ def _exact(
     squares = np.empty(len(positions))
     rows = max(BLOCK_ELEMENTS // 4 // max(len(query), 1), 1)
     ends = np.searchsorted(positions, starts)
-    for block, start, begin, end in zip(blocks, starts[:-1], ends[:-1], ends[1:], strict=True):
-        for at in range(begin, end, rows):
-            part = slice(at, min(at + rows, end))
-            difference = block.vectors[positions[part] - start][:, weights.used] - query
-            squares[part] = np.sum(np.square(difference) * scale, axis=1)  # a matrix product would round by position
+    for i in np.flatnonzero(np.diff(ends)).tolist():
+        for at in range(ends[i], ends[i + 1], rows):
+            part = slice(at, min(at + rows, ends[i + 1]))
+            difference = blocks[i].vectors[positions[part] - starts[i]][:, weights.used] - query
+            difference *= difference
+            if (scale != 1).any():
+                difference *= scale
+            squares[part] = np.sum(difference, axis=1)  # a matrix product would round by position
     order = np.argsort(squares, kind="stable")[:k]
     return Nearest(positions[order], np.sqrt(squares[order]))

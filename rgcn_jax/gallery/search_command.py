@@ -33,6 +33,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
       InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
     """
     known, overrides = _parse(arguments, prog)
+    Gallery.open(known.gallery)  # there must be one, and the model takes seconds to load
     embedder = open_embedder(known, [*_overrides(known), *overrides])
     gallery = Gallery.open(known.gallery, embedder)
     fpr = _rate_of_verdict(gallery, embedder, known)
@@ -59,7 +60,7 @@ def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ran
 
 
 def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: float | None) -> list[Ranking]:
-    inputs = of_features(known, embedder) if known.features else of_data(embedder)
+    inputs = of_features(known, embedder) if known.features else of_data(embedder, known.source or "")
     chosen = _chosen(inputs, known.tracklet)
     embeddings = to_embeddings(list(inputs.embed(chosen)), inputs.entries)
     queries = [inputs.entries[i] for i in chosen]
@@ -186,7 +187,7 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         metavar="NAME",
         help="search for this one: its folder, first frame or row from 0; may be repeated (default: all queries)",
     )
-    parser.add_argument("--source", default="", metavar="NAME", help="as of gallery add, where it was given there")
+    parser.add_argument("--source", metavar="NAME", help="as of gallery add, where it was given there")
     parser.add_argument("-k", type=whole_number(1), default=20, metavar="N", help="how many entries")
     parser.add_argument(
         "--by", type=_by, default="fused", metavar="ROW", help="fused, appearance, pose, or weights of both as in 1,0.5"

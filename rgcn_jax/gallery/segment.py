@@ -17,6 +17,7 @@ import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import COLUMNS, Entry
+from rgcn_jax.runtime.handed_over import open_file
 
 RECORD = struct.Struct("<4sIQII")
 MAGIC = b"RJG1"
@@ -119,7 +120,7 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
     """
     segment = Segment(folder, name, width)
     path = segment.paths[1]
-    with path.open("rb") as file:
+    with open_file(path) as file:
         data = file.read(num_bytes)
     try:
         at, columns, starts = 0, [segment.columns], [segment.text_starts]
@@ -148,7 +149,7 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return np.memmap(path, dtype, "r", shape=shape)
+        return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array: memmap is slow to index
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
 

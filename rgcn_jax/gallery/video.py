@@ -13,12 +13,12 @@ import cv2
 
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
-from rgcn_jax.data.datasets.listing import read_file
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.crops import CROPS_FOLDER
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
 from rgcn_jax.runtime.files import find_unfinished, write_error
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import UNKNOWN_ID
 
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 NO_FILE = "a pipe, a socket or a device"
 
@@ -60,7 +60,7 @@ def read_file(path: str | os.PathLike[str], largest: int | None = None, follow_l
 def file_hash(path: str | os.PathLike[str]) -> str:
     """SHA-256 of the contents of a regular file. Raises OSError."""
     with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def read_text(path: str | os.PathLike[str], largest: int | None = LARGEST_TEXT, follow_links: bool = True) -> str:

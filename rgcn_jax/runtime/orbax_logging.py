@@ -1,8 +1,10 @@
 """Silence for Orbax, which prints pages, with tracebacks, about what it raises as well and we tell in a sentence."""
 
 import logging
+import os
 import sys
 import traceback
+from types import TracebackType
 from typing import Any
 
 from absl import logging as absl_logging
@@ -19,7 +21,12 @@ def hush_orbax() -> None:
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:
-    return "orbax" not in record.getMessage()
+    raised_at = record.exc_info[2] if record.exc_info else None
+    return "orbax" not in record.getMessage() and not _passes_orbax(raised_at)
+
+
+def _passes_orbax(trace: TracebackType | None) -> bool:
+    return any(f"{os.sep}orbax{os.sep}" in frame.filename for frame in traceback.extract_tb(trace))
 
 
 class _Hook:
@@ -29,7 +36,6 @@ class _Hook:
         self._before = before
 
     def __call__(self, unraisable: Any) -> None:
-        frames = traceback.extract_tb(unraisable.exc_traceback)
-        if any("orbax" in frame.filename for frame in frames) or str(unraisable.exc_value) == "Event loop is closed":
+        if _passes_orbax(unraisable.exc_traceback) or str(unraisable.exc_value) == "Event loop is closed":
             return
         self._before(unraisable)

@@ -77,7 +77,7 @@ class SteadyStream:
 
 @contextmanager
 def steady_output() -> Iterator[None]:
-    """In this block stdout and stderr are ``SteadyStream``s; at its end what was lost on one is said on the other.
+    """In this block stdout and stderr are ``SteadyStream``; at its end what was lost on one is reported on the other.
 
     File descriptors 0 to 2 that were closed (``>&-``) are opened on the null device first: a file of the run would
     get their number, and libraries would write their messages into it.

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from rgcn_jax.errors import printable
+
 FOLDER = "profile"
 
 
@@ -52,7 +54,7 @@ class Profile:
         try:
             action(*arguments, **keywords)
         except Exception as error:  # whatever the profiler makes of a full disk
-            print(f"there is no profile in {self._folder} ({error})", flush=True)
+            print(printable(f"there is no profile in {self._folder} ({error!s})"), flush=True)
             self._last = -1
             return False
         return True

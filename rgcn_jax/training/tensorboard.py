@@ -20,7 +20,7 @@ class Board:
         self.problem = ""
         self._file: Any = None
         try:
-            from tensorboardX.proto.event_pb2 import Event
+            from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
         except ImportError:
             return
         now = time.time()
@@ -35,7 +35,7 @@ class Board:
     def add(self, name: str, value: float | int, step: int) -> None:
         """One scalar."""
         if self._file is not None:
-            from tensorboardX.proto.event_pb2 import Event
+            from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
             from tensorboardX.summary import scalar
 
             self._write(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))

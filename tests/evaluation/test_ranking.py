@@ -179,12 +179,12 @@ def test_hand_worked_tie():
 
 @pytest.mark.parametrize("levels", [1, 3, 12])
 def test_ties_in_a_large_gallery_are_the_mean_over_random_orders(levels):
-    """60 queries, 400 shuffled galleries: within four standard errors."""
+    """60 queries, 150 shuffled galleries: within four standard errors."""
     distances, q_ids, g_ids, q_cameras, g_cameras = case = random_case(1, levels, num_queries=60, num_gallery=100)
     metrics = evaluate_ranking(*case)
     rng = np.random.default_rng(0)
     found = []
-    for _ in range(400):
+    for _ in range(150):
         noise = rng.permutation(100).astype(np.float32) / 100
         shuffled = evaluate_ranking(distances + noise, q_ids, g_ids, q_cameras, g_cameras)
         found.append([shuffled.mAP, shuffled.mINP, *shuffled.cmc[[0, 4, 9]]])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from rgcn_jax import compare as command
 from rgcn_jax.errors import InputError
 from rgcn_jax.experiments.comparison import METRICS, compare, group, holm, pairs
 from rgcn_jax.experiments.scored_run import ScoredRun, load_scored_run
+from rgcn_jax.runtime.npz import write_arrays
 from tests.commands import fails
 
 PERSONS = np.repeat(np.arange(1, 41), 3).astype(np.int32)
 """Of 120 queries."""
 
 
-def run(scores, path="a", **config):
+def run(scores, path: Any = "a", **config: Any):
     """A run whose fused row has these scores under all metrics."""
     names = tuple(f"{person}/{i}.jpg" for i, person in enumerate(PERSONS))
     of_row = {f"official/fused/{metric}": np.asarray(scores, float) for metric in METRICS}
@@ -71,6 +73,7 @@ def test_interval_and_p_agree_with_scipy():
     )
     assert p == pytest.approx(expected.pvalue, abs=0.02)
     bootstrap = stats.bootstrap((b - a,), np.mean, method="percentile", n_resamples=9999, rng=0).confidence_interval
+    assert interval is not None
     np.testing.assert_allclose(interval, (bootstrap.low, bootstrap.high), atol=0.03)
 
 
@@ -129,13 +132,8 @@ def written(folder, scores, pose):
     config = {"seed": 0, "model": {"pose": pose}, "data": {"name": "walkers"}}
     (folder / "results.json").write_text(json.dumps({"protocol": "official", "config": config}))
     one = run(scores)
-    np.savez(
-        folder / "results.queries.npz",
-        first_frames=np.array(one.first_frames),
-        person_ids=one.person_ids,
-        camera_ids=np.ones(120, np.int32),
-        **one.scores,
-    )
+    named = {"first_frames": np.array(one.first_frames), "person_ids": one.person_ids}
+    write_arrays(folder / "results.queries.npz", {**named, "camera_ids": np.ones(120, np.int32), **one.scores})
     return folder
 
 

@@ -25,6 +25,7 @@ from rgcn_jax.evaluation.scorer import score
 from rgcn_jax.export.__main__ import main
 from rgcn_jax.export.formats import FORMATS
 from rgcn_jax.export.processes import run_script
+from rgcn_jax.runtime.npz import write_arrays
 from tests import mars_folder, tiny
 from tests.commands import REPOSITORY, fails, status
 from tests.export import saved
@@ -149,7 +150,7 @@ def test_each_export_scores_a_data_set_as_the_model_does(exported, tmp_path):
     plans = list(Cutting("dense", config.frames_per_clip, 8).plans(tracklets))
     batches = list(data.read(plans))
     inputs = {name: np.concatenate([b[name] for b in batches]) for name in ("frames", "keypoints", "frame_mask")}
-    np.savez(tmp_path / "clips.npz", **inputs)
+    write_arrays(tmp_path / "clips.npz", inputs)
     for format in FORMATS.values():
         sizes = ",".join(["8"] * len(plans))
         run_script(format.script, folder / format.file, tmp_path / "clips.npz", tmp_path / "out.npz", sizes)
@@ -205,6 +206,10 @@ def test_bad_arguments_are_refused(tiny_model, tmp_path, capsys, monkeypatch):
     assert "exists" in fails(main, [*tiny_model, f"--out={tmp_path}/run"], capsys)
     assert "nowhere" in fails(main, [*tiny_model, f"--out={tmp_path}/nowhere/model"], capsys)
     assert "no model" in fails(main, [*tiny_model, f"--model={tmp_path}"], capsys)
+    left = tmp_path / ".shared.12345.part"
+    left.mkdir()
+    assert left.name in fails(main, tiny_model, capsys)
+    left.rmdir()
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
     assert "rgcn_jax[export]" in fails(main, [*tiny_model, "--to=onnx"], capsys)

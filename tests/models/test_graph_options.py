@@ -1,5 +1,7 @@
 """The self term and the product of the graph convolution against loops, their gradients, symmetries and both forms."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -146,7 +148,7 @@ def test_parameters_keep_the_papers_symbols():
     def shapes(module):
         return {k: v.shape for k, v in drawn(module, x)["params"].items()}
 
-    both = {"self_term": True, "product": True}
+    both: Any = {"self_term": True, "product": True}
     assert shapes(RGCN(N, **both)) == {"W_x": (4, N), "W_h": (N, N), "b": (N,), "P": (N, N)}
     assert shapes(RGCN(N, 2, self_term=True)) == {"W_x1": (4, N), "W_x2": (2 * N, N), "W_h": (N, N), "b": (N,)}
     assert shapes(GCNRNN(N, self_term=True)) == {"W_g": (4, N), "W_x": (N, N), "W_h": (N, N), "b": (N,)}

@@ -4,6 +4,7 @@ training step.
 
 import itertools
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +111,7 @@ def test_a_cell_takes_a_training_step(appearance, pose, readout):
 def test_without_a_pose_branch_the_parameters_are_the_baselines(appearance):
     """The appearance model and a classifier of its features, to the last one."""
     fields = SMALL | {"appearance": appearance, "pose": "none", "neck": "none"}
-    alone = build_model(fields, tiny.IDENTITIES).appearance
+    alone: Any = build_model(fields, tiny.IDENTITIES).appearance
     frames = jnp.zeros(
         (2, PRECOMPUTED) if appearance == "precomputed" else (2, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH, 3)
     )

@@ -1,5 +1,7 @@
 """Gap filling and standardisation of the pose input: against loops, under masks, over a mesh, frame by frame."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +86,8 @@ def test_statistics_are_those_of_all_observations_so_far():
         seen[:, :, 3] &= i in (1, 4)  # a keypoint that few batches show
         seen[:, :, 5] = False  # and one that none does
     module = PoseNorm()
-    state = module.init(jax.random.key(0), *batches[0], batches[0][1])
+    state: Any = module.init(jax.random.key(0), *batches[0], batches[0][1])
+    out: Any = None
     np.testing.assert_array_equal(state["batch_stats"]["mean"], np.zeros((V, C)))
     train = jax.jit(lambda state, x, seen: module.apply(state, x, seen, seen, train=True, mutable=["batch_stats"]))
     for i, (x, seen) in enumerate(batches):
@@ -94,7 +97,8 @@ def test_statistics_are_those_of_all_observations_so_far():
         np.testing.assert_allclose(state["batch_stats"]["var"], var, rtol=1e-4)
         expected = np.where(seen[..., None], (x - mean) / np.sqrt(var + EPSILON), 0)
         np.testing.assert_allclose(out, expected, atol=1e-4)
-        np.testing.assert_allclose(module.apply(state, x, seen, seen), out, atol=1e-5)
+        again: Any = module.apply(state, x, seen, seen)
+        np.testing.assert_allclose(again, out, atol=1e-5)
     assert (np.asarray(out)[:, :, 5] == 0).all()
 
 
@@ -103,7 +107,7 @@ def test_small_differences_around_a_large_mean_are_kept():
     rng = np.random.default_rng(0)
     x = (4 + 0.03 * rng.normal(size=(16, T, V, C))).astype(np.float32)
     seen = np.ones(x.shape[:3], bool)
-    state = PoseNorm().init(jax.random.key(0), x, seen, seen)
+    state: Any = PoseNorm().init(jax.random.key(0), x, seen, seen)
     step = jax.jit(lambda state: PoseNorm().apply(state, x, seen, seen, train=True, mutable=["batch_stats"])[1])
     for _ in range(20):
         state = step(state)
@@ -144,7 +148,7 @@ def test_what_the_mask_hides_has_no_influence_not_even_through_the_statistics(fi
 def test_a_mesh_changes_nothing():
     x, seen = clips()
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
-    state = PoseNorm().init(jax.random.key(0), x, seen, seen)
+    state: Any = PoseNorm().init(jax.random.key(0), x, seen, seen)
 
     def train(module, state, x, seen):
         return module.apply(state, x, seen, seen, train=True, mutable=["batch_stats"])

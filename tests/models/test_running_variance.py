@@ -1,5 +1,7 @@
 """PyTorch's running variance against its formula in NumPy, over five steps, in every batch normalisation."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -91,12 +93,13 @@ def test_the_values_are_counted_over_all_devices(make):
     variables = start(make, x, mask)
     for values, kept in zip(x, mask, strict=True):
         variables = {**variables, **on_all(variables, values, kept)}
-    np.testing.assert_allclose(variables["batch_stats"]["var"], torchs(x, mask), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(variables["batch_stats"]["var"]), torchs(x, mask), rtol=1e-5)
 
 
 def test_a_single_value_and_evaluation_change_nothing():
     norm = cpu.BatchNorm()
     x = jnp.ones((1, 3))
+    updated: Any
     variables = norm.init(jax.random.key(0), x, False)
     with nn.intercept_methods(unbiased_running_variance):
         _, updated = norm.apply(variables, x, False, mutable=["batch_stats"])

@@ -1,5 +1,7 @@
 """Adam with coupled L2 against the update written out; the schedule by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,6 +82,8 @@ def test_the_update_of_the_pose_branch_is_multiplied_and_no_other():
     gradient = {name: jnp.full(3, 0.1) for name in names}
     plain = adam_coupled_l2(lambda _: 1e-2, 5e-4)
     factor = with_pose_factor(plain, 5.0)
+    expected: Any
+    found: Any
     expected, _ = plain.update(gradient, plain.init(params), params)
     found, _ = factor.update(gradient, factor.init(params), params)
     for i, name in enumerate(names):

@@ -6,6 +6,9 @@ from typing import Any, Self
 
 from ml_collections import config_flags as config_flags
 
+class FieldReference:
+    def __init__(self, default: Any, field_type: type | None = None) -> None: ...
+
 class ConfigDict:
     def __init__(
         self,

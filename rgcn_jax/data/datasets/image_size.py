@@ -37,7 +37,7 @@ def check_size(encoded: bytes) -> None:
         raise InputError(f"has {size[1]:,} x {size[0]:,} pixels: make it smaller, {LARGEST_SIDE:,} are read at most")
 
 
-def _size(file: BinaryIO) -> tuple[int, int] | None:
+def _size(file: BinaryIO | io.BufferedIOBase) -> tuple[int, int] | None:
     """Height and width."""
     start = file.read(24)
     width = height = 0

@@ -69,9 +69,9 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
     for other in (root.parent, *(root / folder for folder in folders)):
         if all((other / part).is_dir() for part in parts):
             raise NoDataSet(f"{message} But {other} has all of it: give that folder as the root.")
-    there = f"It holds {listed(folders, 8)}." if folders else "It holds no folder."
+    there = f"it holds {listed(folders, 8)}" if folders else "it holds no folder"
     advice = advice or "Unpack what is missing there, or give a renamed folder its name back."
-    raise NoDataSet(f"{message} {there} {advice}")
+    raise NoDataSet(f"{message} {advice.removesuffix('.')} ({there}).")
 
 
 def check_relative(path: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rgcn_jax.errors import listed
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.types import Tracklet
 
 _MOST = 2000  # images that are looked at
@@ -18,7 +19,7 @@ _TAG = 0x0112
 def orientation(path: Path) -> int:
     """The EXIF orientation of an image, 1 (upright) to 8; 1 where it has none or cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(65_536)
     except OSError:
         return 1

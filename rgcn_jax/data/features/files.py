@@ -1,6 +1,7 @@
 """Reader of features files of other programs: MATLAB's ``.mat`` (5 and 7.3), NumPy's ``.npz``, PyTorch's ``.pth``."""
 
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,8 +197,9 @@ def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
                     or data.dtype.kind not in "iuf"
                 ):
                     raise InputError(f"{path}: {key} is no matrix of numbers; give names of frames by --names.")
-                if data.nbytes > LARGEST:
-                    raise InputError(f"{path}: {key} would take {data.nbytes / 2**30:,.1f} GiB.")
+                chunk = prod(data.chunks or ()) * data.dtype.itemsize  # unpacked whole, however little of it is used
+                if max(data.nbytes, 4 * chunk) > LARGEST:
+                    raise InputError(f"{path}: {key} would take {max(data.nbytes, chunk) / 2**30:,.1f} GiB.")
                 value = np.asarray(data[()])
                 found[key] = value.T if "MATLAB_class" in data.attrs else value  # MATLAB counts axes from the other end
     except InputError:

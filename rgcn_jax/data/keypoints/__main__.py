@@ -126,8 +126,9 @@ def _convert(options: Namespace) -> list[str]:
             threshold=found.threshold,
             coverage=coverage,
         )
-    units = options.units or FORMATS[name].units or "pixels, or as the file says"
-    lines = [f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}. Coordinates: {units}."]
+    lines = [
+        f"{path}: {FORMATS[name].what}{f', {found.skeleton}' if found.skeleton else ''}. Coordinates: {found.units}."
+    ]
     lines += [f"doubtful: {remark}" for remark in (*table.remarks, *turned(split.root, tracklets))]
     absent = np.count_nonzero(~found.has_entry)
     if absent:

@@ -65,6 +65,7 @@ def read(
         others(names, wanted.names),
         sample=sample(people[people[..., 2].any(axis=1)], skeleton_found, named is not None),
         remarks=(wanted.remark,) if wanted.remark else (),
+        units=found_units,
     )
 
 

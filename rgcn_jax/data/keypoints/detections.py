@@ -17,7 +17,7 @@ class Detections(NamedTuple):
     it; "" where nobody was found at all. ``unused``: names of entries that are of no frame that was asked for.
     ``detector``: as the source names it, else "unknown". ``threshold``: below it keypoints are left out already.
     ``sample``: some of the subjects as the source has them, for ``anatomy.check``; None where nobody was found.
-    ``remarks``: what was doubtful.
+    ``remarks``: what was doubtful. ``units``: of the source's coordinates, one of ``coordinates.UNITS``.
     """
 
     pixels: Float32[np.ndarray, "n 14 3"]
@@ -28,6 +28,7 @@ class Detections(NamedTuple):
     threshold: float = 0.0
     sample: Sample | None = None
     remarks: tuple[str, ...] = ()
+    units: str = "pixels"
 
 
 def shown(name: object) -> str:

@@ -157,7 +157,7 @@ def _read_in_units(
     bodies = found.sample
     if bodies is not None:
         bodies = bodies._replace(people=bodies.people * np.median(scale, axis=0).astype(np.float32))
-    return found._replace(pixels=found.pixels * scale, sample=bodies)
+    return found._replace(pixels=found.pixels * scale, sample=bodies, units="normalised")
 
 
 def _named_otherwise(found: Detections, frames: Sequence[str]) -> str:

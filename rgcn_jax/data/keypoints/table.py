@@ -23,6 +23,8 @@ from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet, unique_frames
 
+_SOME = 20_000  # bodies of prepared data that are looked at
+
 
 @dataclass(frozen=True)
 class KeypointTable:
@@ -156,3 +158,22 @@ def read_source(
             raise
     may_lack = frozenset(junk)
     return read([t for t in tracklets if t not in may_lack])  # raises where more than the junk is at fault
+
+
+def check_values(
+    path: str | os.PathLike[str], values: Float32[np.ndarray, "n 14 3"], size: tuple[int, int]
+) -> list[str]:
+    """The guards of ``read_source`` for keypoints that were read before, in prepared data: what is doubtful about them.
+
+    Args:
+      path: the prepared data, for messages.
+      values: as those of a ``KeypointTable``; some of them are looked at.
+      size: height and width of the prepared frames in pixels.
+
+    Raises:
+      InputError: the bodies are of another skeleton.
+    """
+    height, width = size
+    some = np.array(values[:: max(len(values) // _SOME, 1)]) * np.array([width, height, 1], np.float32)
+    bodies = anatomy.sample(some[some[..., 2].any(axis=1)], "rgcn_jax14", told=True)
+    return [*doubts(path, some, np.array([[height, width]])), *anatomy.check(path, bodies)]

@@ -34,7 +34,7 @@ def to_onnx(function: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
     graph = Graph(avals[0].shape[0])
     graph.set_batch(inputs[0])
     values = [Value(n, aval.shape) for n, aval in zip(inputs, avals, strict=True)]
-    results = _evaluate(graph, function.jaxpr, list(map(np.asarray, function.consts)), values)
+    results = _evaluate(graph, *_opened(function), values)
     found: list[Any] = [var.aval for var in function.jaxpr.outvars]
     for n, result, aval in zip(outputs, results, found, strict=True):
         graph.nodes.append(helper.make_node("Identity", [graph.full(result, aval.shape)], [n]))
@@ -86,8 +86,7 @@ def _apply(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     if name == "scan":
         return _scan(graph, eqn, args)
     if (called := eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))) is not None and name not in ("while", "cond"):
-        inner, consts = (called.jaxpr, called.consts) if isinstance(called, ClosedJaxpr) else (called, ())
-        return _evaluate(graph, inner, list(map(np.asarray, consts)), args)
+        return _evaluate(graph, *_opened(called), args)
     if name not in RULES:
         raise InputError(
             f"the ONNX export has no operator for the JAX primitive {name!r}: write the model part that uses it "
@@ -98,30 +97,46 @@ def _apply(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     return RULES[name](graph, eqn, args)
 
 
+def _opened(called: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, list[Known]]:
+    """A jaxpr and the constants in it; which kind a primitive has depends on the version of JAX."""
+    if isinstance(called, ClosedJaxpr):
+        return called.jaxpr, list(map(np.asarray, called.consts))
+    return called, []
+
+
+def _rank(var: Any) -> int:
+    return len(var.aval.shape)
+
+
 def _scan(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     """ONNX's Scan: the carry are its states; what stays the same is taken from the graph around it."""
-    params, closed = eqn.params, eqn.params["jaxpr"]
-    split = params["num_consts"], params["num_consts"] + params["num_carry"]
+    jaxpr, constants = _opened(eqn.params["jaxpr"])
+    reverse, length = int(eqn.params["reverse"]), eqn.params["length"]
+    # The operands are what stays the same, the carry, and what is scanned, which has one dimension more than its slice.
+    num_carry = sum(_rank(a) == _rank(b) for a, b in zip(eqn.outvars, jaxpr.outvars, strict=True))
+    num_scanned = sum(_rank(a) != _rank(b) for a, b in zip(eqn.invars, jaxpr.invars, strict=True))
+    carry = len(eqn.invars) - num_scanned - num_carry
+    scan = len(eqn.invars) - num_scanned
     operands = shapes.full_operands(graph, eqn, args)
-    consts = [Value(n, v.aval.shape) for n, v in zip(operands[: split[0]], eqn.invars[: split[0]], strict=True)]
-    scanned = operands[split[1] :] or [graph.constant(np.zeros(params["length"], np.float32))]
+    same = [Value(n, v.aval.shape) for n, v in zip(operands[:carry], eqn.invars[:carry], strict=True)]
+    scanned = operands[scan:] or [graph.constant(np.zeros(length, np.float32))]
     body = Graph(graph.batch, graph)
-    own = [var.aval for var in closed.jaxpr.invars[split[0] :]]
+    own: list[Any] = [var.aval for var in jaxpr.invars[carry:]]
     names = [body.new_name() for _ in own]
     inputs = [declared(n, aval.dtype, aval.shape) for n, aval in zip(names, own, strict=True)]
-    if len(own) == params["num_carry"]:  # ONNX scans over at least one tensor
+    if not num_scanned:  # ONNX scans over at least one tensor
         inputs.append(declared(body.new_name(), np.float32, ()))
     values = [Value(n, aval.shape) for n, aval in zip(names, own, strict=True)]
-    results = _evaluate(body, closed.jaxpr, list(map(np.asarray, closed.consts)), [*consts, *values])
-    found = [var.aval for var in closed.jaxpr.outvars]
+    results = _evaluate(body, jaxpr, constants, [*same, *values])
+    found: list[Any] = [var.aval for var in jaxpr.outvars]
     last = [body.add("Identity", body.full(x, aval.shape)) for x, aval in zip(results, found, strict=True)]
     outputs = [declared(n, aval.dtype, aval.shape) for n, aval in zip(last, found, strict=True)]
-    directions = {"scan_input_directions": [int(params["reverse"])] * len(scanned)}
-    if stacked := len(found) - params["num_carry"]:
-        directions["scan_output_directions"] = [int(params["reverse"])] * stacked
+    directions = {"scan_input_directions": [reverse] * len(scanned)}
+    if stacked := len(found) - num_carry:
+        directions["scan_output_directions"] = [reverse] * stacked
     made = graph.add_all(
         "Scan",
-        [*operands[split[0] : split[1]], *scanned],
+        [*operands[carry:scan], *scanned],
         len(found),
         body=helper.make_graph(body.nodes, body.new_name(), inputs, outputs),
         num_scan_inputs=len(scanned),

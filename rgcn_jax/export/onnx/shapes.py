@@ -40,6 +40,12 @@ def _stack(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     return _out(eqn, graph.add("Concat", *names, axis=eqn.params["axis"]))
 
 
+def _unstack(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+    (name,), axis, count = full_operands(graph, eqn, args), eqn.params["axis"], len(eqn.outvars)
+    names = graph.add_all("Split", [name, graph.integers([1] * count)], count, axis=axis)
+    return [Value(graph.reshape(n, v.aval.shape), v.aval.shape) for n, v in zip(names, eqn.outvars, strict=True)]
+
+
 def _split(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     (name,), sizes = full_operands(graph, eqn, args), graph.integers([int(n) for n in eqn.params["sizes"]])
     names = graph.add_all("Split", [name, sizes], len(eqn.outvars), axis=eqn.params["axis"])
@@ -156,4 +162,5 @@ RULES: Mapping[str, Rule] = {
     "stack": _stack,
     "top_k": _top_k,
     "transpose": _transpose,
+    "unstack": _unstack,
 }

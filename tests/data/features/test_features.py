@@ -13,9 +13,11 @@ import scipy.io
 from rgcn_jax.config import DataConfig
 from rgcn_jax.data.clips import precomputed
 from rgcn_jax.data.datasets import mars
+from rgcn_jax.data.features import files
 from rgcn_jax.data.features.__main__ import main
 from rgcn_jax.data.features.keys import Role, role_of
 from rgcn_jax.data.load import open_data
+from rgcn_jax.errors import InputError
 from tests import commands, mars_folder
 
 WIDTH = 5
@@ -293,3 +295,11 @@ def test_hdf5_that_would_fill_the_memory_or_names_another_file(tmp_path, root, c
 )
 def test_keys_of_programs(key, role):
     assert role_of(key) == role
+
+
+def test_a_small_hdf5_file_whose_chunk_is_enormous_is_refused(tmp_path):
+    with h5py.File(tmp_path / "gf.mat", "w") as file:
+        file.create_dataset("gf", (4, 8), "f4", chunks=(2**14, 2**14), maxshape=(None, None), compression="gzip")
+        file.create_dataset("qf", (4, 8), "f4", chunks=(2**15, 2**14), maxshape=(None, None), compression="gzip")
+    with pytest.raises(InputError, match="qf would take 2.0 GiB"):
+        files._read(tmp_path / "gf.mat")

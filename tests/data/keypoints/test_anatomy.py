@@ -111,6 +111,7 @@ def test_mmpose_names_the_skeleton(tmp_path):
     for frame, body in zip(frames, people("h36m17", 12), strict=True):
         (tmp_path / f"results_{frame[2:-4]}.json").write_bytes(_mmpose("h36m", body[None]))
     found = mmpose.read(tmp_path, frames, np.array([[256, 128]]))
+    assert found.sample is not None
     assert (found.skeleton, found.sample.told) == ("h36m17", True)
     np.testing.assert_allclose(found.pixels, to_14(people("h36m17", 12), "h36m17"), rtol=1e-6)
     with pytest.raises(InputError, match=r"'h36m' \(h36m17\).*leave out --skeleton=coco17"):

@@ -93,3 +93,12 @@ def test_a_store_is_guarded_as_any_format(tmp_path):
     assert keypoint_table.load(tmp_path / "k.npz", split).remarks
     with pytest.raises(InputError, match="leave out --units=normalised"):
         formats.read(tmp_path / "k.npz", FRAMES, SIZE, units="normalised")
+
+
+def test_keypoints_of_prepared_data_are_guarded_too():
+    values = _scaled(1 / 128, 1 / 256)
+    assert keypoint_table.check_values("f", values, (64, 32)) == []
+    assert len(keypoint_table.check_values("f", _scaled(0.5 / 128, 0.5 / 256), (64, 32))) == 1
+    wrong = people("aic14", 20) / np.array([128, 256, 1], np.float32)
+    with pytest.raises(InputError, match="--skeleton=aic14"):
+        keypoint_table.check_values("f", wrong, (64, 32))

@@ -2,9 +2,12 @@
 
 import json
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rgcn_jax.data.datasets.absent import beside, difference, nearest
 from rgcn_jax.data.keypoints import formats, yolo
@@ -122,6 +125,35 @@ def test_a_label_file_is_not_what_it_must_be(text, reason):
     with pytest.raises(InputError, match=reason):
         yolo.parse_yolo(text)
     assert yolo.parse_yolo(b"").shape == (0, 17, 3)
+
+
+_NUMBERS = st.lists(st.floats() | st.sampled_from(["x", "1_0", "", "1e400", "\ud7ff"]), min_size=55, max_size=58)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.binary(max_size=300)
+    | st.lists(_NUMBERS, max_size=3).map(lambda rows: "\n".join(" ".join(map(str, r)) for r in rows).encode())
+)
+def test_any_label_file(text):
+    try:
+        people_found = yolo.parse_yolo(text)
+    except InputError:
+        return
+    assert people_found.shape[1:] == (17, 3)
+    assert np.isfinite(people_found).all()
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.text(alphabet="ab./\\é\u0301", max_size=8), max_size=6), st.booleans())
+def test_any_names(names, joined):
+    """A frame is matched with a name of the file, no name with two frames, and a name that climbs with none."""
+    frames = ["a/b.jpg", "a/é.jpg", "b/a.png"]
+    found = match(Path("f"), names, frames, joined).names
+    assert len(found) == 3
+    matched = [name for name in found if name in set(names)]
+    assert len(set(matched)) == len(matched)
+    assert not any(".." in name.replace("\\", "/").split("/") for name in matched)
 
 
 def test_a_key_that_stands_twice(tmp_path):

@@ -1,0 +1,170 @@
+"""Additions and queries a second and memory of a gallery, beside faiss's exact index over the same features.
+
+    OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.gallery --counts 10000 100000
+
+Random features of the size of MARS's models, 2,048 and 512 dimensions, of distance "normalized". The gallery adds 1,000
+tracklets at a time, each addition on the disk when it returns, and is opened again, so that it reads from the disk what
+faiss (IndexFlatL2, of the same rows) holds in memory; the first search, which verifies all checksums, is measured by
+itself. Then both search, one query and 64 queries at a time; the best of each is kept, in processor time, which other
+load on the machine disturbs less than wall time, so both must run in one thread. Both must find the same entries.
+Memory: of a process of its own for either, its own (anonymous pages), and for the gallery in brackets with the pages of
+its files that the system keeps in its cache while there is room.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import machine
+from rgcn_jax.calibration import Calibration
+from rgcn_jax.config import Config
+from rgcn_jax.evaluation.distance import FeatureStatistics
+from rgcn_jax.gallery import Entry, Gallery
+from rgcn_jax.types import Embeddings
+
+WIDTHS = (2048, 512)
+TOGETHER = 1000
+QUERIES = 64
+K = 20
+
+
+@dataclass
+class Model:
+    """What a gallery reads of an embedder."""
+
+    hash: str
+    config: Config
+    statistics: FeatureStatistics
+    calibration: Calibration | None = None
+
+
+def model() -> Model:
+    """A model of distance "normalized"."""
+    config = Config()
+    config = replace(config, evaluation=replace(config.evaluation, distance="normalized"))
+    zeros = [np.zeros(width, np.float32) for width in WIDTHS for _ in range(2)]
+    return Model("benchmark", config, FeatureStatistics(*zeros))
+
+
+def features(start: int, count: int) -> Embeddings:
+    """Tracklets from number ``start`` on."""
+    rng = np.random.default_rng(start)
+    a, p = (np.maximum(rng.standard_normal((count, width), np.float32), 0) for width in WIDTHS)
+    return Embeddings(a, p, np.zeros(count, np.int32), np.zeros(count, np.int32))
+
+
+def rows(found: Embeddings) -> np.ndarray:
+    """The same rows as the gallery keeps, for faiss."""
+    return np.concatenate([x / np.linalg.norm(x, axis=1, keepdims=True) for x in found[:2]], axis=1)
+
+
+def best(search, queries: int, seconds: float) -> float:
+    """Queries a second of processor time: the best of repetitions for some seconds."""
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.process_time()
+        search()
+        times.append(time.process_time() - start)
+    return queries / min(times)
+
+
+def memory() -> tuple[float, float]:
+    """Anonymous and file-backed pages of this process in MiB."""
+    values = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return tuple(int(values[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))  # pyright: ignore
+
+
+def fill(folder: Path, count: int) -> float:
+    """Adds tracklets; returns additions a second, without the time that their features take to draw."""
+    gallery, seconds = Gallery.open(folder, model()), 0.0
+    for start in range(0, count, TOGETHER):
+        found = features(start, min(TOGETHER, count - start))
+        entries = [Entry(f"{start + i:07d}", "benchmark", camera_id=1 + i % 6) for i in range(len(found.person_ids))]
+        begin = time.perf_counter()
+        gallery.add(found, entries)
+        seconds += time.perf_counter() - begin
+    return count / seconds
+
+
+def measure(kind: str, folder: Path, count: int, seconds: float) -> dict:
+    """What one form reaches, measured in a process of its own."""
+    queries = features(10**9, QUERIES)
+    begin = time.perf_counter()
+    if kind == "gallery":
+        gallery = Gallery.open(folder, model())
+        opened = time.perf_counter() - begin
+        one = Embeddings(*(column[:1] for column in queries))
+        begin = time.perf_counter()
+        gallery.search(one, k=K)
+        first = time.perf_counter() - begin
+        single = best(lambda: gallery.search(one, k=K), 1, seconds)
+        many = best(lambda: gallery.search(queries, k=K), QUERIES, seconds)
+        found = [[match.id - 1 for match in matches] for matches in gallery.search(queries, k=K)]
+    else:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        index = faiss.IndexFlatL2(sum(WIDTHS))
+        adding = 0.0
+        for start in range(0, count, TOGETHER):
+            part = rows(features(start, min(TOGETHER, count - start)))
+            begin = time.perf_counter()
+            index.add(part)  # pyright: ignore[reportCallIssue]
+            adding += time.perf_counter() - begin
+        opened, first = count / adding, 0.0
+        asked = rows(queries)
+        single = best(lambda: index.search(asked[:1], K), 1, seconds)  # pyright: ignore[reportCallIssue]
+        many = best(lambda: index.search(asked, K), QUERIES, seconds)  # pyright: ignore[reportCallIssue]
+        found = index.search(asked, K)[1].tolist()  # pyright: ignore[reportCallIssue]
+    return {"opened": opened, "first": first, "single": single, "many": many, "memory": memory(), "found": found}
+
+
+def main() -> None:
+    """Prints a table a count."""
+    parser = argparse.ArgumentParser(description="A gallery beside faiss's exact index.")
+    parser.add_argument("--counts", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of repetitions of each measurement")
+    parser.add_argument("--folder", help="where the galleries are written (default: a temporary folder)")
+    parser.add_argument("--alone", action="store_true", help="without faiss, which holds all features in memory")
+    parser.add_argument("--measure", nargs=3, metavar=("KIND", "FOLDER", "COUNT"), help=argparse.SUPPRESS)
+    known = parser.parse_args()
+    if known.measure:
+        kind, folder, count = known.measure
+        print(json.dumps(measure(kind, Path(folder), int(count), known.seconds)))
+        return
+    print(f"{machine()}; NumPy {np.__version__}; {sum(WIDTHS)} dimensions, k = {K}")
+    print("tracklets  form         add/s  queries/s  queries/s     memory  open, first search")
+    print("                                one each   64 each        MiB             seconds")
+    for count in known.counts:
+        with tempfile.TemporaryDirectory(dir=known.folder) as folder:
+            added = fill(Path(folder) / "gallery", count)
+            results = {}
+            for kind in ("gallery",) if known.alone else ("gallery", "faiss flat"):
+                command = [sys.executable, "-m", "benchmarks.gallery", f"--seconds={known.seconds}", "--measure"]
+                command += [kind, f"{folder}/gallery", str(count)]
+                results[kind] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for kind, result in results.items():
+                mine = kind == "gallery"
+                own, of_files = result["memory"]
+                rate, held = (added, f"{own:.0f} ({own + of_files:.0f})") if mine else (result["opened"], f"{own:.0f}")
+                times = f"{result['opened']:.2f}, {result['first']:.2f}" if mine else "-"
+                print(
+                    f"{count:>9,}  {kind:<10}{rate:>8,.0f}{result['single']:>11.1f}{result['many']:>11.1f}"
+                    f"{held:>15}{times:>20}",
+                    flush=True,
+                )
+            if not known.alone:
+                pairs = zip(*(result["found"] for result in results.values()), strict=True)
+                same = np.mean([len({*a} & {*b}) for a, b in pairs]) / K
+                print(f"           {100 * same:.2f} % of the {K} nearest are the same", flush=True)
+
+
+if __name__ == "__main__":
+    main()

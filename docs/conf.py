@@ -1,0 +1,33 @@
+"""Sphinx's settings: ``sphinx-build -W -b html docs OUT`` builds the site, as .ci/run does."""
+
+import sys
+from pathlib import Path
+
+from rgcn_jax import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "rgcn_jax"
+author = "The rgcn_jax authors"
+copyright = f"{author}. Apache-2.0"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
+exclude_patterns = ["_ext"]
+html_theme = "furo"
+html_title = f"rgcn_jax {__version__}"
+html_show_sourcelink = False
+html_copy_source = False
+
+myst_heading_anchors = 4  # links to headings, as GitHub makes them
+
+add_module_names = False
+autodoc_default_options = {"members": True, "special-members": "__call__", "member-order": "bysource"}
+autodoc_inherit_docstrings = False  # flax.linen.Module's would stand below every model
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Fields", "params_style")]
+default_role = "code"
