@@ -66,7 +66,7 @@ def check(embedder: Embedder, expected: Reference, name: str, format: Format, fo
         inputs, outputs = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
         write_arrays(inputs, expected.inputs)
         run_script(format.script, folder / format.file, inputs, outputs, ",".join(map(str, BATCH_SIZES)))
-        with np.load(outputs) as file:
+        with np.load(outputs, allow_pickle=False) as file:
             found = dict(zip(expected.outputs, file.values(), strict=True))
     wanted = dict(expected.outputs)
     features = _embeddings(found["appearance"], found.get("pose", np.zeros((TRACKLETS, 0), np.float32)))

@@ -107,7 +107,7 @@ def _rate_of_verdict(gallery: Gallery, embedder: "Embedder", known: Namespace) -
         if rate is not None:
             gallery.threshold(known.by, rate)
     except InputError as error:
-        print(printable(f"no verdicts: {error}"), flush=True)
+        print(f"no verdicts: {printable(str(error))}", flush=True)
         return None
     return rate
 

@@ -10,7 +10,7 @@ def main(model: str, inputs: str, outputs: str, sizes: str) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    arrays = dict(np.load(inputs))
+    arrays = dict(np.load(inputs, allow_pickle=False))
     ends = np.cumsum([int(size) for size in sizes.split(",")])
     parts = {name: np.split(array, ends[:-1]) for name, array in arrays.items()}
     batches = [{name: part[i] for name, part in parts.items()} for i in range(len(ends))]

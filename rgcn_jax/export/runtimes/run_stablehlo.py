@@ -11,7 +11,7 @@ def main(model: str, inputs: str, outputs: str, sizes: str) -> None:
 
     with open(model, "rb") as file:
         function = export.deserialize(bytearray(file.read()))
-    arrays = list(np.load(inputs).values())
+    arrays = list(np.load(inputs, allow_pickle=False).values())
     ends = np.cumsum([int(size) for size in sizes.split(",")])
     batches = zip(*(np.split(array, ends[:-1]) for array in arrays), strict=True)
     found = zip(*(function.call(*batch) for batch in batches), strict=True)
