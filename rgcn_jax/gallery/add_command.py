@@ -90,6 +90,7 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     add_features_flags(parser)
     parser.add_argument("--video", type=path_argument, metavar="PATH", help="video file, or folder of its frames")
     parser.add_argument("--tracks", type=path_argument, metavar="FILE", help="its tracks in MOTChallenge's format")
+    parser.add_argument("--boxes", choices=("size", "corners"), help="their form, as of rgcn-jax tracks")
     parser.add_argument(
         "--camera",
         type=whole_number(1, 999_999_999),
@@ -112,7 +113,13 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         raise InputError("expected one of --video, --features, and --dataset with --root.")
     if known.video and not (known.tracks and known.camera):
         raise InputError("--video needs --tracks=FILE and --camera=N.")
-    of_video = {"--tracks": known.tracks, "--start": known.start, "--fps": known.fps, "--detector": known.detector}
+    of_video = {
+        "--tracks": known.tracks,
+        "--boxes": known.boxes,
+        "--start": known.start,
+        "--fps": known.fps,
+        "--detector": known.detector,
+    }
     if not known.video and (wrong := [name for name, value in of_video.items() if value]):
         raise InputError(f"{wrong[0]} is for --video=PATH only.")
     if bool(known.detector) != bool(known.detector_weights) or (known.detector and known.keypoints):

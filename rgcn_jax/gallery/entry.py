@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -75,11 +76,20 @@ class Entry:
 
     @classmethod
     def from_json(cls, text: bytes) -> "Entry":
-        """The entry of ``to_json``."""
-        fields = json.loads(text.decode())  # faster than of bytes, whose encoding it would look for
-        return cls(**(fields | {"frames": tuple(fields.get("frames", ()))}))
+        """The entry of ``to_json``. Raises ValueError, KeyError or RecursionError where it is none."""
+        fields: Any = json.loads(text.decode())  # faster than of bytes, whose encoding it would look for
+        if not isinstance(fields, dict) or not all(isinstance(value, TYPES[name]) for name, value in fields.items()):
+            raise ValueError(f"not an entry: {str(fields)[:100]}")
+        named: dict[str, Any] = {**fields, "frames": tuple(map(str, fields.get("frames", ())))}
+        return cls(named.pop("tracklet"), **named)
 
 
+TIME = (float, int, type(None))
+TYPES = {"person_id": int, "camera_id": int, "num_frames": int, "frames": list} | {
+    **dict.fromkeys(("tracklet", "source", "root", "video", "data_set"), str),
+    **dict.fromkeys(("start", "end", "quality"), TIME),
+}
+"""What JSON has for each field."""
 DEFAULT = {name: value for name, value in vars(Entry("")).items() if name != "tracklet"}
 
 

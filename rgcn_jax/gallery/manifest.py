@@ -7,6 +7,7 @@ JSON: "binding", "next_id", "next_segment", "segments" (name, number of entries 
 import fcntl
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
         if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:
             raise ValueError("checksum mismatch")
+        _check(manifest)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} is not the manifest of a gallery of this program ({type(error).__name__}: {error}): restore it "
@@ -71,6 +73,21 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _check(manifest: Mapping[str, Any]) -> None:
+    """Raises ValueError, KeyError or TypeError where a field is not as it must be: a folder may be somebody else's."""
+    binding = manifest["binding"]
+    widths = binding["widths"]
+    numbers = [manifest["next_id"], manifest["next_segment"], manifest["generation"], *widths]
+    for name, count, size in manifest["segments"]:
+        if not re.fullmatch("[0-9]{8,12}", name) or count < 1:
+            raise ValueError(f"a segment {name!r} of {count} entries")
+        numbers += [count, size]
+    if len(widths) != 2 or sum(widths) < 1 or not all(isinstance(n, int) and 0 <= n < 2**62 for n in numbers):
+        raise ValueError("a number is none")
+    if not isinstance(binding["model"], str) or not isinstance(binding["settings"], dict):
+        raise ValueError("the binding is none")
 
 
 def _checksum(manifest: Mapping[str, Any]) -> int:

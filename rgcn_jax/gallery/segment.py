@@ -81,8 +81,11 @@ class Segment:
         return self.mapped[1][start : start + self.columns["text"][row]].tobytes()
 
     def entries(self, rows: np.ndarray) -> list[Entry]:
-        """The entries of some rows."""
-        return [Entry.from_json(self.text(row)) for row in rows.tolist()]
+        """The entries of some rows. Raises InputError where one is none."""
+        try:
+            return [Entry.from_json(self.text(row)) for row in rows.tolist()]
+        except (ValueError, KeyError, RecursionError) as error:
+            raise InputError(f"{self.paths[1]} was not written by this program ({error}).") from error
 
     def append(self, columns: np.ndarray, texts: bytes, vectors: np.ndarray) -> "Segment":
         """The segment with more entries, on the disk when this returns; they count once the manifest says so.

@@ -48,17 +48,19 @@ class VideoCrops:
         """
         known = self.known
         options = Options(known.detector, known.detector_weights) if known.detector else None
-        if options and self.keypoints:
-            check(self.keypoints, options)
         try:
             self.root.parent.mkdir(exist_ok=True)
         except OSError as error:
             raise write_error(self.root.parent, error) from error
+        if options and self.keypoints:
+            check(self.keypoints, options)
         if not self.root.exists():
             for path in find_unfinished(self.root.parent, self.root.name):
                 if not _is_running(int(path.name.split(".")[-2])):
                     shutil.rmtree(path)
-            crops, tracklets, left_out = mot.convert(known.video, known.tracks, self.root, known.camera)
+            crops, tracklets, left_out = mot.convert(
+                known.video, known.tracks, self.root, known.camera, boxes_as=known.boxes
+            )
             also = f"; left out {left_out:,} lines of confidence 0" if left_out else ""
             print(f"cut {crops:,} crops of {tracklets:,} tracks out of {known.video}{also}", flush=True)
         if options and self.keypoints:
@@ -90,9 +92,18 @@ class VideoCrops:
         return found
 
     def finish(self) -> None:
-        """Removes keypoints that were detected here: all that needed them is in the gallery."""
+        """Removes keypoints that were detected here, with the report beside them: what needed them is in the gallery.
+
+        Raises:
+          InputError: they cannot be removed.
+        """
         if self.known.detector and self.keypoints:
-            self.keypoints.unlink(missing_ok=True)
+            try:
+                for path in self.keypoints.parent.iterdir():
+                    if path.name.startswith(f"{self.keypoints.stem}.") and path.is_file():
+                        path.unlink()
+            except OSError as error:
+                raise write_error(self.keypoints, error) from error
 
 
 def plan_crops(known: Namespace) -> VideoCrops:
@@ -105,7 +116,7 @@ def plan_crops(known: Namespace) -> VideoCrops:
         raise InputError(f"The video {known.video} does not exist.")
     try:
         content = hashlib.sha256(read_file(known.tracks))
-        content.update(f"{known.video.stat().st_size if known.video.is_file() else 0}".encode())
+        content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
     except OSError as error:
         raise InputError(f"The track file {known.tracks} cannot be read ({error.strerror}).") from error
     stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]

@@ -59,9 +59,8 @@ def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path
     with mpl.rc_context(STYLE):
         drawn, titles = _figures(runs, lists)
         if figures is not None:
-            with mpl.rc_context({"text.color": "black"}):
-                for name, figure in drawn.items():
-                    write_figure(figures, name, figure)
+            for name, figure in drawn.items():
+                write_figure(figures, name, figure)
         svg = {name: inline(name, figure, titles if name == "map" else None) for name, figure in drawn.items()}
     shown, style = with_images(run, lists, data)
     dropped = len(lists) - len(shown)

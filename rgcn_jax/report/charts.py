@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LINES = ("-", "--", ":", "-.")
 """Of the first, second, ... run; the rows of a run have colours."""
 
-ROW_COLOURS = dict(zip(("appearance", "pose", "fused"), PALETTE, strict=False))
+ROW_COLOURS: dict[str, str] = dict(zip(("appearance", "pose", "fused"), PALETTE, strict=False))
 
 MAX_TRACKLETS = 1500
 """Of the distances: of more a random sample is taken."""
@@ -79,7 +79,7 @@ def distances_chart(run: ReportedRun) -> "Figure":
     genuine, impostor = once & same & (cameras[:, None] != cameras), once & ~same
     for ax, row in zip(axes, run.rows, strict=True):
         distances = pairwise(run.features(row)[known])
-        edges = np.linspace(0, float(distances.max(initial=0)) or 1, 60)
+        edges = np.linspace(0, float(distances.max(initial=0)) or 1, 60).tolist()
         for pairs, name, colour in ((genuine, "genuine", PALETTE[2]), (impostor, "impostor", PALETTE[5])):
             ax.hist(distances[pairs], edges, density=True, alpha=0.55, color=colour, label=name)
         ax.set(title=row, xlabel="distance", yticks=[])

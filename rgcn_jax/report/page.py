@@ -14,11 +14,13 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1.5rem clamp(.8rem, 3vw, 3rem) 4rem;
   max-width: 1500px; background: var(--paper); color: var(--ink); overflow-wrap: anywhere }
 h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem } p { max-width: 75ch }
-.soft { color: var(--soft) } nav a { margin-right: 1em; color: inherit }
-.charts { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start }
-.charts > figure { margin: 0; flex: 0 1 auto; min-width: 0; max-width: 100% }
+.soft { color: var(--soft) } nav a { margin-right: 1em; color: inherit; display: inline-block }
+.charts { display: flex; flex-wrap: wrap; gap: 1.5rem; align-items: flex-start; margin-bottom: 1.2rem }
+.charts img { max-width: 100% }
+.charts > figure { margin: 0; flex: 0 1 auto; min-width: 0; max-width: 100%;
+  overflow-x: auto }
 figcaption { color: var(--soft); font-size: .85rem }
-svg.chart { width: 100%; height: auto; display: block }
+svg.chart { max-width: 100%; height: auto; display: block } svg.panels { min-width: 38rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap }
 th:first-child, td:first-child, th.text, td.text { text-align: left } th { font-weight: 600 }

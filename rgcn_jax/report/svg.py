@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import atomic_file, write_error
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"
-"""Colour of text and axes; the page replaces it by that of its text."""
+"""Colour of text and axes, nearly black; the page replaces it by that of its text."""
+
+PANELS_INCHES = 5.5
+"""A wider figure is one of several panels."""
 
 PALETTE = ("#3987e5", "#e07b39", "#2f9e6f", "#b05fc9", "#c9a227", "#d6506b")
 """Of series, in a fixed order; all are readable on white and on near-black."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -84,9 +87,10 @@ def inline(name: str, figure: "Figure", titles: Mapping[str, str] | None = None)
     for gid, text in (titles or {}).items():
         mark = f'<g id="{name}-{gid}">'
         svg = svg.replace(mark, f"{mark}<title>{html.escape(printable(text))}</title>", 1)
-    # The figure's size in points becomes its largest width; the page shrinks it.
+    # The page shrinks the figure where it is narrower; a row of panels it scrolls instead.
+    kind = "chart panels" if figure.get_figwidth() > PANELS_INCHES else "chart"
     svg = re.sub(r'(<svg [^>]*?)height="[\d.]+pt"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)width="([\d.]+)pt"', r'\1class="chart" style="max-width:\2pt"', svg, count=1)
+    svg = re.sub(r'(<svg [^>]*?)width="([\d.]+)pt"', rf'\1class="{kind}" style="width:\2pt"', svg, count=1)
     return svg.replace(INK, "currentColor")
 
 

@@ -12,7 +12,7 @@ from rgcn_jax.data.clips.sampling import evaluation_plans
 from rgcn_jax.skeleton import EDGES
 from rgcn_jax.types import Tracklet
 
-HEIGHT = 84
+HEIGHT = 72
 """Of a frame, in pixels."""
 
 CLIPS_PER_BATCH = 32
@@ -27,13 +27,16 @@ def strips(data: Data, tracklets: Sequence[Tracklet], frames: int, skeleton: boo
       data: opened with frames.
       tracklets: of the data set.
       frames: how many of each; a shorter tracklet shows some twice.
-      skeleton: whether to draw the keypoints.
+      skeleton: whether to draw the keypoints, on frames of twice the height.
 
     Raises:
       InputError: a frame cannot be read.
     """
     for clip, keypoints in clips(data, tracklets, frames):
-        yield data_uri([draw_skeleton(f, k) if skeleton else f for f, k in zip(clip, keypoints, strict=True)])
+        if skeleton:
+            yield data_uri([draw_skeleton(*pair) for pair in zip(clip, keypoints, strict=True)], 2 * HEIGHT)
+        else:
+            yield data_uri(list(clip))
 
 
 def clips(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -117,6 +118,40 @@ def test_a_later_version_is_refused(folder):
     (folder / "gallery.json").write_text(json.dumps({**manifest, "version": 2}))
     with pytest.raises(InputError, match="version 2"):
         Gallery.open(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"segments": [["../../x", 5, 100]]},
+        {"segments": [["00000001", "5", 100]]},
+        {"segments": [[1, 5, 100]]},
+        {"segments": None},
+        {"binding": {"widths": [6, 4]}},
+        {"binding": {"widths": ["6", 4], "model": "a", "settings": {}}},
+        {"binding": []},
+        {"next_id": -1},
+    ],
+)
+def test_a_manifest_of_somebody_else_is_refused(folder, change):
+    manifest = {**json.loads((folder / "gallery.json").read_text()), **change}
+    del manifest["checksum"]
+    checksum = zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
+    (folder / "gallery.json").write_text(json.dumps({**manifest, "checksum": checksum}))
+    with pytest.raises(InputError, match=r"gallery\.json is not"):
+        Gallery.open(folder)
+
+
+@pytest.mark.parametrize(
+    "text", [b"[]", b'{"tracklet":1}', b'{"x":"y"}', b"{}", b"\xff", b"[" * 5000, b'{"tracklet":"']
+)
+def test_an_entry_that_is_none_is_refused(tmp_path, text):
+    gallery = Gallery.open(tmp_path, model())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Entry, "to_json", lambda entry: text)
+        gallery.add(take(FOUND, [0]), ENTRIES[:1])
+    with pytest.raises(InputError, match="not written by this program"):
+        list(Gallery.open(tmp_path).entries())
 
 
 def test_a_full_disk_adds_nothing(folder, monkeypatch):

@@ -115,6 +115,7 @@ def test_without_a_pose_branch_the_parameters_are_the_baselines(appearance):
     frames = jnp.zeros(
         (2, PRECOMPUTED) if appearance == "precomputed" else (2, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH, 3)
     )
+    assert alone is not None
     (f_a, _), variables = jax.eval_shape(lambda: alone.init_with_output(jax.random.key(0), frames))
     classifier = (f_a.shape[1] + 1) * tiny.IDENTITIES
     found = count_parameters(shapes(fields)["params"])

@@ -1,7 +1,6 @@
 """20 steps and an evaluation on 1, 2, 4 and 8 fake devices; BatchNorm per device beside a loop over their shares."""
 
 from functools import cache
-from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +17,7 @@ from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.training.state import create_state
 from rgcn_jax.training.step import make_train_step
 from tests import tiny
+from tests.models.untyped import untyped
 
 STEPS = 20
 
@@ -54,7 +54,7 @@ def test_twenty_steps_and_features_do_not_depend_on_the_number_of_devices(device
 def wide_model():
     """The tiny model in float64; without the name of a mesh's axis, so that it normalises what it is given."""
     model = build_model(tiny.FIELDS, tiny.IDENTITIES)
-    appearance: Any = model.appearance
+    appearance = untyped(model).appearance
     return model.clone(appearance=appearance.clone(trunk=appearance.trunk.clone(dtype=jax.numpy.float64)))
 
 

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.ranking import evaluate_ranking
@@ -78,11 +79,11 @@ def runs(config, folder):  # noqa: F811
     """Two runs, trained once: with a name that needs escaping, and another seed of it."""
     from dataclasses import replace
 
-    named = [folder / "<b>pose & $x$</b>", folder / "baseline"]
+    named = [folder / "<b>pose & $x$", folder / "baseline"]
     for seed, path in enumerate(named):
         if not path.exists():
             path.mkdir()
-            train(replace(config, seed=seed), path)
+            train(replace(config, seed=seed, num_steps=3 - seed, eval_every_epochs=0), path)
     return named
 
 
@@ -101,7 +102,7 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path, capsys):
 
     assert not found.of("b") or all(set(a) == set() for a in found.of("b"))
     assert "<b>pose" not in content
-    assert any("<b>pose & $x$</b>" in text for text in found.shown)  # as text, unescaped by the parser
+    assert any("<b>pose & $x$" in text for text in found.shown)  # as text, unescaped by the parser
 
     cards = [a for a in found.of("article") if "data-gain" in a]
     gains = [float(a["data-gain"]) for a in cards]
@@ -170,7 +171,8 @@ def test_principal_components_keep_the_distances_of_a_plane():
     rng = np.random.default_rng(0)
     plane = rng.standard_normal((40, 2)).astype(np.float32)
     turned = plane @ np.linalg.qr(rng.standard_normal((6, 6)))[0][:2].astype(np.float32)
-    np.testing.assert_allclose(pairwise(principal_components(turned)), pairwise(plane), atol=1e-4)
+    np.testing.assert_allclose(pdist(principal_components(turned)), pdist(plane), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pairwise(plane)[np.triu_indices(40, 1)], pdist(plane), rtol=1e-4, atol=1e-4)
     assert principal_components(np.ones((3, 1), np.float32)).shape == (3, 2)
 
 

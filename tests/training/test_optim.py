@@ -86,6 +86,8 @@ def test_the_update_of_the_pose_branch_is_multiplied_and_no_other():
     found: Any
     expected, _ = plain.update(gradient, plain.init(params), params)
     found, _ = factor.update(gradient, factor.init(params), params)
+    assert isinstance(expected, dict)
+    assert isinstance(found, dict)
     for i, name in enumerate(names):
-        np.testing.assert_allclose(found[name], (5.0 if i >= 3 else 1.0) * expected[name], rtol=1e-6)
+        np.testing.assert_allclose(found[name], (5.0 if i >= 3 else 1.0) * np.asarray(expected[name]), rtol=1e-6)
     assert with_pose_factor(plain, 1.0) is plain

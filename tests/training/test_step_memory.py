@@ -1,7 +1,5 @@
 """Less memory for the same step: micro-batches one after another, recomputation, donation, bfloat16."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -209,10 +207,9 @@ def test_bfloat16_is_for_the_products_only():
     model = build_model(tiny.FIELDS | {"pose": "LGCN"}, tiny.IDENTITIES, "bfloat16")
     batch, variables = tiny.batch(), jax.eval_shape(lambda: tiny.variables(pose="LGCN"))
 
-    appearance: Any = model.appearance
-
     def trunk(variables, frames):
-        return appearance.apply(
+        assert model.appearance is not None
+        return model.appearance.apply(
             {kind: variables[kind]["appearance"] for kind in variables}, frames, train=True, mutable=["batch_stats"]
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
-from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
+from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS, add_follow_links
 from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
 from rgcn_jax.errors import InputError, printable
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features"
         parts = _with_names(parts, options.names)
     if options.split != 1 and options.dataset not in SEVERAL_SPLITS:
         raise InputError(f"--split={options.split}: {options.dataset} has one split, leave it at 1.")
-    split = DATA_SETS[options.dataset].load(options.root, options.split)
+    split = DATA_SETS[options.dataset].load(options.root, options.split, options.follow_links)
     matched = match(parts, split)
     write_features(options.out, matched, split)
     for line in [*matched.notes, *_summary(options.out, matched, split)]:
@@ -58,6 +58,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    add_follow_links(parser)
     parser.add_argument(
         "--split", type=whole_number(1), default=1, metavar="N", help="number of the published split, from 1"
     )
