@@ -32,6 +32,8 @@ PATHS = {
     "calibrate": "rgcn_jax.calibrate",
     "compare": "rgcn_jax.compare",
     "gallery": "rgcn_jax.gallery",
+    "sweep": "rgcn_jax.sweep",
+    "report": "rgcn_jax.report",
 }
 
 
