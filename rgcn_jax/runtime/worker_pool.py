@@ -75,7 +75,7 @@ def run_tasks(
                     connection.close()
     finally:
         try:
-            for connection in busy:
+            for connection in process_of:  # also the one whose result was just given
                 connection.close()
             for process in processes:
                 process.join()
