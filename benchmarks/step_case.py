@@ -17,7 +17,7 @@ import optax
 from benchmarks import bare  # noqa: F401  before rgcn_jax
 from rgcn_jax import parallel
 from rgcn_jax.config import LossConfig
-from rgcn_jax.evaluation.embed import make_embed_step
+from rgcn_jax.evaluation.embed_step import make_embed_step
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2
@@ -43,9 +43,13 @@ RECIPE: Mapping[str, Any] = MappingProxyType(
         "last_stride": 1,
         "pooling": "mean",
         "remat": "none",
+        "pose_fill": False,
+        "pose_norm": False,
+        "graph_self": False,
+        "product": False,
     }
 )
-"""``config.model`` of ``configs/mars.py``."""
+"""``config.model`` of ``configs/mars.py``, but for where weights come from and how running variances are estimated."""
 
 LEARNING_RATE, WEIGHT_DECAY = 3e-4, 5e-4
 

@@ -23,7 +23,8 @@ from rgcn_jax.data.clips.memory import MemoryReader
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, fuse
-from rgcn_jax.evaluation.embed import ClipFeatures, Cutting, Extractor, Readers, to_embeddings
+from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers, to_embeddings
+from rgcn_jax.evaluation.embed_step import ClipFeatures
 from rgcn_jax.evaluation.scorer import statistics_of
 from rgcn_jax.models.pose_stream import PoseStream
 from rgcn_jax.saved_model import SavedModel, open_model

@@ -30,7 +30,7 @@ def config(monkeypatch):
         "min_frames": 3,
     }
     changes = {f"data.walkers.{name}": value for name, value in small.items()}
-    changes |= {"num_steps": STEPS, "eval_every_epochs": 1, "log_every_steps": 1}
+    changes |= {"num_steps": STEPS, "eval_every_epochs": 1, "log_every_steps": 1, "evaluation.clips": "dense"}
     arguments = [f"--config.{name}={value}" for name, value in changes.items()]
     return typed(override(packaged_config("walkers"), [*mars_folder.TINY, *arguments]))
 

@@ -36,7 +36,7 @@ def root(tmp_path_factory):
         (["--config.margin=1"], "near ones are loss.margin"),
         (["--config.model=RGCN"], "unknown config field 'model'"),
         (["--config.seed=abc"], "--config.seed=abc: invalid literal for int()"),
-        (["--config.loss.margin=abc"], "could not convert string to float: 'abc'"),
+        (["--config.loss.margin=abc"], "loss.margin is 'abc': expected soft or a number"),
         (["--config.loss.weight_gradient=maybe"], "Non-boolean argument to boolean flag"),
         (["--config.model.stage_sizes=abc"], "model.stage_sizes is (1, 'abc'): expected whole numbers"),
         (["--config.seed"], "Missing value for flag --config.seed"),

@@ -19,6 +19,10 @@ from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
 from rgcn_jax.experiments.scored_run import PLACE, REPETITION
 from rgcn_jax.experiments.table import Row, Table
 from rgcn_jax.fields import leaves
+from rgcn_jax.runtime.handed_over import read_text
+
+PAPER_CONFIGS = {"walkers": "walkers_paper"}
+"""Data sets whose config of the paper's model has another name."""
 
 SPLIT_COUNTS = {"ilids_vid": 10, "prid2011": 10}
 """Data sets with several published splits; ``--splits`` is of these alone."""
@@ -65,7 +69,7 @@ class Cell:
         """The contents of its ``results.json``; None where the run is not finished with this config."""
         file = self.folder / RESULTS_FILE
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(read_text(file))
             same = _effective(typed(found["config"], lambda _: None)) == _effective(self.config)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -119,7 +123,11 @@ def _cell(
 ) -> Cell:
     def config(values: Mapping[str, Any], *more: str) -> Config:
         arguments = [f"--config.{name}={value}" for name, value in values.items()]
-        return typed(override(packaged_config(data_set), [*arguments, *overrides, *more]), print, f"row {row.name}")
+        return typed(
+            override(packaged_config(PAPER_CONFIGS.get(data_set, data_set)), [*arguments, *overrides, *more]),
+            print,
+            f"row {row.name}",
+        )
 
     repetition = [f"--config.seed={seed}", f"--config.data.split={split}"]
     if data_set == "walkers":

@@ -17,6 +17,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.results import headline_mAP
 from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.workdir import InUseError
@@ -186,7 +187,7 @@ def read_record(out: Path) -> dict[str, Any]:
     """
     file = out / RECORD_FILE
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(read_text(file))
         return {name: {k: list(entry[k]) for k in ("overrides", "repetitions")} for name, entry in found.items()}
     except FileNotFoundError:
         return {}

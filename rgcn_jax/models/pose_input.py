@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.errors import InputError
@@ -21,7 +20,7 @@ POSITIONS = ("crop", "centred")
 ADDITIONS = ("confidence", "velocity", "bones")
 """What a mode may add to the position: one channel, two and two."""
 
-NECK, HIPS = 1, np.array([8, 11])
+NECK, HIPS = 1, (8, 11)
 
 TYPICAL_TORSO = 0.3
 """Torso length in crop heights of a standing person who fills the crop: stands in where a clip shows no torso at
@@ -147,7 +146,7 @@ def _frame_before(x: Array) -> Array:
 def torso_length(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b"]:
     """The scale of ``centre``: the median torso of each clip, in the units of the positions."""
     position, detected = jnp.asarray(position), jnp.asarray(detected)
-    middle, has_middle = _mean(position[..., HIPS, :], detected[..., HIPS], axis=2)
+    middle, has_middle = _mean(position[..., jnp.array(HIPS), :], detected[..., jnp.array(HIPS)], axis=2)
     torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
     has_torso = has_middle & detected[..., NECK] & (torso >= MIN_TORSO)
     return _median(torso, has_torso, jnp.full_like(torso[:, 0], TYPICAL_TORSO))
@@ -173,7 +172,7 @@ def centre(
       torso: the scale, in the same units; None: ``torso_length``.
     """
     position, detected = jnp.asarray(position), jnp.asarray(detected)
-    middle, has_middle = _mean(position[..., HIPS, :], detected[..., HIPS], axis=2)
+    middle, has_middle = _mean(position[..., jnp.array(HIPS), :], detected[..., jnp.array(HIPS)], axis=2)
     everything, _ = _mean(position, detected, axis=(1, 2))
     median_x = _median(middle[..., 0], has_middle, everything[:, 0])
     median_y = _median(middle[..., 1], has_middle, everything[:, 1])

@@ -18,6 +18,7 @@ from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_fea
 from rgcn_jax.evaluation.protocol import test_tracklets
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
 from rgcn_jax.evaluation.scorer import score, scorer_from_config
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.saved_model import open_model
 from rgcn_jax.training.run import open_process_data
@@ -109,7 +110,7 @@ def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]
 
 def _results(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads((path / RESULTS_FILE).read_text(encoding="utf-8"))
+        found = json.loads(read_text(path / RESULTS_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

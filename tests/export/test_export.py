@@ -19,7 +19,8 @@ from rgcn_jax.calibration import Calibration, settings_of, write_calibration
 from rgcn_jax.config import DataConfig
 from rgcn_jax.data.load import open_data
 from rgcn_jax.evaluation import protocol
-from rgcn_jax.evaluation.embed import ClipFeatures, Cutting, to_embeddings, tracklet_means
+from rgcn_jax.evaluation.embed import Cutting, to_embeddings, tracklet_means
+from rgcn_jax.evaluation.embed_step import ClipFeatures
 from rgcn_jax.evaluation.feature_set import read_features
 from rgcn_jax.evaluation.scorer import score
 from rgcn_jax.export.__main__ import main

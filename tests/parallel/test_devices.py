@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 from rgcn_jax import losses, parallel
 from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.embed import make_embed_step
+from rgcn_jax.evaluation.embed_step import make_embed_step
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.training.state import create_state

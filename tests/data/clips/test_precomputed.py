@@ -85,7 +85,7 @@ def test_the_features_of_one_run_are_the_appearance_of_the_next(tmp_path, monkey
             ],
             "model.pretrained is 'w.pth'",
         ),
-        (["--config.data.features=f.npz"], "data.features is f.npz, but the appearance model AP"),
+        (["--config.data.features=f.npz"], "data.features is f.npz, but model.appearance is AP"),
     ],
 )
 def test_features_without_their_model_and_the_reverse_are_refused(overrides, message, monkeypatch):
