@@ -82,7 +82,7 @@ SEPARATE = {
     **{
         f"evaluation.{name}": {"data", "config", "config_io", "models", "walkers", "runtime", "parallel", "command"}
         for name in [file.stem for file in (PACKAGE / "evaluation").glob("*.py")]
-        if name not in ("__init__", "embed", "scorer", "feature_set", "results", "attributes")
+        if name not in ("__init__", "embed", "scorer", "embed_step", "feature_set", "results", "attributes")
     },
 }
 # In data/, one way: each room imports those before it.
