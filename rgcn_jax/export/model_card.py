@@ -86,7 +86,7 @@ def model_card(
         f"    a, b = embedder([frames_a, frames_b]{', [keypoints_a, keypoints_b]' if config.with_pose else ''})",
         "    embedder.distance(a, b)",
         "",
-        *_exports(description),
+        *_exports(description, saved.config.evaluation.clips),
         "",
         "## Intended use and limits",
         "",
@@ -165,7 +165,7 @@ def _threshold(calibration: Calibration | None) -> Iterator[str]:
             yield f"| {rate} | {point['threshold']:.6g} | {point['tpr']:.1f}{shown} |"
 
 
-def _exports(description: Mapping[str, Any]) -> Iterator[str]:
+def _exports(description: Mapping[str, Any], clips: str) -> Iterator[str]:
     formats = description["formats"]
     if not formats:
         return
@@ -173,6 +173,11 @@ def _exports(description: Mapping[str, Any]) -> Iterator[str]:
         "For other runtimes there are the files below; `export.json` has their inputs and outputs. Each was run by its "
         "own runtime on 16 tracklets and agrees with the model to the error given (a share of the feature's length)."
     )
+    if clips == "full":
+        yield (
+            "They compute clips of fixed length. The results and thresholds above were measured with the pose feature "
+            "of all frames of a tracklet as one clip; means over clips from these files differ, so calibrate them anew."
+        )
     yield from ("", "| Format | File | Largest error |", "|---|---|---|")
     for name, of_format in formats.items():
         yield f"| {name} | `{of_format['file']}` | {max(of_format['errors'].values()):.1e} |"
