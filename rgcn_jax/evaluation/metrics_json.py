@@ -1,4 +1,4 @@
-"""Ranking metrics as JSON: values with intervals and counts, and what each query found."""
+"""Ranking metrics as JSON: values with intervals and counts."""
 
 from typing import Any
 
@@ -34,19 +34,4 @@ def ranking_json(
         "skipped_queries": metrics.num_skipped_queries,
         "tied_queries": metrics.num_tied_queries,
         "persons": len(np.unique(query_ids[valid])),
-    }
-
-
-def per_query_json(metrics: RankingMetrics) -> dict[str, list[float | None]]:
-    """Average precision, inverse negative penalty (both in [0, 1]) and rank of the first match of each query, in the
-    order of the queries; None for a skipped one.
-    """
-    columns = {
-        "average_precision": metrics.average_precision,
-        "inverse_negative_penalty": metrics.inverse_negative_penalty,
-        "first_match_rank": metrics.first_match_rank,
-    }
-    return {
-        name: [value if valid else None for value, valid in zip(column.tolist(), metrics.valid.tolist(), strict=True)]
-        for name, column in columns.items()
     }

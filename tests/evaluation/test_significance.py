@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from rgcn_jax.evaluation.metrics_json import per_query_json, ranking_json
+from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import as_percentages, evaluate_ranking
 from rgcn_jax.evaluation.significance import (
     MIN_PERSONS,
@@ -131,16 +131,6 @@ def test_json():
     assert written["persons"] == len(np.unique(ids[metrics.valid]))
     assert written["valid_queries"] + written["skipped_queries"] == len(ids)
     assert (written["tied_queries"], written["gallery"]) == (0, metrics.num_gallery)
-
-
-def test_json_by_query():
-    metrics, ids = random_metrics()
-    written = json.loads(json.dumps(per_query_json(metrics)))
-    for name in ("average_precision", "inverse_negative_penalty", "first_match_rank"):
-        found = np.array(written[name], float)  # None is NaN
-        np.testing.assert_array_equal(found[metrics.valid], getattr(metrics, name)[metrics.valid])
-        assert len(found) == len(ids)
-        assert np.isnan(found[~metrics.valid]).all()
 
 
 def test_json_without_any_valid_query():
