@@ -49,7 +49,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
     _add(gallery, inputs, known.save_every)
     if crops:
         crops.finish()
-    print(f"{known.gallery} has {gallery.count():,} entries; next: rgcn-jax gallery search --gallery={known.gallery}")
+    print(
+        f"{known.gallery} has {gallery.count():,} entries; next: rgcn-jax gallery search "
+        f"--gallery={known.gallery} --model={known.model} --entry=1"
+    )
 
 
 def _add(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
