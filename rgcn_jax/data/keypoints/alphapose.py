@@ -39,7 +39,7 @@ _FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image:
 def read_results(
     path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
 ) -> Detections:
-    """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody unless another is told.
+    """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody unless another is named.
 
     Args:
       path: the file.
@@ -97,10 +97,10 @@ def entries_of(path: Path) -> Iterator[tuple[str | None, Any]]:
 class _People:
     """The people of a file while it is read, compactly: 12 bytes a keypoint."""
 
-    def __init__(self, path: Path, skeletons: Mapping[int, str], told: str | None):
+    def __init__(self, path: Path, skeletons: Mapping[int, str], named: str | None):
         self.problems: list[str] = []
         self.images: set[str] = set()  # also those without people
-        self._path, self._told, self._skeletons = path, told, expected(skeletons, told)
+        self._path, self._named, self._skeletons = path, named, expected(skeletons, named)
         self._names: list[str] = []
         self._numbers = array("f")
         self._size = 0  # numbers a person
@@ -116,7 +116,7 @@ class _People:
                 known = ", ".join(f"{3 * v} ({skeleton})" for v, skeleton in self._skeletons.items())
                 raise InputError(
                     f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected one of {known}"
-                    f"{advice(len(numbers), self._told)}"
+                    f"{advice(len(numbers), self._named)}"
                 )
             check_numbers(numbers)
             if self._size and len(numbers) != self._size:
@@ -154,7 +154,7 @@ class _People:
             crop_sizes = np.broadcast_to(sizes, (len(frames), 2))[first]
             subject, found = choose_subjects(bodies, mine[mine >= 0], crop_sizes, len(row))
             pixels[found] = bodies[subject[found]]
-            some = sample(people[subject[found]], skeleton, self._told is not None)
+            some = sample(people[subject[found]], skeleton, self._named is not None)
         return Detections(
             pixels[of_name],
             has_entry[of_name],

@@ -31,17 +31,17 @@ _FITS, _CLEAR = 0.5, 0.8  # share of the bodies for which a sentence must hold: 
 
 class Sample(NamedTuple):
     """Some bodies of a source, x and y in pixels. ``skeleton``: which they are taken for, a key of ``SKELETONS`` with V
-    keypoints. ``told``: the file, or the user, names it; else the number of keypoints decided.
+    keypoints. ``named``: the file, or the user, names it; else the number of keypoints decided.
     """
 
     people: Float32[np.ndarray, "n v 3"]
     skeleton: str
-    told: bool
+    named: bool
 
 
-def sample(people: Float32[np.ndarray, "n v 3"], skeleton: str, told: bool) -> Sample:
+def sample(people: Float32[np.ndarray, "n v 3"], skeleton: str, named: bool) -> Sample:
     """A sample of people, spread evenly."""
-    return Sample(people[:: max(len(people) // SAMPLE, 1)][: 2 * SAMPLE], skeleton, told)
+    return Sample(people[:: max(len(people) // SAMPLE, 1)][: 2 * SAMPLE], skeleton, named)
 
 
 class Fit(NamedTuple):
@@ -109,9 +109,9 @@ def check(path: str | os.PathLike[str], bodies: Sample) -> list[str]:
 
     Raises:
       InputError: the bodies do not fit, with the name of the skeleton that they fit, or another likely cause. Where
-        none is found and the skeleton was told, this is only doubtful.
+        none is found and the skeleton was named, this is only doubtful.
     """
-    people, skeleton, told = bodies
+    people, skeleton, named = bodies
     fit = measure(to_14(people, skeleton))
     if fit is None or fit.worst >= _CLEAR:
         return []
@@ -134,7 +134,7 @@ def check(path: str | os.PathLike[str], bodies: Sample) -> list[str]:
     inverted = measure(to_14(people * np.array([1, -1, 1], people.dtype), skeleton))
     if inverted and inverted.worst >= _CLEAR:
         raise InputError(f"{wrong}. They stand on their heads: y must count from the upper border of the crop down.")
-    if told:
+    if named:
         return [f"{wrong}, nor in any other skeleton of {SKELETONS[skeleton]} keypoints that is read."]
     raise InputError(
         f"{wrong}, nor in any other skeleton of {SKELETONS[skeleton]} keypoints that is read: reorder the keypoints, "

@@ -47,7 +47,7 @@ def read(
       units: one of ``coordinates.UNITS``; None: as the file says, else pixels.
 
     Raises:
-      InputError: the file is damaged or holds something else, contradicts what was told, or a frame is not in it.
+      InputError: the file is damaged or holds something else, contradicts what was named, or a frame is not in it.
     """
     arrays = open_arrays(path)
     named = skeleton or _skeleton(path, arrays)
@@ -69,19 +69,19 @@ def read(
     )
 
 
-def _units(path: Path, arrays: Mapping[str, np.ndarray], skeleton: str, told: str | None) -> str:
+def _units(path: Path, arrays: Mapping[str, np.ndarray], skeleton: str, named: str | None) -> str:
     units = arrays.get("units")
     if units is not None and (units.ndim or units.item() not in UNITS):
         raise InputError(f'{path}: units must be "pixels" or "shares", found {shown(units)}.')
-    if units is not None and told is not None and UNITS[units.item()] != told:
-        raise InputError(f"{path} says that its units are {units.item()!r}: leave out --units={told}.")
-    if units is None and told is None and skeleton == "blazepose33":
+    if units is not None and named is not None and UNITS[units.item()] != named:
+        raise InputError(f"{path} says that its units are {units.item()!r}: leave out --units={named}.")
+    if units is None and named is None and skeleton == "blazepose33":
         raise InputError(
             f"{path} holds BlazePose's 33 keypoints without saying in which units: MediaPipe's pose_landmarks are "
             'shares of width and height. Add units="shares", or units="pixels" if they were multiplied, to the file, '
             "or convert it with --units=normalised or --units=pixels."
         )
-    return told or (UNITS[units.item()] if units is not None else "pixels")
+    return named or (UNITS[units.item()] if units is not None else "pixels")
 
 
 def _skeleton(path: Path, arrays: Mapping[str, np.ndarray]) -> str | None:
@@ -164,7 +164,7 @@ def rows_of(
             "zeros where nobody was found.",
             [f"{frames[i]} has no keypoints" for i in absent],
         )
-    with np.errstate(over="ignore"):  # becomes infinite, which is told below
+    with np.errstate(over="ignore"):  # becomes infinite, which is named below
         chosen = keypoints[[rows[name] for name in wanted.names]].astype(np.float32)
     wrong = np.flatnonzero(~np.all((chosen >= -LARGEST) & (chosen <= LARGEST), axis=(1, 2)))
     if len(wrong):

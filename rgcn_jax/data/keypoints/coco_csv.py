@@ -80,7 +80,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
     some = None
     if rows:
         people = np.stack(rows)[index[index >= 0]]
-        pixels[index >= 0], some = to_14(people, COCO[17]), sample(people, COCO[17], told=True)
+        pixels[index >= 0], some = to_14(people, COCO[17]), sample(people, COCO[17], named=True)
     return Detections(
         pixels,
         index >= 0,

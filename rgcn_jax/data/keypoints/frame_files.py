@@ -22,11 +22,11 @@ _CHUNK = 512  # files that a thread reads at a time
 
 
 class People(NamedTuple):
-    """The people of one file as they stand. ``skeleton``: theirs; ``told``: the file, or the user, names it."""
+    """The people of one file as they stand. ``skeleton``: theirs; ``named``: by the file or the user."""
 
     keypoints: Float32[np.ndarray, "p v 3"]
     skeleton: str
-    told: bool
+    named: bool
 
 
 class Program(NamedTuple):
@@ -52,7 +52,7 @@ class _Read(NamedTuple):
     pixels: Float32[np.ndarray, "n 14 3"]
     problems: list[str]
     skeletons: dict[str, str]
-    told: bool
+    named: bool
     some: list[Float32[np.ndarray, "v 3"]]
 
 
@@ -95,7 +95,7 @@ def read_folder(
         pixels,
         has_entry,
         one,
-        sample=sample(np.stack(read.some), one, read.told) if read.some else None,
+        sample=sample(np.stack(read.some), one, read.named) if read.some else None,
         remarks=(found.remark,) if found.remark else (),
     )
 
@@ -131,7 +131,7 @@ def _read_files(
             read.pixels[start : start + len(part.pixels)] = part.pixels
             read.problems.extend(part.problems)
             read.some.extend(part.some)
-            read = read._replace(skeletons=part.skeletons | read.skeletons, told=read.told and part.told)
+            read = read._replace(skeletons=part.skeletons | read.skeletons, named=read.named and part.named)
     return read
 
 
@@ -145,7 +145,7 @@ def _read_chunk(
 ) -> _Read:
     problems: list[str] = []
     skeletons: dict[str, str] = {}
-    told = True
+    all_named = True
     subjects: dict[str, list[tuple[int, np.ndarray]]] = {}
     for i, (file, (height, width)) in enumerate(zip(files, sizes, strict=True)):
         try:
@@ -159,7 +159,7 @@ def _read_chunk(
             continue
         if len(people) == 0:
             continue
-        told = told and named
+        all_named = all_named and named
         skeletons.setdefault(source, file)
         subject = choose_subject(to_14(people, source), height, width) if len(people) > 1 else 0
         subjects.setdefault(source, []).append((i, people[subject]))
@@ -167,4 +167,4 @@ def _read_chunk(
     for source, found in subjects.items():
         pixels[[i for i, _ in found]] = to_14(np.stack([person for _, person in found]), source)
     some = [person for i, person in next(iter(subjects.values()), []) if i % every == 0]
-    return _Read(pixels, problems, skeletons, told, some)
+    return _Read(pixels, problems, skeletons, all_named, some)

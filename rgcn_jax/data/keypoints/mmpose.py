@@ -56,16 +56,16 @@ def _people(text: bytes, skeleton: str | None) -> People:
     return People(people, known.get(people.shape[1], ""), named is not None)
 
 
-def _named(meta: object, told: str | None) -> str | None:
-    """The skeleton by the name of the model's data set; what was told must agree with it."""
+def _named(meta: object, wanted: str | None) -> str | None:
+    """The skeleton by the name of the model's data set; what the user names must agree with it."""
     name = meta.get("dataset_name") if isinstance(meta, dict) else None
     try:
         named = skeletons.find(name) if isinstance(name, str) else None
     except InputError:  # a data set of one's own: nothing is known of it
         named = None
-    if named and told and named != told:
-        raise InputError(f'is of the data set {name!a} ({named}) by its "meta_info": leave out --skeleton={told}')
-    return told or named
+    if named and wanted and named != wanted:
+        raise InputError(f'is of the data set {name!a} ({named}) by its "meta_info": leave out --skeleton={wanted}')
+    return wanted or named
 
 
 def _numbers(person: Any, known: Mapping[int, str], named: str | None) -> list[int | float]:

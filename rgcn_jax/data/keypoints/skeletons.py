@@ -59,9 +59,9 @@ def find(name: str) -> str:
     return skeleton
 
 
-def expected(skeletons: Mapping[int, str], told: str | None) -> Mapping[int, str]:
-    """Which numbers of keypoints a reader takes: those of its format, or only that of the skeleton that was told."""
-    return skeletons if told is None else {SKELETONS[told]: told}
+def expected(skeletons: Mapping[int, str], named: str | None) -> Mapping[int, str]:
+    """Which numbers of keypoints a reader takes: those of its format, or only that of the skeleton that was named."""
+    return skeletons if named is None else {SKELETONS[named]: named}
 
 
 def of_size(size: int) -> list[str]:
@@ -75,7 +75,7 @@ def looks_like(numbers: int) -> str:
     return f" (that is {what})" if what else ""
 
 
-def advice(numbers: int, told: str | None) -> str:
+def advice(numbers: int, named: str | None) -> str:
     """The end of a message about so many numbers a person: how to read them; "" where nothing is known."""
-    names = of_size(numbers // 3) if numbers % 3 == 0 and told is None else []
+    names = of_size(numbers // 3) if numbers % 3 == 0 and named is None else []
     return f"; if the model is right, name its skeleton: --skeleton={' or '.join(names)}" if names else ""

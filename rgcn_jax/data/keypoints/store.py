@@ -144,7 +144,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
         others(names, wanted.names),
         header.detector,
         header.threshold,
-        sample=sample(chosen[chosen[..., 2].any(axis=1)], skeleton or ARRAYS[14], told=True),
+        sample=sample(chosen[chosen[..., 2].any(axis=1)], skeleton or ARRAYS[14], named=True),
         remarks=(wanted.remark,) if wanted.remark else (),
     )
 

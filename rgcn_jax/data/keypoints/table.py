@@ -175,5 +175,5 @@ def check_values(
     """
     height, width = size
     some = np.array(values[:: max(len(values) // _SOME, 1)]) * np.array([width, height, 1], np.float32)
-    bodies = anatomy.sample(some[some[..., 2].any(axis=1)], "rgcn_jax14", told=True)
+    bodies = anatomy.sample(some[some[..., 2].any(axis=1)], "rgcn_jax14", named=True)
     return [*doubts(path, some, np.array([[height, width]])), *anatomy.check(path, bodies)]

@@ -28,7 +28,7 @@ def test_every_skeleton_has_the_14_keypoints_where_they_are(skeleton):
 
 @pytest.mark.parametrize("skeleton", ORDERS)
 def test_people_fit_their_skeleton(skeleton):
-    assert anatomy.check("f", anatomy.sample(people(skeleton, 30), skeleton, told=False)) == []
+    assert anatomy.check("f", anatomy.sample(people(skeleton, 30), skeleton, named=False)) == []
 
 
 @pytest.mark.parametrize(("true", "taken"), CONFUSED)
@@ -46,21 +46,21 @@ def test_exchanged_and_inverted_axes_are_named():
     bodies = people("coco17", 30)
     for turned, cause in ((bodies[..., [1, 0, 2]], "x and y exchanged"), (bodies * [1, -1, 1], "on their heads")):
         with pytest.raises(InputError, match=cause):
-            anatomy.check("f", anatomy.sample(turned.astype(np.float32), "coco17", told=True))
+            anatomy.check("f", anatomy.sample(turned.astype(np.float32), "coco17", named=True))
 
 
 def test_what_fits_nothing_is_refused_unless_the_skeleton_was_told():
     bodies = people("coco17", 30)[:, np.random.default_rng(1).permutation(17)]
     with pytest.raises(InputError, match="nor in any other skeleton"):
-        anatomy.check("f", anatomy.sample(bodies, "coco17", told=False))
-    (doubt,) = anatomy.check("f", anatomy.sample(bodies, "coco17", told=True))
+        anatomy.check("f", anatomy.sample(bodies, "coco17", named=False))
+    (doubt,) = anatomy.check("f", anatomy.sample(bodies, "coco17", named=True))
     assert "coco17" in doubt
 
 
 def test_few_bodies_prove_nothing():
     bodies = people("h36m17", anatomy.LEAST_BODIES - 1)
     assert anatomy.measure(to_14(bodies, "coco17")) is None
-    assert anatomy.check("f", anatomy.sample(bodies, "coco17", told=False)) == []
+    assert anatomy.check("f", anatomy.sample(bodies, "coco17", named=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_mmpose_names_the_skeleton(tmp_path):
         (tmp_path / f"results_{frame[2:-4]}.json").write_bytes(_mmpose("h36m", body[None]))
     found = mmpose.read(tmp_path, frames, np.array([[256, 128]]))
     assert found.sample is not None
-    assert (found.skeleton, found.sample.told) == ("h36m17", True)
+    assert (found.skeleton, found.sample.named) == ("h36m17", True)
     np.testing.assert_allclose(found.pixels, to_14(people("h36m17", 12), "h36m17"), rtol=1e-6)
     with pytest.raises(InputError, match=r"'h36m' \(h36m17\).*leave out --skeleton=coco17"):
         mmpose.parse_mmpose(_mmpose("h36m", people("h36m17", 1)), "coco17")
