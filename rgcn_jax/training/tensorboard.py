@@ -1,6 +1,6 @@
 """TensorBoard's event file, where tensorboardX is installed (extra ``report``): a copy of ``metrics.jsonl`` to look at.
 
-It never ends a run: once it cannot be written nothing more is, and ``problem`` says why. The file is written by the
+It never ends a run: after a failed write ``problem`` has the cause. The file is written by the
 calling thread; tensorboardX's own writer has a thread that dies of a full disk, and then waits for that for ever.
 """
 

@@ -118,7 +118,7 @@ def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_pa
     mot.convert(tmp_path / "img1", tracks, tmp_path / "out", subset="train")
     assert [t.person_id for t in custom.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"2\.png: not a JPEG or PNG image"):
+    with pytest.raises(InputError, match=r"2\.png: the image is truncated, or no JPEG or PNG image"):
         mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
 
@@ -203,7 +203,7 @@ def test_an_interrupt_is_told(video, tracks, tmp_path, monkeypatch, capsys):
         ("1,9,1,1,5,5,1e400", "has a number that is not finite or above 1e6"),
         ("2,7,1,1,5,5,1", "line 7: track 7 is in frame 2 already, by line 2"),
         ("6,9,1,1,5,5,1", "line 7: frame 6, but the video has 5 frames that can be read"),
-        ("1,9,70,1,5,5,1", "line 7: the box lies outside of the picture (64 x 48 pixels) or is far larger"),
+        ("1,9,70,1,5,5,1", "line 7: the box lies outside of the frame (64 x 48 pixels) or is far larger"),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_left_behind(video, tracks, tmp_path, line, problem):

@@ -195,11 +195,11 @@ def arrays(workdir: Path, kind: str = "latest") -> dict:
     import numpy as np
     import orbax.checkpoint as ocp
 
-    from rgcn_jax.runtime.orbax_logging import hush_orbax
+    from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
 
     steps = [int(p.name) for p in (workdir / "checkpoints" / kind).iterdir() if p.name.isdecimal()]
     folder = workdir / "checkpoints" / kind / str(max(steps)) / "state"
-    hush_orbax()
+    suppress_orbax_logging()
     reader = ocp.PyTreeCheckpointer()
     metadata = reader.metadata(folder).item_metadata
     assert metadata is not None, f"{folder} has no metadata"

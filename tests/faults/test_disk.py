@@ -85,7 +85,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_one_before_it_stays(tmp_
                 checkpoints.wait()
     assert capfd.readouterr().err == ""  # Orbax's page about it
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.throw_away_unfinished()
+        checkpoints.remove_unfinished()
         newest = checkpoints.newest_intact("latest", state(0))
         assert newest is not None
         found, _, told = newest

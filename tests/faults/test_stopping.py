@@ -72,7 +72,7 @@ def test_in_a_step_the_loop_is_told_and_in_an_evaluation_it_ends(number):
 def test_a_second_signal_leaves_at_once_even_from_a_thread_that_hears_nothing(first, second):
     status, told = process(DEAF, signal.Signals[first], signal.Signals[second])
     assert status == 128 + signal.Signals[second]
-    assert told == f"{second} after {first}: leaving at once; the last checkpoint is kept\n"
+    assert told == f"{second} after {first}: exiting at once; the last checkpoint is kept\n"
 
 
 def test_a_terminal_that_is_closed_sends_two_and_the_second_changes_nothing():

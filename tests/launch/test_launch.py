@@ -142,9 +142,9 @@ def test_slurm_queues_a_job_again_that_has_saved(first, status, requeued, progra
 @pytest.mark.parametrize(
     ("statuses", "restarts", "status", "requeued"),
     [
-        ((2, processes.LOST), 0, 2, False),
-        ((1, processes.LOST), 0, 1, False),
-        (("die", processes.LOST), 0, 137, False),
+        ((2, processes.PEER_EXITED), 0, 2, False),
+        ((1, processes.PEER_EXITED), 0, 1, False),
+        (("die", processes.PEER_EXITED), 0, 137, False),
         ((75, 75), 99, 75, True),
         ((75, 75), 100, 75, False),
     ],

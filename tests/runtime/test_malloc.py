@@ -10,9 +10,9 @@ import pytest
 # How many pages the system handed out for 20 arrays of 16 MiB, of which one lives at a time; after one more to start.
 PAGES = """
 import resource, sys
-from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.malloc import retain_freed_memory
 if sys.argv[1] == "keep":
-    print(keep_freed_memory(), end=" ")
+    print(retain_freed_memory(), end=" ")
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 bytearray(2**24)
 before = faults()

@@ -1,4 +1,4 @@
-"""Worker processes: every task done once, errors and deaths told, what was begun is ended."""
+"""Process pool: every task is done once, errors and killed workers are reported, running tasks are finished."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_errors_arrive_as_they_were_raised():
     assert error.value.errno == 28
     with pytest.raises(ValueError, match="a fault") as fault:
         list(run_tasks(fail, [ValueError("a fault")], 1, print))
-    assert "in fail" in fault.value.__notes__[0]
+    assert "in fail" in str(fault.value.__cause__)  # the traceback of the worker
 
 
 def test_a_worker_that_was_killed_is_told():

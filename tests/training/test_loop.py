@@ -174,13 +174,13 @@ def test_killed_between_the_evaluation_and_the_save_of_the_best_it_is_saved_afte
     assert job.records().count((4, "evaluation")) == 1
 
 
-def test_a_damaged_best_is_set_aside_and_ends_nothing(tmp_path):
+def test_a_damaged_best_is_quarantined_and_ends_nothing(tmp_path):
     job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
     job.run()
     (tmp_path / "checkpoints" / "best" / "4" / "record" / "metadata").write_text("{}")
     job.run_.__dict__["total_steps"] = 8
     job.run()
-    assert any("best/4 is damaged" in text and "set-aside/best-4-1" in text for text in job.said)
+    assert any("best/4 is damaged" in text and "quarantine/best-4-1" in text for text in job.said)
     assert job.kept("best") == [8]
 
 

@@ -210,7 +210,7 @@ WRONG = {
         "rows, but the data set has: the gallery ",
     ),
     "ids of other rows": (changed("g_pids", lambda v: v[:-1]), "g_pids has"),
-    "no ids": (lambda arrays: arrays.pop("g_pids"), "nothing tells whose they are"),
+    "no ids": (lambda arrays: arrays.pop("g_pids"), "their tracklets are unknown"),
     "ids alone": (lambda arrays: arrays.pop("gf"), "there are no features for"),
     "nothing": (lambda arrays: arrays.clear(), "has no arrays called qf, gf"),
     "a NaN": (

@@ -57,7 +57,9 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
 
     shutil.copytree(whole, root, dirs_exist_ok=True)  # restored
     assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
-    assert preparing.contents(out / "mars_pose" / "1.0.0") == uninterrupted
+    assert preparing.without_source(preparing.contents(out / "mars_pose" / "1.0.0")) == preparing.without_source(
+        uninterrupted
+    )
     assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
     assert "is prepared already" in capsys.readouterr().out
 
@@ -77,8 +79,6 @@ def test_another_preparation_in_the_same_folder_is_refused(whole, tmp_path, caps
     with Preparation(tmp_path, source, None, 256, 128):
         assert status(prepare.main, line) == 2
         assert "is being prepared by another process" in capsys.readouterr().err
-    assert status(prepare.main, [*line, "--height=64", "--width=32"]) == 2
-    assert "was prepared from something else: height 256, not 64; width 128, not 32. Give" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, tmp_path):
@@ -123,7 +123,8 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     finished: dict[str, tuple[int, int]] = {}
 
     def shards(folder):
-        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("[!.]*array_record*")}
+        paths = folder.glob("[!.]*array_record*")
+        return {p.stem if folder == partial else p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in paths}
 
     grown = 0
     for kill in range(KILLS):
