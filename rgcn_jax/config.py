@@ -8,6 +8,7 @@ a ``Config`` once, at the door.
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.config_augment import AugmentConfig
 from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
@@ -45,18 +46,6 @@ class BatchConfig:
     def clips(self) -> int:
         """P x K."""
         return self.identities * self.clips_per_identity
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Augmentation of a clip, frames and keypoints together; not in the paper, but in the recipes that it follows."""
-
-    crop_probability: float = setting(0.5, "Of a random crop.", minimum=0, maximum=1)
-    crop_scale: float = setting(
-        1.125, "A frame is enlarged by this factor before a region of its size is cut out.", minimum=1
-    )
-    flip_probability: float = setting(0.5, "Of a horizontal flip.", minimum=0, maximum=1)
-    erase_probability: float = setting(0.0, "Of random erasing; keypoints are kept.", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -159,6 +148,12 @@ class ModelConfig:
         "",
         "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
         "pretrained.",
+        may_change=True,
+    )
+    pose_pretrained: str = setting(
+        "",
+        "A trained pose branch to begin with: walkers-gait, which is in the package (docs/gait.md), a model folder or "
+        "the folder of a run; its pose fields of model must be the same.",
         may_change=True,
     )
 

@@ -66,10 +66,10 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_training", "config_rules", "config_io", "config_help"},
+    {"config", "config_augment", "config_training", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
-    {"skeleton", "losses", "types", "errors", "fields", "torch_files"},
+    {"skeleton", "losses", "types", "errors", "fields", "torch_files", "shipped"},
 ]
 LEVEL = {prefix: len(LAYERS) - i for i, layer in enumerate(LAYERS) for prefix in layer}
 # Beyond the layers: modules -> what they must not import.
