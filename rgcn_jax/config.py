@@ -118,8 +118,9 @@ class ModelConfig:
     dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)
     neck: str = setting(
         "none",
-        "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
-        choices=("none", "batchnorm"),
+        "batchnorm: the classifier sees normalised features, the triplets the raw ones. batchnorm_all: triplets and "
+        "retrieval, too, see them, with a learned scale and offset (BiCnet-TKS).",
+        choices=("none", "batchnorm", "batchnorm_all"),
     )
     batch_norm_variance: str = setting(
         "biased",
