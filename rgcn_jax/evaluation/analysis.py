@@ -38,7 +38,7 @@ def analyse(
     """Verification, open-set search and re-ranking of each row, camera pairs and slices, as JSON takes them.
 
     Args:
-        rows: the metrics of the rows under the protocol, see ``protocol.evaluate_protocols``.
+        rows: the metrics of the rows under the protocol, see ``rank_protocols.evaluate_protocols``.
         embeddings: of the same N distinct test tracklets.
         roles: what each of them is.
         protocol: decides gallery and same camera.

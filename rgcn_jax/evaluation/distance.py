@@ -100,10 +100,10 @@ def fuse(
         part = fused[:, start : start + width]
         start += width
         part[:] = getattr(embeddings, name)
-        norms = _squared_norms(part, name)
+        norms = squared_norms(part, name)
         if kind == "standardized" and statistics is not None:
             _standardize(part, *(statistics[:2] if name == "appearance" else statistics[2:]))
-            norms = _squared_norms(part, f"standardised {name}")
+            norms = squared_norms(part, f"standardised {name}")
         if kind != "euclidean":
             weight = pose_weight if row == "fused" and name == "pose" else 1.0
             part *= (weight / np.sqrt(np.where(norms > 0, norms, 1)))[:, None].astype(np.float32)
@@ -134,10 +134,10 @@ def distance_blocks(
     """
     if len(queries) == 0:
         return
-    _squared_norms(features, "feature")
+    squared_norms(features, "feature")
     centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     features = np.subtract(features, centre, out=features if overwrite else None)
-    squares = _squared_norms(features, "feature")
+    squares = squared_norms(features, "feature")
     most = min(max(block_elements // len(features), 1), len(queries))
     count = -(-len(queries) // most)
     rows = -(-len(queries) // count)  # blocks of equal size: a small last one would multiply slowly
@@ -162,7 +162,7 @@ def _distances(
         np.sqrt(np.maximum(part, 0, out=part), out=part)
 
 
-def _squared_norms(features: np.ndarray, name: str) -> np.ndarray:
+def squared_norms(features: np.ndarray, name: str) -> np.ndarray:
     """|x|^2 of every row, which is finite exactly if the row is and does not overflow.
 
     Raises InputError otherwise, as NaN would rank in an order of its own.

@@ -52,8 +52,8 @@ class FeatureSet:
     @property
     def tracklets(self) -> list[Tracklet]:
         """The tracklets, of whose frames only the first is known."""
-        ids = zip(self.embeddings.person_ids.tolist(), self.embeddings.camera_ids.tolist(), strict=True)
-        return [Tracklet((name,), *pair) for name, pair in zip(self.first_frames, ids, strict=True)]
+        ids = zip(*(column.tolist() for column in self.embeddings[2:]), strict=True)
+        return [Tracklet((name,), *labels) for name, labels in zip(self.first_frames, ids, strict=True)]
 
     def take(self, rows: np.ndarray) -> "FeatureSet":
         """Some of the tracklets, by a mask or by positions."""
@@ -228,7 +228,7 @@ def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
     for row, name in enumerate(features.first_frames):
         for key in {name, name.rpartition("/")[0]}:
             place.setdefault(key, []).append(row)
-    persons, cameras = (column.copy() for column in features.embeddings[2:])
+    persons, cameras = (column.copy() for column in features.embeddings[2:4])
     roles = Roles(*(role.copy() for role in features.roles))
     seen: set[int] = set()
     try:

@@ -20,7 +20,8 @@ from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet, of_tracklets
-from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.protocol import Roles, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.results import Evaluation
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
