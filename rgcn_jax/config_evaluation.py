@@ -34,8 +34,8 @@ class EvaluationConfig:
     distance: str = setting(
         "euclidean",
         "Of the raw concatenation (the literal reading), or with each branch normalised, or standardized by statistics "
-        "of the training set first.",
-        choices=("euclidean", "normalized", "standardized"),
+        "of the training set first; or the branches fused by quality, as `rgcn-jax calibrate --fusion` learned it.",
+        choices=("euclidean", "normalized", "standardized", "calibrated"),
         may_change=True,
     )
     pose_weight: float = setting(

@@ -1,13 +1,14 @@
 """Which distance two tracklets have: from features to Euclidean distances, in float32 and bounded memory.
 
 ``Embeddings`` come in. ``fuse`` turns them into one feature per tracklet in which the plain Euclidean distance is the
-wanted one; ``distance_blocks`` measures it. There are three kinds (docs/method.md):
+wanted one; ``distance_blocks`` measures it. There are four kinds (docs/method.md):
 
 - ``euclidean``: the raw concatenation [f_a ; f_p], which is all that the paper says;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
 - ``standardized``: every dimension is standardised by its mean and standard deviation on the training set (the model's
   running statistics), then as ``normalized`` (decision, not in the paper: the branches of a trained model differ in
-  scale by orders of magnitude).
+  scale by orders of magnitude);
+- ``calibrated``: a branch alone as ``standardized``; the fused row is no Euclidean distance (``calibrated.py``).
 
 Distances are computed as ``|x|^2 + |y|^2 - 2 x.y``, one matrix product. In float32 that loses every digit when the
 features share a large offset (rectified features do), so a common centre is subtracted first, which changes no
@@ -23,7 +24,7 @@ from jaxtyping import Float32, Integer
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Embeddings
 
-KINDS = ("euclidean", "normalized", "standardized")
+KINDS = ("euclidean", "normalized", "standardized", "calibrated")
 ROWS = ("appearance", "pose", "fused")
 
 BLOCK_ELEMENTS = 2**25
@@ -74,7 +75,8 @@ def fuse(
         [N, d_a], [N, d_p] or [N, d_a + d_p].
 
     Raises:
-        InputError: a feature is not finite, or ``standardized`` has no statistics.
+        InputError: a feature is not finite, ``standardized`` has no statistics, or the fused row of ``calibrated`` is
+            asked for, which no feature has.
         ValueError: the row or kind is unknown, the weight negative, the statistics are of other sizes, or there are no
             pose columns where they are needed.
     """
@@ -84,6 +86,13 @@ def fuse(
         raise ValueError(f"the distance kind must be one of {KINDS}, got {kind!r}")
     if not 0 <= pose_weight < np.inf:
         raise ValueError(f"pose_weight must be a finite number >= 0, got {pose_weight}")
+    if kind == "calibrated" and row == "fused":
+        raise InputError(
+            'With evaluation.distance="calibrated" appearance and pose are fused pair by pair, so there is no fused '
+            "feature of a tracklet: it is for rgcn-jax evaluate; choose standardized here "
+            "(--config.evaluation.distance=standardized)."
+        )
+    kind = "standardized" if kind == "calibrated" else kind
     if kind == "standardized" and statistics is None:
         raise InputError(
             'The distance "standardized" needs the feature statistics of the training set and there are none; '

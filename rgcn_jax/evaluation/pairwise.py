@@ -24,7 +24,9 @@ class Distances(Protocol):
     def blocks(
         self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
-        """As ``distance.distance_blocks`` yields them: the array is written over by the next block."""
+        """As ``distance.distance_blocks`` yields them: the array may be written over by the next block. They may differ
+        from those of ``between`` by a constant.
+        """
         ...
 
 

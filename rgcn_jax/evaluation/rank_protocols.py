@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse, rows_of
+from rgcn_jax.evaluation.pairwise import Distances
 from rgcn_jax.evaluation.protocol import (
     Protocol,
     Roles,
@@ -25,6 +26,7 @@ def evaluate_protocols(
     pose_weight: float = 1.0,
     statistics: FeatureStatistics | None = None,
     protocols: Mapping[str, Protocol] | None = None,
+    fused: Distances | None = None,
 ) -> dict[str, dict[str, RankingMetrics | None]]:
     """Rank with the appearance, the pose and the fused feature under every protocol.
 
@@ -35,8 +37,9 @@ def evaluate_protocols(
         roles: what each of the N is.
         kind: of the distance, one of ``distance.KINDS``.
         pose_weight: of the fused row, see ``distance.fuse``.
-        statistics: of the training set, for the kind ``standardized``.
+        statistics: of the training set, for the kinds ``standardized`` and ``calibrated``.
         protocols: by default ``applicable_protocols`` of these tracklets.
+        fused: distances of the fused row, for the kind ``calibrated``.
 
     Returns:
         ``result[protocol name][row]``. The rows of a branch that the model lacks, and then ``fused`` too, are
@@ -55,8 +58,11 @@ def evaluate_protocols(
         protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles, embeddings.clothes_ids)
     results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
     for row in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
-        features = fuse(embeddings, row, kind, pose_weight, statistics)
-        metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
+        if row == "fused" and fused is not None:
+            metrics = rank_blocks(fused.blocks(np.flatnonzero(roles.query)), embeddings, roles, protocols)
+        else:
+            features = fuse(embeddings, row, kind, pose_weight, statistics)
+            metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
         for name in protocols:
             results[name][row] = metrics[name]
     return results
