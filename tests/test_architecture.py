@@ -59,7 +59,8 @@ LAYERS = [
         "report.__main__",
     }
     | {"walkers.__main__", "pose_detection"}
-    | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "inputs", "video")},
+    | {f"gallery.{name}" for name in ("__main__", "add_command", "search_command", "serve_command", "inputs")}
+    | {"gallery.server", "gallery.video"},
     {"experiments", "report"},
     {"export", "gallery"},
     {"embedder", "tracklet_arrays", "saved_model", "calibration"},
