@@ -51,6 +51,7 @@ LAYERS = [
         "calibrate",
         "compare",
         "sweep",
+        "robustness",
         "data.prepare",
         "data.features.__main__",
         "data.mot",
