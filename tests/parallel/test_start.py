@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import time
 
 import pytest
 from jax.errors import JaxRuntimeError
@@ -147,19 +146,17 @@ RERUN = "Rerun the same command in all processes"
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_a_process_is_killed_the_other_exits_at_once(victim):
     text = (
-        STEPS
+        "parallel.HEARTBEAT_SECONDS = 10**5\n"  # what ends it is the broken connection, not a heartbeat that stays away
+        + STEPS
         + f"""
 for step in range(10**6):
     told(False)
     if step == 20 and me == {victim}:
-        say(time.time())
         os.kill(os.getpid(), signal.SIGKILL)
 """
     )
     ended = job([code(text)] * 2)
-    seconds = time.time() - float(ended[victim].err.splitlines()[0])
     killed, survivor = ended[victim], ended[1 - victim]
-    assert seconds < 30
     assert killed.status == -signal.SIGKILL
     # Process 0 holds the connections of JAX's runtime, which may abort the other before Python hears of its exit.
     assert survivor.status in (1, -signal.SIGABRT)
@@ -178,15 +175,14 @@ def test_a_process_that_waits_for_nothing_learns_of_a_loss_too():
         + STEPS
         + """
 told(False)
-say(time.time())
 if me == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(100)
 """
     )
     survivor, killed = job([code(text)] * 2)
-    assert time.time() - float(killed.err.splitlines()[0]) < 30
-    assert survivor.status == -signal.SIGABRT
+    assert killed.status == -signal.SIGKILL
+    assert survivor.status == -signal.SIGABRT  # before the 100 seconds were over
 
 
 def test_an_error_in_one_process_ends_it_at_once_and_the_other_too():
