@@ -10,7 +10,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import processes
 from tests.processes import code, job
 
-TOLD = {"JAX_COORDINATOR_ADDRESS": "node1:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
+ENVIRONMENT = {"JAX_COORDINATOR_ADDRESS": "node1:1234", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
 
 
 def caused(error, cause):
@@ -19,9 +19,9 @@ def caused(error, cause):
 
 
 def test_the_environment_says_which_process_this_is():
-    assert processes.place(TOLD) == processes.Place("node1", 1234, 4, 3)
+    assert processes.place(ENVIRONMENT) == processes.Place("node1", 1234, 4, 3)
     assert processes.place({"PATH": "/bin", "JAX_NUM_PROCESSES": ""}) is None
-    bracketed = processes.place(TOLD | {"JAX_COORDINATOR_ADDRESS": "[::1]:80"})
+    bracketed = processes.place(ENVIRONMENT | {"JAX_COORDINATOR_ADDRESS": "[::1]:80"})
     assert bracketed is not None
     assert bracketed.address == "[::1]:80"
 
@@ -42,10 +42,10 @@ def test_the_environment_says_which_process_this_is():
 )
 def test_a_wrong_environment_is_one_sentence_with_all_that_is_wrong(changes, message):
     with pytest.raises(InputError, match=message):
-        processes.place(TOLD | changes)
+        processes.place(ENVIRONMENT | changes)
 
 
-def test_a_coordinator_that_is_not_there_and_a_port_that_is_taken_are_told():
+def test_a_coordinator_that_is_not_there_and_a_port_that_is_taken_are_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]  # bound, but nobody listens
@@ -85,11 +85,11 @@ def test_an_error_that_is_its_own_cause_is_looked_at_once(monkeypatch):
     assert not processes.is_peer_exit(caused(error, error))
 
 
-@pytest.mark.parametrize(("told", "status"), [(False, 1), (True, 75)])
-def test_after_a_signal_the_exit_of_a_peer_ends_with_75(told, status):
+@pytest.mark.parametrize(("reported", "status"), [(False, 1), (True, 75)])
+def test_after_a_signal_the_exit_of_a_peer_ends_with_75(reported, status):
     text = f"""
 parallel.start_processes()
-processes.signal_received = {told}
+processes.signal_received = {reported}
 raise jax.errors.JaxRuntimeError("UNAVAILABLE: Connection reset by peer")
 """
     assert [end.status for end in job([code(text)] * 2)] == [status] * 2
@@ -97,12 +97,12 @@ raise jax.errors.JaxRuntimeError("UNAVAILABLE: Connection reset by peer")
 
 STEPS = """
 parallel.start_processes()
-told, me = parallel.AnyProcess(parallel.make_mesh(0)), jax.process_index()
+reported, me = parallel.AnyProcess(parallel.make_mesh(0)), jax.process_index()
 """
 
 
 def test_a_flag_of_one_process_is_known_to_all_at_the_same_step():
-    text = STEPS + "say([told(me == 1 and step in (2, 3)) for step in range(7)])\n"
+    text = STEPS + "say([reported(me == 1 and step in (2, 3)) for step in range(7)])\n"
     text += "say(parallel.decided_by_first(me == 0), parallel.decided_by_first(me == 1))\nprint('here')\n"
     text += "parallel.check_same('the config', 'a')\nparallel.check_same('the data', str(me))\n"
     ended = job([code(text)] * 2, devices=2)
@@ -118,7 +118,7 @@ def test_a_flag_of_one_process_is_known_to_all_at_the_same_step():
     assert "here" not in ended[1].out
 
 
-def test_a_folder_that_each_has_of_its_own_is_told(tmp_path):
+def test_a_folder_that_each_has_of_its_own_is_reported(tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "1").mkdir()
     text = f"""
@@ -133,7 +133,7 @@ parallel.check_shared(Path({str(tmp_path)!r}) / str(jax.process_index()))
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["0", "1"]
 
 
-def test_processes_with_unequal_numbers_of_devices_are_told():
+def test_processes_with_unequal_numbers_of_devices_are_reported():
     for process in job([code("parallel.start_processes()\nsay('started')")] * 2, devices=(1, 2)):
         assert process.err.startswith("error: the processes have 1, 2 devices, in their order: give each equally many")
         assert process.status == 2
@@ -150,7 +150,7 @@ def test_when_a_process_is_killed_the_other_exits_at_once(victim):
         + STEPS
         + f"""
 for step in range(10**6):
-    told(False)
+    reported(False)
     if step == 20 and me == {victim}:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -169,12 +169,12 @@ for step in range(10**6):
 
 
 def test_a_process_that_waits_for_nothing_learns_of_a_loss_too():
-    """No collective fails here: what tells is that heartbeats stay away, for 30 s and in this test for 3."""
+    """No collective fails here: it ends because heartbeats stay away, for 30 s and in this test for 3."""
     text = (
         "parallel.HEARTBEAT_SECONDS = 3\n"
         + STEPS
         + """
-told(False)
+reported(False)
 if me == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(100)
@@ -190,7 +190,7 @@ def test_an_error_in_one_process_ends_it_at_once_and_the_other_too():
         STEPS
         + """
 for step in range(10**6):
-    told(False)
+    reported(False)
     if step == 20 and me == 1:
         raise InputError("this image cannot be read.")
 """

@@ -25,7 +25,7 @@ CLEAN = {n: v for n, v in os.environ.items() if n != "GLIBC_TUNABLES" and not n.
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 
 
-def told(how, **environment):
+def reported(how, **environment):
     run = subprocess.run(
         [sys.executable, "-c", PAGES, how], env=CLEAN | environment, capture_output=True, text=True, check=True
     )
@@ -33,11 +33,11 @@ def told(how, **environment):
 
 
 def test_freed_arrays_are_used_again():
-    kept, pages = told("keep")
+    kept, pages = reported("keep")
     assert kept == "True"
     assert int(pages) < 100
     # glibc keeps an array of up to 32 MiB once it has seen its size; a fixed threshold switches that off.
-    (pages,) = told("leave", MALLOC_MMAP_THRESHOLD_="131072")
+    (pages,) = reported("leave", MALLOC_MMAP_THRESHOLD_="131072")
     assert int(pages) > 5000
 
 
@@ -46,8 +46,8 @@ def test_freed_arrays_are_used_again():
     [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=1000"}],
 )
 def test_settings_of_the_environment_go_first(environment):
-    assert told("keep", **environment)[0] == "False"
+    assert reported("keep", **environment)[0] == "False"
 
 
 def test_huge_pages_are_no_such_setting():
-    assert told("keep", GLIBC_TUNABLES="glibc.malloc.hugetlb=1")[0] == "True"
+    assert reported("keep", GLIBC_TUNABLES="glibc.malloc.hugetlb=1")[0] == "True"

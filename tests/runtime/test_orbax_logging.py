@@ -18,6 +18,6 @@ def raised_in(filename):
 @pytest.mark.parametrize(("filename", "logged"), [("/x/orbax/checkpoint/async_path.py", False), ("/x/mine.py", True)])
 def test_a_future_that_nobody_asked_for_its_error(filename, logged):
     suppress_orbax_logging()
-    told = "Future exception was never retrieved"
-    record = logging.LogRecord("asyncio", logging.ERROR, "events.py", 1, told, None, raised_in(filename))
+    reported = "Future exception was never retrieved"
+    record = logging.LogRecord("asyncio", logging.ERROR, "events.py", 1, reported, None, raised_in(filename))
     assert bool(logging.getLogger("asyncio").filter(record)) == logged

@@ -68,8 +68,10 @@ def test_another_model_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", advanced(1), {})
     with Checkpoints(tmp_path) as checkpoints:
-        told = r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], in the model float32\[8\]"
-        with pytest.raises(InputError, match=told):
+        reported = (
+            r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], in the model float32\[8\]"
+        )
+        with pytest.raises(InputError, match=reported):
             checkpoints.restore("latest", tiny.start(1, width=8)[0])
         with pytest.raises(InputError, match=r"the model has no .*statistics_pose.*another --workdir"):
             checkpoints.restore("latest", tiny.start(1, pose="none")[0])
@@ -91,7 +93,7 @@ def small(step):
 
 
 def damaged(file, how, rng):
-    """The bytes of the file after an accident; None where it is gone."""
+    """The bytes of the file after an accident; None where it is removed."""
     data = bytearray(file.read_bytes())
     if how == "gone":
         return None
@@ -123,7 +125,7 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_quarant
         with Checkpoints(workdir) as checkpoints:
             newest = checkpoints.newest_intact("latest", small(0))
         assert newest is not None
-        found, record, told = newest
+        found, record, reported = newest
         leaves = host_leaves(found)
         assert record == {"step": int(leaves["step"])}
         for name, leaf in saved[record["step"]].items():
@@ -131,11 +133,11 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_quarant
         aside = workdir / "checkpoints" / "quarantine" / "latest-2-1"
         if record["step"] == 1:
             assert aside.is_dir()
-            assert "latest/2 is damaged: " in told[0]
-            assert str(aside) in told[0]
+            assert "latest/2 is damaged: " in reported[0]
+            assert str(aside) in reported[0]
             quarantined += 1
         else:
-            assert not told
+            assert not reported
             assert not aside.exists()
         shutil.rmtree(workdir)
     assert quarantined >= 8
@@ -143,7 +145,7 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_quarant
 
 
 @pytest.mark.jit
-def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_told(tmp_path):
+def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_reported(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", small(1), {})
     file = tmp_path / "checkpoints" / "latest" / "1" / "record" / "metadata"

@@ -1,4 +1,4 @@
-"""What a run tells: JSON lines; a bar on a terminal, lines elsewhere; TensorBoard where it is installed."""
+"""Metric writers: JSON lines; a bar on a terminal, lines elsewhere; TensorBoard where it is installed."""
 
 import fcntl
 import json

@@ -44,7 +44,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path, data):
             read_image(path)
 
 
-def test_a_preview_within_does_not_hide_that_the_picture_is_cut_off(tmp_path):
+def test_a_preview_within_does_not_hide_that_the_image_is_cut_off(tmp_path):
     segment = b"\xff\xe1" + (len(JPEG) + 2).to_bytes(2) + JPEG  # holds an end marker of its own
     whole = JPEG[:2] + segment + JPEG[2:]
     (tmp_path / "a").write_bytes(whole)

@@ -64,12 +64,12 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
     assert "is prepared already" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_data_set_is_told(tmp_path, capsys):
+def test_a_folder_that_is_no_data_set_is_reported(tmp_path, capsys):
     assert status(prepare.main, ["--dataset=mars", f"--root={tmp_path}", "--check"]) == 1
     assert status(prepare.main, ["--dataset=mars", f"--root={tmp_path}", f"--out={tmp_path / 'out'}"]) == 2
-    told = capsys.readouterr()
-    assert "problem: MARS is incomplete" in told.out
-    assert "error: MARS is incomplete" in told.err
+    reported = capsys.readouterr()
+    assert "problem: MARS is incomplete" in reported.out
+    assert "error: MARS is incomplete" in reported.err
     assert not (tmp_path / "out").exists()
 
 
@@ -100,7 +100,7 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, 
     assert preparing.contents(tmp_path / "mars_pose" / "1.0.0") == uninterrupted
 
 
-def test_a_root_and_a_size_that_cannot_be_are_told(tmp_path, capsys):
+def test_a_root_and_a_size_that_cannot_be_are_reported(tmp_path, capsys):
     for option in ("root", "keypoints", "out", "report"):
         assert status(prepare.main, ["--dataset=mars", "--root=a", f"--{option}=b/{'a' * 300}"]) == 2
         assert f"argument --{option}: b/aaa" in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
         grown += len(now) > len(finished)
         finished = now
     assert not final.exists()
-    assert grown >= KILLS // 2  # a worker whose command is gone still ends the shard that it is at
+    assert grown >= KILLS // 2  # a worker whose command was killed may still finish its shard
     process = preparing.run(root, f"--out={tmp_path / 'out'}", "--frames_per_shard=1")
     assert process.returncode == 0, process.stderr
     assert shards(final).items() >= finished.items()
