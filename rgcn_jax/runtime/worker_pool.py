@@ -46,11 +46,11 @@ def run_tasks(
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
         os._exit(_NO_MAIN_GUARD)
     context = multiprocessing.get_context("spawn")  # TensorFlow and JAX do not survive a fork
-    counter, seen = context.Value("L", 0), 0
+    started, counters, seen = context.Value("i", 0), context.RawArray("L", max(workers, 1)), 0
     waiting = list(reversed(tasks))
     running: dict[Future[Result], Task] = {}
     processes: set[BaseProcess] = set()
-    pool = ProcessPoolExecutor(workers, context, _initialize, (counter,))
+    pool = ProcessPoolExecutor(workers, context, _initialize, (started, counters))
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -58,7 +58,7 @@ def run_tasks(
                 running[pool.submit(_run, work, task)] = task
                 processes.update(multiprocessing.active_children())
             done, _ = wait(running, _REPORT_EVERY, FIRST_COMPLETED)
-            if (now := counter.value) > seen:
+            if (now := sum(counters)) > seen:
                 progress(now - seen)
                 seen = now
             for future in done:
@@ -94,13 +94,16 @@ def _broken(statuses: Sequence[int | None]) -> InputError:
     )
 
 
-_counter: Any = None  # of this worker's pool: frames done
+_counters: Any = None  # frames done by each worker of the pool, without a lock that a killed worker would hold
+_number = 0  # of this worker
 
 
-def _initialize(counter: Any) -> None:
+def _initialize(started: Any, counters: Any) -> None:
     """Sets up a worker."""
-    global _counter
-    _counter = counter
+    global _counters, _number
+    with started.get_lock():
+        _counters, _number = counters, started.value
+        started.value += 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # handled by the parent
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -117,5 +120,4 @@ def _run(work: Callable[[Task, Callable[[], None]], Result], task: Task) -> Resu
 
 
 def _advance() -> None:
-    with _counter.get_lock():
-        _counter.value += 1
+    _counters[_number] += 1
