@@ -49,6 +49,8 @@ LAYERS = [
         "embed",
         "embedding_parts",
         "calibrate",
+        "calibrate_fusion",
+        "evaluate_splits",
         "compare",
         "sweep",
         "robustness",
