@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rgcn_jax.command import Parser, path_argument, run_command, whole_number
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.shipped import is_shipped
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
     from rgcn_jax.embedder import Embedder
@@ -166,6 +167,11 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         "--out", type=path_argument, metavar="FILE.json", help="the calibration (default: in the model's folder)"
     )
     known, overrides = parser.parse_known_args(arguments)
+    if known.out is None and is_shipped(known.model):
+        raise InputError(
+            f"{known.model} is a part of the package, which keeps no thresholds: make a folder of your own of it, "
+            f"rgcn-jax export --model={known.model} --out=DIR, and calibrate that; or name a file by --out=FILE.json."
+        )
     if known.fusion and known.features:
         raise InputError("--fusion embeds the training persons itself: leave out --features.")
     if known.labels and not known.features:

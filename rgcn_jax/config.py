@@ -8,6 +8,7 @@ a ``Config`` once, at the door.
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.config_augment import AugmentConfig
 from rgcn_jax.config_evaluation import EvaluationConfig
 from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
@@ -46,18 +47,6 @@ class BatchConfig:
     def clips(self) -> int:
         """P x K."""
         return self.identities * self.clips_per_identity
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Augmentation of a clip, frames and keypoints together; not in the paper, but in the recipes that it follows."""
-
-    crop_probability: float = setting(0.5, "Of a random crop.", minimum=0, maximum=1)
-    crop_scale: float = setting(
-        1.125, "A frame is enlarged by this factor before a region of its size is cut out.", minimum=1
-    )
-    flip_probability: float = setting(0.5, "Of a horizontal flip.", minimum=0, maximum=1)
-    erase_probability: float = setting(0.0, "Of random erasing; keypoints are kept.", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -130,8 +119,9 @@ class ModelConfig:
     dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)
     neck: str = setting(
         "none",
-        "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
-        choices=("none", "batchnorm"),
+        "batchnorm: the classifier sees normalised features, the triplets the raw ones. batchnorm_all: triplets and "
+        "retrieval, too, see them, with a learned scale and offset (BiCnet-TKS).",
+        choices=("none", "batchnorm", "batchnorm_all"),
     )
     batch_norm_variance: str = setting(
         "biased",
@@ -160,6 +150,12 @@ class ModelConfig:
         "",
         "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
         "pretrained.",
+        may_change=True,
+    )
+    pose_pretrained: str = setting(
+        "",
+        "A trained pose branch to begin with: walkers-gait, which is in the package (docs/gait.md), a model folder or "
+        "the folder of a run; its pose fields of model must be the same.",
         may_change=True,
     )
 

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 from rgcn_jax.walkers.camera import Camera, View, draw_cameras, look
 from rgcn_jax.walkers.detector import JUNK_MISSES, MISSES, Occluder, detect, draw_occluder
 from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
+from rgcn_jax.walkers.mistakes import HIDDEN_MISSES, hidden_by_body, misplace, with_middle_neck
 from rgcn_jax.walkers.outfit import Outfit, change_clothes, draw_changes, draw_outfits
 from rgcn_jax.walkers.population import Person, draw_person, on_a_day
 from rgcn_jax.walkers.render import Painter, Place, draw_frames
 from rgcn_jax.walkers.scenery import LENGTH, occluder_shapes, panorama
+from rgcn_jax.walkers.session import draw_course, walk_course, with_another_posture
 from rgcn_jax.walkers.spec import WalkersSpec
 
 FRAMES_PER_SECOND = 12.5
@@ -44,10 +46,11 @@ class _Take:
 
 @dataclass(frozen=True)
 class _Shot:
-    """A take, filmed: all that both the drawing and the keypoints are made from."""
+    """A take, filmed: all that both the drawing and the keypoints are made from; ``turn``: radians to the left."""
 
     person: Person
     motion: Motion
+    turn: Float64[np.ndarray, "f"]
     view: View
     occluder: Occluder | None
 
@@ -95,7 +98,17 @@ class Walkers:
         shot = self._film(take)
         xy, _, _ = shot.view.project(shot.motion.points[:, :14])
         misses = JUNK_MISSES if take.kind == "junk" else MISSES
-        return detect(xy, -float(shot.view.right[0]), shot.occluder, self._rng(_TAKES, take.number, 2), misses)
+        right = shot.view.right
+        sine = -(np.cos(shot.turn) * right[0] + np.sin(shot.turn) * right[1])
+        if self.spec.self_occlusion or self.spec.keypoint_noise or self.spec.swaps:
+            rng = self._rng(_TAKES, take.number, 5)
+            hidden = hidden_by_body(shot.view, shot.motion)
+            xy = misplace(xy, hidden, sine, rng, self.spec.keypoint_noise, self.spec.swaps)
+            misses = misses + self.spec.self_occlusion * hidden * HIDDEN_MISSES
+        found = detect(xy, sine, shot.occluder, self._rng(_TAKES, take.number, 2), misses)
+        if self.spec.neck_from_shoulders and self._rng(_TAKES, take.number, 6).random() < self.spec.neck_from_shoulders:
+            found = with_middle_neck(found)
+        return found
 
     def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
         """The crops of a tracklet, RGB, drawn at this size in pixels (made for 64 x 32 to 256 x 128).
@@ -140,12 +153,19 @@ class Walkers:
         """Lets the person walk before the camera."""
         rng = self._rng(_TAKES, take.number, 1)
         person = on_a_day(take.person, rng, self.spec.session_noise)
-        phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * person["cadence"] / FRAMES_PER_SECOND * np.arange(take.frames)
-        motion = walk(person, phase)
+        start, spec = rng.uniform(0, 2 * np.pi), self.spec
+        turn = np.zeros(take.frames)
+        if spec.speed_variation or spec.slowing or spec.turning or spec.posture_changes:
+            session = self._rng(_TAKES, take.number, 4)
+            person = with_another_posture(person, session, spec.posture_changes)
+            course = draw_course(session, take.frames, FRAMES_PER_SECOND, spec)
+            motion, turn = walk_course(person, start, course, FRAMES_PER_SECOND), course.turn
+        else:
+            motion = walk(person, start + 2 * np.pi * person["cadence"] / FRAMES_PER_SECOND * np.arange(take.frames))
         view = look(self._cameras[take.camera - 1], rng, motion.points)
         if take.kind == "junk":
             view = view.missed(rng)
-        return _Shot(person, motion, view, draw_occluder(rng, take.frames))
+        return _Shot(person, motion, turn, view, draw_occluder(rng, take.frames))
 
 
 def _rng(spec: WalkersSpec, *key: int) -> np.random.Generator:
@@ -153,7 +173,7 @@ def _rng(spec: WalkersSpec, *key: int) -> np.random.Generator:
 
 
 def _cameras(spec: WalkersSpec) -> list[Camera]:
-    return draw_cameras(_rng(spec, _CAMERAS), spec.cameras)
+    return draw_cameras(_rng(spec, _CAMERAS), spec.cameras, spec.views)
 
 
 def _names(folder: str, person: str, camera: int, number: int, frames: int) -> tuple[str, ...]:
