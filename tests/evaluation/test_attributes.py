@@ -11,6 +11,7 @@ from rgcn_jax.evaluation.attributes import (
     look_alike_queries,
     rank_by_attributes,
     read_attributes,
+    shared_outfits,
 )
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
 from rgcn_jax.types import Embeddings
@@ -92,6 +93,17 @@ def test_a_person_of_the_gallery_alone_is_its_own_look_alike_of_nobody():
 def test_groups_of_walkers():
     labels = group_labels(np.array([4, 2, 9, 7, -1]), [(4, 7), (2, 1)])
     assert labels.tolist() == [0, 1, -1, 0, -1]
+
+
+def test_outfits_that_are_shared_within_a_group():
+    ids, clothes = np.array([1, 1, 2, 3, 0]), np.array([1, 2, 2, 1, 0])
+    found = shared_outfits([[1, 2], [3]], ids, clothes)
+    assert found[1] == found[2]
+    assert len({found[0], found[1], found[3]}) == 3
+    assert found[4] == -1
+    for wrong in ("12", [1], [["1"]], {"a": 1}):
+        with pytest.raises(InputError, match="look_alikes"):
+            shared_outfits(wrong, ids, clothes)
 
 
 def test_without_the_outfit_columns_there_is_no_outfit(tmp_path):
