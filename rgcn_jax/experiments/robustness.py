@@ -126,6 +126,7 @@ def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict
     Raises:
       InputError: the file is damaged.
     """
+    header = None if header is None else json.loads(json.dumps(header))  # as it is read back: without tuples
     try:
         found = json.loads(read_text(path))
         same = header is None or found["header"] == header

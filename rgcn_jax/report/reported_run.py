@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.load import open_data
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse, rows_of
+from rgcn_jax.evaluation.embed import Cutting
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
 from rgcn_jax.evaluation.protocol import test_tracklets
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
 from rgcn_jax.evaluation.scorer import score, scorer_from_config
+from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE, read_robustness
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.saved_model import open_model
@@ -33,7 +35,8 @@ TEST_SUBSETS = ("query", "gallery")
 @dataclass(frozen=True)
 class ReportedRun:
     """``data``: as the model sees it; ``tracklets``: the distinct test tracklets, in the order of the features;
-    ``records``: of ``metrics.jsonl``; ``results``: of ``results.json``, empty without one.
+    ``records``: of ``metrics.jsonl``; ``results``: of ``results.json``, empty without one; ``robustness``: the curves
+    that ``rgcn-jax robustness`` measured of these weights, by corruption.
     """
 
     name: str
@@ -43,6 +46,7 @@ class ReportedRun:
     tracklets: Sequence[Tracklet]
     records: Sequence[Mapping[str, Any]]
     results: Mapping[str, Any]
+    robustness: Mapping[str, Any]
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -54,6 +58,25 @@ class ReportedRun:
         """The feature of each test tracklet whose Euclidean distances are those of a row."""
         found, settings = self.evaluation.features, self.embedder.config.evaluation
         return fuse(found.embeddings, row, settings.distance, settings.pose_weight, found.statistics)
+
+    def keypoint_shares(self) -> Float64[np.ndarray, "n"]:
+        """Share of the keypoints of each test tracklet that were detected, over its frames.
+
+        Raises:
+          InputError: the keypoints cannot be read.
+        """
+        read, config = self.data.read_keypoints, self.embedder.config
+        seen, frames = np.zeros((2, len(self.tracklets)))
+        if read is None:
+            return seen
+        cutting = Cutting("dense", config.frames_per_clip, config.evaluation.clips_per_batch)
+        for batch in read(cutting.plans(self.tracklets)):
+            rows = np.flatnonzero(batch["index"] >= 0)
+            mask = batch["frame_mask"][rows]
+            detected = (np.asarray(batch["keypoints"])[rows, ..., 2] > 0).sum(axis=-1)
+            np.add.at(seen, batch["index"][rows], (detected * mask).sum(axis=1))
+            np.add.at(frames, batch["index"][rows], mask.sum(axis=1))
+        return seen / (14 * frames)
 
     def open_images(self) -> Data:
         """The data set with frames to look at, also of a model that sees none.
@@ -94,7 +117,9 @@ def load_run(path: Path, overrides: Sequence[str] = (), allow_imports: Collectio
         raise InputError(f"{path / 'metrics.jsonl'} cannot be read ({error.strerror}).") from error
     evaluation = score(features, config.evaluation)
     name = path.resolve().name
-    return ReportedRun(name, embedder, evaluation, data, tracklets, records, _results(path))
+    return ReportedRun(
+        name, embedder, evaluation, data, tracklets, records, _results(path), _robustness(path, embedder.hash)
+    )
 
 
 def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]) -> FeatureSet | None:
@@ -106,6 +131,12 @@ def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]
         json.dumps(embedder.config.to_dict())
     )
     return found if same and list(found.first_frames) == [t.frames[0] for t in tracklets] else None
+
+
+def _robustness(path: Path, model: str) -> dict[str, Any]:
+    """Curves of these weights; empty where there are none."""
+    found = read_robustness(path / ROBUSTNESS_FILE)
+    return found["curves"] if found["header"].get("model") == model else {}
 
 
 def _results(path: Path) -> dict[str, Any]:
