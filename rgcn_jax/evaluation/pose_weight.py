@@ -11,7 +11,8 @@ import numpy as np
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.evaluation.feature_set import FeatureSet
-from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, rank_features, scorable_protocols
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, scorable_protocols
+from rgcn_jax.evaluation.rank_protocols import rank_features
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """0: appearance alone; 1: both branches have the same say."""
@@ -30,8 +31,8 @@ def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = W
     """
     if not (train.embeddings.appearance.shape[1] and train.embeddings.pose.shape[1]):
         raise InputError("the pose weight is of a model with both branches, and this one has one.")
-    if distance == "euclidean":
-        raise InputError("the distance euclidean has no pose weight: choose normalized or standardized.")
+    if distance not in ("normalized", "standardized"):
+        raise InputError(f"the distance {distance} has no pose weight: choose normalized or standardized.")
     everyone = np.ones(len(train.first_frames), bool)
     roles = Roles(everyone, everyone, np.zeros_like(everyone))
     scorable_protocols(train.tracklets, roles)

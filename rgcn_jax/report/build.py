@@ -115,8 +115,8 @@ def _charts(runs: Sequence[ReportedRun]) -> dict[str, Chart | None]:
     pairs = by_camera_pair(blocks, found.embeddings, found.roles, protocol)
     drawn["cameras"] = charts.camera_chart({pair: 100 * metrics.mAP for pair, metrics in pairs.items()})
     values = {"lengths": (found.num_frames[found.roles.query], "frames")}
-    if run.embedder.config.with_pose:
-        values["keypoints"] = 100 * run.keypoint_shares()[found.roles.query], "% detected"
+    if found.quality is not None and not np.isnan(found.quality.share).any():
+        values["keypoints"] = 100 * found.quality.share[found.roles.query], "% detected"
     for name, (of_query, unit) in values.items():
         masks = by_value(of_query, unit)
         slices = slice_json(evaluation.metrics[evaluation.protocol], masks, evaluation.query_ids)

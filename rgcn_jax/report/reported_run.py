@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.load import open_data
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse, rows_of
-from rgcn_jax.evaluation.embed import Cutting
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
 from rgcn_jax.evaluation.protocol import test_tracklets
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
@@ -58,25 +57,6 @@ class ReportedRun:
         """The feature of each test tracklet whose Euclidean distances are those of a row."""
         found, settings = self.evaluation.features, self.embedder.config.evaluation
         return fuse(found.embeddings, row, settings.distance, settings.pose_weight, found.statistics)
-
-    def keypoint_shares(self) -> Float64[np.ndarray, "n"]:
-        """Share of the keypoints of each test tracklet that were detected, over its frames.
-
-        Raises:
-          InputError: the keypoints cannot be read.
-        """
-        read, config = self.data.read_keypoints, self.embedder.config
-        seen, frames = np.zeros((2, len(self.tracklets)))
-        if read is None:
-            return seen
-        cutting = Cutting("dense", config.frames_per_clip, config.evaluation.clips_per_batch)
-        for batch in read(cutting.plans(self.tracklets)):
-            rows = np.flatnonzero(batch["index"] >= 0)
-            mask = batch["frame_mask"][rows]
-            detected = (np.asarray(batch["keypoints"])[rows, ..., 2] > 0).sum(axis=-1)
-            np.add.at(seen, batch["index"][rows], (detected * mask).sum(axis=1))
-            np.add.at(frames, batch["index"][rows], mask.sum(axis=1))
-        return seen / (14 * frames)
 
     def open_images(self) -> Data:
         """The data set with frames to look at, also of a model that sees none.
