@@ -56,6 +56,11 @@ def prepare(config: Config, restored: bool = False) -> Run:
       InputError: data, weights, devices or processes do not fit the config, or each other.
     """
     parallel.check_same("the config", json.dumps(config.to_dict(), sort_keys=True))
+    if config.evaluation.distance == "calibrated":
+        raise InputError(
+            "evaluation.distance is calibrated, which is learned once a model is trained (rgcn-jax calibrate "
+            "--fusion): train with standardized, and evaluate with calibrated afterwards."
+        )
     mesh = parallel.make_mesh(config.parallel.num_devices)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)

@@ -16,7 +16,7 @@ from rgcn_jax.walkers.detector import JUNK_MISSES, MISSES, Occluder, detect, dra
 from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
 from rgcn_jax.walkers.mistakes import HIDDEN_MISSES, hidden_by_body, misplace, with_middle_neck
-from rgcn_jax.walkers.outfit import Outfit, draw_outfits
+from rgcn_jax.walkers.outfit import Outfit, change_clothes, draw_changes, draw_outfits
 from rgcn_jax.walkers.population import Person, draw_person, on_a_day
 from rgcn_jax.walkers.render import Painter, Place, draw_frames
 from rgcn_jax.walkers.scenery import LENGTH, occluder_shapes, panorama
@@ -27,6 +27,7 @@ FRAMES_PER_SECOND = 12.5
 
 # What the random streams are for; each is drawn from (seed, purpose, number).
 _PEOPLE, _OUTFITS, _CAMERAS, _IDS, _TAKES, _PLACES = range(6)
+_CHANGES = 100  # of clothes
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Walkers:
       split: tracklets with MARS-like frame names; the root is ".", for nothing is on disk.
       look_alikes: the groups of person ids that share an outfit, training and test.
       people: body, gait and posture of each person id.
-      outfits: the clothes of each person id.
+      outfits: the clothes of each person id, the first of several.
     """
 
     def __init__(
@@ -195,8 +196,11 @@ def generate(spec: WalkersSpec) -> Walkers:
     rng = _rng(spec, _PEOPLE)
     people = [draw_person(rng, spec.variation) for _ in range(count + spec.distractors + spec.junk)]
     groups = count // spec.group_size
-    outfits = draw_outfits(_rng(spec, _OUTFITS), groups + spec.distractors + spec.junk)
-    worn = [outfits[i // spec.group_size] for i in range(count)] + outfits[groups:]
+    owners = groups + spec.distractors + spec.junk
+    outfits = draw_outfits(_rng(spec, _OUTFITS), owners + groups * (spec.outfits_per_identity - 1))
+    worn = [outfits[i // spec.group_size] for i in range(count)] + outfits[groups:owners]
+    further = [outfits[owners + i // spec.group_size :: groups] for i in range(count)]
+    changes = draw_changes(_rng(spec, _CHANGES), count, spec)
     # Ids tell neither the group nor the half.
     ids = (1 + _rng(spec, _IDS).permutation(count)).tolist()
 
@@ -221,12 +225,16 @@ def generate(spec: WalkersSpec) -> Walkers:
     for order, length, (folder, text, person_id, i, camera, number, kind) in zip(
         rng.permutation(len(wanted)).tolist(), lengths, wanted, strict=True
     ):
-        tracklet = Tracklet(_names(folder, text, camera, number, length), person_id, camera)
-        takes[tracklet] = _Take(order, people[i], worn[i], camera, length, kind)
+        change = int(changes[i, camera - 1, (number - 1) % spec.tracklets_per_camera]) if i < count else 0
+        clothes = change + 1 if i < count and spec.outfits_per_identity > 1 else 0
+        tracklet = Tracklet(_names(folder, text, camera, number, length), person_id, camera, clothes)
+        outfit = change_clothes(worn[i], further[i][change - 1]) if change else worn[i]
+        takes[tracklet] = _Take(order, people[i], outfit, camera, length, kind)
 
     by_name = sorted(takes, key=lambda t: t.frames[0])
     test = [t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id > 0]
     choice = rng.integers(0, spec.tracklets_per_camera, (len(test) // spec.tracklets_per_camera,)).tolist()
+    look_alikes = tuple(tuple(ids[g * spec.group_size : (g + 1) * spec.group_size]) for g in range(groups))
     split = Split(
         name="walkers",
         root=Path("."),
@@ -234,7 +242,7 @@ def generate(spec: WalkersSpec) -> Walkers:
         query=tuple(test[n * spec.tracklets_per_camera + pick] for n, pick in enumerate(choice)),
         gallery=tuple(t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id != JUNK_ID),
         junk=tuple(t for t in by_name if t.person_id == JUNK_ID),
+        look_alikes=look_alikes if spec.group_size > 1 else (),
     )
-    look_alikes = tuple(tuple(ids[g * spec.group_size : (g + 1) * spec.group_size]) for g in range(groups))
     named = dict(zip(ids, people[:count], strict=True)), dict(zip(ids, worn[:count], strict=True))
     return Walkers(spec, split, look_alikes, *named, takes)

@@ -30,6 +30,12 @@ class WalkersSpec:
     group_size: int = setting(
         3, "Identities that share one outfit (look-alikes); groups never straddle training and test.", minimum=1
     )
+    outfits_per_identity: int = setting(
+        1,
+        "Outfits of each person, shared by its group; from 2 on they change between the tracklets of a camera, or else "
+        "between cameras, and tracklets have clothes ids.",
+        minimum=1,
+    )
     cameras: int = setting(4, "Cameras that see everybody.", minimum=2, maximum=MAX_CAMERAS)
     tracklets_per_camera: int = setting(
         2, "Tracklets of each person in each camera; one of them is the query in the test set.", minimum=1

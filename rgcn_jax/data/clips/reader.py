@@ -65,6 +65,8 @@ class Data:
     shape: tuple[int, ...]
     read_keypoints: Reader | None = None
     """Reads the keypoints of clips and no frame (``read_without_frames``)."""
+    keypoints: KeypointSource | None = None
+    """All keypoints of a tracklet at once; None where the model takes none."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 by name of what was read from files besides the tracklets' names: ``keypoints``, ``features``, and
     ``frames``, the shards of prepared data. Loose frames have none: a million files would have to be read.
