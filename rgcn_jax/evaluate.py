@@ -23,14 +23,23 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
       InputError: an argument is invalid, or the model, its data or the features cannot be read.
     """
     known, overrides = _parse(arguments, prog)
-    if known.model:
-        _evaluate_model(known, [*data_overrides(known), *overrides])
+    if known.all_splits:
+        from rgcn_jax.evaluate_splits import evaluate_splits
+
+        evaluate_splits(known, lambda of_split: _evaluate(of_split, overrides))
     else:
-        _evaluate_features(known, overrides)
+        _evaluate(known, overrides)
 
 
-def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
+def _evaluate(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+    if known.model:
+        return _evaluate_model(known, [*data_overrides(known), *overrides])
+    return _evaluate_features(known, overrides)
+
+
+def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.calibration import read_fusion
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score, scorer_from_config
@@ -39,12 +48,19 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
 
     embedder = open_embedder(known, overrides)
     config, variables = embedder.config, embedder.variables
+    fusion = read_fusion(known.model, embedder.hash, config.evaluation.clips) if _fuses(config) else None
+    if fusion is None and _fuses(config) and config.evaluation.distance == "calibrated":
+        raise InputError(
+            f"{known.model} has no fusion for evaluation.distance=calibrated: rgcn-jax calibrate --model={known.model} "
+            "--fusion."
+        )
     path = results_path(known.model, _name(config, known.checkpoint), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
     data = open_process_data(config, required=("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
+    header |= {"fusion": fusion.to_json()} if fusion else {}
     features = scorer.features(variables, embedder.step, header)
     evaluation = score(features, config.evaluation)
     analysis = _analysis(known, evaluation, config)
@@ -52,16 +68,17 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
     if known.with_train:
         features = join(features, scorer.train_features(variables, embedder.step))
     if not parallel.is_first():
-        return
+        return evaluation
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
     write_results(path, evaluation, beside | analysis)
     print(f"results: {path}")
+    return evaluation
 
 
-def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
+def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score
@@ -83,17 +100,25 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
     write_results(path, result, {"model": features.model, "config": config.to_dict()} | analysis)
     print(f"results: {path}")
+    return result
 
 
 def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dict[str, Any]:
     """``{"analysis": ...}`` of the headline protocol where it is asked for."""
     if not known.analysis:
         return {}
+    import numpy as np
+
     from rgcn_jax.evaluation.analysis import analyse
-    from rgcn_jax.evaluation.attributes import read_attributes
+    from rgcn_jax.evaluation.attributes import group_labels, read_attributes
     from rgcn_jax.evaluation.protocol import PROTOCOLS
+    from rgcn_jax.evaluation.scorer import calibrated_distances
 
     features, settings = evaluation.features, config.evaluation
+    groups, labels = features.header.get("look_alikes"), None
+    if groups:  # what look-alikes share is an outfit, of which a person may have several
+        labels = group_labels(features.embeddings.person_ids, groups)
+        labels = np.where(labels < 0, -1, labels * 1000 + features.embeddings.clothes_ids)
     ids = features.embeddings.person_ids, features.embeddings.camera_ids
     attributes = read_attributes(known.attributes, features.first_frames, *ids) if known.attributes else None
     found = analyse(
@@ -105,6 +130,9 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
         pose_weight=settings.pose_weight,
         statistics=features.statistics,
         num_frames=features.num_frames,
+        keypoint_share=features.quality and features.quality.share,
+        look_alikes=labels,
+        fused=calibrated_distances(features) if settings.distance == "calibrated" else None,
         attributes=attributes,
     )
     return {"analysis": found}
@@ -121,12 +149,18 @@ def _summary(analysis: Mapping[str, Any]) -> str:
         searched = (found["open_set"][row] or {"fnir_at_fpir": {}})["fnir_at_fpir"]
         for fpir, point in searched.items():
             lines[-1] += f", FNIR at FPIR {fpir} {point['fnir']:.1f}" if point else ""
-        for name, metrics in found["reranking"][row].items():
+        if multi := found["multi_query"].get(row):
+            lines[-1] += f"; multi_query mAP/Rank-1 {multi['mAP']:.1f}/{multi['rank1']:.1f}"
+        for name, metrics in found["reranking"].get(row, {}).items():
             lines[-1] += f"; {name} mAP/Rank-1 {metrics['mAP']:.1f}/{metrics['rank1']:.1f}"
     for name, rows in found["slices"].items():
         numbers = (f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in rows.items() if "rank1" in m)
         lines.append(f"{name}: {', '.join(numbers)}")
     return "\n" + "\n".join(lines)
+
+
+def _fuses(config: Config) -> bool:
+    return config.with_appearance and config.with_pose
 
 
 def _name(config: Config, checkpoint: str) -> str:
@@ -175,6 +209,12 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         type=path_argument,
         metavar="FILE.csv",
         help="annotated attributes of the tracklets, for --analysis: the rows of look-alikes",
+    )
+    parser.add_argument(
+        "--all-splits",
+        action="store_true",
+        help="evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
+        "{split} in --model or --features is the number of the split",
     )
     parser.add_argument(
         "--labels",

@@ -355,10 +355,16 @@ def test_a_model_with_a_part_of_ones_own_imports_it_only_where_that_is_allowed(w
 
 
 @pytest.mark.parametrize("pose", ["RGCN", "LGCN"])
-@pytest.mark.parametrize("mode", ["crop", "centred+velocity+bones+confidence"])
-def test_a_stream_is_the_batch_path(pose, mode):
-    model = build_model(tiny.FIELDS | {"pose": pose, "pose_input": mode, "keypoint_embedding": 3}, 0, aspect=0.5)
+@pytest.mark.parametrize(
+    ("mode", "neck"), [("crop", "batchnorm"), ("centred+velocity+bones+confidence", "batchnorm_all")]
+)
+def test_a_stream_is_the_batch_path(pose, mode, neck):
+    fields = {"pose": pose, "pose_input": mode, "keypoint_embedding": 3, "neck": neck}
+    model = build_model(tiny.FIELDS | fields, 0, aspect=0.5)
     variables = jax.device_get(initialise(model, 0, 6, tiny.HEIGHT, tiny.WIDTH))
+    if neck == "batchnorm_all":
+        offset = np.linspace(0.5, 1, tiny.FIELDS["pose_features"]).astype(np.float32)
+        variables["params"]["neck_pose"] |= {"scale": -offset, "bias": offset}
     walkers = generate(SPEC)
     keypoints = next(k for t in walkers.split.query if len(k := walkers.keypoints(t)) >= 5)
     keypoints[2, 4] = 0  # a wrist that was not detected
@@ -366,7 +372,7 @@ def test_a_stream_is_the_batch_path(pose, mode):
     features: Any = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool))
     expected = features.pose[0]
     stream = PoseStream(model, variables, torso=clip_torso(keypoints, 0.5))
-    assert not stream.feature.any()
+    assert np.ptp(stream.feature + (variables["params"]["neck_pose"]["scale"] if neck == "batchnorm_all" else 0)) < 1e-6
     for frame in keypoints:
         stream.step(frame)
     np.testing.assert_allclose(stream.feature, expected, atol=1e-5)

@@ -20,6 +20,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import test_tracklets as distinct_test_tracklets
 from rgcn_jax.models import build
 from rgcn_jax.training import run
+from rgcn_jax.training import train as training
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.run import prepare
 from tests import mars_folder
@@ -186,6 +187,27 @@ def test_a_package_that_is_not_installed_ends_no_run_after_its_last_step(finishe
     versions = json.loads((workdir / "results.json").read_text())["versions"]
     assert versions["rgcn_jax"] == rgcn_jax.__version__
     assert versions["optax"] == "unknown"
+
+
+@pytest.mark.jit
+def test_what_results_need_of_the_machine_is_collected_before_the_first_step(finished, root, tmp_path, monkeypatch):
+    """Versions, git and hardware may fail to be found, and must not after the training."""
+    workdir, order = Path(shutil.copytree(finished[0], tmp_path / "run")), []
+    real = training.provenance
+
+    def provenance(split):
+        order.append("provenance")
+        return real(split)
+
+    def steps(loop, state):
+        order.append("steps")
+        raise InputError("enough")
+
+    monkeypatch.setattr(training, "provenance", provenance)
+    monkeypatch.setattr(training.Loop, "steps", steps)
+    with pytest.raises(InputError, match="enough"):
+        main.main(mars_folder.arguments(root, f"--workdir={workdir}"))
+    assert order == ["provenance", "steps"]
 
 
 @pytest.mark.jit

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, Integer
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.protocol import Protocol, Roles, rank_blocks
+from rgcn_jax.evaluation.protocol import Protocol, Roles
+from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.types import Embeddings

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, whole_number
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.flags import add_gallery_flag, time_argument
+from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery, time_argument
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     embedder = open_embedder(known, [*(crops.overrides if crops else data_overrides(known)), *overrides])
     if jax.process_count() > 1:
         raise InputError("gallery add runs in one process: embed with rgcn-jax embed and add the features file.")
-    gallery = Gallery.open(known.gallery, embedder)
+    gallery = open_gallery(known, embedder)
     if crops:
         crops.make()
     inputs = (
@@ -67,9 +67,8 @@ def _add(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
             bar.update()
             if len(waiting) == save_every or number == len(todo):
                 entries = [
-                    entry if one.quality is None else replace(entry, quality=one.quality)
+                    replace(inputs.entries[one.position], quality=one.quality, keypoints=one.keypoints)
                     for one in waiting
-                    for entry in [inputs.entries[one.position]]
                 ]
                 gallery.add(to_embeddings(waiting, inputs.entries), entries)
                 if bar.disable:

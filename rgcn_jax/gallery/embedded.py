@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.entry import Entry, Where, to_columns
+from rgcn_jax.gallery.entry import Entry, Where, check_new, to_columns
 from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
 from rgcn_jax.gallery.nearest import Block, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
@@ -129,7 +129,7 @@ class EmbeddedStore:
             [np.einsum("nd,nd->n", x, x, dtype=np.float64) for x in (vectors[:, :split], vectors[:, split:])]
         )
         with self._change() as manifest:
-            self._check_new(entries)
+            check_new(entries, self.contains([entry.key for entry in entries]))
             first_id = manifest["next_id"]
             columns, texts = to_columns(entries, first_id, squares)
             segments, at, text_at = list(self._segments), 0, 0
@@ -145,18 +145,6 @@ class EmbeddedStore:
             if self._keys is not None:
                 self._keys.update(columns["key"].tolist())
         return columns["id"].tolist()
-
-    def _check_new(self, entries: Sequence[Entry]) -> None:
-        keys = [entry.key for entry in entries]
-        seen: set[int] = set()
-        for entry, key, there in zip(entries, keys, self.contains(keys), strict=True):
-            if there or key in seen:
-                where = "in the gallery already" if there else "added twice"
-                raise InputError(
-                    f"{entry.tracklet!r} of {entry.source!r} is {where}: an entry is named by its source and tracklet; "
-                    "remove the old one first."
-                )
-            seen.add(key)
 
     def remove(self, where: Where) -> int:
         """Erases entries: the segments that hold them are rewritten without them and deleted. Returns their number."""

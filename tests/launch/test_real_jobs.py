@@ -15,10 +15,9 @@ STEPS = 400
 
 def wait_for_step(workdir, step, process):
     """Until the run has told of a step."""
-    deadline, metrics = time.monotonic() + 120, workdir / "metrics.jsonl"
+    metrics = workdir / "metrics.jsonl"
     while not metrics.exists() or len(metrics.read_text().splitlines()) < step:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 

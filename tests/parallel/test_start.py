@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import time
 
 import pytest
 from jax.errors import JaxRuntimeError
@@ -146,19 +145,17 @@ AGAIN = "start all processes again, with the same command: the run goes on from 
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_a_process_is_killed_the_other_ends_at_once_and_says_what_to_do(victim):
     text = (
-        STEPS
+        "parallel.DEAD_SECONDS = 10**5\n"  # what ends it is the broken connection, not a heartbeat that stays away
+        + STEPS
         + f"""
 for step in range(10**6):
     told(False)
     if step == 20 and me == {victim}:
-        say(time.time())
         os.kill(os.getpid(), signal.SIGKILL)
 """
     )
     ended = job([code(text)] * 2)
-    seconds = time.time() - float(ended[victim].err.splitlines()[0])
     killed, survivor = ended[victim], ended[1 - victim]
-    assert seconds < 30
     assert killed.status == -signal.SIGKILL
     assert f"error: process {victim} of 2 (they count from 0) {KILLED}: {AGAIN}\n" in killed.err
     # Process 0 holds the connections of JAX's runtime, which may end the other before Python hears of its loss.
@@ -176,15 +173,14 @@ def test_a_process_that_waits_for_nothing_learns_of_a_loss_too():
         + STEPS
         + """
 told(False)
-say(time.time())
 if me == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(100)
 """
     )
     survivor, killed = job([code(text)] * 2)
-    assert time.time() - float(killed.err.splitlines()[0]) < 30
-    assert survivor.status == -signal.SIGABRT
+    assert killed.status == -signal.SIGKILL
+    assert survivor.status == -signal.SIGABRT  # before the 100 seconds were over
     assert f"error: process 0 of 2 (they count from 0) {KILLED}: {AGAIN}\n" in survivor.err
 
 

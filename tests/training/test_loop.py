@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import time
 
 import jax
 import numpy as np
@@ -36,14 +35,26 @@ def test_each_step_stands_once_in_order_and_the_seconds_add_up(tmp_path):
     assert all(spent[part] > 0 for part in ("start", "compile", "input", "step", "checkpoint", "evaluation"))
 
 
+class HeldClock:
+    """In the place of the module ``time``: each look at it takes a millisecond."""
+
+    now = 0.0
+
+    def monotonic(self):
+        self.now += 0.001
+        return self.now
+
+
 @pytest.mark.parametrize("steps", [(3, 4), (8, 9)])
 def test_recording_a_profile_is_a_part_of_its_own_and_in_no_steps_rate(steps, tmp_path, monkeypatch):
-    """Starting and writing it take a second each here; the last case is written after the last step."""
+    """Starting and writing it take 1,000 seconds each here; the last case is written after the last step."""
+    clock = HeldClock()
+    monkeypatch.setattr("rgcn_jax.runtime.time_accounting.time", clock)
     job = Job(tmp_path)
     for name in ("start_trace", "stop_trace"):
-        monkeypatch.setattr(jax.profiler, name, lambda *_, **__: time.sleep(1))
+        monkeypatch.setattr(jax.profiler, name, lambda *_, **__: setattr(clock, "now", clock.now + 1000))
     job.run(profile=steps)
-    assert 2 < job.seconds.spent()["profile"] < 3
+    assert 2000 <= job.seconds.spent()["profile"] < 2001
     lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     rates = [record["frames_per_second"] / 8 for record in lines if "loss" in record]
     assert len(rates) == 8
@@ -161,6 +172,18 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
     assert cut.records() == whole.records()
     assert cut.kept("best") == whole.kept("best") == [4]
     assert (cut.progress.best_mAP, cut.progress.best_step) == (9.0, 4)
+
+
+def test_a_best_checkpoint_that_was_removed_is_reported_with_its_step(tmp_path):
+    job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
+    job.run()
+    assert (job.progress.best_mAP, job.progress.best_step) == (9.0, 4)
+    shutil.rmtree(tmp_path / "checkpoints" / "best")
+    job.run_.__dict__["total_steps"] = 8
+    job.run()
+    (line,) = [text for text in job.said if "is gone" in text]
+    assert "step 4" in line
+    assert (job.progress.best_mAP, job.progress.best_step) == (1.0, 8)
 
 
 def test_killed_between_the_evaluation_and_the_save_of_the_best_it_is_saved_after_all(tmp_path):
