@@ -187,6 +187,12 @@ class Config:
     eval_every_epochs: int = setting(100, "And at the end; 0: at the end only.", minimum=0, may_change=True)
     checkpoint_every_steps: int = setting(1000, "And at each evaluation and at the end.", minimum=0, may_change=True)
     log_every_steps: int = setting(20, "Steps between records of metrics.jsonl.", minimum=0, may_change=True)
+    tracker: str = setting(
+        "none",
+        "wandb, mlflow: log there, too (docs/tracking.md).",
+        choices=("none", "wandb", "mlflow"),
+        may_change=True,
+    )
     on_nonfinite: str = setting(
         "stop",
         "A step with a NaN or Inf in loss or gradient: stop, with its batch listed; or skip the step and count it.",

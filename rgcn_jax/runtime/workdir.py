@@ -23,6 +23,8 @@ WRITTEN = (
     "nonfinite",
     "profile",
     "tensorboard",
+    "tracker.json",
+    "wandb",
 )
 """What a run writes in its work directory."""
 

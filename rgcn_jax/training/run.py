@@ -65,11 +65,12 @@ def prepare(config: Config, restored: bool = False) -> Run:
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
     data = open_process_data(config)
-    of_keypoints = KeypointAugmentation(**asdict(config.augment.keypoints))
+    of_keypoints = {"keypoints": KeypointAugmentation(**asdict(config.augment.keypoints))}
+    augmentation: dict[str, Any] = asdict(config.augment) | of_keypoints
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
-        augmentation=Augmentation(**asdict(config.augment) | {"keypoints": of_keypoints}),
+        augmentation=Augmentation(**augmentation),
         seed=config.seed,
         crop_aspect=config.aspect,
         identities=config.batch.identities,

@@ -1,9 +1,9 @@
-"""Metric writers: terminal, ``metrics.jsonl`` and, if tensorboardX is installed, TensorBoard."""
+"""Metric writers: terminal, ``metrics.jsonl`` and experiment trackers."""
 
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rgcn_jax.runtime.files import atomic_file, write_error
 from rgcn_jax.runtime.json_lines import append_record, open_to_append, read_json_lines
-from rgcn_jax.training.tensorboard import Board
+from rgcn_jax.training.tracker import Tracker
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -20,14 +20,15 @@ class Writer:
     """Writes metrics as they come. A terminal shows a progress bar; elsewhere (a log file) each record is a line.
 
     Records of steps after ``first_step``, left by a killed run and written again now, are dropped, so that
-    ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is
-    the last evaluation's record in it, None without one.
+    ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is the record of the
+    last evaluation in it, None without one. ``trackers`` get the same metrics; one that fails is reported and
+    gets no more.
 
     Raises:
       InputError: a file cannot be written.
     """
 
-    def __init__(self, workdir: Path, total_steps: int, first_step: int):
+    def __init__(self, workdir: Path, total_steps: int, first_step: int, trackers: Sequence[Tracker] = ()):
         self.last_evaluation: dict[str, Any] | None = None
         self.dropped = 0
         self._path = workdir / METRICS_FILE
@@ -47,7 +48,7 @@ class Writer:
             leave=False,
         )
         self._total = total_steps
-        self._board = Board(workdir)
+        self._trackers = list(trackers)
 
     def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
         """Writes a training record: ``step`` and flat metrics."""
@@ -70,11 +71,16 @@ class Writer:
         self._show({f"{row}/{name}": value for row, metrics in rows.items() for name, value in metrics.items()}, step)
 
     def _show(self, scalars: Mapping[str, float | int], step: int) -> None:
-        for name, value in scalars.items():
-            self._board.add(name, value, step)
-        if self._board.problem:
-            self.say(self._board.problem)
-            self._board.problem = ""
+        for tracker in list(self._trackers):
+            try:
+                tracker.add(scalars, step)
+            except Exception as error:  # whatever its client raises
+                self._give_up(tracker, error)
+
+    def _give_up(self, tracker: Tracker, error: Exception) -> None:
+        self._trackers.remove(tracker)
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        self.say(f"{tracker.name} gets no more metrics ({reason}); metrics.jsonl has all of them")
 
     def say(self, text: str) -> None:
         """A line for the reader, above the bar."""
@@ -101,7 +107,12 @@ class Writer:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        self._board.close()
+        for tracker in list(self._trackers):
+            try:
+                tracker.close()
+            except Exception as error:
+                self._give_up(tracker, error)
+        self._trackers = []
 
     def __enter__(self) -> "Writer":
         return self
