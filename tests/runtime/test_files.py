@@ -100,8 +100,7 @@ APPENDS = "appends; readers know torn tails"
 WRITES = {
     "data/keypoints/openpose.py": IN_A_FOLDER,
     "data/mot.py": IN_A_FOLDER,
-    "data/prepared/plan.py": "into a file of the one writer",
-    "data/prepared/writer.py": "a lock",
+    "data/prepared/writer.py": "a lock, and into a file of the one writer",
     "evaluation/feature_set.py": "an empty file: whether it can be written",
     "experiments/sweep.py": APPENDS,
     "export/formats.py": IN_A_FOLDER,
