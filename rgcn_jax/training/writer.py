@@ -20,9 +20,9 @@ class Writer:
     """Writes metrics as they come. A terminal shows a progress bar; elsewhere (a log file) each record is a line.
 
     Records of steps after ``first_step``, left by a killed run and written again now, are dropped, so that
-    ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is the record of the
-    last evaluation in it, None without one. ``trackers`` get the same metrics; one that fails is reported and
-    gets no more.
+    ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is the last
+    evaluation's record in it, None without one. ``trackers`` get the same metrics; one that fails is reported and gets
+    no more.
 
     Raises:
       InputError: a file cannot be written.
