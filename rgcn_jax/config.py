@@ -8,6 +8,8 @@ a ``Config`` once, at the door.
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.config_augment import AugmentConfig
+from rgcn_jax.config_evaluation import EvaluationConfig
 from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
@@ -15,7 +17,7 @@ from rgcn_jax.walkers.spec import WalkersSpec
 if TYPE_CHECKING:  # a program that trains on arrays does without ml_collections
     import ml_collections
 
-DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder")
+DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "ccvid", "mevid", "folder")
 """Names of ``data.name``."""
 
 RECURRENT_ENCODERS = ("RGCN", "LGCN")
@@ -45,18 +47,6 @@ class BatchConfig:
     def clips(self) -> int:
         """P x K."""
         return self.identities * self.clips_per_identity
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Augmentation of a clip, frames and keypoints together; not in the paper, but in the recipes that it follows."""
-
-    crop_probability: float = setting(0.5, "Of a random crop.", minimum=0, maximum=1)
-    crop_scale: float = setting(
-        1.125, "A frame is enlarged by this factor before a region of its size is cut out.", minimum=1
-    )
-    flip_probability: float = setting(0.5, "Of a horizontal flip.", minimum=0, maximum=1)
-    erase_probability: float = setting(0.0, "Of random erasing; keypoints are kept.", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -162,36 +152,11 @@ class ModelConfig:
         "pretrained.",
         may_change=True,
     )
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How a model is scored."""
-
-    clips: str = setting(
-        "dense",
-        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames; interleaved: all frames, "
-        "each clip with every s-th; full: f_p of all frames as one clip, over which the recurrence runs on, and f_a as "
-        "dense.",
-        choices=("dense", "even", "interleaved", "full"),
+    pose_pretrained: str = setting(
+        "",
+        "A trained pose branch to begin with: walkers-gait, which is in the package (docs/gait.md), a model folder or "
+        "the folder of a run; its pose fields of model must be the same.",
         may_change=True,
-    )
-    clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)
-    protocol: str = setting(
-        "official",
-        "The headline; all that apply are reported.",
-        choices=("official", "official_matlab", "query_excluded", "junk_kept", "same_camera_allowed"),
-        may_change=True,
-    )
-    distance: str = setting(
-        "euclidean",
-        "Of the raw concatenation (the literal reading), or with each branch normalised, or standardized by statistics "
-        "of the training set first.",
-        choices=("euclidean", "normalized", "standardized"),
-        may_change=True,
-    )
-    pose_weight: float = setting(
-        1.0, "w: weight of f_p in the distances normalized and standardized.", minimum=0, may_change=True
     )
 
 

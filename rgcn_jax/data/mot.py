@@ -110,7 +110,7 @@ def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera
     for box in boxes:
         by_frame.setdefault(box.frame, []).append(box)
     last, problems, read = max(by_frame), [], 0
-    progress = tqdm(_pictures(video), "frames", last, unit="frame", disable=None, leave=False)
+    progress = tqdm(video_frames(video), "frames", last, unit="frame", disable=None, leave=False)
     for read, picture in enumerate(progress, 1):
         if read == 1 and may_be_corners:
             check_corners(tracks, boxes, picture.shape[1], picture.shape[0])
@@ -141,7 +141,7 @@ def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
     path.write_bytes(data.tobytes())  # which, unlike cv2.imwrite, tells of a full disk
 
 
-def _pictures(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def video_frames(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The frames of a video file or of a folder of pictures, in order; OpenCV's channels, blue first."""
     if video.is_dir():
         folders = FolderReader("The folder of pictures", video)

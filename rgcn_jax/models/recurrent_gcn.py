@@ -159,7 +159,8 @@ class RGCN(GraphEncoder):
         def step(state: State, xw: Array) -> State:
             return (rgcn_step(params, state[0], xw, dtype),)
 
-        return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan)
+        unroll = self.unrolled(x.shape[1])
+        return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
 
 
 class LGCN(GraphEncoder):
@@ -196,7 +197,8 @@ class LGCN(GraphEncoder):
         def step(state: State, xw: Array) -> State:
             return lgcn_step(params, state, xw, dtype)
 
-        return scan_projected(step, (zero, zero), ax, w, mask, dtype, in_scan=self.project_in_scan)
+        unroll = self.unrolled(x.shape[1])
+        return scan_projected(step, (zero, zero), ax, w, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
 
 
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:

@@ -6,7 +6,6 @@ Nothing here names a user, a host or a folder: the same data give the same finge
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import jax
 
 import rgcn_jax
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
 from rgcn_jax.types import Split
@@ -104,13 +104,13 @@ def fingerprint(split: Split) -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Platform, devices and processes of JAX; the processor and its cores. Neither host nor user."""
+    """Platform, devices and processes of JAX; the processor and the cores that may be used. Neither host nor user."""
     return {
         "platform": jax.default_backend(),
         "devices": jax.device_count(),
         "processes": jax.process_count(),
         "cpu": _cpu(),
-        "cpu_cores": os.cpu_count(),
+        "cpu_cores": usable_cores(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

@@ -39,7 +39,7 @@ def start(script, programs, count, *arguments, **environment):
 
 
 def test_there_is_a_script_for_each_place():
-    assert SCRIPTS == ["hosts.sh", "local.sh", "slurm.sh", "slurm_sweep.sh", "tpu_vm.sh"]
+    assert SCRIPTS == ["hosts.sh", "local.sh", "slurm.sh", "slurm_gallery.sh", "slurm_sweep.sh", "tpu_vm.sh"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -188,6 +188,22 @@ def test_a_job_of_a_sweep_is_queued_again_where_it_has_saved(status, requeued, p
     ended, _, error = programs.run("slurm_sweep.sh", "table3")
     assert ended == 1
     assert "start this by sbatch" in error
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(143, True), (1, False), (0, False)])
+def test_a_job_that_fills_a_gallery_is_queued_again_where_it_was_terminated(status, requeued, programs):
+    job = {
+        "SLURM_ARRAY_TASK_ID": "3",
+        "SLURM_JOB_ID": "7",
+        "SLURM_NTASKS": "1",
+        "JAX_PROCESS_ID": "0",
+        "PYTHON": "python",
+    }
+    ended, _, error = programs.run("slurm_gallery.sh", "--gallery=g", f"--do=0:{status}", **job)
+    assert ended == status, error
+    (record,) = programs.told(1)
+    assert record["argv"] == ["-m", "rgcn_jax", "gallery", "add", "--gallery=g", f"--do=0:{status}", "--shared"]
+    assert (programs.records / "scontrol").exists() == requeued
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):

@@ -43,10 +43,41 @@ def test_freed_arrays_are_used_again():
 
 @pytest.mark.parametrize(
     "environment",
-    [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=1000"}],
+    [
+        {"MALLOC_TRIM_THRESHOLD_": "131072"},
+        {"GLIBC_TUNABLES": "glibc.malloc.mmap_max=1000"},
+        {"GLIBC_TUNABLES": "glibc.malloc.arena_max=4"},
+    ],
 )
 def test_settings_of_the_environment_go_first(environment):
     assert told("keep", **environment)[0] == "False"
+
+
+IN_A_THREAD = """
+import os, resource, threading
+from rgcn_jax.runtime import malloc
+malloc.FEW_CORES = {few}
+assert malloc.keep_freed_memory()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    bytearray(2**27)
+    before = faults()
+    for _ in range(5):
+        bytearray(2**27)
+    print(faults() - before)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize(("few", "used_again"), [(2**20, True), (0, False)])
+def test_arrays_of_another_thread_are_used_again_on_few_cores(few, used_again):
+    """128 MiB at a time, more than the heap of a thread can hold."""
+    run = subprocess.run(
+        [sys.executable, "-c", IN_A_THREAD.format(few=few)], env=CLEAN, capture_output=True, text=True, check=True
+    )
+    assert (int(run.stdout) < 100) == used_again
 
 
 def test_huge_pages_are_no_such_setting():
