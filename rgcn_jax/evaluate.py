@@ -4,6 +4,7 @@ file without its model.
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.command import Parser, path_argument, run_command
@@ -13,6 +14,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.evaluation.feature_set import FeatureSet
     from rgcn_jax.evaluation.results import Evaluation
 
 
@@ -54,26 +56,28 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
             f"{known.model} has no fusion for evaluation.distance=calibrated: rgcn-jax calibrate --model={known.model} "
             "--fusion."
         )
-    path = results_path(known.model, _name(config, known.checkpoint), known.out)
+    path = results_path(known.model, _name(config, known.checkpoint, known.fit_pose_weight), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
-    data = open_process_data(config, required=("query", "gallery"))
+    data = open_process_data(config, required=("train",) * known.fit_pose_weight + ("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
     header |= {"fusion": fusion.to_json()} if fusion else {}
     features = scorer.features(variables, embedder.step, header)
+    train = scorer.train_features(variables, embedder.step) if known.with_train or known.fit_pose_weight else None
+    config, fitted = _fit_pose_weight(config, train if known.fit_pose_weight else None)
     evaluation = score(features, config.evaluation)
     analysis = _analysis(known, evaluation, config)
     print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}{_summary(analysis)}")
-    if known.with_train:
-        features = join(features, scorer.train_features(variables, embedder.step))
+    if known.with_train and train is not None:
+        features = join(features, train)
     if not parallel.is_first():
         return evaluation
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside | analysis)
+    write_results(path, evaluation, beside | fitted | analysis)
     print(f"results: {path}")
     return evaluation
 
@@ -94,13 +98,35 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluatio
     of_model, name = features.header.get("config"), str(known.features)
     config = typed(of_model, name=name) if of_model else Config(data=DataConfig(name="folder"))
     config = typed(override(to_config_dict(config), overrides), name=name)
-    path = results_path(known.features.parent, known.features.stem, known.out)
+    path = results_path(known.features.parent, known.features.stem + "-fitted" * known.fit_pose_weight, known.out)
+    train = None
+    if known.fit_pose_weight:
+        train = features.take(~(features.roles.query | features.roles.gallery | features.roles.junk))
+        if not len(train.first_frames):
+            raise InputError(f"{known.features} has no training tracklets: save it by --save-features --with-train.")
+    config, fitted = _fit_pose_weight(config, train)
     result = score(features, config.evaluation)
     analysis = _analysis(known, result, config)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
-    write_results(path, result, {"model": features.model, "config": config.to_dict()} | analysis)
+    write_results(path, result, {"model": features.model, "config": config.to_dict()} | fitted | analysis)
     print(f"results: {path}")
     return result
+
+
+def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config, dict[str, Any]]:
+    """The config with the pose weight that is best on the training tracklets, and how it was found, for the results;
+    both as they are without tracklets.
+    """
+    if train is None:
+        return config, {}
+    from rgcn_jax.evaluation.pose_weight import best_weight, mAP_by_weight
+
+    found = mAP_by_weight(train, config.evaluation.distance)
+    weight = best_weight(found)
+    shown = ", ".join(f"{w:g}: {value:.1f}" for w, value in found.items())
+    print(f"pose weight {weight:g}, of mAP (%) over {len(train.first_frames):,} training tracklets {shown}")
+    entry = {"weight": weight, "train_mAP": {f"{w:g}": value for w, value in found.items()}}
+    return replace(config, evaluation=replace(config.evaluation, pose_weight=weight)), {"fitted_pose_weight": entry}
 
 
 def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dict[str, Any]:
@@ -164,11 +190,11 @@ def _fuses(config: Config) -> bool:
     return config.with_appearance and config.with_pose
 
 
-def _name(config: Config, checkpoint: str) -> str:
+def _name(config: Config, checkpoint: str, fitted: bool) -> str:
     """Name of the results: what was evaluated, and how."""
     data, settings = config.data, config.evaluation
     split = f"-split{data.split}" if data.split != 1 else ""
-    weight = f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
+    weight = "-fitted" if fitted else f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
     return f"{data.name}{split}-{checkpoint}-{settings.distance}{weight}-{settings.clips}"
 
 
@@ -204,6 +230,11 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         "--analysis",
         action="store_true",
         help="also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
+    )
+    parser.add_argument(
+        "--fit-pose-weight",
+        action="store_true",
+        help="choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
     )
     parser.add_argument(
         "--attributes",
