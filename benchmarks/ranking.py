@@ -14,7 +14,8 @@ import time
 import numpy as np
 
 from rgcn_jax.evaluation.distance import fuse
-from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, rank_features
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
+from rgcn_jax.evaluation.rank_protocols import rank_features
 from rgcn_jax.evaluation.ranking import as_percentages
 from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.types import Embeddings

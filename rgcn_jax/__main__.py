@@ -34,6 +34,7 @@ COMMANDS = (
     Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
     Command("sweep", "rgcn_jax.sweep", "train all runs of a table of the paper, or your own, and print it"),
     Command("compare", "rgcn_jax.compare", "compare two configurations, or rows, with intervals and p-values"),
+    Command("robustness", "rgcn_jax.robustness", "evaluate a model under corrupted keypoints and frames"),
     Command("report", "rgcn_jax.report.__main__", "write a page about a run, and its figures for a paper"),
     Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
     Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rgcn_jax.command import Parser, path_argument, run_command, whole_number
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.shipped import is_shipped
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
     from rgcn_jax.embedder import Embedder
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate
     from rgcn_jax.evaluation.verification import verify
 
     embedder = open_embedder(known, [*data_overrides(known), *overrides])
+    if known.fusion:
+        _learn_fusion(known, embedder)
+        return
     settings = embedder.config.evaluation
     features = _features(known, embedder)
     if not parallel.is_first():
@@ -53,6 +57,29 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate
     rates = [fpr for fpr, point in found["fused"].tpr.items() if point is not None]
     use = f"; next: rgcn_jax.load({str(known.model)!r}).same_person(a, b, fpr={min(rates):g})" if rates else ""
     print(f"thresholds: {calibration.path}{use}")
+
+
+def _learn_fusion(known: Namespace, embedder: "Embedder") -> None:
+    """Learns the fusion by quality from the training persons and keeps it beside the model."""
+    from rgcn_jax import parallel
+    from rgcn_jax.calibrate_fusion import learn_from_training_persons
+    from rgcn_jax.calibration import FUSION_FILE, write_fusion
+    from rgcn_jax.evaluation.calibrated import QUALITIES
+    from rgcn_jax.training.run import open_process_data
+
+    config = embedder.config
+    data = open_process_data(config, required=("train",))
+    fusion = learn_from_training_persons(embedder, data)
+    if not parallel.is_first():
+        return
+    path = known.out or known.model / FUSION_FILE
+    name = f"{data.split.name} {data.split.split_description}".strip()
+    write_fusion(path, fusion, embedder.hash, name, config.evaluation.clips)
+    print(f"appearance: LLR = {fusion.appearance[0]:.2f} - {fusion.appearance[1]:.2f} d")
+    for what, values in (("bias", fusion.pose_bias), ("log slope", fusion.pose_log_slope)):
+        print(f"pose, {what}: {', '.join(f'{n} {v:+.2f}' for n, v in zip(QUALITIES, values, strict=True))}")
+    use = f"rgcn-jax evaluate --model={known.model} --config.evaluation.distance=calibrated"
+    print(f"fusion: {path}; next: {use}")
 
 
 def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
@@ -124,6 +151,12 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         help="whose tracklets: those of query and gallery, or of the training set",
     )
     parser.add_argument(
+        "--fusion",
+        action="store_true",
+        help="learn instead from training persons how to fuse appearance and pose by the quality of the keypoints, for "
+        "evaluation.distance=calibrated (docs/metrics.md); kept as fusion.json",
+    )
+    parser.add_argument(
         "--features", type=path_argument, metavar="FILE.npz", help="take a features file of this model instead"
     )
     parser.add_argument("--labels", type=path_argument, metavar="FILE.csv", help="its persons, cameras and roles")
@@ -134,6 +167,13 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         "--out", type=path_argument, metavar="FILE.json", help="the calibration (default: in the model's folder)"
     )
     known, overrides = parser.parse_known_args(arguments)
+    if known.out is None and is_shipped(known.model):
+        raise InputError(
+            f"{known.model} is a part of the package, which keeps no thresholds: make a folder of your own of it, "
+            f"rgcn-jax export --model={known.model} --out=DIR, and calibrate that; or name a file by --out=FILE.json."
+        )
+    if known.fusion and known.features:
+        raise InputError("--fusion embeds the training persons itself: leave out --features.")
     if known.labels and not known.features:
         raise InputError("--labels is for --features=FILE.npz only: a data set has its own.")
     if known.features and (known.dataset or known.root):

@@ -1,4 +1,5 @@
-"""Calibration: the distance thresholds of a model at fixed false positive rates, kept as ``calibration.json``.
+"""Calibration: the distance thresholds of a model at fixed false positive rates, kept as ``calibration.json``, and its
+fusion by quality (``evaluation.calibrated``), kept as ``fusion.json``.
 
 ``rgcn-jax calibrate`` measures and writes it; ``Embedder.same_person`` and searches read it. A threshold belongs to the
 weights, the distance, its pose weight and the clips that it was measured with, and is refused for others.
@@ -12,11 +13,13 @@ from typing import Any
 
 from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.calibrated import Fusion
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT, VERSION = "rgcn_jax calibration", 1
+FUSION_FILE, FUSION_FORMAT = "fusion.json", "rgcn_jax fusion"
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,41 @@ def read_calibration(folder: Path) -> Calibration | None:
             "rgcn-jax calibrate again."
         ) from error
     return Calibration(path, *fields)
+
+
+def write_fusion(path: Path, fusion: Fusion, model: str, data_set: str, clips: str) -> None:
+    """Writes the fusion of the weights with the hash ``model``, atomically. Raises InputError."""
+    learned = {"model": model, "data_set": data_set, "clips": clips, "fusion": fusion.to_json()}
+    write_text(path, json.dumps({"format": FUSION_FORMAT, "version": VERSION, **learned}, indent=2) + "\n")
+
+
+def read_fusion(folder: Path, model: str, clips: str) -> Fusion | None:
+    """The fusion in the folder of a model; None where there is none.
+
+    Args:
+      folder: of the model.
+      model: hash of its weights.
+      clips: how its tracklets are cut.
+
+    Raises:
+      InputError: the file is none, or was learned with other weights or clips.
+    """
+    path = folder / FUSION_FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(read_text(path))
+        if content["format"] != FUSION_FORMAT or content["version"] != VERSION:
+            raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
+        learned, fusion = (content["model"], content["clips"]), Fusion.from_json(content["fusion"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not a fusion of this program ({type(error).__name__}: {error}): remove it and run rgcn-jax "
+            "calibrate --fusion again."
+        ) from error
+    if learned != (model, clips):
+        raise InputError(
+            f"{path} was learned with other weights, or with evaluation.clips={learned[1]!r} instead of {clips!r}: run "
+            "rgcn-jax calibrate --fusion again."
+        )
+    return fusion

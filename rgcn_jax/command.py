@@ -3,7 +3,9 @@
 import argparse
 import difflib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +14,7 @@ from typing import Any, NoReturn
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
-from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.runtime.output import steady_output
 from rgcn_jax.runtime.preemption import Stopped
 
@@ -127,20 +129,49 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def _discard_output() -> None:
-    """What is still to be printed at the end of the process goes nowhere."""
+    """Discards what is still to be printed at the end of the process."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class Terminated(KeyboardInterrupt):
+    """The command received SIGTERM or SIGHUP. A ``KeyboardInterrupt``, so that no handler of errors swallows it.
+
+    Attributes:
+      status: exit status, 128 + the signal's number.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(f"received {signal.Signals(number).name}: {message}")
+        self.status = 128 + number
+
+
 @contextmanager
 def on_interrupt(message: str) -> Iterator[None]:
-    """Ctrl-C in this block is reported as "interrupted: ``message``". Also a decorator of a command."""
+    """Ctrl-C in this block is reported as "interrupted: ``message``", SIGTERM and SIGHUP as "received SIGTERM: ...":
+    each leaves the block by an exception, so that temporary files are removed. Also a decorator of a command.
+
+    Signals that are handled or ignored already stay so.
+    """
+    before: dict[int, Any] = {}
+
+    def terminate(number: int, _: object) -> None:
+        for other in before:  # a second signal must not cut off the clean-up
+            signal.signal(other, signal.SIG_IGN)
+        raise Terminated(number, message)
+
+    if threading.current_thread() is threading.main_thread():
+        default = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+        before |= {number: signal.signal(number, terminate) for number in default}
     try:
         yield
     except KeyboardInterrupt as interrupt:
         if type(interrupt) is not KeyboardInterrupt or interrupt.args:
             raise
         raise KeyboardInterrupt(f"interrupted: {message}") from interrupt
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_command(
@@ -149,10 +180,10 @@ def run_command(
     """Calls ``command`` with the arguments and ends the process with its exit status; returns where that is 0.
 
     What ``command`` returns is the status, None is 0. An exception becomes one message on stderr and a status: 2 for an
-    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt, 141 where the reader of the output has
-    gone. In a job of several processes, a peer
-    that exited is ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this
-    process ends at once (``processes.leave``).
+    ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt, 128 + its number for SIGTERM and SIGHUP,
+    141 where the reader of the output has exited. In a job of several processes the status after the exit of a peer is
+    ``processes.PEER_EXITED``, or ``AGAIN`` if this process has received a signal; after any error it ends at once
+    (``processes.leave``).
 
     The process retains freed memory (``runtime/malloc.py``), and no output that cannot be written ends it
     (``runtime/output.py``).
@@ -162,7 +193,7 @@ def run_command(
       arguments: of the command line; None: those of this process.
       prog: how the command was called, for its usage line.
     """
-    keep_freed_memory()
+    retain_freed_memory()
     with steady_output():
         _call(command, arguments, prog)
 
@@ -171,7 +202,7 @@ def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog:
     try:
         status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone, as in "| head"
+    except BrokenPipeError:  # the reader of our output has exited, as in "| head"
         _discard_output()
         processes.leave(_READER_GONE)
     except InputError as error:
@@ -182,17 +213,17 @@ def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog:
         sys.exit(processes.AGAIN)
     except KeyboardInterrupt as interrupt:
         print(printable(str(interrupt)) or "interrupted", file=sys.stderr)
-        processes.leave(130)
+        processes.leave(interrupt.status if isinstance(interrupt, Terminated) else 130)
     except SystemExit as end:
         if end.code not in (None, 0, processes.AGAIN):  # these ends all processes have agreed upon
             processes.leave(end.code if isinstance(end.code, int) else 1)
         raise
     except Exception as error:
-        if processes.last_words is None:
+        if not processes.joined:
             raise
-        if processes.is_loss(error):
-            print(f"error: {printable(processes.loss(error))}", file=sys.stderr)
-            processes.leave(processes.AGAIN if processes.signal_received else processes.LOST)
+        if processes.is_peer_exit(error):
+            print(f"error: {printable(processes.peer_exit(error))}", file=sys.stderr)
+            processes.leave(processes.AGAIN if processes.signal_received else processes.PEER_EXITED)
         traceback.print_exc()
         processes.leave(1)
     else:

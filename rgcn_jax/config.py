@@ -2,12 +2,14 @@
 
 Defaults are the paper's recipe (section IV-A) where the paper gives one. Users edit a ``ConfigDict`` made of them
 (``default_config``, the files of ``configs/``) and override it on the command line; ``config_io.typed`` turns that into
-a ``Config`` once, at the door.
+a ``Config`` once, at the entry point.
 """
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.config_augment import AugmentConfig
+from rgcn_jax.config_evaluation import EvaluationConfig
 from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
@@ -15,7 +17,7 @@ from rgcn_jax.walkers.spec import WalkersSpec
 if TYPE_CHECKING:  # a program that trains on arrays does without ml_collections
     import ml_collections
 
-DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "folder")
+DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "ccvid", "mevid", "folder")
 """Names of ``data.name``."""
 
 RECURRENT_ENCODERS = ("RGCN", "LGCN")
@@ -45,18 +47,6 @@ class BatchConfig:
     def clips(self) -> int:
         """P x K."""
         return self.identities * self.clips_per_identity
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """Augmentation of a clip, frames and keypoints together; not in the paper, but in the recipes that it follows."""
-
-    crop_probability: float = setting(0.5, "Of a random crop.", minimum=0, maximum=1)
-    crop_scale: float = setting(
-        1.125, "A frame is enlarged by this factor before a region of its size is cut out.", minimum=1
-    )
-    flip_probability: float = setting(0.5, "Of a horizontal flip.", minimum=0, maximum=1)
-    erase_probability: float = setting(0.0, "Of random erasing; keypoints are kept.", minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -105,8 +95,8 @@ class ModelConfig:
     graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
     graph_self: bool = setting(
         False,
-        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what tells a keypoint from its neighbours; "
-        "not in the paper.",
+        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what distinguishes a keypoint from its "
+        "neighbours; not in the paper.",
     )
     product: bool = setting(
         False, "RGCN and LGCN: a product with a matrix P between graph and recurrence; not in the paper."
@@ -129,8 +119,9 @@ class ModelConfig:
     dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)
     neck: str = setting(
         "none",
-        "batchnorm: the classifier sees normalised features, the triplets the raw ones.",
-        choices=("none", "batchnorm"),
+        "batchnorm: the classifier sees normalised features, the triplets the raw ones. batchnorm_all: triplets and "
+        "retrieval, too, see them, with a learned scale and offset (BiCnet-TKS).",
+        choices=("none", "batchnorm", "batchnorm_all"),
     )
     batch_norm_variance: str = setting(
         "biased",
@@ -161,36 +152,11 @@ class ModelConfig:
         "pretrained.",
         may_change=True,
     )
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How a model is scored."""
-
-    clips: str = setting(
-        "dense",
-        "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames; interleaved: all frames, "
-        "each clip with every s-th; full: f_p of all frames as one clip, over which the recurrence runs on, and f_a as "
-        "dense.",
-        choices=("dense", "even", "interleaved", "full"),
+    pose_pretrained: str = setting(
+        "",
+        "A trained pose branch to begin with: walkers-gait, which is in the package (docs/gait.md), a model folder or "
+        "the folder of a run; its pose fields of model must be the same.",
         may_change=True,
-    )
-    clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)
-    protocol: str = setting(
-        "official",
-        "The headline; all that apply are reported.",
-        choices=("official", "official_matlab", "query_excluded", "junk_kept", "same_camera_allowed"),
-        may_change=True,
-    )
-    distance: str = setting(
-        "euclidean",
-        "Of the raw concatenation (the literal reading), or with each branch normalised, or standardized by statistics "
-        "of the training set first.",
-        choices=("euclidean", "normalized", "standardized"),
-        may_change=True,
-    )
-    pose_weight: float = setting(
-        1.0, "w: weight of f_p in the distances normalized and standardized.", minimum=0, may_change=True
     )
 
 
@@ -221,6 +187,12 @@ class Config:
     eval_every_epochs: int = setting(100, "And at the end; 0: at the end only.", minimum=0, may_change=True)
     checkpoint_every_steps: int = setting(1000, "And at each evaluation and at the end.", minimum=0, may_change=True)
     log_every_steps: int = setting(20, "Steps between records of metrics.jsonl.", minimum=0, may_change=True)
+    tracker: str = setting(
+        "none",
+        "wandb, mlflow: log there, too (docs/tracking.md).",
+        choices=("none", "wandb", "mlflow"),
+        may_change=True,
+    )
     on_nonfinite: str = setting(
         "stop",
         "A step with a NaN or Inf in loss or gradient: stop, with its batch listed; or skip the step and count it.",

@@ -1,4 +1,4 @@
-"""Rules between the fields of a config: combinations that no single field's range can refuse."""
+"""Cross-field validation of a config: invalid combinations of settings."""
 
 import re
 from collections.abc import Iterator
@@ -29,6 +29,13 @@ def conflicts(config: Config) -> Iterator[str]:
             f"model.pretrained is {config.model.pretrained!r} and model.init_from is {config.model.init_from!r}: give "
             "one of them"
         )
+    if config.model.pose_pretrained and config.model.init_from:
+        yield (
+            f"model.pose_pretrained is {config.model.pose_pretrained!r} and model.init_from is "
+            f"{config.model.init_from!r}, which has a pose branch of its own: give one of them"
+        )
+    if config.model.pose_pretrained and not config.with_pose:
+        yield f"model.pose_pretrained is {config.model.pose_pretrained!r}, but model.pose is none: leave it empty"
     yield from _appearance(config)
     if config.with_pose:
         yield from _pose(config.model)

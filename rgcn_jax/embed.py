@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
     from rgcn_jax.evaluation.embed import Cutting, to_embeddings
     from rgcn_jax.evaluation.feature_set import check_target, of_tracklets, write_features
+    from rgcn_jax.evaluation.pose_quality import pose_quality
     from rgcn_jax.runtime.provenance import fingerprint, versions
     from rgcn_jax.training.run import open_process_data
 
@@ -72,7 +73,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
         "versions": versions(),
     }
     embeddings = to_embeddings(tracklets, list(parts.read()))
-    write_features(known.out, of_tracklets(tracklets, embeddings, roles, embedder.statistics, header))
+    if split.look_alikes:
+        header["look_alikes"] = [list(group) for group in split.look_alikes]
+    quality = data.keypoints and pose_quality(data.keypoints.of, tracklets)
+    write_features(known.out, of_tracklets(tracklets, embeddings, roles, embedder.statistics, header, quality))
     parts.remove()
     print(f"features of {len(tracklets):,} tracklets: {known.out}; next: rgcn-jax evaluate --features={known.out}")
 

@@ -38,7 +38,7 @@ class Attention(NamedTuple):
     node: Float32[np.ndarray, "c 14"] | None
     """Over the keypoints, eq. 10; None where the readout has no such weights."""
     time: Float32[np.ndarray, "c t"] | None
-    """Over the frames of a clip, eq. 13; None likewise."""
+    """Over the frames of a clip, eq. 13; or None."""
     frames: Int32[np.ndarray, "c t"]
     """Position in the tracklet of each frame of each clip; -1 where a clip is padded."""
 
@@ -240,10 +240,11 @@ def _side_by_side(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
 def load(
     path: str | Path, checkpoint: str = "latest", *, allow_imports: Collection[str] = (), num_devices: int = 0
 ) -> Embedder:
-    """Loads the model of a run, or of a model folder that ``rgcn-jax export`` wrote.
+    """Loads the model of a run, of a model folder that ``rgcn-jax export`` wrote, or of the package.
 
     Args:
-      path: the folder.
+      path: the folder; or "walkers-gait", a pose encoder that was trained on generated people and embeds anybody's
+        keypoints (docs/gait.md).
       checkpoint: of a run, "latest" or "best".
       allow_imports: modules of one's own that the model's config names and that may be imported.
       num_devices: devices to use; 0: all.

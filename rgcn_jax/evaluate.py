@@ -4,6 +4,7 @@ file without its model.
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.command import Parser, path_argument, run_command
@@ -13,6 +14,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.evaluation.feature_set import FeatureSet
     from rgcn_jax.evaluation.results import Evaluation
 
 
@@ -23,14 +25,23 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
       InputError: an argument is invalid, or the model, its data or the features cannot be read.
     """
     known, overrides = _parse(arguments, prog)
-    if known.model:
-        _evaluate_model(known, [*data_overrides(known), *overrides])
+    if known.all_splits:
+        from rgcn_jax.evaluate_splits import evaluate_splits
+
+        evaluate_splits(known, lambda of_split: _evaluate(of_split, overrides))
     else:
-        _evaluate_features(known, overrides)
+        _evaluate(known, overrides)
 
 
-def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
+def _evaluate(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+    if known.model:
+        return _evaluate_model(known, [*data_overrides(known), *overrides])
+    return _evaluate_features(known, overrides)
+
+
+def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.calibration import read_fusion
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score, scorer_from_config
@@ -39,29 +50,39 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> None:
 
     embedder = open_embedder(known, overrides)
     config, variables = embedder.config, embedder.variables
-    path = results_path(known.model, _name(config, known.checkpoint), known.out)
+    fusion = read_fusion(known.model, embedder.hash, config.evaluation.clips) if _fuses(config) else None
+    if fusion is None and _fuses(config) and config.evaluation.distance == "calibrated":
+        raise InputError(
+            f"{known.model} has no fusion for evaluation.distance=calibrated: rgcn-jax calibrate --model={known.model} "
+            "--fusion."
+        )
+    path = results_path(known.model, _name(config, known.checkpoint, known.fit_pose_weight), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
-    data = open_process_data(config, required=("query", "gallery"))
+    data = open_process_data(config, required=("train",) * known.fit_pose_weight + ("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
+    header |= {"fusion": fusion.to_json()} if fusion else {}
     features = scorer.features(variables, embedder.step, header)
+    train = scorer.train_features(variables, embedder.step) if known.with_train or known.fit_pose_weight else None
+    config, fitted = _fit_pose_weight(config, train if known.fit_pose_weight else None)
     evaluation = score(features, config.evaluation)
     analysis = _analysis(known, evaluation, config)
     print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}{_summary(analysis)}")
-    if known.with_train:
-        features = join(features, scorer.train_features(variables, embedder.step))
+    if known.with_train and train is not None:
+        features = join(features, train)
     if not parallel.is_first():
-        return
+        return evaluation
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside | analysis)
+    write_results(path, evaluation, beside | fitted | analysis)
     print(f"results: {path}")
+    return evaluation
 
 
-def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
+def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score
@@ -77,12 +98,35 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> None:
     of_model, name = features.header.get("config"), str(known.features)
     config = typed(of_model, name=name) if of_model else Config(data=DataConfig(name="folder"))
     config = typed(override(to_config_dict(config), overrides), name=name)
-    path = results_path(known.features.parent, known.features.stem, known.out)
+    path = results_path(known.features.parent, known.features.stem + "-fitted" * known.fit_pose_weight, known.out)
+    train = None
+    if known.fit_pose_weight:
+        train = features.take(~(features.roles.query | features.roles.gallery | features.roles.junk))
+        if not len(train.first_frames):
+            raise InputError(f"{known.features} has no training tracklets: save it by --save-features --with-train.")
+    config, fitted = _fit_pose_weight(config, train)
     result = score(features, config.evaluation)
     analysis = _analysis(known, result, config)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
-    write_results(path, result, {"model": features.model, "config": config.to_dict()} | analysis)
+    write_results(path, result, {"model": features.model, "config": config.to_dict()} | fitted | analysis)
     print(f"results: {path}")
+    return result
+
+
+def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config, dict[str, Any]]:
+    """The config with the pose weight that is best on the training tracklets, and how it was found, for the results;
+    both as they are without tracklets.
+    """
+    if train is None:
+        return config, {}
+    from rgcn_jax.evaluation.pose_weight import best_weight, mAP_by_weight
+
+    found = mAP_by_weight(train, config.evaluation.distance)
+    weight = best_weight(found)
+    shown = ", ".join(f"{w:g}: {value:.1f}" for w, value in found.items())
+    print(f"pose weight {weight:g}, of mAP (%) over {len(train.first_frames):,} training tracklets {shown}")
+    entry = {"weight": weight, "train_mAP": {f"{w:g}": value for w, value in found.items()}}
+    return replace(config, evaluation=replace(config.evaluation, pose_weight=weight)), {"fitted_pose_weight": entry}
 
 
 def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dict[str, Any]:
@@ -90,10 +134,13 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
     if not known.analysis:
         return {}
     from rgcn_jax.evaluation.analysis import analyse
-    from rgcn_jax.evaluation.attributes import read_attributes
+    from rgcn_jax.evaluation.attributes import read_attributes, shared_outfits
     from rgcn_jax.evaluation.protocol import PROTOCOLS
+    from rgcn_jax.evaluation.scorer import calibrated_distances
 
     features, settings = evaluation.features, config.evaluation
+    groups = features.header.get("look_alikes")
+    worn = features.embeddings.person_ids, features.embeddings.clothes_ids
     ids = features.embeddings.person_ids, features.embeddings.camera_ids
     attributes = read_attributes(known.attributes, features.first_frames, *ids) if known.attributes else None
     found = analyse(
@@ -105,6 +152,9 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
         pose_weight=settings.pose_weight,
         statistics=features.statistics,
         num_frames=features.num_frames,
+        keypoint_share=features.quality and features.quality.share,
+        look_alikes=shared_outfits(groups, *worn) if groups else None,
+        fused=calibrated_distances(features) if settings.distance == "calibrated" else None,
         attributes=attributes,
     )
     return {"analysis": found}
@@ -114,26 +164,37 @@ def _summary(analysis: Mapping[str, Any]) -> str:
     """A few lines of the analysis for the terminal; all of it is in the results."""
     if not analysis:
         return ""
+    from rgcn_jax.evaluation.tables import format_value
+
+    def shown(metrics: Mapping[str, Any]) -> str:
+        return ", ".join(
+            f"{title} {format_value(metrics[name], metrics['intervals'][name])}"
+            for title, name in (("mAP", "mAP"), ("Rank-1", "rank1"))
+        )
+
     found = analysis["analysis"]
     lines = []
     for row, verification in found["verification"].items():
-        lines.append(f"{row}: EER {verification['eer']:.1f}")
+        lines.append(f"{row}: EER {format_value(verification['eer'], verification['eer_interval'])}")
         searched = (found["open_set"][row] or {"fnir_at_fpir": {}})["fnir_at_fpir"]
         for fpir, point in searched.items():
-            lines[-1] += f", FNIR at FPIR {fpir} {point['fnir']:.1f}" if point else ""
-        for name, metrics in found["reranking"][row].items():
-            lines[-1] += f"; {name} mAP/Rank-1 {metrics['mAP']:.1f}/{metrics['rank1']:.1f}"
+            lines[-1] += f", FNIR at FPIR {fpir} {format_value(point['fnir'], point['interval'])}" if point else ""
+        named = {"multi_query": found["multi_query"].get(row), **found["reranking"].get(row, {})}
+        lines += [f"  {row}, {name}: {shown(metrics)}" for name, metrics in named.items() if metrics]
     for name, rows in found["slices"].items():
-        numbers = (f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in rows.items() if "rank1" in m)
-        lines.append(f"{name}: {', '.join(numbers)}")
+        lines.append(f"{name}: {'; '.join(f'{row} {shown(m)}' for row, m in rows.items() if 'rank1' in m)}")
     return "\n" + "\n".join(lines)
 
 
-def _name(config: Config, checkpoint: str) -> str:
+def _fuses(config: Config) -> bool:
+    return config.with_appearance and config.with_pose
+
+
+def _name(config: Config, checkpoint: str, fitted: bool) -> str:
     """Name of the results: what was evaluated, and how."""
     data, settings = config.data, config.evaluation
     split = f"-split{data.split}" if data.split != 1 else ""
-    weight = f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
+    weight = "-fitted" if fitted else f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
     return f"{data.name}{split}-{checkpoint}-{settings.distance}{weight}-{settings.clips}"
 
 
@@ -171,10 +232,21 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         help="also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
     )
     parser.add_argument(
+        "--fit-pose-weight",
+        action="store_true",
+        help="choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
+    )
+    parser.add_argument(
         "--attributes",
         type=path_argument,
         metavar="FILE.csv",
         help="annotated attributes of the tracklets, for --analysis: the rows of look-alikes",
+    )
+    parser.add_argument(
+        "--all-splits",
+        action="store_true",
+        help="evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
+        "{split} in --model or --features is the number of the split",
     )
     parser.add_argument(
         "--labels",

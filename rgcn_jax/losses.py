@@ -11,13 +11,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+TRIPLET_DISTANCES = ("euclidean", "cosine")
+
 
 def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) -> Float[Array, "a b"]:
     """Squared Euclidean distances between the rows of a and b, in float32 (or float64), never negative.
 
     ``|a|^2 + |b|^2 - 2ab`` with the mean of b subtracted from both first: distances do not change, but the cancellation
-    that costs un-centred features up to 15 % of the distance in float32 is gone. ``precision=HIGHEST`` keeps TF32 and
-    bfloat16 passes out of the product.
+    that costs un-centred features up to 15 % of the distance in float32 is avoided. ``precision=HIGHEST`` keeps TF32
+    and bfloat16 passes out of the product.
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     dtype = jnp.promote_types(a.dtype, jnp.float32)
@@ -34,6 +36,7 @@ def batch_hard_triplet_loss(
     margin: float | str,
     candidates: Float[ArrayLike, "c d"] | None = None,
     candidate_labels: Int[ArrayLike, "c"] | None = None,
+    distance: str = "euclidean",
 ) -> Float[Array, ""]:
     """Batch-hard triplet loss, eq. 15 (f_a) and 16 (f_p): mean over anchors of max(0, margin + positive - negative).
 
@@ -41,15 +44,18 @@ def batch_hard_triplet_loss(
     distance whose scale nobody knows, and a gradient that fades out instead of stopping.
 
     Args:
-      features: the anchors, one row a clip, as they are (not normalised here); the distance is Euclidean.
+      features: the anchors, one row a clip.
       labels: class label of each anchor. A batch of one identity has no negative; its loss is 0.
       margin: delta, in units of the distance (0.3: decision, the paper gives no value), or "soft".
       candidates: the clips among which each anchor's hardest positive and negative are sought: the whole batch, where
         ``features`` are one device's part of it. None: ``features``.
       candidate_labels: class label of each candidate; given exactly where ``candidates`` are.
+      distance: "euclidean", of the features as they are (not normalised here); or "cosine", 1 - cos in [0, 2] (not in
+        the paper; BiCnet-TKS's released code).
 
     Raises:
-      ValueError: candidates without labels, or labels without candidates; or the margin is another text.
+      ValueError: candidates without labels, or labels without candidates; the margin is another text; or the distance
+        is unknown.
     """
     if isinstance(margin, str) and margin != "soft":
         raise ValueError(f'margin is {margin!r}: expected a number or "soft"')
@@ -57,7 +63,10 @@ def batch_hard_triplet_loss(
         raise ValueError("candidates and candidate_labels must be given together")
     if candidates is None or candidate_labels is None:
         candidates, candidate_labels = features, labels
-    positive, negative = _hardest_distances(features, labels, candidates, candidate_labels)
+    if distance not in TRIPLET_DISTANCES:
+        raise ValueError(f"distance is {distance!r}: expected one of {', '.join(TRIPLET_DISTANCES)}")
+    hardest = _hardest_distances if distance == "euclidean" else _hardest_cosine_distances
+    positive, negative = hardest(features, labels, candidates, candidate_labels)
     if isinstance(margin, str):
         return jax.nn.softplus(positive - negative).mean()
     return jnp.maximum(margin + positive - negative, 0.0).mean()
@@ -80,6 +89,26 @@ def _hardest_distances(
     positive = jnp.where(same, squared, 0.0).max(axis=1)
     negative = jnp.where(same, jnp.inf, squared).min(axis=1)
     return jnp.sqrt(jnp.maximum(positive, 1e-12)), jnp.sqrt(jnp.maximum(negative, 1e-12))
+
+
+def _hardest_cosine_distances(
+    anchors: Float[ArrayLike, "a d"],
+    anchor_labels: Int[ArrayLike, "a"],
+    candidates: Float[ArrayLike, "c d"],
+    candidate_labels: Int[ArrayLike, "c"],
+) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
+    """``_hardest_distances`` by 1 - cos. A zero vector has the distance 1 to all."""
+    similarities = jnp.matmul(_unit(anchors), _unit(candidates).T, precision=jax.lax.Precision.HIGHEST)
+    same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
+    positive = jnp.where(same, 1.0 - similarities, 0.0).max(axis=1)
+    return positive, jnp.where(same, jnp.inf, 1.0 - similarities).min(axis=1)
+
+
+def _unit(features: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
+    """Rows of length 1, in float32 or float64; a zero row stays zero, with a finite gradient."""
+    features = jnp.asarray(features)
+    features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    return features * jax.lax.rsqrt(jnp.maximum((features**2).sum(axis=1, keepdims=True), 1e-12))
 
 
 def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], smoothing: float) -> Float[Array, ""]:

@@ -10,6 +10,7 @@ from rgcn_jax.command import path_argument, whole_number
 from rgcn_jax.config import DATA_SETS
 from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
+from rgcn_jax.shipped import SHIPPED
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
     from rgcn_jax.embedder import Embedder
@@ -23,7 +24,7 @@ def add_model_flags(parser: ArgumentParser, required: bool = True) -> None:
         required=required,
         type=path_argument,
         metavar="DIR",
-        help="the folder of a run, or a model folder",
+        help=f"the folder of a run, a model folder, or {', '.join(SHIPPED)}, which is in the package",
     )
     parser.add_argument("--checkpoint", choices=("latest", "best"), default="latest", help="which checkpoint of a run")
     parser.add_argument(

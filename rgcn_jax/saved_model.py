@@ -1,20 +1,17 @@
 """A saved model: config and weights of a run, or of a model folder, read without data set, optimiser and classifier.
 
-A model folder is what people share: ``config.json`` as in a run, and ``model.safetensors`` with the parameters and
-running statistics by name ("params/pose/W_x"), and in its metadata the format, the step and the hash of the weights.
+A model folder is what people share: ``config.json`` as in a run, and ``model.safetensors``
+(``training/model_folder.py``).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-from flax.traverse_util import unflatten_dict
 from jax.sharding import Mesh
-from safetensors.numpy import save
 
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, save_config, typed
@@ -23,12 +20,10 @@ from rgcn_jax.evaluation.scorer import model_from_config
 from rgcn_jax.models.plugins import plugin_modules
 from rgcn_jax.models.two_branch import CLASSIFIER, TwoBranch
 from rgcn_jax.runtime.checksum import host_leaves, structure
-from rgcn_jax.runtime.files import atomic_file, write_error
-from rgcn_jax.training.state import COLLECTIONS, variables_hash
-from rgcn_jax.training.weights import read_weights
-
-WEIGHTS_FILE = "model.safetensors"
-FORMAT, VERSION = "rgcn_jax model", "1"
+from rgcn_jax.shipped import SHIPPED, model_path
+from rgcn_jax.training.model_folder import WEIGHTS_FILE, read_model_folder, write_model_folder
+from rgcn_jax.training.state import variables_hash
+from rgcn_jax.training.weights import Weights, read_weights
 
 
 class SavedModel(NamedTuple):
@@ -67,7 +62,7 @@ def open_model(
     """Opens the folder of a run or a model folder for reading; nothing in it is created or changed.
 
     Args:
-      path: the folder.
+      path: the folder, or the name of a model of the package (``rgcn_jax.shipped``).
       checkpoint: of a run, "latest" or "best". A model folder has one.
       allow_imports: modules that its config may import for model parts of one's own ("MODULE:NAME"); a package stands
         for all of its modules. Importing runs code, so nothing is imported that is not named here.
@@ -76,17 +71,17 @@ def open_model(
     Raises:
       InputError: there is no model, its weights are damaged, or its config names a module that is not allowed.
     """
-    path = Path(path).expanduser()
+    path = model_path(path)
     is_folder = (path / WEIGHTS_FILE).is_file()
     if not is_folder and not (path / CONFIG_FILE).is_file():
         raise InputError(
-            f"no model in {path}: expected the folder of a run of rgcn-jax train ({CONFIG_FILE}, checkpoints) or a "
-            f"model folder ({CONFIG_FILE}, {WEIGHTS_FILE}); found {_contents(path)}."
+            f"no model in {path}: expected the folder of a run of rgcn-jax train ({CONFIG_FILE}, checkpoints), a "
+            f"model folder ({CONFIG_FILE}, {WEIGHTS_FILE}) or {' or '.join(SHIPPED)}; found {_contents(path)}."
         )
     config = typed(override(load_config_json(path / CONFIG_FILE), overrides))
     _check_imports(path, config, allow_imports)
     if is_folder:
-        step, variables = _read_folder(path / WEIGHTS_FILE)
+        step, variables, _ = read_model_folder(path)
     else:
         step, variables, _ = read_weights(path, checkpoint)
     variables["params"] = {name: value for name, value in variables["params"].items() if name != CLASSIFIER}
@@ -99,33 +94,8 @@ def save_model(folder: Path, model: SavedModel) -> None:
     Raises:
       InputError: they cannot be written.
     """
-    metadata = {"format": FORMAT, "version": VERSION, "step": str(model.step), "hash": model.hash}
-    leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(model.variables).items()}
-    try:
-        with atomic_file(folder / WEIGHTS_FILE) as file:  # save_file would make it unreadable to others
-            file.write(save(leaves, metadata))
-    except OSError as error:
-        raise write_error(folder / WEIGHTS_FILE, error) from error
+    write_model_folder(folder, Weights(model.step, model.variables, model.hash))
     save_config(model.config, folder / CONFIG_FILE)
-
-
-def _read_folder(path: Path) -> tuple[int, dict[str, Any]]:
-    """Step and variables of a model folder. Raises ``InputError`` for a file of another kind or a damaged one."""
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-                raise InputError(
-                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. "
-                    "Weights of other programs go into model.pretrained."
-                )
-            leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
-    variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
-    if variables_hash(host_leaves(variables)) != metadata.get("hash"):
-        raise InputError(f"{path} is damaged: checksum mismatch. Copy the model folder again.")
-    return int(metadata.get("step", "0")), variables
 
 
 def _check_imports(path: Path, config: Config, allowed: Collection[str]) -> None:

@@ -129,6 +129,40 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
     return _without_stray_necks(out) if order is _HALPE else out
 
 
+def in_crops(
+    keypoints: Float[np.ndarray, "t 14 3"], aspect: float = 0.5, margin: float = 1.25
+) -> Float32[np.ndarray, "t 14 3"]:
+    """Keypoints of one person in pixels of a whole frame as a model wants them: x and y as fractions of a crop.
+
+    The crops are what a person detector would cut out: in the middle of the detected keypoints of each frame, their
+    height ``margin`` times the extent of these. The logarithm of the height is a straight line over the frames (least
+    squares), so that a missing ankle makes no crop smaller and a person who comes nearer keeps one size.
+
+    Args:
+      keypoints: x and y in pixels, and confidence; what is not ``detected`` is (0, 0, 0) in the result.
+      aspect: width of a crop over its height; that of the model (``config.aspect``).
+      margin: height of a crop over the vertical extent of the keypoints.
+
+    Raises:
+      ValueError: no frame shows two keypoints at different heights.
+    """
+    seen = detected(keypoints)
+    low, high = (np.where(seen[..., None], keypoints[..., :2], empty) for empty in (np.inf, -np.inf))
+    low, high = low.min(axis=1), high.max(axis=1)
+    anything = np.asarray(seen.any(axis=1))
+    middle = np.where(anything[:, None], low, 0.0) / 2 + np.where(anything[:, None], high, 0.0) / 2
+    extent = np.where(anything, high[:, 1], 0.0) - np.where(anything, low[:, 1], 0.0)
+    there = np.flatnonzero(extent > 0)
+    if not len(there):
+        raise ValueError("no frame shows two keypoints at different heights: there is no person to cut out.")
+    line = np.polynomial.Polynomial.fit(there, np.log(extent[there]), min(1, len(there) - 1), domain=[])
+    height = margin * np.exp(line(np.arange(len(keypoints))))
+    size = height[:, None] * [aspect, 1.0]
+    corner = middle - size / 2
+    share = (keypoints[..., :2] - corner[:, None]) / size[:, None]
+    return np.where(seen[..., None], np.concatenate([share, keypoints[..., 2:]], -1), 0.0).astype(np.float32)
+
+
 def _middle(found: Float[np.ndarray, "*batch v 3"], first: int, second: int) -> Float[np.ndarray, "*batch 3"]:
     """The midpoint of two keypoints, missing if either is."""
     a, b = found[..., first, :], found[..., second, :]

@@ -30,12 +30,14 @@ class Tracklet:
 
     ``frames``: image paths relative to the data set's root, with forward slashes, in temporal order. ``person_id`` is
     the raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID``, ``UNKNOWN_ID`` or positive), never a class label;
-    ``camera_id`` counts from 1, 0 where it is unknown.
+    ``camera_id`` counts from 1, 0 where it is unknown. ``clothes_id`` tells the outfits of one person apart (those of
+    two persons do not compare); positive, 0 where it is unknown.
     """
 
     frames: tuple[str, ...]
     person_id: int
     camera_id: int
+    clothes_id: int = 0
 
 
 def unique_frames(tracklets: Iterable[Tracklet]) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ class Split:
     holds the tracklets of ``JUNK_ID``: in no gallery, embedded only for the protocol that keeps them. ``frame_size``
     is (height, width) in pixels where all crops of the data set share it, else None. ``split_description``
     says which of several published splits this is, such as "split 3 of 10 (1a2b3c4d)" with a hash of it; empty where
-    the data set has only one.
+    the data set has only one. ``look_alikes``: groups of person ids that share their outfits, where they are known.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Split:
     junk: Sequence[Tracklet] = ()
     frame_size: tuple[int, int] | None = None
     split_description: str = ""
+    look_alikes: Sequence[Sequence[int]] = ()
 
     @property
     def train_person_ids(self) -> tuple[int, ...]:
@@ -91,12 +94,29 @@ DeviceBatch = Mapping[str, Any]
 """A ``Batch`` whose arrays are on the devices (``parallel.shard``)."""
 
 
-class Embeddings(NamedTuple):
-    """Features of N tracklets and what the ranking needs to know of them. ``pose`` has zero columns without a pose
-    branch.
-    """
-
+class _Embeddings(NamedTuple):
     appearance: Float32[np.ndarray, "n d_a"]
     pose: Float32[np.ndarray, "n d_p"]
     person_ids: Int32[np.ndarray, "n"]
     camera_ids: Int32[np.ndarray, "n"]
+    clothes_ids: Int32[np.ndarray, "n"]
+
+
+class Embeddings(_Embeddings):
+    """Features of N tracklets and what the ranking needs to know of them. ``pose`` has zero columns without a pose
+    branch; ``clothes_ids`` are 0 unless they are given.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        appearance: Float32[np.ndarray, "n d_a"],
+        pose: Float32[np.ndarray, "n d_p"],
+        person_ids: Int32[np.ndarray, "n"],
+        camera_ids: Int32[np.ndarray, "n"],
+        clothes_ids: Int32[np.ndarray, "n"] | None = None,
+    ) -> "Embeddings":
+        """The columns, as they are."""
+        clothes = np.zeros(len(person_ids), np.int32) if clothes_ids is None else clothes_ids
+        return super().__new__(cls, appearance, pose, person_ids, camera_ids, clothes)

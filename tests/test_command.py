@@ -34,6 +34,7 @@ PATHS = {
     "gallery": "rgcn_jax.gallery",
     "sweep": "rgcn_jax.sweep",
     "report": "rgcn_jax.report",
+    "robustness": "rgcn_jax.robustness",
 }
 
 

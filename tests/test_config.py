@@ -19,6 +19,7 @@ from rgcn_jax.config import (
     default_config,
     to_config_dict,
 )
+from rgcn_jax.config_augment import KeypointAugmentConfig
 from rgcn_jax.config_io import (
     changed_fields,
     load_config_file,
@@ -365,7 +366,7 @@ def test_every_field_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Config, "to_dict", lambda config: {})
     monkeypatch.setattr("rgcn_jax.training.train.save_config", lambda config, path: None)
     monkeypatch.setattr("rgcn_jax.training.train.way", lambda config, data: "")
-    prefixes = {AugmentConfig: "augment.", ModelConfig: "model."}
+    prefixes = {AugmentConfig: "augment.", KeypointAugmentConfig: "augment.keypoints.", ModelConfig: "model."}
     for module in ("rgcn_jax.training.run", "rgcn_jax.evaluation.scorer"):
         monkeypatch.setattr(
             f"{module}.asdict", lambda s: RecordedDict(s, read, prefixes[type(s).__base__]), raising=True

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.jit
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A run trained on one data set that is gone; and walkers of another seed: with labels, and as bare folders."""
+    """A run whose data set was removed; and walkers of another seed: with labels, and as bare folders."""
     folder = tmp_path_factory.mktemp("world")
     before = Path.cwd()
     os.chdir(REPOSITORY)
@@ -258,6 +258,28 @@ def test_thresholds_accept_as_many_pairs_as_was_measured(world, scored, tmp_path
         other.same_person(embeddings[0], embeddings[1], fpr=0.1)
 
 
+def test_a_fusion_is_learned_from_training_persons_and_kept_with_the_model(world, tmp_path, capsys):
+    model, features, labelled = tmp_path / "model", tmp_path / "f.npz", world.folder / "labelled"
+    shutil.copytree(world.run, model)
+    data = ["--dataset=folder", f"--root={labelled}", f"--keypoints={labelled / 'openpose'}"]
+    calibrated = [f"--model={model}", *data, "--config.evaluation.distance=calibrated"]
+    assert "--fusion" in fails(evaluate.main, calibrated, capsys)
+    calibrate.main([f"--model={model}", "--fusion", *data])
+    learned = json.loads((model / "fusion.json").read_text())
+    assert learned["fusion"]["appearance"][1] > 0
+    evaluate.main([*calibrated, f"--save-features={features}", f"--out={tmp_path}/model.json"])
+    evaluate.main([f"--features={features}", f"--out={tmp_path}/file.json"])
+    found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("model", "file")]
+    assert found[0]["distance"] == "calibrated"
+    assert found[0]["protocols"] == found[1]["protocols"]
+    assert read_features(features).quality is not None
+    learned["model"] = "0" * 64
+    (model / "fusion.json").write_text(json.dumps(learned))
+    assert "other weights" in fails(evaluate.main, calibrated, capsys)
+    (model / "fusion.json").write_text("[]")
+    assert "not a fusion" in fails(evaluate.main, calibrated, capsys)
+
+
 def test_a_features_file_of_another_model_is_never_overwritten(world, scored, tmp_path, capsys):
     features = read_features(scored)
     file = tmp_path / "other.npz"
@@ -355,10 +377,16 @@ def test_a_model_with_a_part_of_ones_own_imports_it_only_where_that_is_allowed(w
 
 
 @pytest.mark.parametrize("pose", ["RGCN", "LGCN"])
-@pytest.mark.parametrize("mode", ["crop", "centred+velocity+bones+confidence"])
-def test_a_stream_is_the_batch_path(pose, mode):
-    model = build_model(tiny.FIELDS | {"pose": pose, "pose_input": mode, "keypoint_embedding": 3}, 0, aspect=0.5)
+@pytest.mark.parametrize(
+    ("mode", "neck"), [("crop", "batchnorm"), ("centred+velocity+bones+confidence", "batchnorm_all")]
+)
+def test_a_stream_is_the_batch_path(pose, mode, neck):
+    fields = {"pose": pose, "pose_input": mode, "keypoint_embedding": 3, "neck": neck}
+    model = build_model(tiny.FIELDS | fields, 0, aspect=0.5)
     variables = jax.device_get(initialise(model, 0, 6, tiny.HEIGHT, tiny.WIDTH))
+    if neck == "batchnorm_all":
+        offset = np.linspace(0.5, 1, tiny.FIELDS["pose_features"]).astype(np.float32)
+        variables["params"]["neck_pose"] |= {"scale": -offset, "bias": offset}
     walkers = generate(SPEC)
     keypoints = next(k for t in walkers.split.query if len(k := walkers.keypoints(t)) >= 5)
     keypoints[2, 4] = 0  # a wrist that was not detected
@@ -366,7 +394,7 @@ def test_a_stream_is_the_batch_path(pose, mode):
     features: Any = model.apply(variables, frames, keypoints[None], np.ones((1, len(keypoints)), bool))
     expected = features.pose[0]
     stream = PoseStream(model, variables, torso=clip_torso(keypoints, 0.5))
-    assert not stream.feature.any()
+    assert np.ptp(stream.feature + (variables["params"]["neck_pose"]["scale"] if neck == "batchnorm_all" else 0)) < 1e-6
     for frame in keypoints:
         stream.step(frame)
     np.testing.assert_allclose(stream.feature, expected, atol=1e-5)

@@ -19,7 +19,7 @@ from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.clips.sampling import IdentitySampler
-from rgcn_jax.evaluation.protocol import evaluate_protocols
+from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.scorer import Scorer
 from rgcn_jax.models.build import build_model, initialise
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
@@ -114,7 +114,7 @@ def world():
 
 
 def scores(embeddings, roles):
-    """Row -> (mAP, Rank-1) as shares."""
+    """Row -> (mAP, Rank-1) as fractions."""
     rows = evaluate_protocols(embeddings, roles, kind="normalized")["official"]
     found = {}
     for row, metrics in rows.items():

@@ -167,3 +167,48 @@ def test_no_gradient_through_lambda_unless_asked(a, p):
     assert np.isfinite(jax.grad(total)(point, True)).all()
     if (a, p) == (0.3, 0.1):  # d/da of (a^2 + p^2) / (a + p) by hand
         np.testing.assert_allclose(jax.grad(total)(point, True), [0.875, -0.125], atol=1e-5)
+
+
+def cosine_triplet_loop(features, labels, margin):
+    """As the released code of BiCnet-TKS has it: hinge of minus the cosines, the hardest of each anchor, mean."""
+    rows = [row / np.linalg.norm(row) for row in features.astype(np.float64)]
+    total = 0.0
+    for i, anchor in enumerate(rows):
+        same = [-anchor @ other for j, other in enumerate(rows) if labels[j] == labels[i]]
+        others = [-anchor @ other for j, other in enumerate(rows) if labels[j] != labels[i]]
+        total += max(0.0, margin + max(same) - min(others))
+    return total / len(rows)
+
+
+@pytest.mark.parametrize("margin", [0.5, 0.1])
+def test_the_cosine_triplet_agrees_with_a_loop_and_knows_no_length(margin):
+    rng = np.random.default_rng(5)
+    features = (0.5 + rng.normal(size=(12, 7))).astype(np.float32)
+    labels = np.repeat(np.arange(3), 4).astype(np.int32)
+    scaled = features * rng.uniform(0.1, 10, (12, 1)).astype(np.float32)
+    expected = cosine_triplet_loop(features, labels, margin)
+    assert expected > 0.01
+    for rows in (features, scaled):
+        found = losses.batch_hard_triplet_loss(rows, labels, margin, distance="cosine")
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+    parts = [
+        losses.batch_hard_triplet_loss(features[s], labels[s], margin, features, labels, distance="cosine")
+        for s in (slice(6), slice(6, 12))
+    ]
+    assert float(sum(parts)) / 2 == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="manhattan"):
+        losses.batch_hard_triplet_loss(features, labels, margin, distance="manhattan")
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 2, 3]])
+def test_the_cosine_triplet_and_its_gradient_are_finite_in_degenerate_batches(labels):
+    features = np.array([[0, 0, 0], [0, 0, 0], [1, 2, 3], [1, 2, 3]], np.float32)
+    for margin in (0.5, "soft"):
+        value, gradient = jax.value_and_grad(losses.batch_hard_triplet_loss)(
+            features, np.array(labels, np.int32), margin, distance="cosine"
+        )
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+    if labels == [0, 0, 1, 1]:  # zero vectors are at distance 1 from everything, the two others at 0 from each other
+        value = losses.batch_hard_triplet_loss(features, np.array(labels, np.int32), 0.5, distance="cosine")
+        assert float(value) == pytest.approx((0.5 + 0.5 + 0 + 0) / 4)

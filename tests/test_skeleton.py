@@ -132,3 +132,41 @@ def test_to_14_refuses_what_it_does_not_know():
         skeleton.to_14(np.zeros((16, 3)), "mpii")
     with pytest.raises(ValueError, match=r"coco17 has 17 keypoints, but the array of shape \(18, 3\) has 18"):
         skeleton.to_14(np.zeros((18, 3)), "coco17")
+
+
+def _walk_in_pixels(frames=20, growth=1.0):
+    rng = np.random.default_rng(0)
+    body = np.concatenate([rng.uniform(0, 1, (14, 2)) * [0.4, 1.0], np.ones((14, 1))], -1)
+    body[0, 1], body[13, 1] = 0.0, 1.0
+    size = 100 * growth ** np.arange(frames)
+    place = body[None, :, :2] * size[:, None, None] + np.stack([300 + 7.0 * np.arange(frames)] * 2, -1)[:, None]
+    return body, np.concatenate([place, np.broadcast_to(body[:, 2:], (frames, 14, 1))], -1)
+
+
+@pytest.mark.parametrize("growth", [1.0, 1.02])
+def test_pixels_become_shares_of_crops_that_follow_the_person(growth):
+    body, pixels = _walk_in_pixels(growth=growth)
+    found = skeleton.in_crops(pixels, aspect=0.5, margin=1.25)
+    middle = (body[:, :2].min(axis=0) + body[:, :2].max(axis=0)) / 2
+    for t in range(20):
+        for v in range(14):
+            x, y = (body[v, :2] - middle) / 1.25
+            np.testing.assert_allclose(found[t, v], (0.5 + x / 0.5, 0.5 + y, 1.0), atol=1e-5)
+    larger = pixels * [3.0, 3.0, 1.0] + [50.0, 20.0, 0.0]
+    np.testing.assert_allclose(skeleton.in_crops(larger), found, atol=1e-5)
+
+
+def test_what_is_missing_stays_missing_and_makes_no_crop_smaller():
+    _, pixels = _walk_in_pixels()
+    pixels[3] = 0  # nobody in this frame
+    pixels[5, 13] = 0  # the lowest keypoint
+    found = skeleton.in_crops(pixels)
+    assert not found[3].any()
+    assert not found[5, 13].any()
+    height = np.ptp(found[4, :, 1])
+    shown = found[5, 0, 1] - found[5, 1:13, 1]
+    assert np.abs(shown - (found[4, 0, 1] - found[4, 1:13, 1])).max() < 0.02 * height
+    one = skeleton.in_crops(pixels[:1])
+    assert np.isfinite(one).all()
+    with pytest.raises(ValueError, match="no person to cut out"):
+        skeleton.in_crops(np.zeros((4, 14, 3)))

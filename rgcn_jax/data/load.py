@@ -29,7 +29,7 @@ def open_data(
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
 ) -> Data:
-    """Opens the data set of a config, generated, as distributed or prepared; its contents tell which of the latter.
+    """Opens the data set of a config: generated, as distributed or prepared, by what the folder contains.
 
     Args:
       data: which data set, where it and its keypoints are, and which of its published splits.
@@ -82,7 +82,7 @@ def _open_folder(
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
     reader = FileReader(split.root, table, *size)
-    return Data(split, reader, size, _keypoints_of(table), _hashes(split, table))
+    return Data(split, reader, size, _keypoints_of(table), _detected(table), _hashes(split, table))
 
 
 def _open_prepared(
@@ -124,7 +124,7 @@ def _open_prepared(
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
     hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
-    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), hashes)
+    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), _detected(table), hashes)
 
 
 def _print_doubts(what: str, remarks: Sequence[str]) -> None:
@@ -164,7 +164,8 @@ def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
         split = _without_junk(split, "appearance features")
     read = partial(precomputed.read_features, table=table, keypoints=keypoints)
     hashes = _hashes(split, keypoints) | {"features": arrays_hash([table.values])}
-    return Data(split, MemoryReader(read), table.values.shape[1:], _keypoints_of(keypoints), hashes)
+    reader, shape = MemoryReader(read), table.values.shape[1:]
+    return Data(split, reader, shape, _keypoints_of(keypoints), _detected(keypoints), hashes)
 
 
 def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
@@ -181,9 +182,14 @@ def _keypoints_of(source: KeypointSource) -> Reader:
     return MemoryReader(partial(read_without_frames, source=source))
 
 
+def _detected(source: KeypointSource) -> KeypointSource | None:
+    """None of a source in which nothing is ever detected."""
+    return None if isinstance(source, NoKeypoints) else source
+
+
 def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
     read = _keypoints_of(keypoints)
-    return Data(split, read, (0,), read, _hashes(split, keypoints))
+    return Data(split, read, (0,), read, _detected(keypoints), _hashes(split, keypoints))
 
 
 def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) -> Data:
@@ -196,7 +202,7 @@ def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) ->
         return _without_frames(walkers.split, source)
     if data.features:
         return _with_features(_path(data.features), walkers.split, source)
-    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size, _keypoints_of(source))
+    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size, _keypoints_of(source), source)
 
 
 def _path(text: str) -> Path:

@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int64, Integer
 
 from rgcn_jax.evaluation.attributes import Attributes, look_alike_queries, rank_by_attributes
-from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse
+from rgcn_jax.evaluation.distance import FeatureStatistics, fuse
 from rgcn_jax.evaluation.metrics_json import ranking_json
+from rgcn_jax.evaluation.multi_query import multi_query_metrics
 from rgcn_jax.evaluation.open_set import open_set
+from rgcn_jax.evaluation.pairwise import Distances, Euclidean
 from rgcn_jax.evaluation.protocol import Protocol, Roles
 from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.evaluation.rerank import reranked_rows
@@ -34,11 +36,12 @@ def analyse(
     keypoint_share: Float[np.ndarray, "n"] | None = None,
     look_alikes: Int64[np.ndarray, "n"] | None = None,
     attributes: Attributes | None = None,
+    fused: Distances | None = None,
 ) -> dict[str, Any]:
     """Verification, open-set search and re-ranking of each row, camera pairs and slices, as JSON takes them.
 
     Args:
-        rows: the metrics of the rows under the protocol, see ``protocol.evaluate_protocols``.
+        rows: the metrics of the rows under the protocol, see ``rank_protocols.evaluate_protocols``.
         embeddings: of the same N distinct test tracklets.
         roles: what each of them is.
         protocol: decides gallery and same camera.
@@ -49,6 +52,8 @@ def analyse(
         keypoint_share: of the tracklets' keypoints the detected ones, in [0, 1], for slices; NaN where unknown.
         look_alikes: number of the group of each tracklet that looks alike (``attributes.group_labels``); -1 for none.
         attributes: of the tracklets, for look-alikes and the ranking by attributes.
+        fused: distances of the fused row, for the kind ``calibrated``; as there are no features of it, there is then no
+            re-ranking and no multi-query of this row.
 
     Raises:
         InputError: a feature is not finite, there is only one person, or ``standardized`` without statistics.
@@ -58,18 +63,25 @@ def analyse(
     tested = roles.query | roles.gallery
     distractors = bool((tested & (embeddings.person_ids == DISTRACTOR_ID)).any())
     found: dict[str, Any] = {"protocol": protocol.name}
-    for name in ("verification", "open_set", "reranking", "camera_pairs"):
+    for name in ("verification", "open_set", "multi_query", "reranking", "camera_pairs"):
         found[name] = {}
     for row, metrics in present.items():
-        features = fuse(embeddings, row, kind, pose_weight, statistics)
+        if row == "fused" and fused is not None:
+            distances = fused
+        else:
+            features = fuse(embeddings, row, kind, pose_weight, statistics)
+            distances = Euclidean(features)
+            reranked = reranked_rows(features, embeddings, roles, protocol)
+            found["reranking"][row] = {name: ranking_json(m, query_ids) for name, m in reranked.items()}
+            if multi := multi_query_metrics(features, embeddings, roles, protocol):
+                found["multi_query"][row] = ranking_json(multi, query_ids)
         ids = embeddings.person_ids[tested], embeddings.camera_ids[tested]
-        verified = verify(features[tested], *ids, exclude_same_camera=not protocol.same_camera)
-        found["verification"][row] = verified.to_json()
+        clothes = None if protocol.same_clothes else embeddings.clothes_ids[tested]
+        options = {"exclude_same_camera": not protocol.same_camera, "clothes_ids": clothes}
+        found["verification"][row] = verify(distances.take(tested), *ids, **options).to_json()
         unknown = distractors or metrics.num_skipped_queries
-        found["open_set"][row] = open_set(features, embeddings, roles, protocol).to_json() if unknown else None
-        reranked = reranked_rows(features, embeddings, roles, protocol)
-        found["reranking"][row] = {name: ranking_json(m, query_ids) for name, m in reranked.items()}
-        blocks = distance_blocks(features, np.flatnonzero(roles.query), overwrite=True)
+        found["open_set"][row] = open_set(distances, embeddings, roles, protocol).to_json() if unknown else None
+        blocks = distances.blocks(np.flatnonzero(roles.query))
         for (of_query, of_gallery), m in by_camera_pair(blocks, embeddings, roles, protocol).items():
             queries = query_ids[embeddings.camera_ids[roles.query] == of_query]
             found["camera_pairs"].setdefault(f"{of_query}-{of_gallery}", {})[row] = ranking_json(m, queries)

@@ -1,13 +1,14 @@
 """Which distance two tracklets have: from features to Euclidean distances, in float32 and bounded memory.
 
 ``Embeddings`` come in. ``fuse`` turns them into one feature per tracklet in which the plain Euclidean distance is the
-wanted one; ``distance_blocks`` measures it. There are three kinds (docs/method.md):
+wanted one; ``distance_blocks`` measures it. There are four kinds (docs/method.md):
 
 - ``euclidean``: the raw concatenation [f_a ; f_p], which is all that the paper says;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
 - ``standardized``: every dimension is standardised by its mean and standard deviation on the training set (the model's
   running statistics), then as ``normalized`` (decision, not in the paper: the branches of a trained model differ in
-  scale by orders of magnitude).
+  scale by orders of magnitude);
+- ``calibrated``: a branch alone as ``standardized``; the fused row is no Euclidean distance (``calibrated.py``).
 
 Distances are computed as ``|x|^2 + |y|^2 - 2 x.y``, one matrix product. In float32 that loses every digit when the
 features share a large offset (rectified features do), so a common centre is subtracted first, which changes no
@@ -23,7 +24,7 @@ from jaxtyping import Float32, Integer
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Embeddings
 
-KINDS = ("euclidean", "normalized", "standardized")
+KINDS = ("euclidean", "normalized", "standardized", "calibrated")
 ROWS = ("appearance", "pose", "fused")
 
 BLOCK_ELEMENTS = 2**25
@@ -74,7 +75,8 @@ def fuse(
         [N, d_a], [N, d_p] or [N, d_a + d_p].
 
     Raises:
-        InputError: a feature is not finite, or ``standardized`` has no statistics.
+        InputError: a feature is not finite, ``standardized`` has no statistics, or the fused row of ``calibrated`` is
+            asked for, which no feature has.
         ValueError: the row or kind is unknown, the weight negative, the statistics are of other sizes, or there are no
             pose columns where they are needed.
     """
@@ -84,6 +86,13 @@ def fuse(
         raise ValueError(f"the distance kind must be one of {KINDS}, got {kind!r}")
     if not 0 <= pose_weight < np.inf:
         raise ValueError(f"pose_weight must be a finite number >= 0, got {pose_weight}")
+    if kind == "calibrated" and row == "fused":
+        raise InputError(
+            'With evaluation.distance="calibrated" appearance and pose are fused pair by pair, so there is no fused '
+            "feature of a tracklet: it is for rgcn-jax evaluate; choose standardized here "
+            "(--config.evaluation.distance=standardized)."
+        )
+    kind = "standardized" if kind == "calibrated" else kind
     if kind == "standardized" and statistics is None:
         raise InputError(
             'The distance "standardized" needs the feature statistics of the training set and there are none; '
@@ -100,10 +109,10 @@ def fuse(
         part = fused[:, start : start + width]
         start += width
         part[:] = getattr(embeddings, name)
-        norms = _squared_norms(part, name)
+        norms = squared_norms(part, name)
         if kind == "standardized" and statistics is not None:
             _standardize(part, *(statistics[:2] if name == "appearance" else statistics[2:]))
-            norms = _squared_norms(part, f"standardised {name}")
+            norms = squared_norms(part, f"standardised {name}")
         if kind != "euclidean":
             weight = pose_weight if row == "fused" and name == "pose" else 1.0
             part *= (weight / np.sqrt(np.where(norms > 0, norms, 1)))[:, None].astype(np.float32)
@@ -134,10 +143,10 @@ def distance_blocks(
     """
     if len(queries) == 0:
         return
-    _squared_norms(features, "feature")
+    squared_norms(features, "feature")
     centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     features = np.subtract(features, centre, out=features if overwrite else None)
-    squares = _squared_norms(features, "feature")
+    squares = squared_norms(features, "feature")
     most = min(max(block_elements // len(features), 1), len(queries))
     count = -(-len(queries) // most)
     rows = -(-len(queries) // count)  # blocks of equal size: a small last one would multiply slowly
@@ -162,7 +171,7 @@ def _distances(
         np.sqrt(np.maximum(part, 0, out=part), out=part)
 
 
-def _squared_norms(features: np.ndarray, name: str) -> np.ndarray:
+def squared_norms(features: np.ndarray, name: str) -> np.ndarray:
     """|x|^2 of every row, which is finite exactly if the row is and does not overflow.
 
     Raises InputError otherwise, as NaN would rank in an order of its own.

@@ -202,4 +202,5 @@ def to_embeddings(tracklets: Sequence[Tracklet], features: Sequence[TrackletFeat
         pose=pose,
         person_ids=np.array([t.person_id for t in tracklets], np.int32),
         camera_ids=np.array([t.camera_id for t in tracklets], np.int32),
+        clothes_ids=np.array([t.clothes_id for t in tracklets], np.int32),
     )

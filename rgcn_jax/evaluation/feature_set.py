@@ -3,9 +3,11 @@
 Arrays of the file, a row a tracklet: ``appearance`` [N, D_a] and ``pose`` [N, D_p] float32 (no pose columns without a
 pose branch), ``person_ids`` and ``camera_ids`` [N] int32 (``UNKNOWN_ID`` and 0 where unknown), ``first_frames`` [N]
 (path of each tracklet's first frame, relative to the root of the data set), ``num_frames`` [N], ``is_query``,
-``is_gallery`` and ``is_junk`` [N]; ``mean_a``, ``std_a`` [D_a], ``mean_p`` and ``std_p`` [D_p], the statistics of the
-training set; and ``header``, a JSON text with the model's hash, its config, the data set and versions. A tracklet with
-no role is one of the training set.
+``is_gallery`` and ``is_junk`` [N]; optionally ``clothes_ids`` [N] int32 (0 where unknown), ``keypoint_share`` and
+``keypoint_confidence`` [N] float32 (``pose_quality``; NaN where unknown); ``mean_a``, ``std_a`` [D_a], ``mean_p`` and
+``std_p`` [D_p], the statistics of the training set; and ``header``, a JSON text with the model's hash, its config, the
+data set and versions; also groups of person ids that share their outfits (``look_alikes``) and the model's calibrated
+fusion (``fusion``), where there are. A tracklet with no role is one of the training set.
 
 A file without ``header`` and statistics, such as another program's features, is read too.
 """
@@ -24,6 +26,7 @@ from jaxtyping import Integer
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import FeatureStatistics
+from rgcn_jax.evaluation.pose_quality import PoseQuality
 from rgcn_jax.evaluation.protocol import Roles
 from rgcn_jax.runtime.files import write_error
 from rgcn_jax.runtime.handed_over import open_file
@@ -31,6 +34,7 @@ from rgcn_jax.runtime.npz import read_arrays, write_arrays
 from rgcn_jax.types import JUNK_ID, Embeddings, Tracklet
 
 FORMAT, VERSION = "rgcn_jax features", 1
+_OPTIONAL = {"clothes_ids": ("iu", 1), "keypoint_share": ("f", 1), "keypoint_confidence": ("f", 1)}
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class FeatureSet:
     num_frames: Integer[np.ndarray, "n"]
     statistics: FeatureStatistics | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    quality: PoseQuality | None = None
+    """Of the keypoints; None where it is unknown."""
 
     @property
     def model(self) -> str:
@@ -52,8 +58,8 @@ class FeatureSet:
     @property
     def tracklets(self) -> list[Tracklet]:
         """The tracklets, of whose frames only the first is known."""
-        ids = zip(self.embeddings.person_ids.tolist(), self.embeddings.camera_ids.tolist(), strict=True)
-        return [Tracklet((name,), *pair) for name, pair in zip(self.first_frames, ids, strict=True)]
+        ids = zip(*(column.tolist() for column in self.embeddings[2:]), strict=True)
+        return [Tracklet((name,), *labels) for name, labels in zip(self.first_frames, ids, strict=True)]
 
     def take(self, rows: np.ndarray) -> "FeatureSet":
         """Some of the tracklets, by a mask or by positions."""
@@ -64,6 +70,7 @@ class FeatureSet:
             self.num_frames[rows],
             self.statistics,
             self.header,
+            self.quality and PoseQuality(*(column[rows] for column in self.quality)),
         )
 
 
@@ -73,6 +80,7 @@ def of_tracklets(
     roles: Roles,
     statistics: FeatureStatistics | None,
     header: Mapping[str, Any],
+    quality: PoseQuality | None = None,
 ) -> FeatureSet:
     """The features of tracklets whose frames are known."""
     return FeatureSet(
@@ -82,11 +90,13 @@ def of_tracklets(
         np.array([len(t.frames) for t in tracklets], np.int32),
         statistics,
         {"format": FORMAT, "version": VERSION, **header},
+        quality,
     )
 
 
 def join(first: FeatureSet, second: FeatureSet) -> FeatureSet:
     """The tracklets of two sets of one model, one after the other; the header is the first's."""
+    qualities = [s.quality or PoseQuality.unknown(len(s.first_frames)) for s in (first, second)]
     return FeatureSet(
         Embeddings(*(np.concatenate(pair) for pair in zip(first.embeddings, second.embeddings, strict=True))),
         Roles(*(np.concatenate(pair) for pair in zip(first.roles, second.roles, strict=True))),
@@ -94,6 +104,7 @@ def join(first: FeatureSet, second: FeatureSet) -> FeatureSet:
         np.concatenate([first.num_frames, second.num_frames]),
         first.statistics,
         first.header,
+        PoseQuality(*(np.concatenate(pair) for pair in zip(*qualities, strict=True))),
     )
 
 
@@ -112,6 +123,11 @@ def write_features(path: Path, features: FeatureSet) -> None:
                 "first_frames": np.array(features.first_frames),
                 "num_frames": features.num_frames,
                 **roles,
+                **(
+                    {f"keypoint_{name}": x for name, x in features.quality._asdict().items()}
+                    if features.quality
+                    else {}
+                ),
                 **(features.statistics._asdict() if features.statistics else {}),
                 "header": np.array(json.dumps(dict(features.header))),
             },
@@ -182,7 +198,10 @@ def read_features(path: Path) -> FeatureSet:
     found.setdefault("pose", np.zeros((count, 0), np.float32))
     found.setdefault("num_frames", np.zeros(count, np.int32))
     found.setdefault("is_junk", np.zeros(count, bool))
-    kinds = {**needed, **roles, "pose": ("f", 2), "num_frames": ("iu", 1), "is_junk": ("b", 1)}
+    found.setdefault("clothes_ids", np.zeros(count, np.int32))
+    for name in ("keypoint_share", "keypoint_confidence"):
+        found.setdefault(name, np.full(count, np.nan, np.float32))
+    kinds = {**needed, **roles, "pose": ("f", 2), "num_frames": ("iu", 1), "is_junk": ("b", 1), **_OPTIONAL}
     for name, (kind, dimensions) in kinds.items():
         array = found[name]
         if array.dtype.kind not in kind or array.ndim != dimensions or len(array) != count:
@@ -191,7 +210,8 @@ def read_features(path: Path) -> FeatureSet:
                 f"{count} tracklets."
             )
     a, p = (found[name].astype(np.float32, copy=False) for name in ("appearance", "pose"))
-    ids = (found[name].astype(np.int32) for name in ("person_ids", "camera_ids"))
+    ids = (found[name].astype(np.int32) for name in ("person_ids", "camera_ids", "clothes_ids"))
+    quality = PoseQuality(*(found[name].astype(np.float32) for name in ("keypoint_share", "keypoint_confidence")))
     return FeatureSet(
         Embeddings(a, p, *ids),
         Roles(found["is_query"], found["is_gallery"], found["is_junk"]),
@@ -199,6 +219,7 @@ def read_features(path: Path) -> FeatureSet:
         found["num_frames"].astype(np.int32),
         _statistics(path, found, a.shape[1], p.shape[1]),
         header,
+        None if np.isnan(quality.share).all() else quality,
     )
 
 
@@ -228,7 +249,7 @@ def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
     for row, name in enumerate(features.first_frames):
         for key in {name, name.rpartition("/")[0]}:
             place.setdefault(key, []).append(row)
-    persons, cameras = (column.copy() for column in features.embeddings[2:])
+    persons, cameras = (column.copy() for column in features.embeddings[2:4])
     roles = Roles(*(role.copy() for role in features.roles))
     seen: set[int] = set()
     try:

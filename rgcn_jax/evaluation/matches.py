@@ -8,6 +8,9 @@ from jaxtyping import Bool, Int64, Integer
 
 from rgcn_jax.errors import InputError
 
+Clothes = tuple[Integer[np.ndarray, "q"], Integer[np.ndarray, "g"]]
+"""Clothes ids of queries and gallery; the same person in the same clothes is then ignored."""
+
 
 def count_matches(
     query_ids: Integer[np.ndarray, "q"],
@@ -16,6 +19,7 @@ def count_matches(
     gallery_cameras: Integer[np.ndarray, "g"],
     in_gallery: Bool[np.ndarray, "g"],
     exclude_same_camera: bool = True,
+    clothes: Clothes | None = None,
 ) -> tuple[Int64[np.ndarray, "q"], Int64[np.ndarray, "q"]]:
     """For each query the number of its matches and of all entries that take a rank, which needs no distances.
 
@@ -23,16 +27,21 @@ def count_matches(
     ranking expects.
     """
     person = query_ids > 0
-    ids, cameras = gallery_ids[in_gallery], gallery_cameras[in_gallery]
+    ids = gallery_ids[in_gallery]
     matches = _occurrences(query_ids, ids) * person
     candidates = np.full(len(query_ids), len(ids), np.int64)
+    ignored = []  # what is ignored where it is equal, beside the person
     if exclude_same_camera:
-        # One number for each pair of person and camera, so that pairs can be counted as persons are.
-        _, codes = np.unique(np.concatenate([query_cameras, cameras]), return_inverse=True)
-        pairs = np.concatenate([query_ids, ids]).astype(np.int64) * (len(codes) + 1) + codes
-        own = _occurrences(pairs[: len(query_ids)], pairs[len(query_ids) :]) * person
-        matches, candidates = matches - own, candidates - own
-    return matches, candidates
+        ignored.append((query_cameras, gallery_cameras[in_gallery]))
+    if clothes is not None:
+        ignored.append((clothes[0], clothes[1][in_gallery]))
+    own = np.zeros(len(query_ids), np.int64)
+    for labels in ignored:
+        own += _of_same(query_ids, ids, labels)
+    if len(ignored) == 2:  # those that are equal in both were counted twice
+        own -= _of_same(query_ids, ids, *ignored)
+    own *= person
+    return matches - own, candidates - own
 
 
 def check_any_match(
@@ -42,12 +51,14 @@ def check_any_match(
     gallery_cameras: Integer[np.ndarray, "g"],
     in_gallery: Bool[np.ndarray, "g"],
     exclude_same_camera: bool = True,
+    clothes: Clothes | None = None,
 ) -> None:
     """Raise InputError, with the counts and the likely cause, if no query has a match.
 
     The arguments are those of ``ranking.evaluate_ranking``.
     """
-    matches, _ = count_matches(query_ids, gallery_ids, query_cameras, gallery_cameras, in_gallery, exclude_same_camera)
+    ids = query_ids, gallery_ids, query_cameras, gallery_cameras
+    matches, _ = count_matches(*ids, in_gallery, exclude_same_camera, clothes)
     if matches.any():
         return
     persons = np.intersect1d(query_ids, gallery_ids[in_gallery])
@@ -57,6 +68,8 @@ def check_any_match(
         cause = "One of them is empty: check the split."
     elif len(persons) == 0:
         cause = "No person of the queries is in the gallery: check that both come from the same split."
+    elif clothes is not None and count_matches(*ids, in_gallery, exclude_same_camera)[0].any():
+        cause = "Nobody changes clothes: check the clothes ids."
     elif len(cameras) == 1:
         cause = f"All tracklets have camera id {cameras[0]}: check that the camera ids are read from the file names."
     else:
@@ -68,6 +81,18 @@ def check_any_match(
         f"None of the {len(query_ids)} queries has a match among the {int(in_gallery.sum())} gallery entries, so there "
         f"is nothing to score. {cause}"
     )
+
+
+def _of_same(
+    query_ids: np.ndarray, gallery_ids: np.ndarray, *labels: tuple[np.ndarray, np.ndarray]
+) -> Int64[np.ndarray, "q"]:
+    """For each query the number of entries of its person that have the same labels, each of (queries', gallery's)."""
+    # One number for each combination, so that combinations can be counted as persons are.
+    codes = np.concatenate([query_ids, gallery_ids]).astype(np.int64)
+    for pair in labels:
+        _, numbers = np.unique(np.concatenate(pair), return_inverse=True)
+        _, codes = np.unique(codes * (len(numbers) + 1) + numbers, return_inverse=True)
+    return _occurrences(codes[: len(query_ids)], codes[len(query_ids) :])
 
 
 def _occurrences(values: np.ndarray, among: np.ndarray) -> np.ndarray:

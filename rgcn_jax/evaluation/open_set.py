@@ -21,13 +21,14 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import distance_blocks
+from rgcn_jax.evaluation.pairwise import Distances, as_distances
 from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
 from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, draw_persons, percentile_interval
 from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS
 from rgcn_jax.types import DISTRACTOR_ID, Embeddings
 
 FPIRS = (0.1, 0.01)
+DET_POINTS = 64
 _ELEMENTS = 2**22  # distances at a time
 
 
@@ -46,7 +47,7 @@ class SearchPoint:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How well a threshold on the nearest distance tells known from unknown persons.
+    """How well a threshold on the nearest distance separates known from unknown persons.
 
     ``points`` has None for an FPIR that the unknown searches are too few to measure: at least
     ``verification.MIN_FALSE_ACCEPTS`` false alarms are needed. ``det`` holds rows of (threshold, FPIR, FNIR), one for
@@ -60,7 +61,10 @@ class OpenSet:
     det: Float64[np.ndarray, "k 3"]
 
     def to_json(self) -> dict[str, Any]:
-        """Rates in per cent, for ``results.json``; what could not be measured is None. Without the DET curve."""
+        """Rates in per cent, for ``results.json``; what could not be measured is None. Of the DET curve at most
+        ``DET_POINTS`` points (threshold, FPIR, FNIR).
+        """
+        shown = np.unique(np.linspace(0, len(self.det) - 1, DET_POINTS).round().astype(int))
         points = {
             f"{fpir:g}": point
             and {
@@ -73,6 +77,7 @@ class OpenSet:
         }
         return {
             "fnir_at_fpir": points,
+            "det": (self.det[shown] * (1, 100, 100)).tolist(),
             "known_searches": self.num_known,
             "unknown_searches": self.num_unknown,
             "enrolled_persons": self.num_enrolled,
@@ -80,7 +85,7 @@ class OpenSet:
 
 
 def open_set(
-    features: Float32[np.ndarray, "n d"],
+    features: Float32[np.ndarray, "n d"] | Distances,
     embeddings: Embeddings,
     roles: Roles,
     protocol: Protocol,
@@ -92,7 +97,7 @@ def open_set(
     """Open-set search with the queries and distractors of a test set.
 
     Args:
-        features: one row per tracklet, see ``distance.fuse``.
+        features: one row per tracklet, see ``distance.fuse``; or the distances.
         embeddings: of the same N tracklets; person and camera ids are read.
         roles: what each of them is.
         protocol: decides the gallery, and whether the query's own camera is ignored.
@@ -106,16 +111,18 @@ def open_set(
     """
     if any(not 0 < fpir < 1 for fpir in fpirs):
         raise ValueError(f"a wanted FPIR must be in (0, 1), got {tuple(fpirs)}")
-    persons, cameras = embeddings.person_ids, embeddings.camera_ids
+    persons, cameras, clothes = embeddings.person_ids, embeddings.camera_ids, embeddings.clothes_ids
     enrolled = gallery_of(protocol, roles) & (persons > 0)
     distractors = (persons == DISTRACTOR_ID) & (roles.query | roles.gallery)
     searches = np.flatnonzero((roles.query & (persons > 0)) | distractors)
     to_match, to_stranger = np.full((2, len(searches)), np.inf)
-    for rows, distances in distance_blocks(features, searches, block_elements=_ELEMENTS):
+    for rows, distances in as_distances(features).blocks(searches, _ELEMENTS):
         block = searches[rows]
         distances[:, ~enrolled] = np.inf
         same = persons[block, None] == persons
         match = same if protocol.same_camera else same & (cameras[block, None] != cameras)
+        if not protocol.same_clothes:
+            match &= clothes[block, None] != clothes
         to_match[rows] = np.where(match, distances, np.inf).min(axis=1)
         to_stranger[rows] = np.where(same, np.inf, distances).min(axis=1)
     known = np.isfinite(to_match)

@@ -2,22 +2,20 @@
 
 Four incompatible ways to score MARS are in public code, and they differ by as much as a paper gains. So a protocol
 has a name, every result carries it, and all of them are computed at once: ``test_tracklets`` lists the distinct
-tracklets of a split with their roles, the model embeds each of them once, and ``evaluate_protocols`` returns the
-metrics by protocol and row.
+tracklets of a split with their roles, the model embeds each of them once, and
+``rank_protocols.evaluate_protocols`` returns the metrics by protocol and row.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Integer
+from jaxtyping import Bool, Integer
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse, rows_of
-from rgcn_jax.evaluation.matches import check_any_match, count_matches
-from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
-from rgcn_jax.types import JUNK_ID, Embeddings, Split, Tracklet
+from rgcn_jax.evaluation.matches import Clothes, check_any_match, count_matches
+from rgcn_jax.types import JUNK_ID, Split, Tracklet
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Person ids of the queries and of all N tracklets, camera ids of the queries and of all N."""
@@ -30,7 +28,8 @@ class Protocol:
     ``queries_in_gallery``: whether queries that the data set has in its gallery stay there. ``junk_in_gallery``:
     whether junk tracklets are gallery entries that never match. ``ap``: the form of average precision
     (``ranking.AP_FORMS``). ``same_camera``: whether the same person in the query's own camera is a match; it is ignored
-    otherwise. As a query would then find itself, queries are not in such a gallery.
+    otherwise. As a query would then find itself, queries are not in such a gallery. ``same_clothes``: whether the same
+    person in the query's own clothes is a match; it is ignored otherwise.
     """
 
     name: str
@@ -39,11 +38,12 @@ class Protocol:
     ap: str
     description: str
     same_camera: bool = False
+    same_clothes: bool = True
 
     @property
-    def ranking_key(self) -> tuple[bool, bool, bool]:
+    def ranking_key(self) -> tuple[bool, bool, bool, bool]:
         """What decides the ranks: protocols that differ in the form of AP alone have the same."""
-        return self.queries_in_gallery, self.junk_in_gallery, self.same_camera
+        return self.queries_in_gallery, self.junk_in_gallery, self.same_camera, self.same_clothes
 
 
 PROTOCOLS = {
@@ -55,6 +55,11 @@ PROTOCOLS = {
         Protocol("official_matlab", True, False, "trapezoid", "official, AP by trapezoid as in the MARS MATLAB code"),
         Protocol("query_excluded", False, False, "mean", "the gallery without the queries; torchreid and others"),
         Protocol("junk_kept", True, True, "mean", "junk tracklets stay as entries that never match; AGRL"),
+        Protocol(
+            "clothes_changed",
+            *(True, False, "mean", "official, and the query's person in the query's clothes is ignored too; CAL"),
+            same_clothes=False,
+        ),
         Protocol(
             "same_camera_allowed",
             *(False, False, "mean", "the query's own camera counts, without the queries; for one camera"),
@@ -91,7 +96,7 @@ def test_tracklets(split: Split) -> tuple[list[Tracklet], Roles]:
     return list(position), roles
 
 
-vars(test_tracklets)["__test__"] = False  # not a test, whatever its name tells pytest
+vars(test_tracklets)["__test__"] = False  # not a test, in spite of its name
 
 
 def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:
@@ -102,25 +107,40 @@ def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:
     return gallery | roles.junk if protocol.junk_in_gallery else gallery
 
 
+def clothes_of(protocol: Protocol, clothes_ids: Integer[np.ndarray, "n"], roles: Roles) -> Clothes | None:
+    """The clothes of queries and of all N tracklets where the protocol ignores the query's own; else None."""
+    return None if protocol.same_clothes else (clothes_ids[roles.query], clothes_ids)
+
+
 def applicable_protocols(
-    person_ids: Integer[np.ndarray, "n"], camera_ids: Integer[np.ndarray, "n"], roles: Roles
+    person_ids: Integer[np.ndarray, "n"],
+    camera_ids: Integer[np.ndarray, "n"],
+    roles: Roles,
+    clothes_ids: Integer[np.ndarray, "n"] | None = None,
 ) -> dict[str, Protocol]:
     """The protocols that say something about these tracklets, by name, in the order of ``PROTOCOLS``.
 
     The two official ones always do. ``query_excluded`` is left out where no query is in the gallery, or no query keeps
-    a match without them; ``junk_kept`` where there is no junk. ``same_camera_allowed`` has to be asked for: tracklets
-    of one camera may be one walk, and such scores compare with no published ones.
+    a match without them; ``junk_kept`` where there is no junk; ``clothes_changed`` unless the clothes of all persons
+    are known and a query has a match in others. ``same_camera_allowed`` has to be asked for: tracklets of one camera
+    may be one walk, and such scores compare with no published ones.
 
     Args:
         person_ids: of the N distinct test tracklets.
         camera_ids: of the same.
         roles: what each of them is.
+        clothes_ids: of the same; None: unknown.
     """
-    without_queries = gallery_of(PROTOCOLS["query_excluded"], roles)
-    matches, _ = count_matches(*_persons_and_cameras(person_ids, camera_ids, roles), without_queries)
+    columns = persons_and_cameras(person_ids, camera_ids, roles)
+    clothes_ids = np.zeros_like(person_ids) if clothes_ids is None else clothes_ids
+    matches, changed = (
+        count_matches(*columns, *rules_of(PROTOCOLS[name], roles, clothes_ids))[0]
+        for name in ("query_excluded", "clothes_changed")
+    )
     makes_sense = {
         "query_excluded": bool((roles.query & roles.gallery).any() and matches.any()),
         "junk_kept": bool(roles.junk.any()),
+        "clothes_changed": bool(_clothes_known(person_ids, clothes_ids, roles) and changed.any()),
         "same_camera_allowed": False,
     }
     return {name: protocol for name, protocol in PROTOCOLS.items() if makes_sense.get(name, True)}
@@ -145,141 +165,52 @@ def scorable_protocols(
     """
     if headline not in PROTOCOLS:
         raise InputError(f"The protocol must be one of {', '.join(PROTOCOLS)}, found {headline!r}.")
-    person_ids = np.array([tracklet.person_id for tracklet in tracklets], np.int32)
-    camera_ids = np.array([tracklet.camera_id for tracklet in tracklets], np.int32)
-    columns = _persons_and_cameras(person_ids, camera_ids, roles)
-    protocols = applicable_protocols(person_ids, camera_ids, roles)
+    ids = [(tracklet.person_id, tracklet.camera_id, tracklet.clothes_id) for tracklet in tracklets]
+    person_ids, camera_ids, clothes_ids = np.array(ids, np.int32).reshape(-1, 3).T
+    columns = persons_and_cameras(person_ids, camera_ids, roles)
+    protocols = applicable_protocols(person_ids, camera_ids, roles, clothes_ids)
     if PROTOCOLS[headline].same_camera:
-        found = {name: count_matches(*columns, *_rules(p, roles))[0].any() for name, p in protocols.items()}
+        found = {
+            name: count_matches(*columns, *rules_of(p, roles, clothes_ids))[0].any() for name, p in protocols.items()
+        }
         protocols = {name: p for name, p in protocols.items() if found[name]} | {headline: PROTOCOLS[headline]}
-    if headline not in protocols and (headline == "junk_kept" or not (roles.query & roles.gallery).any()):
-        lacks = "junk tracklets" if headline == "junk_kept" else "queries in the gallery"
+    absent = {
+        "query_excluded": "" if (roles.query & roles.gallery).any() else "queries in the gallery",
+        "junk_kept": "junk tracklets",
+        "clothes_changed": "" if _clothes_known(person_ids, clothes_ids, roles) else "clothes ids of all persons",
+    }
+    if headline not in protocols and (lacks := absent[headline]):
         raise InputError(
             f"The protocol {headline!r} does not apply: this data set has no {lacks}. "
             f"Choose one of {', '.join(protocols)}."
         )
-    _check_any_match(PROTOCOLS[headline], columns, roles)
-    matches, candidates = count_matches(*columns, *_rules(PROTOCOLS[headline], roles))
+    check_match_under(PROTOCOLS[headline], columns, roles, clothes_ids)
+    matches, candidates = count_matches(*columns, *rules_of(PROTOCOLS[headline], roles, clothes_ids))
     return protocols, float((matches / np.maximum(candidates, 1))[matches > 0].mean())
 
 
-def evaluate_protocols(
-    embeddings: Embeddings,
-    roles: Roles,
-    kind: str = "euclidean",
-    pose_weight: float = 1.0,
-    statistics: FeatureStatistics | None = None,
-    protocols: Mapping[str, Protocol] | None = None,
-) -> dict[str, dict[str, RankingMetrics | None]]:
-    """Rank with the appearance, the pose and the fused feature under every protocol.
-
-    The distances of a row are computed once for all protocols, a block of queries at a time.
-
-    Args:
-        embeddings: of N distinct test tracklets (``test_tracklets``).
-        roles: what each of the N is.
-        kind: of the distance, one of ``distance.KINDS``.
-        pose_weight: of the fused row, see ``distance.fuse``.
-        statistics: of the training set, for the kind ``standardized``.
-        protocols: by default ``applicable_protocols`` of these tracklets.
-
-    Returns:
-        ``result[protocol name][row]``. The rows of a branch that the model lacks, and then ``fused`` too, are
-        None.
-
-    Raises:
-        InputError: a feature is not finite; under a protocol no query has a match; ``standardized`` without statistics.
-        ValueError: the lengths do not fit, or the kind is unknown.
-    """
-    if any(len(array) != len(embeddings.person_ids) for array in (*embeddings, *roles)):
-        lengths = [len(array) for array in embeddings], [len(array) for array in roles]
-        raise ValueError(
-            f"embeddings and roles are of different tracklets: their lengths are {lengths[0]}, {lengths[1]}"
-        )
-    if protocols is None:
-        protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles)
-    results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
-    for row in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
-        features = fuse(embeddings, row, kind, pose_weight, statistics)
-        metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
-        for name in protocols:
-            results[name][row] = metrics[name]
-    return results
+def rules_of(protocol: Protocol, roles: Roles, clothes_ids: np.ndarray) -> tuple[np.ndarray, bool, Clothes | None]:
+    """Which tracklets are gallery, and whether the same person in the query's camera and clothes is ignored."""
+    return gallery_of(protocol, roles), not protocol.same_camera, clothes_of(protocol, clothes_ids, roles)
 
 
-def rank_features(
-    features: Float32[np.ndarray, "n d"],
-    embeddings: Embeddings,
-    roles: Roles,
-    protocols: Mapping[str, Protocol],
-    overwrite: bool = False,
-) -> dict[str, RankingMetrics]:
-    """Metrics by protocol of one Euclidean feature per tracklet, never holding more than a block of distances.
-
-    Args:
-        features: one row per tracklet, see ``distance.fuse``.
-        embeddings: of the same N tracklets; person and camera ids are read.
-        roles: what each of the N is.
-        protocols: by name.
-        overwrite: whether ``features`` may be changed in place, which saves a copy of them.
-
-    Raises:
-        InputError: a feature is not finite, or under a protocol no query has a match.
-    """
-    return rank_blocks(distance_blocks(features, np.flatnonzero(roles.query), overwrite), embeddings, roles, protocols)
+def _clothes_known(person_ids: np.ndarray, clothes_ids: np.ndarray, roles: Roles) -> bool:
+    """Whether the clothes of all persons in query and gallery are known."""
+    return bool((clothes_ids > 0)[(roles.query | roles.gallery) & (person_ids > 0)].all())
 
 
-def rank_blocks(
-    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
-    embeddings: Embeddings,
-    roles: Roles,
-    protocols: Mapping[str, Protocol],
-) -> dict[str, RankingMetrics]:
-    """Metrics by protocol of distances of any kind, from the queries to all tracklets.
-
-    Args:
-        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
-        embeddings: of the N tracklets; person and camera ids are read.
-        roles: what each of the N is.
-        protocols: by name.
-
-    Raises:
-        InputError: a distance is not finite, or under a protocol no query has a match.
-    """
-    queries = np.flatnonzero(roles.query)
-    persons, cameras = embeddings.person_ids, embeddings.camera_ids
-    columns = _persons_and_cameras(persons, cameras, roles)
-    rules = {protocol.ranking_key: _rules(protocol, roles) for protocol in protocols.values()}
-    for protocol in protocols.values():
-        _check_any_match(protocol, columns, roles)
-    blocks: dict[tuple[bool, bool, bool], list[RankingMetrics]] = {key: [] for key in rules}
-    for rows, of_block in distances:
-        block = queries[rows]
-        ids = persons[block], persons, cameras[block], cameras
-        for key, (gallery, exclude_same_camera) in rules.items():
-            options = {"exclude_same_camera": exclude_same_camera, "in_gallery": gallery, "require_match": False}
-            blocks[key].append(evaluate_ranking(of_block, *ids, **options))
-    rankings = {key: merge_queries(found) for key, found in blocks.items()}
-    return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}
-
-
-def _rules(protocol: Protocol, roles: Roles) -> tuple[np.ndarray, bool]:
-    """Which tracklets are gallery, and whether the same person in the query's camera is ignored."""
-    return gallery_of(protocol, roles), not protocol.same_camera
-
-
-def _persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:
+def persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:
     """The four arrays of ids that the ranking takes."""
     return person_ids[roles.query], person_ids, camera_ids[roles.query], camera_ids
 
 
-def _check_any_match(protocol: Protocol, columns: Columns, roles: Roles) -> None:
+def check_match_under(protocol: Protocol, columns: Columns, roles: Roles, clothes_ids: np.ndarray) -> None:
     """``check_any_match`` with the protocol's name in the message, and another protocol where that one helps."""
     try:
-        check_any_match(*columns, *_rules(protocol, roles))
+        check_any_match(*columns, *rules_of(protocol, roles, clothes_ids))
     except InputError as error:
         other = PROTOCOLS["same_camera_allowed"]
-        helped = int((count_matches(*columns, *_rules(other, roles))[0] > 0).sum())
+        helped = int((count_matches(*columns, *rules_of(other, roles, clothes_ids))[0] > 0).sum())
         hint = (
             f" If the persons were seen by one camera only, --config.evaluation.protocol={other.name} counts their "
             f"tracklets in the query's own camera as matches: {helped} of {len(columns[0])} queries have one."

@@ -4,7 +4,8 @@ Distances come in, with the person and camera ids of queries and gallery; a ``Ra
 the field's (docs/metrics.md). For each query, in order of growing distance:
 
 - junk (person id -1) is ignored: it takes no rank;
-- the same person in the query's own camera is ignored, as it is in most cases the same walk;
+- the same person in the query's own camera is ignored, as it is in most cases the same walk; where clothes are given
+  also the same person in the query's own clothes;
 - another camera's tracklet of the same person is a match; anything else, a distractor (id 0) too, is a wrong answer;
 - a query without any match is skipped and counted. Queries of id 0 or -1 never have one;
 - entries at equal distances have no order: every number is the expectation over all orders of them (``ties``).
@@ -19,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 
-from rgcn_jax.evaluation.matches import check_any_match
+from rgcn_jax.evaluation.matches import Clothes, check_any_match
 from rgcn_jax.evaluation.ranks import match_ranks
 from rgcn_jax.evaluation.ties import TieGroup, first_place, mean_inverse_of_last_rank, sum_of_precisions
 from rgcn_jax.types import JUNK_ID
@@ -144,7 +145,7 @@ class RankingMetrics:
 
     @cached_property
     def mINP(self) -> float:
-        """Likewise of ``inverse_negative_penalty``."""
+        """The mean of ``inverse_negative_penalty``."""
         return _mean(self.inverse_negative_penalty[self.valid])
 
     @cached_property
@@ -188,12 +189,14 @@ def evaluate_ranking(
     exclude_same_camera: bool = True,
     *,
     in_gallery: Bool[np.ndarray, "g"] | None = None,
+    clothes: Clothes | None = None,
     require_match: bool = True,
 ) -> RankingMetrics:
     """Rank the gallery for each query by a distance matrix, and score the ranking: mAP and CMC.
 
-    With ``exclude_same_camera=False`` the same person in the same camera is a match. Nothing then tells a query that is
-    in the gallery from a further tracklet of its person, so it finds itself: leave the queries out of such a gallery.
+    With ``exclude_same_camera=False`` the same person in the same camera is a match. Nothing then distinguishes a query
+    that is in the gallery from a further tracklet of its person, so it finds itself: leave the queries out of such a
+    gallery.
 
     Args:
         distances: from each query to each gallery entry, small is similar; finite.
@@ -206,6 +209,8 @@ def evaluate_ranking(
         exclude_same_camera: whether to ignore the query's person in the query's camera.
         in_gallery: which columns take part; the others are ignored. Junk takes part where it is marked here (AGRL's
             protocol), as an entry that never matches. None: all but junk.
+        clothes: ids of the queries' and of the gallery's clothes, where the same person in the same clothes is to be
+            ignored too, whatever the camera.
         require_match: whether it is an error that no query has a match. Not of a block of queries, which may be few.
 
     Raises:
@@ -227,8 +232,8 @@ def evaluate_ranking(
         raise ValueError(f"in_gallery has shape {takes_part.shape}, but there are {len(gallery_ids)} gallery entries")
     ids = query_ids, gallery_ids, query_cameras, gallery_cameras
     if require_match:
-        check_any_match(*ids, takes_part, exclude_same_camera)
-    ranks, sizes = match_ranks(distances, *ids, takes_part, exclude_same_camera)
+        check_any_match(*ids, takes_part, exclude_same_camera, clothes)
+    ranks, sizes = match_ranks(distances, *ids, takes_part, exclude_same_camera, clothes)
     return RankingMetrics(ranks, sizes, int(takes_part.sum()), ap)
 
 

@@ -17,6 +17,7 @@ def match_ranks(
     gallery_cameras: np.ndarray,
     in_gallery: np.ndarray,
     exclude_same_camera: bool,
+    clothes: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """``match_ranks`` and ``tie_sizes`` of ``RankingMetrics``.
 
@@ -39,6 +40,10 @@ def match_ranks(
         np.add(distances[index], absent, out=row)
         if exclude_same_camera:
             own = gallery_cameras[matches] == query_cameras[index]
+            row[matches[own]] = np.inf
+            matches = matches[~own]
+        if clothes is not None:
+            own = clothes[1][matches] == clothes[0][index]
             row[matches[own]] = np.inf
             matches = matches[~own]
         ranks, sizes = np.empty((2, len(matches)), np.int64)

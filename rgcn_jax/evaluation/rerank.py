@@ -26,7 +26,8 @@ from jaxtyping import Bool, Float32, Int64, Integer
 from scipy import sparse
 
 from rgcn_jax.evaluation.distance import distance_blocks
-from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of, rank_blocks
+from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
+from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.types import Embeddings
 

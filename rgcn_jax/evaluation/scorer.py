@@ -17,10 +17,14 @@ from tqdm import tqdm
 from rgcn_jax import parallel
 from rgcn_jax.config import Config, EvaluationConfig
 from rgcn_jax.data.clips.reader import Data
-from rgcn_jax.evaluation.distance import FeatureStatistics
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.calibrated import CalibratedDistances, Fusion
+from rgcn_jax.evaluation.distance import FeatureStatistics, rows_of
 from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet, of_tracklets
-from rgcn_jax.evaluation.protocol import Roles, evaluate_protocols, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.pose_quality import PoseQuality, pose_quality
+from rgcn_jax.evaluation.protocol import Roles, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.results import Evaluation
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.two_branch import TwoBranch, feature_statistics
@@ -61,19 +65,28 @@ class Scorer:
         """Features of the test tracklets; ``header``: what else is to be known of them."""
         statistics = statistics_of(variables["batch_stats"])
         described = {**self._described(step), **(header or {})}
-        return of_tracklets(self.tracklets, self.embed(variables), self.roles, statistics, described)
+        quality = self._quality(self.tracklets)
+        return of_tracklets(self.tracklets, self.embed(variables), self.roles, statistics, described, quality)
 
     def train_features(self, variables: Any, step: int) -> FeatureSet:
         """Features of the training tracklets, which have no role."""
         train = self._data.split.train
         no_role = Roles(*np.zeros((3, len(train)), bool))
         statistics = statistics_of(variables["batch_stats"])
-        return of_tracklets(train, self.embed(variables, train), no_role, statistics, self._described(step))
+        quality = self._quality(train)
+        return of_tracklets(train, self.embed(variables, train), no_role, statistics, self._described(step), quality)
+
+    def _quality(self, tracklets: Sequence[Tracklet]) -> PoseQuality | None:
+        source = self._data.keypoints
+        return source and pose_quality(source.of, tracklets)
 
     def _described(self, step: int) -> dict[str, Any]:
         split = self._data.split
         name = f"{split.name} {split.split_description}".strip()
-        return {"step": step, "data_set": name, "clips": self._settings.clips}
+        described = {"step": step, "data_set": name, "clips": self._settings.clips}
+        if split.look_alikes:
+            described["look_alikes"] = [list(group) for group in split.look_alikes]
+        return described
 
     def evaluate(self, variables: Any, step: int) -> Evaluation:
         """Embeds and ranks; of several processes each ranks all features."""
@@ -89,11 +102,12 @@ def score(features: FeatureSet, settings: EvaluationConfig) -> Evaluation:
 
     Raises:
       InputError: the protocol does not apply, no query has a match, a feature is not finite, or the distance
-        "standardized" is asked for and the statistics of the training set are missing.
+        "standardized" or "calibrated" is asked for and what it needs is missing.
     """
     tested = features.roles.query | features.roles.gallery | features.roles.junk
     features = features if tested.all() else features.take(tested)
     protocols, chance = scorable_protocols(features.tracklets, features.roles, settings.protocol)
+    fused = calibrated_distances(features) if settings.distance == "calibrated" else None
     metrics = evaluate_protocols(
         features.embeddings,
         features.roles,
@@ -101,6 +115,7 @@ def score(features: FeatureSet, settings: EvaluationConfig) -> Evaluation:
         pose_weight=settings.pose_weight,
         statistics=features.statistics,
         protocols=protocols,
+        fused=fused,
     )
     return Evaluation(
         step=int(features.header.get("step", 0)),
@@ -112,6 +127,25 @@ def score(features: FeatureSet, settings: EvaluationConfig) -> Evaluation:
         metrics=metrics,
         features=features,
     )
+
+
+def calibrated_distances(features: FeatureSet) -> CalibratedDistances | None:
+    """Distances of the fused row for the kind "calibrated"; None where there is no such row.
+
+    Raises:
+      InputError: the features have no fusion, or no quality of the keypoints.
+    """
+    embeddings = features.embeddings
+    if "fused" not in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
+        return None
+    try:
+        fusion = Fusion.from_json(features.header.get("fusion"))
+    except ValueError as error:
+        raise InputError(
+            f'The distance "calibrated" needs the fusion of the model, which these features lack ({error}): learn it, '
+            "rgcn-jax calibrate --model=DIR --fusion, and embed again."
+        ) from error
+    return CalibratedDistances(embeddings, features.statistics, features.quality, features.num_frames, fusion)
 
 
 def statistics_of(batch_stats: Mapping[str, Any]) -> FeatureStatistics:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Integer, Real
 
 from rgcn_jax.evaluation.metrics_json import ranking_json
-from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
+from rgcn_jax.evaluation.protocol import Protocol, Roles, clothes_of, gallery_of
 from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
 from rgcn_jax.evaluation.significance import paired_difference
 from rgcn_jax.types import Embeddings
@@ -85,13 +85,14 @@ def by_camera_pair(
 
     Args:
         distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
-        embeddings: of the N tracklets; person and camera ids are read.
+        embeddings: of the N tracklets; person, camera and clothes ids are read.
         roles: what each of them is.
         protocol: decides the gallery.
     """
     queries = np.flatnonzero(roles.query)
     persons, cameras = embeddings.person_ids, embeddings.camera_ids
     gallery = gallery_of(protocol, roles)
+    clothes = clothes_of(protocol, embeddings.clothes_ids, roles)
     galleries = {int(camera): gallery & (cameras == camera) for camera in np.unique(cameras[gallery])}
     blocks: dict[int, list[RankingMetrics]] = {camera: [] for camera in galleries}
     for rows, of_block in distances:
@@ -99,7 +100,8 @@ def by_camera_pair(
         ids = persons[block], persons, cameras[block], cameras
         for camera, of_camera in galleries.items():
             options = {"exclude_same_camera": not protocol.same_camera, "in_gallery": of_camera, "require_match": False}
-            blocks[camera].append(evaluate_ranking(of_block, *ids, ap=protocol.ap, **options))
+            worn = clothes and (clothes[0][rows], clothes[1])
+            blocks[camera].append(evaluate_ranking(of_block, *ids, ap=protocol.ap, clothes=worn, **options))
     found = {}
     for camera, parts in blocks.items():
         metrics = merge_queries(parts)

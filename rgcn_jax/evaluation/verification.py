@@ -29,6 +29,7 @@ from jaxtyping import Float, Float32, Float64, Integer
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.pair_counts import Block, count_pairs, keep_levels, resample_persons
+from rgcn_jax.evaluation.pairwise import Distances, Euclidean
 from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, percentile_interval
 
 FPRS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -54,7 +55,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Verification:
-    """How well a threshold on the distance tells pairs of one person from pairs of two.
+    """How well a threshold on the distance separates pairs of one person from pairs of two.
 
     ``tpr`` has None for an FPR that the impostor pairs are too few to measure. ``roc`` holds rows of (threshold, FPR,
     TPR), ascending, at most a few hundred points. ``eer_threshold`` lies in the middle of the gap between distances.
@@ -93,22 +94,24 @@ class Verification:
 
 
 def verify(
-    features: Float32[np.ndarray, "n d"],
+    features: Float32[np.ndarray, "n d"] | Distances,
     person_ids: Integer[np.ndarray, "n"],
     camera_ids: Integer[np.ndarray, "n"],
     *,
+    clothes_ids: Integer[np.ndarray, "n"] | None = None,
     fprs: Sequence[float] = FPRS,
     exclude_same_camera: bool = True,
     cross_camera_impostors: bool = False,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Verification:
-    """Verification over all pairs of N tracklets by the Euclidean distance of their features.
+    """Verification over all pairs of N tracklets by the Euclidean distance of their features, or by other distances.
 
     Args:
-        features: one row per tracklet, see ``distance.fuse``.
+        features: one row per tracklet, see ``distance.fuse``; or the distances.
         person_ids: only ids above 0 take part.
         camera_ids: of the same tracklets.
+        clothes_ids: where two tracklets of a person in the same clothes are to be left out.
         fprs: the wanted FPRs, in (0, 1).
         exclude_same_camera: whether two tracklets of a person in one camera are left out.
         cross_camera_impostors: whether impostor pairs in one camera are left out too (a shared background makes them
@@ -120,26 +123,19 @@ def verify(
         InputError: a feature is not finite, or there is no genuine or no impostor pair.
         ValueError: the lengths do not fit, or a wanted FPR is not in (0, 1).
     """
-    if not len(features) == len(person_ids) == len(camera_ids):
-        raise ValueError(
-            f"there are {len(features)} features, {len(person_ids)} person ids and {len(camera_ids)} camera ids"
-        )
+    count = len(features) if isinstance(features, np.ndarray) else len(person_ids)
+    if not count == len(person_ids) == len(camera_ids):
+        raise ValueError(f"there are {count} features, {len(person_ids)} person ids and {len(camera_ids)} camera ids")
     order = np.argsort(person_ids, kind="stable")
     order = order[person_ids[order] > 0]
     cameras = camera_ids[order]
     names, persons = np.unique(person_ids[order], return_inverse=True)
-    own = features[order]
-    if not np.isfinite(own).all():
-        raise InputError("Features are not finite (NaN or Inf), so they have no distances: did the training diverge?")
-    own = own - own.mean(axis=0, dtype=np.float64).astype(np.float32) if len(own) else own
-    squares = np.einsum("nd,nd->n", own, own)
+    clothes = np.zeros(len(order), int) if clothes_ids is None else clothes_ids[order]
+    own = Euclidean(features[order]) if isinstance(features, np.ndarray) else features.take(order)
 
     def blocks() -> Iterator[Block]:
-        for start in range(0, len(own), ROWS):
-            distances = (-2 * own[start : start + ROWS]) @ own[start:].T
-            distances += squares[start:]
-            distances += squares[start : start + ROWS, None]
-            np.sqrt(np.maximum(distances, 0, out=distances), out=distances)
+        for start in range(0, len(order), ROWS):
+            distances = own.between(slice(start, start + ROWS), slice(start, None))
             for person in np.unique(persons[start : start + ROWS]).tolist():
                 first, end = np.searchsorted(persons[start:], (person, person + 1))
                 rows = slice(first, min(end, ROWS))
@@ -150,6 +146,8 @@ def verify(
                 counted[:, genuine] = np.triu(np.ones(counted[:, genuine].shape, bool), 1)  # each pair once
                 if exclude_same_camera:
                     counted[:, genuine] &= other_camera[:, genuine]
+                if clothes_ids is not None:
+                    counted[:, genuine] &= clothes[start:][rows, None] != clothes[start + first : start + end]
                 pairs = distances[rows, first:][counted]
                 yield Block(person, np.broadcast_to(others, counted.shape)[counted], pairs)
 

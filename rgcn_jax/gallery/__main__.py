@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from rgcn_jax.command import Parser, path_argument, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.gallery.entry import EVERYTHING
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, time_text, where_of
-from rgcn_jax.gallery.gallery import Gallery
+from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
 
 DOES = {
     "add": "add tracklets of a features file, a data set, or a video with its tracks",
     "search": "find the nearest entries of a tracklet",
+    "serve": "a page to search with, on this machine",
     "remove": "erase entries",
     "info": "what is in a gallery; checks its files",
     "compact": "merge the small files that many additions or removals leave",
@@ -33,10 +33,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
     parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
     first, rest = (list(arguments or [])[:1], list(arguments or [])[1:])
     command = parser.parse_args(first or ["--help"]).command
-    if command in ("add", "search"):  # these import what embeds, which takes a while
-        from rgcn_jax.gallery import add_command, search_command
+    if command in ("add", "search", "serve"):  # these import what embeds, which takes a while
+        from rgcn_jax.gallery import add_command, search_command, serve_command
 
-        {"add": add_command, "search": search_command}[command].main(rest, f"{prog} {command}")
+        module = {"add": add_command, "search": search_command, "serve": serve_command}[command]
+        module.main(rest, f"{prog} {command}")
     else:
         {"remove": remove, "info": info, "compact": compact}[command](rest, f"{prog} {command}")
 
@@ -46,12 +47,12 @@ def remove(arguments: Sequence[str], prog: str) -> None:
     parser = Parser(
         prog,
         "Erase the entries that fulfil all conditions: their features, what is known of them, and crops that the "
-        "gallery has cut out of a video. Pictures elsewhere and earlier copies of the folder are not touched.",
+        "gallery has cut out of a video. Images elsewhere and earlier copies of the folder are not touched.",
     )
     add_gallery_flag(parser)
     add_filter_flags(parser)
     known = parser.parse_args(arguments)
-    gallery = Gallery.open(known.gallery)
+    gallery = open_gallery(known)
     print(f"removed {gallery.remove(where_of(known)):,} entries, {gallery.count():,} are left")
 
 
@@ -60,7 +61,7 @@ def compact(arguments: Sequence[str], prog: str) -> None:
     parser = Parser(prog, "Merge the small files that many additions or removals leave.")
     add_gallery_flag(parser)
     known = parser.parse_args(arguments)
-    gallery = Gallery.open(known.gallery)
+    gallery = open_gallery(known)
     print(f"{gallery.count():,} entries in {gallery.compact()} segments")
 
 
@@ -71,7 +72,7 @@ def info(arguments: Sequence[str], prog: str) -> None:
     parser.add_argument("--list", action="store_true", help="also print a line for every entry")
     parser.add_argument("--model", type=path_argument, metavar="DIR", help="also check that it is the gallery's model")
     known = parser.parse_args(arguments)
-    gallery = Gallery.open(known.gallery)
+    gallery = open_gallery(known)
     gallery.check()
     binding = gallery.binding
     if known.model:

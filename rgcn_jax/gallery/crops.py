@@ -12,22 +12,22 @@ CROPS_FOLDER = "crops"
 """In the gallery's folder: the crops of videos, which belong to the gallery."""
 
 
-def frame_paths(folder: Path, entry: Entry) -> list[Path]:
+def frame_paths(folder: Path | None, entry: Entry) -> list[Path]:
     """Where the frames that an entry names lie; none where that is unknown.
 
     Args:
-      folder: of the gallery.
+      folder: of the gallery; None: not known.
       entry: of it, or a query.
 
     Raises:
       InputError: a name leads out of the entry's folder.
     """
-    if not entry.root:
+    if not entry.root or (folder is None and not Path(entry.root).is_absolute()):
         return []
     for name in entry.frames:
         if problem := check_relative(name):
             raise InputError(f"the frame {name!r} of {entry.tracklet!r} {problem}.")
-    return [folder / entry.root / name for name in entry.frames]
+    return [(folder or Path()) / entry.root / name for name in entry.frames]
 
 
 def erase_crops(folder: Path, entry: Entry) -> None:

@@ -49,6 +49,7 @@ class Entry:
       root: folder of the frames; a relative one lies in the gallery's folder, which then owns them.
       video: file that it was cut out of.
       data_set: name of the data set.
+      keypoints: of ``frames``, packed (``shown_keypoints.py``); empty where unknown.
     """
 
     tracklet: str
@@ -63,6 +64,7 @@ class Entry:
     root: str = ""
     video: str = ""
     data_set: str = ""
+    keypoints: str = ""
 
     @property
     def key(self) -> int:
@@ -86,7 +88,7 @@ class Entry:
 
 TIME = (float, int, type(None))
 TYPES = {"person_id": int, "camera_id": int, "num_frames": int, "frames": list} | {
-    **dict.fromkeys(("tracklet", "source", "root", "video", "data_set"), str),
+    **dict.fromkeys(("tracklet", "source", "root", "video", "data_set", "keypoints"), str),
     **dict.fromkeys(("start", "end", "quality"), TIME),
 }
 """What JSON has for each field."""
@@ -96,6 +98,27 @@ DEFAULT = {name: value for name, value in vars(Entry("")).items() if name != "tr
 def digest(text: str) -> int:
     """A hash of 64 bits."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def check_new(entries: Sequence[Entry], there: Sequence[bool]) -> None:
+    """Checks that entries can be added.
+
+    Args:
+      entries: to be added.
+      there: which of them the gallery has already.
+
+    Raises:
+      InputError: it has one, or one is there twice.
+    """
+    seen: set[int] = set()
+    for entry, known in zip(entries, there, strict=True):
+        if known or entry.key in seen:
+            where = "in the gallery already" if known else "added twice"
+            raise InputError(
+                f"{entry.tracklet!r} of {entry.source!r} is {where}: an entry is named by its source and tracklet; "
+                "remove the old one first."
+            )
+        seen.add(entry.key)
 
 
 def to_columns(entries: Sequence[Entry], first_id: int, squares: np.ndarray) -> tuple[np.ndarray, bytes]:

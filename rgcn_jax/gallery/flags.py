@@ -4,14 +4,43 @@ import argparse
 import re
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rgcn_jax.command import path_argument, whole_number
 from rgcn_jax.gallery.entry import Where
+from rgcn_jax.gallery.gallery import Gallery
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from rgcn_jax.embedder import Embedder
 
 
 def add_gallery_flag(parser: ArgumentParser) -> None:
-    """``--gallery``."""
-    parser.add_argument("--gallery", required=True, type=path_argument, metavar="DIR", help="folder of the gallery")
+    """``--gallery`` and ``--files``."""
+    parser.add_argument(
+        "--gallery",
+        required=True,
+        type=gallery_argument,
+        metavar="WHERE",
+        help="folder of the gallery; in Milvus milvus://HOST:PORT/NAME, or FILE.db for Milvus Lite",
+    )
+    parser.add_argument(
+        "--files", type=path_argument, metavar="DIR", help="of a gallery in Milvus: folder of crops and the audit log"
+    )
+
+
+def gallery_argument(text: str) -> str:
+    """An address, or a path as ``path_argument`` reads it."""
+    return text if "://" in text else str(path_argument(text))
+
+
+def is_milvus(gallery: str) -> bool:
+    """Whether ``--gallery`` names one in Milvus."""
+    return "://" in gallery or gallery.endswith(".db")
+
+
+def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
+    """The gallery of ``--gallery``. Raises InputError."""
+    return Gallery.open(known.gallery, model, known.files)
 
 
 def add_filter_flags(parser: ArgumentParser) -> None:

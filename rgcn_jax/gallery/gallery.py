@@ -4,6 +4,7 @@ Kept are the features of both branches as the run's distance takes them (raw, no
 weights can be chosen in every search. Distances are those of ``Embedder.distance``.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,19 @@ import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse
+from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
 from rgcn_jax.gallery.crops import erase_crops, frame_paths
 from rgcn_jax.gallery.embedded import EmbeddedStore
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
 from rgcn_jax.gallery.nearest import Nearest
+from rgcn_jax.runtime.files import write_error
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
+    from rgcn_jax.gallery.device_search import DeviceSearch
+    from rgcn_jax.gallery.milvus import MilvusStore
 
 
 class Match(NamedTuple):
@@ -36,25 +41,36 @@ class Match(NamedTuple):
 class Gallery:
     """Enrolled tracklets. ``Gallery.open`` makes one."""
 
-    def __init__(self, store: EmbeddedStore, model: GalleryModel | None):
+    def __init__(self, store: "EmbeddedStore | MilvusStore", model: GalleryModel | None):
         self._store, self._model = store, model
 
     @classmethod
-    def open(cls, uri: str | Path, model: GalleryModel | None = None) -> "Gallery":
-        """Opens the gallery in a folder; makes it where there is none.
+    def open(
+        cls,
+        uri: str | Path,
+        model: GalleryModel | None = None,
+        files: Path | None = None,
+        on_device: bool | None = None,
+    ) -> "Gallery":
+        """Opens a gallery; makes it where there is none.
 
         Args:
-          uri: the folder.
+          uri: its folder; ``milvus://HOST:PORT/NAME`` on a server of Milvus, with ``?index=HNSW`` for a new one whose
+            searches are approximate; or a path that ends in ``.db``, for Milvus Lite.
           model: an ``Embedder``, the one that the gallery was made with. None: to look at entries and to remove some;
             nothing can be added or searched, and no gallery is made.
+          files: of a gallery in Milvus the folder of crops and of the audit log; of Milvus Lite, where it is None, the
+            path with ``.files`` behind it.
+          on_device: whether an embedded gallery is searched by JAX on its first device; None: where that is an
+            accelerator. Order, ties and distances are the same.
 
         Raises:
           InputError: there is no gallery and no model, it belongs to another model or other settings, or is damaged.
         """
-        if "://" in str(uri):
-            raise InputError(f"{uri}: expected a folder.")
         binding = None if model is None else binding_of(model)
-        gallery = cls(EmbeddedStore(Path(uri).expanduser(), binding), model)
+        gallery = cls(_open_store(str(uri), binding, files), model)
+        if isinstance(gallery._store, EmbeddedStore) and (model is not None or on_device):
+            gallery._store.device = _device_search(on_device)
         found = gallery._store.binding
         if binding is not None and found != binding:
             what = [name for name in binding if found.get(name) != binding[name]]
@@ -160,8 +176,8 @@ class Gallery:
         return self._store.contains([entry.key for entry in entries])
 
     def remove(self, where: Where) -> int:
-        """Erases entries; when this returns, neither their features nor what is known of them is in the files, and
-        frames that the gallery has cut out of a video are deleted.
+        """Erases entries; when this returns, neither their features nor what is known of them is in the files, frames
+        that the gallery has cut out of a video are deleted, and the audit log does not name them.
 
         Returns:
           How many there were.
@@ -171,8 +187,13 @@ class Gallery:
         """
         if where == EVERYTHING:
             raise InputError("name what to remove by a condition; delete the folder to remove all.")
-        for _, entry in self.entries(where):
-            erase_crops(self._store.folder, entry)
+        gone = []
+        for i, entry in self.entries(where):
+            gone.append(i)
+            if self._store.folder is not None:
+                erase_crops(self._store.folder, entry)
+        if self._store.folder is not None:
+            forget(self._store.folder, gone)
         return self._store.remove(where)
 
     def frame_paths(self, entry: Entry) -> list[Path]:
@@ -184,8 +205,17 @@ class Gallery:
         self._store.check()
 
     def compact(self) -> int:
-        """Merges small files, as many additions or removals leave them. Returns the number of segments."""
+        """Merges small files, as many additions or removals leave them. Returns the number of segments, or of
+        collections in Milvus, which merges in its own time.
+        """
         return self._store.compact()
+
+    @property
+    def folder(self) -> Path:
+        """Where the gallery's own crops and its audit log lie. Raises InputError where that is not known."""
+        if self._store.folder is None:
+            raise InputError("a gallery in Milvus needs a folder for crops and its audit log: --files=DIR.")
+        return self._store.folder
 
     @property
     def binding(self) -> dict[str, Any]:
@@ -237,3 +267,33 @@ class Gallery:
             ]
             for one in found
         ]
+
+
+def _device_search(on_device: bool | None) -> "DeviceSearch | None":
+    if on_device is False or (on_device is None and "jax" not in sys.modules):  # no embedder: NumPy alone
+        return None
+    from rgcn_jax.gallery.device_search import DeviceSearch, has_accelerator
+
+    return DeviceSearch() if on_device or has_accelerator() else None
+
+
+def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) -> "EmbeddedStore | MilvusStore":
+    if not uri.endswith(".db") and "://" not in uri:
+        if files is not None:
+            raise InputError("--files is for a gallery in Milvus: another has its own folder.")
+        return EmbeddedStore(Path(uri).expanduser(), binding)
+    try:
+        from rgcn_jax.gallery.milvus import MilvusStore
+        from rgcn_jax.gallery.milvus_collections import parse_address
+    except ImportError as error:
+        raise InputError(f"{uri} needs the extra milvus ({error}): pip install 'rgcn_jax[milvus]'.") from error
+    address = parse_address(str(Path(uri).expanduser()) if "://" not in uri else uri)
+    if files is None and "://" not in uri:
+        files = Path(f"{address.uri}.files")
+    store = MilvusStore(address, binding, files)
+    if files is not None:
+        try:
+            files.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(files, error) from error
+    return store

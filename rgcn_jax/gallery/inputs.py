@@ -1,6 +1,7 @@
 """Tracklets that the gallery's commands add or search for: of a features file, or of a data set, which is embedded."""
 
 from argparse import Namespace
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.datasets.listing import IMAGES, natural_order
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry
+from rgcn_jax.gallery.shown_keypoints import pack
 from rgcn_jax.types import Batch, Embeddings, Tracklet
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
@@ -23,12 +25,15 @@ FRAMES = 8
 
 
 class Embedded(NamedTuple):
-    """Features of one of the tracklets; ``quality``: mean share of keypoints detected, None where unknown."""
+    """Features of one of the tracklets; ``quality``: mean share of keypoints detected, None where unknown;
+    ``keypoints``: of the frames that its entry names, packed (``shown_keypoints.py``).
+    """
 
     position: int
     appearance: np.ndarray
     pose: np.ndarray
     quality: float | None
+    keypoints: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,29 +136,53 @@ def _embedded(
 
     config = embedder.config
     cutting = Cutting(config.evaluation.clips, config.frames_per_clip, config.evaluation.clips_per_batch)
-    reader = _Measured(data.read, len(tracklets))
+    reader = _Measured(data.read, tracklets)
     clips = embedder.extractor.clips(embedder.variables, reader, tracklets, cutting)
     for feature in tracklet_means((plan.index, features) for plan, features in clips):
-        quality = float(reader.detected[feature.index] / reader.frames[feature.index]) if config.with_pose else None
-        yield Embedded(positions[feature.index], feature.appearance, feature.pose, quality)
+        i = feature.index
+        quality = float(reader.detected[i] / reader.frames[i]) if config.with_pose else None
+        yield Embedded(positions[i], feature.appearance, feature.pose, quality, reader.shown(i))
 
 
 class _Measured:
-    """A ``Reader`` that counts the keypoints detected in what it reads; ``detected`` is in frames, by tracklet."""
+    """A ``Reader`` that counts the keypoints detected in what it reads, ``detected`` is in frames, by tracklet, and
+    keeps those of the frames that entries name.
+    """
 
-    def __init__(self, read: "Reader", count: int):
+    def __init__(self, read: "Reader", tracklets: Sequence[Tracklet]):
         self._read = read
-        self.detected, self.frames = np.zeros(count), np.zeros(count)
+        self._lengths = [len(tracklet.frames) for tracklet in tracklets]
+        self._keypoints: dict[int, np.ndarray] = {}
+        self.detected, self.frames = np.zeros(len(tracklets)), np.zeros(len(tracklets))
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
         """The batches of the plans."""
-        for batch in self._read(plans):
-            of_clip = batch["index"] >= 0
+        ahead: deque[BatchPlan] = deque()
+
+        def noted() -> Iterator[BatchPlan]:
+            for plan in plans:
+                ahead.append(plan)
+                yield plan
+
+        for batch in self._read(noted()):
+            plan, of_clip = ahead.popleft(), batch["index"] >= 0
             mask = batch["frame_mask"][of_clip]
             shares = (batch["keypoints"][of_clip, :, :, 2] > 0).mean(axis=2) * mask
             np.add.at(self.detected, batch["index"][of_clip], shares.sum(axis=1))
             np.add.at(self.frames, batch["index"][of_clip], mask.sum(axis=1))
+            for clip in np.flatnonzero(of_clip).tolist():
+                self._keep(int(plan.index[clip]), plan.frames[clip][plan.frame_mask[clip]], batch["keypoints"][clip])
             yield batch
+
+    def shown(self, index: int) -> str:
+        """Keypoints of the frames that the entry of a tracklet names, packed; those that no clip has are zeros."""
+        return pack(self._keypoints.pop(index))
+
+    def _keep(self, index: int, positions: np.ndarray, keypoints: np.ndarray) -> None:
+        named = evenly_spaced(self._lengths[index])
+        kept = self._keypoints.setdefault(index, np.zeros((len(named), 14, 3), np.float32))
+        _, of_clip, of_entry = np.intersect1d(positions, named, return_indices=True)
+        kept[of_entry] = keypoints[of_clip]
 
 
 def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embeddings:
@@ -168,8 +197,12 @@ def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embedd
 
 def evenly(frames: Sequence[str]) -> tuple[str, ...]:
     """At most ``FRAMES`` of the frames, from the first to the last."""
-    positions: list[int] = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)).tolist()
-    return tuple(frames[i] for i in positions)
+    return tuple(frames[i] for i in evenly_spaced(len(frames)))
+
+
+def evenly_spaced(count: int) -> list[int]:
+    """Positions of at most ``FRAMES`` of a number of frames, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, FRAMES).round().astype(int)).tolist()
 
 
 def _frames_beside(root: str, first: str, count: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from rgcn_jax.errors import InputError, listed, printable
 from rgcn_jax.gallery.add_command import add_features_flags, check_features_flags
 from rgcn_jax.gallery.binding import By
 from rgcn_jax.gallery.entry import Entry, Where
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, time_text, where_of
+from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
 from rgcn_jax.gallery.gallery import Gallery, Match
 from rgcn_jax.gallery.inputs import Inputs, of_data, of_features, to_embeddings
 from rgcn_jax.gallery.strips import Ranking, write_page
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
       InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
     """
     known, overrides = _parse(arguments, prog)
-    Gallery.open(known.gallery)  # there must be one, and the model takes seconds to load
+    open_gallery(known)  # there must be one, and the model takes seconds to load
     embedder = open_embedder(known, [*_overrides(known), *overrides])
-    gallery = Gallery.open(known.gallery, embedder)
-    fpr = _rate_of_verdict(gallery, embedder, known)
+    gallery = open_gallery(known, embedder)
+    fpr = rate_of_verdict(gallery, embedder, known.by, known.fpr)
     rankings = _of_entry(gallery, known, fpr) if known.entry else _of_inputs(gallery, embedder, known, fpr)
     for ranking in rankings[:SHOWN]:
         print(printable(_table(ranking)))
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
         write_text(known.out, json.dumps(_content(gallery, known, rankings, verdict), indent=2) + "\n")
         print(f"results: {known.out}")
     if known.html:
-        missing = write_page(known.html, gallery, rankings, verdict)
+        missing = write_page(known.html, gallery, rankings, verdict, known.skeletons)
         print(f"page: {known.html}" + (f"; {missing:,} frames could not be read" if missing else ""))
 
 
@@ -93,19 +93,23 @@ def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
     return chosen
 
 
-def _rate_of_verdict(gallery: Gallery, embedder: "Embedder", known: Namespace) -> float | None:
-    """``--fpr``; by default the usual one, or the least that was calibrated; None where there is no calibration."""
-    if known.fpr is not None:
-        gallery.threshold(known.by, known.fpr)
-        return known.fpr
-    if embedder.calibration is None or not isinstance(known.by, str):
+def rate_of_verdict(gallery: Gallery, embedder: "Embedder", by: By, fpr: float | None) -> float | None:
+    """``fpr``; where that is None the usual one, or the least that was calibrated; None where there is no calibration.
+
+    Raises:
+      InputError: the model was not calibrated at ``fpr``.
+    """
+    if fpr is not None:
+        gallery.threshold(by, fpr)
+        return fpr
+    if embedder.calibration is None or not isinstance(by, str):
         return None
-    points = embedder.calibration.rows.get(known.by, {}).get("tpr_at_fpr", {})
+    points = embedder.calibration.rows.get(by, {}).get("tpr_at_fpr", {})
     rates = sorted(float(name) for name, point in points.items() if point is not None)
     rate = USUAL_RATE if USUAL_RATE in rates else rates[0] if rates else None
     try:
         if rate is not None:
-            gallery.threshold(known.by, rate)
+            gallery.threshold(by, rate)
     except InputError as error:
         print(f"no verdicts: {printable(str(error))}", flush=True)
         return None
@@ -196,9 +200,12 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     add_filter_flags(parser)
     parser.add_argument("--out", type=path_argument, metavar="FILE.json", help="write the results")
     parser.add_argument("--html", type=path_argument, metavar="FILE.html", help="write a page with ranked frames")
+    parser.add_argument("--skeletons", action="store_true", help="draw the keypoints of the gallery's entries on it")
     known, overrides = parser.parse_known_args(arguments)
     known.camera = None
     check_features_flags(known)
+    if known.skeletons and not known.html:
+        raise InputError("--skeletons is for --html=FILE.html only.")
     if known.entry and (known.features or known.dataset or known.root or known.tracklet):
         raise InputError("expected --entry=ID alone, or --features or --root.")
     for path, suffix in ((known.out, ".json"), (known.html, ".html")):

@@ -1,4 +1,4 @@
-"""A page of ranked strips of frames: one HTML file that loads nothing, with small pictures inside."""
+"""A page of ranked strips of frames: one HTML file that loads nothing, with small images inside."""
 
 import base64
 import html
@@ -6,25 +6,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-
-from rgcn_jax.data.datasets.images import read_image
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import printable
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.flags import time_text
+from rgcn_jax.gallery.frame_images import jpeg, small_frames
 from rgcn_jax.gallery.gallery import Gallery, Match
 from rgcn_jax.runtime.files import write_text
 
-HEIGHT = 96
-"""Of a picture in the page, in pixels."""
-
 STYLE = """
-body { font: 14px system-ui, sans-serif; margin: 1.5em; background: #fff; color: #222 }
+:root { color-scheme: light dark; --back: #fff; --text: #222; --edge: #bbb; --mark: #f2f2f2; --dim: #666;
+  --yes: #1a7f37; --no: #cf222e }
+@media (prefers-color-scheme: dark) { :root { --back: #16181c; --text: #e4e6ea; --edge: #555; --mark: #23272e;
+  --dim: #a0a4ab; --yes: #3fb950; --no: #f85149 } }
+body { font: 14px system-ui, sans-serif; margin: 1.5em; background: var(--back); color: var(--text) }
 section { margin-bottom: 2.5em } h2 { font-size: 1.1em; overflow-wrap: anywhere }
-.row { display: flex; gap: 1em; align-items: center; padding: .4em; border-left: .4em solid #bbb; margin: .3em 0 }
-.query { border-color: #222; background: #f2f2f2 } .yes { border-color: #1a7f37 } .no { border-color: #cf222e }
-.about { width: 19em; overflow-wrap: anywhere; line-height: 1.35 } .rank { font-weight: 600 }
-.strip { display: flex; gap: 2px; flex-wrap: wrap } img { height: 96px } .none { color: #777 }
+.row { display: flex; gap: 1em; align-items: center; padding: .4em; border-left: .4em solid var(--edge);
+  margin: .3em 0 }
+.query { border-color: var(--text); background: var(--mark) } .yes { border-color: var(--yes) }
+.no { border-color: var(--no) } .rank { font-weight: 600 }
+.about { flex: none; width: 19em; overflow-wrap: anywhere; line-height: 1.35 }
+.strip { display: flex; gap: 2px; flex-wrap: wrap } img { height: 96px } .none { color: var(--dim) }
+@media (max-width: 700px) { body { margin: .6em } .row { flex-direction: column; align-items: start; gap: .4em }
+  .about { width: auto } .strip { flex-wrap: nowrap; max-width: 100% }
+  img { height: auto; min-width: 0; flex: 0 1 48px } }
 """
 
 
@@ -35,7 +39,13 @@ class Ranking(NamedTuple):
     matches: Sequence[Match]
 
 
-def write_page(path: Path, gallery: Gallery, rankings: Sequence[Ranking], verdict: Mapping[str, Any] | None) -> int:
+def write_page(
+    path: Path,
+    gallery: Gallery,
+    rankings: Sequence[Ranking],
+    verdict: Mapping[str, Any] | None,
+    skeletons: bool = False,
+) -> int:
     """Writes the page atomically.
 
     Args:
@@ -43,6 +53,7 @@ def write_page(path: Path, gallery: Gallery, rankings: Sequence[Ranking], verdic
       gallery: in whose folder frames may lie.
       rankings: a section each.
       verdict: "fpr" and "threshold" of the verdicts.
+      skeletons: whether to draw the keypoints that were kept with the entries.
 
     Returns:
       How many frames could not be read; they are left out.
@@ -52,11 +63,11 @@ def write_page(path: Path, gallery: Gallery, rankings: Sequence[Ranking], verdic
     """
     body, missing = [], 0
     for ranking in rankings:
-        strip, lost = _strip(gallery, ranking.query)
+        strip, lost = _strip(gallery, ranking.query, skeletons)
         missing += lost
         rows = [_row("query", "query", _about(ranking.query), strip)]
         for rank, match in enumerate(ranking.matches, 1):
-            strip, lost = _strip(gallery, match.entry)
+            strip, lost = _strip(gallery, match.entry, skeletons)
             missing += lost
             kind = {None: "", True: "yes", False: "no"}[match.same]
             said = {None: "", True: ", same person", False: ", not the same"}[match.same]
@@ -73,6 +84,7 @@ def write_page(path: Path, gallery: Gallery, rankings: Sequence[Ranking], verdic
     write_text(
         path,
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>Gallery search</title><style>{STYLE}</style></head><body>\n<h1>Gallery search</h1>{note}\n"
         + "\n".join(body)
@@ -96,18 +108,9 @@ def _text(text: str) -> str:
     return html.escape(printable(text))
 
 
-def _strip(gallery: Gallery, entry: Entry) -> tuple[str, int]:
-    """Its pictures, and how many could not be read."""
-    pictures, missing = [], 0
-    for path in gallery.frame_paths(entry):
-        try:
-            image = read_image(path)
-        except InputError:
-            missing += 1
-            continue
-        height, width = image.shape[:2]
-        small = cv2.resize(image, (max(round(width * HEIGHT / height), 1), HEIGHT), interpolation=cv2.INTER_AREA)
-        data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-        pictures.append(f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data).decode()}">')
-    shown = "".join(pictures) or '<span class="none">no frames at hand</span>'
+def _strip(gallery: Gallery, entry: Entry, skeletons: bool) -> tuple[str, int]:
+    """Its images, and how many could not be read."""
+    frames, missing = small_frames(gallery, entry, skeletons)
+    images = [f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}">' for frame in frames]
+    shown = "".join(images) or '<span class="none">no frames available</span>'
     return f'<div class="strip">{shown}</div>', missing

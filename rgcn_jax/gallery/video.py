@@ -120,9 +120,19 @@ def plan_crops(known: Namespace) -> VideoCrops:
     except OSError as error:
         raise InputError(f"The track file {known.tracks} cannot be read ({error.strerror}).") from error
     stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
-    root = known.gallery / CROPS_FOLDER / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
+    root = crops_folder(known) / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
     detected = root.with_name(f"{root.name}.keypoints.npz") if known.detector else None
     return VideoCrops(known, root, known.keypoints or detected)
+
+
+def crops_folder(known: Namespace) -> Path:
+    """Where the crops of a gallery's videos lie. Raises InputError where it has no folder."""
+    if known.files is not None:
+        return known.files / CROPS_FOLDER
+    if "://" in known.gallery:
+        raise InputError("a gallery in Milvus needs a folder for the crops of a video: --files=DIR.")
+    folder = Path(f"{known.gallery}.files" if known.gallery.endswith(".db") else known.gallery)
+    return folder / CROPS_FOLDER
 
 
 def _frame_rate(video: Path) -> float:

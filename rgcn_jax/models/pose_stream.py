@@ -16,7 +16,7 @@ from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, T
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.streaming import initial_state, read, step
 from rgcn_jax.models.streaming_input import initial_input, next_input
-from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.models.two_branch import TwoBranch, feature_norm
 
 TORSOS = 32
 """Frames whose torso lengths are remembered, where the scale is not given."""
@@ -60,8 +60,14 @@ class PoseStream:
             last, x = next_input(last, x, detections(two)[:, 1], variables, fill=model.pose_fill)
             return step(encoder, params, recurrent, x), last
 
-        self._advance = jax.jit(advance)
-        self._read = jax.jit(lambda state: read(readout, params, state[0])[0])
+        def f_p(state: Any) -> Any:
+            f = read(readout, params, state[0])
+            if model.neck == "batchnorm_all":
+                of_neck = {kind: variables[kind]["neck_pose"] for kind in ("params", "batch_stats")}
+                f = jnp.asarray(feature_norm("pose").apply(of_neck, f, use_running_average=True))
+            return f[0]
+
+        self._advance, self._read = jax.jit(advance), jax.jit(f_p)
 
     def step(self, keypoints: Float[np.ndarray, "14 3"]) -> None:
         """One frame: normalised coordinates of the crop, and confidence, (0, 0, 0) where not detected."""

@@ -20,7 +20,7 @@ EPSILON = MappingProxyType({"appearance": 1e-5, "pose": 1e-7})
 """Added to a variance before its square root, in the statistics and so in the neck. A dimension of f_p may vary by 1e-5
 between clips (an untrained LGCN on "crop" input), where the usual 1e-5 would shrink it."""
 
-NECKS = ("none", "batchnorm")
+NECKS = ("none", "batchnorm", "batchnorm_all")
 
 CLASSIFIER = "classifier"
 """Name of the parameters over the training identities: what an embedder and another data set have no use for."""
@@ -66,7 +66,9 @@ class TwoBranch(nn.Module):
       neck: "none": the classifier sees [f_a ; f_p] (the paper). "batchnorm": it sees each dimension standardised
         over the batch (in evaluation: by the running statistics) and scaled by a learned factor, ``neck_appearance``
         [D] and ``neck_pose``, without an offset (the BNNeck of Luo et al., 2019), so that both branches have a say
-        however small their spread is; the features stay raw.
+        however small their spread is; the features stay raw. "batchnorm_all": f_a and f_p are themselves the outputs of
+        a batch normalisation with learned scale and offset, so that classifier, triplets and distances all see them (as
+        in BiCnet-TKS's released code).
       dtype: of the computation of the branches, and so of the frames that the model is called with.
       axis_name: the mesh axis over which batch statistics are taken in training, where the model runs under
         ``shard_map``; without effect in evaluation.
@@ -115,13 +117,14 @@ class TwoBranch(nn.Module):
         standardised, seen = {}, []
         if self.appearance is not None:
             f_a, aux = self.appearance(frames, frame_mask, train=train)
-            f_a = at_least_float32(f_a)
+            f_a = self._feature("appearance", at_least_float32(f_a), train)
             standardised["appearance"] = self._standardised("appearance", f_a, train)
             seen.append(self._neck("appearance", f_a, standardised["appearance"]))
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
             x = self._with_embedding(self._pose_input(keypoints, self._aspect(frames), frame_mask, train))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
+            f_p = self._feature("pose", f_p, train)
             standardised["pose"] = self._standardised("pose", f_p, train)
             seen.append(self._neck("pose", f_p, standardised["pose"]))
         logits = jnp.zeros_like(f_a[:, :0])
@@ -133,7 +136,7 @@ class TwoBranch(nn.Module):
         if self.aspect is not None:
             return self.aspect
         if frames.ndim != 5:
-            raise ValueError("without frames TwoBranch must be told the aspect of a crop: aspect=width / height.")
+            raise ValueError("without frames TwoBranch needs the aspect of a crop: aspect=width / height.")
         return frames.shape[3] / frames.shape[2]
 
     def _pose_input(self, keypoints: Array, aspect: float, mask: Array, train: bool) -> Array:
@@ -168,11 +171,22 @@ class TwoBranch(nn.Module):
             name=f"statistics_{branch}",
         )(f)
 
+    def _feature(self, branch: str, f: Array, train: bool) -> Array:
+        """The feature of a branch: normalised where the neck is "batchnorm_all"."""
+        if self.neck != "batchnorm_all":
+            return f
+        return feature_norm(branch, name=f"neck_{branch}", axis_name=self.axis_name)(f, use_running_average=not train)
+
     def _neck(self, branch: str, f: Array, standardised: Array) -> Array:
         """What the classifier sees of a branch."""
-        if self.neck == "none":
+        if self.neck != "batchnorm":
             return f
         return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])
+
+
+def feature_norm(branch: str, **settings: Any) -> nn.BatchNorm:
+    """The batch normalisation of a branch's feature under the neck "batchnorm_all"."""
+    return nn.BatchNorm(momentum=0.9, epsilon=EPSILON[branch], use_fast_variance=False, **settings)
 
 
 def pose_features(

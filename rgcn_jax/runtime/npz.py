@@ -14,8 +14,11 @@ LARGEST = 4 * 2**30
 """Bytes that the arrays take in memory; the 14 keypoints of MARS take a third of a gigabyte, with their names."""
 
 
-def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Those of the wanted arrays that are there, or all, and the names of all that are there.
+def read_arrays(
+    path: Path, wanted: Collection[str] | None = None, largest: int = LARGEST
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Those of the wanted arrays that are there, or all, and the names of all that are there; ``largest``: bytes that
+    they may take in memory.
 
     Raises:
       ValueError: the file is no such archive, cut off or damaged, or the wanted arrays would not fit in memory.
@@ -29,8 +32,8 @@ def read_arrays(path: Path, wanted: Collection[str] | None = None) -> tuple[dict
             raise ValueError("an array is in it twice")
         chosen = [name for name in sizes if wanted is None or name in wanted]
         size = sum(sizes[name] for name in chosen)
-        if size > LARGEST:
-            raise ValueError(f"its arrays would take {size / 2**30:,.1f} GiB, more than {LARGEST / 2**30:,.0f}")
+        if size > largest:
+            raise ValueError(f"its arrays would take {size / 2**30:,.1f} GiB, more than {largest / 2**30:,.2g}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[f"{name}.npy"] for name in chosen}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # no magic string: its bytes

@@ -1,4 +1,4 @@
-"""Everything that a training run consists of, built from its config and checked before the first step."""
+"""Builds the parts of a training run (data, model, optimiser, step) from its config and checks them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
 from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.keypoint_augment import KeypointAugmentation
 from rgcn_jax.data.clips.reader import Data, ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
@@ -23,6 +24,7 @@ from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
 from rgcn_jax.training.init_from import init_from_run
 from rgcn_jax.training.optim import adam_coupled_l2, make_schedule, with_pose_factor
+from rgcn_jax.training.pose_pretrained import init_pose_branch
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
 from rgcn_jax.training.step import check_micro_batches, make_train_step
 
@@ -39,7 +41,7 @@ class Run:
     state: TrainState
     total_steps: int
     init_from: dict[str, Any] | None = None
-    """Where the weights come from with ``model.init_from``: checkpoint, step, sha256."""
+    """Where the weights come from with ``model.init_from`` or ``model.pose_pretrained``: checkpoint, step, sha256."""
 
 
 def prepare(config: Config, restored: bool = False) -> Run:
@@ -48,21 +50,29 @@ def prepare(config: Config, restored: bool = False) -> Run:
     Args:
       config: of the run.
       restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
-        shapes alone, and neither ``model.pretrained`` nor ``model.init_from`` is read.
+        shapes alone, and none of ``model.pretrained``, ``init_from`` and ``pose_pretrained`` is read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
     """
     parallel.check_same("the config", json.dumps(config.to_dict(), sort_keys=True))
+    if config.evaluation.distance == "calibrated":
+        raise InputError(
+            "evaluation.distance is calibrated, which is learned once a model is trained (rgcn-jax calibrate "
+            "--fusion): train with standardized, and evaluate with calibrated afterwards."
+        )
     mesh = parallel.make_mesh(config.parallel.num_devices)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
     data = open_process_data(config)
+    of_keypoints = {"keypoints": KeypointAugmentation(**asdict(config.augment.keypoints))}
+    augmentation: dict[str, Any] = asdict(config.augment) | of_keypoints
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
-        augmentation=Augmentation(**asdict(config.augment)),
+        augmentation=Augmentation(**augmentation),
         seed=config.seed,
+        crop_aspect=config.aspect,
         identities=config.batch.identities,
         clips_per_identity=config.batch.clips_per_identity,
         max_frame_stride=config.batch.max_frame_stride,
@@ -132,16 +142,25 @@ def _variables(
     if config.model.init_from:
         variables, origin = init_from_run(variables, Path(config.model.init_from).expanduser(), say)
         return variables, f"weights from {config.model.init_from}", origin
+    variables, words = _with_trunk(config, variables)
+    if not config.model.pose_pretrained:
+        return variables, words, None
+    variables, origin = init_pose_branch(variables, config.model.pose_pretrained, config.model, say)
+    return variables, f"{words}, pose branch from {config.model.pose_pretrained}", origin
+
+
+def _with_trunk(config: Config, variables: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The variables with the trunk of ``model.pretrained``; where it comes from, in words."""
     if not config.with_appearance:
-        return variables, "trunk from nowhere (there is no appearance branch)", None
+        return variables, "trunk from nowhere (there is no appearance branch)"
     if config.data.features:
-        return variables, f"trunk from elsewhere ({config.data.features})", None
+        return variables, f"trunk from elsewhere ({config.data.features})"
     if not config.model.pretrained:
-        return variables, "trunk from random weights (model.pretrained is empty)", None
+        return variables, "trunk from random weights (model.pretrained is empty)"
     if warning := pretrained_overlap(config.data.name, config.model.pretrained):
         say(warning)
     path = Path(config.model.pretrained).expanduser()
-    return with_pretrained(variables, path, say), f"trunk from {path}", None
+    return with_pretrained(variables, path, say), f"trunk from {path}"
 
 
 def _abstract_state(shapes: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:

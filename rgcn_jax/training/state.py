@@ -54,7 +54,7 @@ class Progress:
     way: str = ""
     """Config and data that it was trained with (``inputs.way``); "": it was not noted."""
     init_from: dict[str, Any] | None = None
-    """Where the run's first weights come from (``model.init_from``): checkpoint, step, sha256."""
+    """Where the run's first weights come from (``model.init_from``, ``pose_pretrained``): checkpoint, step, sha256."""
 
     def record(self) -> dict[str, Any]:
         """As JSON takes it."""

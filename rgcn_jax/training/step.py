@@ -107,7 +107,10 @@ def local_losses(
 
     def triplet(branch: str, feature: str) -> Float[Array, ""]:
         rows = features[branch if feature == "raw" else f"neck_{branch}"]
-        return losses.batch_hard_triplet_loss(rows, labels, objective.margin, parallel.gather_clips(rows), all_labels)
+        candidates = parallel.gather_clips(rows)
+        return losses.batch_hard_triplet_loss(
+            rows, labels, objective.margin, candidates, all_labels, objective.triplet_distance
+        )
 
     chosen = {"appearance": objective.appearance_triplet, "pose": objective.pose_triplet}
     local = {branch: triplet(branch, feature) for branch, feature in chosen.items() if features[branch].shape[1]}

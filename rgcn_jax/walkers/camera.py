@@ -6,14 +6,25 @@ import numpy as np
 from jaxtyping import Float64
 
 # (yaw, elevation) in degrees. Yaw 0 sees a walker's front, 90 the left side.
-_VIEWS = ((-25.0, 8.0), (0.0, 15.0), (25.0, 10.0), (50.0, 18.0), (-50.0, 12.0), (12.0, 20.0), (-12.0, 6.0), (38.0, 8.0))
+_FRONT = ((-25.0, 8.0), (0.0, 15.0), (25.0, 10.0), (50.0, 18.0), (-50.0, 12.0), (12.0, 20.0), (-12.0, 6.0), (38.0, 8.0))
+_ROUND = (
+    (0.0, 12.0),
+    (90.0, 8.0),
+    (180.0, 15.0),
+    (-45.0, 18.0),
+    (135.0, 6.0),
+    (-90.0, 14.0),
+    (45.0, 20.0),
+    (-135.0, 10.0),
+)
+_VIEWS = {"front": _FRONT, "round": _ROUND}
 _YAW_JITTER = 12.0
 _CROP_MARGIN = 1.07
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the picture, y down)
+    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the image, y down)
     points to the light.
     """
 
@@ -71,10 +82,13 @@ class View:
         return replace(self, corner=middle - size[:, None] * np.array([0.25, 0.5]), size=size)
 
 
-def draw_cameras(rng: np.random.Generator, count: int) -> list[Camera]:
-    """The first ``count`` of eight views, each with a random distance (6 to 12 m), light and mild colour cast."""
+def draw_cameras(rng: np.random.Generator, count: int, views: str = "front") -> list[Camera]:
+    """The first ``count`` of eight views, each with a random distance (6 to 12 m), light and mild colour cast.
+
+    ``views``: "front", yaws from -50 to 50 degrees, or "round", every 45 degrees; elevations of 5 to 20 degrees.
+    """
     cameras = []
-    for yaw, elevation in _VIEWS[:count]:
+    for yaw, elevation in _VIEWS[views][:count]:
         gain = rng.uniform(0.92, 1.08) * rng.uniform(0.96, 1.04, 3)
         side = rng.choice((-1.0, 1.0))
         light = np.array([side * rng.uniform(0.5, 0.9), -rng.uniform(0.3, 0.8)])

@@ -15,9 +15,9 @@ _FAR_MISSES = 0.25  # at a full side view, for elbow, wrist, knee and ankle; a t
 _BURSTS = 0.25  # tracklets in which something passes before the walker
 _KINDS = ("pole", "car", "bush")
 
-_RIGHT = np.array([2, 3, 4, 8, 9, 10])
-_LEFT = np.array([5, 6, 7, 11, 12, 13])
-_FAR_WEIGHT = np.array([1 / 3, 1, 1] * 2)
+_RIGHT = np.isin(np.arange(14), [2, 3, 4, 8, 9, 10])
+_LEFT = np.isin(np.arange(14), [5, 6, 7, 11, 12, 13])
+_WEIGHT = np.array([0, 0] + [1 / 3, 1, 1] * 4)  # of a keypoint where its side is the far one
 
 
 @dataclass(frozen=True)
@@ -60,33 +60,40 @@ def draw_occluder(rng: np.random.Generator, frames: int) -> Occluder | None:
     return Occluder(kind, box)
 
 
+def _far(right_is_far: Bool[np.ndarray, "f 1"]) -> Bool[np.ndarray, "f 14"]:
+    """The keypoints of the far side."""
+    return np.where(right_is_far, _RIGHT, _LEFT)
+
+
 def detect(
     xy: Float64[np.ndarray, "f 14 2"],
-    yaw_sine: float,
+    yaw_sine: float | Float64[np.ndarray, "f"],
     occluder: Occluder | None,
     rng: np.random.Generator,
-    misses: float = MISSES,
+    misses: float | Float64[np.ndarray, "f 14"] = MISSES,
 ) -> Float32[np.ndarray, "f 14 3"]:
     """Detections of the 14 keypoints.
 
     Args:
       xy: true places in crop heights from the top left corner.
-      yaw_sine: sine of the angle between the walker's front and the camera; positive where the left side is nearer.
+      yaw_sine: sine of the angle between the walker's front and the camera; positive where the left side is nearer. Of
+        the tracklet, or of each frame.
       occluder: hides what it covers.
       rng: random numbers.
-      misses: share of keypoints that go missing for no reason.
+      misses: share of keypoints that go missing whatever the view; of all, or of each.
 
     Returns:
-      x and y as shares of the crop's width and height and a confidence in (0, 1]; (0, 0, 0) where not detected: hidden,
-      outside of the crop, overlooked.
+      x and y as fractions of the crop's width and height and a confidence in (0, 1]; (0, 0, 0) where not detected:
+      hidden, outside of the crop, overlooked.
     """
     shape = xy.shape[:2]
     spread = np.where(rng.random(shape) < _OUTLIERS, 3.0, 1.0)
     error = rng.standard_normal(xy.shape) * _NOISE * spread[..., None]
     found = xy + error
+    sine = np.broadcast_to(yaw_sine, shape[:1])[:, None]
+    right_is_far = sine > 0
     missed = np.full(shape, misses)
-    far = _RIGHT if yaw_sine > 0 else _LEFT
-    missed[:, far] += _FAR_MISSES * abs(yaw_sine) * _FAR_WEIGHT
+    missed += np.where(_far(right_is_far), _FAR_MISSES * np.abs(sine) * _WEIGHT, 0.0)
     detected = rng.random(shape) >= missed
     if occluder is not None:
         detected &= ~occluder.covers(xy)
@@ -94,6 +101,6 @@ def detect(
     detected &= ((share > 0) & (share < 1)).all(-1)
     # An estimator is less sure of what it places badly and of the far side.
     doubt = np.linalg.norm(error, axis=-1) / 0.06 + 0.25 * rng.random(shape)
-    doubt[:, far] += 0.3 * abs(yaw_sine) * _FAR_WEIGHT
+    doubt += np.where(_far(right_is_far), 0.3 * np.abs(sine) * _WEIGHT, 0.0)
     confidence = np.clip(0.97 - doubt, 0.05, 1.0)
     return np.where(detected[..., None], np.concatenate([share, confidence[..., None]], -1), 0.0).astype(np.float32)

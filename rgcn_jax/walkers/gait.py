@@ -59,7 +59,7 @@ def _bump(phase: np.ndarray, centre: float, sharpness: float) -> np.ndarray:
     return np.exp(sharpness * (np.cos(phase - 2 * np.pi * centre) - 1.0))
 
 
-def _leg(person: Person, phase: np.ndarray, swing: float, side: float) -> tuple[np.ndarray, ...]:
+def _leg(person: Person, phase: np.ndarray, swing: float | np.ndarray, side: float) -> tuple[np.ndarray, ...]:
     """Knee, ankle, toe and heel [F, 3] of one leg relative to its hip. Phase 0 is the heel strike; side is +1 for
     left.
     """
@@ -104,11 +104,11 @@ def _reach(
 
 
 def _swinging_arm(
-    person: Person, phase: np.ndarray, shoulder: np.ndarray, trunk: np.ndarray, side: float
+    person: Person, phase: np.ndarray, shoulder: np.ndarray, trunk: np.ndarray, side: float, pace: float | np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """Elbow and wrist of an arm that swings against the leg of its side."""
     arm = person["arm"] * person["height"]
-    wave = -np.cos(phase - np.radians(person["arm_lag"])) * (1 + side * person["arm_asymmetry"])
+    wave = -np.cos(phase - np.radians(person["arm_lag"])) * (1 + side * person["arm_asymmetry"]) * pace
     flexion = np.radians(person["arm_bias"] + person["arm_swing"] * wave)
     bend = np.radians(person["elbow_bend"] + person["elbow_swing"] * wave)
     aside = np.radians(person["abduction"]) * side
@@ -150,8 +150,13 @@ def _held_arm(
     return _reach(points[f"{name}_shoulder"], target, pole, arm * person["upper_arm"], arm * (1 - person["upper_arm"]))
 
 
-def walk(person: Person, phase: Float64[np.ndarray, "f"]) -> Motion:
+def walk(person: Person, phase: Float64[np.ndarray, "f"], pace: float | Float64[np.ndarray, "f"] = 1.0) -> Motion:
     """The walker at the given phases of the stride (radians; 0 and 2 pi are heel strikes of the right foot).
+
+    Args:
+      person: who walks.
+      phase: of each frame.
+      pace: factor on the swing of legs and arms, for all frames or for each.
 
     Returns:
       The motion; the lowest foot touches the ground when ``bounce`` is 1.
@@ -159,8 +164,8 @@ def walk(person: Person, phase: Float64[np.ndarray, "f"]) -> Motion:
     tall = person["height"]
     level = np.zeros_like(phase)
     legs = {
-        "right": _leg(person, phase, 1 - person["leg_asymmetry"], -1.0),
-        "left": _leg(person, phase + np.pi, 1 + person["leg_asymmetry"], 1.0),
+        "right": _leg(person, phase, (1 - person["leg_asymmetry"]) * pace, -1.0),
+        "left": _leg(person, phase + np.pi, (1 + person["leg_asymmetry"]) * pace, 1.0),
     }
     drop = np.max([np.max(-np.stack(leg)[..., 2], axis=0) for leg in legs.values()], axis=0)
     rise = drop.mean() + person["bounce"] * (drop - drop.mean())
@@ -188,7 +193,7 @@ def walk(person: Person, phase: Float64[np.ndarray, "f"]) -> Motion:
         for joint, offset in zip(("knee", "ankle", "toe", "heel"), legs[name], strict=True):
             points[f"{name}_{joint}"] = points[f"{name}_hip"] + offset
         elbow, wrist = _held_arm(person, side, points, trunk) or _swinging_arm(
-            person, own_phase, points[f"{name}_shoulder"], trunk, side
+            person, own_phase, points[f"{name}_shoulder"], trunk, side, pace
         )
         points[f"{name}_elbow"], points[f"{name}_wrist"] = elbow, wrist
         fore = wrist - elbow

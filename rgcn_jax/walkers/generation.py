@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 from rgcn_jax.walkers.camera import Camera, View, draw_cameras, look
 from rgcn_jax.walkers.detector import JUNK_MISSES, MISSES, Occluder, detect, draw_occluder
 from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
-from rgcn_jax.walkers.outfit import Outfit, draw_outfits
+from rgcn_jax.walkers.mistakes import HIDDEN_MISSES, hidden_by_body, misplace, with_middle_neck
+from rgcn_jax.walkers.outfit import Outfit, change_clothes, draw_changes, draw_outfits
 from rgcn_jax.walkers.population import Person, draw_person, on_a_day
 from rgcn_jax.walkers.render import Painter, Place, draw_frames
 from rgcn_jax.walkers.scenery import LENGTH, occluder_shapes, panorama
+from rgcn_jax.walkers.session import draw_course, walk_course, with_another_posture
 from rgcn_jax.walkers.spec import WalkersSpec
 
 FRAMES_PER_SECOND = 12.5
 
 # What the random streams are for; each is drawn from (seed, purpose, number).
 _PEOPLE, _OUTFITS, _CAMERAS, _IDS, _TAKES, _PLACES = range(6)
+_CHANGES = 100  # of clothes
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,11 @@ class _Take:
 
 @dataclass(frozen=True)
 class _Shot:
-    """A take, filmed: all that both the drawing and the keypoints are made from."""
+    """A take, filmed: all that both the drawing and the keypoints are made from; ``turn``: radians to the left."""
 
     person: Person
     motion: Motion
+    turn: Float64[np.ndarray, "f"]
     view: View
     occluder: Occluder | None
 
@@ -59,7 +63,7 @@ class Walkers:
       split: tracklets with MARS-like frame names; the root is ".", for nothing is on disk.
       look_alikes: the groups of person ids that share an outfit, training and test.
       people: body, gait and posture of each person id.
-      outfits: the clothes of each person id.
+      outfits: the clothes of each person id, the first of several.
     """
 
     def __init__(
@@ -84,8 +88,8 @@ class Walkers:
         """What a pose estimator reports of a tracklet.
 
         Returns:
-          For each frame the 14 keypoints: x and y as shares of the crop's width and height, and a confidence in (0, 1];
-          (0, 0, 0) where not detected.
+          For each frame the 14 keypoints: x and y as fractions of the crop's width and height, and a confidence in (0,
+          1]; (0, 0, 0) where not detected.
 
         Raises:
           ValueError: the tracklet is not of this data set.
@@ -94,7 +98,17 @@ class Walkers:
         shot = self._film(take)
         xy, _, _ = shot.view.project(shot.motion.points[:, :14])
         misses = JUNK_MISSES if take.kind == "junk" else MISSES
-        return detect(xy, -float(shot.view.right[0]), shot.occluder, self._rng(_TAKES, take.number, 2), misses)
+        right = shot.view.right
+        sine = -(np.cos(shot.turn) * right[0] + np.sin(shot.turn) * right[1])
+        if self.spec.self_occlusion or self.spec.keypoint_noise or self.spec.swaps:
+            rng = self._rng(_TAKES, take.number, 5)
+            hidden = hidden_by_body(shot.view, shot.motion)
+            xy = misplace(xy, hidden, sine, rng, self.spec.keypoint_noise, self.spec.swaps)
+            misses = misses + self.spec.self_occlusion * hidden * HIDDEN_MISSES
+        found = detect(xy, sine, shot.occluder, self._rng(_TAKES, take.number, 2), misses)
+        if self.spec.neck_from_shoulders and self._rng(_TAKES, take.number, 6).random() < self.spec.neck_from_shoulders:
+            found = with_middle_neck(found)
+        return found
 
     def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
         """The crops of a tracklet, RGB, drawn at this size in pixels (made for 64 x 32 to 256 x 128).
@@ -139,12 +153,19 @@ class Walkers:
         """Lets the person walk before the camera."""
         rng = self._rng(_TAKES, take.number, 1)
         person = on_a_day(take.person, rng, self.spec.session_noise)
-        phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * person["cadence"] / FRAMES_PER_SECOND * np.arange(take.frames)
-        motion = walk(person, phase)
+        start, spec = rng.uniform(0, 2 * np.pi), self.spec
+        turn = np.zeros(take.frames)
+        if spec.speed_variation or spec.slowing or spec.turning or spec.posture_changes:
+            session = self._rng(_TAKES, take.number, 4)
+            person = with_another_posture(person, session, spec.posture_changes)
+            course = draw_course(session, take.frames, FRAMES_PER_SECOND, spec)
+            motion, turn = walk_course(person, start, course, FRAMES_PER_SECOND), course.turn
+        else:
+            motion = walk(person, start + 2 * np.pi * person["cadence"] / FRAMES_PER_SECOND * np.arange(take.frames))
         view = look(self._cameras[take.camera - 1], rng, motion.points)
         if take.kind == "junk":
             view = view.missed(rng)
-        return _Shot(person, motion, view, draw_occluder(rng, take.frames))
+        return _Shot(person, motion, turn, view, draw_occluder(rng, take.frames))
 
 
 def _rng(spec: WalkersSpec, *key: int) -> np.random.Generator:
@@ -152,7 +173,7 @@ def _rng(spec: WalkersSpec, *key: int) -> np.random.Generator:
 
 
 def _cameras(spec: WalkersSpec) -> list[Camera]:
-    return draw_cameras(_rng(spec, _CAMERAS), spec.cameras)
+    return draw_cameras(_rng(spec, _CAMERAS), spec.cameras, spec.views)
 
 
 def _names(folder: str, person: str, camera: int, number: int, frames: int) -> tuple[str, ...]:
@@ -175,8 +196,11 @@ def generate(spec: WalkersSpec) -> Walkers:
     rng = _rng(spec, _PEOPLE)
     people = [draw_person(rng, spec.variation) for _ in range(count + spec.distractors + spec.junk)]
     groups = count // spec.group_size
-    outfits = draw_outfits(_rng(spec, _OUTFITS), groups + spec.distractors + spec.junk)
-    worn = [outfits[i // spec.group_size] for i in range(count)] + outfits[groups:]
+    owners = groups + spec.distractors + spec.junk
+    outfits = draw_outfits(_rng(spec, _OUTFITS), owners + groups * (spec.outfits_per_identity - 1))
+    worn = [outfits[i // spec.group_size] for i in range(count)] + outfits[groups:owners]
+    further = [outfits[owners + i // spec.group_size :: groups] for i in range(count)]
+    changes = draw_changes(_rng(spec, _CHANGES), count, spec)
     # Ids tell neither the group nor the half.
     ids = (1 + _rng(spec, _IDS).permutation(count)).tolist()
 
@@ -201,12 +225,16 @@ def generate(spec: WalkersSpec) -> Walkers:
     for order, length, (folder, text, person_id, i, camera, number, kind) in zip(
         rng.permutation(len(wanted)).tolist(), lengths, wanted, strict=True
     ):
-        tracklet = Tracklet(_names(folder, text, camera, number, length), person_id, camera)
-        takes[tracklet] = _Take(order, people[i], worn[i], camera, length, kind)
+        change = int(changes[i, camera - 1, (number - 1) % spec.tracklets_per_camera]) if i < count else 0
+        clothes = change + 1 if i < count and spec.outfits_per_identity > 1 else 0
+        tracklet = Tracklet(_names(folder, text, camera, number, length), person_id, camera, clothes)
+        outfit = change_clothes(worn[i], further[i][change - 1]) if change else worn[i]
+        takes[tracklet] = _Take(order, people[i], outfit, camera, length, kind)
 
     by_name = sorted(takes, key=lambda t: t.frames[0])
     test = [t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id > 0]
     choice = rng.integers(0, spec.tracklets_per_camera, (len(test) // spec.tracklets_per_camera,)).tolist()
+    look_alikes = tuple(tuple(ids[g * spec.group_size : (g + 1) * spec.group_size]) for g in range(groups))
     split = Split(
         name="walkers",
         root=Path("."),
@@ -214,7 +242,7 @@ def generate(spec: WalkersSpec) -> Walkers:
         query=tuple(test[n * spec.tracklets_per_camera + pick] for n, pick in enumerate(choice)),
         gallery=tuple(t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id != JUNK_ID),
         junk=tuple(t for t in by_name if t.person_id == JUNK_ID),
+        look_alikes=look_alikes if spec.group_size > 1 else (),
     )
-    look_alikes = tuple(tuple(ids[g * spec.group_size : (g + 1) * spec.group_size]) for g in range(groups))
     named = dict(zip(ids, people[:count], strict=True)), dict(zip(ids, worn[:count], strict=True))
     return Walkers(spec, split, look_alikes, *named, takes)

@@ -29,7 +29,7 @@ class Plan:
     matrices: Mapping[str, Mapping[str, np.ndarray]]
     """MATLAB files, each with its named matrices."""
     hdf5: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Likewise, in the form of MATLAB 7.3."""
+    """The same, in the format of MATLAB 7.3."""
 
 
 def _track_info(tracklets: list[Tracklet]) -> np.ndarray:
@@ -114,15 +114,15 @@ def _once_a_camera(walkers: Walkers) -> list[Tracklet]:
     return list(first.values())
 
 
-def _halvings(walkers: Walkers, rng: np.random.Generator) -> np.ndarray:
-    """Ten random halvings that keep look-alikes together, [10, people]: positions in the sorted person ids, from 0."""
+def _random_splits(walkers: Walkers, rng: np.random.Generator) -> np.ndarray:
+    """Ten random splits that keep look-alikes together, [10, people]: positions in the sorted person ids, from 0."""
     position = {person_id: i for i, person_id in enumerate(sorted(walkers.people))}
     groups = np.array([[position[person_id] for person_id in group] for group in walkers.look_alikes])
     return np.stack([rng.permutation(groups).ravel() for _ in range(10)])
 
 
 def ilids_vid(walkers: Walkers) -> Plan:
-    """iLIDS-VID: every person once in cameras 1 and 2, person numbers with gaps, ten random halvings that keep
+    """iLIDS-VID: every person once in cameras 1 and 2, person numbers with gaps, ten random splits that keep
     look-alikes together.
 
     Raises:
@@ -143,13 +143,13 @@ def ilids_vid(walkers: Walkers) -> Plan:
         )
         files.append((tracklet, names))
     # Values are positions in the sorted list of person folders, from 1.
-    halvings = (1 + _halvings(walkers, rng)).astype(np.uint16)
-    matrices = {"train-test people splits/train_test_splits_ilidsvid.mat": {"ls_set": halvings}}
+    splits = (1 + _random_splits(walkers, rng)).astype(np.uint16)
+    matrices = {"train-test people splits/train_test_splits_ilidsvid.mat": {"ls_set": splits}}
     return Plan(tuple(files), {}, matrices)
 
 
 def prid2011(walkers: Walkers) -> Plan:
-    """PRID2011: every person once in cameras a and b, file names that repeat across people, ten random halvings that
+    """PRID2011: every person once in cameras a and b, file names that repeat across people, ten random splits that
     keep look-alikes together as lists of folder names; distractors are people in one camera, whom no split names.
 
     Raises:
@@ -166,8 +166,8 @@ def prid2011(walkers: Walkers) -> Plan:
         files.append((tracklet, tuple(f"{folder}/{f:04}.png" for f in range(1, len(tracklet.frames) + 1))))
     people = [f"person_{person_id:04}" for person_id in sorted(walkers.people)]
     splits = []
-    for halving in _halvings(walkers, rng).tolist():
-        names = [people[i] for i in halving]
+    for order in _random_splits(walkers, rng).tolist():
+        names = [people[i] for i in order]
         splits.append({"train": names[len(names) // 2 :], "test": names[: len(names) // 2]})
     return Plan(tuple(files), {"splits_prid2011.json": json.dumps(splits)}, {})
 
@@ -197,6 +197,62 @@ def ls_vid(walkers: Walkers) -> Plan:
     return Plan(tuple(files), texts, {}, {"test/data/info_test.mat": {"query": queries}})
 
 
+def ccvid(walkers: Walkers) -> Plan:
+    """CCVID: ``session1/person_camera``, lists of folder, person and label of the clothes; no distractors and no junk.
+    The second tracklet of a person in a camera is of session 2.
+
+    Raises:
+      InputError: there are more than two tracklets of a person in a camera.
+    """
+    if walkers.spec.tracklets_per_camera > 2:
+        raise InputError(
+            f"CCVID has at most two tracklets of a person in a camera here: found tracklets_per_camera="
+            f"{walkers.spec.tracklets_per_camera}; choose 1 or 2."
+        )
+    split = walkers.split
+    asked = set(split.query)
+    gallery = [t for t in split.gallery if t not in asked and t.person_id != DISTRACTOR_ID]
+    seen: set[str] = set()
+    files, texts = [], {}
+    for part, tracklets in (("train", split.train), ("query", split.query), ("gallery", gallery)):
+        lines = []
+        for tracklet in tracklets:
+            name = f"{tracklet.person_id:03}_{tracklet.camera_id:02}"
+            place = f"session1/{name}" if f"session1/{name}" not in seen else f"session2/{name}"
+            seen.add(place)
+            files.append((tracklet, tuple(f"{place}/{f:05}.jpg" for f in range(1, len(tracklet.frames) + 1))))
+            worn = tracklet.clothes_id
+            lines.append(f"{place}\t{tracklet.person_id:03}\tu{worn}_l{worn}_s0_c0_a0\n")
+        texts[f"{part}.txt"] = "".join(lines)
+    return Plan(tuple(files), texts, {})
+
+
+def mevid(walkers: Walkers) -> Plan:
+    """MEVID: ``bbox_{train,test}/person``, lists of names, rows and queries, all counted from 0, as NumPy writes them;
+    no distractors and no junk.
+    """
+    split = walkers.split
+    test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
+    tracks: dict[tuple[int, int, int], int] = {}
+    files, texts = [], {}
+    for part, tracklets in (("train", split.train), ("test", test)):
+        names, rows = [], []
+        for tracklet in tracklets:
+            key = tracklet.person_id, max(tracklet.clothes_id - 1, 0), tracklet.camera_id
+            number, first = tracks.get(key, 0), len(names)
+            tracks[key] = number + 1
+            stem = f"{key[0]:04}O{key[1]:03}C{key[2]:03}T{number:03}"
+            own = [f"{stem}F{f:05}.jpg" for f in range(len(tracklet.frames))]
+            files.append((tracklet, tuple(f"bbox_{part}/{stem[:4]}/{name}" for name in own)))
+            names += own
+            rows.append(" ".join(f"{value:.18e}" for value in (first, len(names) - 1, *key)))
+        texts[f"{part}_name.txt"] = "".join(f"{name}\n" for name in names)
+        texts[f"track_{part}_info.txt"] = "".join(f"{row}\n" for row in rows)
+    row = {tracklet: i for i, tracklet in enumerate(test)}
+    texts["query_IDX.txt"] = "".join(f"{row[t]:.18e}\n" for t in split.query)
+    return Plan(tuple(files), texts, {})
+
+
 def folder(walkers: Walkers) -> Plan:
     """A folder of one's own: ``{train,query,gallery}/person/camera/tracklet``; the gallery holds no query, but
     distractors as person 0 and junk as person -1.
@@ -222,6 +278,8 @@ LAYOUTS: Mapping[str, Any] = MappingProxyType(
         "dukemtmc_vidreid": dukemtmc_vidreid,
         "prid2011": prid2011,
         "ls_vid": ls_vid,
+        "ccvid": ccvid,
+        "mevid": mevid,
         "folder": folder,
     }
 )

@@ -1,10 +1,13 @@
 """What people wear, hair and skin included: everything in the drawing of a person that is neither body nor pose."""
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Int64
+
+from rgcn_jax.walkers.spec import WalkersSpec
 
 RGB = tuple[int | float, int | float, int | float]
 """A colour; components from 0 to 255."""
@@ -96,3 +99,19 @@ def draw_outfits(rng: np.random.Generator, count: int) -> list[Outfit]:
         candidates = [_draw(rng) for _ in range(12)]
         outfits.append(max(candidates, key=lambda c: min((_difference(c, o) for o in outfits), default=0.0)))
     return outfits
+
+
+def draw_changes(
+    rng: np.random.Generator, people: int, spec: WalkersSpec
+) -> Int64[np.ndarray, "people cameras tracklets"]:
+    """Which of its outfits, from 0, a person wears in each tracklet of each camera: a random order of all of them, over
+    and over.
+    """
+    shape = people, spec.cameras, spec.outfits_per_identity
+    orders = rng.permuted(np.broadcast_to(np.arange(spec.outfits_per_identity), shape), axis=2)
+    return orders[:, :, np.arange(spec.tracklets_per_camera) % spec.outfits_per_identity]
+
+
+def change_clothes(before: Outfit, after: Outfit) -> Outfit:
+    """The clothes and the bag of ``after``; skin, hair and its style are the person's and stay."""
+    return replace(after, skin=before.skin, hair=before.hair, hair_style=before.hair_style)

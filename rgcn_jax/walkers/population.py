@@ -77,8 +77,12 @@ def draw_person(rng: np.random.Generator, variation: float) -> Person:
     """
     z = rng.standard_normal(len(PARAMETERS))
     z = np.where(np.abs(z) > 2.0, rng.uniform(-2.0, 2.0, len(PARAMETERS)), z)
-    posture = get_args(Posture)[rng.choice(len(_POSTURE_SHARES), p=_POSTURE_SHARES)]
-    return Person(np.clip(_MEAN + variation * _STD * z, _LOW, _HIGH), posture)
+    return Person(np.clip(_MEAN + variation * _STD * z, _LOW, _HIGH), draw_posture(rng))
+
+
+def draw_posture(rng: np.random.Generator) -> Posture:
+    """A posture with its share of the population."""
+    return get_args(Posture)[rng.choice(len(_POSTURE_SHARES), p=_POSTURE_SHARES)]
 
 
 def on_a_day(person: Person, rng: np.random.Generator, session_noise: float) -> Person:

@@ -6,7 +6,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.fields import out_of_range, setting
 
 MAX_CAMERAS = 8
-"""A frame's name has one digit for the camera, and eight views are laid out in ``camera.py``."""
+"""A frame's name has one digit for the camera, and eight views are defined in ``camera.py``."""
 
 MAX_PEOPLE = 9999
 
@@ -29,6 +29,12 @@ class WalkersSpec:
     )
     group_size: int = setting(
         3, "Identities that share one outfit (look-alikes); groups never straddle training and test.", minimum=1
+    )
+    outfits_per_identity: int = setting(
+        1,
+        "Outfits of each person, shared by its group; from 2 on they change between the tracklets of a camera, or else "
+        "between cameras, and tracklets have clothes ids.",
+        minimum=1,
     )
     cameras: int = setting(4, "Cameras that see everybody.", minimum=2, maximum=MAX_CAMERAS)
     tracklets_per_camera: int = setting(
@@ -53,6 +59,51 @@ class WalkersSpec:
         6, "Tracklets with id -1: bad detections that show a part of somebody or hardly anybody.", minimum=0
     )
     seed: int = setting(0, "Everything is drawn from it.", minimum=0)
+
+    # Motion, cameras and keypoints as in real tracklets; each off by default.
+    views: str = setting(
+        "front",
+        "Cameras: front, from -50 to 50 degrees about the walkers' front, or round, every 45 degrees.",
+        choices=("front", "round"),
+    )
+    speed_variation: float = setting(
+        0.0,
+        "How much the speed of a person differs between tracklets: deviation of its logarithm. Step length and step "
+        "rate go together.",
+        minimum=0,
+        maximum=1,
+    )
+    slowing: float = setting(
+        0.0,
+        "How much walkers slow down or speed up within a tracklet: deviation of the logarithm of last over first "
+        "speed.",
+        minimum=0,
+        maximum=1,
+    )
+    turning: float = setting(0.0, "How fast walkers turn: deviation of the rate, degrees a second.", minimum=0)
+    posture_changes: float = setting(
+        0.0, "Probability that a person holds the arms differently in a tracklet.", minimum=0, maximum=1
+    )
+    self_occlusion: float = setting(
+        0.0,
+        "How much keypoints hidden by the walker's own body go missing; 1: as many as with a real detector.",
+        minimum=0,
+        maximum=1,
+    )
+    keypoint_noise: float = setting(
+        0.0,
+        "Noise of each keypoint's own that lasts, on top of that of all keypoints; 1: as much as a real detector's.",
+        minimum=0,
+    )
+    swaps: float = setting(
+        0.0, "Share of frames in which left and right arm, or leg, are swapped in a side view.", minimum=0, maximum=0.5
+    )
+    neck_from_shoulders: float = setting(
+        0.0,
+        "Share of tracklets whose neck is the middle of the shoulders, as with a detector that has no neck.",
+        minimum=0,
+        maximum=1,
+    )
 
     def __post_init__(self):
         wrong = out_of_range(self)

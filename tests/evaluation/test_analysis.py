@@ -7,7 +7,8 @@ from rgcn_jax.evaluation.analysis import analyse
 from rgcn_jax.evaluation.attributes import Attributes, group_labels
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.evaluation.open_set import open_set
-from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, evaluate_protocols
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
+from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.verification import verify
 from rgcn_jax.types import Embeddings
 

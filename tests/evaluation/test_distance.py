@@ -142,6 +142,14 @@ def test_a_constant_dimension_does_not_count(tiny):
     np.testing.assert_allclose(np.delete(features, 2, 1), expected, rtol=1e-6)
 
 
+def test_a_dimension_counts_from_a_thousandth_of_the_largest_deviation_on():
+    e = random_embeddings()
+    statistics = statistics_of(e)
+    statistics.std_a[:] = [2, 2, 2.1e-3, 1.9e-3, 1, 1, 1]
+    features = fuse(e, "appearance", "standardized", statistics=statistics)
+    assert (features != 0).any(axis=0).tolist() == [True, True, True, False, True, True, True]
+
+
 def test_all_dimensions_constant():
     e = embed(np.ones((3, 2)), np.ones((3, 2)))
     features = fuse(e, "fused", "standardized", statistics=statistics_of(e))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data.datasets import prid2011
-from rgcn_jax.evaluation.protocol import PROTOCOLS, rank_features, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.protocol import PROTOCOLS, scorable_protocols, test_tracklets
+from rgcn_jax.evaluation.rank_protocols import rank_features
 from rgcn_jax.evaluation.ranking import evaluate_ranking
 from rgcn_jax.types import Embeddings
 

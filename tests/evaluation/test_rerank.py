@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.evaluation import rerank
-from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, gallery_of, rank_features
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, gallery_of
+from rgcn_jax.evaluation.rank_protocols import rank_features
 from rgcn_jax.evaluation.rerank import expanded_blocks, k_reciprocal_blocks, reranked_rows
 from rgcn_jax.types import Embeddings
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rgcn_jax.evaluation.distance import distance_blocks
-from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, rank_features
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
+from rgcn_jax.evaluation.rank_protocols import rank_features
 from rgcn_jax.evaluation.ranking import evaluate_ranking
 from rgcn_jax.evaluation.slices import by_camera_pair, by_value, slice_json
 from rgcn_jax.types import Embeddings

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -230,15 +231,47 @@ def test_an_export_that_differs_is_not_written(tiny_model, tmp_path, capsys, mon
     assert nothing_is_left(tmp_path)
 
 
-def test_an_interrupted_export_leaves_nothing(tiny_model, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_export_leaves_nothing(number, tiny_model, tmp_path, monkeypatch, capsys):
     def interrupted(function, path):
         path.write_bytes(b"half")
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     changed = {**FORMATS, "onnx": FORMATS["onnx"]._replace(write=interrupted)}
     monkeypatch.setattr("rgcn_jax.export.write.FORMATS", changed)
-    assert status(main, [*tiny_model, "--to=onnx"]) == 130
+    before = signal.getsignal(number)
+    assert status(main, [*tiny_model, "--to=onnx"]) == 128 + number
+    assert signal.getsignal(number) == before
+    assert "nothing was exported" in capsys.readouterr().err
     assert nothing_is_left(tmp_path)
+
+
+PLUG_IN = """
+import flax.linen as nn
+
+
+class EveryFrameAlone(nn.Module):
+    features: int
+    dtype: object = None
+
+    @nn.compact
+    def __call__(self, keypoints, mask=None, train=False):
+        return nn.Dense(self.features)(keypoints)
+"""
+
+
+def test_a_model_with_a_part_of_ones_own_is_exported_where_its_module_may_be_imported(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_parts.py").write_text(PLUG_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = saved.write(tmp_path / "run", appearance="precomputed", pose="own_parts:EveryFrameAlone")
+    command = [f"--model={tmp_path}/run", f"--out={tmp_path}/shared", "--to=onnx"]
+    assert "--allow-import=own_parts" in fails(main, command, capsys)
+    assert not (tmp_path / "shared").exists()
+    assert status(main, [*command, "--allow-import=own_parts"]) == 0
+    known = json.loads((tmp_path / "shared" / "export.json").read_text())
+    assert max(known["formats"]["onnx"]["errors"].values()) < 1e-5
+    shared = rgcn_jax.load(tmp_path / "shared", num_devices=1, allow_imports=["own_parts"])
+    assert shared.hash == model.hash
 
 
 def test_a_damaged_file_is_reported_in_one_sentence(tiny_model, tmp_path, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -18,25 +19,17 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax import calibrate, evaluate, parallel
+from rgcn_jax import calibrate, evaluate
 from rgcn_jax.__main__ import dispatch
-from rgcn_jax.config_io import override, packaged_config, typed
 from rgcn_jax.evaluation.feature_set import read_features
-from rgcn_jax.evaluation.scorer import model_from_config
 from rgcn_jax.gallery import Gallery, Where
-from rgcn_jax.models.build import initialise
-from rgcn_jax.runtime.checksum import host_leaves
-from rgcn_jax.saved_model import SavedModel, save_model
-from rgcn_jax.training.state import variables_hash
 from rgcn_jax.walkers import generate
-from tests import mars_folder
+from scripts.walkers_gallery import as_data_set, killed_after, scores, video_flags, write_keypoints, write_video
 from tests.commands import REPOSITORY, fails, status
+from tests.gallery.small_world import HEIGHT, SPEC, WIDTH, write_model
 from tests.pose_detection import onnx_model
 
-HEIGHT, WIDTH, RATE = 64, 32, 10
-SPEC = replace(
-    mars_folder.SPEC, test_identities=6, cameras=4, tracklets_per_camera=1, distractors=0, junk=0, max_frames=6, seed=3
-)
+RATE = 10
 PERSONS = 6
 
 pytestmark = pytest.mark.jit
@@ -46,36 +39,6 @@ def gallery_command(*arguments):
     return dispatch(["gallery", *map(str, arguments)])
 
 
-def write_model(folder, *changes):
-    config = typed(override(packaged_config("mars_mini"), [*mars_folder.TINY, *changes]))
-    model = model_from_config(config, 0, parallel.make_mesh(1))
-    variables = jax.device_get(initialise(model, 0, config.frames_per_clip, *config.frame_size))
-    folder.mkdir()
-    save_model(folder, SavedModel(folder, config, 0, variables, variables_hash(host_leaves(variables))))
-    return folder
-
-
-def write_video(folder, camera, tracklets, walkers):
-    """One video a camera: its persons side by side; a track file; the keypoints of the crops, by name."""
-    shown = [(t.person_id, walkers.frames(t, HEIGHT, WIDTH), walkers.keypoints(t)) for t in tracklets]
-    size = WIDTH * len(shown), HEIGHT
-    writer = cv2.VideoWriter(str(folder / f"cam{camera}.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), RATE, size)
-    assert writer.isOpened()
-    lines, names, keypoints = [], [], []
-    for t in range(max(len(frames) for _, frames, _ in shown)):
-        picture = np.zeros((HEIGHT, size[0], 3), np.uint8)
-        for column, (person, frames, points) in enumerate(shown):
-            if t < len(frames):
-                picture[:, WIDTH * column : WIDTH * (column + 1)] = frames[t]
-                lines.append(f"{t + 1},{person},{WIDTH * column},0,{WIDTH},{HEIGHT},1")
-                names.append(f"{person}/{camera}/0001/{person:04}_c{camera}_f{t + 1:06}.jpg")
-                keypoints.append(points[t])
-        writer.write(picture[..., ::-1])
-    writer.release()
-    (folder / f"cam{camera}.txt").write_text("\n".join(lines))
-    return names, keypoints
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A model, and a gallery of the videos of four cameras; the same crops as a data set, which is evaluated."""
@@ -83,61 +46,29 @@ def world(tmp_path_factory):
     with jax.disable_jit(False):
         model = write_model(folder / "model", "--config.evaluation.distance=normalized")
         walkers = generate(SPEC)
-        names, keypoints = [], []
+        keypoints = {}
         for camera in range(1, 5):
-            found = write_video(folder, camera, [t for t in walkers.split.gallery if t.camera_id == camera], walkers)
-            names += found[0]
-            keypoints += found[1]
-        everywhere = [f"{subset}/{name}" for subset in ("gallery", "query") for name in names]
-        poses = folder / "poses.npz"
-        np.savez(poses, names=everywhere, keypoints=[*keypoints, *keypoints], units="shares")
-        add = [f"--gallery={folder / 'people'}", f"--model={model}", f"--keypoints={poses}", "--save-every=2"]
-        add += ["--start=2026-11-30T09:00", "--tracks-are-persons"]
+            chosen = [t for t in walkers.split.gallery if t.camera_id == camera]
+            keypoints |= write_video(folder, camera, chosen, walkers, (HEIGHT, WIDTH), RATE)
+        poses, people = folder / "keypoints.npz", folder / "people"
+        write_keypoints(poses, keypoints)
+        add = [f"--gallery={people}", f"--model={model}", "--save-every=2"]
         for camera in range(1, 5):
-            video = [f"--video={folder}/cam{camera}.mp4", f"--tracks={folder}/cam{camera}.txt", f"--camera={camera}"]
-            if camera == 2:
-                kill_while_adding([*add, *video], folder / "people")
-            gallery_command("add", *add, *video)
-        for crops in (folder / "people" / "crops").iterdir():
-            shutil.copytree(crops / "gallery", folder / "data" / "gallery", dirs_exist_ok=True)
-        for one in (folder / "data" / "gallery").glob("*/1"):
-            shutil.copytree(one, folder / "data" / "query" / one.relative_to(folder / "data" / "gallery"))
+            for killed_at in {2: [1, 2], 3: [3]}.get(camera, []):  # added in all when it is killed: 1, 3; 3
+                killed_after([*add, *video_flags(folder, camera)], killed_at)
+                assert killed_at <= Gallery.open(people).count() - (camera - 1) * PERSONS < PERSONS
+            gallery_command("add", *add, *video_flags(folder, camera))
+        as_data_set(people / "crops", folder / "data")
         data = ["--dataset=folder", f"--root={folder / 'data'}", f"--keypoints={poses}"]
         evaluate.main([f"--model={model}", *data, f"--save-features={folder / 'f.npz'}", f"--out={folder / 'e.json'}"])
     search = [f"--gallery={folder / 'people'}", f"--model={model}"]
     return SimpleNamespace(folder=folder, model=model, poses=poses, add=add, search=search, data=data)
 
 
-def kill_while_adding(arguments, people):
-    command = [sys.executable, "-m", "rgcn_jax", "gallery", "add", *arguments, "--save-every=1"]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("added 3"):
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
-    assert PERSONS + 3 <= Gallery.open(people).count() < 2 * PERSONS
-
-
 @pytest.fixture
 def copy(world, tmp_path):
     """The gallery, to be changed."""
     return Path(shutil.copytree(world.folder / "people", tmp_path / "people"))
-
-
-def scores(queries):
-    """mAP and Rank-1 of ranked lists, by the definition; the same person in the query's own camera is ignored."""
-    precisions, first = [], []
-    for found in queries:
-        person, camera = found["query"]["person_id"], found["query"]["camera_id"]
-        ranked = [m["entry"] for m in found["matches"]]
-        kept = [e for e in ranked if (e["person_id"], e["camera_id"]) != (person, camera)]
-        hits = np.array([e["person_id"] == person for e in kept])
-        precisions.append(np.mean(np.cumsum(hits)[hits] / (np.flatnonzero(hits) + 1)))
-        first.append(hits[0])
-    return 100 * np.mean(precisions), 100 * np.mean(first)
 
 
 @pytest.mark.parametrize("row", ["fused", "appearance", "pose"])
@@ -173,8 +104,7 @@ def test_what_is_known_of_a_video_is_in_its_entries(world, capsys):
 
 
 def test_a_second_addition_adds_nothing(world, copy, capsys):
-    one = [f"--video={world.folder}/cam1.mp4", f"--tracks={world.folder}/cam1.txt", "--camera=1"]
-    gallery_command("add", *world.add, *one, f"--gallery={copy}")
+    gallery_command("add", *world.add, *video_flags(world.folder, 1), f"--gallery={copy}")
     assert f"{PERSONS} of {PERSONS} tracklets are in the gallery already" in capsys.readouterr().out
     assert Gallery.open(copy).count() == 4 * PERSONS
 
@@ -187,11 +117,47 @@ def test_a_data_set_and_a_features_file_are_added_too(world, tmp_path):
     assert gallery.count() == 2 * 5 * PERSONS
     entries = [entry for _, entry in gallery.entries()]
     for of_data, of_features in zip(entries[: 5 * PERSONS], entries[5 * PERSONS :], strict=True):
-        assert of_data == replace(of_features, source=of_data.source, quality=of_data.quality)
+        assert of_data == replace(
+            of_features, source=of_data.source, quality=of_data.quality, keypoints=of_data.keypoints
+        )
     ids, vectors = gallery._store.vectors(Where())
     np.testing.assert_allclose(vectors[: len(ids) // 2], vectors[len(ids) // 2 :], rtol=1e-4, atol=1e-5)
     assert (status(gallery_command_main, ["add", *arguments, *world.data])) == 0
     assert gallery.count() == 2 * 5 * PERSONS
+
+
+@pytest.mark.slow
+def test_four_workers_share_the_tracklets_and_one_is_killed(world, tmp_path):
+    people, count = tmp_path / "people", 5 * PERSONS
+    add = [sys.executable, "-m", "rgcn_jax", "gallery", "add", f"--gallery={people}", f"--model={world.model}"]
+    add += [*world.data, "--save-every=2", "--shared"]
+    first = subprocess.Popen(add, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert first.stdout is not None
+    next(line for line in first.stdout if line.startswith("added"))
+    time.sleep(0.02)  # it is about to embed the next shard
+    first.send_signal(signal.SIGSTOP)
+    others = [
+        subprocess.Popen(add, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "abc"
+    ]
+    end = time.monotonic() + 200
+    while Gallery.open(people).count() < count - 2 and time.monotonic() < end:
+        time.sleep(0.2)
+    first.kill()
+    for other in others:
+        printed, errors = other.communicate(timeout=100)
+        assert other.returncode == 0, errors
+        assert f"has {count} entries" in printed
+    assert first.wait() == -signal.SIGKILL
+    first.stdout.close()
+    gallery = Gallery.open(people)
+    gallery.check()
+    found = {entry.tracklet: vector for (_, entry), vector in zip(
+        gallery.entries(), gallery._store.vectors(Where())[1], strict=True)}  # fmt: skip
+    alone = Gallery.open(world.folder / "people")
+    for (_, entry), vector in zip(alone.entries(), alone._store.vectors(Where())[1], strict=True):
+        np.testing.assert_allclose(found[entry.tracklet], vector, rtol=1e-4, atol=1e-5)
+    assert len(found) == count
+    assert list((people / ".leases").iterdir()) == []
 
 
 def gallery_command_main(arguments):
@@ -240,9 +206,9 @@ def test_a_page_shows_ranked_strips_with_verdicts_and_loads_nothing(world, copy,
     assert len(parsed.images) == sum(len(entry["frames"]) for entry in shown)
     for source in parsed.images:
         data = np.frombuffer(base64.b64decode(source.removeprefix("data:image/jpeg;base64,")), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        assert picture is not None
-        assert picture.shape[0] == 96
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert image is not None
+        assert image.shape[0] == 96
     distances = [float(number) for number in re.findall(r"distance ([0-9.]+)", parsed.text)[-4:]]
     assert distances == sorted(distances)
 
@@ -258,8 +224,7 @@ def test_removal_erases_entries_and_crops_of_a_person(world, copy, capsys):
     assert all(path.exists() for path in others)
     assert Gallery.open(copy).count(Where(persons=[person])) == 0
     gallery_command("compact", f"--gallery={copy}")
-    again = [f"--video={world.folder}/cam1.mp4", f"--tracks={world.folder}/cam1.txt", "--camera=1"]
-    gallery_command("add", *world.add, *again, f"--gallery={copy}")
+    gallery_command("add", *world.add, *video_flags(world.folder, 1), f"--gallery={copy}")
     assert Gallery.open(copy).count() == 4 * (PERSONS - 1)
 
 

@@ -1,17 +1,24 @@
-"""What every form of a gallery promises; each further one is another parameter of ``uri``."""
+"""What every form of a gallery promises; each further one is another parameter of ``uri``.
 
+A server of Milvus is named by RGCN_JAX_MILVUS=HOST:PORT; .ci/milvus starts one.
+"""
+
+import os
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import replace
 
 import numpy as np
+import pymilvus
 import pytest
+from milvus_lite.server_manager import server_manager_instance
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse
-from rgcn_jax.gallery import Entry, Gallery, Where, embedded
+from rgcn_jax.gallery import Entry, Gallery, Where, device_search, embedded
 from tests.commands import REPOSITORY
 from tests.gallery.models import embeddings, entries, model, take
 from tests.kills import KILLS
@@ -19,11 +26,41 @@ from tests.kills import KILLS
 COUNT = 200
 
 
-@pytest.fixture(params=["embedded", "small segments"])
+@pytest.fixture(
+    params=[
+        "embedded",
+        "small segments",
+        "device",
+        pytest.param("milvus lite", marks=pytest.mark.slow),
+        pytest.param("milvus server", marks=pytest.mark.slow),
+    ]
+)
 def uri(request, tmp_path, monkeypatch):
     if request.param == "small segments":
         monkeypatch.setattr(embedded, "SEGMENT_BYTES", 1000)  # 25 entries
-    return str(tmp_path / "gallery")
+    if request.param == "device":
+        monkeypatch.setattr(device_search, "has_accelerator", lambda: True)  # JAX, on the CPU
+    if request.param == "milvus lite":
+        pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+        yield str(tmp_path / "gallery.db")
+        release(tmp_path / "gallery.db")
+    elif request.param == "milvus server":
+        if not (server := os.environ.get("RGCN_JAX_MILVUS")):
+            pytest.skip("RGCN_JAX_MILVUS does not name a server of Milvus")
+        name = f"test_{uuid.uuid4().hex}"
+        yield f"milvus://{server}/{name}"
+        client = pymilvus.MilvusClient(f"http://{server}")
+        for collection in list(client.list_collections()):  # pyright: ignore
+            if collection.startswith(name):
+                client.drop_collection(collection)
+    else:
+        yield str(tmp_path / "gallery")
+
+
+def release(uri):
+    """Ends Milvus Lite in this process, so that another may open the file."""
+    if str(uri).endswith(".db"):
+        server_manager_instance.release_server(str(uri))
 
 
 @pytest.fixture
@@ -54,14 +91,18 @@ def expected(of, found, queries, by):
     return distances
 
 
-@pytest.mark.parametrize(
-    ("by", "weights"), [("fused", (1.0, 0.5)), ("appearance", (1, 0)), ("pose", (0, 1)), ((0.3, 2.0), (0.3, 2))]
-)
-def test_order_distances_and_ties_are_those_of_all_pairs(filled, by, weights):
+WEIGHTS = {"fused": (1.0, 0.5), "appearance": (1, 0), "pose": (0, 1), (0.3, 2.0): (0.3, 2)}
+
+
+def test_order_distances_and_ties_are_those_of_all_pairs(filled):
     gallery, of, found, known = filled
     queries = embeddings(7, seed=3)
     queries.appearance[2], queries.pose[2] = found.appearance[9], found.pose[9]
-    distances = expected(of, found, queries, weights)
+    for by, weights in WEIGHTS.items():
+        check_search(gallery, known, queries, by, expected(of, found, queries, weights))
+
+
+def check_search(gallery, known, queries, by, distances):
     for k in (1, 13, COUNT, 10 * COUNT):
         results = gallery.search(queries, k=k, by=by)
         for row, matches in zip(distances, results, strict=True):
@@ -119,17 +160,20 @@ WHERE = {
 }
 
 
-@pytest.mark.parametrize("name", WHERE)
-def test_filters(filled, name):
+def test_filters(filled):
     gallery, _, found, known = filled
-    where, fulfils = WHERE[name]
-    ids = {i for i, entry in enumerate(known, 1) if fulfils(i, entry)}
-    assert dict(gallery.entries(where)) == {i: known[i - 1] for i in ids}
-    assert gallery.count(where) == len(ids)
     everything = [match.id for match in gallery.search(take(found, [5]), k=COUNT)[0]]
+    for name, (where, fulfils) in WHERE.items():
+        check_filter(gallery, found, known, everything, name, where, fulfils)
+
+
+def check_filter(gallery, found, known, everything, name, where, fulfils):
+    ids = {i for i, entry in enumerate(known, 1) if fulfils(i, entry)}
+    assert dict(gallery.entries(where)) == {i: known[i - 1] for i in ids}, name
+    assert gallery.count(where) == len(ids), name
     for k in (3, COUNT):
         of_filter = [match.id for match in gallery.search(take(found, [5]), k=k, where=where)[0]]
-        assert of_filter == [i for i in everything if i in ids][:k]
+        assert of_filter == [i for i in everything if i in ids][:k], name
 
 
 def test_removed_entries_are_gone_and_ids_are_not_given_again(uri, filled):
@@ -144,7 +188,7 @@ def test_removed_entries_are_gone_and_ids_are_not_given_again(uri, filled):
         assert {m.id - 1 for m in again.search(take(found, [0]), k=COUNT)[0]} == set(left)
     assert gallery.contains([known[left[0]], known[-1]]) == [True, False]
     assert gallery.add(take(found, [COUNT - 1]), known[-1:]) == [COUNT + 1]
-    gallery.compact()
+    assert gallery.compact() > 0
     assert [i for i, _ in Gallery.open(uri, of).entries()] == [*(i + 1 for i in left), COUNT + 1]
     with pytest.raises(InputError, match="condition"):
         gallery.remove(Where())
@@ -161,18 +205,18 @@ def test_an_entry_is_added_once(filled):
     gallery.add(take(found, [3]), [replace(known[3], source="elsewhere")])
 
 
-@pytest.mark.parametrize(
-    ("other", "what"),
-    [
-        (model(name="b"), "model"),
-        (model("euclidean"), "settings"),
-        (model(pose_weight=2.0), "settings"),
-        (model(widths=(6, 3)), "widths"),
-    ],
-)
-def test_two_models_are_refused(uri, filled, other, what):
-    with pytest.raises(InputError, match=what):
-        Gallery.open(uri, other)
+OTHERS = [
+    (model(name="b"), "model"),
+    (model("euclidean"), "settings"),
+    (model(pose_weight=2.0), "settings"),
+    (model(widths=(6, 3)), "widths"),
+]
+
+
+def test_two_models_are_refused(uri, filled):
+    for other, what in OTHERS:
+        with pytest.raises(InputError, match=what):
+            Gallery.open(uri, other)
     assert Gallery.open(uri).count() == COUNT
 
 
@@ -228,7 +272,7 @@ def test_what_was_acknowledged_survives_a_kill_and_nothing_is_half_there(uri):
     rng, acknowledged = np.random.default_rng(0), 0
     found = embeddings(3000, seed=5)
     known = entries(found)
-    for _ in range(KILLS // 2):
+    for _ in range(2 if "milvus" in uri or uri.endswith(".db") else KILLS // 2):
         process = subprocess.Popen(
             [sys.executable, "-c", ADDING, uri], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
         )
@@ -244,4 +288,5 @@ def test_what_was_acknowledged_survives_a_kill_and_nothing_is_half_there(uri):
         assert [entry for _, entry in gallery.entries()] == known[: gallery.count()]
         for row in range(gallery.count() - 3, gallery.count()):
             assert gallery.search(take(found, [row]), k=1)[0][0].distance == 0
+        release(uri)
     assert acknowledged > 0

@@ -55,6 +55,15 @@ def test_equals_the_equations_written_as_loops(mask):
             np.testing.assert_allclose(w["time"][b][mask[b]], a_t, atol=1e-5)
 
 
+@pytest.mark.parametrize(("readout", "names"), [(NodeAttention, ["w_n"]), (DualAttention, ["w_n", "w_t"])])
+def test_score_vectors_begin_with_the_deviation_of_one_over_root_n(readout, names):
+    params = readout().init(jax.random.key(0), jnp.zeros((1, 1, 14, 10_000)))["params"]
+    assert sorted(params) == names
+    for w in params.values():
+        assert np.std(w) == pytest.approx(0.01, rel=0.03)
+        assert np.mean(w) == pytest.approx(0, abs=4e-4)
+
+
 def test_attention_worked_by_hand():
     # One dimension, one frame: node j holds the number j on the first two nodes, 0 elsewhere.
     H = jnp.zeros((1, 1, 14, 1)).at[0, 0, 1, 0].set(np.log(3.0))

@@ -101,6 +101,32 @@ def test_given_features_pass_through_and_the_pose_needs_an_aspect():
         model.clone(aspect=None).init(jax.random.key(0), f_a, keypoints, mask)
 
 
+def test_with_the_neck_in_the_features_everything_sees_its_output(variables):
+    """Scale and offset are learned; evaluation normalises by the running statistics."""
+    inputs, rng = clips(), np.random.default_rng(1)
+    model = two_branch(neck="batchnorm_all")
+    all_of_it = jax.jit(model.init)(jax.random.key(0), *inputs)
+    plain = two_branch().apply(variables["none"], *inputs)
+    params, stats = dict(all_of_it["params"]), dict(all_of_it["batch_stats"])
+    for branch, d in (("appearance", D), ("pose", 2 * N)):
+        drawn = {"scale": rng.normal(size=d), "bias": rng.normal(size=d)}
+        params[f"neck_{branch}"] = {name: value.astype(np.float32) for name, value in drawn.items()}
+    changed = {"params": params, "batch_stats": stats}
+    out, updated = model.apply(changed, *inputs, train=True, mutable=["batch_stats"])
+    trained = {"params": params, **updated}
+    tested = model.apply(trained, *inputs)
+    for branch, epsilon in (("appearance", 1e-5), ("pose", 1e-7)):
+        neck, raw = params[f"neck_{branch}"], np.asarray(getattr(plain, branch), np.float64)
+        expected = (raw - raw.mean(axis=0)) / np.sqrt(raw.var(axis=0) + epsilon) * neck["scale"] + neck["bias"]
+        np.testing.assert_allclose(getattr(out, branch), expected, atol=2e-3)
+        mean, var = 0.1 * raw.mean(axis=0), 0.9 + 0.1 * raw.var(axis=0)
+        running = (raw - mean) / np.sqrt(var + epsilon) * neck["scale"] + neck["bias"]
+        np.testing.assert_allclose(getattr(tested, branch), running, atol=1e-4)
+    seen = np.concatenate([tested.appearance, tested.pose], axis=1)
+    classifier = params["classifier"]
+    np.testing.assert_allclose(tested.logits, seen @ classifier["kernel"] + classifier["bias"], atol=1e-4)
+
+
 @pytest.mark.parametrize("neck", ["none", "batchnorm"])
 def test_training_keeps_running_statistics_of_the_raw_features(variables, neck):
     out, state = two_branch(neck=neck).apply(variables[neck], *clips(), train=True, mutable=["batch_stats"])

@@ -1,10 +1,12 @@
 """Atomic writing: complete or as before, whatever ends the write; nothing temporary is left."""
 
+import ast
 import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,3 +92,61 @@ def test_arrays_come_back(tmp_path, compressed):
     for name, array in arrays.items():
         np.testing.assert_array_equal(found[name], array)
     assert names(tmp_path) == ["a.npz"]
+
+
+PACKAGE = Path(__file__).parents[2] / "rgcn_jax"
+IN_A_FOLDER = "in a folder that gets its name when it is complete, or is marked incomplete until then"
+APPENDS = "appends; readers know torn tails"
+WRITES = {
+    "data/keypoints/openpose.py": IN_A_FOLDER,
+    "data/mot.py": IN_A_FOLDER,
+    "data/prepared/plan.py": "into a file of the one writer",
+    "data/prepared/writer.py": "a lock",
+    "evaluation/feature_set.py": "an empty file: whether it can be written",
+    "experiments/sweep.py": APPENDS,
+    "export/formats.py": IN_A_FOLDER,
+    "export/runtimes/run_onnx.py": IN_A_FOLDER,
+    "export/runtimes/run_savedmodel.py": IN_A_FOLDER,
+    "export/runtimes/run_stablehlo.py": IN_A_FOLDER,
+    "export/write.py": IN_A_FOLDER,
+    "runtime/files.py": "here",
+    "training/tensorboard.py": APPENDS,
+    "walkers/__main__.py": "into a file of the one writer",
+    "walkers/write.py": IN_A_FOLDER,
+}
+
+
+def writes(source):
+    """Lines that write a file by any other way than ``rgcn_jax.runtime.files``."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        owner = getattr(getattr(node.func, "value", None), "id", "")
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        texts = [a.value for a in (*node.args, *(k.value for k in node.keywords)) if isinstance(a, ast.Constant)]
+        to_write = any(isinstance(t, str) and t and set(t) <= set("wax+bt") and set(t) & set("wax+") for t in texts)
+        to_nowhere = any(ast.unparse(argument) == "os.devnull" for argument in node.args)
+        if (
+            name in ("imwrite", "tofile", "savez", "savez_compressed")
+            or (name == "save" and owner == "np")
+            or (name in ("write_text", "write_bytes") and isinstance(node.func, ast.Attribute))
+            or (name == "open" and to_write and not to_nowhere)
+        ):
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_file_is_written_by_the_one_writer(file):
+    if str(file.relative_to(PACKAGE)) not in WRITES:
+        assert not writes(file.read_text(encoding="utf-8")), "use rgcn_jax.runtime.files"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["path.write_text(x)", "p.write_bytes(x)", "open(p, 'w')", "p.open('ab')", "np.savez(p, a=x)", "cv2.imwrite(p, x)"],
+)
+def test_the_reading_of_the_source_finds_what_writes(source):
+    assert writes(source) == [1]
+    assert not writes("open(os.devnull, 'w'), path.open(), atomic_file(path, 'w'), open(p, 'rb')")

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from rgcn_jax import losses, parallel
@@ -9,7 +10,7 @@ from rgcn_jax.config import LossConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.embed_step import make_embed_step
 from rgcn_jax.models.build import build_model
-from rgcn_jax.models.frame_input import IMAGENET_MEAN, IMAGENET_STD, normalise_frames
+from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.step import make_train_step
@@ -18,7 +19,7 @@ from tests import tiny
 
 def test_frames_are_normalised_as_the_images_of_the_pretrained_weights():
     frames = np.random.default_rng(0).integers(0, 256, (2, 2, 4, 4, 3), dtype=np.uint8)
-    expected = (frames / 255.0 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    expected = (frames / 255.0 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(normalise_frames(jax.numpy.asarray(frames), np.float32), expected, atol=1e-5)
 
 
@@ -66,6 +67,82 @@ def test_triplets_of_the_standardised_features_with_a_soft_margin(devices, neck)
         standardised = ((f - f.mean(axis=0)) / np.sqrt(f.var(axis=0) + epsilon)).astype(np.float32)
         expected = losses.batch_hard_triplet_loss(standardised, batch["label"], "soft")
         assert float(metrics[f"loss_{branch}"]) == pytest.approx(float(expected), rel=1e-3)
+
+
+def expected_terms(features, labels, objective):
+    """Loss terms in NumPy loops, float64, with the distance, margin, smoothing and weight of an objective."""
+
+    def triplet(rows):
+        rows = np.asarray(rows, np.float64)
+        if objective.triplet_distance == "cosine":
+            rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+            distances = -rows @ rows.T
+        else:
+            distances = np.linalg.norm(rows[:, None] - rows[None], axis=-1)
+        hinge = [
+            objective.margin + d[labels == label].max() - d[labels != label].min()
+            for d, label in zip(distances, labels, strict=True)
+        ]
+        return np.maximum(hinge, 0).mean()
+
+    logits = np.asarray(features.logits, np.float64)
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    target = np.eye(logits.shape[1])[labels]
+    target = (1 - objective.label_smoothing) * target + objective.label_smoothing / logits.shape[1]
+    identity, a, p = -(target * log_p).sum(axis=1).mean(), triplet(features.appearance), triplet(features.pose)
+    weight = a / (a + p) if objective.appearance_weight == "adaptive" else objective.appearance_weight
+    return {
+        "loss_id": identity,
+        "loss_appearance": a,
+        "loss_pose": p,
+        "lambda": weight,
+        "loss": identity + weight * a + (1 - weight) * p,
+    }
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize(
+    ("objective", "neck"),
+    [
+        (LossConfig(margin=1.7, label_smoothing=0.35, appearance_weight=0.2), "batchnorm"),
+        (LossConfig(margin=0.5, label_smoothing=0.0, triplet_distance="cosine"), "batchnorm_all"),  # BiCnet-TKS
+    ],
+)
+def test_the_compiled_objective_is_the_one_of_the_config(objective, neck):
+    state, step, mesh = tiny.start(1, objective=objective, neck=neck)
+    batch = tiny.batch()
+    inputs = normalise_frames(jax.numpy.asarray(batch["frames"]), np.float32), batch["keypoints"], batch["frame_mask"]
+    model = build_model(tiny.FIELDS | {"neck": neck}, tiny.IDENTITIES)
+    features, _ = model.apply(jax.device_get(state.variables), *inputs, train=True, mutable=["batch_stats"])
+    _, metrics = step(state, parallel.shard(batch, mesh))
+    expected = expected_terms(features, batch["label"], objective)
+    assert expected["loss_pose"] > 0
+    for name, value in expected.items():
+        assert float(metrics[name]) == pytest.approx(value, rel=1e-3), name
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("through", [False, True])
+def test_the_compiled_step_takes_the_gradient_through_the_weight_where_that_is_asked_for(through):
+    """A step of plain descent against the gradient of eq. 19, lambda a constant or not."""
+    batch = tiny.batch()
+    inputs = normalise_frames(jax.numpy.asarray(batch["frames"]), np.float32), batch["keypoints"], batch["frame_mask"]
+    model = build_model(tiny.FIELDS, tiny.IDENTITIES)
+    state, step, mesh = tiny.start(1, optax.sgd(1.0), objective=LossConfig(weight_gradient=through))
+    before = jax.device_get(state.variables)
+
+    def total(params):
+        variables = {"params": params, "batch_stats": before["batch_stats"]}
+        features, _ = model.apply(variables, *inputs, train=True, mutable=["batch_stats"])
+        a, p = (losses.batch_hard_triplet_loss(f, batch["label"], 0.3) for f in (features.appearance, features.pose))
+        weight = a / (a + p)
+        weight = weight if through else jax.lax.stop_gradient(weight)
+        return losses.identity_loss(features.logits, batch["label"], 0.1) + weight * a + (1 - weight) * p
+
+    gradient = jax.jit(jax.grad(total))(before["params"])
+    after, _ = step(state, parallel.shard(batch, mesh))
+    taken = jax.tree.map(np.subtract, before["params"], jax.device_get(after.params))
+    tiny.close_in_norm(taken, gradient, 1e-3)
 
 
 @pytest.mark.jit
@@ -118,7 +195,7 @@ def test_features_ignore_labels_ids_and_padding(devices):
     tiny.leaves_close(result, jax.tree.map(lambda rows: rows[order], expected), atol=1e-5)
 
 
-def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_told():
+def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_reported():
     with pytest.raises(InputError, match=r"parallel.num_devices is 9, but JAX sees 8 cpu"):
         parallel.make_mesh(9)
     with pytest.raises(InputError, match=r"things makes batches of 6 clips, which do not divide by 4 devices"):

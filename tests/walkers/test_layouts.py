@@ -21,6 +21,8 @@ GRAMMAR = {
     "ilids_vid": r"i-LIDS-VID/sequences/(cam[12])/(person\d{3})/\1_\2_\d{5}\.png",
     "prid2011": r"prid_2011/multi_shot/cam_[ab]/person_\d{4}/\d{4}\.png",
     "ls_vid": r"tracklet_(train|test)/(\d{4})/\2_\d+_0[1-3]_\d{6}\.jpg",
+    "ccvid": r"session[12]/\d{3}_\d\d/\d{5}\.jpg",
+    "mevid": r"bbox_(train|test)/(\d{4})/\2O\d{3}C\d{3}T\d{3}F\d{5}\.jpg",
     "folder": r"(train|query|gallery)/-?\d+/[1-3]/\d+/\d+\.jpg",
 }
 
@@ -43,7 +45,7 @@ def test_names_have_the_grammar_of_the_layout_and_every_image_has_its_keypoints(
     assert all(re.fullmatch(GRAMMAR[layout], name) for name in images)
     keypoints = {f"openpose/{name[:-4]}_keypoints.json" for name in images}
     assert keypoints == set(_relative(root, "openpose/**/*.json"))
-    others = {"mars": 5, "ilids_vid": 1, "dukemtmc_vidreid": 0, "prid2011": 1, "ls_vid": 3, "folder": 0}[layout]
+    others = {"mars": 5, "ilids_vid": 1, "prid2011": 1, "ls_vid": 3, "ccvid": 3, "mevid": 5}.get(layout, 0)
     assert sum(path.is_file() for path in root.rglob("*")) == 2 * count + others
 
 
@@ -213,7 +215,7 @@ def test_a_folder_with_something_in_it_is_left_alone(small, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_a_file_in_the_place_of_the_folder_and_an_unknown_layout_are_told(small, tmp_path):
+def test_a_file_in_the_place_of_the_folder_and_an_unknown_layout_are_reported(small, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write to .*file: File exists"):
         write(small, tmp_path / "file", "mars", *SIZE)

@@ -1,14 +1,15 @@
 """Augmentation of a clip: one draw for all its frames, and the same geometry for frames and keypoints.
 
-The draws and the keypoints are NumPy; the pixels are moved by whoever reads them (OpenCV in ``memory``, TensorFlow in
+The draws and the keypoints are NumPy; the pixels are transformed by the readers (OpenCV in ``memory``, TensorFlow in
 ``pipeline``), both from the same box, flip and erased rectangle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from rgcn_jax.data.clips.keypoint_augment import KeypointAugmentation
 from rgcn_jax.skeleton import FLIP_ORDER
 
 ERASED_RGB = (124, 116, 104)
@@ -28,6 +29,8 @@ class Augmentation:
     crop_scale: float = 1.125
     flip_probability: float = 0.5
     erase_probability: float = 0.0
+    keypoints: KeypointAugmentation = field(default_factory=KeypointAugmentation)
+    """Of the keypoints alone."""
 
 
 def no_transform(clips: int) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarray, "b"], Float32[np.ndarray, "b 4"]]:

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from rgcn_jax.data.clips.augment import transform_keypoints
+from rgcn_jax.data.clips.keypoint_augment import change_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan, clips_of_process
 from rgcn_jax.types import Batch, Split, Tracklet
 
 
 @runtime_checkable
 class Reader(Protocol):
-    """Turns plans into batches, in their order, reading ahead of whoever consumes them."""
+    """Turns plans into batches, in their order, reading ahead of the consumer."""
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
         """The batches of the plans."""
@@ -64,6 +65,8 @@ class Data:
     shape: tuple[int, ...]
     read_keypoints: Reader | None = None
     """Reads the keypoints of clips and no frame (``read_without_frames``)."""
+    keypoints: KeypointSource | None = None
+    """All keypoints of a tracklet at once; None where the model takes none."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 by name of what was read from files besides the tracklets' names: ``keypoints``, ``features``, and
     ``frames``, the shards of prepared data. Loose frames have none: a million files would have to be read.
@@ -71,8 +74,10 @@ class Data:
 
 
 def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:
-    """The keypoints of a plan's clips, moved as its frames are."""
+    """The keypoints of a plan's clips, changed as it says of keypoints alone, then moved as its frames are."""
     chosen = np.stack([source.of(t)[frames] for t, frames in zip(plan.tracklets, plan.frames, strict=True)])
+    if plan.keypoint_changes is not None:
+        chosen = change_keypoints(chosen, plan.keypoint_changes)
     return transform_keypoints(chosen, plan.box, plan.flip)
 
 

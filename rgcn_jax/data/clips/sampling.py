@@ -1,6 +1,6 @@
 """Sampling of tracklets and frames for a batch: pure functions of (seed, step) and of the tracklets' lengths.
 
-Nothing here touches an image. A ``BatchPlan`` says everything about a batch but the pixels; the readers (``memory``,
+Nothing here touches an image. A ``BatchPlan`` defines everything of a batch but the pixels; the readers (``memory``,
 ``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can
 begin at any step, on any number of workers, and see the same data.
 """
@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from rgcn_jax.data.clips.augment import Augmentation, draw, no_transform
+from rgcn_jax.data.clips.keypoint_augment import KeypointChanges, draw_changes
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 
 # Each kind of draw has its own random stream, so that adding draws to one never shifts another.
-_IDENTITIES, _CLIPS = 0, 1
+_IDENTITIES, _CLIPS, _KEYPOINTS = range(3)
 
 
 class BatchPlan(NamedTuple):
@@ -35,6 +36,8 @@ class BatchPlan(NamedTuple):
     """Mirror left and right, after the box."""
     erase: Float32[np.ndarray, "b 4"]
     """Rectangle painted over, in normalised coordinates of what is shown; of no area: nothing."""
+    keypoint_changes: KeypointChanges | None = None
+    """What is done to the keypoints alone, before box and flip; None: nothing."""
 
 
 class IdentitySampler:
@@ -43,6 +46,8 @@ class IdentitySampler:
     An epoch is one pass over the identities in random order; the last ones that do not fill a batch wait for the next
     epoch, which draws a new order. Of a person with at least K tracklets, K different ones are taken; of a person
     with fewer, each one is taken before any is taken again (the clips still differ: each has its own frames).
+
+    ``crop_aspect``: width of a crop over its height, for the jitter of keypoints alone.
 
     Raises:
       InputError: there are fewer than P identities.
@@ -58,6 +63,7 @@ class IdentitySampler:
         max_frame_stride: int,
         augmentation: Augmentation,
         seed: int,
+        crop_aspect: float = 0.5,
     ):
         self.tracklets = tuple(tracklets)
         self.person_ids = tuple(sorted({t.person_id for t in tracklets}))
@@ -72,6 +78,7 @@ class IdentitySampler:
         self._of_person = list(of_person.values())
         self._identities, self._clips, self._length = identities, clips_per_identity, frames_per_clip
         self._max_stride, self._augmentation, self._seed = max_frame_stride, augmentation, seed
+        self._crop_aspect = crop_aspect
         self._drawn: tuple[int, np.ndarray] | None = None
 
     @property
@@ -87,15 +94,21 @@ class IdentitySampler:
         index = np.concatenate([choose_tracklets(rng, self._of_person[label], self._clips) for label in labels])
         clips = [training_clip(rng, len(self.tracklets[i].frames), self._length, self._max_stride) for i in index]
         box, flip, erase = draw(rng, len(index), self._augmentation)
+        frame_mask = np.stack([mask for _, mask in clips])
+        changes, keypoints = None, self._augmentation.keypoints
+        if keypoints.on:
+            rng = np.random.default_rng([self._seed, _KEYPOINTS, step])
+            changes = draw_changes(rng, frame_mask, keypoints, self._crop_aspect)
         return BatchPlan(
             tracklets=tuple(self.tracklets[i] for i in index),
             frames=np.stack([frames for frames, _ in clips]),
-            frame_mask=np.stack([mask for _, mask in clips]),
+            frame_mask=frame_mask,
             label=np.repeat(labels, self._clips).astype(np.int32),
             index=index.astype(np.int32),
             box=box,
             flip=flip,
             erase=erase,
+            keypoint_changes=changes,
         )
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -125,7 +138,8 @@ def clips_of_process(plan: BatchPlan, process_index: int, process_count: int) ->
             "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch, so that it can."
         )
     mine = slice(process_index * clips, (process_index + 1) * clips)
-    return BatchPlan(**{name: field[mine] for name, field in plan._asdict().items()})  # pyright: ignore
+    fields = {name: field for name, field in plan._asdict().items() if field is not None}
+    return BatchPlan(**{name: field[mine] for name, field in fields.items()})  # pyright: ignore
 
 
 def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count: int) -> Int32[np.ndarray, "k"]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
+from rgcn_jax.data.datasets import ccvid, custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, mevid, prid2011
 from rgcn_jax.types import Split
 
 
@@ -46,6 +46,8 @@ DATA_SETS: Mapping[str, DataSet] = {
     "ilids_vid": DataSet(ilids_vid.load, ilids_vid.num_splits),
     "prid2011": DataSet(prid2011.load, prid2011.num_splits),
     "ls_vid": DataSet(ls_vid.load),
+    "ccvid": DataSet(ccvid.load),
+    "mevid": DataSet(mevid.load),
     "folder": DataSet(custom.load),
 }
 """Name, as in ``data.name`` -> data set."""

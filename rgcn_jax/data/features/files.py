@@ -1,5 +1,8 @@
-"""Reader of features files of other programs: MATLAB's ``.mat`` (5 and 7.3), NumPy's ``.npz``, PyTorch's ``.pth``."""
+"""Reader of features files of other programs: MATLAB's ``.mat`` (5 and 7.3), NumPy's ``.npz``, PyTorch's ``.pth``, and
+``.csv`` as GAF-Net publishes its embeddings: a line of titles, then for each tracklet D numbers, person and camera.
+"""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from pathlib import Path
@@ -11,12 +14,12 @@ from jaxtyping import Float32, Int64
 from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
 from rgcn_jax.errors import InputError, listed
-from rgcn_jax.runtime.handed_over import open_file, read_file
+from rgcn_jax.runtime.handed_over import open_file, read_file, read_text
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
 from rgcn_jax.torch_files.pickles import NumpyArray
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
 
-_SUFFIXES = (".mat", ".npz", ".pth", ".pt", ".tar")
+_SUFFIXES = (".mat", ".npz", ".pth", ".pt", ".tar", ".csv")
 
 
 class Rows(NamedTuple):
@@ -140,6 +143,9 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
             found: Mapping[str, Any] = read_arrays(path, keys.values())[0]
         elif path.suffix == ".mat":
             keys, found = _read_mat(path)
+        elif path.suffix == ".csv":
+            found = _read_csv(path)
+            keys = roles(found, path.stem)
         elif is_torch_file(path):
             content = read_torch_file(path)
             if not isinstance(content, Mapping):
@@ -153,6 +159,26 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
             raise
         raise InputError(f"the features {path} cannot be read ({error}).") from error
     return {role: (key, found[key]) for role, key in keys.items()}
+
+
+def _read_csv(path: Path) -> dict[str, Any]:
+    """Features, persons and cameras; a first column without a title that counts the rows is none of them."""
+    titles, _, body = read_text(path, LARGEST // 8).removeprefix("\ufeff").partition("\n")
+    names = [name.strip().strip('"') for name in titles.split(",")]
+    rows = [line for line in body.splitlines() if line.strip()]
+    if any(re.fullmatch(r"-?[0-9.]+(e[+-]?[0-9]+)?", name) for name in names[-2:]):
+        raise InputError(
+            f"{path}: the first line must be titles, found numbers ({titles[:60]!r}): add a line of titles."
+        )
+    table = np.array([line.split(",") for line in rows]).astype(np.float64) if rows else np.zeros((0, 0))
+    if len(table) and names[0] in ("", "Unnamed: 0") and np.array_equal(table[:, 0], np.arange(len(table))):
+        names, table = names[1:], table[:, 1:]
+    if len(names) < 3 or table.shape[1:] != (len(names),):
+        raise InputError(
+            f"{path}: every line must have the {len(names)} columns of the first, at least a feature, person and "
+            f"camera; found {len(table)} lines of {table.shape[-1]}."
+        )
+    return {"features": table[:, :-2], "pids": table[:, -2], "camids": table[:, -1]}
 
 
 def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:

@@ -26,7 +26,8 @@ def match(parts: Mapping[str, Rows], split: Split) -> Matched:
 
     Rows with names are matched by these, whatever their order. Rows without are taken in the order of the data set's
     own lists, where that fits row by row; the gallery may have the queries in it, before it, or not at all. Cameras may
-    count from 0, and the people of the training part may have other numbers, one for one.
+    count from 0, the test persons may be numbered from 0 in the order of their ids (as torchreid has it), and those of
+    the training part may have other numbers, one for one.
 
     Args:
       parts: as ``read_features`` gives them.
@@ -38,6 +39,9 @@ def match(parts: Mapping[str, Rows], split: Split) -> Matched:
     """
     tracklets: dict[str, Sequence[Tracklet]] = {}
     notes, index, offset = [], None, _camera_offset(parts)
+    if counted := _counted_persons(parts, split):
+        parts = counted
+        notes.append("test persons are numbered from 0 in the file, in the order of their ids")
     for part, rows in parts.items():
         label = part or "all"
         if rows.names is not None:
@@ -89,6 +93,18 @@ def _camera_offset(parts: Mapping[str, Rows]) -> int:
     return int(any(0 in rows.camera_ids for rows in parts.values() if rows.camera_ids is not None))
 
 
+def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows] | None:
+    """The parts with the data set's person ids, where the file counts the P test persons from 0 to P - 1; else None."""
+    persons = np.array(sorted({t.person_id for t in (*split.query, *split.gallery)}), np.int64)
+    tested = {
+        part: rows for part, rows in parts.items() if part in ("query", "gallery") and rows.person_ids is not None
+    }
+    found = {int(person) for rows in tested.values() for person in rows.person_ids.tolist()}
+    if found != set(range(len(persons))) or found == set(persons.tolist()) or persons[0] <= 0:
+        return None
+    return dict(parts) | {part: rows._replace(person_ids=persons[rows.person_ids]) for part, rows in tested.items()}
+
+
 def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered: bool) -> str:
     """The first row that is of another person or camera than its tracklet, as a clause; empty if there is none.
 
@@ -135,8 +151,8 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
     label = part or "all"
     if rows.person_ids is None or rows.camera_ids is None:
         raise InputError(
-            f"{label}: the features have neither names of frames nor both persons and cameras, so that nothing tells "
-            "whose they are: give a file with them, or names by --names."
+            f"{label}: the features have neither names of frames nor both persons and cameras, so their "
+            "tracklets are unknown: give a file with them, or names by --names."
         )
     orders = {order: words for words, order in reversed(list(_orders(part, split)))}
     of_length = [(words, order) for order, words in orders.items() if len(order) == len(rows.features)]

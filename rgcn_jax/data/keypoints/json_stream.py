@@ -1,119 +1,101 @@
-"""A JSON list or object read entry by entry, so that the poses of a million frames need not fit in memory as objects.
+"""Streaming JSON reader (ijson): the entries of one large list or object, one at a time, in constant memory.
 
-The poses of MARS by AlphaPose are more than a gigabyte in one file. Entries are parsed by the standard library.
+The poses of MARS by AlphaPose are more than a gigabyte in one file.
 """
 
-import codecs
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import ijson
+
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file
-from rgcn_jax.runtime.strict_json import DECODER, DuplicateKey
 
-_SPACE = re.compile(r"[ \t\n\r]*")
-_CHUNK = 2**20  # bytes read at a time
-_DECODE = DECODER.raw_decode
+_CHUNK = 2**16  # bytes read at a time
+_MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors put before UTF-8
+_SCALARS = frozenset(("null", "boolean", "number", "string"))
+
+_Events = Iterator[tuple[str, Any]]
 
 
 def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
     """The entries of a JSON list as (None, value), or those of an object as (key, value), in the file's order.
 
     Raises:
-      InputError: whose message is the reason alone: the file cannot be read, is not JSON, is cut off, is neither a
-        list nor an object, or an entry is larger than ``LARGEST_FRAME`` or nested too deeply.
+      InputError: whose message is the reason alone: the file cannot be read, is not JSON, is truncated, is neither a
+        list nor an object, or an entry is larger than ``LARGEST_FRAME``, nested too deeply or has a key twice.
     """
     try:
         with open_file(path) as file:
-            yield from _entries(_Window(file))
+            yield from _entries(_Reader(file))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error
 
 
-def _entries(window: "_Window") -> Iterator[tuple[str | None, Any]]:
-    opening = window.peek()
-    if not opening:
+def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
+    if not reader.start:
         raise InputError("is empty")
-    if opening not in "[{":
+    if reader.start[:1] not in b"[{":
         raise InputError("is neither a JSON list nor an object")
-    window.at += 1
-    number = 0
-    while window.peek() != (closing := "]" if opening == "[" else "}"):
-        if number:
-            window.expect(",", number)
-        number += 1
-        key = None
-        if opening == "{":
-            if window.peek() != '"':
-                raise InputError(f"is not JSON: entry {number:,} has no name")
-            key = window.value(number)
-            window.expect(":", number)
-        yield key, window.value(number)
-    window.expect(closing, number)
-    if window.peek():
-        raise InputError("is not JSON: something follows after its end")
+    number, key = 0, None
+    events: _Events = ijson.basic_parse(reader, use_float=True, buf_size=_CHUNK)
+    try:
+        next(events)
+        for event, value in events:
+            if event == "map_key":
+                key = value
+            elif event not in ("end_array", "end_map"):  # those of the outermost list or object
+                number += 1
+                yield key, _value(event, value, events)
+                reader.since_entry = 0
+    except RecursionError as error:
+        raise InputError(f"is nested too deeply in entry {number:,}") from error
+    except InputError as error:
+        raise InputError(f"{error} (entry {max(number, 1):,})") from error
+    except ijson.JSONError as error:
+        text = error.args[0]  # bytes where it quotes what is no UTF-8
+        reason = (text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).strip().splitlines()[0]
+        raise InputError(f"is not JSON or is truncated, at entry {max(number, 1):,}: {reason}") from error
 
 
-class _Window:
-    """The part of the text that is parsed now: ``text`` from ``at`` on."""
+def _value(event: str, value: Any, events: _Events) -> Any:
+    """The value that begins with this event."""
+    if event == "start_array":
+        found = []
+        for event, value in events:
+            if event == "end_array":
+                break
+            found.append(value if event in _SCALARS else _value(event, value, events))
+        return found
+    if event == "start_map":
+        fields: dict[str, Any] = {}
+        for event, key in events:
+            if event == "end_map":
+                break
+            if key in fields:
+                raise InputError(f"is ambiguous: the key {key[:60]!a} is twice in one object")
+            fields[key] = _value(*next(events), events)
+        return fields
+    return value
+
+
+class _Reader:
+    """A file for ijson: without byte order mark and leading space, and never more than an entry may have at once."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._ended = False
-        self.text, self.at = "", 0
+        self.since_entry = 0
+        """Bytes read since the last complete entry."""
+        self.start = file.read(_CHUNK).removeprefix(_MARK).lstrip(b" \t\n\r")
 
-    def _more(self, size: int) -> None:
-        chunk = self._file.read(size)
-        self._ended = not chunk
-        try:
-            self.text, self.at = self.text[self.at :] + self._decoder.decode(chunk, final=self._ended), 0
-        except UnicodeDecodeError as error:
-            raise InputError(f"is not JSON: it is not text in UTF-8 ({error.reason})") from error
-
-    def peek(self) -> str:
-        """The next character that is not white space; "" at the end."""
-        while True:
-            space = _SPACE.match(self.text, self.at)
-            self.at = space.end() if space else self.at
-            if self.at < len(self.text):
-                return self.text[self.at]
-            if self._ended:
-                return ""
-            self._more(_CHUNK)
-
-    def expect(self, character: str, number: int) -> None:
-        found = self.peek()
-        if found != character:
-            what = f"found {found!a}" if found else "it is cut off"
-            raise InputError(f"is not JSON: after entry {number:,} expected {character}, {what}")
-        self.at += 1
-
-    def value(self, number: int) -> Any:
-        """The next value. One that reaches the end of the text may go on in the file, so more is read first."""
-        self.peek()
-        while True:
-            try:
-                value, end = _DECODE(self.text, self.at)
-            except RecursionError as error:
-                raise InputError(f"is nested too deeply in entry {number:,}") from error
-            except DuplicateKey as error:
-                raise InputError(f"is ambiguous in entry {number:,}: {error}") from error
-            except ValueError as error:
-                if self._ended:
-                    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                    raise InputError(f"is not JSON or is cut off in entry {number:,}: {reason}") from error
-                end = len(self.text)
-            else:
-                # "10" may be the beginning of "10.5": a number is whole once something else follows.
-                whole = isinstance(value, str | list | dict) or self.text[end : end + 1] in tuple(" \t\n\r,]}")
-                if (end < len(self.text) and whole) or self._ended:
-                    self.at = end
-                    return value
-            if end - self.at > LARGEST_FRAME:
-                raise InputError(f"is not JSON, or entry {number:,} is larger than {LARGEST_FRAME >> 20} MiB")
-            self._more(max(_CHUNK, end - self.at))  # twice as much each time: an entry is parsed a few times at most
+    def read(self, size: int) -> bytes:
+        """The next bytes; none at the end, or for a size of 0, by which ijson asks whether this is text."""
+        if not size:
+            return b""
+        chunk, self.start = self.start or self._file.read(size), b""
+        self.since_entry += len(chunk)
+        if self.since_entry > LARGEST_FRAME + 2 * _CHUNK:
+            raise InputError(f"is not JSON, or an entry is larger than {LARGEST_FRAME >> 20} MiB")
+        return chunk

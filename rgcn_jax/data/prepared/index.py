@@ -1,8 +1,8 @@
 """The index of prepared data, ``index.npz``: its tracklets and their subsets in each published split.
 
-Arrays: ``names`` (of all frames, UTF-8, NUL between two), ``person_id``, ``camera_id`` and ``num_frames`` of the
-tracklets, and for each split, such as 1, the tracklets' positions in ``train_1``, ``query_1``, ``gallery_1``,
-``junk_1``.
+Arrays: ``names`` (of all frames, UTF-8, NUL between two), ``person_id``, ``camera_id``, ``clothes_id`` (absent from
+what earlier versions wrote: unknown) and ``num_frames`` of the tracklets, and for each split, such as 1, the tracklets'
+positions in ``train_1``, ``query_1``, ``gallery_1``, ``junk_1``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ def index_arrays(tracklets: Sequence[Tracklet], splits: Mapping[int, Split]) -> 
         "names": np.frombuffer(names.encode("utf-8"), np.uint8),
         "person_id": np.array([t.person_id for t in tracklets], np.int32),
         "camera_id": np.array([t.camera_id for t in tracklets], np.int32),
+        "clothes_id": np.array([t.clothes_id for t in tracklets], np.int32),
         "num_frames": np.array([len(t.frames) for t in tracklets], np.int32),
         **{
             f"{subset}_{number}": np.array([position[t] for t in getattr(split, subset)], np.int32)
@@ -55,8 +56,10 @@ def _parse_tracklets(index: Mapping[str, np.ndarray]) -> tuple[Tracklet, ...]:
     if ends[-1] != len(names):
         raise ValueError(f"{len(names)} names for {ends[-1]} frames")
     starts = ends - index["num_frames"]
-    rows = zip(starts.tolist(), ends.tolist(), index["person_id"].tolist(), index["camera_id"].tolist(), strict=True)
-    return tuple(Tracklet(tuple(names[a:b]), person, camera) for a, b, person, camera in rows)
+    clothes = index.get("clothes_id", np.zeros_like(starts))
+    columns = starts, ends, index["person_id"], index["camera_id"], clothes
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(Tracklet(tuple(names[a:b]), *labels) for a, b, *labels in rows)
 
 
 def _chosen(tracklets: Sequence[Tracklet], index: Mapping[str, np.ndarray], name: str) -> tuple[Tracklet, ...]:

@@ -77,6 +77,32 @@ def test_draws_follow_their_probabilities_and_streams_do_not_shift():
     np.testing.assert_array_equal(flip, other_flip)
 
 
+def correlations(*columns):
+    """The largest correlation between two different columns."""
+    found = np.abs(np.corrcoef(np.array(columns, float)))
+    return (found - np.eye(len(columns))).max()
+
+
+def test_no_draw_tells_of_another_and_each_has_its_distribution():
+    box, flip, erase = draw(np.random.default_rng(1), 10_000, Augmentation(0.5, 1.25, 0.25, 0.5))
+    cropped, erased = box[:, 2] - box[:, 0] < 0.99, erase[:, 2] > erase[:, 0]
+    assert correlations(cropped, flip, erased) < 0.05
+    corner = box[cropped, :2] / (1 - 1 / 1.25)
+    assert correlations(*corner.T, flip[cropped], erased[cropped]) < 0.07
+    for uniform in corner.T:
+        np.testing.assert_allclose(np.quantile(uniform, [0, 0.25, 0.5, 0.75, 1]), [0, 0.25, 0.5, 0.75, 1], atol=0.03)
+    start, extent = erase[erased, :2], erase[erased, 2:] - erase[erased, :2]
+    area, aspect = extent.prod(axis=1), extent[:, 1] / extent[:, 0]
+    whole = (extent < 0.9999).all(axis=1)  # else the frame's border cuts the rectangle
+    place = (start[whole] / (1 - extent[whole])).T
+    assert correlations(area[whole], *place, flip[erased][whole], cropped[erased][whole]) < 0.07
+    for uniform in (*place, (area - 0.02) / 0.38):
+        np.testing.assert_allclose(np.quantile(uniform, [0, 0.25, 0.5, 1]), [0, 0.25, 0.5, 1], atol=0.05)
+    logs = np.log(aspect) / np.log(11)  # from log(0.3) to log(3.3)
+    np.testing.assert_allclose(logs.max() - logs.min(), 1, atol=0.02)
+    np.testing.assert_allclose(np.median(aspect), np.sqrt(0.3 * 3.3), rtol=0.1)
+
+
 def test_erasing_paints_the_mean_colour_and_leaves_the_source_alone():
     frame = np.full((64, 32, 3), 7, np.uint8)
     shown = show(frame, no_transform(1)[0][0], False, np.array([0.25, 0.5, 0.75, 1.0], np.float32))

@@ -56,6 +56,19 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert not equal(one.plan(0), sampler(seed=1).plan(0))
 
 
+def test_every_step_draws_its_clips_anew():
+    """Two batches of one epoch, and two of the same persons: other frames, other boxes."""
+    augmented = {"augmentation": Augmentation(1.0, 1.2, 0.5, 1.0), "clips_per_identity": 5}
+    for settings in ({"identities": 4}, {"identities": 10}):
+        one, other = (sampler(**augmented, **settings).plan(step) for step in (0, 1))
+        assert (len(set(one.label) & set(other.label)) > 0) == (settings["identities"] == 10)
+        for name in ("frames", "box", "flip", "erase"):
+            assert not np.array_equal(getattr(one, name), getattr(other, name)), name
+    # The same person twice: its clips are other frames of its tracklets.
+    of_first = [{t: f.tolist() for t, f in zip(p.tracklets, p.frames, strict=True)} for p in (one, other)]
+    assert sum(of_first[0][t] != of_first[1][t] for t in of_first[0]) > 40
+
+
 def test_a_batch_has_p_distinct_people_with_k_clips_each():
     for step in range(20):
         plan = sampler().plan(step)
@@ -83,7 +96,7 @@ def test_a_person_with_fewer_tracklets_than_k_shows_each_before_any_again():
         assert max(counts.values()) - min(counts[i] for i in range(have)) <= 1
 
 
-def test_fewer_identities_than_p_is_told():
+def test_fewer_identities_than_p_is_reported():
     with pytest.raises(InputError, match=r"batch.identities is 11, but the training set has 10"):
         sampler(identities=11)
 
@@ -168,13 +181,14 @@ def test_the_clips_of_all_processes_are_the_plan(processes):
     plan = sampler(augmentation=Augmentation(0.5, 1.2, 0.5, 0.5)).plan(7)
     of_processes = [clips_of_process(plan, index, processes) for index in range(processes)]
     assert sum((s.tracklets for s in of_processes), ()) == plan.tracklets
-    for name in plan._fields[1:]:
+    assert {s.keypoint_changes for s in of_processes} == {None}
+    for name in plan._fields[1:-1]:
         parts = [getattr(s, name) for s in of_processes]
         assert {len(part) for part in parts} == {12 // processes}
         np.testing.assert_array_equal(np.concatenate(parts), getattr(plan, name))
 
 
-def test_a_plan_that_cannot_be_shared_equally_is_told():
+def test_a_plan_that_cannot_be_shared_equally_is_reported():
     with pytest.raises(
         InputError, match="12 clips cannot be divided equally among 5 processes: choose batch.identities"
     ):

@@ -19,6 +19,8 @@ DEEP = {
     "ilids_vid": "i-LIDS-VID/sequences/cam1/{first}",
     "prid2011": "prid_2011/multi_shot/cam_a/{first}",
     "ls_vid": "tracklet_train/{first}",
+    "ccvid": "session1/{first}",
+    "mevid": "bbox_test/{first}",
     "folder": "train/{first}",
 }
 LIST = {
@@ -26,6 +28,8 @@ LIST = {
     "ilids_vid": "train-test people splits/train_test_splits_ilidsvid.mat",
     "prid2011": "splits_prid2011.json",
     "ls_vid": "test/data/info_test.mat",
+    "ccvid": "query.txt",
+    "mevid": "track_test_info.txt",
 }
 
 
@@ -99,6 +103,8 @@ def test_ids_cameras_lengths_and_order_come_back(roots, layout):
         "mars": set(walkers.gallery),
         "dukemtmc_vidreid": set(walkers.gallery),
         "ls_vid": set(walkers.gallery) - distractors - set(walkers.query),
+        "ccvid": set(walkers.gallery) - distractors - set(walkers.query),
+        "mevid": set(walkers.gallery) - distractors - set(walkers.query),
         "folder": set(walkers.gallery) - set(walkers.query),
     }
     assert sources["train"] == set(walkers.train)

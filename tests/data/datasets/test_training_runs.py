@@ -59,6 +59,8 @@ PROTOCOLS = {
     "ilids_vid": {"official", "official_matlab"},
     "prid2011": {"official", "official_matlab"},
     "ls_vid": {"official", "official_matlab"},
+    "ccvid": {"official", "official_matlab"},
+    "mevid": {"official", "official_matlab"},
     "folder": {"official", "official_matlab", "junk_kept"},
 }
 
@@ -85,7 +87,7 @@ def test_a_split_that_is_opened_is_printed(ilids, capsys):
         assert data.split.split_description.startswith(f"split {number} of 10 (")
 
 
-@pytest.mark.parametrize("layout", ["dukemtmc_vidreid", "prid2011", "ls_vid", "folder"])
+@pytest.mark.parametrize("layout", ["dukemtmc_vidreid", "prid2011", "ls_vid", "ccvid", "mevid", "folder"])
 def test_a_keypoint_store_is_made_of_any_layout(layout, tmp_path, capsys):
     root = layouts.make(tmp_path / layout, layout)
     options = [f"--root={root}", f"--keypoints={root}/openpose", f"--out={tmp_path}/store.npz"]

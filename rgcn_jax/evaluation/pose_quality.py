@@ -1,0 +1,40 @@
+"""How well the keypoints of tracklets were detected: their share, and the mean confidence of the detected ones."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.types import Tracklet
+
+
+class PoseQuality(NamedTuple):
+    """Of N tracklets: the share of the 14 keypoints of all frames that were detected, in [0, 1], and their mean
+    confidence, 0 where there is none. NaN where it is unknown.
+    """
+
+    share: Float32[np.ndarray, "n"]
+    confidence: Float32[np.ndarray, "n"]
+
+    @classmethod
+    def unknown(cls, count: int) -> "PoseQuality":
+        """NaN throughout."""
+        return cls(*np.full((2, count), np.nan, np.float32))
+
+
+def pose_quality(
+    keypoints_of: Callable[[Tracklet], Float32[np.ndarray, "f 14 3"]], tracklets: Sequence[Tracklet]
+) -> PoseQuality:
+    """The quality of each tracklet's keypoints.
+
+    Args:
+      keypoints_of: x, y and confidence of all frames of a tracklet; (0, 0, 0) where not detected.
+      tracklets: N of them.
+    """
+    found = np.zeros((2, len(tracklets)), np.float32)
+    for i, tracklet in enumerate(tracklets):
+        confidence = keypoints_of(tracklet)[..., 2]
+        detected = confidence > 0
+        found[:, i] = detected.mean(), confidence[detected].mean() if detected.any() else 0
+    return PoseQuality(*found)

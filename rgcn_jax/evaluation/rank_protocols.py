@@ -1,0 +1,125 @@
+"""Ranking under named protocols (``protocol``): metrics by protocol and row, from one set of features."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse, rows_of
+from rgcn_jax.evaluation.pairwise import Distances
+from rgcn_jax.evaluation.protocol import (
+    Protocol,
+    Roles,
+    applicable_protocols,
+    check_match_under,
+    persons_and_cameras,
+    rules_of,
+)
+from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
+from rgcn_jax.types import Embeddings
+
+
+def evaluate_protocols(
+    embeddings: Embeddings,
+    roles: Roles,
+    kind: str = "euclidean",
+    pose_weight: float = 1.0,
+    statistics: FeatureStatistics | None = None,
+    protocols: Mapping[str, Protocol] | None = None,
+    fused: Distances | None = None,
+) -> dict[str, dict[str, RankingMetrics | None]]:
+    """Rank with the appearance, the pose and the fused feature under every protocol.
+
+    The distances of a row are computed once for all protocols, a block of queries at a time.
+
+    Args:
+        embeddings: of N distinct test tracklets (``test_tracklets``).
+        roles: what each of the N is.
+        kind: of the distance, one of ``distance.KINDS``.
+        pose_weight: of the fused row, see ``distance.fuse``.
+        statistics: of the training set, for the kinds ``standardized`` and ``calibrated``.
+        protocols: by default ``applicable_protocols`` of these tracklets.
+        fused: distances of the fused row, for the kind ``calibrated``.
+
+    Returns:
+        ``result[protocol name][row]``. The rows of a branch that the model lacks, and then ``fused`` too, are
+        None.
+
+    Raises:
+        InputError: a feature is not finite; under a protocol no query has a match; ``standardized`` without statistics.
+        ValueError: the lengths do not fit, or the kind is unknown.
+    """
+    if any(len(array) != len(embeddings.person_ids) for array in (*embeddings, *roles)):
+        lengths = [len(array) for array in embeddings], [len(array) for array in roles]
+        raise ValueError(
+            f"embeddings and roles are of different tracklets: their lengths are {lengths[0]}, {lengths[1]}"
+        )
+    if protocols is None:
+        protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles, embeddings.clothes_ids)
+    results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
+    for row in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
+        if row == "fused" and fused is not None:
+            metrics = rank_blocks(fused.blocks(np.flatnonzero(roles.query)), embeddings, roles, protocols)
+        else:
+            features = fuse(embeddings, row, kind, pose_weight, statistics)
+            metrics = rank_features(features, embeddings, roles, protocols, overwrite=True)
+        for name in protocols:
+            results[name][row] = metrics[name]
+    return results
+
+
+def rank_features(
+    features: Float32[np.ndarray, "n d"],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocols: Mapping[str, Protocol],
+    overwrite: bool = False,
+) -> dict[str, RankingMetrics]:
+    """Metrics by protocol of one Euclidean feature per tracklet, never holding more than a block of distances.
+
+    Args:
+        features: one row per tracklet, see ``distance.fuse``.
+        embeddings: of the same N tracklets; person, camera and clothes ids are read.
+        roles: what each of the N is.
+        protocols: by name.
+        overwrite: whether ``features`` may be changed in place, which saves a copy of them.
+
+    Raises:
+        InputError: a feature is not finite, or under a protocol no query has a match.
+    """
+    return rank_blocks(distance_blocks(features, np.flatnonzero(roles.query), overwrite), embeddings, roles, protocols)
+
+
+def rank_blocks(
+    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
+    embeddings: Embeddings,
+    roles: Roles,
+    protocols: Mapping[str, Protocol],
+) -> dict[str, RankingMetrics]:
+    """Metrics by protocol of distances of any kind, from the queries to all tracklets.
+
+    Args:
+        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
+        embeddings: of the N tracklets; person, camera and clothes ids are read.
+        roles: what each of the N is.
+        protocols: by name.
+
+    Raises:
+        InputError: a distance is not finite, or under a protocol no query has a match.
+    """
+    queries = np.flatnonzero(roles.query)
+    persons, cameras, clothes_ids = embeddings.person_ids, embeddings.camera_ids, embeddings.clothes_ids
+    columns = persons_and_cameras(persons, cameras, roles)
+    rules = {protocol.ranking_key: rules_of(protocol, roles, clothes_ids) for protocol in protocols.values()}
+    for protocol in protocols.values():
+        check_match_under(protocol, columns, roles, clothes_ids)
+    blocks: dict[tuple[bool, ...], list[RankingMetrics]] = {key: [] for key in rules}
+    for rows, of_block in distances:
+        block = queries[rows]
+        ids = persons[block], persons, cameras[block], cameras
+        for key, (gallery, exclude_same_camera, clothes) in rules.items():
+            options = {"exclude_same_camera": exclude_same_camera, "in_gallery": gallery, "require_match": False}
+            worn = clothes and (clothes[0][rows], clothes[1])
+            blocks[key].append(evaluate_ranking(of_block, *ids, clothes=worn, **options))
+    rankings = {key: merge_queries(found) for key, found in blocks.items()}
+    return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}

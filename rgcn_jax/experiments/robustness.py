@@ -1,0 +1,181 @@
+"""Robustness of a model: its metrics under corruptions of the test tracklets, level by level.
+
+Keypoints alone are disturbed by some corruptions: f_a is then that of the undisturbed tracklets, and only the pose
+branch is run. Occlusion, fewer frames and a lower frame rate reach both branches.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.data.clips.reader import Data, KeypointSource, Reader
+from rgcn_jax.embedder import Embedder
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.embed import Extractor, Readers, to_embeddings
+from rgcn_jax.evaluation.feature_set import FeatureSet
+from rgcn_jax.evaluation.metrics_json import ranking_json
+from rgcn_jax.evaluation.pose_quality import pose_quality
+from rgcn_jax.evaluation.results import Evaluation
+from rgcn_jax.evaluation.scorer import Scorer, score, scorer_from_config
+from rgcn_jax.experiments.corrupted_reader import CorruptedReader, OtherKeypoints, shortened
+from rgcn_jax.experiments.corruptions import CORRUPTIONS, disturb, disturbed_keypoints
+from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.types import Tracklet
+
+ROBUSTNESS_FILE = "robustness.json"
+
+OTHER_KEYPOINTS = "other_keypoints"
+"""Name of the curve with a second file of keypoints: its one level has no number."""
+
+METRICS = ("mAP", "mINP", "rank1", "rank5", "rank10", "rank20")
+
+Point = dict[str, Any]
+"""``level`` (None: undisturbed by fewer frames, or other keypoints) and ``rows``: row -> ``ranking_json``."""
+
+
+class Robustness:
+    """Evaluates a model on corrupted test tracklets.
+
+    Args:
+      embedder: the model.
+      data: its test set.
+      seed: of the corruptions.
+      header: of the features, such as the calibrated fusion of the model.
+
+    Raises:
+      InputError: the protocol of the config does not apply to the data set.
+    """
+
+    def __init__(self, embedder: Embedder, data: Data, seed: int = 0, header: Mapping[str, Any] | None = None):
+        self._embedder, self._data, self._seed, self._header = embedder, data, seed, header
+        self._config = embedder.config
+        self._scorer: Scorer = scorer_from_config(self._config, embedder.model, data, embedder.mesh)
+        self._features: FeatureSet | None = None
+        pose_alone = embedder.model.clone(appearance=None, num_identities=0)
+        self._whole = Extractor(embedder.model, embedder.mesh, embedder.model.dtype)
+        self._pose = Extractor(pose_alone, embedder.mesh, embedder.model.dtype)
+
+    @property
+    def tracklets(self) -> list[Tracklet]:
+        """The test tracklets."""
+        return self._scorer.tracklets
+
+    def undisturbed(self) -> Evaluation:
+        """The evaluation of the model as it is: the features are extracted once and kept."""
+        if self._features is None:
+            self._features = self._scorer.features(self._embedder.variables, self._embedder.step, self._header)
+        return score(self._features, self._config.evaluation)
+
+    def corrupted(self, name: str, level: int | float) -> Evaluation:
+        """The evaluation at a level of one of ``CORRUPTIONS``.
+
+        Raises:
+          InputError: the corruption changes frames, and the appearance features are precomputed.
+        """
+        corruption = CORRUPTIONS[name]
+        if corruption.of_frames and self._config.data.features:
+            raise InputError(f"{name} changes frames, but the appearance features of this model are precomputed.")
+        disturbances = {t: disturb(name, level, t, self._seed) for t in self._scorer.tracklets}
+        wrap = partial(CorruptedReader, disturbances=disturbances, aspect=self._config.aspect)
+        tracklets = [shortened(*pair) for pair in disturbances.items()]
+
+        def keypoints_of(tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+            assert self._data.keypoints is not None
+            found = disturbances[tracklet]
+            every = np.arange(len(tracklet.frames))
+            points = disturbed_keypoints(self._data.keypoints.of(tracklet), found, every, self._config.aspect)
+            return points[found.positions]
+
+        return self._evaluate(wrap, tracklets, corruption.of_frames, keypoints_of)
+
+    def other_keypoints(self, source: KeypointSource) -> Evaluation:
+        """The evaluation with the keypoints of another detector."""
+        return self._evaluate(partial(OtherKeypoints, source=source), self._scorer.tracklets, False, source.of)
+
+    def _evaluate(self, wrap: Any, tracklets: Sequence[Tracklet], of_frames: bool, keypoints_of: Any) -> Evaluation:
+        self.undisturbed()
+        assert self._features is not None
+        of_frames = of_frames and self._config.with_appearance
+        keypoints: Reader | None = self._data.read_keypoints
+        assert keypoints is not None  # all data sets have it
+        clips = self._data.read if of_frames else keypoints
+        extractor = self._whole if of_frames else self._pose
+        readers = Readers(wrap(clips), wrap(keypoints))
+        cutting = self._scorer.cutting
+        found = to_embeddings(tracklets, [*extractor.tracklets(self._embedder.variables, readers, tracklets, cutting)])
+        kept = self._features.embeddings
+        embeddings = kept._replace(pose=found.pose)
+        if of_frames:
+            embeddings = embeddings._replace(appearance=found.appearance)
+        whole = self._scorer.tracklets
+        quality = self._features.quality and pose_quality(keypoints_of, whole)
+        return score(replace(self._features, embeddings=embeddings, quality=quality), self._config.evaluation)
+
+
+def points(name: str) -> list[int | float | None]:
+    """The levels of a corruption, the undisturbed one first."""
+    return [CORRUPTIONS[name].undisturbed, *CORRUPTIONS[name].levels]
+
+
+def point(level: int | float | None, evaluation: Evaluation) -> Point:
+    """The metrics of the headline protocol at a level, with intervals over persons."""
+    rows = evaluation.metrics[evaluation.protocol]
+    return {
+        "level": level,
+        "rows": {row: ranking_json(m, evaluation.query_ids) for row, m in rows.items() if m is not None},
+    }
+
+
+def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was measured before; without curves where there is no file, or its header is another one.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    header = None if header is None else json.loads(json.dumps(header))  # as it is read back: without tuples
+    try:
+        found = json.loads(read_text(path))
+        same = header is None or found["header"] == header
+        return {"header": dict(found["header"]), "curves": dict(found["curves"])} if same else _empty(header)
+    except FileNotFoundError:
+        return _empty(header)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({error}): remove it, and run robustness again.") from error
+
+
+def _empty(header: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"header": dict(header or {}), "curves": {}}
+
+
+def write_robustness(path: Path, found: Mapping[str, Any]) -> None:
+    """Writes NAME.json, and NAME.csv with a line for each value.
+
+    Raises:
+      InputError: they cannot be written.
+    """
+    write_text(path, json.dumps(found, indent=2) + "\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["corruption", "level", "row", "metric", "value", "low", "high", "queries", "persons"])
+    writer.writerows(_lines(found))
+    write_text(path.with_suffix(".csv"), text.getvalue())
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[list[Any]]:
+    for name, curve in found["curves"].items():
+        for at in curve["points"]:
+            for row, metrics in at["rows"].items():
+                for metric in METRICS:
+                    low, high = metrics["intervals"].get(metric) or ("", "")
+                    level = "" if at["level"] is None else at["level"]
+                    counts = metrics["valid_queries"], metrics["persons"]
+                    yield [name, level, row, metric, metrics[metric], low, high, *counts]

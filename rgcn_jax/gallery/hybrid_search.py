@@ -1,0 +1,94 @@
+"""Exact search by both branches where each can only be searched by itself: Fagin's threshold algorithm.
+
+("Combining fuzzy information from multiple systems", JCSS 58(1), 1999.) The nearest entries of each branch are measured
+in both, in float64. What was not among them is no nearer than the last of either branch, d² >= α² d_a² + β² d_p² of
+these, so once the k-th is nearer than that the search is complete. Until then more are asked for, up to ``MOST`` of a
+branch. Where the branches disagree so much that this does not suffice, or the index is approximate, so is the result.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from rgcn_jax.gallery.nearest import ERROR_FACTOR, Block, Nearest, Weights, nearest
+
+MOST = 16_384
+"""Entries that Milvus finds at a time."""
+FIRST = 128
+"""Entries that are asked for first, of each branch."""
+
+NearestOf = Callable[[int, np.ndarray, int], list[list[int]]]
+"""(branch, queries, limit) -> ids of the nearest of each query by one branch, nearest first."""
+FeaturesOf = Callable[[Collection[int], Sequence[int]], tuple[np.ndarray, np.ndarray]]
+"""(ids, branches) -> the ids that are there, ascending, and their features [n, D_a + D_p]."""
+
+
+def hybrid_search(
+    nearest_of: NearestOf,
+    features_of: FeaturesOf,
+    queries: Float32[np.ndarray, "q d"],
+    weights: Weights,
+    k: int,
+    exact: bool,
+) -> list[Nearest]:
+    """The k nearest entries of each query; ``positions`` are ids.
+
+    Args:
+      nearest_of: finds the nearest by one branch.
+      features_of: reads features.
+      queries: features of both branches.
+      weights: of the branches.
+      k: 1 or more.
+      exact: whether ``nearest_of`` is; else its first answer has to do.
+    """
+    found: dict[int, Nearest] = {}
+    limit, left = min(max(FIRST, 2 * k), MOST), list(range(len(queries)))
+    while left:
+        together, again = max(MOST // limit, 1), []
+        for start in range(0, len(left), together):
+            group = left[start : start + together]
+            results = _round(nearest_of, features_of, queries[group], weights, k, limit)
+            for i, (result, complete) in zip(group, results, strict=True):
+                found[i] = result
+                if exact and not complete and limit < MOST:
+                    again.append(i)
+        left, limit = again, min(4 * limit, MOST)
+    return [found[i] for i in range(len(queries))]
+
+
+def _round(
+    nearest_of: NearestOf, features_of: FeaturesOf, queries: np.ndarray, weights: Weights, k: int, limit: int
+) -> list[tuple[Nearest, bool]]:
+    """The k nearest among the ``limit`` nearest of each branch, and whether no other entry can be nearer."""
+    halves = slice(0, weights.split), slice(weights.split, None)
+    used = [b for b in (0, 1) if weights[b]]
+    hits = {b: nearest_of(b, np.ascontiguousarray(queries[:, halves[b]]), limit) for b in used}
+    ids, features = features_of({i for of in hits.values() for one in of for i in one}, used)
+    row = {i: n for n, i in enumerate(ids.tolist())}
+    results = []
+    for q, query in enumerate(queries):
+        of = {b: [row[i] for i in hits[b][q] if i in row] for b in used}  # others are being removed
+        rows = np.array(sorted({i for some in of.values() for i in some}), np.int64)
+        vectors = features[rows]
+        squares = np.einsum("nd,nd,d->n", *2 * [vectors[:, weights.used]], weights.scale(vectors.shape[1]))
+        blocks = [Block(vectors, squares, np.ones(len(rows), bool))] if len(rows) else []
+        one = nearest(blocks, query[None], weights, k)[0]
+        complete = any(len(hits[b][q]) < limit for b in used)
+        if not complete and len(one.positions) == k:
+            bound = sum(weights[b] ** 2 * _least_unseen(features[of[b]][:, halves[b]], query[halves[b]]) for b in used)
+            complete = bool(one.distances[-1] ** 2 < bound)
+        results.append((Nearest(ids[rows[one.positions]], one.distances), complete))
+    return results
+
+
+def _least_unseen(seen: np.ndarray, query: np.ndarray) -> float:
+    """A squared distance that no entry that was not found is below: the largest that was, less the rounding error of
+    whoever compared them in float32 (``nearest.py``).
+    """
+    if not len(seen):
+        return 0.0
+    square = float(np.square(seen.astype(np.float64) - query).sum(axis=1).max())
+    norm, unit = float(np.linalg.norm(query.astype(np.float64))), np.finfo(np.float32).eps / 2
+    margin = ERROR_FACTOR * (np.sqrt(len(query)) + 1) * unit * (2 * norm + np.sqrt(square)) ** 2
+    return max(square - float(margin), 0.0)

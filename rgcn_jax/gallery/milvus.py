@@ -1,0 +1,252 @@
+"""The store of a gallery in Milvus: a server or cluster by address, or Milvus Lite in a file.
+
+Commit: rows of one ``add`` count once a row of the negative id -(generation + 1) says how far the ids go; what a killed
+process left behind that is deleted by the next ``add``. That row has the binding, too. One process may add at a time.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rgcn_jax.gallery.entry as entries_
+import rgcn_jax.gallery.milvus_collections as collections
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where, check_new
+from rgcn_jax.gallery.hybrid_search import hybrid_search
+from rgcn_jax.gallery.nearest import Nearest, Weights
+
+FORMAT = "rgcn_jax gallery"
+
+
+class MilvusStore:
+    """A gallery in Milvus.
+
+    Args:
+      address: where.
+      binding: what a new gallery is bound to; None: there must be one already.
+      files: folder of crops and of the audit log; None: there is none.
+
+    Attributes:
+      binding: of the gallery.
+      folder: ``files``.
+
+    Raises:
+      InputError: nobody answers, there is no gallery, or the name is another program's.
+    """
+
+    def __init__(self, address: collections.Address, binding: Mapping[str, Any] | None, files: Path | None):
+        self._address, self.folder = address, files
+        if address.uri.endswith(".db") and binding is None and not Path(address.uri).exists():
+            raise InputError(f"there is no gallery in {address.uri}: rgcn-jax gallery add makes one.")
+        self._client = collections.connect(address)
+        self._names = tuple(f"{address.name}_{branch}" for branch in ("appearance", "pose"))
+        with collections.one_sentence(address):
+            self._widths: Sequence[int] = binding["widths"] if binding else (1, 1)
+            self._about: dict[str, Any] = {}
+            if not self._load() or not self._last()[0]:
+                if binding is None:
+                    raise InputError(f"there is no gallery {address.name} in {address.uri}.")
+                self._create(binding)
+            self._last()
+        self.binding: dict[str, Any] = self._about["binding"]
+        self._widths = self.binding["widths"]
+        self._branches = [b for b in (0, 1) if self._widths[b]]
+
+    def _load(self) -> bool:
+        """Loads the collections for queries; whether there are any."""
+        there = [name for name in self._names if self._client.has_collection(name)]
+        for name in there:
+            self._client.load_collection(name)
+        return self._names[0] in there
+
+    def _create(self, binding: Mapping[str, Any]) -> None:
+        for branch in (1, 0):
+            width = binding["widths"][branch]
+            if width and not self._client.has_collection(self._names[branch]):
+                collections.create(self._client, self._names[branch], width, self._address.index)
+        self._about = {"format": FORMAT, "version": 1, "index": self._address.index, "binding": dict(binding)}
+        self._commit(1, 0)
+
+    def _commit(self, generation: int, last: int) -> None:
+        """Entries up to an id count from now on."""
+        row = np.zeros(1, entries_.COLUMNS)
+        row["id"] = -generation
+        nothing = np.zeros((1, self._widths[0]), np.float32)
+        self._insert(0, collections.to_rows(row, [json.dumps({**self._about, "last": last})], nothing))
+        self._client.delete(self._names[0], filter=f"id < 0 and id > {-generation}")
+
+    def _last(self) -> tuple[int, int]:
+        """Generation and the last id that counts; both 0 where the gallery is not there yet."""
+        rows = self._client.query(self._names[0], filter="id < 0", output_fields=["id", "text"])
+        if not rows:
+            return 0, 0
+        newest = min(rows, key=lambda row: row["id"])
+        try:
+            about = json.loads(newest["text"])
+            if (about["format"], about["version"]) != (FORMAT, 1) or about["index"] not in collections.INDICES:
+                raise ValueError(newest["text"][:100])
+            self._about = {
+                **about,
+                "binding": {**about["binding"], "widths": list(map(int, about["binding"]["widths"]))},
+            }
+            return -newest["id"], int(about["last"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the collection {self._names[0]} is no gallery of this program.") from error
+
+    @property
+    def columns(self) -> np.ndarray:
+        """``COLUMNS`` of all entries, by id."""
+        rows = [row for part in self._rows(0, EVERYTHING, collections.SCALARS) for row in part]
+        return collections.to_columns(rows)
+
+    def count(self, where: Where) -> int:
+        """Number of entries."""
+        with collections.one_sentence(self._address):
+            chosen = collections.expression(where, 1, self._last()[1])
+            return int(self._client.query(self._names[0], filter=chosen, output_fields=["count(*)"])[0]["count(*)"])
+
+    def entries(self, where: Where) -> Iterator[tuple[int, Entry]]:
+        """Id and entry, by id."""
+        for part in self._rows(0, where, ("text",)):
+            for row in part:
+                yield row["id"], self._entry(row)
+
+    def get(self, ids: Collection[int]) -> dict[int, Entry]:
+        """The entries of some ids, as far as they are there."""
+        return {row["id"]: self._entry(row) for row in self._by_ids(0, ids, ("text",))}
+
+    def contains(self, keys: Collection[int]) -> list[bool]:
+        """Which keys of entries are there."""
+        wanted, there = [collections.signed(key) for key in keys], set()
+        with collections.one_sentence(self._address):
+            last = self._last()[1]
+            for start in range(0, len(wanted), collections.ROWS):
+                chosen = f"id >= 1 and id <= {last} and key in {wanted[start : start + collections.ROWS]}"
+                rows = self._client.query(self._names[0], filter=chosen, output_fields=["key"])
+                there.update(row["key"] for row in rows)
+        return [key in there for key in wanted]
+
+    def vectors(self, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and features of entries, by id."""
+        ids = [i for part in self._rows(0, where, ("key",)) for i in (row["id"] for row in part)]
+        return np.array(ids, np.int64), self._features(ids, self._branches)[1]
+
+    def add(self, vectors: np.ndarray, entries: Sequence[Entry]) -> list[int]:
+        """Adds entries with their features; all of them count once their ids are returned, or none does."""
+        check_new(entries, self.contains([entry.key for entry in entries]))
+        with collections.one_sentence(self._address):
+            generation, last = self._last()
+            columns, data = entries_.to_columns(entries, last + 1, np.zeros((2, len(entries))))
+            ends = np.cumsum(columns["text"].astype(np.int64)).tolist()
+            texts = [data[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
+            if columns["text"].max() > collections.MAX_TEXT:
+                raise InputError(f"the names of an entry take more than {collections.MAX_TEXT:,} bytes.")
+            for branch in reversed(self._branches):
+                self._client.delete(self._names[branch], filter=f"id > {last}")
+                part = vectors[:, : self._widths[0]] if branch == 0 else vectors[:, self._widths[0] :]
+                self._insert(branch, collections.to_rows(columns, ["" if branch else t for t in texts], part))
+            self._commit(generation + 1, last + len(entries))
+        return columns["id"].tolist()
+
+    def _insert(self, branch: int, rows: list[dict[str, Any]]) -> None:
+        together = max(collections.REQUEST_BYTES // (4 * self._widths[branch] + 2000), 1)
+        for start in range(0, len(rows), together):
+            self._client.insert(self._names[branch], rows[start : start + together])
+
+    def remove(self, where: Where) -> int:
+        """Deletes entries; Milvus takes them off its disk when it compacts. Returns their number."""
+        ids = [row["id"] for part in self._rows(0, where, ("key",)) for row in part]
+        with collections.one_sentence(self._address):
+            for branch in reversed(self._branches):  # the first collection last: till then they can be removed again
+                for start in range(0, len(ids), collections.ROWS):
+                    chosen = f"id in {ids[start : start + collections.ROWS]}"
+                    self._client.delete(self._names[branch], filter=chosen)
+        return len(ids)
+
+    def check(self) -> None:
+        """Raises InputError where an entry has no features of a branch."""
+        with collections.one_sentence(self._address):
+            chosen = collections.expression(EVERYTHING, 1, self._last()[1])
+            counts = [
+                self._client.query(self._names[b], filter=chosen, output_fields=["count(*)"])[0]["count(*)"]
+                for b in self._branches
+            ]
+        if len({*counts}) > 1:
+            raise InputError(f"{self._names} have {counts} entries: remove was interrupted, rerun it.")
+
+    def compact(self) -> int:
+        """Asks Milvus to merge and to drop what was deleted, in its own time. Returns the number of collections."""
+        with collections.one_sentence(self._address):
+            for branch in self._branches:
+                self._client.flush(self._names[branch])
+                self._client.compact(self._names[branch])
+        return len(self._branches) if self.count(EVERYTHING) else 0
+
+    def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:
+        """The k nearest entries of each query; ``positions`` are ids."""
+        if not len(queries):
+            return []
+        with collections.one_sentence(self._address):
+            chosen = collections.expression(where, 1, self._last()[1])
+        both = Weights(*weights, self._widths[0])
+
+        def nearest_of(branch: int, some: np.ndarray, limit: int) -> list[list[int]]:
+            return self._nearest_of(branch, some, chosen, limit)
+
+        return hybrid_search(nearest_of, self._features, queries, both, k, self._about["index"] == "FLAT")
+
+    def _nearest_of(self, branch: int, queries: np.ndarray, chosen: str, limit: int) -> list[list[int]]:
+        """Of each query the ids of the nearest by one branch."""
+        params = dict(collections.INDICES[self._about["index"]][1])
+        if "ef" in params:
+            params["ef"] = max(params["ef"], limit)
+        with collections.one_sentence(self._address):
+            found = self._client.search(
+                self._names[branch],
+                data=list(queries),
+                anns_field="vector",
+                limit=limit,
+                filter=chosen,
+                search_params={"metric_type": "L2", "params": params},
+            )
+        return [[hit["id"] for hit in hits] for hits in found]
+
+    def _features(self, ids: Collection[int], branches: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids that have all of these branches, ascending, and their features; zeros in the others."""
+        rows = {b: {r["id"]: r["vector"] for r in self._by_ids(b, ids, ("vector",))} for b in branches}
+        there = sorted(set.intersection(*({*of} for of in rows.values())))
+        found = np.zeros((len(there), sum(self._widths)), np.float32)
+        for b, of in rows.items():
+            part = slice(0, self._widths[0]) if b == 0 else slice(self._widths[0], None)
+            if there:
+                found[:, part] = np.array([of[i] for i in there], np.float32)
+        return np.array(there, np.int64), found
+
+    def _by_ids(self, branch: int, ids: Collection[int], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        wanted = sorted(ids)
+        together = max(collections.REQUEST_BYTES // (4 * self._widths[branch] + 100), 1)
+        for start in range(0, len(wanted), min(together, collections.ROWS)):
+            part = wanted[start : start + min(together, collections.ROWS)]
+            with collections.one_sentence(self._address):
+                yield from self._client.query(
+                    self._names[branch], filter=f"id in {part}", output_fields=["id", *fields]
+                )
+
+    def _rows(self, branch: int, where: Where, fields: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+        """Rows of entries, by id: by ranges of ids, for Milvus limits and does not sort what a query returns."""
+        with collections.one_sentence(self._address):
+            last = self._last()[1]
+        for first in range(1, last + 1, collections.ROWS):
+            with collections.one_sentence(self._address):
+                chosen = collections.expression(where, first, min(first + collections.ROWS - 1, last))
+                rows = self._client.query(self._names[branch], filter=chosen, output_fields=["id", *fields])
+            yield sorted(rows, key=lambda row: row["id"])
+
+    def _entry(self, row: Mapping[str, Any]) -> Entry:
+        try:
+            return Entry.from_json(row["text"].encode())
+        except (ValueError, KeyError, RecursionError) as error:
+            raise InputError(f"entry {row['id']} was not written by this program ({error}).") from error

@@ -1,0 +1,146 @@
+"""Collections of a gallery in Milvus: connection, schema, filters, and calls whose errors are one sentence.
+
+A gallery is two collections, ``NAME_appearance`` and ``NAME_pose``, with the same ids: servers before 2.4 allow one
+vector field in a collection. Both have the columns that filters need; the first has the entries' texts as well.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pymilvus import DataType, MilvusClient, MilvusException
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.entry import COLUMNS, Where, digest
+
+MAX_TEXT = 65_535
+"""Bytes of an entry's JSON text: Milvus' limit for a text."""
+UNKNOWN_LOW, UNKNOWN_HIGH = -1e300, 1e300
+"""What stands for an unknown quality, end or start: it fulfils no condition."""
+ROWS = 4096
+"""Ids that are asked for together."""
+REQUEST_BYTES = 2**24
+SCALARS = ("key", "source", "person_id", "camera_id", "start", "end", "quality")
+INDICES = {
+    "FLAT": ({}, {}),
+    "IVF_FLAT": ({"nlist": 1024}, {"nprobe": 32}),
+    "HNSW": ({"M": 32, "efConstruction": 200}, {"ef": 256}),
+}
+"""Kinds of index: parameters of building and of searching."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a gallery lies: ``uri`` for the client, ``name`` of the collections, kind of index."""
+
+    uri: str
+    name: str
+    index: str
+
+
+def parse_address(text: str) -> Address:
+    """The address of ``milvus://HOST:PORT/NAME[?index=HNSW]``, or of a path that ends in ``.db`` (Milvus Lite).
+
+    Raises:
+      InputError: it is an address of another kind.
+    """
+    if found := re.fullmatch(r"milvus://([\w.\-\[\]:]+:[0-9]+)/(\w{1,200})(?:\?index=(\w+))?", text):
+        host, name, index = found[1], found[2], (found[3] or "FLAT").upper()
+        if index not in INDICES:
+            raise InputError(f"{text}: the index is one of {', '.join(INDICES)}.")
+        return Address(f"http://{host}", name, index)
+    if "://" in text:
+        raise InputError(f"{text}: expected a folder, a file FILE.db (Milvus Lite), or milvus://HOST:PORT/NAME.")
+    return Address(text, "gallery", "FLAT")
+
+
+@contextmanager
+def one_sentence(address: Address) -> Iterator[None]:
+    """Turns an error of Milvus into an ``InputError``."""
+    try:
+        yield
+    except MilvusException as error:
+        raise InputError(f"Milvus at {address.uri}: {' '.join(str(error.message).split())[:300]}") from error
+
+
+def connect(address: Address) -> MilvusClient:
+    """A connection. Raises InputError where nobody answers."""
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it logs it raises as well
+    try:
+        return MilvusClient(uri=address.uri, timeout=30)
+    except Exception as error:  # of several classes, by version
+        raise InputError(f"cannot connect to Milvus at {address.uri}: is it running there?") from error
+
+
+def create(client: MilvusClient, name: str, width: int, index: str) -> None:
+    """Makes a collection."""
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    for field in ("key", "source", "person_id", "camera_id"):
+        schema.add_field(field, DataType.INT64)
+    for field in ("start", "end", "quality"):
+        schema.add_field(field, DataType.DOUBLE)
+    schema.add_field("text", DataType.VARCHAR, max_length=MAX_TEXT)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
+    params = client.prepare_index_params()
+    params.add_index("vector", index_type=index, metric_type="L2", params=INDICES[index][0])
+    client.create_collection(name, schema=schema, index_params=params, consistency_level="Strong", num_shards=1)
+
+
+def to_rows(columns: np.ndarray, texts: Sequence[str], vectors: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of a collection."""
+    known = {name: columns[name] for name in ("id", "person_id", "camera_id")}
+    known |= {name: columns[name].view(np.int64) for name in ("key", "source")}
+    end = np.where(np.isnan(columns["end"]), columns["start"], columns["end"])  # as Where.after reads it
+    known |= {"end": np.nan_to_num(end, nan=UNKNOWN_LOW), "start": np.nan_to_num(columns["start"], nan=UNKNOWN_HIGH)}
+    known["quality"] = np.nan_to_num(columns["quality"], nan=UNKNOWN_LOW)
+    listed = {name: values.tolist() for name, values in known.items()}
+    return [
+        {name: values[i] for name, values in listed.items()} | {"text": texts[i], "vector": vectors[i]}
+        for i in range(len(columns))
+    ]
+
+
+def to_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """``COLUMNS`` of rows; those that are not kept are 0."""
+    found = np.zeros(len(rows), COLUMNS)
+    for name in ("id", "person_id", "camera_id", "start", "end", "quality"):
+        found[name] = [row[name] for row in rows]
+    for name in ("key", "source"):
+        found[name] = np.array([row[name] for row in rows], np.int64).view(np.uint64)
+    for name in ("start", "end", "quality"):
+        found[name] = np.where(np.abs(found[name]) >= UNKNOWN_HIGH, np.nan, found[name])
+    return found
+
+
+def expression(where: Where, first: int, last: int) -> str:
+    """The filter in Milvus' language, for entries of ids from ``first`` to ``last``."""
+    parts = [f"id >= {first}", f"id <= {last}"]
+    for name, wanted in (("id", where.ids), ("person_id", where.persons), ("camera_id", where.cameras)):
+        if wanted is not None:
+            parts.append(f"{name} in {_list(wanted)}")
+    for name, refused in (("id", where.not_ids), ("camera_id", where.not_cameras)):
+        if refused:
+            parts.append(f"not ({name} in {_list(refused)})")
+    if where.sources is not None:
+        parts.append(f"source in {_list(signed(digest(source)) for source in where.sources)}")
+    if where.after is not None:
+        parts.append(f"end >= {float(where.after)!r}")
+    if where.before is not None:
+        parts.append(f"start <= {float(where.before)!r}")
+    if where.min_quality is not None:
+        parts.append(f"quality >= {float(where.min_quality)!r}")
+    return " and ".join(parts)
+
+
+def signed(key: int) -> int:
+    """A digest of 64 bits as Milvus keeps it."""
+    return key - 2**64 if key >= 2**63 else key
+
+
+def _list(values: Any) -> str:
+    return str(sorted({int(value) for value in values})).replace(" ", "")

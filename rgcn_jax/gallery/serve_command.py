@@ -1,0 +1,127 @@
+"""The command ``rgcn-jax gallery serve``: a page to search a gallery with, on this machine."""
+
+import getpass
+import ipaddress
+import os
+import secrets
+import socket
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from rgcn_jax.command import Parser, path_argument, whole_number
+from rgcn_jax.errors import InputError, printable
+from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery
+from rgcn_jax.gallery.search_command import rate_of_verdict
+from rgcn_jax.model_command import add_model_flags, open_embedder
+from rgcn_jax.pose_detection.detector import BACK_ENDS
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def main(arguments: Sequence[str], prog: str) -> None:
+    """Serves the page until it is interrupted.
+
+    Raises:
+      InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is taken.
+    """
+    known, overrides = _parse(arguments, prog)
+    try:
+        import uvicorn
+
+        from rgcn_jax.gallery.server.app import make_app
+    except ImportError as error:
+        raise InputError(f"gallery serve needs the extra serve ({error}): pip install 'rgcn_jax[serve]'.") from error
+    from rgcn_jax.gallery.server.access import Guard
+    from rgcn_jax.gallery.server.detect import open_detector
+    from rgcn_jax.gallery.server.queries import Queries
+    from rgcn_jax.gallery.server.service import Service
+    from rgcn_jax.gallery.server.videos import Videos
+
+    open_gallery(known)  # there must be one, and the model takes seconds to load
+    listening = _listen(known.host, known.port)
+    port = listening.getsockname()[1]
+    embedder = open_embedder(known, overrides)
+    gallery = open_gallery(known, embedder)
+    detect = open_detector(known.detector, known.detector_weights) if known.detector else None
+    service = Service(
+        gallery, embedder, Queries(embedder, detect), rate_of_verdict(gallery, embedder, "fused", known.fpr)
+    )
+    users = {secrets.token_urlsafe(32): name for name in known.user or [_this_user()]}
+    hosts = None if known.allow_remote else {f"{name}:{port}" for name in LOOPBACK}
+    with tempfile.TemporaryDirectory(prefix="rgcn_jax-gallery-") as folder:
+        app = Guard(
+            make_app(service, Videos(Path(folder))),
+            users,
+            hosts,
+            known.max_upload * 2**20,
+            f"rgcn_jax_gallery_{port}",
+        )
+        for token, name in users.items():
+            print(printable(f"{name}: http://{_shown(known.host)}:{port}/?token={token}"), flush=True)
+        print("Ctrl-C ends the server. Every search is logged in the gallery's audit.jsonl.", flush=True)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises InputError where the address is another's, or taken."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(64)
+    except OSError as error:
+        raise InputError(f"cannot listen at {host}, port {port} ({error.strerror}): choose another --port.") from error
+    return listening
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _this_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        return f"uid {os.getuid()}"
+
+
+def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Serve a page to search a gallery with. It is for this machine: another address needs --allow-remote, and then "
+        "a proxy with TLS before it, for the token and the images travel as they are.",
+        config_fields=True,
+    )
+    add_gallery_flag(parser)
+    add_model_flags(parser)
+    parser.add_argument("--port", type=whole_number(0, 65535), default=8000, metavar="N", help="0: any free one")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at")
+    parser.add_argument("--allow-remote", action="store_true", help="listen at an address that other machines reach")
+    parser.add_argument(
+        "--user", action="append", metavar="NAME", help="who gets a token, for the log; may be repeated (default: you)"
+    )
+    parser.add_argument("--max-upload", type=whole_number(1, 4096), default=200, metavar="MIB", help="of an upload")
+    parser.add_argument("--fpr", type=float, metavar="X", help="false positive rate of the verdict, if calibrated")
+    parser.add_argument("--detector", choices=tuple(BACK_ENDS), help="detect the keypoints of uploads")
+    parser.add_argument("--detector-weights", type=path_argument, metavar="FILE", help="as --model of rgcn-jax detect")
+    known, overrides = parser.parse_known_args(arguments)
+    if not known.allow_remote and not is_loopback(known.host):
+        raise InputError(
+            f"--host={known.host} can be reached from other machines: the gallery shows people. Leave it at 127.0.0.1, "
+            "or add --allow-remote and put a proxy with TLS before it."
+        )
+    if bool(known.detector) != bool(known.detector_weights):
+        raise InputError("expected --detector and --detector-weights together.")
+    return known, overrides

@@ -1,0 +1,104 @@
+"""Uploaded queries of the page, kept in the server's memory: frames, keypoints and features of a tracklet."""
+
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rgcn_jax.data.clips.resize import fit
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small
+from rgcn_jax.gallery.inputs import evenly_spaced
+from rgcn_jax.gallery.server.uploads import frames_hash
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from rgcn_jax.embedder import Embedder, Embedding
+
+MAX_QUERIES = 50
+"""That are kept; the oldest is dropped."""
+
+Detect = Callable[[Sequence[np.ndarray]], np.ndarray]
+"""Keypoints [T, 14, 3] of crops, in normalised coordinates."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """An uploaded tracklet. ``strip``: some of its frames, without and with skeletons, as JPEG; ``keypoints``: where
+    they come from, "file" or "detector"; None where there are none.
+    """
+
+    embedding: "Embedding"
+    frames: int
+    hash: str
+    keypoints: str | None
+    strip: tuple[bytes, bytes]
+    notes: tuple[str, ...]
+
+
+class Queries:
+    """The uploaded queries by a random name each.
+
+    Args:
+      embedder: the model.
+      detect: finds the keypoints of crops; None: there is no detector.
+    """
+
+    def __init__(self, embedder: "Embedder", detect: Detect | None):
+        self._embedder, self.detect = embedder, detect
+        self._lock = threading.Lock()  # one embedding at a time: memory is bounded
+        self._queries: OrderedDict[str, Query] = OrderedDict()
+
+    def add(
+        self,
+        frames: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+        keypoints: Float32[np.ndarray, "t 14 3"] | None,
+        notes: Sequence[str] = (),
+    ) -> str:
+        """Embeds a tracklet; returns its name.
+
+        Args:
+          frames: its crops.
+          keypoints: in normalised coordinates; None: those of the detector, if there is one.
+          notes: for whoever looks at it.
+
+        Raises:
+          InputError: the keypoints are not normalised, or the model takes precomputed features.
+        """
+        if self._embedder.config.model.appearance == "precomputed":
+            raise InputError("the model takes precomputed appearance features: it cannot embed frames.")
+        with self._lock:
+            source = "file" if keypoints is not None else "detector" if self.detect else None
+            if not self._embedder.config.with_pose:
+                source, keypoints = None, None
+            elif source == "detector" and self.detect:
+                keypoints = self.detect(frames)
+            given = np.zeros((len(frames), 14, 3), np.float32) if keypoints is None else keypoints
+            size = self._embedder.config.frame_size
+            fitted = np.stack([fit(frame, *size) for frame in frames])
+            embedding = self._embedder(fitted, given if self._embedder.config.with_pose else None)
+            chosen = evenly_spaced(len(frames))
+            strips = [
+                jpeg(side_by_side([small(frames[i], given[i] if drawn else None) for i in chosen]))
+                for drawn in (False, True)
+            ]
+            query = Query(embedding, len(frames), frames_hash(frames), source, (strips[0], strips[1]), tuple(notes))
+            name = secrets.token_urlsafe(16)
+            self._queries[name] = query
+            while len(self._queries) > MAX_QUERIES:
+                self._queries.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> Query:
+        """The query of a name. Raises InputError where there is none any more."""
+        if (found := self._queries.get(name)) is None:
+            raise InputError("the upload is not kept any more: upload it again.")
+        return found
+
+    def remove(self, name: str) -> None:
+        """Drops a query."""
+        self._queries.pop(name, None)

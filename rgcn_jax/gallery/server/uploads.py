@@ -1,0 +1,142 @@
+"""Uploaded tracklets: image files, a ZIP archive of them, keypoints. Read with limits, for they may be anybody's."""
+
+import hashlib
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rgcn_jax.data.datasets.images import image_size, read_image
+from rgcn_jax.data.datasets.listing import IMAGES, natural_order
+from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.npz import read_arrays
+
+MAX_FRAMES = 1000
+"""Of a tracklet."""
+MAX_PIXELS = 2**26
+"""Of all frames together: 192 MiB when decoded; 2,000 crops of 256 x 128."""
+MAX_KEYPOINT_BYTES = 2**20
+VIDEOS = {"MP4": (4, b"ftyp"), "Matroska": (0, b"\x1aE\xdf\xa3"), "AVI": (8, b"AVI ")}
+"""Where a file of each container says what it is. Playlists, which name other files, are none of these."""
+
+
+class File(NamedTuple):
+    """An uploaded file: its name, which is used for nothing but its ending and the order, and its contents."""
+
+    name: str
+    content: BinaryIO
+
+
+def read_crops(files: Sequence[File]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """The frames of a tracklet, RGB, in the natural order of the files' names.
+
+    Args:
+      files: JPEG or PNG files, or one ZIP archive of them.
+
+    Raises:
+      InputError: there is none, one is no image, or they exceed a limit.
+    """
+    with tempfile.TemporaryDirectory(prefix="rgcn_jax-upload-") as folder:
+        paths = []
+        for name, data in _images(files):
+            if len(paths) == MAX_FRAMES:
+                raise InputError(f"there are more than {MAX_FRAMES} images: upload a part of the tracklet.")
+            path = Path(folder, f"{len(paths):06}")
+            path.write_bytes(data)
+            paths.append((name, path))
+        if not paths:
+            raise InputError("there is no image: expected JPEG or PNG files, or a ZIP archive of them.")
+        by_name = dict(paths)
+        if len(by_name) < len(paths):
+            raise InputError("two images have the same name.")
+        return read_folder([by_name[name] for name in natural_order(by_name)], list(natural_order(by_name)))
+
+
+def read_folder(paths: Sequence[Path], names: Sequence[str]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """Frames in files; ``names`` are for messages. Raises InputError where they have too many pixels together."""
+    frames, pixels = [], 0
+    for path, name in zip(paths, names, strict=True):
+        try:
+            height, width = image_size(path)
+            pixels += height * width
+            if pixels > MAX_PIXELS:
+                raise InputError(f"the images have more than {MAX_PIXELS:,} pixels together: upload crops of a person.")
+            frames.append(read_image(path))
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name)) from error
+    return frames
+
+
+def _images(files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
+    for file in files:
+        if file.name.lower().endswith(".zip"):
+            yield from _members(file)
+        elif file.name.lower().endswith(IMAGES):
+            yield file.name, file.content.read()
+        else:
+            raise InputError(f"{file.name}: expected JPEG or PNG files, or a ZIP archive of them.")
+
+
+def _members(file: File) -> Iterator[tuple[str, bytes]]:
+    """The images of an archive; nothing is unpacked by its name."""
+    try:
+        with zipfile.ZipFile(file.content) as archive:
+            left = 3 * MAX_PIXELS  # bytes: no image in it decodes to more
+            for member in archive.infolist():
+                name = member.filename.rpartition("/")[2]
+                hidden = name.startswith(".")  # as ._1.jpg, which macOS adds
+                if member.is_dir() or hidden or not member.filename.lower().endswith(IMAGES):
+                    continue
+                with archive.open(member) as opened:
+                    data = opened.read(left + 1)
+                left -= len(data)
+                if left < 0:
+                    raise InputError(f"{file.name} unpacks to more than {3 * MAX_PIXELS / 2**20:.0f} MiB.")
+                yield member.filename, data
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive raises nearly anything; a password RuntimeError
+        raise InputError(f"{file.name} is no ZIP archive that can be read ({type(error).__name__}).") from error
+
+
+def read_keypoints(file: File, frames: int) -> Float32[np.ndarray, "t 14 3"]:
+    """Keypoints of the frames, in their order: an .npz file with "keypoints" [T, 14, 3], normalised coordinates.
+
+    Raises:
+      InputError: it is none, or of another number of frames.
+    """
+    with tempfile.NamedTemporaryFile(prefix="rgcn_jax-upload-", suffix=".npz") as kept:
+        data = file.content.read(MAX_KEYPOINT_BYTES + 1)
+        if len(data) > MAX_KEYPOINT_BYTES:
+            raise InputError(f"{file.name} has more than {MAX_KEYPOINT_BYTES / 2**20:.0f} MiB.")
+        kept.write(data)
+        kept.flush()
+        try:
+            found = read_arrays(Path(kept.name), ("keypoints",), largest=64 * MAX_KEYPOINT_BYTES)[0].get("keypoints")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file.name} is no .npz file of arrays ({error}).") from error
+    if found is None or found.dtype.kind not in "fiu" or found.shape != (frames, 14, 3):
+        has = "no such array" if found is None else f"{found.dtype} {list(found.shape)}"
+        raise InputError(f'{file.name}: expected "keypoints", floats [{frames}, 14, 3], found {has}.')
+    return found.astype(np.float32)
+
+
+def check_video(file: File) -> None:
+    """Raises ``InputError`` where the file is no container of a video that is read here."""
+    start = file.content.read(16)
+    file.content.seek(0)
+    if not any(start[at : at + len(mark)] == mark for at, mark in VIDEOS.values()):
+        raise InputError(f"{file.name} is no video: expected one of {', '.join(VIDEOS)}.")
+
+
+def frames_hash(frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> str:
+    """SHA-256 of the pixels, by which the audit log names an upload."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(f"{frame.shape}".encode())
+        digest.update(np.ascontiguousarray(frame).data)
+    return digest.hexdigest()

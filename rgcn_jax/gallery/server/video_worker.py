@@ -1,0 +1,114 @@
+"""Decodes an uploaded video in a process of its own, with limits on time and memory: the file may be anybody's.
+
+::
+
+    python -m rgcn_jax.gallery.server.video_worker '{"video": ..., "out": ..., "box": [left, top, width, height]}'
+
+writes the first frame, or the crops of one person, as JPEG files into a folder, and prints one JSON object.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from rgcn_jax.data.mot import cut, video_frames
+from rgcn_jax.data.mot_tracks import Box, parse_tracks
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.server.follow import follow
+
+MAX_FRAMES = 1000
+"""That are decoded of a video: 40 seconds."""
+MAX_SIDE = 4096
+MEMORY_BYTES = 4 * 2**30
+SECONDS = 120
+FIRST_FRAME = "first.jpg"
+
+
+def run(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs this module in a process of its own; returns what it prints.
+
+    Raises:
+      InputError: the video cannot be decoded within the limits, or what was asked for is not in it.
+    """
+    environment = {**os.environ, "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file"}  # no address, no playlist
+    command = [sys.executable, "-m", "rgcn_jax.gallery.server.video_worker", json.dumps(order)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False, env=environment)
+        found = json.loads(done.stdout.decode().strip().rpartition("\n")[2] or "{}")
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"the video takes more than {SECONDS} seconds to decode: upload a part of it.") from error
+    except ValueError as error:
+        raise InputError("the video cannot be decoded.") from error
+    if "error" in found:
+        raise InputError(found["error"])
+    if done.returncode or not found:
+        raise InputError("the video cannot be decoded: convert it with ffmpeg first, to H.264 in MP4.")
+    return found
+
+
+def main(arguments: list[str]) -> None:
+    """Carries out one order."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    cv2.setNumThreads(1)
+    order = json.loads(arguments[0])
+    try:
+        print(json.dumps(_carry_out(order)))
+    except InputError as error:
+        print(json.dumps({"error": str(error)}))
+
+
+def _carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
+    out = Path(order["out"])
+    if "box" in order:
+        left, top, width, height = order["box"]
+        return _write(out, follow(_frames(order["video"]), Box(0, 1, 1, left, top, width, height)))
+    if "track" in order:
+        boxes = {box.frame: box for box in _boxes(order) if box.track == order["track"]}
+        if not boxes:
+            raise InputError(f"the track file has no track {order['track']}.")
+        pairs = ((frame, boxes[n]) for n, frame in enumerate(_frames(order["video"]), 1) if n in boxes)
+        return _write(out, pairs)
+    for frame in _frames(order["video"]):
+        cv2.imwrite(str(out / FIRST_FRAME), frame)
+        tracks: dict[int, int] = {}
+        for box in _boxes(order) if order.get("tracks") else ():
+            tracks[box.track] = tracks.get(box.track, 0) + 1
+        return {"height": frame.shape[0], "width": frame.shape[1], "tracks": sorted(tracks.items())}
+    raise InputError("the video has no frame that can be decoded: convert it with ffmpeg first, to H.264 in MP4.")
+
+
+def _frames(video: str) -> Iterator[np.ndarray]:
+    for frame in islice(video_frames(Path(video)), MAX_FRAMES):
+        if max(frame.shape[:2]) > MAX_SIDE:
+            raise InputError(f"the video has {frame.shape[1]} x {frame.shape[0]} pixels: {MAX_SIDE} at most are read.")
+        yield frame
+
+
+def _boxes(order: Mapping[str, Any]) -> list[Box]:
+    return parse_tracks(Path(order["tracks"]).read_bytes(), "the track file")[0]
+
+
+def _write(out: Path, pairs: Iterator[tuple[np.ndarray, Box]]) -> dict[str, Any]:
+    count = 0
+    for count, (frame, box) in enumerate(pairs, 1):
+        crop = cut(frame, box)
+        if crop is None:
+            raise InputError("the box lies outside of the image, or is far larger.")
+        cv2.imwrite(str(out / f"{count:06}.jpg"), crop, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not count:
+        raise InputError("the person is in none of the frames that can be decoded.")
+    return {"frames": count}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,106 @@
+"""Uploaded videos of the page: kept in a temporary folder until a person in them is chosen, or the server ends."""
+
+import secrets
+import shutil
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.server import video_worker
+from rgcn_jax.gallery.server.uploads import File, check_video, read_folder
+
+MAX_VIDEOS = 4
+"""That are kept; the oldest is deleted."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """An uploaded video. ``tracks``: id and number of boxes of each of its tracks."""
+
+    folder: Path
+    width: int
+    height: int
+    tracks: tuple[tuple[int, int], ...]
+
+    @property
+    def first_frame(self) -> Path:
+        """The first frame, JPEG."""
+        return self.folder / video_worker.FIRST_FRAME
+
+
+class Videos:
+    """The uploaded videos by a random name each. ``folder``: where they lie, which only this server uses."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._lock = threading.Lock()  # one video is decoded at a time
+        self._videos: OrderedDict[str, Video] = OrderedDict()
+
+    def add(self, video: File, tracks: File | None) -> tuple[str, Video]:
+        """Keeps a video and its tracks; returns its name and what is in it.
+
+        Raises:
+          InputError: it cannot be decoded, or the track file is none.
+        """
+        check_video(video)
+        name = secrets.token_urlsafe(16)
+        folder = self._folder / name
+        folder.mkdir(mode=0o700)
+        try:
+            with (folder / "video").open("wb") as file:
+                shutil.copyfileobj(video.content, file)
+            order = {"video": str(folder / "video"), "out": str(folder)}
+            if tracks:
+                with (folder / "tracks").open("wb") as file:
+                    shutil.copyfileobj(tracks.content, file)
+                order["tracks"] = str(folder / "tracks")
+            with self._lock:
+                found = video_worker.run(order)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        kept = Video(folder, found["width"], found["height"], tuple((i, n) for i, n in found["tracks"]))
+        self._videos[name] = kept
+        while len(self._videos) > MAX_VIDEOS:
+            self.remove(next(iter(self._videos)))
+        return name, kept
+
+    def get(self, name: str) -> Video:
+        """The video of a name. Raises InputError where there is none any more."""
+        if (found := self._videos.get(name)) is None:
+            raise InputError("the video is not kept any more: upload it again.")
+        return found
+
+    def crops(self, name: str, chosen: dict[str, Any]) -> list[np.ndarray]:
+        """The crops of one person.
+
+        Args:
+          name: of the video.
+          chosen: {"box": [left, top, width, height]} in the first frame, or {"track": ID}.
+
+        Raises:
+          InputError: there is nobody there.
+        """
+        video = self.get(name)
+        out = video.folder / secrets.token_hex(8)
+        out.mkdir()
+        try:
+            order = {"video": str(video.folder / "video"), "out": str(out), **chosen}
+            if video.tracks:
+                order["tracks"] = str(video.folder / "tracks")
+            with self._lock:
+                video_worker.run(order)
+            paths = sorted(out.iterdir())
+            return read_folder(paths, [path.name for path in paths])
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """Deletes a video."""
+        if video := self._videos.pop(name, None):
+            shutil.rmtree(video.folder, ignore_errors=True)

@@ -1,0 +1,150 @@
+"""The command ``rgcn-jax robustness``, also ``python -m rgcn_jax.robustness``: how the rows of a model fall when
+keypoints are missing, noisy, swapped or another detector's, and when frames are covered, fewer or further apart.
+"""
+
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.errors import InputError, printable
+from rgcn_jax.experiments.corruptions import CORRUPTIONS
+from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.runtime import processes
+
+if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.evaluation.results import Evaluation
+    from rgcn_jax.experiments.robustness import Robustness
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustness") -> None:
+    """Parses the command line, evaluates the model at every level, prints a line each and writes the curves.
+
+    Raises:
+      InputError: an argument is invalid, the model, its data or the other keypoints cannot be read, or the file cannot
+        be written.
+    """
+    known, overrides = _parse(arguments, prog)
+    if processes.place() is not None:
+        raise InputError("robustness runs in one process: unset the variables that name several (docs/launch.md).")
+    from rgcn_jax.calibration import read_fusion
+    from rgcn_jax.experiments.robustness import (
+        OTHER_KEYPOINTS,
+        ROBUSTNESS_FILE,
+        Robustness,
+        point,
+        points,
+        read_robustness,
+        write_robustness,
+    )
+    from rgcn_jax.training.run import open_process_data
+
+    embedder = open_embedder(known, [*data_overrides(known), *overrides])
+    path = known.out or known.model / ROBUSTNESS_FILE
+    config = embedder.config
+    if not config.with_pose and known.other_keypoints:
+        raise InputError("--other-keypoints: the model has no pose branch.")
+    chosen = known.corruptions or [n for n, c in CORRUPTIONS.items() if _applies(c.of_frames, config)]
+    header = {"model": embedder.hash, "step": embedder.step, "seed": known.seed, "config": config.to_dict()}
+    data = open_process_data(config, required=("query", "gallery"))
+    header |= {"data_set": f"{data.split.name} {data.split.split_description}".strip()}
+    found = read_robustness(path, header)
+    of_model = {}
+    if config.evaluation.distance == "calibrated":
+        fusion = read_fusion(known.model, embedder.hash, config.evaluation.clips)
+        of_model = {"fusion": fusion.to_json()} if fusion else {}
+    measured = Robustness(embedder, data, known.seed, of_model)
+
+    def add(name: str, unit: str, level: int | float | None, evaluate: "Callable[[], Evaluation]") -> None:
+        curve = found["curves"].setdefault(name, {"unit": unit, "points": []})
+        before = [at for at in curve["points"] if at["level"] == level]
+        if before:
+            print(_line(name, before[0]), flush=True)
+            return
+        curve["points"].append(point(level, evaluate()))
+        write_robustness(path, found)
+        print(_line(name, curve["points"][-1]), flush=True)
+
+    for name in chosen:
+        for level in points(name):
+            undisturbed = level == CORRUPTIONS[name].undisturbed
+            evaluate = measured.undisturbed if undisturbed else lambda n=name, x=level: measured.corrupted(n, x)
+            add(name, CORRUPTIONS[name].unit, level, evaluate)
+    if known.other_keypoints:
+        source = _keypoints(known, measured, data)
+        found["curves"].pop(OTHER_KEYPOINTS, None)
+        add(OTHER_KEYPOINTS, f"keypoints of {known.other_keypoints.name}", 0.0, measured.undisturbed)
+        add(OTHER_KEYPOINTS, "", None, lambda: measured.other_keypoints(source))
+    print(f"robustness: {path} and {path.with_suffix('.csv').name}; in the report of the run: rgcn-jax report RUN")
+
+
+def _applies(of_frames: bool, config: Any) -> bool:
+    """Whether a corruption reaches a branch of the model as it is read."""
+    if of_frames:
+        return not config.data.features
+    return config.with_pose
+
+
+def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
+    """The keypoints of another detector, of the test tracklets."""
+    from rgcn_jax.data.keypoints import table
+
+    found = table.load(known.other_keypoints, data.split, measured.tracklets)
+    for remark in found.remarks:
+        print(f"doubtful keypoints: {printable(remark)}", flush=True)
+    return found
+
+
+def _line(name: str, at: dict[str, Any]) -> str:
+    """One level: mAP and Rank-1 of the rows."""
+    level = "" if at["level"] is None else f"{at['level']:g}"
+    rows = ", ".join(f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in at["rows"].items())
+    return f"{name:<16}{level:>5}  mAP/Rank-1 (%): {rows}"
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
+    parser = Parser(
+        prog,
+        "Evaluate a model on corrupted test tracklets: missed, noisy, swapped and another detector's keypoints, "
+        "missing spans, occlusion, fewer frames and a lower frame rate. Rerun the same command to resume.",
+        epilog="Fields of the run's config can be changed, such as --config.evaluation.clips=even. Example: rgcn-jax "
+        "robustness --model=runs/walkers",
+        config_fields=True,
+    )
+    add_model_flags(parser)
+    add_data_flags(parser)
+    parser.add_argument(
+        "--corruptions",
+        type=_names,
+        default=[],
+        metavar="A,B",
+        help=f"which, of {', '.join(CORRUPTIONS)} (default: all that the model and its data allow)",
+    )
+    parser.add_argument(
+        "--other-keypoints",
+        type=path_argument,
+        metavar="PATH",
+        help="keypoints of the same tracklets by another detector, in any format that data.keypoints takes",
+    )
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the corruptions")
+    parser.add_argument(
+        "--out",
+        type=path_argument,
+        metavar="FILE.json",
+        help="the curves, and FILE.csv beside it (default: robustness.json in the model's folder)",
+    )
+    known, overrides = parser.parse_known_args(arguments)
+    if known.out and (known.out.suffix != ".json" or not known.out.parent.is_dir()):
+        raise InputError(f"--out={known.out}: expected a file that ends in .json, in a folder that exists.")
+    return known, overrides
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in CORRUPTIONS]:
+        raise ArgumentTypeError(f"unknown corruption {unknown[0][:50]!r}: expected some of {', '.join(CORRUPTIONS)}")
+    return list(dict.fromkeys(names))
+
+
+if __name__ == "__main__":
+    run_command(main, prog="python -m rgcn_jax.robustness")

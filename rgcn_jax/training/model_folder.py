@@ -1,0 +1,61 @@
+"""The weights of a model folder, ``model.safetensors``: parameters and running statistics by name ("params/pose/W_x"),
+and in its metadata the format, the step and the hash of the weights.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from flax.traverse_util import unflatten_dict
+from safetensors.numpy import save
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.checksum import host_leaves
+from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.training.state import COLLECTIONS, variables_hash
+from rgcn_jax.training.weights import Weights
+
+WEIGHTS_FILE = "model.safetensors"
+FORMAT, VERSION = "rgcn_jax model", "1"
+
+
+def read_model_folder(folder: Path) -> Weights:
+    """Step, variables and hash of a model folder.
+
+    Raises:
+      InputError: the file is of another kind, or damaged.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+            if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+                raise InputError(
+                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. "
+                    "Weights of other programs go into model.pretrained."
+                )
+            leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
+    variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
+    found = variables_hash(host_leaves(variables))
+    if found != metadata.get("hash"):
+        raise InputError(f"{path} is damaged: checksum mismatch. Copy the model folder again.")
+    return Weights(int(metadata.get("step", "0")), variables, found)
+
+
+def write_model_folder(folder: Path, weights: Weights) -> None:
+    """Writes ``model.safetensors``; the folder must exist.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    metadata = {"format": FORMAT, "version": VERSION, "step": str(weights.step), "hash": weights.hash}
+    leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(weights.variables).items()}
+    try:
+        with atomic_file(folder / WEIGHTS_FILE) as file:  # save_file would make it unreadable to others
+            file.write(save(leaves, metadata))
+    except OSError as error:
+        raise write_error(folder / WEIGHTS_FILE, error) from error
