@@ -2,7 +2,7 @@
 
 Defaults are the paper's recipe (section IV-A) where the paper gives one. Users edit a ``ConfigDict`` made of them
 (``default_config``, the files of ``configs/``) and override it on the command line; ``config_io.typed`` turns that into
-a ``Config`` once, at the door.
+a ``Config`` once, at the entry point.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -95,8 +95,8 @@ class ModelConfig:
     graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
     graph_self: bool = setting(
         False,
-        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what tells a keypoint from its neighbours; "
-        "not in the paper.",
+        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what distinguishes a keypoint from its "
+        "neighbours; not in the paper.",
     )
     product: bool = setting(
         False, "RGCN and LGCN: a product with a matrix P between graph and recurrence; not in the paper."

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     known, overrides = _parse(arguments, prog)
     if processes.place() is not None:
         raise InputError("robustness runs in one process: unset the variables that name several (docs/launch.md).")
+    from rgcn_jax.calibration import read_fusion
     from rgcn_jax.experiments.robustness import (
         OTHER_KEYPOINTS,
         ROBUSTNESS_FILE,
@@ -48,7 +49,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     data = open_process_data(config, required=("query", "gallery"))
     header |= {"data_set": f"{data.split.name} {data.split.split_description}".strip()}
     found = read_robustness(path, header)
-    measured = Robustness(embedder, data, known.seed)
+    of_model = {}
+    if config.evaluation.distance == "calibrated":
+        fusion = read_fusion(known.model, embedder.hash, config.evaluation.clips)
+        of_model = {"fusion": fusion.to_json()} if fusion else {}
+    measured = Robustness(embedder, data, known.seed, of_model)
 
     def add(name: str, unit: str, level: int | float | None, evaluate: "Callable[[], Evaluation]") -> None:
         curve = found["curves"].setdefault(name, {"unit": unit, "points": []})

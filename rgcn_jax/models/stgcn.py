@@ -15,7 +15,7 @@ Departures (decisions): the temporal stride is 1 throughout, where the original 
 readout, and a clip of ten would be left with three under a kernel of nine. The node embeddings of the last block are
 the output; the original's pooling and classifier are the readout's and the model's. No bias stands right before a BN,
 which would remove it. Dropout is 0 by default, as the released code's (its NTU RGB+D recipes set 0.5); the first block
-has none, as there. Weights start as He et al. (2015), fan-in.
+has none, as in theirs. Weights start as He et al. (2015), fan-in.
 
 Precision: the factors of the matmuls are in ``dtype``; sums, normalisations and activations are float32 (float64 for
 float64 input).

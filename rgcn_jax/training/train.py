@@ -1,4 +1,4 @@
-"""Training from a config to its results: checks, resuming, the loop, and what is written at the end."""
+"""Training from a config to its results: checks, resuming, the training loop and ``results.json``."""
 
 from pathlib import Path
 from typing import Any

@@ -87,10 +87,10 @@ def ended_well(ended, says="protocol official"):
     for process in ended:
         assert process.status == 0, process.err
     # Gloo prints to the same stream, from several threads without a lock: its lines come torn.
-    told = {line for line in ended[0].out.splitlines() if len(line.split()) > 1 and "peer" not in line}
-    assert any(says in line for line in told)
+    reported = {line for line in ended[0].out.splitlines() if len(line.split()) > 1 and "peer" not in line}
+    assert any(says in line for line in reported)
     for process in ended[1:]:  # the first process alone speaks
-        assert told.isdisjoint(process.out.splitlines())
+        assert reported.isdisjoint(process.out.splitlines())
         assert process.err == ""
 
 

@@ -1,4 +1,4 @@
-"""What a run tells: JSON lines; a bar on a terminal, lines elsewhere; a tracker that fails."""
+"""Metric writers: JSON lines; a bar on a terminal, lines elsewhere; a tracker that fails."""
 
 import fcntl
 import json

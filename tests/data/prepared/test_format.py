@@ -132,7 +132,7 @@ def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_ar
         ({"name": "folder", "root": "mars_pose/1.0.0"}, "was prepared from 'mars'.*set data.name to 'mars'"),
     ],
 )
-def test_what_does_not_fit_is_told(out, changes, expected):
+def test_what_does_not_fit_is_reported(out, changes, expected):
     with pytest.raises(InputError, match=expected):
         opened(**{**changes, "root": out / changes.get("root", "")})
 
