@@ -34,7 +34,7 @@ from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import Prepared, open_prepared
 from rgcn_jax.data.prepared.reader import PreparedReader, Records
 from rgcn_jax.runtime.cores import usable_cores
-from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.types import Split, Tracklet
 
 try:
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--give-back", action="store_true", help="freed memory goes back as the C library sees fit")
     arguments = parser.parse_args()
-    kept = not arguments.give_back and keep_freed_memory()
+    kept = not arguments.give_back and retain_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = arguments.scratch or Path(temporary)
         root, keypoints, out = ready(arguments, scratch)

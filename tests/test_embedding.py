@@ -40,7 +40,7 @@ pytestmark = pytest.mark.jit
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A run trained on one data set that is gone; and walkers of another seed: with labels, and as bare folders."""
+    """A run whose data set was removed; and walkers of another seed: with labels, and as bare folders."""
     folder = tmp_path_factory.mktemp("world")
     before = Path.cwd()
     os.chdir(REPOSITORY)

@@ -47,7 +47,7 @@ class SearchPoint:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How well a threshold on the nearest distance tells known from unknown persons.
+    """How well a threshold on the nearest distance separates known from unknown persons.
 
     ``points`` has None for an FPIR that the unknown searches are too few to measure: at least
     ``verification.MIN_FALSE_ACCEPTS`` false alarms are needed. ``det`` holds rows of (threshold, FPIR, FNIR), one for

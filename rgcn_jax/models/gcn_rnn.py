@@ -51,7 +51,7 @@ def lstm_step(
     tanh(c_t).
 
     ``params``: ``W_h`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``recurrent_gcn.GATES``; ``xw``:
-    x'_t W_x, [..., 4n]. The rest as ``rnn_step``.
+    x'_t W_x, [..., 4n]. Other arguments as for ``rnn_step``.
     """
     h, c = state
     f, i, o, g = jnp.split(project(h, params["W_h"], dtype) + xw + params["b"], 4, axis=-1)

@@ -1,4 +1,4 @@
-"""Configures glibc malloc to retain freed memory for the next array instead of returning it to the system.
+"""Retain freed memory (glibc malloc) for the next array instead of returning it to the system.
 
 Every clip that is decoded needs the same large arrays again, and so does every training step on a CPU. The C library
 may return memory of this size as soon as it is freed; the system then hands it out anew page by page, each filled with
@@ -24,16 +24,16 @@ FEW_CORES = 8
 """On so many cores or fewer all threads share one heap."""
 
 
-def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """From now on this process keeps the memory that it has had, until it ends: what it needed at once, and up to as
+def retain_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
+    """Configures glibc malloc to retain freed memory: the process keeps the most that it needed at once, and up to as
     much again where a small array lies in the place of a large one.
 
-    To be called before other threads are started, since each chooses its heap once. Settings of the environment for the
-    same go first (variables ``MALLOC_...``, and ``GLIBC_TUNABLES`` with ``mmap_max``, ``mmap_threshold``,
-    ``trim_threshold`` or ``arena_max`` in it).
+    Call it before other threads start, since each chooses its heap once. Settings of the environment for the same go
+    first (variables ``MALLOC_...``, and ``GLIBC_TUNABLES`` with ``mmap_max``, ``mmap_threshold``, ``trim_threshold`` or
+    ``arena_max`` in it).
 
     Returns:
-      Whether anything was set; False, and no harm done, where the C library is not glibc.
+      Whether anything was set; False where the C library is not glibc.
     """
     tunables = environment.get("GLIBC_TUNABLES", "")
     if any(name in tunables for name in ("mmap_max", "mmap_threshold", "trim_threshold", "arena_max")):

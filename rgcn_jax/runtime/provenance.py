@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, source, data and machine, for ``results.json``.
+"""Provenance of a result: versions, source, data and machine, for ``results.json``.
 
 Nothing here names a user, a host or a folder: the same data give the same fingerprint on every machine.
 """
@@ -65,22 +65,22 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
     if git is None or not (folder / ".git").exists():
         return None
 
-    def said(*arguments: str) -> str:
+    def output_of(*arguments: str) -> str:
         return subprocess.run(
             [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=30
         ).stdout.strip()
 
     try:
         return {
-            "commit": said("rev-parse", "HEAD"),
-            "dirty": bool(said("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
+            "commit": output_of("rev-parse", "HEAD"),
+            "dirty": bool(output_of("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
         }
     except (OSError, subprocess.SubprocessError):  # not ours to read, or no commit yet
         return None
 
 
 def fingerprint(split: Split) -> dict[str, Any]:
-    """What is trained on and searched: people, tracklets and frames of each part, and a SHA-256 over the names.
+    """The data: persons, tracklets and frames of each subset, and a SHA-256 over the names.
 
     The hash is of the sorted lines "part, person id, camera id, path of each frame relative to the root", so that two
     results with the same one saw the same tracklets. It sees no pixel and no keypoint.
@@ -126,7 +126,7 @@ def _cpu() -> str:
 
 
 def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]]) -> None:
-    """Adds to ``config_changes.jsonl`` with what fields a run goes on after ``step``: name -> before, now."""
+    """Adds the config fields that changed when a run was resumed at ``step`` to ``config_changes.jsonl``."""
     if not changes:
         return
     changed = {name: list(values) for name, values in changes.items()}

@@ -96,13 +96,12 @@ def test_arrays_come_back(tmp_path, compressed):
 
 PACKAGE = Path(__file__).parents[2] / "rgcn_jax"
 IN_A_FOLDER = "in a folder that gets its name when it is complete, or is marked incomplete until then"
-TEMPORARY = "in a temporary folder, for one request"
+TEMPORARY = "uploads, in a folder that ends with the server or the request"
 APPENDS = "appends; readers know torn tails"
 WRITES = {
     "data/keypoints/openpose.py": IN_A_FOLDER,
     "data/mot.py": IN_A_FOLDER,
-    "data/prepared/plan.py": "into a file of the one writer",
-    "data/prepared/writer.py": "a lock",
+    "data/prepared/writer.py": "a lock, and into a file of the one writer",
     "evaluation/feature_set.py": "an empty file: whether it can be written",
     "experiments/sweep.py": APPENDS,
     "export/formats.py": IN_A_FOLDER,

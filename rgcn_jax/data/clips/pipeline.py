@@ -71,7 +71,7 @@ class ClipReader:
       frames: where the encoded frames come from.
       keypoints: where the keypoints come from.
       height: of the frames that come out, in pixels.
-      width: likewise.
+      width: of the frames, in pixels.
       ahead: batches that are finished in advance, while the device works on one.
       threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
         that wait for a compiled loop do not work.

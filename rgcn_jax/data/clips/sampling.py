@@ -1,6 +1,6 @@
 """Sampling of tracklets and frames for a batch: pure functions of (seed, step) and of the tracklets' lengths.
 
-Nothing here touches an image. A ``BatchPlan`` says everything about a batch but the pixels; the readers (``memory``,
+Nothing here touches an image. A ``BatchPlan`` defines everything of a batch but the pixels; the readers (``memory``,
 ``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can
 begin at any step, on any number of workers, and see the same data.
 """

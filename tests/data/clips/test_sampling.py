@@ -104,7 +104,7 @@ def test_a_person_with_fewer_tracklets_than_k_shows_each_before_any_again():
         assert max(counts.values()) - min(counts[i] for i in range(have)) <= 1
 
 
-def test_fewer_identities_than_p_is_told():
+def test_fewer_identities_than_p_is_reported():
     with pytest.raises(InputError, match=r"batch.identities is 11, but the training set has 10"):
         sampler(identities=11)
 
@@ -196,7 +196,7 @@ def test_the_clips_of_all_processes_are_the_plan(processes):
         np.testing.assert_array_equal(np.concatenate(parts), getattr(plan, name))
 
 
-def test_a_plan_that_cannot_be_shared_equally_is_told():
+def test_a_plan_that_cannot_be_shared_equally_is_reported():
     with pytest.raises(
         InputError, match="12 clips cannot be divided equally among 5 processes: choose batch.identities"
     ):

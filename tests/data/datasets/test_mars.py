@@ -157,11 +157,11 @@ def test_root_is_missing_or_another_folder(root, tmp_path):
         tmp_path / "nowhere", f"MARS not found: {tmp_path / 'nowhere'} does not exist; expected the folder that holds"
     )
     _fails(root / "info" / "train_name.txt", "train_name.txt is a file")
-    told = (
+    reported = (
         f"{tmp_path} has no folder bbox_train and no folder bbox_test and no folder info",
         f"But {root} has all of it",
     )
-    _fails(tmp_path, *told, check_files=True)
+    _fails(tmp_path, *reported, check_files=True)
     _fails(root / "bbox_test", f"But {root} has all of it: give that folder as the root")
 
 
