@@ -166,6 +166,13 @@ def test_rank_lists_agree_with_the_ranking(runs):
         assert all(hit.tracklet != one.query for hit in one.hits["fused"])
 
 
+def test_runs_are_named_by_as_much_of_their_folders_as_tells_them_apart(tmp_path):
+    assert command._names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
+    assert command._names([tmp_path / "a" / "seed0", tmp_path / "b" / "seed0"]) == ["a/seed0", "b/seed0"]
+    with pytest.raises(InputError, match="twice"):
+        command._names([tmp_path / "a", tmp_path / "a"])
+
+
 def test_arguments_that_are_wrong(tmp_path, capsys):
     assert "no folder" in fails(command.main, ["run", f"--out={tmp_path / 'a' / 'b.html'}"], capsys)
     assert str(tmp_path) in fails(command.main, [tmp_path, f"--out={tmp_path / 'b.html'}"], capsys)
