@@ -133,18 +133,14 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
     """``{"analysis": ...}`` of the headline protocol where it is asked for."""
     if not known.analysis:
         return {}
-    import numpy as np
-
     from rgcn_jax.evaluation.analysis import analyse
-    from rgcn_jax.evaluation.attributes import group_labels, read_attributes
+    from rgcn_jax.evaluation.attributes import read_attributes, shared_outfits
     from rgcn_jax.evaluation.protocol import PROTOCOLS
     from rgcn_jax.evaluation.scorer import calibrated_distances
 
     features, settings = evaluation.features, config.evaluation
-    groups, labels = features.header.get("look_alikes"), None
-    if groups:  # what look-alikes share is an outfit, of which a person may have several
-        labels = group_labels(features.embeddings.person_ids, groups)
-        labels = np.where(labels < 0, -1, labels * 1000 + features.embeddings.clothes_ids)
+    groups = features.header.get("look_alikes")
+    worn = features.embeddings.person_ids, features.embeddings.clothes_ids
     ids = features.embeddings.person_ids, features.embeddings.camera_ids
     attributes = read_attributes(known.attributes, features.first_frames, *ids) if known.attributes else None
     found = analyse(
@@ -157,7 +153,7 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
         statistics=features.statistics,
         num_frames=features.num_frames,
         keypoint_share=features.quality and features.quality.share,
-        look_alikes=labels,
+        look_alikes=shared_outfits(groups, *worn) if groups else None,
         fused=calibrated_distances(features) if settings.distance == "calibrated" else None,
         attributes=attributes,
     )
@@ -168,20 +164,25 @@ def _summary(analysis: Mapping[str, Any]) -> str:
     """A few lines of the analysis for the terminal; all of it is in the results."""
     if not analysis:
         return ""
+    from rgcn_jax.evaluation.tables import format_value
+
+    def shown(metrics: Mapping[str, Any]) -> str:
+        return ", ".join(
+            f"{title} {format_value(metrics[name], metrics['intervals'][name])}"
+            for title, name in (("mAP", "mAP"), ("Rank-1", "rank1"))
+        )
+
     found = analysis["analysis"]
     lines = []
     for row, verification in found["verification"].items():
-        lines.append(f"{row}: EER {verification['eer']:.1f}")
+        lines.append(f"{row}: EER {format_value(verification['eer'], verification['eer_interval'])}")
         searched = (found["open_set"][row] or {"fnir_at_fpir": {}})["fnir_at_fpir"]
         for fpir, point in searched.items():
-            lines[-1] += f", FNIR at FPIR {fpir} {point['fnir']:.1f}" if point else ""
-        if multi := found["multi_query"].get(row):
-            lines[-1] += f"; multi_query mAP/Rank-1 {multi['mAP']:.1f}/{multi['rank1']:.1f}"
-        for name, metrics in found["reranking"].get(row, {}).items():
-            lines[-1] += f"; {name} mAP/Rank-1 {metrics['mAP']:.1f}/{metrics['rank1']:.1f}"
+            lines[-1] += f", FNIR at FPIR {fpir} {format_value(point['fnir'], point['interval'])}" if point else ""
+        named = {"multi_query": found["multi_query"].get(row), **found["reranking"].get(row, {})}
+        lines += [f"  {row}, {name}: {shown(metrics)}" for name, metrics in named.items() if metrics]
     for name, rows in found["slices"].items():
-        numbers = (f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in rows.items() if "rank1" in m)
-        lines.append(f"{name}: {', '.join(numbers)}")
+        lines.append(f"{name}: {'; '.join(f'{row} {shown(m)}' for row, m in rows.items() if 'rank1' in m)}")
     return "\n" + "\n".join(lines)
 
 

@@ -37,6 +37,7 @@ NO_EFFECT = (
     "eval_every_epochs",
     "allow_config_change",
     "data.follow_links",
+    "tracker",
     "model.remat",
 )
 """Fields that do not change the results of the last step."""

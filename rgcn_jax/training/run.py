@@ -1,4 +1,4 @@
-"""Everything that a training run consists of, built from its config and checked before the first step."""
+"""Builds the parts of a training run (data, model, optimiser, step) from its config and checks them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -65,11 +65,12 @@ def prepare(config: Config, restored: bool = False) -> Run:
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
     data = open_process_data(config)
-    of_keypoints = KeypointAugmentation(**asdict(config.augment.keypoints))
+    of_keypoints = {"keypoints": KeypointAugmentation(**asdict(config.augment.keypoints))}
+    augmentation: dict[str, Any] = asdict(config.augment) | of_keypoints
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
-        augmentation=Augmentation(**asdict(config.augment) | {"keypoints": of_keypoints}),
+        augmentation=Augmentation(**augmentation),
         seed=config.seed,
         crop_aspect=config.aspect,
         identities=config.batch.identities,

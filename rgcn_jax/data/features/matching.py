@@ -151,8 +151,8 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
     label = part or "all"
     if rows.person_ids is None or rows.camera_ids is None:
         raise InputError(
-            f"{label}: the features have neither names of frames nor both persons and cameras, so that nothing tells "
-            "whose they are: give a file with them, or names by --names."
+            f"{label}: the features have neither names of frames nor both persons and cameras, so their "
+            "tracklets are unknown: give a file with them, or names by --names."
         )
     orders = {order: words for words, order in reversed(list(_orders(part, split)))}
     of_length = [(words, order) for order, words in orders.items() if len(order) == len(rows.features)]
