@@ -140,7 +140,7 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path, capsys):
     assert status(command.main, [runs[0], f"--out={out}", "--no-images"]) == 0
     assert (runs[0] / FEATURES_FILE).stat().st_mtime_ns == kept
     bare = out.read_text()
-    assert "image/webp" not in bare
+    assert "data:image/webp;base64," not in bare
     assert_no_request(Page(bare))
 
 
