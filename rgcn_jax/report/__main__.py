@@ -52,10 +52,9 @@ def _names(paths: Sequence[Path]) -> list[str]:
     whole = [path.resolve() for path in paths]
     if len(set(whole)) < len(whole):
         raise InputError("a run is named twice: name each once.")
-    for parts in range(1, max(len(path.parts) for path in whole) + 1):
-        names = ["/".join(path.parts[-parts:]) for path in whole]
-        if len(set(names)) == len(names):
-            break
+    parts = 1
+    while len(set(names := ["/".join(path.parts[-parts:]) for path in whole])) < len(whole):
+        parts += 1
     return names
 
 

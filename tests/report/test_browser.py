@@ -61,7 +61,7 @@ def page(config, tmp_path):  # noqa: F811
 @pytest.fixture
 def browser(tmp_path):
     options = ChromeOptions()
-    options.binary_location = BROWSER
+    options.binary_location = BROWSER or ""
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
