@@ -5,8 +5,8 @@
 
 Random features of 12,180 tracklets in the roles of MARS (1,980 queries in a gallery of 11,310, junk), 2,048 and 512
 dimensions: three rows under every protocol that applies, to mAP and CMC in per cent; then, where a checkout has them,
-the 95 % intervals and all else that results.json holds. Both checkouts run in processes of their own, in turn, and the
-minimum of each is kept, so that other load disturbs the ratio little.
+the 95 % intervals and all else that results.json holds. CPU seconds of one process, so that other load on the machine
+disturbs them little; both checkouts in turn, the minimum of each.
 """
 
 import argparse
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def worker(count: int, queries: int) -> None:
-    """Prints the seconds of one evaluation as JSON; takes this checkout or an earlier one."""
+    """Prints the CPU seconds of one evaluation as JSON; takes this checkout or an earlier one."""
     from rgcn_jax.evaluation.protocol import Roles
     from rgcn_jax.evaluation.ranking import as_percentages
     from rgcn_jax.types import Embeddings
@@ -46,21 +46,21 @@ def worker(count: int, queries: int) -> None:
         rng.integers(1, 7, count).astype(np.int32),
     )
     roles = Roles(rows < queries, rows < gallery, rows >= gallery)
-    start = time.perf_counter()
+    start = time.process_time()
     metrics = evaluate_protocols(embeddings, roles)
     found = {name: {r: as_percentages(m) for r, m in of.items() if m is not None} for name, of in metrics.items()}
-    times = {"rankings": time.perf_counter() - start}
+    times = {"rankings": time.process_time() - start}
     try:
         from rgcn_jax.evaluation.metrics_json import ranking_json
     except ImportError:
         pass
     else:
-        start = time.perf_counter()
+        start = time.process_time()
         for of_protocol in metrics.values():
             for m in of_protocol.values():
                 if m is not None:
                     ranking_json(m, embeddings.person_ids[roles.query])
-        times["intervals"] = time.perf_counter() - start
+        times["intervals"] = time.process_time() - start
     print(json.dumps({"seconds": times, "mAP": found["official"]["fused"]["mAP"]}))
 
 

@@ -104,4 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, prog="python -m benchmarks.fusion_by_quality")
+    run_command(main)

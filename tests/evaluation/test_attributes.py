@@ -192,7 +192,7 @@ def test_annotation_of_mars(real_data):
 
 @pytest.mark.real_data
 def test_made_up_attributes_fit_the_real_lists_of_mars(real_data, tmp_path):
-    """The format, for whom the annotation itself is not at hand: attributes that tell nobody apart rank as chance."""
+    """The format of the annotation on the lists of MARS: every line finds its tracklet, and one that lacks is named."""
     from scipy.io import loadmat
 
     tracks = loadmat(real_data / "mars_info" / "tracks_test_info.mat")["track_test_info"]
