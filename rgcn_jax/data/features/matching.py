@@ -99,7 +99,7 @@ def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows]
     tested = {
         part: rows for part, rows in parts.items() if part in ("query", "gallery") and rows.person_ids is not None
     }
-    found = {int(person) for rows in tested.values() for person in rows.person_ids.tolist()}
+    found = {int(person) for rows in tested.values() for person in np.ravel(rows.person_ids)}
     if found != set(range(len(persons))) or found == set(persons.tolist()) or persons[0] <= 0:
         return None
     return dict(parts) | {part: rows._replace(person_ids=persons[rows.person_ids]) for part, rows in tested.items()}
