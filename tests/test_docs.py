@@ -58,7 +58,7 @@ def prose(page):
 
 
 def calls(page, in_text=True):
-    """Every call of the project in code blocks, and in spans of the text: module, and arguments as a shell splits them."""
+    """Calls of the project in code blocks, and in spans of the text: module, and arguments as a shell splits them."""
     kinds = [(line, kind) for _, line, kind in lines(page)]
     code = "\n".join(line for line, kind in kinds if kind == "code").replace("\\\n", " ").splitlines()
     text = "\n".join(line for line, kind in kinds if kind != "code")
