@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
     print(f"report: {known.out}, {len(content.encode()) / 1e6:.1f} MB")
     if known.figures is not None:
         print(f"figures: {known.figures}")
+    print(f"next: open {known.out} in a browser")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
