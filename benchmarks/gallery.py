@@ -1,6 +1,8 @@
 """Additions and queries a second and memory of a gallery, beside faiss's exact index over the same features.
 
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.gallery --counts 10000 100000
+    python -m benchmarks.gallery --milvus FILE.db --counts 10000
+    python -m benchmarks.gallery --milvus milvus://127.0.0.1:19530/bench?index=HNSW --counts 100000
 
 Random features of the size of MARS's models, 2,048 and 512 dimensions, of distance "normalized". The gallery adds 1,000
 tracklets at a time, each addition on the disk when it returns, and is opened again, so that it reads from the disk what
@@ -9,6 +11,9 @@ itself. Then both search, one query and 64 queries at a time; the best of each i
 load on the machine disturbs less than wall time, so both must run in one thread. Both must find the same entries.
 Memory: of a process of its own for either, its own (anonymous pages), and for the gallery in brackets with the pages of
 its files that the system keeps in its cache while there is room.
+
+With --milvus tracklets of 500 persons are added to Milvus and searched there, in wall time, by the appearance alone and
+by both branches; recall is the share of the k nearest of an exact search that is found.
 """
 
 import argparse
@@ -126,6 +131,43 @@ def measure(kind: str, folder: Path, count: int, seconds: float) -> dict:
     return {"opened": opened, "first": first, "single": single, "many": many, "memory": memory(), "found": found}
 
 
+def rectified(start: int, count: int) -> Embeddings:
+    """As ``features``, of 500 persons with a tenth of noise, so that neighbours mean something to an index."""
+    rng = np.random.default_rng(start)
+    person = rng.integers(0, 500, count)
+    middle = np.random.default_rng(1)
+    found = [np.abs(middle.standard_normal((500, width), np.float32))[person] for width in WIDTHS]
+    noisy = [np.maximum(x + 0.5 * rng.standard_normal(x.shape, np.float32), 0) for x in found]
+    return Embeddings(noisy[0], noisy[1], np.zeros(count, np.int32), np.zeros(count, np.int32))
+
+
+def measure_milvus(uri: str, count: int, folder: Path, seconds: float) -> None:
+    """Prints additions a second, milliseconds a query and recall of a gallery in Milvus."""
+    exact, there = Gallery.open(folder / "exact", model()), Gallery.open(uri, model())
+    wall = 0.0
+    for start in range(0, count, TOGETHER):
+        found = rectified(start, min(TOGETHER, count - start))
+        entries = [Entry(f"{start + i:07d}", "benchmark", camera_id=1 + i % 6) for i in range(len(found.person_ids))]
+        exact.add(found, entries)
+        begin = time.perf_counter()
+        there.add(found, entries)
+        wall += time.perf_counter() - begin
+    print(f"{count:>9,}  {uri}: {count / wall:,.0f} added/s, ", end="", flush=True)
+    queries = rectified(10**9, QUERIES)
+    for by in ("appearance", "fused"):
+        expected = exact.search(queries, k=K, by=by)
+        times, hits, end = [], [], time.perf_counter() + seconds
+        for i in range(QUERIES):
+            begin = time.perf_counter()
+            (found,) = there.search(Embeddings(*(column[i : i + 1] for column in queries)), k=K, by=by)
+            times.append(time.perf_counter() - begin)
+            hits.append(len({m.id for m in found} & {m.id for m in expected[i]}) / K)
+            if time.perf_counter() > end:
+                break
+        print(f"{by}: {1000 * np.median(times):,.0f} ms a query, recall {np.mean(hits):.4f}; ", end="", flush=True)
+    print()
+
+
 def main() -> None:
     """Prints a table a count."""
     parser = argparse.ArgumentParser(description="A gallery beside faiss's exact index.")
@@ -134,12 +176,18 @@ def main() -> None:
     parser.add_argument("--folder", help="where the galleries are written (default: a temporary folder)")
     parser.add_argument("--alone", action="store_true", help="without faiss, which holds all features in memory")
     parser.add_argument("--measure", nargs=3, metavar=("KIND", "FOLDER", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--milvus", metavar="URI", help="measure a gallery there instead, which must be a new one")
     known = parser.parse_args()
     if known.measure:
         kind, folder, count = known.measure
         print(json.dumps(measure(kind, Path(folder), int(count), known.seconds)))
         return
     print(f"{machine()}; NumPy {np.__version__}; {sum(WIDTHS)} dimensions, k = {K}")
+    if known.milvus:
+        for count in known.counts:
+            with tempfile.TemporaryDirectory(dir=known.folder) as folder:
+                measure_milvus(known.milvus, count, Path(folder), known.seconds)
+        return
     print("tracklets  form         add/s  queries/s  queries/s     memory  open, first search")
     print("                                one each   64 each        MiB             seconds")
     for count in known.counts:

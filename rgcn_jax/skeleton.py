@@ -132,7 +132,7 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
 def in_crops(
     keypoints: Float[np.ndarray, "t 14 3"], aspect: float = 0.5, margin: float = 1.25
 ) -> Float32[np.ndarray, "t 14 3"]:
-    """Keypoints of one person in pixels of a whole picture as a model wants them: x and y as shares of a crop.
+    """Keypoints of one person in pixels of a whole frame as a model wants them: x and y as fractions of a crop.
 
     The crops are what a person detector would cut out: in the middle of the detected keypoints of each frame, their
     height ``margin`` times the extent of these. The logarithm of the height is a straight line over the frames (least

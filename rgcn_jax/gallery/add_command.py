@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from rgcn_jax.command import Parser, on_interrupt, path_argument, whole_number
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery, time_argument
+from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
+from rgcn_jax.gallery.leases import share
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     )
     if crops:
         inputs = replace(inputs, entries=crops.described(inputs.entries))
-    _add(gallery, inputs, known.save_every)
+    (_add_shared if known.shared else _add_missing)(gallery, inputs, known.save_every)
     if crops:
         crops.finish()
     print(
@@ -55,25 +56,34 @@ def main(arguments: Sequence[str], prog: str) -> None:
     )
 
 
-def _add(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
+def _add_missing(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
     there = gallery.contains(inputs.entries)
     todo = [i for i, known in enumerate(there) if not known]
     if len(todo) < len(there):
         print(f"{len(there) - len(todo):,} of {len(there):,} tracklets are in the gallery already", flush=True)
-    waiting: list[Embedded] = []
     with tqdm(total=len(there), initial=len(there) - len(todo), desc="add", unit="tracklet", disable=None) as bar:
-        for number, found in enumerate(inputs.embed(todo), 1):
-            waiting.append(found)
-            bar.update()
-            if len(waiting) == save_every or number == len(todo):
-                entries = [
-                    replace(inputs.entries[one.position], quality=one.quality, keypoints=one.keypoints)
-                    for one in waiting
-                ]
-                gallery.add(to_embeddings(waiting, inputs.entries), entries)
-                if bar.disable:
-                    print(f"added {number:,} of {len(todo):,} tracklets", flush=True)
-                waiting = []
+        _add(gallery, inputs, todo, save_every, bar)
+
+
+def _add_shared(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
+    with tqdm(desc="add", unit="tracklet", disable=None) as bar:
+        share(gallery, inputs.entries, save_every, lambda todo: _add(gallery, inputs, todo, save_every, bar))
+
+
+def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int, bar: tqdm) -> None:
+    """Embeds and adds tracklets, ``save_every`` at a time."""
+    waiting: list[Embedded] = []
+    for number, found in enumerate(inputs.embed(todo), 1):
+        waiting.append(found)
+        bar.update()
+        if len(waiting) == save_every or number == len(todo):
+            entries = [
+                replace(inputs.entries[one.position], quality=one.quality, keypoints=one.keypoints) for one in waiting
+            ]
+            gallery.add(to_embeddings(waiting, inputs.entries), entries)
+            if bar.disable:
+                print(f"added {number:,} of {len(todo):,} tracklets", flush=True)
+            waiting = []
 
 
 def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
@@ -110,11 +120,16 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     parser.add_argument(
         "--save-every", type=whole_number(1), default=200, metavar="N", help="tracklets that are added together"
     )
+    parser.add_argument(
+        "--shared", action="store_true", help="share the tracklets with other workers that run the same command"
+    )
     known, overrides = parser.parse_known_args(arguments)
     if known.video and (known.features or known.dataset or known.root):
         raise InputError("expected one of --video, --features, and --dataset with --root.")
     if known.video and not (known.tracks and known.camera):
         raise InputError("--video needs --tracks=FILE and --camera=N.")
+    if known.shared and (known.video or is_milvus(known.gallery)):
+        raise InputError("--shared is for data sets and features files, and a gallery in a folder.")
     of_video = {
         "--tracks": known.tracks,
         "--boxes": known.boxes,

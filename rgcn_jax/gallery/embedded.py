@@ -9,16 +9,19 @@ change a gallery: each change holds a lock and starts from the manifest as it is
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry, Where, check_new, to_columns
 from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
-from rgcn_jax.gallery.nearest import Block, Nearest, Weights, nearest
+from rgcn_jax.gallery.nearest import Block, Least, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
 from rgcn_jax.runtime.files import remove_unfinished, write_error
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from rgcn_jax.gallery.device_search import DeviceSearch
 
 
 class EmbeddedStore:
@@ -30,6 +33,7 @@ class EmbeddedStore:
 
     Attributes:
       binding: of the gallery.
+      device: searches on an accelerator; None: on the CPU.
 
     Raises:
       InputError: there is no gallery, the folder holds something else, cannot be written, or a file is damaged.
@@ -37,6 +41,7 @@ class EmbeddedStore:
 
     def __init__(self, folder: Path, binding: Mapping[str, Any] | None):
         self.folder = folder
+        self.device: DeviceSearch | None = None
         self._manifest: dict[str, Any] = {}
         self._segments: list[Segment] = []
         self._keys: set[int] | None = None
@@ -119,8 +124,20 @@ class EmbeddedStore:
             for s in self._segments
         ]
         ids = np.concatenate([np.empty(0, np.int64), *(segment.columns["id"] for segment in self._segments)])
-        found = nearest(blocks, queries, Weights(a, p, split), k)
+        both = Weights(a, p, split)
+        found = nearest(blocks, queries, both, k, None if self.device is None else self._on_device(self.device, both))
         return [Nearest(ids[one.positions], one.distances) for one in found]
+
+    def _on_device(self, device: "DeviceSearch", weights: Weights) -> Least:
+        """The first measurement, on a device."""
+        segments = list(self._segments)
+        device.forget(segment.state for segment in segments)
+
+        def least(number: int, squares: np.ndarray, scaled: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+            segment = segments[number]
+            return device.least(segment.state, segment.vectors, squares, scaled, weights.used, most)
+
+        return least
 
     def add(self, vectors: np.ndarray, entries: Sequence[Entry]) -> list[int]:
         """Adds entries with their features; they are on the disk when their ids are returned, or none is."""

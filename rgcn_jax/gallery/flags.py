@@ -33,6 +33,11 @@ def gallery_argument(text: str) -> str:
     return text if "://" in text else str(path_argument(text))
 
 
+def is_milvus(gallery: str) -> bool:
+    """Whether ``--gallery`` names one in Milvus."""
+    return "://" in gallery or gallery.endswith(".db")
+
+
 def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
     """The gallery of ``--gallery``. Raises InputError."""
     return Gallery.open(known.gallery, model, known.files)

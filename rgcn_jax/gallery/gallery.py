@@ -4,6 +4,7 @@ Kept are the features of both branches as the run's distance takes them (raw, no
 weights can be chosen in every search. Distances are those of ``Embedder.distance``.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
+    from rgcn_jax.gallery.device_search import DeviceSearch
     from rgcn_jax.gallery.milvus import MilvusStore
 
 
@@ -43,7 +45,13 @@ class Gallery:
         self._store, self._model = store, model
 
     @classmethod
-    def open(cls, uri: str | Path, model: GalleryModel | None = None, files: Path | None = None) -> "Gallery":
+    def open(
+        cls,
+        uri: str | Path,
+        model: GalleryModel | None = None,
+        files: Path | None = None,
+        on_device: bool | None = None,
+    ) -> "Gallery":
         """Opens a gallery; makes it where there is none.
 
         Args:
@@ -53,12 +61,16 @@ class Gallery:
             nothing can be added or searched, and no gallery is made.
           files: of a gallery in Milvus the folder of crops and of the audit log; of Milvus Lite, where it is None, the
             path with ``.files`` behind it.
+          on_device: whether an embedded gallery is searched by JAX on its first device; None: where that is an
+            accelerator. Order, ties and distances are the same.
 
         Raises:
           InputError: there is no gallery and no model, it belongs to another model or other settings, or is damaged.
         """
         binding = None if model is None else binding_of(model)
         gallery = cls(_open_store(str(uri), binding, files), model)
+        if isinstance(gallery._store, EmbeddedStore) and (model is not None or on_device):
+            gallery._store.device = _device_search(on_device)
         found = gallery._store.binding
         if binding is not None and found != binding:
             what = [name for name in binding if found.get(name) != binding[name]]
@@ -255,6 +267,14 @@ class Gallery:
             ]
             for one in found
         ]
+
+
+def _device_search(on_device: bool | None) -> "DeviceSearch | None":
+    if on_device is False or (on_device is None and "jax" not in sys.modules):  # no embedder: NumPy alone
+        return None
+    from rgcn_jax.gallery.device_search import DeviceSearch, has_accelerator
+
+    return DeviceSearch() if on_device or has_accelerator() else None
 
 
 def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) -> "EmbeddedStore | MilvusStore":

@@ -8,7 +8,8 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pymilvus import DataType, MilvusClient, MilvusException
@@ -32,7 +33,8 @@ INDICES = {
 """Kinds of index: parameters of building and of searching."""
 
 
-class Address(NamedTuple):
+@dataclass(frozen=True)
+class Address:
     """Where a gallery lies: ``uri`` for the client, ``name`` of the collections, kind of index."""
 
     uri: str

@@ -8,7 +8,7 @@ error is kept, and measured again in float64 as it is written above. So equal fe
 order is that of the distances; entries at one distance are in the order in which they were added.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,17 @@ class Nearest(NamedTuple):
     distances: Float[np.ndarray, "k"]
 
 
-def nearest(blocks: Sequence[Block], queries: Float32[np.ndarray, "q d"], weights: Weights, k: int) -> list[Nearest]:
+Least = Callable[[int, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""(block, squares, scaled queries, most) -> the least values of a block and their rows (``device_search.py``)."""
+
+
+def nearest(
+    blocks: Sequence[Block],
+    queries: Float32[np.ndarray, "q d"],
+    weights: Weights,
+    k: int,
+    least: Least | None = None,
+) -> list[Nearest]:
     """The k nearest allowed entries of each query, or all, where these are fewer.
 
     Args:
@@ -60,17 +70,20 @@ def nearest(blocks: Sequence[Block], queries: Float32[np.ndarray, "q d"], weight
       queries: features.
       weights: of the branches.
       k: 1 or more.
+      least: measures on a device; None: here.
     """
     largest = max((len(block.vectors) for block in blocks), default=1)
     rows = max(BLOCK_ELEMENTS // max(largest, min(k, sum(len(b.vectors) for b in blocks))), 1)
     return [
         found
         for start in range(0, len(queries), rows)
-        for found in _nearest(blocks, queries[start : start + rows], weights, k)
+        for found in _nearest(blocks, queries[start : start + rows], weights, k, least)
     ]
 
 
-def _nearest(blocks: Sequence[Block], queries: np.ndarray, weights: Weights, k: int) -> list[Nearest]:
+def _nearest(
+    blocks: Sequence[Block], queries: np.ndarray, weights: Weights, k: int, least: Least | None
+) -> list[Nearest]:
     scale = weights.scale(queries.shape[1])
     used = queries[:, weights.used]
     scaled = (-2 * scale * used).astype(np.float32)
@@ -81,9 +94,12 @@ def _nearest(blocks: Sequence[Block], queries: np.ndarray, weights: Weights, k: 
     limit = np.full(len(queries), LARGEST)  # no nearer than the k-th, plus the error
     kept = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
     first = 0
-    for block in blocks:
+    for number, block in enumerate(blocks):
         if block.allowed.any():
-            _measure(block, first, scaled, weights, k, margin, limit, kept)
+            if least is None:
+                _measure(block, first, scaled, weights, k, margin, limit, kept)
+            else:
+                _measure_on_device(number, block, first, scaled, weights, k, margin, limit, kept, least)
         first += len(block.vectors)
     starts = np.cumsum([0, *(len(block.vectors) for block in blocks)])
     return [
@@ -121,15 +137,61 @@ def _measure(
     bounds = np.searchsorted(rows, np.arange(len(most) + 1))
     for query in np.unique(rows).tolist():
         found = columns[bounds[query] : bounds[query + 1]]
-        values = np.concatenate([kept[query][1], distances[found, query]])
-        positions = np.concatenate([kept[query][0], first + (found if places is None else places[found])])
-        finite = np.isfinite(values)
-        values, positions = values[finite], positions[finite]
-        if len(values) > k:
-            limit[query] = min(limit[query], np.partition(values, k - 1)[k - 1] + margin[query])
-            near = values <= limit[query] + margin[query]
-            values, positions = values[near], positions[near]
-        kept[query] = positions, values
+        places_of = first + (found if places is None else places[found])
+        _keep(query, places_of, distances[found, query], k, margin, limit, kept)
+
+
+def _measure_on_device(
+    number: int,
+    block: Block,
+    first: int,
+    scaled: np.ndarray,
+    weights: Weights,
+    k: int,
+    margin: np.ndarray,
+    limit: np.ndarray,
+    kept: list[tuple[np.ndarray, np.ndarray]],
+    least: Least,
+) -> None:
+    """As ``_measure``. A query with more candidates in the block than came from the device is measured here."""
+    most = min(2 * k + 64, len(block.vectors))
+    squares = np.where(block.allowed, block.squares, np.inf).astype(np.float32)
+    values, rows = least(number, squares, scaled, most)
+    left = []
+    for query in range(len(scaled)):
+        if most >= k:  # the k-th of some is no nearer than that of all
+            limit[query] = min(limit[query], float(values[query, k - 1]) + margin[query])
+        bound = limit[query] + margin[query]
+        if most < len(block.vectors) and values[query, -1] <= bound:
+            left.append(query)
+            continue
+        near = values[query] <= np.nextafter(np.float32(bound), np.float32(np.inf))
+        _keep(query, first + rows[query][near].astype(np.int64), values[query][near], k, margin, limit, kept)
+    if left:
+        limits, kept_here = limit[left], [kept[query] for query in left]
+        _measure(block, first, scaled[left], weights, k, margin[left], limits, kept_here)
+        for i, query in enumerate(left):
+            limit[query], kept[query] = limits[i], kept_here[i]
+
+
+def _keep(
+    query: int,
+    found: np.ndarray,
+    distances: np.ndarray,
+    k: int,
+    margin: np.ndarray,
+    limit: np.ndarray,
+    kept: list[tuple[np.ndarray, np.ndarray]],
+) -> None:
+    """Adds candidates of one query to ``kept`` and lowers its ``limit``, both in place."""
+    values, positions = np.concatenate([kept[query][1], distances]), np.concatenate([kept[query][0], found])
+    finite = np.isfinite(values)
+    values, positions = values[finite], positions[finite]
+    if len(values) > k:
+        limit[query] = min(limit[query], np.partition(values, k - 1)[k - 1] + margin[query])
+        near = values <= limit[query] + margin[query]
+        values, positions = values[near], positions[near]
+    kept[query] = positions, values
 
 
 def _exact(

@@ -1,4 +1,4 @@
-"""Everything that a training run consists of, built from its config and checked before the first step."""
+"""Builds the parts of a training run (data, model, optimiser, step) from its config and checks them."""
 
 import json
 from collections.abc import Callable, Sequence

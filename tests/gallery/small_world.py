@@ -1,6 +1,13 @@
-"""A tiny model and a gallery of walkers in two cameras, with their crops, for the tests of the page."""
+"""A tiny model and a gallery of walkers in two cameras, with their crops, for the tests of the page.
 
+    python -m tests.gallery.small_world FOLDER
+
+writes the model alone.
+"""
+
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -77,3 +84,7 @@ def make(folder):
         keypoints=keypoints,
         entries=entries,
     )
+
+
+if __name__ == "__main__":
+    write_model(Path(sys.argv[1]), "--config.evaluation.distance=normalized")

@@ -18,7 +18,7 @@ from milvus_lite.server_manager import server_manager_instance
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse
-from rgcn_jax.gallery import Entry, Gallery, Where, embedded
+from rgcn_jax.gallery import Entry, Gallery, Where, device_search, embedded
 from tests.commands import REPOSITORY
 from tests.gallery.models import embeddings, entries, model, take
 from tests.kills import KILLS
@@ -30,6 +30,7 @@ COUNT = 200
     params=[
         "embedded",
         "small segments",
+        "device",
         pytest.param("milvus lite", marks=pytest.mark.slow),
         pytest.param("milvus server", marks=pytest.mark.slow),
     ]
@@ -37,6 +38,8 @@ COUNT = 200
 def uri(request, tmp_path, monkeypatch):
     if request.param == "small segments":
         monkeypatch.setattr(embedded, "SEGMENT_BYTES", 1000)  # 25 entries
+    if request.param == "device":
+        monkeypatch.setattr(device_search, "has_accelerator", lambda: True)  # JAX, on the CPU
     if request.param == "milvus lite":
         pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
         yield str(tmp_path / "gallery.db")
@@ -47,7 +50,7 @@ def uri(request, tmp_path, monkeypatch):
         name = f"test_{uuid.uuid4().hex}"
         yield f"milvus://{server}/{name}"
         client = pymilvus.MilvusClient(f"http://{server}")
-        for collection in client.list_collections():
+        for collection in list(client.list_collections()):  # pyright: ignore
             if collection.startswith(name):
                 client.drop_collection(collection)
     else:

@@ -68,6 +68,12 @@ def crops_of(world, i):
     return [("files", (f"{n}.jpg", jpeg(frame))) for n, frame in enumerate(world.frames[i])]
 
 
+def decoded(data):
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
+
+
 def npz(array):
     data = io.BytesIO()
     np.savez(data, keypoints=array)
@@ -125,10 +131,10 @@ def test_entries_are_listed_by_camera(page, world):
     assert page.client.post("/api/entries", json={"offset": 10}).json()["entries"][0]["id"] == 11
     plain, drawn = (page.client.get(f"/strip/3.jpg{query}") for query in ("", "?skeletons"))
     assert plain.headers["content-type"] == "image/jpeg"
-    pictures = [cv2.imdecode(np.frombuffer(r.content, np.uint8), cv2.IMREAD_COLOR) for r in (plain, drawn)]
-    assert pictures[0].shape == pictures[1].shape
-    assert pictures[0].shape[0] == 96
-    assert 0.01 < np.mean(np.abs(pictures[0].astype(int) - pictures[1]).max(axis=2) > 60) < 0.6
+    images = [decoded(r.content) for r in (plain, drawn)]
+    assert images[0].shape == images[1].shape
+    assert images[0].shape[0] == 96
+    assert 0.01 < np.mean(np.abs(images[0].astype(int) - images[1]).max(axis=2) > 60) < 0.6
     refused(page.client.get("/strip/99.jpg"), "no entry 99", 404)
 
 
@@ -243,7 +249,7 @@ def test_a_person_of_a_video_is_cut_out_by_a_track_or_a_box(page, world, video):
     assert (found["width"], found["height"]) == (128, 128)
     track = found["tracks"][0]
     first = page.client.get(f"/video/{found['video']}.jpg").content
-    assert cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape == (128, 128, 3)
+    assert decoded(first).shape == (128, 128, 3)
     person = f"/api/videos/{found['video']}/person"
     by_track = page.client.post(person, json={"track": track[0]}).json()
     assert by_track["frames"] == track[1] == count
