@@ -27,6 +27,8 @@ import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from rgcn_jax.runtime.malloc import retain_freed_memory
+
 POSES = {"none": "AP", "RGCN": "AP + RGCN", "LGCN": "AP + LGCN"}
 
 
@@ -59,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # and JAX would take three quarters of a GPU's memory for itself.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    retain_freed_memory()  # as every command of ours does; for both sides
     import jax
 
     if a.part == "scaling":

@@ -10,7 +10,7 @@ TEXTS = sorted(
     path
     for pattern in (
         *("rgcn_jax/**/*.py", "benchmarks/**/*.py", "configs/**/*.py", "scripts/*.py", "tests/**/*.py"),
-        *("docs/*.md", "docs/*.py", "*.md", "launch/*", "notebooks/*.ipynb", ".ci/*"),
+        *("docs/*.md", "docs/*.py", "*.md", "launch/*", ".ci/*"),
     )
     for path in ROOT.glob(pattern)
     if path.is_file() and path != Path(__file__)

@@ -150,6 +150,19 @@ def test_other_keypoints_under_the_same_path_are_refused(finished, root, tmp_pat
 
 
 @pytest.mark.jit
+def test_a_checkpoint_of_another_run_is_refused_and_other_versions_are_noted(finished, root, tmp_path, capsys):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    inputs = json.loads((workdir / "inputs.json").read_text())
+    (workdir / "inputs.json").write_text(json.dumps(inputs | {"ways": ["another"]}))
+    command = mars_folder.arguments(root, f"--workdir={workdir}")
+    assert "put there from another run" in fails(main.main, command, capsys)
+    (workdir / "inputs.json").write_text(json.dumps(inputs | {"versions": inputs["versions"] | {"jax": "0.0"}}))
+    main.main(command)
+    (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
+    assert noted["changes"] == {"version of jax": ["0.0", inputs["versions"]["jax"]]}
+
+
+@pytest.mark.jit
 def test_a_resume_needs_neither_the_pretrained_file_nor_first_parameters(finished, root, tmp_path, monkeypatch):
     workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
     abstract = []

@@ -42,7 +42,7 @@ def printed(notebook):
     return "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
 
 
-def pictures(notebook):
+def images(notebook):
     data = [o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])]
     return sum("image/png" in d or "image/jpeg" in d for d in data)
 
@@ -97,7 +97,7 @@ class TestExecuted:
         notebook, content = run("quickstart")
         assert re.search(r"^fused +Rank-1 +[\d.]+", printed(notebook), re.MULTILINE)
         assert re.search(r"queries: right by pose only \d+, by appearance only \d+", printed(notebook))
-        assert pictures(notebook) == 2
+        assert images(notebook) == 2
         results = json.loads((content / "runs/notebook/results.json").read_text())
         assert results["step"] == (450 if WHOLE else 3)
 
@@ -105,7 +105,7 @@ class TestExecuted:
         """The comparisons of loops and model are assertions of the notebook."""
         notebook, _ = run("method")
         assert printed(notebook).count("the loop and the model agree to") == 2
-        assert pictures(notebook) == 4
+        assert images(notebook) == 4
 
     def test_your_data(self, run):
         notebook, content = run("your_data")
@@ -115,7 +115,7 @@ class TestExecuted:
         assert set(found) == {"appearance", "pose", "fused"}
         if WHOLE:
             assert int(found["fused"]) > int(found["appearance"])
-        assert pictures(notebook) == 1
+        assert images(notebook) == 1
         assert (content / "people" / "gallery.json").is_file()
 
     def test_your_model(self, run):

@@ -21,7 +21,7 @@ KINDS = (
     ("layout transposes and copies", r"transpose|nchwtonhwc|nhwctonchw|^copy|[._]copy|bitcast"),
     ("convolutions", r"conv|xmma|implicit_gemm|fprop|dgrad|wgrad|cudnn.*(engine|kernel)|winograd"),
     ("matrix products", r"gemm|dot|cublas|cutlass|matmul|nvjet"),
-    ("normalisation, ReLU, addition", r"bn\d?|batchnorm|norm|reduce|relu|max|fusion|add|multiply|select"),
+    ("normalisation, ReLU, addition", r"bn\d?|norm|reduce|relu|max|fusion|add|mul|sub|select"),
 )
 """Patterns of a kernel's name and its line of the model, in lower case; the first that is found counts."""
 
@@ -72,12 +72,13 @@ def milliseconds(nanoseconds: float, count: int) -> float:
 
 
 def kind_of(name: str, line: str) -> str:
-    """The kind of work of a kernel. Its own name decides; for a fusion, which is called so, the line of the model."""
-    # What a fusion does besides is in its name (transpose_fusion), unless it is numbered only.
-    plain = name.lower()
-    if re.fullmatch(r"(loop_|input_)?fusion[._\d]*", plain):
-        plain = "/".join(line.lower().split("/")[-3:]) or plain
-    return next((kind for kind, pattern in KINDS if re.search(pattern, plain)), "other")
+    """The kind of work of a kernel. Its own name decides (transpose_fusion); that of a fusion alone says nothing, and
+    the line of the model does.
+    """
+    own, of_model = name.lower(), "/".join(line.lower().split("/")[-3:])
+    if "fusion" in own and not any(re.search(pattern, own) for _, pattern in KINDS[:-1]):
+        own = own if "reduce" in own else of_model or own
+    return next((kind for kind, pattern in KINDS if re.search(pattern, own)), "other")
 
 
 def op_names(program: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.prepared.source import Source, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.data.prepared.writer import Preparation
 from rgcn_jax.errors import printable
+from rgcn_jax.runtime.cores import usable_cores
 
 LARGEST_SIDE = 4096
 """Of prepared frames, in pixels."""
@@ -58,7 +59,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.add_argument("--height", type=pixels, default=256, metavar="N", help="of the frames, in pixels")
     parser.add_argument("--width", type=pixels, default=128, metavar="N", help="of the frames, in pixels")
-    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes")
+    cores = "processes (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=positive, default=usable_cores(), metavar="N", help=cores)
     parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
     parser.add_argument(
         "--report", type=path_argument, metavar="FILE", help="with --check: a text file for every name that is found"

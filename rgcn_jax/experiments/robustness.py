@@ -69,6 +69,11 @@ class Robustness:
         """The test tracklets."""
         return self._scorer.tracklets
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the frames that the model sees, in pixels."""
+        return self._config.frame_size
+
     def undisturbed(self) -> Evaluation:
         """The evaluation of the model as it is: the features are extracted once and kept."""
         if self._features is None:

@@ -12,8 +12,8 @@ from rgcn_jax.report.reported_run import ReportedRun
 from rgcn_jax.skeleton import EDGES, KEYPOINTS
 from rgcn_jax.types import Tracklet
 
-_HEAD_AND_ARMS = ((0, 9), (0, 8), (-1, 8), (-1.5, 6.5), (-1.7, 5), (1, 8), (1.5, 6.5), (1.7, 5))
-_LEGS = ((-0.7, 5), (-0.8, 2.7), (-0.9, 0.3), (0.7, 5), (0.8, 2.7), (0.9, 0.3))
+_HEAD_AND_ARMS = ((0, 9), (0, 8), (-1.3, 8), (-1.8, 6.5), (-2, 5), (1.3, 8), (1.8, 6.5), (2, 5))
+_LEGS = ((-0.9, 5), (-1, 2.7), (-1.1, 0.3), (0.9, 5), (1, 2.7), (1.1, 0.3))
 BODY = np.array([*_HEAD_AND_ARMS, *_LEGS], np.float32)
 """Where the keypoints are drawn, seen from the front."""
 
@@ -50,9 +50,15 @@ def attention_chart(weights: dict[str, Float32[np.ndarray, "n _"]]) -> Chart | N
 
 def _skeleton(mean: Float[np.ndarray, "14"]) -> Panel:
     """The keypoints as large as their weight in per cent."""
-    bones = [Series(*BODY[[a, b]].T.tolist(), SOFT) for a, b in EDGES]
-    texts = [f"{k.replace('_', ' ')}: {w:.1f} %" for k, w in zip(KEYPOINTS, mean, strict=True)]
-    sizes = (8 + 90 * np.sqrt(np.maximum(mean, 0) / 100)).tolist()
-    notes = [f"  {w:.1f}" for w in mean]
-    joints = Series(*BODY.T.tolist(), PALETTE[0], line=False, sizes=sizes, texts=texts, notes=notes)
-    return Panel([*bones, joints], "keypoints (%)", bare=True, limits=((-3.2, 3.6), (-0.8, 9.8)))
+    across, up = BODY.T.tolist()
+    bones = [Series([across[a], across[b]], [up[a], up[b]], SOFT) for a, b in EDGES]
+    joints = []
+    for left in (True, False):  # the person's right side is on the left
+        chosen = [i for i in range(len(KEYPOINTS)) if (BODY[i, 0] < 0) == left]
+        texts = [f"{KEYPOINTS[i].replace('_', ' ')}: {mean[i]:.1f} %" for i in chosen]
+        sizes = [float(8 + 90 * np.sqrt(max(mean[i], 0) / 100)) for i in chosen]
+        notes = [f"{mean[i]:.1f}" for i in chosen]
+        x, y = [across[i] for i in chosen], [up[i] for i in chosen]
+        style = {"sizes": sizes, "texts": texts, "notes": notes, "notes_left": left}
+        joints.append(Series(x, y, PALETTE[0], line=False, **style))
+    return Panel([*bones, *joints], "keypoints (%)", bare=True, limits=((-3.6, 3.6), (-0.8, 9.8)))

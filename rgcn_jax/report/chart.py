@@ -44,6 +44,7 @@ class Series:
     sizes: Numbers = ()
     texts: Sequence[str] = ()
     notes: Sequence[str] = ()
+    notes_left: bool = False
 
 
 @dataclass(frozen=True)

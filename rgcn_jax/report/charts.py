@@ -37,15 +37,16 @@ def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
         suffix = "" if len(runs) == 1 else f", {run.name}"
         for title, names in panels.items():
             for (label, name), colour in zip(names.items(), PALETTE[3:], strict=False):
-                points = [(r["step"], r[name]) for r in run.records if isinstance(r.get(name), int | float)]
-                if points:
+                records = [r for r in run.records if isinstance(r.get(name), int | float)]
+                if records:
                     shown = label + suffix if title == "loss" else ""
-                    drawn[title].append(Series(*zip(*points, strict=True), colour, shown, dash))
+                    x, y = [r["step"] for r in records], [r[name] for r in records]
+                    drawn[title].append(Series(x, y, colour, shown, dash))
         for row, colour in ROW_COLOURS.items():
-            points = [(r["step"], r[row]["mAP"]) for r in run.records if isinstance(r.get(row), dict)]
-            if points:
-                label = f"{row} row{suffix}"
-                drawn["mAP (%)"].append(Series(*zip(*points, strict=True), colour, label, dash, points=True))
+            records = [r for r in run.records if isinstance(r.get(row), dict)]
+            if records:
+                x, y = [r["step"] for r in records], [r[row]["mAP"] for r in records]
+                drawn["mAP (%)"].append(Series(x, y, colour, f"{row} row{suffix}", dash, points=True))
     start_at_zero = {title: (None, (0.0, None) if title == "learning rate" else None) for title in drawn}
     shown = [Panel(series, title, x="step", limits=start_at_zero[title]) for title, series in drawn.items() if series]
     return Chart(shown, 3.0, 3.0)

@@ -18,12 +18,15 @@ def t_sne(features: Float32[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarr
     and their sizes mean nothing. The same features and seed give the same map; fewer than three points lie at 0.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if len(features) < 3:
         return np.zeros((len(features), 2))
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     start = "pca" if min(features.shape) >= 2 else "random"
-    return TSNE(perplexity=perplexity, init=start, random_state=seed, n_jobs=1).fit_transform(features).astype(float)
+    with threadpool_limits(1):  # a few hundred points: threads would only wait for each other
+        found = TSNE(perplexity=perplexity, init=start, random_state=seed, n_jobs=1).fit_transform(features)
+    return found.astype(float)
 
 
 def feature_map(run: ReportedRun) -> Chart:
@@ -49,7 +52,7 @@ def _panel(points: np.ndarray, kinds: np.ndarray, name: str, texts: Sequence[str
     colours = [to_hex(c) for c in colormaps["turbo"](np.linspace(0.08, 0.92, len(found)))]
     series = []
     for kind, colour in zip(found, colours, strict=True):
-        of_kind = np.flatnonzero(kinds == kind)
+        of_kind = np.flatnonzero(kinds == kind).tolist()
         x, y = points[of_kind].round(3).T.tolist()
         series.append(Series(x, y, colour, line=False, texts=[texts[i] for i in of_kind]))
     return Panel(series, f"by {name}", bare=True)

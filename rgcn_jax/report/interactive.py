@@ -32,10 +32,11 @@ def library() -> str:
 def element(name: str, chart: Chart) -> str:
     """The chart as an element with its data as JSON, which the script of the page hands to plotly.js."""
     size = f"height:{round(chart.height * PIXELS_PER_INCH)}px"
-    width = round(chart.width * PIXELS_PER_INCH * len(chart.panels))
+    pixels = round(chart.width * PIXELS_PER_INCH * len(chart.panels))
+    width = f"min({pixels}px,calc(100vw - 4.6rem))"  # of a narrow page; panels scroll instead
     kind = "chart panels" if len(chart.panels) > 1 else "chart"
     text = html.escape(json.dumps(figure(chart), allow_nan=False, separators=(",", ":")))
-    return f'<div class="{kind}" id="chart-{name}" style="width:{width}px;{size}" data-figure="{text}"></div>'
+    return f'<div class="{kind}" id="chart-{name}" style="width:{width};{size}" data-figure="{text}"></div>'
 
 
 def figure(chart: Chart) -> dict[str, Any]:
@@ -121,7 +122,11 @@ def _series(s: Series, panel: Panel, first: bool) -> list[dict[str, Any]]:
         trace |= {"hovertext": [_text(t) for t in s.texts], "hoverinfo": "text"}
         common.pop("hoverinfo")
     if len(s.notes):
-        trace |= {"text": list(s.notes), "textposition": "middle right", "textfont": {"size": 10}}
+        trace |= {
+            "text": list(s.notes),
+            "textposition": "middle left" if s.notes_left else "middle right",
+            "textfont": {"size": 10},
+        }
     return [*found, common | trace]
 
 

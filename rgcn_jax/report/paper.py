@@ -90,17 +90,18 @@ def _series(ax: "Axes", s: Series) -> None:
         ax.fill_between(s.x, s.low, s.high, color=s.colour, alpha=0.15, linewidth=0)
     elif len(s.low):
         between = np.abs(np.array([s.low, s.high]) - np.asarray(s.x if s.horizontal else s.y, float))
-        ax.errorbar(
-            s.x, s.y, **{"xerr" if s.horizontal else "yerr": between}, fmt="none", ecolor=s.colour, elinewidth=1
-        )
+        across, up = (between, None) if s.horizontal else (None, between)
+        ax.errorbar(s.x, s.y, up, across, fmt="none", ecolor=s.colour, elinewidth=1)
     if s.line:
         style = LINES[s.dash]
         ax.plot(s.x, s.y, style, color=s.colour, label=label, marker="o" if s.points else None, markersize=3.5)
     else:
         sizes = np.square(s.sizes) * 0.55 if len(s.sizes) else 16
         ax.scatter(s.x, s.y, s=sizes, color=s.colour, label=label, linewidth=0, zorder=3)
-    for x, y, note in zip(s.x, s.y, s.notes, strict=False):
-        ax.annotate(note, (x, y), (7, 0), textcoords="offset points", va="center", fontsize=7)  # pyright: ignore
+    for x, y, note, size in zip(s.x, s.y, s.notes, s.sizes or [6] * len(s.notes), strict=False):
+        away, side = 0.4 * size + 2, "right" if s.notes_left else "left"
+        place = {"xytext": (-away if s.notes_left else away, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(note, (x, y), **place, ha=side, fontsize=7)  # pyright: ignore
 
 
 def _grid(ax: "Axes", grid: Grid) -> None:

@@ -65,15 +65,15 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
     if git is None or not (folder / ".git").exists():
         return None
 
-    def git(*arguments: str) -> str:
+    def output_of(*arguments: str) -> str:
         return subprocess.run(
             [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=30
         ).stdout.strip()
 
     try:
         return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
+            "commit": output_of("rev-parse", "HEAD"),
+            "dirty": bool(output_of("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
         }
     except (OSError, subprocess.SubprocessError):  # not ours to read, or no commit yet
         return None

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from rgcn_jax.config import Config
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.training import tensorboard
 
 RUN_FILE = "tracker.json"
@@ -50,7 +51,7 @@ def open_trackers(config: Config, workdir: Path, first_step: int) -> list[Tracke
 
 def _open(config: Config, workdir: Path) -> Tracker:
     file = workdir / RUN_FILE
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known = json.loads(read_text(file)) if file.exists() else {}
     try:
         if config.tracker == "wandb":
             from rgcn_jax.training.wandb_tracker import WandbTracker as Chosen

@@ -201,7 +201,7 @@ def test_a_job_that_fills_a_gallery_is_queued_again_where_it_was_terminated(stat
     }
     ended, _, error = programs.run("slurm_gallery.sh", "--gallery=g", f"--do=0:{status}", **job)
     assert ended == status, error
-    (record,) = programs.told(1)
+    (record,) = programs.reported(1)
     assert record["argv"] == ["-m", "rgcn_jax", "gallery", "add", "--gallery=g", f"--do=0:{status}", "--shared"]
     assert (programs.records / "scontrol").exists() == requeued
 

@@ -142,7 +142,8 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, 
     survivor, killed = job([module("rgcn_jax.main", *arguments), ["-c", DIES, *arguments]], **two)
     assert killed.status == -signal.SIGKILL
     assert survivor.status in (1, -signal.SIGABRT), survivor.err  # JAX's runtime may be the first to notice
-    assert "start all processes again, with the same command: the run goes on" in survivor.err
+    if survivor.status == 1:
+        assert "a peer process exited; its own output says why" in survivor.err
     assert not (tmp_path / "run" / "results.json").exists()
     again = job([module("rgcn_jax.main", *arguments)] * 2, **two)
     ended_well(again)

@@ -70,6 +70,12 @@ def browser(tmp_path):
     driver.quit()
 
 
+def resize(browser, width, height):
+    """The page's own size: a window is never narrower than 500 pixels."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
 def requests(browser):
     """Addresses that the browser asked for since the last call."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -86,8 +92,8 @@ def choose(browser, name, value):
 
 def shot(browser, name):
     if SHOTS:
-        height = browser.execute_script("return document.documentElement.scrollHeight")
-        browser.set_window_size(browser.get_window_size()["width"], height)
+        width, height = browser.execute_script("return [innerWidth, document.documentElement.scrollHeight]")
+        resize(browser, width, height)
         time.sleep(1)
         browser.save_screenshot(f"{SHOTS}/report-{name}.png")
 
@@ -97,7 +103,7 @@ def test_the_report_in_a_browser(page, browser):
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         for width in (1600, 400):
-            browser.set_window_size(width, 1000)
+            resize(browser, width, 1000)
             browser.get(page.as_uri())
             charts = len(browser.find_elements(By.CSS_SELECTOR, ".chart"))
             assert charts >= 10
@@ -107,6 +113,8 @@ def test_the_report_in_a_browser(page, browser):
             assert browser.execute_script(every)
             inside = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
             assert browser.execute_script(inside), f"the page scrolls sideways at {width} pixels"
+            fits = "return [...document.querySelectorAll('.chart:not(.panels)')].every(c => c.offsetWidth < innerWidth)"
+            assert browser.execute_script(fits)
             ratios = browser.execute_script(LUMINANCE)
             assert len(ratios) > 50
             assert min(ratios) >= 4.5

@@ -74,7 +74,12 @@ ALLOWED = {
     "torch_files/reader.py": "the same",
     "runtime/handed_over.py": "here",
     "runtime/files.py": "writes",
+    "runtime/cores.py": "files of the kernel",
     "pose_detection/worker.py": "opens a model by its library",
+    "data/datasets/images.py": "Pillow opens what this has opened",
+    "gallery/server/app.py": "files of the package, and frames that the server has written",
+    "gallery/server/detect.py": "opens a model by its library",
+    "gallery/server/uploads.py": "members of an uploaded archive in memory",
     "export/runtimes/run_stablehlo.py": "runs without the package, on what the export has just written",
     "export/runtimes/write_savedmodel.py": "the same",
 }

@@ -174,6 +174,14 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
     assert (cut.progress.best_mAP, cut.progress.best_step) == (9.0, 4)
 
 
+def test_a_resumed_run_knows_the_step_of_its_best(tmp_path):
+    job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
+    job.run()
+    job.run_.__dict__["total_steps"] = 8
+    job.run()
+    assert (job.progress.best_mAP, job.progress.best_step) == (9.0, 4)
+
+
 def test_a_best_checkpoint_that_was_removed_is_reported_with_its_step(tmp_path):
     job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
     job.run()

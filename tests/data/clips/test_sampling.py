@@ -56,6 +56,14 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert not equal(one.plan(0), sampler(seed=1).plan(0))
 
 
+def test_the_batch_of_a_seed_and_a_step_is_this_one():
+    """Written out: a run that is resumed by a later version must see the same batches."""
+    plan = sampler().plan(5)
+    assert plan.label.tolist() == [8, 8, 8, 1, 1, 1, 2, 2, 2, 4, 4, 4]
+    assert plan.index.tolist() == [40, 42, 44, 5, 6, 9, 13, 11, 10, 23, 21, 24]
+    assert plan.frames[:2].tolist() == [[12, 15, 18, 21, 24, 27], [3, 6, 9, 12, 15, 18]]
+
+
 def test_every_step_draws_its_clips_anew():
     """Two batches of one epoch, and two of the same persons: other frames, other boxes."""
     augmented = {"augmentation": Augmentation(1.0, 1.2, 0.5, 1.0), "clips_per_identity": 5}

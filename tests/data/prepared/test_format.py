@@ -244,7 +244,7 @@ def _in_header(folder):
         (_index("gallery_1", lambda rows: rows + 10**6), "is damaged .*gallery_1 is of tracklets that are not there"),
         (_index("num_frames", lambda counts: counts * [-1] + 0), "is damaged .*a tracklet without frames"),
         (_without_keypoints, "was prepared without keypoints"),
-        (_newer, "prepared in version 99 of its form, this program reads version 1"),
+        (_newer, "prepared in version 99 of its format, this program reads version 1"),
         (_shorten("*train*-00000-*"), "damaged: mars_pose-train.array_record-00000-of-.* bytes, not "),
         (lambda folder: next(folder.glob("*test*-00001-*")).unlink(), "test.array_record-00001-of-00\\d+ is missing"),
         (_shorten("keypoints.npy"), "damaged: keypoints.npy"),
