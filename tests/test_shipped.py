@@ -86,13 +86,13 @@ def test_it_tells_people_apart_whom_nobody_trained_on():
 
 @pytest.mark.parametrize("source", [GAIT, "folder"])
 def test_a_training_begins_with_its_pose_branch_and_nothing_else(saved, source, tmp_path):
-    told = []
+    reported = []
     config, variables = fresh()
     if source == "folder":
         for name in ("config.json", "model.safetensors"):
             (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
         source = str(tmp_path)
-    found, origin = init_pose_branch(variables, source, config.model, told.append)
+    found, origin = init_pose_branch(variables, source, config.model, reported.append)
     before: dict[str, Any] = flatten_dict(variables, sep="/")
     theirs: dict[str, Any] = flatten_dict(saved.variables, sep="/")
     after: dict[str, Any] = flatten_dict(found, sep="/")
@@ -102,7 +102,7 @@ def test_a_training_begins_with_its_pose_branch_and_nothing_else(saved, source, 
     taken = {name.split("/")[1] for name in after if name.startswith(TAKEN)}
     assert taken == {"pose", "readout", "keypoint_embedding", "pose_norm"}
     assert origin == {"checkpoint": "folder", "step": saved.step, "sha256": saved.hash}
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_another_pose_branch_is_refused_with_the_shapes(change, names):
 
 
 def test_what_shows_in_no_shape_is_said():
-    told = []
+    reported = []
     config, variables = fresh("pose_input=crop")
-    init_pose_branch(variables, GAIT, config.model, told.append)
-    assert "model.pose_input is 'crop'" in told[0]
+    init_pose_branch(variables, GAIT, config.model, reported.append)
+    assert "model.pose_input is 'crop'" in reported[0]
 
 
 def test_a_source_that_is_none_and_rules_between_the_fields(tmp_path):
