@@ -18,6 +18,7 @@ from rgcn_jax.data.clips.reader import Data, ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import ALL_SUBSETS, open_data
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
 from rgcn_jax.models.build import initialise, with_pretrained
 from rgcn_jax.models.two_branch import TwoBranch

@@ -4,7 +4,7 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -64,8 +64,8 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(f"{path}: the image is truncated or damaged ({error})") from error
 
 
-def _open(file: BinaryIO | io.BufferedIOBase) -> Image.Image:
-    """An image whose header is read."""
+def _open(file: Any) -> Image.Image:
+    """The image of an open binary file, whose header is read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata
