@@ -166,19 +166,20 @@ def _summary(analysis: Mapping[str, Any]) -> str:
         return ""
     from rgcn_jax.evaluation.tables import format_value
 
+    def number(value: float, interval: Sequence[float] | None) -> str:
+        return format_value(value, None if interval is None else (interval[0], interval[1]))
+
     def shown(metrics: Mapping[str, Any]) -> str:
-        return ", ".join(
-            f"{title} {format_value(metrics[name], metrics['intervals'][name])}"
-            for title, name in (("mAP", "mAP"), ("Rank-1", "rank1"))
-        )
+        titles = (("mAP", "mAP"), ("Rank-1", "rank1"))
+        return ", ".join(f"{title} {number(metrics[name], metrics['intervals'][name])}" for title, name in titles)
 
     found = analysis["analysis"]
     lines = []
     for row, verification in found["verification"].items():
-        lines.append(f"{row}: EER {format_value(verification['eer'], verification['eer_interval'])}")
+        lines.append(f"{row}: EER {number(verification['eer'], verification['eer_interval'])}")
         searched = (found["open_set"][row] or {"fnir_at_fpir": {}})["fnir_at_fpir"]
         for fpir, point in searched.items():
-            lines[-1] += f", FNIR at FPIR {fpir} {format_value(point['fnir'], point['interval'])}" if point else ""
+            lines[-1] += f", FNIR at FPIR {fpir} {number(point['fnir'], point['interval'])}" if point else ""
         named = {"multi_query": found["multi_query"].get(row), **found["reranking"].get(row, {})}
         lines += [f"  {row}, {name}: {shown(metrics)}" for name, metrics in named.items() if metrics]
     for name, rows in found["slices"].items():
