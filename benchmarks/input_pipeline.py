@@ -33,7 +33,8 @@ from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import Prepared, open_prepared
 from rgcn_jax.data.prepared.reader import PreparedReader, Records
-from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.cores import usable_cores
+from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.types import Split, Tracklet
 
 try:
@@ -104,7 +105,7 @@ def bare_tensorflow(images: Sequence[bytes]) -> tuple[float, float]:
 
 def bare_simplejpeg(images: Sequence[bytes]) -> tuple[float, float]:
     """The package simplejpeg (libjpeg-turbo) in a thread for each core."""
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     parts = [images[i::cores] for i in range(cores)]
 
     def decode(part: Sequence[bytes]) -> None:
@@ -213,7 +214,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--give-back", action="store_true", help="freed memory goes back as the C library sees fit")
     arguments = parser.parse_args()
-    kept = not arguments.give_back and keep_freed_memory()
+    kept = not arguments.give_back and retain_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = arguments.scratch or Path(temporary)
         root, keypoints, out = ready(arguments, scratch)
@@ -227,7 +228,7 @@ def main() -> None:
         paths = [root / frame for t in prepared.tracklets for frame in t.frames]
         images = [p.read_bytes() for p in random.Random(0).choices(paths, k=arguments.steps * BATCH)]
         print(
-            f"{platform.machine()}, {os.cpu_count()} cores; TensorFlow {tf.__version__}; {len(paths):,} images of "
+            f"{platform.machine()}, {usable_cores()} core(s); TensorFlow {tf.__version__}; {len(paths):,} images of "
             f"{HEIGHT} x {WIDTH}, {np.mean([len(i) for i in images]) / 1e3:.1f} kB each; "
             f"{arguments.repetitions} repetitions; freed memory is {'kept' if kept else 'given back'}"
         )

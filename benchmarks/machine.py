@@ -4,10 +4,11 @@ import os
 import platform
 from pathlib import Path
 
+from rgcn_jax.runtime.cores import usable_cores
+
 
 def machine() -> str:
     """The processor, how many of its cores this process may use, and the load of the last minute."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -16,7 +17,7 @@ def machine() -> str:
         ]
         name = models[0].split(":", 1)[1].strip() if models else name
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{cores} core(s) of {name}{load}"
+    return f"{usable_cores()} core(s) of {name}{load}"
 
 
 def libraries(with_torch: bool) -> str:

@@ -36,7 +36,7 @@ def duke_names(share: float) -> Iterator[str]:
 
 
 def ilids_names(share: float) -> Iterator[str]:
-    """Likewise."""
+    """The same, by this package."""
     for person in range(1, 2 * max(1, round(share * PEOPLE / 2)) + 1):
         for camera in ("cam1", "cam2"):
             for frame in range(1, FRAMES_ILIDS + 1):

@@ -24,6 +24,7 @@ import jax
 from benchmarks.pose_models import print_models
 from benchmarks.training_share import StepSizes, print_share
 from rgcn_jax.models.build import POSE_ENCODERS
+from rgcn_jax.runtime.malloc import retain_freed_memory
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     step.add_argument("--stage-sizes", type=int, nargs="+", help="of the trunk, instead of ResNet-50's 3 4 6 3")
     step.add_argument("--trunk-width", type=int, default=64)
     a = parser.parse_args(argv)
+    retain_freed_memory()  # as every command of ours does; for both sides
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs some of a GPU's memory too
     if a.part != "step":
         if find_spec("torch") is None:

@@ -17,6 +17,7 @@ from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
 from rgcn_jax.evaluation.rank_protocols import rank_features
 from rgcn_jax.evaluation.ranking import as_percentages
+from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.types import Embeddings
 
 
@@ -27,6 +28,20 @@ def seconds(function) -> float:
     return time.perf_counter() - start
 
 
+def random_case(queries: int, gallery: int, appearance: int, pose: int) -> tuple[Embeddings, Roles]:
+    """Random features and ids; the first ``queries`` of the ``gallery`` tracklets are the queries too. As on MARS
+    there are 13 tracklets a person, about 11 in other cameras than the query's.
+    """
+    rng = np.random.default_rng(0)
+    embeddings = Embeddings(
+        appearance=rng.standard_normal((gallery, appearance), dtype=np.float32),
+        pose=rng.standard_normal((gallery, pose), dtype=np.float32),
+        person_ids=(1 + np.arange(gallery) % max(gallery // 13, 1)).astype(np.int32),
+        camera_ids=rng.integers(1, 7, gallery).astype(np.int32),
+    )
+    return embeddings, Roles(np.arange(gallery) < queries, np.ones(gallery, bool), np.zeros(gallery, bool))
+
+
 def main() -> None:
     """Print the times in seconds and the ratio."""
     parser = argparse.ArgumentParser(description="Time of the evaluation beside its bare matrix product.")
@@ -34,16 +49,8 @@ def main() -> None:
     parser.add_argument("--gallery", type=int, default=11310, help="with the queries")
     parser.add_argument("--repetitions", type=int, default=7)
     arguments = parser.parse_args()
-    rng = np.random.default_rng(0)
-    count = arguments.gallery
-    persons = 1 + np.arange(count) % max(count // 13, 1)  # 13 tracklets a person, about 11 in other cameras: as on MARS
-    embeddings = Embeddings(
-        appearance=rng.standard_normal((count, 2048), dtype=np.float32),
-        pose=rng.standard_normal((count, 512), dtype=np.float32),
-        person_ids=persons.astype(np.int32),
-        camera_ids=rng.integers(1, 7, count).astype(np.int32),
-    )
-    roles = Roles(np.arange(count) < arguments.queries, np.ones(count, bool), np.zeros(count, bool))
+    embeddings, roles = random_case(arguments.queries, arguments.gallery, 2048, 512)
+    persons = embeddings.person_ids
     official = {"official": PROTOCOLS["official"]}
     gallery = np.concatenate([embeddings.appearance, embeddings.pose], axis=1)
     query = gallery[: arguments.queries].copy()
@@ -72,7 +79,7 @@ def main() -> None:
         ]
     )
     variables = {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("OPENBLAS_", "OMP_"))}
-    print(f"NumPy {np.__version__}, {os.cpu_count()} CPUs, environment {variables or 'without OPENBLAS_*, OMP_*'}")
+    print(f"NumPy {np.__version__}, {usable_cores()} core(s), environment {variables or 'without OPENBLAS_*, OMP_*'}")
     print(
         f"{arguments.queries} queries ({metrics.num_valid_queries} valid, {matches:.1f} matches each) x "
         f"{metrics.num_gallery} gallery x 2560 dimensions, minimum of {arguments.repetitions}"

@@ -149,6 +149,11 @@ def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables:
         return compiled, time.perf_counter() - start
 
     (_, cold), (compiled, warm) = timed(), timed()
+    return Prepared(run_of(compiled, state, on_device), cold, warm, memory_of(compiled))
+
+
+def run_of(compiled: Any, state: TrainState, on_device: Any) -> Callable[[], dict[str, Any]]:
+    """A call that takes one step, waits, and returns the metrics; the state lives on between calls."""
 
     def run() -> dict[str, Any]:
         nonlocal state
@@ -156,7 +161,7 @@ def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables:
         jax.block_until_ready((state, metrics))
         return metrics
 
-    return Prepared(run, cold, warm, memory_of(compiled))
+    return run
 
 
 def memory_of(compiled: Any) -> int:

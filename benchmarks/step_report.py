@@ -135,7 +135,7 @@ def print_steps(
         tasks: dict[str, Callable[[], object]] = {"JAX": prepared.run}
         peaks = {"JAX, by XLA's count": prepared.memory}
         for kind in kinds[1:]:
-            tasks[kind], peaks[kind] = _torch_step(pose, sizes, kind, batch, variables)
+            tasks[kind], peaks[kind] = torch_step(pose, sizes, kind, batch, variables)
         _print_steps(title, sizes, _time(tasks, repetitions), flop)
         tasks.clear()
         memory = ", ".join(f"{kind} {peak / GIB:.2f}" for kind, peak in peaks.items() if peak)
@@ -146,7 +146,7 @@ def print_steps(
         del prepared
         if with_extraction:
             extracting = {"JAX": step_case.extraction(pose, sizes, batch, variables)}
-            extracting |= {kind: _torch_extraction(pose, sizes, kind, batch, variables) for kind in kinds[1:]}
+            extracting |= {kind: torch_extraction(pose, sizes, kind, batch, variables) for kind in kinds[1:]}
             _print_extraction(title, sizes, _time(extracting, repetitions), device.platform == "cpu")
 
 
@@ -168,11 +168,11 @@ def _time(tasks: Mapping[str, Callable[[], object]], repetitions: int) -> dict[s
     return time_in_turn(tasks, repetitions)
 
 
-def _torch_step(
+def torch_step(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
 ) -> tuple[Callable[[], object], int]:
-    """The step, and the bytes that it had in use at most, of what was not in use before; on the CPU PyTorch does not
-    say.
+    """PyTorch's step, eager or by torch.compile, and the bytes that it had in use at most, of what was not in use
+    before; on the CPU PyTorch does not say.
     """
     import torch
 
@@ -191,9 +191,10 @@ def _torch_step(
     return task, torch.cuda.max_memory_allocated() - before
 
 
-def _torch_extraction(
+def torch_extraction(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
 ) -> Callable[[], object]:
+    """A call that extracts the batch's features by PyTorch, eager or by torch.compile, and waits."""
     from benchmarks import torch_reference
 
     model = torch_reference.build(sizes.fields(pose), variables["params"])

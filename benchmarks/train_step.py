@@ -9,7 +9,7 @@ data. Without more arguments: AP, AP + RGCN and AP + LGCN at ResNet-50 and 256 x
 Parts:
   step        the training step (forward, backward, Adam) of JAX and PyTorch in turn, one process, and extraction
   memory      what a step takes by XLA's count for this backend, whole and divided, with and without recomputation, at
-              the paper's batch unless told otherwise; nothing is run, so it needs no such memory
+              the paper's batch unless set otherwise; nothing is run, so it needs no such memory
   scaling     losses of some steps on 1, 2 and 4 fake CPU devices: the same numbers; says nothing of speed
 
 Before anything is timed both sides must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to
@@ -26,6 +26,8 @@ import os
 import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
+
+from rgcn_jax.runtime.malloc import retain_freed_memory
 
 POSES = {"none": "AP", "RGCN": "AP + RGCN", "LGCN": "AP + LGCN"}
 
@@ -59,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # and JAX would take three quarters of a GPU's memory for itself.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    retain_freed_memory()  # as every command of ours does; for both sides
     import jax
 
     if a.part == "scaling":

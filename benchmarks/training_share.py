@@ -12,19 +12,17 @@ of clips. Two shares come out of it:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.branch_case import branch_task
 from benchmarks.machine import machine
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import packaged_config, typed
 from rgcn_jax.models.build import build_model, initialise
-from rgcn_jax.models.pose_input import pose_input
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
 from rgcn_jax.training.state import create_state
@@ -106,34 +104,6 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
     return task
 
 
-def branch_task(config: Config, batch: Batch) -> Callable[[], None]:
-    """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits."""
-    model = make_model(config)
-    encoder: Any = model.pose
-    readout: Any = model.readout
-    aspect = config.aspect
-    keypoints, mask = jax.device_put((batch["keypoints"], batch["frame_mask"]))
-
-    def embed(params: Any, stats: Any, keypoints: Any, mask: Any) -> tuple[Any, Any]:
-        x = pose_input(keypoints, config.model.pose_input, aspect, mask)
-        h, new = encoder.apply({"params": params["pose"], **stats}, x, mask, train=True, mutable=["batch_stats"])
-        return readout.apply({"params": params["readout"]}, h, mask)[0], new
-
-    @jax.jit
-    def forward_backward(params: Any, stats: Any, keypoints: Any, mask: Any, df: Any) -> tuple[Any, Any, Any]:
-        f, pullback, new = jax.vjp(lambda params: embed(params, stats, keypoints, mask), params, has_aux=True)
-        return f, pullback(df)[0], new
-
-    key = jax.random.key(config.seed)
-    x = pose_input(keypoints, config.model.pose_input, aspect, mask)
-    variables = dict(jax.jit(encoder.init)(key, x))
-    width = encoder.features
-    read = jax.jit(readout.init)(key, jnp.zeros((*mask.shape, 14, width)), mask)
-    params = {"pose": variables.pop("params"), "readout": read.get("params", {})}
-    df = jnp.ones((len(mask), config.model.pose_features), jnp.float32)
-    return lambda: jax.block_until_ready(forward_backward(params, variables, keypoints, mask, df))
-
-
 def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> None:
     """Times and prints the part "step"."""
     appearance = make_config("none", sizes)
@@ -142,7 +112,8 @@ def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> Non
     branches = {}
     for name in names:
         config = make_config(name, sizes)
-        steps[name], branches[name] = step_task(config, batch), branch_task(config, batch)
+        steps[name] = step_task(config, batch)
+        branches[name] = branch_task(make_model(config), batch, config.model.pose_input, config.aspect)
     for task in (*steps.values(), *branches.values()):
         task()  # compiles
     calls = 10

@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     c.optimizer.schedule = "cosine"
     c.optimizer.warmup_epochs = 3
     c.optimizer.pose_factor = 5.0
+    c.eval_every_epochs = 0  # at the end only: an evaluation takes as long as 25 steps
     c.evaluation.clips = "full"
     c.evaluation.pose_weight = 2.0
     return c

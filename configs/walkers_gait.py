@@ -15,23 +15,22 @@ def get_config() -> ConfigDict:
     """The recipe of configs/walkers_pose.py on more people, wide cameras, a worse detector, longer clips."""
     c = packaged_config("walkers_pose")
     w = c.data.walkers
-    w.train_identities, w.test_identities, w.group_size = 480, 60, 1
+    w.train_identities, w.test_identities, w.group_size = 240, 60, 1
     w.cameras, w.views = 8, "round"
     w.min_frames, w.max_frames = 24, 60
-    w.variation, w.session_noise = 1.5, 0.25
-    w.speed_variation, w.slowing, w.turning = 0.15, 0.15, 8.0
-    w.posture_changes = 0.3
-    w.self_occlusion, w.keypoint_noise, w.swaps = 1.0, 1.0, 0.08
+    w.speed_variation, w.slowing, w.turning = 0.1, 0.1, 5.0
+    w.posture_changes = 0.1
+    w.self_occlusion, w.keypoint_noise, w.swaps = 1.0, 0.4, 0.04
     w.neck_from_shoulders = 0.5
     c.frames_per_clip = 20
     c.batch.max_frame_stride = 3
     c.augment.crop_probability = 0.0  # "centred" takes place and size out
     k = c.augment.keypoints
-    k.drop_probability, k.drop_share = 0.5, 0.2
-    k.jitter_probability, k.jitter = 0.5, 0.01
-    k.aspect_probability, k.aspect = 0.5, 0.1
-    k.swap_probability = 0.1
+    k.drop_probability, k.drop_share = 0.3, 0.15
+    k.jitter_probability, k.jitter = 0.3, 0.005
+    k.aspect_probability, k.aspect = 0.3, 0.05
+    k.swap_probability = 0.05
     k.stretch_probability, k.stretch = 0.5, 1.3
-    c.num_epochs = 100  # of 30 steps
-    c.optimizer.warmup_epochs = 4
+    c.num_epochs = 140  # of 15 steps
+    c.optimizer.warmup_epochs = 8
     return c

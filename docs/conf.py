@@ -12,13 +12,15 @@ author = "The rgcn_jax authors"
 copyright = f"{author}. Apache-2.0"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
 exclude_patterns = ["_ext"]
 html_theme = "furo"
 html_title = f"rgcn_jax {__version__}"
 html_show_sourcelink = False
 html_copy_source = False
 
+nb_execution_mode = "off"  # tests execute the notebooks; the site shows them as they are stored
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # links to headings, as GitHub makes them
 
 add_module_names = False

@@ -24,9 +24,9 @@ address=${COORDINATOR:-${hosts[0]#*@}}:${PORT:-8476}
 # shellcheck disable=SC2016 # expanded there
 far_side='exec 3<&0; "$@" & run=$!; { while read -r signal; do kill -s "$signal" "$run"; done'
 # shellcheck disable=SC2016
-far_side+='; kill -s TERM "$run"; sleep 60; kill -s KILL "$run"; } <&3 >/dev/null 2>&1 & told=$!'
+far_side+='; kill -s TERM "$run"; sleep 60; kill -s KILL "$run"; } <&3 >/dev/null 2>&1 & watcher=$!'
 # shellcheck disable=SC2016
-far_side+='; status=0; wait "$run" || status=$?; kill "$told"; exit "$status"'
+far_side+='; status=0; wait "$run" || status=$?; kill "$watcher"; exit "$status"'
 
 folder_of_pipes=$(mktemp -d)
 trap 'rm -rf "$folder_of_pipes"' EXIT

@@ -48,7 +48,7 @@ for ((i = 0; i < processes; i++)); do
   fi
   if ((i == 0)); then
     "$python" -m rgcn_jax.main "$@" &
-  else # only the first one tells of the run; what the others say is an error
+  else # only process 0 logs; the output of the others is errors
     "$python" -m rgcn_jax.main "$@" > >(sed -u "s/^/[process $i] /" >&2) 2>&1 &
   fi
   running[$!]=$i

@@ -4,7 +4,7 @@
 #   sbatch --nodes=2 --gpus-per-node=8 launch/slurm.sh --config=configs/mars.py --workdir=/shared/runs/mars [...]
 #
 # PYTHON is the interpreter (default: .venv/bin/python). Five minutes before the time limit, and when the job is preempted, the
-# run is told to go: it saves, ends with status 75, and the job is queued again to resume, a hundred times at most. A failure
+# run receives SIGTERM: it saves, ends with status 75, and the job is queued again to resume, a hundred times at most. A failure
 # ends it.
 #SBATCH --job-name=rgcn_jax
 #SBATCH --ntasks-per-node=1
@@ -30,7 +30,7 @@ srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-ba
 
 # srun's status is the highest of all: 75 only where no process was killed, and one that fails ends the others with 1.
 if ((status == 75 && ${SLURM_RESTART_COUNT:-0} < 100)); then
-  echo "the run has saved and gone, as it was told: the job is queued again"
+  echo "the run has saved a checkpoint and exited: the job is queued again"
   scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

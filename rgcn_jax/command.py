@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
-from rgcn_jax.runtime.malloc import keep_freed_memory
+from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.runtime.output import steady_output
 from rgcn_jax.runtime.preemption import Stopped
 
@@ -129,7 +129,7 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def _discard_output() -> None:
-    """What is still to be printed at the end of the process goes nowhere."""
+    """Discards what is still to be printed at the end of the process."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -181,9 +181,9 @@ def run_command(
 
     What ``command`` returns is the status, None is 0. An exception becomes one message on stderr and a status: 2 for an
     ``InputError``, ``processes.AGAIN`` for ``Stopped``, 130 for an interrupt, 128 + its number for SIGTERM and SIGHUP,
-    141 where the reader of the output has gone. In a job of several processes, a peer that exited is
-    ``processes.LOST``, or ``AGAIN`` if this process has received a signal as well; after any error this process ends at
-    once (``processes.leave``).
+    141 where the reader of the output has exited. In a job of several processes the status after the exit of a peer is
+    ``processes.PEER_EXITED``, or ``AGAIN`` if this process has received a signal; after any error it ends at once
+    (``processes.leave``).
 
     The process retains freed memory (``runtime/malloc.py``), and no output that cannot be written ends it
     (``runtime/output.py``).
@@ -193,7 +193,7 @@ def run_command(
       arguments: of the command line; None: those of this process.
       prog: how the command was called, for its usage line.
     """
-    keep_freed_memory()
+    retain_freed_memory()
     with steady_output():
         _call(command, arguments, prog)
 
@@ -202,7 +202,7 @@ def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog:
     try:
         status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone, as in "| head"
+    except BrokenPipeError:  # the reader of our output has exited, as in "| head"
         _discard_output()
         processes.leave(_READER_GONE)
     except InputError as error:
@@ -219,11 +219,11 @@ def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog:
             processes.leave(end.code if isinstance(end.code, int) else 1)
         raise
     except Exception as error:
-        if processes.last_words is None:
+        if not processes.joined:
             raise
-        if processes.is_loss(error):
-            print(f"error: {printable(processes.loss(error))}", file=sys.stderr)
-            processes.leave(processes.AGAIN if processes.signal_received else processes.LOST)
+        if processes.is_peer_exit(error):
+            print(f"error: {printable(processes.peer_exit(error))}", file=sys.stderr)
+            processes.leave(processes.AGAIN if processes.signal_received else processes.PEER_EXITED)
         traceback.print_exc()
         processes.leave(1)
     else:

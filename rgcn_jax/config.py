@@ -2,7 +2,7 @@
 
 Defaults are the paper's recipe (section IV-A) where the paper gives one. Users edit a ``ConfigDict`` made of them
 (``default_config``, the files of ``configs/``) and override it on the command line; ``config_io.typed`` turns that into
-a ``Config`` once, at the door.
+a ``Config`` once, at the entry point.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -95,8 +95,8 @@ class ModelConfig:
     graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
     graph_self: bool = setting(
         False,
-        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what tells a keypoint from its neighbours; "
-        "not in the paper.",
+        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what distinguishes a keypoint from its "
+        "neighbours; not in the paper.",
     )
     product: bool = setting(
         False, "RGCN and LGCN: a product with a matrix P between graph and recurrence; not in the paper."
@@ -187,6 +187,12 @@ class Config:
     eval_every_epochs: int = setting(100, "And at the end; 0: at the end only.", minimum=0, may_change=True)
     checkpoint_every_steps: int = setting(1000, "And at each evaluation and at the end.", minimum=0, may_change=True)
     log_every_steps: int = setting(20, "Steps between records of metrics.jsonl.", minimum=0, may_change=True)
+    tracker: str = setting(
+        "none",
+        "wandb, mlflow: log there, too (docs/tracking.md).",
+        choices=("none", "wandb", "mlflow"),
+        may_change=True,
+    )
     on_nonfinite: str = setting(
         "stop",
         "A step with a NaN or Inf in loss or gradient: stop, with its batch listed; or skip the step and count it.",

@@ -1,4 +1,4 @@
-"""Rules between the fields of a config: combinations that no single field's range can refuse."""
+"""Cross-field validation of a config: invalid combinations of settings."""
 
 import re
 from collections.abc import Iterator

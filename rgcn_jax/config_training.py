@@ -25,7 +25,9 @@ class LossConfig:
         "the paper.",
         choices=TRIPLET_FEATURES,
     )
-    appearance_triplet: str = setting("raw", "Likewise of f_a.", choices=TRIPLET_FEATURES)
+    appearance_triplet: str = setting(
+        "raw", "The same choice for f_a in the appearance triplet.", choices=TRIPLET_FEATURES
+    )
     triplet_distance: str = setting(
         "euclidean",
         "Of the triplets: Euclidean, or cosine, 1 - cos; not in the paper.",

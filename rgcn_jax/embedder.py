@@ -38,7 +38,7 @@ class Attention(NamedTuple):
     node: Float32[np.ndarray, "c 14"] | None
     """Over the keypoints, eq. 10; None where the readout has no such weights."""
     time: Float32[np.ndarray, "c t"] | None
-    """Over the frames of a clip, eq. 13; None likewise."""
+    """Over the frames of a clip, eq. 13; or None."""
     frames: Int32[np.ndarray, "c t"]
     """Position in the tracklet of each frame of each clip; -1 where a clip is padded."""
 

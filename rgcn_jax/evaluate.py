@@ -4,6 +4,7 @@ file without its model.
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.command import Parser, path_argument, run_command
@@ -13,6 +14,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+    from rgcn_jax.evaluation.feature_set import FeatureSet
     from rgcn_jax.evaluation.results import Evaluation
 
 
@@ -54,26 +56,28 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
             f"{known.model} has no fusion for evaluation.distance=calibrated: rgcn-jax calibrate --model={known.model} "
             "--fusion."
         )
-    path = results_path(known.model, _name(config, known.checkpoint), known.out)
+    path = results_path(known.model, _name(config, known.checkpoint, known.fit_pose_weight), known.out)
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
-    data = open_process_data(config, required=("query", "gallery"))
+    data = open_process_data(config, required=("train",) * known.fit_pose_weight + ("query", "gallery"))
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
     header |= {"fusion": fusion.to_json()} if fusion else {}
     features = scorer.features(variables, embedder.step, header)
+    train = scorer.train_features(variables, embedder.step) if known.with_train or known.fit_pose_weight else None
+    config, fitted = _fit_pose_weight(config, train if known.fit_pose_weight else None)
     evaluation = score(features, config.evaluation)
     analysis = _analysis(known, evaluation, config)
     print(f"step {evaluation.step} of {known.model} on {evaluation.data_set}\n{evaluation.table()}{_summary(analysis)}")
-    if known.with_train:
-        features = join(features, scorer.train_features(variables, embedder.step))
+    if known.with_train and train is not None:
+        features = join(features, train)
     if not parallel.is_first():
         return evaluation
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside | analysis)
+    write_results(path, evaluation, beside | fitted | analysis)
     print(f"results: {path}")
     return evaluation
 
@@ -94,31 +98,49 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluatio
     of_model, name = features.header.get("config"), str(known.features)
     config = typed(of_model, name=name) if of_model else Config(data=DataConfig(name="folder"))
     config = typed(override(to_config_dict(config), overrides), name=name)
-    path = results_path(known.features.parent, known.features.stem, known.out)
+    path = results_path(known.features.parent, known.features.stem + "-fitted" * known.fit_pose_weight, known.out)
+    train = None
+    if known.fit_pose_weight:
+        train = features.take(~(features.roles.query | features.roles.gallery | features.roles.junk))
+        if not len(train.first_frames):
+            raise InputError(f"{known.features} has no training tracklets: save it by --save-features --with-train.")
+    config, fitted = _fit_pose_weight(config, train)
     result = score(features, config.evaluation)
     analysis = _analysis(known, result, config)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
-    write_results(path, result, {"model": features.model, "config": config.to_dict()} | analysis)
+    write_results(path, result, {"model": features.model, "config": config.to_dict()} | fitted | analysis)
     print(f"results: {path}")
     return result
+
+
+def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config, dict[str, Any]]:
+    """The config with the pose weight that is best on the training tracklets, and how it was found, for the results;
+    both as they are without tracklets.
+    """
+    if train is None:
+        return config, {}
+    from rgcn_jax.evaluation.pose_weight import best_weight, mAP_by_weight
+
+    found = mAP_by_weight(train, config.evaluation.distance)
+    weight = best_weight(found)
+    shown = ", ".join(f"{w:g}: {value:.1f}" for w, value in found.items())
+    print(f"pose weight {weight:g}, of mAP (%) over {len(train.first_frames):,} training tracklets {shown}")
+    entry = {"weight": weight, "train_mAP": {f"{w:g}": value for w, value in found.items()}}
+    return replace(config, evaluation=replace(config.evaluation, pose_weight=weight)), {"fitted_pose_weight": entry}
 
 
 def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dict[str, Any]:
     """``{"analysis": ...}`` of the headline protocol where it is asked for."""
     if not known.analysis:
         return {}
-    import numpy as np
-
     from rgcn_jax.evaluation.analysis import analyse
-    from rgcn_jax.evaluation.attributes import group_labels, read_attributes
+    from rgcn_jax.evaluation.attributes import read_attributes, shared_outfits
     from rgcn_jax.evaluation.protocol import PROTOCOLS
     from rgcn_jax.evaluation.scorer import calibrated_distances
 
     features, settings = evaluation.features, config.evaluation
-    groups, labels = features.header.get("look_alikes"), None
-    if groups:  # what look-alikes share is an outfit, of which a person may have several
-        labels = group_labels(features.embeddings.person_ids, groups)
-        labels = np.where(labels < 0, -1, labels * 1000 + features.embeddings.clothes_ids)
+    groups = features.header.get("look_alikes")
+    worn = features.embeddings.person_ids, features.embeddings.clothes_ids
     ids = features.embeddings.person_ids, features.embeddings.camera_ids
     attributes = read_attributes(known.attributes, features.first_frames, *ids) if known.attributes else None
     found = analyse(
@@ -131,7 +153,7 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
         statistics=features.statistics,
         num_frames=features.num_frames,
         keypoint_share=features.quality and features.quality.share,
-        look_alikes=labels,
+        look_alikes=shared_outfits(groups, *worn) if groups else None,
         fused=calibrated_distances(features) if settings.distance == "calibrated" else None,
         attributes=attributes,
     )
@@ -142,20 +164,25 @@ def _summary(analysis: Mapping[str, Any]) -> str:
     """A few lines of the analysis for the terminal; all of it is in the results."""
     if not analysis:
         return ""
+    from rgcn_jax.evaluation.tables import format_value
+
+    def shown(metrics: Mapping[str, Any]) -> str:
+        return ", ".join(
+            f"{title} {format_value(metrics[name], metrics['intervals'][name])}"
+            for title, name in (("mAP", "mAP"), ("Rank-1", "rank1"))
+        )
+
     found = analysis["analysis"]
     lines = []
     for row, verification in found["verification"].items():
-        lines.append(f"{row}: EER {verification['eer']:.1f}")
+        lines.append(f"{row}: EER {format_value(verification['eer'], verification['eer_interval'])}")
         searched = (found["open_set"][row] or {"fnir_at_fpir": {}})["fnir_at_fpir"]
         for fpir, point in searched.items():
-            lines[-1] += f", FNIR at FPIR {fpir} {point['fnir']:.1f}" if point else ""
-        if multi := found["multi_query"].get(row):
-            lines[-1] += f"; multi_query mAP/Rank-1 {multi['mAP']:.1f}/{multi['rank1']:.1f}"
-        for name, metrics in found["reranking"].get(row, {}).items():
-            lines[-1] += f"; {name} mAP/Rank-1 {metrics['mAP']:.1f}/{metrics['rank1']:.1f}"
+            lines[-1] += f", FNIR at FPIR {fpir} {format_value(point['fnir'], point['interval'])}" if point else ""
+        named = {"multi_query": found["multi_query"].get(row), **found["reranking"].get(row, {})}
+        lines += [f"  {row}, {name}: {shown(metrics)}" for name, metrics in named.items() if metrics]
     for name, rows in found["slices"].items():
-        numbers = (f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in rows.items() if "rank1" in m)
-        lines.append(f"{name}: {', '.join(numbers)}")
+        lines.append(f"{name}: {'; '.join(f'{row} {shown(m)}' for row, m in rows.items() if 'rank1' in m)}")
     return "\n" + "\n".join(lines)
 
 
@@ -163,11 +190,11 @@ def _fuses(config: Config) -> bool:
     return config.with_appearance and config.with_pose
 
 
-def _name(config: Config, checkpoint: str) -> str:
+def _name(config: Config, checkpoint: str, fitted: bool) -> str:
     """Name of the results: what was evaluated, and how."""
     data, settings = config.data, config.evaluation
     split = f"-split{data.split}" if data.split != 1 else ""
-    weight = f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
+    weight = "-fitted" if fitted else f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
     return f"{data.name}{split}-{checkpoint}-{settings.distance}{weight}-{settings.clips}"
 
 
@@ -203,6 +230,11 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         "--analysis",
         action="store_true",
         help="also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
+    )
+    parser.add_argument(
+        "--fit-pose-weight",
+        action="store_true",
+        help="choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
     )
     parser.add_argument(
         "--attributes",

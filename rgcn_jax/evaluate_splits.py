@@ -47,8 +47,11 @@ def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "Evaluatio
         count = int(described[2])
         found.append(evaluation)
     results = summary(found)
+    from rgcn_jax import parallel  # after the first evaluation, which imports JAX
+
+    if not parallel.is_first():
+        return results
     path = known.out or (_plain(known.model or known.features.parent) / f"splits-{found[0].distance}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(results, indent=2) + "\n")
     print(_table(results))
     print(f"means: {path}")

@@ -18,8 +18,8 @@ def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) ->
     """Squared Euclidean distances between the rows of a and b, in float32 (or float64), never negative.
 
     ``|a|^2 + |b|^2 - 2ab`` with the mean of b subtracted from both first: distances do not change, but the cancellation
-    that costs un-centred features up to 15 % of the distance in float32 is gone. ``precision=HIGHEST`` keeps TF32 and
-    bfloat16 passes out of the product.
+    that costs un-centred features up to 15 % of the distance in float32 is avoided. ``precision=HIGHEST`` keeps TF32
+    and bfloat16 passes out of the product.
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     dtype = jnp.promote_types(a.dtype, jnp.float32)

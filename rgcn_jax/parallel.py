@@ -1,6 +1,6 @@
-"""The device mesh, several processes, and every version-sensitive JAX call of the data-parallel step.
+"""Data parallelism: the device mesh, joining of several processes, and all version-sensitive JAX calls for them.
 
-One axis, ``AXIS``: each device holds a share of the clips of a batch and a copy of everything else. The same code
+One axis, ``AXIS``: each device holds a part of the clips of a batch and a copy of everything else. The same code
 runs on one device and on many, of one process or of several: each process reads the clips of its own devices.
 """
 
@@ -28,14 +28,14 @@ SHARDED = PartitionSpec(AXIS)
 START_SECONDS = 300
 """How long the processes of a job wait for each other at the start; schedulers start them minutes apart."""
 
-DEAD_SECONDS = 30
-"""A process that was not heard of for so long is gone, and all others end. JAX's own 100 s is more than a minute."""
+HEARTBEAT_SECONDS = 30
+"""After so long without a heartbeat of a process JAX aborts all others. Its default of 100 s is more than a minute."""
 
 
 def start_processes() -> None:
     """Joins the other processes of the job, if there are others (``processes.place``), before any device is used.
 
-    From then on only the first process's standard output goes anywhere; each one's standard error does.
+    From then on standard output of all but the first process is discarded.
 
     Raises:
       InputError: the environment is not as it must be, process 0 is not there, or the processes have not equally many
@@ -45,10 +45,6 @@ def start_processes() -> None:
     if there is None:
         return
     processes.find_coordinator(there, START_SECONDS)
-    processes.last_words = processes.LastWords(
-        f"error: {there} ended while it waited for the others, for {START_SECONDS} s at most: see what each says, and "
-        f"start all {there.count} at about the same time, each with a {processes.INDEX} of its own."
-    )
     # It would take SIGTERM, which is the training loop's (rgcn_jax/training/train.py).
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
@@ -57,13 +53,10 @@ def start_processes() -> None:
         there.index,
         cluster_detection_method="deactivate",
         initialization_timeout=START_SECONDS,
-        heartbeat_timeout_seconds=DEAD_SECONDS,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
-    processes.last_words.change(
-        f"error: {there} was killed, or ended by JAX since another process was lost, whose own output says why: "
-        f"{processes.START_AGAIN}"
-    )
-    atexit.register(_end)
+    processes.joined = True
+    atexit.register(jax.distributed.shutdown)
     if there.index:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
     counts = [sum(device.process_index == process for device in jax.devices()) for process in range(there.count)]
@@ -74,15 +67,8 @@ def start_processes() -> None:
         )
 
 
-def _end() -> None:
-    """The orderly end, of all processes together."""
-    jax.distributed.shutdown()
-    if processes.last_words is not None:
-        processes.last_words.let_go()
-
-
 def is_first() -> bool:
-    """Whether this process writes files and tells; of a single process: yes."""
+    """Whether this process writes files and logs: process 0, or the only one."""
     return jax.process_index() == 0
 
 

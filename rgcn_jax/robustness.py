@@ -4,6 +4,8 @@ keypoints are missing, noisy, swapped or another detector's, and when frames are
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rgcn_jax.command import Parser, path_argument, run_command, whole_number
@@ -27,6 +29,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     known, overrides = _parse(arguments, prog)
     if processes.place() is not None:
         raise InputError("robustness runs in one process: unset the variables that name several (docs/launch.md).")
+    from rgcn_jax.calibration import read_fusion
     from rgcn_jax.experiments.robustness import (
         OTHER_KEYPOINTS,
         ROBUSTNESS_FILE,
@@ -48,7 +51,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     data = open_process_data(config, required=("query", "gallery"))
     header |= {"data_set": f"{data.split.name} {data.split.split_description}".strip()}
     found = read_robustness(path, header)
-    measured = Robustness(embedder, data, known.seed)
+    of_model = {}
+    if config.evaluation.distance == "calibrated":
+        fusion = read_fusion(known.model, embedder.hash, config.evaluation.clips)
+        of_model = {"fusion": fusion.to_json()} if fusion else {}
+    measured = Robustness(embedder, data, known.seed, of_model)
 
     def add(name: str, unit: str, level: int | float | None, evaluate: "Callable[[], Evaluation]") -> None:
         curve = found["curves"].setdefault(name, {"unit": unit, "points": []})
@@ -62,9 +69,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
 
     for name in chosen:
         for level in points(name):
-            undisturbed = level == CORRUPTIONS[name].undisturbed
-            evaluate = measured.undisturbed if undisturbed else lambda n=name, x=level: measured.corrupted(n, x)
-            add(name, CORRUPTIONS[name].unit, level, evaluate)
+            if level is None or level == CORRUPTIONS[name].undisturbed:
+                add(name, CORRUPTIONS[name].unit, level, measured.undisturbed)
+            else:
+                add(name, CORRUPTIONS[name].unit, level, partial(measured.corrupted, name, level))
     if known.other_keypoints:
         source = _keypoints(known, measured, data)
         found["curves"].pop(OTHER_KEYPOINTS, None)
@@ -84,7 +92,10 @@ def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
     """The keypoints of another detector, of the test tracklets."""
     from rgcn_jax.data.keypoints import table
 
-    found = table.load(known.other_keypoints, data.split, measured.tracklets)
+    split = data.split
+    if split.name == "walkers":  # whose frames are no files that have a size
+        split = replace(split, frame_size=measured.frame_size)
+    found = table.load(known.other_keypoints, split, measured.tracklets)
     for remark in found.remarks:
         print(f"doubtful keypoints: {printable(remark)}", flush=True)
     return found

@@ -132,7 +132,7 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
 def in_crops(
     keypoints: Float[np.ndarray, "t 14 3"], aspect: float = 0.5, margin: float = 1.25
 ) -> Float32[np.ndarray, "t 14 3"]:
-    """Keypoints of one person in pixels of a whole picture as a model wants them: x and y as shares of a crop.
+    """Keypoints of one person in pixels of a whole frame as a model wants them: x and y as fractions of a crop.
 
     The crops are what a person detector would cut out: in the middle of the detected keypoints of each frame, their
     height ``margin`` times the extent of these. The logarithm of the height is a straight line over the frames (least
@@ -149,7 +149,7 @@ def in_crops(
     seen = detected(keypoints)
     low, high = (np.where(seen[..., None], keypoints[..., :2], empty) for empty in (np.inf, -np.inf))
     low, high = low.min(axis=1), high.max(axis=1)
-    anything = seen.any(axis=1)
+    anything = np.asarray(seen.any(axis=1))
     middle = np.where(anything[:, None], low, 0.0) / 2 + np.where(anything[:, None], high, 0.0) / 2
     extent = np.where(anything, high[:, 1], 0.0) - np.where(anything, low[:, 1], 0.0)
     there = np.flatnonzero(extent > 0)

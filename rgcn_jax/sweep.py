@@ -117,7 +117,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         help="of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
     )
     parser.add_argument("--seeds", default="0", metavar="A:B", help="seeds A to B, both included, or a list A,B,C")
-    parser.add_argument("--splits", default="1", metavar="A:B", help="likewise the splits, of iLIDS-VID and PRID2011")
+    parser.add_argument("--splits", default="1", metavar="A:B", help="the splits of iLIDS-VID and PRID2011")
     parser.add_argument(
         "--only", type=_share, default=(0, 1), metavar="I/N", help="every N-th run from the I-th on, I from 0 to N-1"
     )

@@ -55,13 +55,13 @@ def write_video(
         raise SystemExit("OpenCV cannot write MP4 here.")
     lines, keypoints = [], {}
     for t in range(max(len(frames) for _, frames, _ in shown)):
-        picture = np.zeros((height, width * len(shown), 3), np.uint8)
+        image = np.zeros((height, width * len(shown), 3), np.uint8)
         for column, (person, frames, points) in enumerate(shown):
             if t < len(frames):
-                picture[:, width * column : width * (column + 1)] = frames[t]
+                image[:, width * column : width * (column + 1)] = frames[t]
                 lines.append(f"{t + 1},{person},{width * column},0,{width},{height},1")
                 keypoints[f"{person}/{camera}/0001/{person:04}_c{camera}_f{t + 1:06}.jpg"] = points[t]
-        writer.write(picture[..., ::-1])
+        writer.write(image[..., ::-1])
     writer.release()
     (folder / f"cam{camera}.txt").write_text("\n".join(lines))
     return keypoints

@@ -19,7 +19,7 @@ TRACKLETS = tuple(
 )
 
 
-def picture(rng, sharp=False, height=HEIGHT, width=WIDTH):
+def draw_image(rng, sharp=False, height=HEIGHT, width=WIDTH):
     """RGB noise; unless ``sharp`` as soft as a photograph, neighbouring pixels about 10 grey levels apart."""
     if sharp:
         return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -58,7 +58,7 @@ def write(root: Path, sharp: bool = False) -> Frames:
     rng = np.random.default_rng(0)
     pixels, points = {}, {}
     for path in (f for t in TRACKLETS for f in t.frames):
-        pixels[path] = picture(rng, sharp)
+        pixels[path] = draw_image(rng, sharp)
         points[path] = rng.uniform(0, 1, (14, 3)).astype(np.float32)
         points[path][rng.random(14) < 0.2] = 0
         (root / path).parent.mkdir(parents=True, exist_ok=True)

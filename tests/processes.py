@@ -27,13 +27,17 @@ def environment(index, count, port, devices, cache=None):
     """Of a process of a job; with ``cache``, a folder, what one job has compiled the next need not, and it is compiled
     as fast as it can be.
     """
-    told = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": devices}
+    reported = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": devices}
     if count > 1:
-        told |= {"JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_PROCESSES": count, "JAX_PROCESS_ID": index}
+        reported |= {
+            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+            "JAX_NUM_PROCESSES": count,
+            "JAX_PROCESS_ID": index,
+        }
     if cache:
-        told["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-        told |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.2}
-    return os.environ | {name: str(value) for name, value in told.items()}
+        reported["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+        reported |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.2}
+    return os.environ | {name: str(value) for name, value in reported.items()}
 
 
 def job(commands, devices: int | Sequence[int] = 1, cache=None, seconds=200):
@@ -67,7 +71,7 @@ def module(name, *arguments):
 
 
 def code(text):
-    """A command that joins the job and runs some lines in which ``parallel`` and ``say`` (to stderr) are at hand."""
+    """A command that joins the job and runs some lines in which ``parallel`` and ``say`` (to stderr) are defined."""
     indented = "\n".join("    " + line for line in text.strip().splitlines())
     return [
         "-c",

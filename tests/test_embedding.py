@@ -40,7 +40,7 @@ pytestmark = pytest.mark.jit
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A run trained on one data set that is gone; and walkers of another seed: with labels, and as bare folders."""
+    """A run whose data set was removed; and walkers of another seed: with labels, and as bare folders."""
     folder = tmp_path_factory.mktemp("world")
     before = Path.cwd()
     os.chdir(REPOSITORY)
@@ -256,6 +256,28 @@ def test_thresholds_accept_as_many_pairs_as_was_measured(world, scored, tmp_path
     other.config = replace(other.config, evaluation=replace(other.config.evaluation, distance="normalized"))
     with pytest.raises(InputError, match="normalized"):
         other.same_person(embeddings[0], embeddings[1], fpr=0.1)
+
+
+def test_a_fusion_is_learned_from_training_persons_and_kept_with_the_model(world, tmp_path, capsys):
+    model, features, labelled = tmp_path / "model", tmp_path / "f.npz", world.folder / "labelled"
+    shutil.copytree(world.run, model)
+    data = ["--dataset=folder", f"--root={labelled}", f"--keypoints={labelled / 'openpose'}"]
+    calibrated = [f"--model={model}", *data, "--config.evaluation.distance=calibrated"]
+    assert "--fusion" in fails(evaluate.main, calibrated, capsys)
+    calibrate.main([f"--model={model}", "--fusion", *data])
+    learned = json.loads((model / "fusion.json").read_text())
+    assert learned["fusion"]["appearance"][1] > 0
+    evaluate.main([*calibrated, f"--save-features={features}", f"--out={tmp_path}/model.json"])
+    evaluate.main([f"--features={features}", f"--out={tmp_path}/file.json"])
+    found = [json.loads((tmp_path / f"{name}.json").read_text()) for name in ("model", "file")]
+    assert found[0]["distance"] == "calibrated"
+    assert found[0]["protocols"] == found[1]["protocols"]
+    assert read_features(features).quality is not None
+    learned["model"] = "0" * 64
+    (model / "fusion.json").write_text(json.dumps(learned))
+    assert "other weights" in fails(evaluate.main, calibrated, capsys)
+    (model / "fusion.json").write_text("[]")
+    assert "not a fusion" in fails(evaluate.main, calibrated, capsys)
 
 
 def test_a_features_file_of_another_model_is_never_overwritten(world, scored, tmp_path, capsys):

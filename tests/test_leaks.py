@@ -114,7 +114,7 @@ def world():
 
 
 def scores(embeddings, roles):
-    """Row -> (mAP, Rank-1) as shares."""
+    """Row -> (mAP, Rank-1) as fractions."""
     rows = evaluate_protocols(embeddings, roles, kind="normalized")["official"]
     found = {}
     for row, metrics in rows.items():

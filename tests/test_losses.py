@@ -29,10 +29,10 @@ def test_the_soft_margin_agrees_with_a_loop():
         losses.batch_hard_triplet_loss(features, labels, "hard")
 
 
-@pytest.mark.parametrize("offset", [0.0, 10.0])
-def test_triplet_agrees_with_a_loop(offset):
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1.0), (10.0, 1.0), (0.0, 0.01)])
+def test_triplet_agrees_with_a_loop(offset, scale):
     rng = np.random.default_rng(0)
-    features = (offset + rng.normal(size=(12, 7))).astype(np.float32)
+    features = (offset + scale * rng.normal(size=(12, 7))).astype(np.float32)
     labels = np.repeat(np.arange(3), 4).astype(np.int32)
     expected = triplet_loop(features.astype(np.float64), labels, 0.3)
     assert float(losses.batch_hard_triplet_loss(features, labels, 0.3)) == pytest.approx(expected, rel=1e-5)

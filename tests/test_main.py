@@ -150,6 +150,19 @@ def test_other_keypoints_under_the_same_path_are_refused(finished, root, tmp_pat
 
 
 @pytest.mark.jit
+def test_a_checkpoint_of_another_run_is_refused_and_other_versions_are_noted(finished, root, tmp_path, capsys):
+    workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    inputs = json.loads((workdir / "inputs.json").read_text())
+    (workdir / "inputs.json").write_text(json.dumps(inputs | {"ways": ["another"]}))
+    command = mars_folder.arguments(root, f"--workdir={workdir}")
+    assert "put there from another run" in fails(main.main, command, capsys)
+    (workdir / "inputs.json").write_text(json.dumps(inputs | {"versions": inputs["versions"] | {"jax": "0.0"}}))
+    main.main(command)
+    (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
+    assert noted["changes"] == {"version of jax": ["0.0", inputs["versions"]["jax"]]}
+
+
+@pytest.mark.jit
 def test_a_resume_needs_neither_the_pretrained_file_nor_first_parameters(finished, root, tmp_path, monkeypatch):
     workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
     abstract = []
@@ -169,8 +182,8 @@ def test_fewer_steps_than_were_taken_are_refused(finished, root, tmp_path, capsy
     """Else parameters of step 4 would be called those of step 2."""
     workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
     before = {p: p.read_bytes() for p in workdir.iterdir() if p.is_file() and p.name != "lock"}
-    told = fails(main.main, mars_folder.arguments(root, f"--workdir={workdir}", "--config.num_steps=2"), capsys)
-    assert "has taken 4 steps, more than the 2 of this config" in told
+    reported = fails(main.main, mars_folder.arguments(root, f"--workdir={workdir}", "--config.num_steps=2"), capsys)
+    assert "has taken 4 steps, more than the 2 of this config" in reported
     assert {p: p.read_bytes() for p in before} == before
 
 
@@ -227,7 +240,7 @@ def test_a_run_that_was_cut_off_resumes_bit_for_bit(root, tmp_path, capsys):
     main.main(mars_folder.arguments(root, more, f"--workdir={cut}"))
     assert "resuming after step 2" in capsys.readouterr().out
     (training, evaluation), (expected_training, expected_evaluation) = records(cut), records(whole)
-    # Steps 3 and 4 of the run that was cut off are gone: each step stands there once, in order.
+    # Steps 3 and 4 of the run that was cut off are removed: each step is there once, in order.
     assert [(r["step"], r["loss"]) for r in training] == [(r["step"], r["loss"]) for r in expected_training]
     assert evaluation == expected_evaluation
     for a, b in zip(*checkpointed(cut, whole), strict=True):
@@ -285,8 +298,8 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
     )
     assert "loss.appearance_weight is '2'" in message(tmp_path, "--config.loss.appearance_weight=2")
     before = (finished[0] / "config.json").read_text()
-    told = message(finished[0], "--config.model.width=8", "--config.seed=7")
-    assert "holds a run with model.width 4, not 8; seed 0, not 7: choose another --workdir" in told
+    reported = message(finished[0], "--config.model.width=8", "--config.seed=7")
+    assert "holds a run with model.width 4, not 8; seed 0, not 7: choose another --workdir" in reported
     assert (finished[0] / "config.json").read_text() == before
     (tmp_path / "file").write_text("")
     assert "cannot be made a folder" in message(tmp_path / "file" / "run")

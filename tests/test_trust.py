@@ -90,8 +90,8 @@ def test_names_cannot_steer_a_terminal(capsys):
 
     with pytest.raises(SystemExit):
         run_command(command)
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     escaped = r"evil\x1b]0;owned\x07\x1b[2J\u202egpj.exe\r\x9b"
-    assert told == f"error: {escaped}: no such file;\nthere is größe.jpg\n"
+    assert reported == f"error: {escaped}: no such file;\nthere is größe.jpg\n"
     assert printable("\udce9.jpg") == r"\udce9.jpg"  # a name that is no UTF-8
     assert printable("Zoë 李\n") == "Zoë 李\n"

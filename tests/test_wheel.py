@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from rgcn_jax import __version__
 from tests import environments, mars_folder
@@ -116,3 +117,15 @@ def test_no_address_is_named_before_there_is_one():
 def _lines(notebook):
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         yield from "".join(cell["source"]).splitlines()
+
+
+def test_the_tested_versions_are_within_the_bounds():
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").split()
+    tested = {re.sub(r"[-_.]+", "-", name).lower(): version for name, _, version in (p.partition("==") for p in lines)}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for needed in map(
+        Requirement, [*project["dependencies"], *(r for x in ("data", "test", "docs") for r in extras[x])]
+    ):
+        if needed.name != "rgcn_jax" and (needed.marker is None or needed.marker.evaluate()):
+            assert needed.specifier.contains(tested[re.sub(r"[-_.]+", "-", needed.name).lower()]), needed

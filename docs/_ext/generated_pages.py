@@ -1,17 +1,15 @@
 """Writes the generated pages of the site: API reference, help of all commands, notebooks as tutorials.
 
 Before Sphinx looks for pages, ``reference/`` gets a page for each package below ``rgcn_jax`` and one with what every
-command prints for ``--help``, and ``tutorials/`` gets a page for each notebook. Git ignores both folders.
+command prints for ``--help``, and ``tutorials/`` gets a copy of each notebook, which myst-nb renders. Git ignores both
+folders.
 """
 
-import base64
 import importlib
 import io
-import json
 import os
 import pkgutil
 import re
-from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
@@ -82,29 +80,6 @@ def _block(text: str, language: str = "text") -> str:
     return f"````{language}\n{text}\n````\n"
 
 
-def notebook_page(notebook: dict[str, Any], name: str, images: Path) -> str:
-    """A notebook in Markdown: its text, its code and the images stored in it, which are written to ``images``."""
-    parts = [f"*This page is `notebooks/{name}.ipynb`, which can be run as it is.*\n"]
-    for number, cell in enumerate(notebook["cells"]):
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            parts.append(source.replace("](../docs/", "](../") + "\n")
-        elif cell["cell_type"] == "code":
-            parts.append(_block(source, "python"))
-            parts += _images(cell.get("outputs", []), images / f"{name}-{number}")
-    parts[:2] = reversed(parts[:2])  # the title is the first line
-    return "\n".join(parts)
-
-
-def _images(outputs: list[dict[str, Any]], stem: Path) -> Iterator[str]:
-    for number, output in enumerate(outputs):
-        for kind in ("png", "jpeg"):
-            if (data := output.get("data", {}).get(f"image/{kind}")) is not None:
-                file = Path(f"{stem}-{number}.{kind}")
-                file.write_bytes(base64.b64decode("".join(data)))
-                yield f"![Output of the cell above]({file.name})\n"
-
-
 def write_pages(app: Sphinx) -> None:
     """Writes all pages that are not those that lie there, and deletes those that nothing is generated for any more."""
     reference, tutorials = (Path(app.srcdir) / folder for folder in ("reference", "tutorials"))
@@ -113,9 +88,8 @@ def write_pages(app: Sphinx) -> None:
     pages = {reference / "commands.md": commands_page()}
     pages |= {reference / f"{name}.rst": package_page(name) for name in packages()}
     for file in sorted(NOTEBOOKS.glob("*.ipynb")):
-        notebook = json.loads(file.read_text(encoding="utf-8"))
-        pages[tutorials / f"{file.stem}.md"] = notebook_page(notebook, file.stem, tutorials)
-    for old in (*reference.iterdir(), *tutorials.glob("*.md")):
+        pages[tutorials / file.name] = file.read_text(encoding="utf-8")
+    for old in (*reference.iterdir(), *tutorials.iterdir()):
         if old not in pages:
             old.unlink()
     for file, text in pages.items():

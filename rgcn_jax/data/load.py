@@ -29,7 +29,7 @@ def open_data(
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
 ) -> Data:
-    """Opens the data set of a config, generated, as distributed or prepared; its contents tell which of the latter.
+    """Opens the data set of a config: generated, as distributed or prepared, by what the folder contains.
 
     Args:
       data: which data set, where it and its keypoints are, and which of its published splits.

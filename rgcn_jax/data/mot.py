@@ -1,18 +1,17 @@
-"""A video and the tracks of the people in it in, a data set in the layout of ``folder`` out, one tracklet a track.
+"""Convert a video and its multi-object tracks (MOT) to a data set in the layout ``folder``, one tracklet a track.
 
 ::
 
     python -m rgcn_jax.data.mot --video=street.mp4 --tracks=gt.txt --out=street
 
-The tracks are in MOTChallenge's form: lines of ``frame,id,left,top,width,height,confidence,...``. Frames count from 1;
-boxes are in pixels from the picture's upper left corner; what comes after the confidence is not read. Some trackers
-write the right and lower border in place of width and height: ``--boxes=corners``. A line whose
-confidence is 0 is left out: so MOTChallenge marks what is not a person to be scored. ``--video`` may also be
-MOTChallenge's folder of pictures.
+The tracks are in MOTChallenge's format: lines of ``frame,id,left,top,width,height,confidence,...``. Frames count from
+1; boxes are in pixels from the frame's upper left corner; what comes after the confidence is not read. Some trackers
+write the right and lower border in place of width and height: ``--boxes=corners``. A line whose confidence is 0 is left
+out: so MOTChallenge marks what is not a person to be scored. ``--video`` may also be MOTChallenge's folder of images.
 
 A box is first made twice as high as it is wide: the side that is too short grows about the middle of the box, so that
-nobody is stretched when crops are resized to 2:1 later. What then lies outside of the picture repeats the picture's
-border. Crops keep the video's resolution. A track's id is the person id: two tracks are two people.
+nobody is stretched when crops are resized to 2:1 later. What then lies outside of the frame repeats the frame's
+border. Crops keep the video's resolution. A track's id is the person id: two tracks are two persons.
 """
 
 import math
@@ -37,18 +36,18 @@ from rgcn_jax.runtime.handed_over import read_file
 ASPECT = 2.0
 """Height of a crop by its width."""
 
-_TOO_LARGE = 4  # a box of so many times the picture's width or height is a mistake
+_TOO_LARGE = 4  # a box of so many times the frame's width or height is a mistake
 
 
-def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3"] | None:
-    """The crop of a box, twice as high as it is wide (to a pixel); None if the box lies outside of the picture or is
+def cut(frame: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3"] | None:
+    """The crop of a box, twice as high as it is wide (to a pixel); None if the box lies outside of the frame or is
     more than four times as large.
 
     Args:
-      picture: the whole frame.
+      frame: the whole frame.
       box: in its pixels.
     """
-    height, width = picture.shape[:2]
+    height, width = frame.shape[:2]
     if min(box.left + box.width, width) <= max(box.left, 0) or min(box.top + box.height, height) <= max(box.top, 0):
         return None
     if box.width > _TOO_LARGE * width or box.height > _TOO_LARGE * height:
@@ -57,7 +56,7 @@ def cut(picture: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b
     crop_height = round(ASPECT * crop_width)
     x = np.arange(crop_width) + round(box.left + (box.width - crop_width) / 2)
     y = np.arange(crop_height) + round(box.top + (box.height - crop_height) / 2)
-    return picture[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None, :]]
+    return frame[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None, :]]
 
 
 def convert(
@@ -66,7 +65,7 @@ def convert(
     """Write the crops of all tracks atomically, as ``<subset>/<person>/<camera>/<tracklet>/<frame>.jpg``.
 
     Args:
-      video: a video file, or a folder of pictures, the first of which is frame 1.
+      video: a video file, or a folder of images, the first of which is frame 1.
       tracks: the track file.
       out: the folder to write; there must be none of that name.
       camera: its number, from 1.
@@ -111,16 +110,14 @@ def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera
         by_frame.setdefault(box.frame, []).append(box)
     last, problems, read = max(by_frame), [], 0
     progress = tqdm(video_frames(video), "frames", last, unit="frame", disable=None, leave=False)
-    for read, picture in enumerate(progress, 1):
+    for read, frame in enumerate(progress, 1):
         if read == 1 and may_be_corners:
-            check_corners(tracks, boxes, picture.shape[1], picture.shape[0])
+            check_corners(tracks, boxes, frame.shape[1], frame.shape[0])
         for box in by_frame.pop(read, ()):
-            crop = cut(picture, box)
+            crop = cut(frame, box)
             if crop is None:
-                size = f"{picture.shape[1]} x {picture.shape[0]}"
-                problems.append(
-                    f"line {box.line}: the box lies outside of the picture ({size} pixels) or is far larger"
-                )
+                size = f"{frame.shape[1]} x {frame.shape[0]}"
+                problems.append(f"line {box.line}: the box lies outside of the frame ({size} pixels) or is far larger")
                 continue
             name = f"{box.track:04}_c{camera}_f{box.frame:06}.jpg"
             _write_image(folder / str(box.track) / str(camera) / "0001" / name, crop)
@@ -138,13 +135,13 @@ def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:
         raise InputError(f"{path.name} cannot be encoded.")
-    path.write_bytes(data.tobytes())  # which, unlike cv2.imwrite, tells of a full disk
+    path.write_bytes(data.tobytes())  # which, unlike cv2.imwrite, fails on a full disk
 
 
 def video_frames(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The frames of a video file or of a folder of pictures, in order; OpenCV's channels, blue first."""
+    """The frames of a video file or of a folder of images, in order; OpenCV's channels, blue first."""
     if video.is_dir():
-        folders = FolderReader("The folder of pictures", video)
+        folders = FolderReader("The folder of images", video)
         names = folders.listing("").files
         folders.check()
         for name in natural_order(name for name in names if name.lower().endswith(IMAGES)):
@@ -156,8 +153,8 @@ def video_frames(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     try:
         if not capture.isOpened():
             raise InputError(f"The video {video} cannot be opened: convert it with ffmpeg first, to H.264 in MP4.")
-        while (picture := capture.read()[1]) is not None:
-            yield picture
+        while (frame := capture.read()[1]) is not None:
+            yield frame
     finally:
         capture.release()
 

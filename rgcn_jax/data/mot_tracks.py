@@ -1,4 +1,4 @@
-"""Track files in MOTChallenge's form, ``frame,id,left,top,width,height,confidence,...``: parsing and checks."""
+"""Track files in MOTChallenge's format, ``frame,id,left,top,width,height,confidence,...``: parsing and checks."""
 
 import os
 import warnings
@@ -12,7 +12,7 @@ _LARGEST = 1e6  # no frame number and no pixel is above it
 
 
 class Box(NamedTuple):
-    """Where a track is in a frame of the video; pixels, of the upper left corner, possibly outside of the picture."""
+    """Where a track is in a frame of the video; pixels, of the upper left corner, possibly outside of the frame."""
 
     line: int
     """Of the track file, from 1."""
@@ -27,7 +27,7 @@ class Box(NamedTuple):
 
 
 def parse_tracks(text: bytes, path: str | os.PathLike[str], corners: bool = False) -> tuple[list[Box], int]:
-    """The boxes of a track file in MOTChallenge's form, by frame and track, and how many lines of confidence 0 were
+    """The boxes of a track file in MOTChallenge's format, by frame and track, and how many lines of confidence 0 were
     left out.
 
     Args:
@@ -36,7 +36,7 @@ def parse_tracks(text: bytes, path: str | os.PathLike[str], corners: bool = Fals
       corners: the lines have right and lower border in place of width and height.
 
     Raises:
-      InputError: lines are not of the form, or a track is twice in a frame; all are read before the first few are told.
+      InputError: lines are malformed, or a track is twice in a frame; all are read before the first few are reported.
 
     Warns:
       UserWarning: confidences are above 1.
@@ -100,15 +100,15 @@ def _parse_line(line: str, number: int, corners: bool) -> Box | str | None:
 
 
 def check_corners(tracks: Path, boxes: Sequence[Box], width: int, height: int) -> None:
-    """Raises InputError where the boxes are rather corners: several reach far out of the picture as they are, and all
+    """Raises InputError where the boxes are rather corners: several reach far out of the frame as they are, and all
     lie in it if width and height are taken for the right and lower border.
     """
     beyond = sum(b.left + b.width > 1.02 * width or b.top + b.height > 1.02 * height for b in boxes)
     as_corners = all(b.left < b.width <= width + 2 and b.top < b.height <= height + 2 for b in boxes)
     if as_corners and beyond >= max(0.1 * len(boxes), 1):
         raise InputError(
-            f"{tracks}: {beyond:,} of the {len(boxes):,} boxes reach beyond the picture ({width} x {height} pixels), "
-            "but all lie in it if the third and fourth number are the right and lower border (corners): say so with "
+            f"{tracks}: {beyond:,} of the {len(boxes):,} boxes reach beyond the frame ({width} x {height} pixels), "
+            "but all lie in it if the third and fourth number are the right and lower border (corners): pass "
             "--boxes=corners, or --boxes=size if they are width and height."
         )
 

@@ -1,10 +1,10 @@
-"""From a data set as it was distributed to its prepared form, once; or only a check of all that is wrong with it.
+"""Data preparation: convert a data set as it was distributed to ArrayRecord shards, or only check it for errors.
 
     python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --out=PREPARED
     python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --check --report=mars.txt
 
-Killed at any moment, the first command continues where it was when it is given again. What is then in PREPARED is told
-by ``prepared/format.py``. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
+Killed at any moment, the first command resumes when it is rerun. ``prepared/format.py`` describes the files in
+PREPARED. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
 """
 
 from argparse import Namespace
@@ -16,11 +16,12 @@ from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, w
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
 from rgcn_jax.data.prepared.check import check
-from rgcn_jax.data.prepared.findings import SHOWN, Finding
+from rgcn_jax.data.prepared.findings import Finding
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
 from rgcn_jax.data.prepared.source import Source, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.data.prepared.writer import Preparation
-from rgcn_jax.errors import listed, printable
+from rgcn_jax.errors import printable
+from rgcn_jax.runtime.cores import usable_cores
 
 LARGEST_SIDE = 4096
 """Of prepared frames, in pixels."""
@@ -41,7 +42,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser = Parser(
         prog,
         "Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in TensorFlow "
-        "Datasets' form. If interrupted, rerun the same command to resume.",
+        "Datasets' format. If interrupted, rerun the same command to resume.",
     )
     pixels, positive = whole_number(1, LARGEST_SIDE), whole_number(1)
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
@@ -58,7 +59,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.add_argument("--height", type=pixels, default=256, metavar="N", help="of the frames, in pixels")
     parser.add_argument("--width", type=pixels, default=128, metavar="N", help="of the frames, in pixels")
-    parser.add_argument("--workers", type=positive, default=2, metavar="N", help="processes")
+    cores = "processes (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=positive, default=usable_cores(), metavar="N", help=cores)
     parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
     parser.add_argument(
         "--report", type=path_argument, metavar="FILE", help="with --check: a text file for every name that is found"
@@ -101,10 +103,10 @@ def _prepare(options: Namespace) -> int:
         if preparation.finished:
             _say(f"{preparation.folder} is prepared already.")
             return 0
-        if preparation.changed:
+        if preparation.unused:
             _say(
-                f"remark: {len(preparation.changed):,} images have changed since their shards were written, and these "
-                f"are written again: {listed(preparation.changed, SHOWN)}"
+                f"remark: {len(preparation.unused):,} finished shards are not used, because their images or keypoints "
+                "have changed since, or were prepared with other settings"
             )
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:

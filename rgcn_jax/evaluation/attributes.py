@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Integer
@@ -127,6 +128,27 @@ def group_labels(person_ids: Integer[np.ndarray, "n"], groups: Sequence[Sequence
     """A number for the group of each tracklet's person, such as the look-alikes of walkers; -1 for none."""
     number = {person: i for i, group in enumerate(groups) for person in group}
     return np.array([number.get(person, -1) for person in person_ids.tolist()], np.int64)
+
+
+def shared_outfits(
+    groups: Any, person_ids: Integer[np.ndarray, "n"], clothes_ids: Integer[np.ndarray, "n"]
+) -> Int64[np.ndarray, "n"]:
+    """A number for what each tracklet's person wears in it, the same for all persons of a group in the same clothes, as
+    the walkers' look-alikes are; -1 for none.
+
+    Args:
+        groups: lists of person ids, as the header of a features file has them.
+        person_ids: of the tracklets.
+        clothes_ids: of the tracklets, numbered alike in a group.
+
+    Raises:
+        InputError: the groups are no lists of whole numbers.
+    """
+    good = isinstance(groups, list) and all(isinstance(group, list) for group in groups)
+    if not good or not all(type(person) is int for group in groups for person in group):
+        raise InputError("the look_alikes in the header of the features are no lists of person ids.")
+    labels = group_labels(person_ids, groups)
+    return _numbered(np.stack([labels, np.where(labels < 0, -1, clothes_ids)], axis=1))
 
 
 def rank_by_attributes(

@@ -27,6 +27,11 @@ from rgcn_jax.types import Embeddings
 KINDS = ("euclidean", "normalized", "standardized", "calibrated")
 ROWS = ("appearance", "pose", "fused")
 
+NO_FUSED_FEATURE = (
+    'With evaluation.distance="calibrated" appearance and pose are fused pair by pair, so there is no fused feature of '
+    "a tracklet: it is for rgcn-jax evaluate; choose standardized here (--config.evaluation.distance=standardized)."
+)
+
 BLOCK_ELEMENTS = 2**25
 """Distances held at a time by ``distance_blocks`` (128 MiB): all of MARS, 335 queries of a gallery of 100,000."""
 
@@ -87,11 +92,7 @@ def fuse(
     if not 0 <= pose_weight < np.inf:
         raise ValueError(f"pose_weight must be a finite number >= 0, got {pose_weight}")
     if kind == "calibrated" and row == "fused":
-        raise InputError(
-            'With evaluation.distance="calibrated" appearance and pose are fused pair by pair, so there is no fused '
-            "feature of a tracklet: it is for rgcn-jax evaluate; choose standardized here "
-            "(--config.evaluation.distance=standardized)."
-        )
+        raise InputError(NO_FUSED_FEATURE)
     kind = "standardized" if kind == "calibrated" else kind
     if kind == "standardized" and statistics is None:
         raise InputError(

@@ -2,7 +2,8 @@
 
 As in the multi-query setting of Market-1501 (Zheng et al., "Scalable person re-identification: a benchmark", ICCV
 2015). A row of its own, never the headline: it uses tracklets that single queries do not have. The ranking ignores the
-person in the query's camera, so none of these tracklets is among what is found.
+person in the query's camera, so none of these tracklets is among what is found. Where the query's clothes are ignored
+too, only tracklets in these clothes are pooled: others would give away what is searched for.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def multi_query_metrics(
     """
     queries = np.flatnonzero(roles.query)
     pooled = (roles.query | roles.gallery) & ~roles.junk & (embeddings.person_ids > 0)
-    keys = np.stack([embeddings.person_ids, embeddings.camera_ids], axis=1)
+    clothes = np.zeros_like(embeddings.clothes_ids) if protocol.same_clothes else embeddings.clothes_ids
+    keys = np.stack([embeddings.person_ids, embeddings.camera_ids, clothes], axis=1)
     _, unit = np.unique(keys, axis=0, return_inverse=True)
     unit = unit.reshape(-1)
     counts = np.bincount(unit[pooled], minlength=unit.max(initial=0) + 1)

@@ -28,6 +28,7 @@ from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS
 from rgcn_jax.types import DISTRACTOR_ID, Embeddings
 
 FPIRS = (0.1, 0.01)
+DET_POINTS = 64
 _ELEMENTS = 2**22  # distances at a time
 
 
@@ -46,7 +47,7 @@ class SearchPoint:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How well a threshold on the nearest distance tells known from unknown persons.
+    """How well a threshold on the nearest distance separates known from unknown persons.
 
     ``points`` has None for an FPIR that the unknown searches are too few to measure: at least
     ``verification.MIN_FALSE_ACCEPTS`` false alarms are needed. ``det`` holds rows of (threshold, FPIR, FNIR), one for
@@ -60,7 +61,10 @@ class OpenSet:
     det: Float64[np.ndarray, "k 3"]
 
     def to_json(self) -> dict[str, Any]:
-        """Rates in per cent, for ``results.json``; what could not be measured is None. Without the DET curve."""
+        """Rates in per cent, for ``results.json``; what could not be measured is None. Of the DET curve at most
+        ``DET_POINTS`` points (threshold, FPIR, FNIR).
+        """
+        shown = np.unique(np.linspace(0, len(self.det) - 1, DET_POINTS).round().astype(int))
         points = {
             f"{fpir:g}": point
             and {
@@ -73,6 +77,7 @@ class OpenSet:
         }
         return {
             "fnir_at_fpir": points,
+            "det": (self.det[shown] * (1, 100, 100)).tolist(),
             "known_searches": self.num_known,
             "unknown_searches": self.num_unknown,
             "enrolled_persons": self.num_enrolled,

@@ -96,7 +96,7 @@ def test_tracklets(split: Split) -> tuple[list[Tracklet], Roles]:
     return list(position), roles
 
 
-vars(test_tracklets)["__test__"] = False  # not a test, whatever its name tells pytest
+vars(test_tracklets)["__test__"] = False  # not a test, in spite of its name
 
 
 def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:

@@ -145,7 +145,7 @@ class RankingMetrics:
 
     @cached_property
     def mINP(self) -> float:
-        """Likewise of ``inverse_negative_penalty``."""
+        """The mean of ``inverse_negative_penalty``."""
         return _mean(self.inverse_negative_penalty[self.valid])
 
     @cached_property
@@ -194,8 +194,9 @@ def evaluate_ranking(
 ) -> RankingMetrics:
     """Rank the gallery for each query by a distance matrix, and score the ranking: mAP and CMC.
 
-    With ``exclude_same_camera=False`` the same person in the same camera is a match. Nothing then tells a query that is
-    in the gallery from a further tracklet of its person, so it finds itself: leave the queries out of such a gallery.
+    With ``exclude_same_camera=False`` the same person in the same camera is a match. Nothing then distinguishes a query
+    that is in the gallery from a further tracklet of its person, so it finds itself: leave the queries out of such a
+    gallery.
 
     Args:
         distances: from each query to each gallery entry, small is similar; finite.

@@ -13,7 +13,7 @@ from rgcn_jax.evaluation.feature_set import FeatureSet
 from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
-from rgcn_jax.evaluation.tables import format_table
+from rgcn_jax.evaluation.tables import format_table, format_value
 from rgcn_jax.runtime.files import write_error, write_text
 from rgcn_jax.runtime.npz import write_arrays
 
@@ -93,13 +93,17 @@ class Evaluation:
         for name, rows in self.metrics.items():
             if name == self.protocol:
                 continue
-            numbers = (f"{row} {v['mAP']:.1f}/{v['rank1']:.1f}" for row, v in self.protocol_rows(name).items())
+            numbers = (self._shown(row, m) for row, m in rows.items() if m is not None)
             counts = next(m for m in rows.values() if m is not None)
             lines.append(
-                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP/Rank-1: "
-                f"{', '.join(numbers)}"
+                f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP and "
+                f"Rank-1: {'; '.join(numbers)}"
             )
         return "\n".join(lines)
+
+    def _shown(self, row: str, metrics: RankingMetrics) -> str:
+        values, intervals = as_percentages(metrics), metric_intervals(metrics, self.query_ids)
+        return f"{row} {', '.join(format_value(values[name], intervals[name]) for name in ('mAP', 'rank1'))}"
 
     def to_dict(self) -> dict[str, Any]:
         """Rows, counts, settings and all protocols, as JSON takes them; ``metrics`` with intervals over persons."""

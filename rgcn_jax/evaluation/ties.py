@@ -8,7 +8,7 @@ In closed form, for a group of n entries with m matches among them, behind b nea
   before it, so its precision is (h + 1 + (j - 1) (m - 1) / (n - 1)) / (b + j) (McSherry and Najork, "Computing
   information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008);
 - the first match stands behind place j with probability C(n - j, m) / C(n, m), at place (n + 1) / (m + 1) on average;
-  the last one likewise, counted from the end.
+  the last one in the same way, counted from the end.
 """
 
 from typing import NamedTuple

@@ -55,7 +55,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Verification:
-    """How well a threshold on the distance tells pairs of one person from pairs of two.
+    """How well a threshold on the distance separates pairs of one person from pairs of two.
 
     ``tpr`` has None for an FPR that the impostor pairs are too few to measure. ``roc`` holds rows of (threshold, FPR,
     TPR), ascending, at most a few hundred points. ``eer_threshold`` lies in the middle of the gap between distances.

@@ -37,6 +37,7 @@ NO_EFFECT = (
     "eval_every_epochs",
     "allow_config_change",
     "data.follow_links",
+    "tracker",
     "model.remat",
 )
 """Fields that do not change the results of the last step."""
@@ -102,11 +103,12 @@ def cells(
     splits = splits if data_set in SPLIT_COUNTS else [1]
     made: dict[tuple[str, int, int], Cell] = {}
     rows = [row for row in table.rows if row.overrides is not None]
-    rows.sort(key=lambda row: row.name != table.beside.get(data_set))
+    bases = {table.beside_row(data_set, row.name) for row in rows}
+    rows.sort(key=lambda row: row.name not in bases)
     for row in rows:
         for seed in seeds:
             for split in splits:
-                base = made.get((table.beside.get(data_set, ""), seed, split))
+                base = made.get((table.beside_row(data_set, row.name), seed, split))
                 made[row.name, seed, split] = _cell(table, row, data_set, seed, split, overrides, out, base)
     return list(made.values())
 

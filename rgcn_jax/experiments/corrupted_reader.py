@@ -1,8 +1,8 @@
 """Readers of corrupted clips: the clips of another reader, disturbed tracklet by tracklet; and of other keypoints."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import tee
 
 import numpy as np
 
@@ -32,9 +32,9 @@ class CorruptedReader:
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
         """The disturbed batches of the plans, in order."""
-        asked, kept = tee(map(self._whole_plan, plans))
-        for plan, batch in zip(kept, self._read(asked), strict=True):
-            yield self._disturbed(plan, batch)
+        kept: deque[BatchPlan] = deque()
+        for batch in self._read(_keeping(map(self._whole_plan, plans), kept)):
+            yield self._disturbed(kept.popleft(), batch)
 
     def _whole_plan(self, plan: BatchPlan) -> BatchPlan:
         """The same frames as positions in the whole tracklets."""
@@ -60,6 +60,13 @@ class OtherKeypoints:
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
         """The batches of the plans with the other keypoints."""
-        asked, kept = tee(plans)
-        for plan, batch in zip(kept, self._read(asked), strict=True):
-            yield {**batch, "keypoints": planned_keypoints(plan, self._source)}
+        kept: deque[BatchPlan] = deque()
+        for batch in self._read(_keeping(plans, kept)):
+            yield {**batch, "keypoints": planned_keypoints(kept.popleft(), self._source)}
+
+
+def _keeping(plans: Iterable[BatchPlan], kept: deque[BatchPlan]) -> Iterator[BatchPlan]:
+    """The plans, each appended to ``kept`` before the reader has it, which may read ahead in a thread of its own."""
+    for plan in plans:
+        kept.append(plan)
+        yield plan

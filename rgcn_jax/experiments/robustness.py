@@ -13,16 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from rgcn_jax.data.clips.reader import Data, KeypointSource, Reader
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.embed import Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet
 from rgcn_jax.evaluation.metrics_json import ranking_json
+from rgcn_jax.evaluation.pose_quality import pose_quality
 from rgcn_jax.evaluation.results import Evaluation
 from rgcn_jax.evaluation.scorer import Scorer, score, scorer_from_config
 from rgcn_jax.experiments.corrupted_reader import CorruptedReader, OtherKeypoints, shortened
-from rgcn_jax.experiments.corruptions import CORRUPTIONS, disturb
+from rgcn_jax.experiments.corruptions import CORRUPTIONS, disturb, disturbed_keypoints
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.types import Tracklet
@@ -45,13 +49,14 @@ class Robustness:
       embedder: the model.
       data: its test set.
       seed: of the corruptions.
+      header: of the features, such as the calibrated fusion of the model.
 
     Raises:
       InputError: the protocol of the config does not apply to the data set.
     """
 
-    def __init__(self, embedder: Embedder, data: Data, seed: int = 0):
-        self._embedder, self._data, self._seed = embedder, data, seed
+    def __init__(self, embedder: Embedder, data: Data, seed: int = 0, header: Mapping[str, Any] | None = None):
+        self._embedder, self._data, self._seed, self._header = embedder, data, seed, header
         self._config = embedder.config
         self._scorer: Scorer = scorer_from_config(self._config, embedder.model, data, embedder.mesh)
         self._features: FeatureSet | None = None
@@ -64,10 +69,15 @@ class Robustness:
         """The test tracklets."""
         return self._scorer.tracklets
 
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of the frames that the model sees, in pixels."""
+        return self._config.frame_size
+
     def undisturbed(self) -> Evaluation:
         """The evaluation of the model as it is: the features are extracted once and kept."""
         if self._features is None:
-            self._features = self._scorer.features(self._embedder.variables, self._embedder.step)
+            self._features = self._scorer.features(self._embedder.variables, self._embedder.step, self._header)
         return score(self._features, self._config.evaluation)
 
     def corrupted(self, name: str, level: int | float) -> Evaluation:
@@ -82,13 +92,21 @@ class Robustness:
         disturbances = {t: disturb(name, level, t, self._seed) for t in self._scorer.tracklets}
         wrap = partial(CorruptedReader, disturbances=disturbances, aspect=self._config.aspect)
         tracklets = [shortened(*pair) for pair in disturbances.items()]
-        return self._evaluate(wrap, tracklets, corruption.of_frames)
+
+        def keypoints_of(tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+            assert self._data.keypoints is not None
+            found = disturbances[tracklet]
+            every = np.arange(len(tracklet.frames))
+            points = disturbed_keypoints(self._data.keypoints.of(tracklet), found, every, self._config.aspect)
+            return points[found.positions]
+
+        return self._evaluate(wrap, tracklets, corruption.of_frames, keypoints_of)
 
     def other_keypoints(self, source: KeypointSource) -> Evaluation:
         """The evaluation with the keypoints of another detector."""
-        return self._evaluate(partial(OtherKeypoints, source=source), self._scorer.tracklets, False)
+        return self._evaluate(partial(OtherKeypoints, source=source), self._scorer.tracklets, False, source.of)
 
-    def _evaluate(self, wrap: Any, tracklets: Sequence[Tracklet], of_frames: bool) -> Evaluation:
+    def _evaluate(self, wrap: Any, tracklets: Sequence[Tracklet], of_frames: bool, keypoints_of: Any) -> Evaluation:
         self.undisturbed()
         assert self._features is not None
         of_frames = of_frames and self._config.with_appearance
@@ -103,7 +121,9 @@ class Robustness:
         embeddings = kept._replace(pose=found.pose)
         if of_frames:
             embeddings = embeddings._replace(appearance=found.appearance)
-        return score(replace(self._features, embeddings=embeddings), self._config.evaluation)
+        whole = self._scorer.tracklets
+        quality = self._features.quality and pose_quality(keypoints_of, whole)
+        return score(replace(self._features, embeddings=embeddings, quality=quality), self._config.evaluation)
 
 
 def points(name: str) -> list[int | float | None]:
@@ -126,6 +146,7 @@ def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict
     Raises:
       InputError: the file is damaged.
     """
+    header = None if header is None else json.loads(json.dumps(header))  # as it is read back: without tuples
     try:
         found = json.loads(read_text(path))
         same = header is None or found["header"] == header

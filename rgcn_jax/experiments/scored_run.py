@@ -55,6 +55,8 @@ def load_scored_run(path: Path) -> ScoredRun:
     try:
         results = json.loads(read_text(file))
         protocol, config = str(results["protocol"]), _flat(results["config"])
+        if "fitted_pose_weight" in results:  # another weight in each run, by one and the same rule
+            config["evaluation.pose_weight"] = "fitted on the training persons"
     except FileNotFoundError as error:
         raise InputError(f"{path} has no {RESULTS_FILE}: expected the folder of a finished run.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

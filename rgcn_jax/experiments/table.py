@@ -65,15 +65,20 @@ class Table:
     """Rows and columns.
 
     ``base``: data set -> overrides of all its rows. ``beside``: data set -> name of a row with an appearance branch
-    only; the rows that have a pose branch are then trained beside its features, of the same seed and split, instead of
-    with an appearance branch of their own.
+    only, or such a name for each row; the rows that have a pose branch are then trained beside its features, of the
+    same seed and split, instead of with an appearance branch of their own.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     base: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    beside: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+
+    def beside_row(self, data_set: str, row: str) -> str:
+        """The row whose appearance features a row is trained beside on a data set; empty: none."""
+        found = self.beside.get(data_set, "")
+        return found if isinstance(found, str) else found.get(row, "")
 
     @property
     def data_sets(self) -> list[str]:
@@ -133,7 +138,7 @@ def _problems(table: Table) -> list[str]:
             wrong.append(f"a column is of {column.of!r}, expected one of {', '.join(RESULT_ROWS)}")
     for name in {*table.base, *table.beside} - set(table.data_sets):
         wrong.append(f"base or beside names {name!r}, but the columns are of {listed(table.data_sets)}")
-    for row in table.beside.values():
-        if row not in names:
+    for row in dict.fromkeys(table.beside_row(name, row) for name in table.beside for row in names):
+        if row and row not in names:
             wrong.append(f"beside names the row {row!r}, which is not there")
     return wrong

@@ -22,7 +22,8 @@ from jaxtyping import Array, Float
 
 from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.embedder import Embedder
-from rgcn_jax.evaluation.distance import CONSTANT_STD, FeatureStatistics
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import CONSTANT_STD, NO_FUSED_FEATURE, FeatureStatistics
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import normalise_frames
 
@@ -47,8 +48,10 @@ class ExportedFunction(NamedTuple):
 
 
 def exported_function(embedder: Embedder) -> ExportedFunction:
-    """The function of an embedder's model with its weights."""
+    """The function of an embedder's model with its weights. Raises InputError for the distance "calibrated"."""
     config, statistics = embedder.config, embedder.statistics
+    if config.evaluation.distance == "calibrated":
+        raise InputError(NO_FUSED_FEATURE)
     model = build_model(asdict(config.model), 0, aspect=config.aspect)
     variables = jax.device_get(embedder.variables)
     (batch,) = export.symbolic_shape(BATCH)

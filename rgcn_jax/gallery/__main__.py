@@ -47,7 +47,7 @@ def remove(arguments: Sequence[str], prog: str) -> None:
     parser = Parser(
         prog,
         "Erase the entries that fulfil all conditions: their features, what is known of them, and crops that the "
-        "gallery has cut out of a video. Pictures elsewhere and earlier copies of the folder are not touched.",
+        "gallery has cut out of a video. Images elsewhere and earlier copies of the folder are not touched.",
     )
     add_gallery_flag(parser)
     add_filter_flags(parser)

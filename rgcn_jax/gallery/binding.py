@@ -7,7 +7,7 @@ import numpy as np
 from rgcn_jax.calibration import Calibration, settings_of
 from rgcn_jax.config import Config, EvaluationConfig
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics
+from rgcn_jax.evaluation.distance import NO_FUSED_FEATURE, ROWS, FeatureStatistics
 
 By = str | tuple[float, float]
 """What a search compares: "fused", "appearance", "pose", or weights of appearance and pose."""
@@ -24,8 +24,10 @@ class GalleryModel(Protocol):
 
 
 def binding_of(model: GalleryModel) -> dict[str, Any]:
-    """What features must have in common to be compared."""
+    """What features must have in common to be compared. Raises InputError for the distance "calibrated"."""
     config = model.config
+    if config.evaluation.distance == "calibrated":
+        raise InputError(NO_FUSED_FEATURE)
     settings = {**settings_of(config.evaluation), "frames_per_clip": config.frames_per_clip}
     return {
         "model": model.hash,

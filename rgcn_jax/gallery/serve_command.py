@@ -101,7 +101,7 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog,
         "Serve a page to search a gallery with. It is for this machine: another address needs --allow-remote, and then "
-        "a proxy with TLS before it, for the token and the pictures travel as they are.",
+        "a proxy with TLS before it, for the token and the images travel as they are.",
         config_fields=True,
     )
     add_gallery_flag(parser)

@@ -1,4 +1,4 @@
-"""A page of ranked strips of frames: one HTML file that loads nothing, with small pictures inside."""
+"""A page of ranked strips of frames: one HTML file that loads nothing, with small images inside."""
 
 import base64
 import html
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from rgcn_jax.errors import printable
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.flags import time_text
+from rgcn_jax.gallery.frame_images import jpeg, small_frames
 from rgcn_jax.gallery.gallery import Gallery, Match
-from rgcn_jax.gallery.pictures import jpeg, small_frames
 from rgcn_jax.runtime.files import write_text
 
 STYLE = """
@@ -109,10 +109,8 @@ def _text(text: str) -> str:
 
 
 def _strip(gallery: Gallery, entry: Entry, skeletons: bool) -> tuple[str, int]:
-    """Its pictures, and how many could not be read."""
+    """Its images, and how many could not be read."""
     frames, missing = small_frames(gallery, entry, skeletons)
-    pictures = [
-        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}">' for frame in frames
-    ]
-    shown = "".join(pictures) or '<span class="none">no frames at hand</span>'
+    images = [f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}">' for frame in frames]
+    shown = "".join(images) or '<span class="none">no frames available</span>'
     return f'<div class="strip">{shown}</div>', missing

@@ -118,7 +118,8 @@ def build_encoder(name: str, platform: str = "", **settings: Any) -> nn.Module:
     if ":" in name:
         return load_plugin(name, "model.pose", settings)(**settings)
     encoder = _choose(POSE_ENCODERS, name)
-    return encoder(**settings, **(cpu.ENCODERS.get(encoder, {}) if platform == "cpu" else {}))
+    form = cpu.ENCODERS.get(getattr(encoder, "func", encoder), {}) if platform == "cpu" else {}
+    return encoder(**settings, **form)
 
 
 def _build_readout(name: str) -> tuple[nn.Module, int]:

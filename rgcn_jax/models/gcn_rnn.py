@@ -51,7 +51,7 @@ def lstm_step(
     tanh(c_t).
 
     ``params``: ``W_h`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``recurrent_gcn.GATES``; ``xw``:
-    x'_t W_x, [..., 4n]. The rest as ``rnn_step``.
+    x'_t W_x, [..., 4n]. Other arguments as for ``rnn_step``.
     """
     h, c = state
     f, i, o, g = jnp.split(project(h, params["W_h"], dtype) + xw + params["b"], 4, axis=-1)
@@ -75,11 +75,8 @@ class GCNRNN(_Pipeline):
     """GCN&RNN: X'_t = sigma(A_hat X_t W_g), h_t = tanh(h_{t-1} W_h + x'_t W_x + b) on each node, h_0 = 0 (eq. 4, 5).
 
     Parameters: ``W_g`` [C, n] (with L > 1 layers ``W_g1`` [C, n], ``W_g2`` [n, n], ...; twice the rows with a self
-    term), ``W_x`` [n, n], ``W_h`` [n, n], ``b`` [n]. ``unroll``: the most frames of a clip whose scan is compiled frame
-    after frame instead of as a loop; 1: always a loop.
+    term), ``W_x`` [n, n], ``W_h`` [n, n], ``b`` [n].
     """
-
-    unroll: int = 1
 
     @nn.compact
     def __call__(
@@ -96,7 +93,7 @@ class GCNRNN(_Pipeline):
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
         zero = jnp.zeros_like(x[:, 0])
-        unroll = x.shape[1] if x.shape[1] <= self.unroll else 1
+        unroll = self.unrolled(x.shape[1])
 
         def step(state: State, xw: Array) -> State:
             return (rnn_step(params, state[0], xw, dtype),)
@@ -130,4 +127,5 @@ class GCNLSTM(_Pipeline):
         def step(state: State, xw: Array) -> State:
             return lstm_step(params, state, xw, dtype)
 
-        return scan_projected(step, (zero, zero), x, w_x, mask, dtype, in_scan=self.project_in_scan)
+        unroll = self.unrolled(x.shape[1])
+        return scan_projected(step, (zero, zero), x, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)

@@ -78,7 +78,8 @@ class GraphEncoder(nn.Module):
     ``self_term``: every layer sees [Z, A_hat Z] instead of A_hat Z, and its weights have twice the rows.
     ``adjacency``: A_hat row by row; None: the 14-keypoint graph of figure 4. ``dtype``: of the factors of the matmuls.
     ``project_in_scan``: multiply the input with W_x (LGCN: W) frame by frame instead of all frames before the scan; the
-    result is the same.
+    result is the same. ``unroll``: the most frames of a clip whose scan is compiled frame after frame instead of as a
+    loop; 1: always a loop.
     """
 
     features: int
@@ -88,6 +89,11 @@ class GraphEncoder(nn.Module):
     dtype: DTypeLike = jnp.float32
     project_in_scan: bool = False
     self_term: bool = False
+    unroll: int = 1
+
+    def unrolled(self, frames: int) -> int:
+        """So many of a clip's frames are compiled one after another: all of a short clip's, else one."""
+        return frames if frames <= self.unroll else 1
 
     def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
         """X in float32 or better, A_hat in the same type, and the type of the factors of the matmuls."""

@@ -1,4 +1,4 @@
-"""Means and softmaxes over the frames of a clip that leave out the frames which only fill it up."""
+"""Means and softmaxes over the frames of a clip that ignore padding frames."""
 
 import jax
 import jax.numpy as jnp

@@ -74,7 +74,7 @@ def load_resnet50(path: str | Path, variables: Mapping[str, Any], say: Say = pri
 
 
 def load_appearance(path: str | Path, variables: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """Likewise of an appearance model with a ``trunk``: a BiCnet-TKS file fills a whole `BiCnet`, any other the trunk.
+    """The same for an appearance model with a ``trunk``: a BiCnet-TKS file fills a whole `BiCnet`, any other the trunk.
 
     BiCnet-TKS's attention logits have biases, which the normalisation behind them takes out again. They are subtracted
     from its running mean, so that the outputs in evaluation are the same.
@@ -130,7 +130,7 @@ def _load(path: Path, variables: Mapping[str, Any], has_trunk: bool, say: Say) -
 
 
 def _sorted_by_part(path: Path, weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str], set[str]]:
-    """The tensors of the network under torchvision's or BiCnet-TKS's names; for each tensor of a head, whose it is; and
+    """The tensors of the network under torchvision's or BiCnet-TKS's names; for each tensor of a head, its owner; and
     the names that are neither.
     """
     prefix, translated = _trunk_prefix(path, weights)

@@ -65,7 +65,7 @@ def lgcn_step(
     """One frame of eq. 8: (H_{t-1}, C_{t-1}) to (H_t, C_t).
 
     ``params``: ``U`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``GATES``; so they are in ``xw``,
-    A_hat X_t W. With a product ``P`` [4, n, n], a matrix for each gate. The rest as ``rgcn_step``.
+    A_hat X_t W. With a product ``P`` [4, n, n], a matrix for each gate. Other arguments as for ``rgcn_step``.
     """
     h, c = state
     gates = _entering(params, xw, dtype) + project(h, params["U"], dtype) + params["b"]
@@ -159,7 +159,8 @@ class RGCN(GraphEncoder):
         def step(state: State, xw: Array) -> State:
             return (rgcn_step(params, state[0], xw, dtype),)
 
-        return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan)
+        unroll = self.unrolled(x.shape[1])
+        return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
 
 
 class LGCN(GraphEncoder):
@@ -196,7 +197,8 @@ class LGCN(GraphEncoder):
         def step(state: State, xw: Array) -> State:
             return lgcn_step(params, state, xw, dtype)
 
-        return scan_projected(step, (zero, zero), ax, w, mask, dtype, in_scan=self.project_in_scan)
+        unroll = self.unrolled(x.shape[1])
+        return scan_projected(step, (zero, zero), ax, w, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
 
 
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:

@@ -15,14 +15,14 @@ Departures (decisions): the temporal stride is 1 throughout, where the original 
 readout, and a clip of ten would be left with three under a kernel of nine. The node embeddings of the last block are
 the output; the original's pooling and classifier are the readout's and the model's. No bias stands right before a BN,
 which would remove it. Dropout is 0 by default, as the released code's (its NTU RGB+D recipes set 0.5); the first block
-has none, as there. Weights start as He et al. (2015), fan-in.
+has none, as in theirs. Weights start as He et al. (2015), fan-in.
 
 Precision: the factors of the matmuls are in ``dtype``; sums, normalisations and activations are float32 (float64 for
 float64 input).
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -108,6 +108,7 @@ class STGCNBlock(nn.Module):
     dropout: float
     dtype: DTypeLike
     axis_name: str | None
+    over_time: Callable[..., Array]
 
     @nn.compact
     def __call__(
@@ -136,7 +137,7 @@ class STGCNBlock(nn.Module):
         if mask is not None:
             y = jnp.where(jnp.asarray(mask)[..., None, None], y, 0.0)
         kernel = self.param("W_t", nn.initializers.he_normal(in_axis=(0, 1)), (TEMPORAL_KERNEL, n, n))
-        y = norm("bn_t", temporal_convolution(y, kernel, self.dtype))
+        y = norm("bn_t", self.over_time(y, kernel, self.dtype))
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
         if self.residual:
             if c != n:
@@ -157,6 +158,7 @@ class STGCN(nn.Module):
       dropout: share of the numbers dropped in training, drawn from the random stream "dropout".
       dtype: of the factors of the matmuls.
       axis_name: the mesh axis over which batch statistics are taken, where the model runs under ``shard_map``.
+      over_time: the convolution over time, ``temporal_convolution`` or another form of it.
     """
 
     features: int
@@ -167,6 +169,7 @@ class STGCN(nn.Module):
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    over_time: Callable[..., Array] = temporal_convolution
 
     @nn.compact
     def __call__(
@@ -192,6 +195,7 @@ class STGCN(nn.Module):
                 dropout=self.dropout if index > 0 else 0.0,
                 dtype=dtype,
                 axis_name=self.axis_name,
+                over_time=self.over_time,
                 name=f"block{index + 1}",
             )(x, partition, mask, train)
         return x if kept is None else jnp.where(kept, x, 0.0)

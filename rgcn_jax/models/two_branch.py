@@ -136,7 +136,7 @@ class TwoBranch(nn.Module):
         if self.aspect is not None:
             return self.aspect
         if frames.ndim != 5:
-            raise ValueError("without frames TwoBranch must be told the aspect of a crop: aspect=width / height.")
+            raise ValueError("without frames TwoBranch needs the aspect of a crop: aspect=width / height.")
         return frames.shape[3] / frames.shape[2]
 
     def _pose_input(self, keypoints: Array, aspect: float, mask: Array, train: bool) -> Array:

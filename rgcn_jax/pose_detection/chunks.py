@@ -2,8 +2,8 @@
 
 It holds ``settings.json``, written first, and chunks: the keypoints of some frames each, written atomically, so that a
 run may be killed at any moment. When all are there they become the store, and ``settings.json`` becomes
-``OUT.settings.json``, which from then on says how the store was made. That last renaming is the moment at which the run
-is finished; what is left of the folder is removed.
+``OUT.settings.json``, which from then on documents how the store was made. With that last renaming the run is
+finished; what is left of the folder is removed.
 """
 
 import fcntl
@@ -172,7 +172,7 @@ class Chunks:
         self._remove()
 
     def _remove(self) -> None:
-        """Remove the folder of a finished run, if it is one: its settings are gone from it."""
+        """Remove the folder of a finished run, which has no settings any more."""
         if not self.folder.is_dir() or (self.folder / SETTINGS).exists():
             return
         for path in sorted(self.folder.iterdir()):

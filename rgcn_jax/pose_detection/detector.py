@@ -40,7 +40,7 @@ class BackEnd(NamedTuple):
     skeleton: str
     """Which skeleton comes out: a source of ``rgcn_jax.skeleton.to_14``."""
     margin: float
-    """What it looks at, as a multiple of the crop, unless the user says otherwise."""
+    """The default margin: the box that the model sees, as a multiple of the crop."""
     open: Callable[[Path, float, int], Detector]
     """The detector, from the path to its weights, the margin and the number of threads it may use."""
 

@@ -1,7 +1,7 @@
-"""MoveNet SinglePose (Thunder or Lightning) by TensorFlow, from the TensorFlow.js form of its graph.
+"""MoveNet SinglePose (Thunder or Lightning) in TensorFlow, from its TensorFlow.js graph model.
 
 Input: the crop in the middle of a square, its border pixels repeated around it, which agrees better with the same model
-run on the whole picture than a black surround does. docs/pose-detection.md has its agreement with stored keypoints.
+run on the whole image than a black surround does. docs/pose-detection.md has its agreement with stored keypoints.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ _FUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv
 
 
 class MoveNet:
-    """A ``Detector`` of COCO's 17 keypoints. The graph takes one picture at a time.
+    """A ``Detector`` of COCO's 17 keypoints. The graph takes one image at a time.
 
     Args:
       path: the model's ``.json`` file, its weights beside it.
@@ -81,10 +81,10 @@ class MoveNet:
         self._run = run
 
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 17 3"]:
-        """As ``Detector`` says."""
+        """As defined by ``Detector``."""
         framed = [frame(crop, self._size, self._size, self._margin, replicate=True) for crop in crops]
         squares = tf.constant(np.stack([f.image for f in framed]))
-        found = self._run(squares).numpy()  # y and x as shares of the square, confidence
+        found = self._run(squares).numpy()  # y and x in [0, 1] of the square, confidence
         scale = np.stack([f.scale for f in framed])[:, None]
         border = np.stack([f.border for f in framed])[:, None]
         points = found[..., 1::-1] * self._size * scale - border
@@ -132,10 +132,10 @@ def _translated(node, weights, wrong: str) -> list:
         return [constant]
     if node.op not in _FUSED:
         return [node]
-    # TensorFlow.js melts a convolution with what follows it; TensorFlow keeps such operations to itself or has none.
+    # TensorFlow.js fuses a convolution with what follows it; TensorFlow keeps such operations to itself or has none.
     after = [name.decode() for name in node.attr["fused_ops"].list.s]
     if len(node.input) != 3 or after[:1] != ["BiasAdd"]:
-        raise InputError(f"{wrong}: {node.name} melts a convolution with {', '.join(after)}.")
+        raise InputError(f"{wrong}: {node.name} fuses a convolution with {', '.join(after)}.")
     names = [f"{node.name}/{number}" for number in range(len(after))] + [node.name]
     chain = [tf.compat.v1.NodeDef(name=names[0], op=_FUSED[node.op], input=node.input[:2])]
     for attribute in ("T", "strides", "padding", "dilations", "data_format"):

@@ -1,6 +1,6 @@
 """RTMPose for bodies (COCO's 17 keypoints) by ONNX Runtime.
 
-The crop is taken as the person's box; RTMPose was trained on boxes enlarged by a quarter (margin 1.25) in pictures with
+The crop is taken as the person's box; RTMPose was trained on boxes enlarged by a quarter (margin 1.25) in images with
 black around them.
 Colours enter as RGB, as its training configs have it (some demonstrations feed BGR).
 """
@@ -25,7 +25,7 @@ _WHERE = (
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """The one file of the model. Raises InputError if it is not there; the message says where to get it."""
+    """The one file of the model. Raises InputError if it is not there; the message names a source of it."""
     if not path.is_file():
         raise InputError(f"No model at {path}: an ONNX file of RTMPose is expected. {_WHERE}.")
     return (path,)
@@ -36,7 +36,7 @@ class RTMPose:
 
     Args:
       path: the ``.onnx`` file; its input's height and width are read from it.
-      margin: size of the box that is looked at, as a multiple of the crop brought to the input's shape.
+      margin: size of the box that the model sees, as a multiple of the crop brought to the input's shape.
       threads: how many threads an operation may use on the CPU. A CUDA GPU is used where ONNX Runtime's GPU build is
         installed and finds one.
 
@@ -75,7 +75,7 @@ class RTMPose:
         self([np.zeros((self._height, self._width, 3), np.uint8)])  # what comes out is checked before any work
 
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 17 3"]:
-        """As ``Detector`` says; the confidence is the lower of the two peaks, 0 or less where there is none."""
+        """As defined by ``Detector``; the confidence is the lower of the two peaks, 0 or less where there is none."""
         framed = [frame(crop, self._height, self._width, self._margin, replicate=False) for crop in crops]
         pixels = np.stack([(f.image - MEAN) / STD for f in framed]).transpose(0, 3, 1, 2)
         size = 1 if self._one_by_one else len(crops)

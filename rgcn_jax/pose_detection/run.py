@@ -1,7 +1,6 @@
 """Pose detection over all crops of a data set in several processes; a killed run is resumed by the next call."""
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks, fingerprint
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, process
+from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Split, unique_frames
@@ -91,7 +91,7 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             margin=settings["margin"],
             threshold=options.threshold,
             batch=options.batch,
-            threads=max(_usable_cores() // options.workers, 1),
+            threads=max(usable_cores() // options.workers, 1),
         )
         results = _work(job, frames, np.flatnonzero(~done), options)
         keypoints, done_now, _ = chunks.read(rows)
@@ -155,12 +155,6 @@ def _settings(split: Split, frames: Sequence[str], options: Options) -> dict:
         "margin": float(backend.margin if options.margin is None else options.margin),
         "threshold": options.threshold,
     }
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on every system; it knows what a container may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Options) -> list[ChunkResult]:

@@ -32,7 +32,7 @@ def files(path: Path) -> tuple[Path, ...]:
     """The model's JSON file and its files of weights.
 
     Raises:
-      InputError: one is missing, or the JSON file is not a graph model's; the message says where MoveNet is found.
+      InputError: one is missing, or the JSON file is not a graph model's; the message names a source of MoveNet.
     """
     return (path, *(file for file, _ in _weights(path, _read(path))))
 
@@ -41,7 +41,7 @@ def load(path: Path) -> GraphModel:
     """Read a graph model; weights stored as float16 come out as float32.
 
     Raises:
-      InputError: as in ``files``, or the weights are not as many bytes as the JSON file says.
+      InputError: as in ``files``, or the size of the weights is not that in the JSON file.
     """
     model = _read(path)
     weights: dict[str, np.ndarray] = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rgcn_jax.command import Parser, path_argument, run_command, whole_number
 from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
-from rgcn_jax.report.svg import require_matplotlib
+from rgcn_jax.report.interactive import require_libraries
 from rgcn_jax.runtime.files import write_text
 
 
@@ -14,11 +14,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
     """Parses the command line, loads the runs and writes the report.
 
     Raises:
-      InputError: an argument is invalid, a run or its data cannot be read, matplotlib is missing, or a file cannot be
+      InputError: an argument is invalid, a run or its data cannot be read, a library is missing, or a file cannot be
         written.
     """
     known, overrides = _parse(arguments, prog)
-    require_matplotlib()
+    require_libraries()
     from rgcn_jax.report.build import build  # these import JAX, which takes seconds
     from rgcn_jax.report.reported_run import load_run
     from rgcn_jax.runtime.compilation_cache import keep_compiled

@@ -1,23 +1,19 @@
 """Attention of the readout: weights on the skeleton and over the frames (figure 11)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from rgcn_jax.evaluation.embed import Cutting
+from rgcn_jax.report.chart import PALETTE, SOFT, Chart, Panel, Series
 from rgcn_jax.report.reported_run import ReportedRun
-from rgcn_jax.report.svg import PALETTE, figure_of
 from rgcn_jax.skeleton import EDGES, KEYPOINTS
 from rgcn_jax.types import Tracklet
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_HEAD_AND_ARMS = ((0, 9), (0, 8), (-1, 8), (-1.5, 6.5), (-1.7, 5), (1, 8), (1.5, 6.5), (1.7, 5))
-_LEGS = ((-0.7, 5), (-0.8, 2.7), (-0.9, 0.3), (0.7, 5), (0.8, 2.7), (0.9, 0.3))
+_HEAD_AND_ARMS = ((0, 9), (0, 8), (-1.3, 8), (-1.8, 6.5), (-2, 5), (1.3, 8), (1.8, 6.5), (2, 5))
+_LEGS = ((-0.9, 5), (-1, 2.7), (-1.1, 0.3), (0.9, 5), (1, 2.7), (1.1, 0.3))
 BODY = np.array([*_HEAD_AND_ARMS, *_LEGS], np.float32)
 """Where the keypoints are drawn, seen from the front."""
 
@@ -38,36 +34,31 @@ def attention_weights(run: ReportedRun, tracklets: Sequence[Tracklet]) -> dict[s
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def attention_chart(weights: dict[str, Float32[np.ndarray, "n _"]]) -> "Figure | None":
+def attention_chart(weights: dict[str, Float32[np.ndarray, "n _"]]) -> Chart | None:
     """Mean weight of each keypoint on the skeleton, and of each frame with its quartiles; None without weights."""
-    if not weights:
-        return None
-    figure, axes = figure_of(len(weights), 3.4, 3.4)
-    for ax, (name, values) in zip(axes, weights.items(), strict=True):
+    panels = []
+    for name, values in weights.items():
         if name == "node":
-            mean = values.mean(axis=0)
-            for a, b in EDGES:
-                ax.plot(*BODY[[a, b]].T, color="#8a8a8a", linewidth=1)
-            ax.scatter(*BODY.T, s=30 + 2500 * mean, color=PALETTE[0], alpha=0.85, zorder=3, linewidth=0)
-            for point, weight, keypoint in zip(BODY, mean, KEYPOINTS, strict=True):
-                side = "right" if "right" in keypoint else "left"
-                ax.annotate(
-                    f"{100 * weight:.1f}",
-                    point,
-                    (-9 if side == "right" else 9, 0),
-                    textcoords="offset points",
-                    ha=side,
-                    va="center",
-                    fontsize=7,
-                )
-            ax.set(xlim=(-3, 3), xticks=[], yticks=[], title="keypoints (%)")
-            ax.grid(False)
-            for spine in ax.spines.values():
-                spine.set_visible(False)
+            panels.append(_skeleton(100 * values.mean(axis=0)))
         else:
-            low, middle, high = np.percentile(100 * values, (25, 50, 75), axis=0)
-            frames = np.arange(1, values.shape[1] + 1)
-            ax.fill_between(frames, low, high, color=PALETTE[1], alpha=0.25, linewidth=0)
-            ax.plot(frames, middle, "o-", color=PALETTE[1], markersize=3)
-            ax.set(title="frames of a clip (%)", xlabel="frame", ylim=(0, None))
-    return figure
+            low, middle, high = np.percentile(100 * values, (25, 50, 75), axis=0).tolist()
+            frames = range(1, values.shape[1] + 1)
+            series = Series(frames, middle, PALETTE[1], points=True, low=low, high=high)
+            panels.append(Panel([series], "frames of a clip (%)", x="frame", limits=(None, (0.0, None))))
+    return Chart(panels, 4.2, 4.2, legend=False) if panels else None
+
+
+def _skeleton(mean: Float[np.ndarray, "14"]) -> Panel:
+    """The keypoints as large as their weight in per cent."""
+    across, up = BODY.T.tolist()
+    bones = [Series([across[a], across[b]], [up[a], up[b]], SOFT) for a, b in EDGES]
+    joints = []
+    for left in (True, False):  # the person's right side is on the left
+        chosen = [i for i in range(len(KEYPOINTS)) if (BODY[i, 0] < 0) == left]
+        texts = [f"{KEYPOINTS[i].replace('_', ' ')}: {mean[i]:.1f} %" for i in chosen]
+        sizes = [float(8 + 90 * np.sqrt(max(mean[i], 0) / 100)) for i in chosen]
+        notes = [f"{mean[i]:.1f}" for i in chosen]
+        x, y = [across[i] for i in chosen], [up[i] for i in chosen]
+        style = {"sizes": sizes, "texts": texts, "notes": notes, "notes_left": left}
+        joints.append(Series(x, y, PALETTE[0], line=False, **style))
+    return Panel([*bones, *joints], "keypoints (%)", bare=True, limits=((-3.6, 3.6), (-0.8, 9.8)))

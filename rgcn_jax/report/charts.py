@@ -1,74 +1,59 @@
-"""The curves of the report: CMC, training, distances and ROC, and mAP by camera pair and by length."""
+"""The curves of the report: CMC, training, distances and ROC, mAP by camera pair and by slice, and robustness."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from rgcn_jax.report.chart import DASHES, PALETTE, ROW_COLOURS, Chart, Grid, Number, Panel, Series
 from rgcn_jax.report.reported_run import ReportedRun
-from rgcn_jax.report.svg import PALETTE, figure_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-LINES = ("-", "--", ":", "-.")
-"""Of the first, second, ... run; the rows of a run have colours."""
-
-ROW_COLOURS: dict[str, str] = dict(zip(("appearance", "pose", "fused"), PALETTE, strict=False))
 
 MAX_TRACKLETS = 1500
 """Of the distances: of more a random sample is taken."""
 
 
-def cmc_chart(runs: Sequence[ReportedRun], top: int = 20) -> "Figure":
+def cmc_chart(runs: Sequence[ReportedRun], top: int = 20) -> Chart:
     """Rank-k of every row and run, k from 1 to ``top``."""
-    figure, (ax,) = figure_of(1, 4.6, 3.2)
-    for run, line in zip(runs, LINES * len(runs), strict=False):
+    found = []
+    for run, dash in zip(runs, DASHES * len(runs), strict=False):
         for row in run.rows:
             metrics = run.evaluation.metrics[run.evaluation.protocol][row]
             if metrics is not None:
-                cmc = 100 * metrics.cmc[:top]
+                cmc = (100 * metrics.cmc[:top]).tolist()
                 label = row if len(runs) == 1 else f"{run.name}: {row}"
-                ax.plot(np.arange(1, len(cmc) + 1), cmc, line, color=ROW_COLOURS[row], label=_literal(label))
-    ax.set(xlabel="k", ylabel="Rank-k (%)", xlim=(1, top), xticks=[1, *range(5, top + 1, 5)])
-    ax.legend(fontsize=8)
-    return figure
+                found.append(Series(range(1, len(cmc) + 1), cmc, ROW_COLOURS[row], label, dash, points=len(cmc) == 1))
+    return Chart([Panel(found, x="k", y="Rank-k (%)", limits=((1, top), None))], 4.8, 3.4)
 
 
-def training_chart(runs: Sequence[ReportedRun]) -> "Figure | None":
+def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
     """Losses, lambda, learning rate and mAP of the evaluations, by step; None without records."""
-    panels = {
-        "loss": ("loss_id", "loss_appearance", "loss_pose"),
-        "lambda": ("lambda",),
-        "learning rate": ("learning_rate",),
-    }
     if not any(len(run.records) > 1 for run in runs):
         return None
-    figure, axes = figure_of(len(panels) + 1, 3.0, 2.6)
-    for run, line in zip(runs, LINES * len(runs), strict=False):
+    losses = {name.removeprefix("loss_"): name for name in ("loss_id", "loss_appearance", "loss_pose")}
+    panels = {"loss": losses, "lambda": {"lambda": "lambda"}, "learning rate": {"learning rate": "learning_rate"}}
+    drawn: dict[str, list[Series]] = {title: [] for title in (*panels, "mAP (%)")}
+    for run, dash in zip(runs, DASHES * len(runs), strict=False):
         suffix = "" if len(runs) == 1 else f", {run.name}"
-        for ax, (title, names) in zip(axes, panels.items(), strict=False):
-            for name, colour in zip(names, PALETTE, strict=False):
-                points = [(r["step"], r[name]) for r in run.records if isinstance(r.get(name), int | float)]
-                if points:
-                    label = name.removeprefix("loss_").replace("_", " ") + suffix
-                    ax.plot(*zip(*points, strict=True), line, color=colour, label=_literal(label))
-            ax.set(xlabel="step", title=title)
-        axes[2].set_ylim(bottom=0)
+        for title, names in panels.items():
+            for (label, name), colour in zip(names.items(), PALETTE[3:], strict=False):
+                records = [r for r in run.records if isinstance(r.get(name), int | float)]
+                if records:
+                    shown = label + suffix if title == "loss" else ""
+                    x, y = [r["step"] for r in records], [r[name] for r in records]
+                    drawn[title].append(Series(x, y, colour, shown, dash))
         for row, colour in ROW_COLOURS.items():
-            points = [(r["step"], r[row]["mAP"]) for r in run.records if isinstance(r.get(row), dict)]
-            if points:
-                axes[-1].plot(*zip(*points, strict=True), line, marker="o", color=colour, label=_literal(row + suffix))
-    axes[-1].set(xlabel="step", title="mAP (%)")
-    for ax in (axes[0], axes[-1]):
-        ax.legend(fontsize=7)
-    return figure
+            records = [r for r in run.records if isinstance(r.get(row), dict)]
+            if records:
+                x, y = [r["step"] for r in records], [r[row]["mAP"] for r in records]
+                drawn["mAP (%)"].append(Series(x, y, colour, f"{row} row{suffix}", dash, points=True))
+    start_at_zero = {title: (None, (0.0, None) if title == "learning rate" else None) for title in drawn}
+    shown = [Panel(series, title, x="step", limits=start_at_zero[title]) for title, series in drawn.items() if series]
+    return Chart(shown, 3.0, 3.0)
 
 
-def distances_chart(run: ReportedRun) -> "Figure":
+def distances_chart(run: ReportedRun) -> Chart:
     """Histograms of the distances of genuine pairs (one person, two cameras) and impostor pairs, by row."""
-    figure, axes = figure_of(len(run.rows), 3.2, 2.5)
     embeddings = run.evaluation.features.embeddings
     known = np.flatnonzero(embeddings.person_ids > 0)
     if len(known) > MAX_TRACKLETS:
@@ -77,15 +62,18 @@ def distances_chart(run: ReportedRun) -> "Figure":
     same = persons[:, None] == persons
     once = np.triu(np.ones(same.shape, bool), 1)
     genuine, impostor = once & same & (cameras[:, None] != cameras), once & ~same
-    for ax, row in zip(axes, run.rows, strict=True):
+    panels = []
+    for row in run.rows:
         distances = pairwise(run.features(row)[known])
-        edges = np.linspace(0, float(distances.max(initial=0)) or 1, 60).tolist()
+        edges = np.linspace(0, float(distances.max(initial=0)) or 1, 60)
+        centres = ((edges[1:] + edges[:-1]) / 2).tolist()
+        series = []
         for pairs, name, colour in ((genuine, "genuine", PALETTE[2]), (impostor, "impostor", PALETTE[5])):
-            ax.hist(distances[pairs], edges, density=True, alpha=0.55, color=colour, label=name)
-        ax.set(title=row, xlabel="distance", yticks=[])
-        ax.grid(False)
-    axes[0].legend(fontsize=8)
-    return figure
+            counts = np.histogram(distances[pairs], edges)[0]
+            density = counts / max(counts.sum(), 1) / (edges[1] - edges[0])
+            series.append(Series(centres, density.tolist(), colour, f"{name} pairs", bars=True))
+        panels.append(Panel(series, row, x="distance"))
+    return Chart(panels, 3.4, 2.8)
 
 
 def pairwise(features: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
@@ -95,56 +83,75 @@ def pairwise(features: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0))
 
 
-def roc_chart(curves: Mapping[tuple[str, str], Float[np.ndarray, "k 3"]], names: Sequence[str]) -> "Figure":
+def roc_chart(curves: Mapping[tuple[str, str], Float[np.ndarray, "k 3"]], names: Sequence[str]) -> Chart:
     """True positive rate by false positive rate, of (run, row) -> rows of (threshold, FPR, TPR)."""
-    figure, (ax,) = figure_of(1, 4.6, 3.2)
+    found = []
     for (run, row), roc in curves.items():
         label = row if len(names) == 1 else f"{run}: {row}"
-        shown = roc[roc[:, 1] > 0]
-        style = LINES[names.index(run) % len(LINES)]
-        ax.plot(100 * shown[:, 1], 100 * shown[:, 2], style, color=ROW_COLOURS[row], label=_literal(label))
-    ax.set(xscale="log", xlabel="false positive rate (%)", ylabel="true positive rate (%)")
-    ax.legend(fontsize=8)
-    return figure
+        shown = 100 * thinned(roc[roc[:, 1] > 0][:, 1:])
+        dash = DASHES[names.index(run) % len(DASHES)]
+        found.append(Series(shown[:, 0].tolist(), shown[:, 1].tolist(), ROW_COLOURS[row], label, dash))
+    axes = {"x": "false positive rate (%)", "y": "true positive rate (%)", "log_x": True}
+    return Chart([Panel(found, **axes)], 4.8, 3.4)
 
 
-def camera_chart(pairs: Mapping[tuple[int, int], float]) -> "Figure":
+def thinned(curve: Float[np.ndarray, "k 2"], most: int = 400) -> Float[np.ndarray, "_ 2"]:
+    """At most ``most`` points of a curve of positive x, evenly spaced in log x, its ends kept."""
+    if len(curve) <= most:
+        return curve
+    wanted = np.geomspace(curve[0, 0], curve[-1, 0], most)
+    return curve[np.unique(np.clip(np.searchsorted(curve[:, 0], wanted), 0, len(curve) - 1))]
+
+
+def camera_chart(pairs: Mapping[tuple[int, int], float]) -> Chart:
     """A map of mAP in per cent by camera of the query (rows) and of the gallery (columns)."""
     of_query, of_gallery = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
-    grid = np.full((len(of_query), len(of_gallery)), np.nan)
-    for (q, g), value in pairs.items():
-        grid[of_query.index(q), of_gallery.index(g)] = value
-    size = 1.4 + 0.5 * max(grid.shape)
-    figure, (ax,) = figure_of(1, size + 0.4, size)
-    ax.imshow(grid, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), value in np.ndenumerate(grid):
-        if np.isfinite(value):
-            ink = "#111111" if value < 60 else "#ffffff"  # on the colour of the cell, not of the page
-            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=ink)
-    ax.set(xlabel="gallery camera", ylabel="query camera")
-    ax.set_xticks(range(len(of_gallery)), [str(c) for c in of_gallery])
-    ax.set_yticks(range(len(of_query)), [str(c) for c in of_query])
-    ax.grid(False)
-    return figure
+    values = [[pairs.get((q, g), float("nan")) for g in of_gallery] for q in of_query]
+    grid = Grid(values, [str(c) for c in of_query], [str(c) for c in of_gallery])
+    size = 1.6 + 0.5 * max(len(of_query), len(of_gallery))
+    return Chart([Panel(x="gallery camera", y="query camera", grid=grid)], size + 0.4, size)
 
 
-def slices_chart(slices: Mapping[str, Mapping[str, Any]], rows: Sequence[str]) -> "Figure":
+def slices_chart(slices: Mapping[str, Mapping[str, Any]], rows: Sequence[str]) -> Chart:
     """The mAP with its 95 % interval by slice of the queries (``evaluation.slices.slice_json``), for every row."""
-    figure, (ax,) = figure_of(1, 5.2, 0.9 + 0.42 * len(slices))
+    found = []
     for i, row in enumerate(rows):
-        for y, of_slice in enumerate(slices.values()):
-            value, interval = of_slice[row]["mAP"], of_slice[row]["intervals"]["mAP"]
-            place = y + 0.2 * (i - (len(rows) - 1) / 2)
-            if interval is not None:
-                ax.plot(interval, [place, place], color=ROW_COLOURS[row], linewidth=1)
-            ax.plot([value], [place], "o", color=ROW_COLOURS[row], markersize=4, label=row if y == 0 else None)
-    ax.set_yticks(range(len(slices)), [_literal(name) for name in slices])
-    ax.invert_yaxis()
-    ax.set(xlabel="mAP (%)")
-    ax.legend(fontsize=8)
-    return figure
+        places = [y + 0.2 * (i - (len(rows) - 1) / 2) for y in range(len(slices))]
+        values = [of_slice[row]["mAP"] for of_slice in slices.values()]
+        between = [_interval(of_slice[row], "mAP") for of_slice in slices.values()]
+        low, high = zip(*between, strict=True) if between else ((), ())
+        texts = [f"{name}, {row}: {value:.1f}" for name, value in zip(slices, values, strict=True)]
+        style = {"line": False, "low": low, "high": high, "horizontal": True, "texts": texts}
+        found.append(Series(values, places, ROW_COLOURS[row], row, **style))
+    return Chart([Panel(found, x="mAP (%)")], 5.4, 1.3 + 0.45 * len(slices), names=tuple(slices))
 
 
-def _literal(text: str) -> str:
-    """A label as it is: matplotlib reads dollar signs as formulas, and hides what begins with an underscore."""
-    return "\u200b" * text.startswith("_") + text.replace("$", r"\$")
+def robustness_charts(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Chart]:
+    """The mAP of every row by level of a corruption, with 95 % intervals, a chart each."""
+    found = {}
+    for name, curve in curves.items():
+        points = curve["points"]
+        if len(points) < 2:
+            continue
+        levels = [_level(name, at["level"]) for at in points]
+        series = []
+        for row in points[0]["rows"]:
+            values = [at["rows"][row]["mAP"] for at in points]
+            low, high = zip(*(_interval(at["rows"][row], "mAP") for at in points), strict=True)
+            series.append(Series(levels, values, ROW_COLOURS[row], row, points=True, low=low, high=high))
+        title = name.replace("_", " ")
+        panel = Panel(series, title, x=curve["unit"], y="mAP (%)", limits=(None, (0.0, 100.0)))
+        found[f"robustness-{name.replace('_', '-')}"] = Chart([panel], 3.9, 3.1)
+    return found
+
+
+def _level(name: str, level: int | float | None) -> str:
+    if level is None:
+        return "all" if name == "fewer_frames" else "other"
+    return f"{level:g}"
+
+
+def _interval(metrics: Mapping[str, Any], name: str) -> tuple[Number, Number]:
+    """Low and high, or the value itself twice where there are too few persons."""
+    low, high = metrics["intervals"].get(name) or (metrics[name], metrics[name])
+    return low, high

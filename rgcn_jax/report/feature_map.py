@@ -1,49 +1,58 @@
-"""A two-dimensional map of the features: their first two principal components, by person and by camera (figure 2)."""
+"""A two-dimensional map of the features by t-SNE, coloured by person and by camera (figure 2)."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from rgcn_jax.report.chart import Chart, Panel, Series
 from rgcn_jax.report.reported_run import ReportedRun
-from rgcn_jax.report.svg import figure_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PERSONS, MAX_TRACKLETS = 12, 300
 
+PERPLEXITY = 15.0
 
-def principal_components(features: Float32[np.ndarray, "n d"], count: int = 2) -> Float[np.ndarray, "n k"]:
-    """Coordinates of the rows along the directions of largest variance, of a fixed sign; zeros where there are fewer
-    directions.
+
+def t_sne(features: Float32[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
+    """Coordinates in which near features are near (van der Maaten and Hinton, JMLR 2008): distances between clusters
+    and their sizes mean nothing. The same features and seed give the same map; fewer than three points lie at 0.
     """
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    found = u[:, :count] * s[:count]
-    found *= np.where(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])] < 0, -1, 1)
-    return np.pad(found, ((0, 0), (0, count - found.shape[1])))
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    if len(features) < 3:
+        return np.zeros((len(features), 2))
+    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+    start = "pca" if min(features.shape) >= 2 else "random"
+    with threadpool_limits(1):  # a few hundred points: threads would only wait for each other
+        found = TSNE(perplexity=perplexity, init=start, random_state=seed, n_jobs=1).fit_transform(features)
+    return found.astype(float)
 
 
-def feature_map(run: ReportedRun) -> tuple["Figure", dict[str, str]]:
-    """The map of the model's own row, of the persons with the most test tracklets, and a title for each point."""
-    from matplotlib import colormaps
-
+def feature_map(run: ReportedRun) -> Chart:
+    """The map of the model's own row, of the persons with the most test tracklets."""
     found = run.evaluation.features
     persons, cameras = found.embeddings.person_ids, found.embeddings.camera_ids
     names, counts = np.unique(persons[persons > 0], return_counts=True)
     shown = names[np.argsort(-counts, kind="stable")[:PERSONS]]
     rows = np.flatnonzero(np.isin(persons, shown))[:MAX_TRACKLETS]
-    points = principal_components(run.features(run.rows[-1])[rows])
-    figure, axes = figure_of(2, 3.8, 3.3)
-    titles = {}
-    for ax, values, name in ((axes[0], persons[rows], "person"), (axes[1], cameras[rows], "camera")):
-        kinds = np.unique(values)
-        colours = colormaps["turbo"](np.linspace(0.05, 0.95, len(kinds)))
-        for i, row in enumerate(rows.tolist()):
-            gid = f"{name}{i}"
-            colour = colours[int(np.searchsorted(kinds, values[i]))]
-            ax.plot(*points[i : i + 1].T, "o", color=colour, markersize=4.5, markeredgewidth=0, gid=gid)
-            titles[gid] = f"person {persons[row]}, camera {cameras[row]}: {found.first_frames[row]}"
-        ax.set(title=f"by {name}", xticks=[], yticks=[])
-    return figure, titles
+    points = t_sne(run.features(run.rows[-1])[rows])
+    texts = [f"person {persons[i]}, camera {cameras[i]}: {found.first_frames[i]}" for i in rows]
+    panels = [
+        _panel(points, kinds, name, texts) for kinds, name in ((persons[rows], "person"), (cameras[rows], "camera"))
+    ]
+    return Chart(panels, 4.4, 4.0, legend=False)
+
+
+def _panel(points: np.ndarray, kinds: np.ndarray, name: str, texts: Sequence[str]) -> Panel:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    found = np.unique(kinds)
+    colours = [to_hex(c) for c in colormaps["turbo"](np.linspace(0.08, 0.92, len(found)))]
+    series = []
+    for kind, colour in zip(found, colours, strict=True):
+        of_kind = np.flatnonzero(kinds == kind).tolist()
+        x, y = points[of_kind].round(3).T.tolist()
+        series.append(Series(x, y, colour, line=False, texts=[texts[i] for i in of_kind]))
+    return Panel(series, f"by {name}", bare=True)

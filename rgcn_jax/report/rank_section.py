@@ -11,8 +11,8 @@ from rgcn_jax.report.thumbnails import HEIGHT, strips
 FRAMES = 3
 """Of a tracklet's strip."""
 
-MAX_BYTES = 13_000_000
-"""Of all images: the page stays below 15 MB."""
+MAX_BYTES = 9_000_000
+"""Of all images: with plotly.js (4.8 MB) the page stays below 15 MB."""
 
 
 def with_images(run: ReportedRun, lists: Sequence[RankList], data: Data | None) -> tuple[list[RankList], str]:
@@ -47,27 +47,46 @@ def rank_section(run: ReportedRun, lists: Sequence[RankList], images: bool) -> s
     """The filters and a card for each query."""
     found = run.evaluation.features
     cameras = sorted({int(found.embeddings.camera_ids[r.query]) for r in lists})
-    options = "".join(f'<option value="{camera}">camera {camera}</option>' for camera in cameras)
-    filters = (
-        '<div class="filters"><label>order <select id="order"><option value="gain">largest gain first</option>'
-        '<option value="loss">largest loss first</option><option value="camera">query camera</option></select></label>'
-        f'<label>queries of <select id="camera"><option value="">all cameras</option>{options}</select></label>'
-        f'<span class="soft"><span id="shown">{len(lists)}</span> of {len(lists)} queries</span></div>'
+    pairs = sorted({_pair(run, r) for r in lists})
+    choices = {
+        "order": (
+            "order",
+            [("gain", "largest gain first"), ("loss", "largest loss first"), ("camera", "query camera")],
+        ),
+        "which": ("show", [("", "all queries"), ("gains", "gains"), ("losses", "losses")]),
+        "camera": ("query camera", [("", "all"), *((str(c), str(c)) for c in cameras)]),
+        "pair": ("camera pair", [("", "all"), *((f"{a}-{b}", f"{a} → {b}") for a, b in pairs)]),
+    }
+    filters = "".join(
+        f'<label>{label} <select id="{name}">'
+        + "".join(f'<option value="{value}">{shown}</option>' for value, shown in options)
+        + "</select></label>"
+        for name, (label, options) in choices.items()
     )
-    return f'{filters}<div id="lists">' + "".join(_card(run, one, images) for one in lists) + "</div>"
+    count = f'<span class="soft"><span id="shown">{len(lists)}</span> of {len(lists)} queries</span>'
+    cards = "".join(_card(run, one, images) for one in lists)
+    return f'<div class="filters">{filters}{count}</div><div id="lists">{cards}</div>'
+
+
+def _pair(run: ReportedRun, found: RankList) -> tuple[int, int]:
+    """Camera of the query, and of the nearest tracklet of the model's own row; 0 where nothing was searched."""
+    cameras = run.evaluation.features.embeddings.camera_ids
+    hits = found.hits[run.rows[-1]]
+    return int(cameras[found.query]), int(cameras[hits[0].tracklet]) if hits else 0
 
 
 def _card(run: ReportedRun, found: RankList, images: bool) -> str:
     features = run.evaluation.features
-    camera = int(features.embeddings.camera_ids[found.query])
-    gain = f"gain of the fused row {100 * found.gain:+.0f}" if "fused" in found.hits else ""
+    camera, other = _pair(run, found)
+    gain, direction = round(100 * found.gain), "up" if found.gain > 0 else "down" if found.gain < 0 else ""
+    shown = f'<span class="gain {direction}">AP {gain:+d} by pose</span>' if "fused" in found.hits else ""
     query = f'<figure class="hit">{_strip(found.query, images)}<figcaption>query</figcaption></figure>'
     rows = "".join(_row(run, name, hits, found.average_precision, images) for name, hits in found.hits.items())
     return (
-        f'<article class="query" data-gain="{found.gain:.6f}" data-camera="{camera}"><header>'
-        f"<strong>person {int(features.embeddings.person_ids[found.query])}, camera {camera}</strong>"
-        f'<span class="soft">{text(features.first_frames[found.query])}</span><span>{gain}</span></header>'
-        f'<div class="list">{query}</div>{rows}</article>'
+        f'<article class="query" data-gain="{found.gain:.6f}" data-camera="{camera}" data-pair="{camera}-{other}">'
+        f"<header><strong>person {int(features.embeddings.person_ids[found.query])}, camera {camera}</strong>"
+        f'{shown}<span class="soft">{text(features.first_frames[found.query])}</span></header>'
+        f'<div class="list"><span class="soft">query</span>{query}</div>{rows}</article>'
     )
 
 

@@ -18,6 +18,7 @@ from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_fea
 from rgcn_jax.evaluation.protocol import test_tracklets
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
 from rgcn_jax.evaluation.scorer import score, scorer_from_config
+from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE, read_robustness
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.saved_model import open_model
@@ -33,7 +34,8 @@ TEST_SUBSETS = ("query", "gallery")
 @dataclass(frozen=True)
 class ReportedRun:
     """``data``: as the model sees it; ``tracklets``: the distinct test tracklets, in the order of the features;
-    ``records``: of ``metrics.jsonl``; ``results``: of ``results.json``, empty without one.
+    ``records``: of ``metrics.jsonl``; ``results``: of ``results.json``, empty without one; ``robustness``: the curves
+    that ``rgcn-jax robustness`` measured of these weights, by corruption.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ReportedRun:
     tracklets: Sequence[Tracklet]
     records: Sequence[Mapping[str, Any]]
     results: Mapping[str, Any]
+    robustness: Mapping[str, Any]
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -94,7 +97,9 @@ def load_run(path: Path, overrides: Sequence[str] = (), allow_imports: Collectio
         raise InputError(f"{path / 'metrics.jsonl'} cannot be read ({error.strerror}).") from error
     evaluation = score(features, config.evaluation)
     name = path.resolve().name
-    return ReportedRun(name, embedder, evaluation, data, tracklets, records, _results(path))
+    return ReportedRun(
+        name, embedder, evaluation, data, tracklets, records, _results(path), _robustness(path, embedder.hash)
+    )
 
 
 def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]) -> FeatureSet | None:
@@ -106,6 +111,12 @@ def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]
         json.dumps(embedder.config.to_dict())
     )
     return found if same and list(found.first_frames) == [t.frames[0] for t in tracklets] else None
+
+
+def _robustness(path: Path, model: str) -> dict[str, Any]:
+    """Curves of these weights; empty where there are none."""
+    found = read_robustness(path / ROBUSTNESS_FILE)
+    return found["curves"] if found["header"].get("model") == model else {}
 
 
 def _results(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Thumbnails: a few frames of a tracklet side by side as a small JPEG, with or without the skeleton drawn on them."""
+"""Thumbnails: a few frames of a tracklet side by side as a small WebP image, with or without the skeleton."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -73,11 +73,11 @@ def draw_skeleton(
 
 
 def data_uri(frames: Sequence[UInt8[np.ndarray, "_ _ 3"]], height: int = HEIGHT) -> str:
-    """Frames side by side at a height, as a JPEG in a data URI."""
+    """Frames side by side at a height, as a WebP image in a data URI."""
     small = [
         cv2.resize(f, (max(round(f.shape[1] * height / f.shape[0]), 1), height), interpolation=cv2.INTER_AREA)
         for f in frames
     ]
     strip = np.concatenate(small, axis=1)
-    encoded = cv2.imencode(".jpg", strip[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes()
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+    encoded = cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 70])[1].tobytes()
+    return "data:image/webp;base64," + base64.b64encode(encoded).decode()

@@ -1,6 +1,6 @@
-"""Hashes by which a checkpoint is known again: what a zeroed or flipped byte on a disk changes, they change too.
+"""Checksums (SHA-256) of a checkpoint's arrays and records, to detect corruption on disk.
 
-Orbax notices a file that is gone or cut off, but reads some flipped bits and zeroed blocks without a word.
+Orbax detects missing and truncated files, but not all flipped bits and zeroed blocks.
 """
 
 import hashlib
@@ -38,17 +38,17 @@ def content_hash(leaves: Mapping[str, np.ndarray]) -> str:
 
 
 def structure(tree: Any) -> dict[str, str]:
-    """Name -> type and shape of each leaf; needs no number of it."""
+    """Name -> type and shape of each leaf; reads no values."""
     return {path_name(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
 def json_hash(value: Any) -> str:
-    """SHA-256 of what JSON can hold, in one form whatever the order of its keys."""
+    """SHA-256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def not_finite(leaves: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the leaves that hold a number which is not finite."""
+    """Names of the leaves that hold NaN or Inf."""
     return [
         name for name, leaf in leaves.items() if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all()
     ]

@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk: the second start of a run, or another run, does not compile again."""
+"""JAX's persistent compilation cache: the second start of a run, or another run, does not compile again."""
 
 import os
 import stat
@@ -10,8 +10,7 @@ import jax
 def cache_folder() -> Path:
     """The user's own: ``$XDG_CACHE_HOME/rgcn_jax/compiled``, by default ``~/.cache/rgcn_jax/compiled``.
 
-    Never beside or in a work directory, which may come from somebody else: what lies in the folder is run as native
-    code.
+    Never beside or in a work directory, which may come from others: files in the folder are run as native code.
     """
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(base) / "rgcn_jax" / "compiled"
@@ -28,7 +27,7 @@ def keep_compiled(enabled: bool = True) -> str:
       enabled: ``config.compilation_cache``.
 
     Returns:
-      A line for the user where the folder cannot be used and the run goes on without a cache, else "".
+      A line for the user where the folder cannot be used and the run continues without a cache, else "".
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or getattr(jax.config, "jax_compilation_cache_dir", None)
     if not enabled or chosen:

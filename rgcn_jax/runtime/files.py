@@ -1,7 +1,7 @@
-"""Atomic writing of files and folders: what has its name is complete, and a failed write leaves what was there before.
+"""Atomic writing of files and folders: a failed write leaves the previous contents.
 
-All is written under a temporary name in the same folder, ``.NAME.PID.part``, flushed to the disk, and renamed. A killed
-process leaves that temporary file or folder behind; ``remove_unfinished`` removes it.
+Everything is written under a temporary name in the same folder, ``.NAME.PID.part``, flushed to the disk, and renamed. A
+killed process leaves that temporary file or folder behind; ``remove_unfinished`` removes it.
 """
 
 import os
@@ -34,7 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Where an error leaves the block, or the block removes the temporary file, ``path`` stays as it was. Raises OSError.
     """
     part = unfinished_path(path)
-    part.unlink(missing_ok=True)  # in a folder that was handed over, it may be a link to somewhere else
+    part.unlink(missing_ok=True)  # in an untrusted folder it may be a link to somewhere else
     try:
         yield part
         if part.exists():
@@ -109,14 +109,14 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def refuse_links(folder: Path, names: Iterable[str]) -> None:
-    """Checks that what is going to be written in a folder lies in it, also where somebody else prepared the folder.
+    """Refuses symbolic links in place of files that are going to be written, for folders prepared by others.
 
     Args:
       folder: the folder.
-      names: entries that are going to be written; what is in those that are folders is looked at too.
+      names: entries that are going to be written; the contents of folders are checked too.
 
     Raises:
-      InputError: one is a symbolic link: whoever made it would choose which file is emptied, or which folder removed.
+      InputError: one is a symbolic link, which could point to any file of the user.
     """
     for path in (folder / name for name in names):
         found = [path] if path.is_symlink() else []

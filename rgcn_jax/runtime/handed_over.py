@@ -1,6 +1,6 @@
-"""Opens files that somebody handed over, for reading: regular ones only, of a limited size, links only where wanted.
+"""Safe opening of user files for reading: regular files only, with a size limit, and symbolic links only where allowed.
 
-A named pipe, a socket or a device that has a name among the data would be waited for, or read, for ever.
+A named pipe, a socket or a device among the data would block or be read for ever.
 """
 
 import errno
@@ -25,7 +25,7 @@ def open_file(path: str | os.PathLike[str], largest: int | None = None, follow_l
       follow_links: False: the path itself must not be a symbolic link.
 
     Raises:
-      OSError: it cannot be opened, is no regular file, or is too large; ``strerror`` says why.
+      OSError: it cannot be opened, is no regular file, or is too large; ``strerror`` has the cause.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
     try:

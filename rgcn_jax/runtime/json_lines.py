@@ -1,4 +1,4 @@
-"""JSON lines that a process appends to while it may be killed: the last line may be torn, and is dropped then."""
+"""Crash-safe JSON Lines files: records are appended, and a truncated last line is dropped."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def open_to_append(path: Path) -> int:
 def append_record(descriptor: int, record: Mapping[str, Any]) -> None:
     """Appends a record as a line. Raises OSError; a part of the line may be there then."""
     line = (json.dumps(record, allow_nan=False) + "\n").encode()
-    while line:  # a disk that is nearly full takes a part, and then says why
+    while line:  # a nearly full disk takes a part of it and then raises
         line = line[os.write(descriptor, line) :]
 
 

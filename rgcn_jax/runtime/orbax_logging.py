@@ -1,4 +1,4 @@
-"""Silence for Orbax, which prints pages, with tracebacks, about what it raises as well and we tell in a sentence."""
+"""Suppress Orbax's logging of errors that it also raises and that we report ourselves."""
 
 import logging
 import os
@@ -10,9 +10,9 @@ from typing import Any
 from absl import logging as absl_logging
 
 
-def hush_orbax() -> None:
-    """From now on what Orbax logs is dropped, and what Python prints of coroutines that it gave up: they come by the
-    hundred where arrays cannot be read or written.
+def suppress_orbax_logging() -> None:
+    """Drops what Orbax logs, and what Python prints of its abandoned coroutines: hundreds of lines where arrays cannot
+    be read or written.
     """
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("asyncio").addFilter(_is_of_others)
@@ -30,7 +30,7 @@ def _passes_orbax(trace: TracebackType | None) -> bool:
 
 
 class _Hook:
-    """Hands on what Python cannot raise, unless it is of Orbax: from its files, or its event loop, gone by then."""
+    """Passes on exceptions that Python cannot raise, unless they come from Orbax or its closed event loop."""
 
     def __init__(self, before: Any):
         self._before = before

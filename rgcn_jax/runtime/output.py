@@ -1,8 +1,8 @@
-"""The standard streams of a command: what cannot be written is counted and reported at the end, and ends nothing.
+"""Robust stdout and stderr: write errors are counted and reported at the end, and do not end the command.
 
-A log is not worth a run: where the reader of a pipe is gone (``... | head``), the terminal was closed or the disk that
-the log lies on is full, ``print`` would raise in the middle of a step. Names from files cannot steer a terminal either:
-control characters, marks of writing direction and bytes that are no text are written as their numbers.
+A log is not worth a run: where the reader of a pipe has exited (``... | head``), the terminal was closed or the disk
+that the log lies on is full, ``print`` would raise in the middle of a step. Names from files cannot steer a terminal
+either: control characters, marks of writing direction and bytes that are no text are written as their numbers.
 """
 
 import os
@@ -20,7 +20,7 @@ _BAR = re.compile(r"(\r|[\n\x1b\[A]*$)")
 
 class SteadyStream:
     """Wraps a text stream. Writing to it raises no OSError; ``lost`` counts the lines that could not be written, and
-    ``reason`` says why. Everything but ``write`` and ``flush`` is the wrapped stream's.
+    ``reason`` is the cause. Everything but ``write`` and ``flush`` is the wrapped stream's.
     """
 
     def __init__(self, stream: Any):

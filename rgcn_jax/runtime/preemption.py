@@ -1,8 +1,8 @@
 """Graceful preemption: on SIGTERM, SIGINT or SIGHUP finish the step, save a checkpoint, exit with 75 (EX_TEMPFAIL).
 
-A scheduler that takes a machine away sends SIGTERM and, half a minute or so later, SIGKILL. Status 75 (EX_TEMPFAIL)
-tells it that nothing failed and that the same command goes on from there; 2 tells that starting again is of no use.
-A closed terminal or ssh session sends SIGHUP; under ``nohup`` it is ignored, and stays so.
+A scheduler that preempts a job sends SIGTERM and, half a minute or so later, SIGKILL. Status 75 means that nothing
+failed and that the same command resumes the run; status 2, that rerunning it is of no use. A closed terminal or ssh
+session sends SIGHUP; under ``nohup`` it stays ignored.
 """
 
 import os
@@ -20,42 +20,42 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """The run received a signal and has saved its state. A ``KeyboardInterrupt``, so that nothing which catches errors
-    holds it up.
+    """Raised after a signal, once the state is saved. A ``KeyboardInterrupt``, so that no ``except Exception`` stops
+    it.
     """
 
 
 class Stopping:
-    """Listens to ``SIGNALS`` while it is entered; before, or where it never is, nobody asks for anything.
+    """Handler of ``SIGNALS``; a context manager. Never entered, it never asks to stop.
 
     Only the command enters it: a program or a notebook that calls ``train`` keeps Python's own handling, where an
     interrupt is a ``KeyboardInterrupt`` at once and the last checkpoint is kept. Outside of the main thread, where
     Python has no signals, entering does nothing.
 
-    A thread of its own listens, for the main thread hears a signal only between two instructions of Python, and so not
-    while it waits for a device that never answers. What the first signal does depends on what there is to lose:
-    before the first step the process leaves at once with ``processes.AGAIN``; in a step ``asked`` is set, for the loop
-    to finish it and save; within ``interruptible`` (an evaluation: the state is saved already) ``Stopped`` is raised.
-    A second SIGTERM or SIGINT leaves at once with 128 + its number.
+    A thread of its own receives the signals: the main thread handles one only between two instructions of Python, and
+    so not while it waits for a device that does not answer. Before the first step, the first signal ends the process
+    at once with ``processes.AGAIN``; in a step it sets ``asked``, and the loop finishes the step and saves; within
+    ``interruptible`` (an evaluation: the state is saved already) it raises ``Stopped``. A second SIGTERM or SIGINT
+    ends the process at once with 128 + its number.
     """
 
     def __init__(self):
         self.asked = ""
-        """Name of the signal that asked; empty as long as none did."""
+        """Name of the signal that was received; empty before."""
         self._steps_begun = self._interruptible = False
         self._before: dict[int, Any] = {}
 
     def first_step(self) -> None:
-        """From now on there is something to save."""
+        """Called before the first step: from then on there is something to save."""
         self._steps_begun = True
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A block that a signal ends by ``Stopped``, and that is not begun if one came before.
+        """A block in which a signal raises ``Stopped``, as does one received before it.
 
-        One of several processes carries it through: the others would wait for it.
+        In a job of several processes the block runs to its end, since the others would wait.
         """
-        if processes.last_words is not None:
+        if processes.joined:
             yield
             return
         self._interruptible = bool(self._before)
@@ -97,15 +97,15 @@ class Stopping:
     def _listen(self, wakes: socket.socket) -> None:
         first = ""
         with wakes:
-            while heard := wakes.recv(1):
-                number = heard[0]
+            while received := wakes.recv(1):
+                number = received[0]
                 if number not in SIGNALS:
                     continue
                 name = signal.Signals(number).name
                 if first and number == signal.SIGHUP:  # a closed terminal sends it twice: the shell, and the kernel
                     continue
                 if first:
-                    _leave(128 + number, f"{name} after {first}: leaving at once; the last checkpoint is kept")
+                    _leave(128 + number, f"{name} after {first}: exiting at once; the last checkpoint is kept")
                 first = self.asked = name
                 processes.signal_received = True
                 if not self._steps_begun:
@@ -115,6 +115,4 @@ class Stopping:
 def _leave(status: int, text: str) -> None:
     print(text, file=sys.stderr, flush=True)
     sys.stdout.flush()
-    if processes.last_words is not None:
-        processes.last_words.let_go()
     os._exit(status)

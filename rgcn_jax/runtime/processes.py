@@ -1,13 +1,12 @@
-"""Which of several processes this one is, and how it ends when another one is gone. Without JAX.
+"""Multi-process setup from environment variables, and fail-fast exit when a peer process dies. Does not import JAX.
 
-A job of several processes is started by whoever starts them (launch/): the same command in each, and three variables
-in its environment. Nothing else is looked at: no cluster is detected.
+Whoever starts a job of several processes (launch/) starts the same command in each, with three environment variables.
+No cluster is detected.
 """
 
 import os
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -18,15 +17,12 @@ from rgcn_jax.errors import InputError
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
 AGAIN = 75
-"""Exit status (EX_TEMPFAIL): told to go by a signal, with all saved; starting again resumes."""
+"""Exit status (EX_TEMPFAIL): received a signal, and a checkpoint is saved; the same command resumes."""
 
-LOST = 1
-"""Exit status: another process is gone, and nobody has told this one to go. Not ``AGAIN``: what ended the other may be
-an error that comes again, and where the highest status of all processes counts, as in SLURM, the error's own must not
-hide behind this one.
+PEER_EXITED = 1
+"""Exit status: a peer process exited, and this one received no signal. Not ``AGAIN``: what ended the peer may be an
+error that comes again, and where the highest status of all processes counts, as in SLURM, the error's own must win.
 """
-
-START_AGAIN = "start all processes again, with the same command: the run goes on from its latest checkpoint."
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,10 @@ class Place:
 
 
 def place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """What the environment says: this process's place among several, or None where none of the variables is set.
+    """The place of this process among several, from the environment; None if none of the variables is set.
 
     Raises:
-      InputError: only some are set, or one is not what it must be; the message says all that is wrong.
+      InputError: only some are set, or some are invalid; the message names all of them.
     """
     found = {name: environment.get(name, "").strip() for name in (ADDRESS, COUNT, INDEX)}
     if not any(found.values()):
@@ -77,12 +73,10 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def find_coordinator(there: Place, seconds: int) -> None:
-    """Waits until process 0 listens; in process 0 looks whether it can listen.
-
-    JAX would end the process with a stack trace of its own instead.
+    """Waits until process 0 listens; in process 0, checks that its port is free. JAX would abort the process instead.
 
     Raises:
-      InputError: nobody listens there after so many seconds, or the port is taken.
+      InputError: nothing listens there after so many seconds, or the port is taken.
     """
     if there.index == 0:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
@@ -103,66 +97,28 @@ def find_coordinator(there: Place, seconds: int) -> None:
         except OSError as error:
             if time.monotonic() > give_up:
                 raise InputError(
-                    f"{there} found nobody at {ADDRESS}={there.address} in {seconds} s ({error}): start process 0 "
-                    "there at about the same time, and see that this machine can reach that port."
+                    f"{there} could not connect to {ADDRESS}={there.address} in {seconds} s ({error}): start process "
+                    "0 there at about the same time, and check that this machine can reach that port."
                 ) from error
         time.sleep(0.2)
-
-
-class LastWords:
-    """Says a sentence on stderr when this process ends without being able to: killed, or aborted by JAX's runtime,
-    which ends every process once another one is lost.
-
-    A small process of its own waits for that; ``let_go`` sends it away.
-    """
-
-    _WAIT = """
-import signal, sys
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
-words = ""
-for line in sys.stdin: words = line
-sys.stderr.write(words.lstrip()); sys.stderr.flush()
-"""
-
-    def __init__(self, words: str):
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", self._WAIT], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        self.change(words)
-
-    def change(self, words: str) -> None:
-        """From now on these."""
-        pipe = self._process.stdin
-        if pipe is None or pipe.closed:
-            return
-        try:
-            print(words.replace("\n", " "), file=pipe, flush=True)
-        except OSError:  # somebody has killed it
-            pipe.close()
-
-    def let_go(self) -> None:
-        """From now on the process can speak for itself."""
-        self._process.kill()
-        self._process.wait()
 
 
 signal_received = False
 """Whether this process has received SIGTERM, SIGINT or SIGHUP (``preemption.py``)."""
 
-last_words: LastWords | None = None
-"""Of this process, once it is one of several."""
+joined = False
+"""Whether this process has joined others (``parallel.start_processes``)."""
 
 
 def leave(status: int) -> None:
     """Ends this process with an exit status.
 
-    One of several ends with nothing but its output flushed: JAX would first wait for all others, and they wait for this
-    one. They notice, and end too; those that lose the first one at once, so that it gives them a second to say what
-    they know.
+    One of several flushes its output and ends at once: JAX's own shutdown would wait for the peers, which wait for this
+    process. They notice, and end too; those that lose process 0 are aborted by JAX, so it gives them a second to report
+    an error of their own.
     """
-    if last_words is None:
+    if not joined:
         sys.exit(status)
-    last_words.let_go()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     there = place()
@@ -171,27 +127,13 @@ def leave(status: int) -> None:
     os._exit(status)
 
 
-_SIGNS = (
-    "gloo",
-    "connection closed",
-    "connection reset",
-    "connection refused",
-    "broken pipe",
-    "socket closed",
-    "remote process exited",
-    "timed out",
-    "deadline_exceeded",
-    "unavailable",
-    "coordination service",
-)
+_PEER_LOST = re.compile("(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED): |.*(Gloo|remote process exited)", re.DOTALL)
+"""Status codes of JAX's coordination service and its barriers; errors of the collectives (Gloo, NCCL)."""
 
 
-def is_loss(error: BaseException) -> bool:
-    """Whether an error is JAX's word for "another process is gone": an error of its runtime, or caused by one, of one
-    of several processes, with words for a broken connection. The file system's errors are no loss, nor is a misuse of
-    NCCL.
-    """
-    if last_words is None:
+def is_peer_exit(error: BaseException) -> bool:
+    """Whether an error, or one of its causes, is JAX's for a peer process that does not answer."""
+    if not joined:
         return False
     from jax.errors import JaxRuntimeError  # imported already, in one of several processes
 
@@ -199,17 +141,16 @@ def is_loss(error: BaseException) -> bool:
     seen: set[int] = set()
     while cause is not None and id(cause) not in seen:  # an error may be its own cause
         seen.add(id(cause))
-        # JAX raises a ValueError for some of them (Gloo's); both begin with a status, such as "UNKNOWN: ".
-        of_runtime = isinstance(cause, JaxRuntimeError | ValueError) and re.match("[A-Z_]+: ", str(cause))
-        if of_runtime and any(sign in str(cause).lower() for sign in _SIGNS):
+        # Gloo's errors are a ValueError, "UNKNOWN: Gloo ...".
+        if isinstance(cause, JaxRuntimeError | ValueError) and _PEER_LOST.match(str(cause)):
             return True
         cause = cause.__cause__ or cause.__context__
     return False
 
 
-def loss(error: BaseException) -> str:
-    """What a process says that lost another one."""
+def peer_exit(error: BaseException) -> str:
+    """The message for such an error."""
     return (
-        f"{place()} lost another one, which has ended or was killed; its own output says why (JAX: "
-        f"{str(error).splitlines()[0][:200]}): {START_AGAIN}"
+        f"{place()}: a peer process exited; its own output says why (JAX: {str(error).splitlines()[0][:200]}). Rerun "
+        "the same command in all processes to resume from the latest checkpoint."
     )

@@ -1,4 +1,4 @@
-"""A profile of some steps of a run, made by the run itself: where the time goes, on the host and on the device."""
+"""Profiling of some steps of a run with JAX's profiler: where the time goes, on the host and on the device."""
 
 from collections.abc import Callable
 from pathlib import Path

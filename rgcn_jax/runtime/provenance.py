@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, source, data and machine, for ``results.json``.
+"""Provenance of a result: versions, source, data and machine, for ``results.json``.
 
 Nothing here names a user, a host or a folder: the same data give the same fingerprint on every machine.
 """
@@ -6,7 +6,6 @@ Nothing here names a user, a host or a folder: the same data give the same finge
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ import jax
 
 import rgcn_jax
 from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
 from rgcn_jax.types import Split
@@ -65,22 +65,22 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
     if git is None or not (folder / ".git").exists():
         return None
 
-    def said(*arguments: str) -> str:
+    def output_of(*arguments: str) -> str:
         return subprocess.run(
             [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=30
         ).stdout.strip()
 
     try:
         return {
-            "commit": said("rev-parse", "HEAD"),
-            "dirty": bool(said("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
+            "commit": output_of("rev-parse", "HEAD"),
+            "dirty": bool(output_of("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
         }
     except (OSError, subprocess.SubprocessError):  # not ours to read, or no commit yet
         return None
 
 
 def fingerprint(split: Split) -> dict[str, Any]:
-    """What is trained on and searched: people, tracklets and frames of each part, and a SHA-256 over the names.
+    """The data: persons, tracklets and frames of each subset, and a SHA-256 over the names.
 
     The hash is of the sorted lines "part, person id, camera id, path of each frame relative to the root", so that two
     results with the same one saw the same tracklets. It sees no pixel and no keypoint.
@@ -104,13 +104,13 @@ def fingerprint(split: Split) -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Platform, devices and processes of JAX; the processor and its cores. Neither host nor user."""
+    """Platform, devices and processes of JAX; the processor and the cores that may be used. Neither host nor user."""
     return {
         "platform": jax.default_backend(),
         "devices": jax.device_count(),
         "processes": jax.process_count(),
         "cpu": _cpu(),
-        "cpu_cores": os.cpu_count(),
+        "cpu_cores": usable_cores(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 
@@ -126,7 +126,7 @@ def _cpu() -> str:
 
 
 def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]]) -> None:
-    """Adds to ``config_changes.jsonl`` with what fields a run goes on after ``step``: name -> before, now."""
+    """Adds the config fields that changed when a run was resumed at ``step`` to ``config_changes.jsonl``."""
     if not changes:
         return
     changed = {name: list(values) for name, values in changes.items()}

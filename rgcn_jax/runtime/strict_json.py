@@ -1,7 +1,7 @@
-"""JSON as it is read from files of others: an object with a key that stands twice is an error.
+"""Strict JSON parsing: an object with a duplicate key is an error.
 
 Python's parser, like most, keeps the last of two values and drops the first: half of the poses of a file that was
-joined from two would be lost in silence.
+joined from two would be lost silently.
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class DuplicateKey(ValueError):
-    """A key stands twice in one object."""
+    """A duplicate key in an object."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -21,16 +21,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object)
-"""Decodes JSON text; raises ValueError for what is no JSON, also ``DuplicateKey``."""
-
-
 def parse(text: Any) -> Any:
     """The value of a JSON text, of bytes in UTF-8, UTF-16 or UTF-32.
 
     Raises:
       TypeError: it is neither text nor bytes.
-      ValueError: it is no JSON (``json.JSONDecodeError``), or a key stands twice in one object (``DuplicateKey``).
+      ValueError: it is no JSON (``json.JSONDecodeError``), or an object has a duplicate key (``DuplicateKey``).
       RecursionError: it is nested too deeply.
     """
     return json.loads(text, object_pairs_hook=_object)

@@ -1,4 +1,4 @@
-"""Where the wall time of a run goes: told at its end and kept in ``results.json``."""
+"""Time accounting: the wall time of each phase of a run, printed at its end and kept in ``results.json``."""
 
 import time
 

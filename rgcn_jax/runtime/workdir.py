@@ -23,6 +23,8 @@ WRITTEN = (
     "nonfinite",
     "profile",
     "tensorboard",
+    "tracker.json",
+    "wandb",
 )
 """What a run writes in its work directory."""
 
@@ -36,9 +38,9 @@ class WorkDir:
 
     There are two locks, both ``flock``'s: one on the folder itself, so that a run is alone also where somebody removes
     the file ``lock``, and one on that file, which names the holder, for file systems that lock files only (NFS). The
-    kernel gives them back however the holder ends, by SIGKILL too, so that no lock is ever stale. They hold between
+    kernel releases them however the holder ends, by SIGKILL too, so that no lock is ever stale. They hold between
     machines where the file system has locks (NFS since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none
-    at all, a line says so and the run continues.
+    at all, this is printed and the run continues.
     """
 
     def __init__(self, path: Path, holds: bool = True):
@@ -72,13 +74,13 @@ class WorkDir:
             self._lock_file()
             remove_unfinished(self.path)
         except OSError as error:
-            self._let_go()
+            self._release()
             raise InputError(
                 f"--workdir={self.path} cannot be written ({error.strerror}): make room or fix the permissions, or "
                 "choose another."
             ) from error
         except InputError:
-            self._let_go()
+            self._release()
             raise
 
     def _lock_folder(self) -> None:
@@ -99,7 +101,7 @@ class WorkDir:
         except BlockingIOError as error:
             raise self._held() from error
         except OSError as error:
-            print(f"{self.path} cannot be locked ({error.strerror}): see to it that no other run uses it", flush=True)
+            print(f"{self.path} cannot be locked ({error.strerror}): make sure that no other run uses it", flush=True)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
@@ -112,9 +114,9 @@ class WorkDir:
             "has ended."
         )
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         while self._locks:
             os.close(self._locks.pop())
 
     def __exit__(self, *_: object) -> None:
-        self._let_go()  # the file stays: to remove it would let a third run lock another one of its name
+        self._release()  # the file stays: to remove it would let a third run lock another one of its name

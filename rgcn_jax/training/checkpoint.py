@@ -1,9 +1,9 @@
 """Checkpoints with Orbax: the latest ones to resume from, and the best one by the headline metric.
 
 Each holds the whole ``TrainState`` (parameters, statistics, optimiser, step, key) and a small JSON record with hashes
-of all of it. A save runs in the background; a killed save leaves the one before it intact. A checkpoint that is not,
-number for number, what was saved is never used: it is named and set aside, and the one before it takes its place.
-Of several processes each calls all of this, and the first alone moves and removes.
+of all of it. A save runs in the background; a killed save leaves the one before it intact. A checkpoint with a
+checksum mismatch is never used: it is reported and quarantined, and the one before it is used. In a job of several
+processes all call these methods, and only the first moves and removes files.
 """
 
 import shutil
@@ -19,26 +19,26 @@ from rgcn_jax import parallel
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
-from rgcn_jax.runtime.orbax_logging import hush_orbax
+from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
 from rgcn_jax.training.state import TrainState, variables_hash
 
 KINDS = ("latest", "best")
 
 
 class DamagedError(InputError):
-    """A checkpoint is not what was saved."""
+    """A checkpoint is damaged."""
 
 
 class Checkpoints:
     """The folder ``<workdir>/checkpoints``: ``latest/<step>`` (two are kept), ``best/<step>`` (one is kept), and
-    ``set-aside/``, where damaged ones go.
+    ``quarantine/``, for damaged ones.
 
     Raises:
       InputError: the folder cannot be made.
     """
 
     def __init__(self, workdir: Path):
-        hush_orbax()
+        suppress_orbax_logging()
         self._folder = workdir.resolve() / "checkpoints"
         try:
             self._managers = {kind: self._open(kind, keep) for kind, keep in zip(KINDS, (2, 1), strict=True)}
@@ -65,8 +65,8 @@ class Checkpoints:
         """Saves the state at its step with a JSON record, once a step; returns before the files are written.
 
         Raises:
-          InputError: the state holds a number that is not finite; or this save, or the one before it, which ended in
-            the background, could not be written.
+          InputError: the state holds NaN or Inf; or this save, or the one before it, which ended in the background,
+            could not be written.
         """
         leaves = host_leaves(state)
         step = int(leaves["step"])
@@ -74,8 +74,8 @@ class Checkpoints:
             return
         if bad := not_finite(leaves):
             raise InputError(
-                f"training diverged: after step {step} {', '.join(bad[:3])} hold numbers that are not finite; such a "
-                "state is not saved. Lower optimizer.learning_rate and train in another --workdir."
+                f"training diverged: after step {step} {', '.join(bad[:3])} hold non-finite values; such a state "
+                "is not saved. Lower optimizer.learning_rate and train in another --workdir."
             )
         sealed = {
             "record": dict(record),
@@ -103,8 +103,8 @@ class Checkpoints:
     def _written(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # Orbax hands on whatever the file system or TensorStore said
-            if processes.is_loss(error):
+        except Exception as error:  # Orbax passes on errors of the file system and TensorStore
+            if processes.is_peer_exit(error):
                 raise
             kept = self.latest_step()
             raise InputError(
@@ -117,7 +117,7 @@ class Checkpoints:
         """The newest checkpoint of a kind, in the shapes and on the devices of ``target``.
 
         Raises:
-          DamagedError: it is not what was saved.
+          DamagedError: it is damaged.
           InputError: there is none, or it holds another model; the message names what differs.
         """
         step = self.latest_step(kind)
@@ -130,12 +130,12 @@ class Checkpoints:
             return self._read(kind, step, target)
         except DamagedError as error:
             raise DamagedError(
-                f"{error} Use the other checkpoint, or start the run again: it goes on from the one before."
+                f"{error} Use the other checkpoint, or rerun the command, which resumes from the one before."
             ) from error
 
     def newest_intact(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any], list[str]] | None:
-        """The newest checkpoint of a kind that is what was saved, its record, and a sentence for each newer one, which
-        is set aside (moved to ``checkpoints/set-aside``, never deleted); None if there is none at all.
+        """The newest intact checkpoint of a kind, its record, and a sentence for each newer, damaged one, which is
+        quarantined (moved to ``checkpoints/quarantine``, never deleted); None if there is none at all.
 
         Raises:
           InputError: there are some and each is damaged (they stay where they are), or one holds another model.
@@ -150,17 +150,17 @@ class Checkpoints:
             if parallel.in_any(error is not None):
                 damaged[step] = error or DamagedError(f"the checkpoint {kind}/{step} is damaged to another process.")
                 continue
-            return state, record, [f"{error} It is now {self.set_aside(kind, s)}." for s, error in damaged.items()]
+            return state, record, [f"{error} It is now {self.quarantine(kind, s)}." for s, error in damaged.items()]
         if damaged:
             raise DamagedError(
-                f"no checkpoint is left to resume from: {' '.join(str(error) for error in damaged.values())} Copy one "
-                f"back from elsewhere; or move {self._folder} away, or choose another --workdir, to begin anew."
+                f"all checkpoints are damaged: {' '.join(str(error) for error in damaged.values())} Copy one "
+                f"back from elsewhere; or move {self._folder} away, or choose another --workdir, to start over."
             )
         return None
 
-    def set_aside(self, kind: str, step: int) -> Path:
-        """Moves a checkpoint to ``set-aside/<kind>-<step>-<n>``; returns where it is now."""
-        folder = self._folder / "set-aside"
+    def quarantine(self, kind: str, step: int) -> Path:
+        """Moves a checkpoint to ``quarantine/<kind>-<step>-<n>``, which is returned."""
+        folder = self._folder / "quarantine"
         folder.mkdir(exist_ok=True)
         number = 1
         while (there := folder / f"{kind}-{step}-{number}").exists():
@@ -171,8 +171,8 @@ class Checkpoints:
         self._managers[kind].reload()
         return there
 
-    def throw_away_unfinished(self) -> list[str]:
-        """Removes what killed saves have left; returns their names. Only for the run that holds the work directory."""
+    def remove_unfinished(self) -> list[str]:
+        """Removes unfinished saves of killed runs; returns their names. The caller must hold the work directory."""
         found = sorted(
             p for kind in KINDS for p in (self._folder / kind).iterdir() if ".orbax-checkpoint-tmp" in p.name
         )
@@ -191,7 +191,7 @@ class Checkpoints:
         except Exception as error:  # whatever failed to read it
             raise DamagedError(f"the checkpoint {path} is damaged: its record cannot be read.") from error
         if seal != json_hash(found):
-            raise DamagedError(f"the checkpoint {path} is damaged: its record is not what was saved.")
+            raise DamagedError(f"the checkpoint {path} is damaged: checksum mismatch of its record.")
         return found
 
     def _read(self, kind: str, step: int, target: TrainState) -> TrainState:
@@ -203,19 +203,19 @@ class Checkpoints:
         try:
             state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract)))["state"]
         except Exception as error:  # whatever failed to read it
-            if processes.is_loss(error):
+            if processes.is_peer_exit(error):
                 raise
             raise DamagedError(f"the checkpoint {path} is damaged: {_words(error)}.") from error
         if content_hash(host_leaves(state)) != sealed["state"]:
-            raise DamagedError(f"the checkpoint {path} is damaged: its numbers are not those that were saved.")
+            raise DamagedError(f"the checkpoint {path} is damaged: checksum mismatch.")
         return state
 
     def _another_model(self, kind: str, step: int, target: TrainState) -> InputError:
-        """What to tell of an intact checkpoint whose state has another structure than ``target``."""
+        """The error for an intact checkpoint whose state has another structure than ``target``."""
         try:
             stored = self._managers[kind].item_metadata(step)["state"]
             differing = _differences(_arrays(stored), _arrays(target)) or "its optimiser has another state"
-        except Exception as error:  # the record says that it is another one; only the words are missing
+        except Exception as error:  # the record shows that it is another one; only its description is missing
             differing = _words(error)
         return InputError(
             f"the checkpoint {self._folder / kind / str(step)} is of another model ({differing}): use the config it "
@@ -239,12 +239,12 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and processes.is_loss(error):  # a save waits for the processes that are lost
+        if error is not None and processes.is_peer_exit(error):  # a save would wait for the peers that exited
             return
         try:
             self.close()
         except InputError:
-            if error is None:  # else what ended the run is told, and not what came of it
+            if error is None:  # else the error that ended the run is reported, not its consequence
                 raise
 
 

@@ -1,4 +1,4 @@
-"""Fingerprints of what a run takes from outside, kept in ``inputs.json``, and compared when the run is resumed.
+"""Hashes of a run's inputs (data, features, weights, versions) in ``inputs.json``, compared when it is resumed.
 
 A path in the config may stay the same while what lies there changes: keypoints of another detector, a data set of
 another export, a checkpoint copied in by hand. Only paths may change freely; what they lead to may not.
@@ -89,7 +89,7 @@ def write_inputs(workdir: Path, inputs: Inputs) -> None:
 
 def changed_data(workdir: Path, before: Inputs | None, now: Mapping[str, str], allow_change: bool) -> dict[str, Any]:
     """What of the data is something else than before: "data: NAME" -> the hashes' beginnings, before and now. What is
-    known of one start only is not compared: a run may go on with prepared data where it began with loose frames.
+    known of one start only is not compared: a run may resume with prepared data where it began with loose frames.
 
     Raises:
       InputError: something but the division of prepared data into shards is, and ``allow_change`` is off.

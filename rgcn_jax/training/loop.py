@@ -27,7 +27,7 @@ COMPILING = (
 class Loop:
     """Takes the steps from ``progress.step`` to ``run.total_steps``.
 
-    ``check`` looks at the metrics of each step, ``stopping`` says when a signal has asked to stop, ``seconds`` accounts
+    ``check`` validates the metrics of each step, ``stopping`` reports a received signal, ``seconds`` accounts
     for the time, ``profile`` records some steps.
     """
 
@@ -105,7 +105,7 @@ class Loop:
 
     def _save(self, kind: str, state: TrainState) -> None:
         self.seconds.now("checkpoint")
-        self.writer.keep()
+        self.writer.flush()
         self.checkpoints.save(kind, state, self.progress.record())
 
     def _evaluate(self, state: TrainState, step: int) -> Evaluation:

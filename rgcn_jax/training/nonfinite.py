@@ -1,4 +1,4 @@
-"""Numbers that break: a step whose loss or gradient is not finite is told with its batch, before it can be saved."""
+"""Detects NaN or Inf in the loss or gradient norm and reports the offending batch before a checkpoint is written."""
 
 import json
 import math
@@ -11,16 +11,16 @@ from rgcn_jax.runtime.files import atomic_file
 from rgcn_jax.training.state import Progress
 
 MOST_IN_A_ROW = 10
-"""Skipped steps in a row after which "skip" stops too: then it is the model and not a batch."""
+"""Skipped steps in a row after which "skip" stops too: the cause is then the model and not a batch."""
 
 
 class FiniteCheck:
-    """Looks at the numbers of every step.
+    """Checks the metrics of every step.
 
     Args:
       policy: ``config.on_nonfinite``: "stop" training at such a step, or "skip" it (parameters, statistics and
         optimiser stay as they were) and count it.
-      workdir: ``nonfinite/step-N.json`` is written there for such a step: its numbers, and person, camera, first frame
+      workdir: ``nonfinite/step-N.json`` is written there for such a step: its metrics, and person, camera, first frame
         and frame positions of each clip of its batch.
       writes: whether this process does so, the first of several.
       plan: the plan of a step, counted from 0 (``IdentitySampler.plan``).
@@ -33,38 +33,38 @@ class FiniteCheck:
         self._policy, self._folder, self._plan, self._progress = policy, workdir / "nonfinite", plan, progress
         self._writes = writes
 
-    def look(self, step: int, numbers: Mapping[str, float], kept: int | None) -> None:
+    def check(self, step: int, metrics: Mapping[str, float], kept: int | None) -> None:
         """Counts the step if it was skipped.
 
         Args:
           step: counted from 1.
-          numbers: loss terms and the norm of the gradient.
+          metrics: loss terms and the norm of the gradient.
           kept: step of the last checkpoint, for the message.
 
         Raises:
-          InputError: a number is not finite and the policy is "stop", or it was so too often in a row.
+          InputError: a value is not finite and the policy is "stop", or this happened too often in a row.
         """
-        bad = [f"{name} is {value}" for name, value in numbers.items() if not math.isfinite(value)]
+        bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
         if not bad:
             self._progress.skipped_in_a_row = 0
             return
-        told = f"at step {step} {', '.join(bad)}; {self._write(step, numbers)}"
+        problem = f"at step {step} {', '.join(bad)}; {self._write(step, metrics)}"
         last = "no checkpoint was saved" if kept is None else f"the last checkpoint is of step {kept}"
         if self._policy == "stop":
             raise InputError(
-                f"training diverged: {told}. Lower optimizer.learning_rate and train in another --workdir, or leave "
+                f"training diverged: {problem}. Lower optimizer.learning_rate and train in another --workdir, or leave "
                 f"such steps out with --config.on_nonfinite=skip ({last})."
             )
         self._progress.skipped_steps += 1
         self._progress.skipped_in_a_row += 1
         if self._progress.skipped_in_a_row >= MOST_IN_A_ROW:
             raise InputError(
-                f"training diverged: {MOST_IN_A_ROW} steps in a row were skipped; {told}. Lower "
+                f"training diverged: {MOST_IN_A_ROW} steps in a row were skipped; {problem}. Lower "
                 f"optimizer.learning_rate and train in another --workdir ({last})."
             )
 
-    def _write(self, step: int, numbers: Mapping[str, float]) -> str:
-        """Lists the batch in a file; returns where it is, in words. A list that cannot be written ends no run."""
+    def _write(self, step: int, metrics: Mapping[str, float]) -> str:
+        """Lists the batch in a file and returns a clause that names it. A list that cannot be written ends no run."""
         plan = self._plan(step - 1)
         clips = [
             {
@@ -78,7 +78,7 @@ class FiniteCheck:
                 plan.tracklets, plan.frames, plan.frame_mask, plan.flip, strict=True
             )
         ]
-        shown = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
+        shown = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
         file = self._folder / f"step-{step}.json"
         listed = f"its batch is listed in {file}"
         if not self._writes:

@@ -1,4 +1,4 @@
-"""Going on where a run left off: what is used, what is thrown away, and what is set aside, each said in a line."""
+"""Resuming a run: restore the newest intact checkpoint, quarantine damaged ones, and log each."""
 
 from collections.abc import Callable
 
@@ -17,12 +17,12 @@ def resume(
     Raises:
       InputError: all checkpoints are damaged, or they are of another model; or what ``changed`` raises.
     """
-    for name in checkpoints.throw_away_unfinished():
-        say(f"thrown away: {name}, a save that was cut off")
+    for name in checkpoints.remove_unfinished():
+        say(f"removed: {name}, an unfinished save")
     state, progress = fresh, Progress()
     if found := checkpoints.newest_intact("latest", fresh):
-        state, record, told = found
-        for sentence in told:
+        state, record, reports = found
+        for sentence in reports:
             say(sentence)
         progress = Progress.of(record)
     _resume_best(checkpoints, fresh, progress, changed(progress), say)
@@ -33,22 +33,22 @@ def _resume_best(
     checkpoints: Checkpoints, fresh: TrainState, progress: Progress, changed: bool, say: Callable[[str], None]
 ) -> None:
     """Sets ``progress`` to the best state that is on the disk, which may be newer than the latest one: where a run
-    went away after an evaluation, or a later checkpoint was set aside. The steps until then come out the same again.
+    was lost after an evaluation, or a later checkpoint was quarantined. The steps until then come out the same again.
     """
     had, progress.best_mAP, progress.best_step = progress.best_step, None, None
     step = checkpoints.latest_step("best")
     if step is None:
         if had is not None:
-            say(f"the best checkpoint, of step {had}, is gone: the best from now on is kept")
+            say(f"the best checkpoint, of step {had}, is missing: the best from now on is kept")
         return
     if changed and step > progress.step:
-        there = checkpoints.set_aside("best", step)
+        there = checkpoints.quarantine("best", step)
         say(f"the best checkpoint, of step {step}, is of the config before: it is now {there}")
         return
     try:
         found = checkpoints.newest_intact("best", fresh)
     except DamagedError as error:
-        say(f"{error} It is now {checkpoints.set_aside('best', step)}; the best from now on is kept.")
+        say(f"{error} It is now {checkpoints.quarantine('best', step)}; the best from now on is kept.")
         return
     if found:
         best = Progress.of(found[1])

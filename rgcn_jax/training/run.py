@@ -1,4 +1,4 @@
-"""Everything that a training run consists of, built from its config and checked before the first step."""
+"""Builds the parts of a training run (data, model, optimiser, step) from its config and checks them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from rgcn_jax.data.clips.reader import Data, ProcessReader
 from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import ALL_SUBSETS, open_data
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
 from rgcn_jax.models.build import initialise, with_pretrained
 from rgcn_jax.models.two_branch import TwoBranch
@@ -65,11 +66,12 @@ def prepare(config: Config, restored: bool = False) -> Run:
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
     check_micro_batches(config.batch.clips, mesh, config.batch.micro_batches)
     data = open_process_data(config)
-    of_keypoints = KeypointAugmentation(**asdict(config.augment.keypoints))
+    of_keypoints = {"keypoints": KeypointAugmentation(**asdict(config.augment.keypoints))}
+    augmentation: dict[str, Any] = asdict(config.augment) | of_keypoints
     sampler = IdentitySampler(
         data.split.train,
         frames_per_clip=config.frames_per_clip,
-        augmentation=Augmentation(**asdict(config.augment) | {"keypoints": of_keypoints}),
+        augmentation=Augmentation(**augmentation),
         seed=config.seed,
         crop_aspect=config.aspect,
         identities=config.batch.identities,

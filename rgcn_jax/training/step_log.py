@@ -59,7 +59,7 @@ class StepLog:
         (step, metrics), self._waiting = self._waiting, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._seconds.now("logging")
-        self._check.look(step, values, self._checkpoints.latest_step())
+        self._check.check(step, values, self._checkpoints.latest_step())
         self._progress.step = step
         total = self._run.total_steps
         if is_time(step, self._every, total):
@@ -73,5 +73,5 @@ class StepLog:
         self._seconds.now("step")
 
     def restart(self, step: int) -> None:
-        """Leaves what was done since the last step out of the rate."""
+        """Leaves the time since the last step out of the steps per second."""
         self._clock = Clock(step)

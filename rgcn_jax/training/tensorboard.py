@@ -1,44 +1,49 @@
-"""TensorBoard's event file, where tensorboardX is installed (extra ``report``): a copy of ``metrics.jsonl`` to look at.
+"""TensorBoard's event file, where tensorboardX is installed (extra ``tensorboard``): a copy of ``metrics.jsonl``.
 
-It never ends a run: once it cannot be written nothing more is, and ``problem`` says why. The file is written by the
-calling thread; tensorboardX's own writer has a thread that dies of a full disk, and then waits for that for ever.
+The file is written by the calling thread: tensorboardX's own writer has a thread that dies of a full disk, and then
+waits for that for ever.
 """
 
+import importlib.util
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 FOLDER = "tensorboard"
 
 
+def is_installed() -> bool:
+    """Whether tensorboardX can be imported."""
+    try:
+        return importlib.util.find_spec("tensorboardX") is not None
+    except ValueError:  # its entry in sys.modules is None
+        return False
+
+
 class Board:
-    """Writes scalars to ``<workdir>/tensorboard``; does nothing where tensorboardX is not installed."""
+    """Writes scalars to ``<workdir>/tensorboard``, a file for each process that trains.
 
-    def __init__(self, workdir: Path):
-        self.problem = ""
-        self._file: Any = None
-        try:
-            from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-        except ImportError:
-            return
-        now = time.time()
-        try:
-            folder = workdir / FOLDER
-            folder.mkdir(exist_ok=True)
-            self._file = (folder / f"events.out.tfevents.{now:.0f}.{socket.gethostname()}").open("ab", buffering=0)
-        except OSError as error:
-            self._failed(error)
-        self._write(Event(wall_time=now, file_version="brain.Event:2"))
+    A run that is resumed after ``first_step`` begins its file with the mark by which TensorBoard drops what earlier
+    files have of later steps: they are taken again.
+    """
 
-    def add(self, name: str, value: float | int, step: int) -> None:
-        """One scalar."""
-        if self._file is not None:
-            from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-            from tensorboardX.summary import scalar
+    name = "TensorBoard"
 
-            self._write(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
+    def __init__(self, workdir: Path, first_step: int):
+        self._folder, self._first_step = workdir / FOLDER, first_step
+        self._file: IO[bytes] | None = None
+
+    def add(self, scalars: Mapping[str, float | int], step: int) -> None:
+        """Writes a record for each scalar. Raises ``OSError`` where it cannot."""
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboardX.summary import scalar
+
+        file = self._file or self._open()
+        for name, value in scalars.items():
+            _write(file, Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def close(self) -> None:
         """Closes the file."""
@@ -46,23 +51,27 @@ class Board:
             self._file.close()
             self._file = None
 
-    def _write(self, event: Any) -> None:
-        """A record of the format TFRecord: length, its checksum, data, their checksum."""
-        if self._file is None:
-            return
-        from tensorboardX.record_writer import masked_crc32c
+    def _open(self) -> IO[bytes]:
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 
-        data = event.SerializeToString()
-        length = struct.pack("<Q", len(data))
-        record = b"".join(
-            [length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))]
-        )
-        try:
-            if self._file.write(record) != len(record):
-                raise OSError("no room for a whole record")
-        except OSError as error:
-            self._failed(error)
+        now = time.time()
+        self._folder.mkdir(exist_ok=True)
+        # TensorBoard reads the files in the order of their names, and two processes can begin within one second.
+        name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}"
+        self._file = (self._folder / name).open("ab", buffering=0)
+        _write(self._file, Event(wall_time=now, file_version="brain.Event:2"))
+        if self._first_step:
+            start = SessionLog(status=SessionLog.START)
+            _write(self._file, Event(wall_time=now, step=self._first_step + 1, session_log=start))
+        return self._file
 
-    def _failed(self, error: OSError) -> None:
-        self.close()
-        self.problem = f"TensorBoard's file cannot be written ({error.strerror or error}): metrics.jsonl has all of it"
+
+def _write(file: IO[bytes], event: Any) -> None:
+    """A record of the format TFRecord: length, its checksum, data, their checksum."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    data = event.SerializeToString()
+    length = struct.pack("<Q", len(data))
+    record = b"".join([length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))])
+    if file.write(record) != len(record):
+        raise OSError("no room for a whole record")

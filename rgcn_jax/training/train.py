@@ -1,4 +1,4 @@
-"""Training from a config to its results: checks, resuming, the loop, and what is written at the end."""
+"""Training from a config to its results: checks, resuming, the training loop and ``results.json``."""
 
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from rgcn_jax.training.nonfinite import FiniteCheck
 from rgcn_jax.training.resume import resume
 from rgcn_jax.training.run import Run, prepare, say
 from rgcn_jax.training.state import Progress, TrainState
+from rgcn_jax.training.tracker import open_trackers
 from rgcn_jax.training.weights import saved_steps
 from rgcn_jax.training.writer import SilentWriter, Writer
 
@@ -91,7 +92,7 @@ def train(
                 write_inputs(workdir, given)
                 save_config(config, workdir / CONFIG_FILE)
             with (
-                Writer(workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
+                _writer(config, workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
                 Profile(profiled_steps(config) if first else None, workdir) as profile,
             ):
                 if writer.dropped:
@@ -121,6 +122,10 @@ def _resume(
     _check_steps(workdir, progress.step, run.total_steps)
     changes = all_changes(progress)
     return state, progress, changes
+
+
+def _writer(config: Config, workdir: Path, total_steps: int, first_step: int) -> Writer:
+    return Writer(workdir, total_steps, first_step, open_trackers(config, workdir, first_step))
 
 
 def _finish(

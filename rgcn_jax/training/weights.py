@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.checksum import host_leaves, json_hash
-from rgcn_jax.runtime.orbax_logging import hush_orbax
+from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
 from rgcn_jax.training.checkpoint import DamagedError
 from rgcn_jax.training.state import COLLECTIONS, variables_hash
 
@@ -46,7 +46,7 @@ def read_weights(workdir: Path, kind: str) -> Weights:
             f"no {kind!r} checkpoint in {workdir / 'checkpoints' / kind}: train first, or name the folder of a "
             "finished run."
         )
-    hush_orbax()
+    suppress_orbax_logging()
     path = workdir.resolve() / "checkpoints" / kind / str(steps[-1])
     try:
         record = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "record")

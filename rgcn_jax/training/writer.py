@@ -1,9 +1,9 @@
-"""What a run tells: the terminal, ``metrics.jsonl``, and TensorBoard where tensorboardX is installed."""
+"""Metric writers: terminal, ``metrics.jsonl`` and experiment trackers."""
 
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,24 @@ from tqdm import tqdm
 
 from rgcn_jax.runtime.files import atomic_file, write_error
 from rgcn_jax.runtime.json_lines import append_record, open_to_append, read_json_lines
-from rgcn_jax.training.tensorboard import Board
+from rgcn_jax.training.tracker import Tracker
 
 METRICS_FILE = "metrics.jsonl"
 
 
 class Writer:
-    """Writes numbers as they come. On a terminal a bar shows progress; elsewhere (a log file) each record is a line.
+    """Writes metrics as they come. A terminal shows a progress bar; elsewhere (a log file) each record is a line.
 
-    Records of steps after ``first_step``, which a run that was cut off has left behind and which are taken again now,
-    are dropped, so that ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is
-    the last evaluation's record in it, None without one.
+    Records of steps after ``first_step``, left by a killed run and written again now, are dropped, so that
+    ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is the last
+    evaluation's record in it, None without one. ``trackers`` get the same metrics; one that fails is reported and gets
+    no more.
 
     Raises:
       InputError: a file cannot be written.
     """
 
-    def __init__(self, workdir: Path, total_steps: int, first_step: int):
+    def __init__(self, workdir: Path, total_steps: int, first_step: int, trackers: Sequence[Tracker] = ()):
         self.last_evaluation: dict[str, Any] | None = None
         self.dropped = 0
         self._path = workdir / METRICS_FILE
@@ -47,10 +48,10 @@ class Writer:
             leave=False,
         )
         self._total = total_steps
-        self._board = Board(workdir)
+        self._trackers = list(trackers)
 
     def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
-        """A training record: ``step`` and flat numbers."""
+        """Writes a training record: ``step`` and flat metrics."""
         self._record({"step": step, **metrics})
         shown = {name: metrics[name] for name in ("loss", "lambda", "skipped_steps") if name in metrics}
         frames = f"{metrics['frames_per_second']:.0f}"
@@ -59,38 +60,41 @@ class Writer:
             self._bar.update(step - self._bar.n)
         else:
             left = metrics["seconds_left"]
-            numbers = "  ".join(f"{k} {_shown(v)}" for k, v in shown.items())
-            self.say(f"step {step}/{self._total}  {numbers}  {frames} frames/s  {left / 60:.1f} min left")
+            values = "  ".join(f"{k} {_shown(v)}" for k, v in shown.items())
+            self.say(f"step {step}/{self._total}  {values}  {frames} frames/s  {left / 60:.1f} min left")
         self._show({f"train/{name}": value for name, value in metrics.items()}, step)
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
-        """An evaluation record: ``step``, a mapping of numbers for each row (appearance, pose, fused), and what names
-        them.
-        """
+        """Writes an evaluation record: ``step``, the metrics of each row (appearance, pose, fused), and ``extra``."""
         self.last_evaluation = {"step": step, **rows, **extra}
         self._record(self.last_evaluation)
-        self._show({f"{row}/{name}": value for row, numbers in rows.items() for name, value in numbers.items()}, step)
+        self._show({f"{row}/{name}": value for row, metrics in rows.items() for name, value in metrics.items()}, step)
 
     def _show(self, scalars: Mapping[str, float | int], step: int) -> None:
-        for name, value in scalars.items():
-            self._board.add(name, value, step)
-        if self._board.problem:
-            self.say(self._board.problem)
-            self._board.problem = ""
+        for tracker in list(self._trackers):
+            try:
+                tracker.add(scalars, step)
+            except Exception as error:  # whatever its client raises
+                self._give_up(tracker, error)
+
+    def _give_up(self, tracker: Tracker, error: Exception) -> None:
+        self._trackers.remove(tracker)
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        self.say(f"{tracker.name} gets no more metrics ({reason}); metrics.jsonl has all of them")
 
     def say(self, text: str) -> None:
         """A line for the reader, above the bar."""
         self._bar.write(text, file=sys.stderr)
 
-    def keep(self) -> None:
-        """Returns when the records are on the disk: before a checkpoint whose steps they tell of."""
+    def flush(self) -> None:
+        """Flushes and fsyncs ``metrics.jsonl``; called before each checkpoint."""
         try:
             os.fsync(self._file)
         except OSError as error:
             raise write_error(self._path, error) from error
 
     def _record(self, record: Mapping[str, Any]) -> None:
-        """A line; numbers that are not finite (of skipped steps) are null, for JSON has no word for them."""
+        """Appends a line; non-finite values (of skipped steps) are null, which JSON has no number for."""
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         try:
             append_record(self._file, plain)
@@ -98,12 +102,17 @@ class Writer:
             raise write_error(self._path, error) from error
 
     def close(self) -> None:
-        """Closes the files and takes the bar away."""
+        """Closes the files and removes the bar."""
         self._bar.close()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        self._board.close()
+        for tracker in list(self._trackers):
+            try:
+                tracker.close()
+            except Exception as error:
+                self._give_up(tracker, error)
+        self._trackers = []
 
     def __enter__(self) -> "Writer":
         return self
@@ -113,7 +122,7 @@ class Writer:
 
 
 class SilentWriter(Writer):
-    """What all but the first of several processes have in a ``Writer``'s place: it writes and says nothing."""
+    """A ``Writer`` that writes nothing, for all but the first of several processes."""
 
     def __init__(self):
         self.last_evaluation, self.dropped = None, 0
@@ -127,7 +136,7 @@ class SilentWriter(Writer):
     def say(self, text: str) -> None:
         """Nothing."""
 
-    def keep(self) -> None:
+    def flush(self) -> None:
         """Nothing."""
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ _CROP_MARGIN = 1.07
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the picture, y down)
+    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the image, y down)
     points to the light.
     """
 

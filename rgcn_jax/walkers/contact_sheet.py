@@ -1,4 +1,4 @@
-"""One picture that shows what the data are: look-alikes below one another, each as seen by every camera."""
+"""One image that shows what the data are: look-alikes below one another, each as seen by every camera."""
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ def contact_sheet(
       skeleton: draws the detected keypoints over the last frame of each camera.
 
     Returns:
-      An RGB picture.
+      An RGB image.
 
     Raises:
       ValueError: a person id is not in the data.

@@ -83,8 +83,8 @@ def detect(
       misses: share of keypoints that go missing whatever the view; of all, or of each.
 
     Returns:
-      x and y as shares of the crop's width and height and a confidence in (0, 1]; (0, 0, 0) where not detected: hidden,
-      outside of the crop, overlooked.
+      x and y as fractions of the crop's width and height and a confidence in (0, 1]; (0, 0, 0) where not detected:
+      hidden, outside of the crop, overlooked.
     """
     shape = xy.shape[:2]
     spread = np.where(rng.random(shape) < _OUTLIERS, 3.0, 1.0)

@@ -1,6 +1,6 @@
 """A walker's flesh and clothes as balls: every part of the drawing is the convex hull of up to four of them.
 
-Thickness follows the body's ``build``; colours follow the outfit. Radii are in metres in the output, and as shares
+Thickness follows the body's ``build``; colours follow the outfit. Radii are in metres in the output, and as fractions
 of the person's height inside.
 """
 

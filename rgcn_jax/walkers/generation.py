@@ -88,8 +88,8 @@ class Walkers:
         """What a pose estimator reports of a tracklet.
 
         Returns:
-          For each frame the 14 keypoints: x and y as shares of the crop's width and height, and a confidence in (0, 1];
-          (0, 0, 0) where not detected.
+          For each frame the 14 keypoints: x and y as fractions of the crop's width and height, and a confidence in (0,
+          1]; (0, 0, 0) where not detected.
 
         Raises:
           ValueError: the tracklet is not of this data set.

@@ -29,7 +29,7 @@ class Plan:
     matrices: Mapping[str, Mapping[str, np.ndarray]]
     """MATLAB files, each with its named matrices."""
     hdf5: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """Likewise, in the form of MATLAB 7.3."""
+    """The same, in the format of MATLAB 7.3."""
 
 
 def _track_info(tracklets: list[Tracklet]) -> np.ndarray:
@@ -114,15 +114,15 @@ def _once_a_camera(walkers: Walkers) -> list[Tracklet]:
     return list(first.values())
 
 
-def _halvings(walkers: Walkers, rng: np.random.Generator) -> np.ndarray:
-    """Ten random halvings that keep look-alikes together, [10, people]: positions in the sorted person ids, from 0."""
+def _random_splits(walkers: Walkers, rng: np.random.Generator) -> np.ndarray:
+    """Ten random splits that keep look-alikes together, [10, people]: positions in the sorted person ids, from 0."""
     position = {person_id: i for i, person_id in enumerate(sorted(walkers.people))}
     groups = np.array([[position[person_id] for person_id in group] for group in walkers.look_alikes])
     return np.stack([rng.permutation(groups).ravel() for _ in range(10)])
 
 
 def ilids_vid(walkers: Walkers) -> Plan:
-    """iLIDS-VID: every person once in cameras 1 and 2, person numbers with gaps, ten random halvings that keep
+    """iLIDS-VID: every person once in cameras 1 and 2, person numbers with gaps, ten random splits that keep
     look-alikes together.
 
     Raises:
@@ -143,13 +143,13 @@ def ilids_vid(walkers: Walkers) -> Plan:
         )
         files.append((tracklet, names))
     # Values are positions in the sorted list of person folders, from 1.
-    halvings = (1 + _halvings(walkers, rng)).astype(np.uint16)
-    matrices = {"train-test people splits/train_test_splits_ilidsvid.mat": {"ls_set": halvings}}
+    splits = (1 + _random_splits(walkers, rng)).astype(np.uint16)
+    matrices = {"train-test people splits/train_test_splits_ilidsvid.mat": {"ls_set": splits}}
     return Plan(tuple(files), {}, matrices)
 
 
 def prid2011(walkers: Walkers) -> Plan:
-    """PRID2011: every person once in cameras a and b, file names that repeat across people, ten random halvings that
+    """PRID2011: every person once in cameras a and b, file names that repeat across people, ten random splits that
     keep look-alikes together as lists of folder names; distractors are people in one camera, whom no split names.
 
     Raises:
@@ -166,8 +166,8 @@ def prid2011(walkers: Walkers) -> Plan:
         files.append((tracklet, tuple(f"{folder}/{f:04}.png" for f in range(1, len(tracklet.frames) + 1))))
     people = [f"person_{person_id:04}" for person_id in sorted(walkers.people)]
     splits = []
-    for halving in _halvings(walkers, rng).tolist():
-        names = [people[i] for i in halving]
+    for order in _random_splits(walkers, rng).tolist():
+        names = [people[i] for i in order]
         splits.append({"train": names[len(names) // 2 :], "test": names[: len(names) // 2]})
     return Plan(tuple(files), {"splits_prid2011.json": json.dumps(splits)}, {})
 

@@ -88,7 +88,8 @@ def misplace(
       rng: random numbers.
       noise: factor on ``NOISE``; 60 % of the variance is one draw for the whole tracklet, the rest goes over from frame
         to frame by 0.7.
-      swaps: share of frames in which the arms, and likewise the legs, change sides, at a full side view; half of it in
+      swaps: share of frames in which the arms, and in the same way the legs, change sides, at a full side view; half of
+      it in
         a view from the front or from behind.
     """
     share = np.clip(swaps * (0.5 + 0.5 * np.abs(yaw_sine)), 0.0, 0.95)

@@ -1,4 +1,4 @@
-"""Places: one long background picture for each camera, and what passes between camera and walker."""
+"""Places: one long background image for each camera, and what passes between camera and walker."""
 
 import cv2
 import numpy as np

@@ -6,7 +6,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.fields import out_of_range, setting
 
 MAX_CAMERAS = 8
-"""A frame's name has one digit for the camera, and eight views are laid out in ``camera.py``."""
+"""A frame's name has one digit for the camera, and eight views are defined in ``camera.py``."""
 
 MAX_PEOPLE = 9999
 

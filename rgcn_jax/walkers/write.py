@@ -26,7 +26,7 @@ def openpose_people(keypoints: Float32[np.ndarray, "14 3"], height: int, width: 
     """The contents of OpenPose's file for one frame, BODY_25, in pixels of the crop.
 
     Args:
-      keypoints: x and y as shares of the crop, confidence; zeros where not detected.
+      keypoints: x and y as fractions of the crop, confidence; zeros where not detected.
       height: of the crop, in pixels.
       width: of the crop, in pixels.
 

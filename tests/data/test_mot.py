@@ -29,7 +29,7 @@ LINES = [
 ]
 
 
-def pictures():
+def images():
     """A vertical and a horizontal ramp; the frame's number is the third channel."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     for frame in range(1, FRAMES + 1):
@@ -41,8 +41,8 @@ def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("video") / "street.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (WIDTH, HEIGHT))
     assert writer.isOpened()
-    for picture in pictures():
-        writer.write(picture)
+    for image in images():
+        writer.write(image)
     writer.release()
     return path
 
@@ -58,39 +58,39 @@ def box(left, top, width, height):
     return mot.Box(1, 1, 1, left, top, width, height)
 
 
-def cut(picture, *where):
+def cut(image, *where):
     """The crop of a box that has one."""
-    crop = mot.cut(picture, box(*where))
+    crop = mot.cut(image, box(*where))
     assert crop is not None
     return crop
 
 
 def test_a_crop_is_twice_as_high_as_wide_about_the_middle_of_the_box():
-    picture = next(pictures())
-    crop = cut(picture, 10, 4, 10, 20)
-    np.testing.assert_array_equal(crop, picture[4:24, 10:20])
-    narrow = cut(picture, 10, 4, 4, 20)  # 3 more to the left and right
-    np.testing.assert_array_equal(narrow, picture[4:24, 7:17])
-    wide = cut(picture, 10, 10, 12, 10)  # 7 more above and below
-    np.testing.assert_array_equal(wide, picture[3:27, 10:22])
-    fractions = cut(picture, 10.2, 4.1, 9.5, 19)
+    image = next(images())
+    crop = cut(image, 10, 4, 10, 20)
+    np.testing.assert_array_equal(crop, image[4:24, 10:20])
+    narrow = cut(image, 10, 4, 4, 20)  # 3 more to the left and right
+    np.testing.assert_array_equal(narrow, image[4:24, 7:17])
+    wide = cut(image, 10, 10, 12, 10)  # 7 more above and below
+    np.testing.assert_array_equal(wide, image[3:27, 10:22])
+    fractions = cut(image, 10.2, 4.1, 9.5, 19)
     assert fractions.shape == (20, 10, 3)
 
 
-def test_what_lies_outside_of_the_picture_repeats_its_border():
-    picture = next(pictures())
-    crop = cut(picture, -5, -10, 20, 40)
+def test_what_lies_outside_of_the_image_repeats_its_border():
+    image = next(images())
+    crop = cut(image, -5, -10, 20, 40)
     assert crop.shape == (40, 20, 3)
-    np.testing.assert_array_equal(crop[10:, 5:], picture[:30, :15])
-    assert (crop[:10, 5:] == picture[0, :15]).all()
-    assert (crop[10:, :5] == picture[:30, :1]).all()
-    corner = cut(picture, 60, 40, 10, 20)
-    assert (corner[8:, 4:] == picture[-1, -1]).all()
+    np.testing.assert_array_equal(crop[10:, 5:], image[:30, :15])
+    assert (crop[:10, 5:] == image[0, :15]).all()
+    assert (crop[10:, :5] == image[:30, :1]).all()
+    corner = cut(image, 60, 40, 10, 20)
+    assert (corner[8:, 4:] == image[-1, -1]).all()
 
 
 @pytest.mark.parametrize("where", [(64, 0, 5, 5), (-5, 0, 5, 5), (0, 48, 5, 5), (0, -6, 5, 5), (-50, -50, 300, 300)])
-def test_a_box_beside_the_picture_or_far_larger_has_no_crop(where):
-    assert mot.cut(next(pictures()), box(*where)) is None
+def test_a_box_beside_the_image_or_far_larger_has_no_crop(where):
+    assert mot.cut(next(images()), box(*where)) is None
 
 
 def test_a_video_becomes_a_data_set(video, tracks, tmp_path):
@@ -102,23 +102,23 @@ def test_a_video_becomes_a_data_set(video, tracks, tmp_path):
         (3, 3, ("gallery/3/3/0001/0003_c3_f000002.jpg",)),
         (7, 3, tuple(f"gallery/7/3/0001/0007_c3_f00000{f}.jpg" for f in (1, 2, 5))),
     ]
-    sources = list(pictures())
+    sources = list(images())
     for name, frame, left in zip(split.gallery[1].frames, (1, 2, 5), (10, 11, 12), strict=True):
-        image = read_image(tmp_path / "out" / name)[..., ::-1]  # BGR, as the pictures were written
+        image = read_image(tmp_path / "out" / name)[..., ::-1]  # BGR, as the images were written
         assert image.shape == (20, 10, 3)
         expected = sources[frame - 1][4:24, left : left + 10].astype(int)
         assert np.abs(image.astype(int) - expected).mean() < 8  # JPEG, twice; a frame later is 40 off in a channel
     assert {p.name for p in tmp_path.iterdir()} == {"gt.txt", "out"}
 
 
-def test_a_folder_of_pictures_is_a_video_and_a_part_can_be_chosen(tracks, tmp_path):
+def test_a_folder_of_images_is_a_video_and_a_part_can_be_chosen(tracks, tmp_path):
     (tmp_path / "img1").mkdir()
-    for number, picture in enumerate(pictures(), 1):
-        cv2.imwrite(str(tmp_path / "img1" / f"{number}.png"), picture)
+    for number, image in enumerate(images(), 1):
+        cv2.imwrite(str(tmp_path / "img1" / f"{number}.png"), image)
     mot.convert(tmp_path / "img1", tracks, tmp_path / "out", subset="train")
     assert [t.person_id for t in custom.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"2\.png: not a JPEG or PNG image"):
+    with pytest.raises(InputError, match=r"2\.png: the image is truncated, or no JPEG or PNG image"):
         mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
 
@@ -150,7 +150,7 @@ def cut_off():
         (lambda path: Path(os.fsdecode(os.fsencode(path.parent) + b"/\xff.jpg")).touch(), "a name that is not UTF-8"),
     ],
 )
-def test_pictures_that_are_none_are_told(tracks, tmp_path, made, problem):
+def test_images_that_are_none_are_reported(tracks, tmp_path, made, problem):
     (tmp_path / "img1").mkdir()
     made(tmp_path / "img1" / "1.jpg")
     with pytest.raises(InputError, match=re.escape(problem)):
@@ -173,7 +173,7 @@ def test_what_a_killed_run_has_left_is_named(video, tracks, tmp_path):
         mot.convert(video, tracks, tmp_path / "out")
 
 
-def test_an_interrupt_is_told(video, tracks, tmp_path, monkeypatch, capsys):
+def test_an_interrupt_is_reported(video, tracks, tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -203,7 +203,7 @@ def test_an_interrupt_is_told(video, tracks, tmp_path, monkeypatch, capsys):
         ("1,9,1,1,5,5,1e400", "has a number that is not finite or above 1e6"),
         ("2,7,1,1,5,5,1", "line 7: track 7 is in frame 2 already, by line 2"),
         ("6,9,1,1,5,5,1", "line 7: frame 6, but the video has 5 frames that can be read"),
-        ("1,9,70,1,5,5,1", "line 7: the box lies outside of the picture (64 x 48 pixels) or is far larger"),
+        ("1,9,70,1,5,5,1", "line 7: the box lies outside of the frame (64 x 48 pixels) or is far larger"),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_left_behind(video, tracks, tmp_path, line, problem):
@@ -224,12 +224,12 @@ def test_all_wrong_lines_are_counted(tracks):
     ("text", "problem"),
     [(b"", "holds no track"), (b"1,1,1,1,1,1,0\n", "holds 1 lines of confidence 0 and no other"), (b"\xff", "UTF-8")],
 )
-def test_a_file_without_tracks_is_told(text, problem):
+def test_a_file_without_tracks_is_reported(text, problem):
     with pytest.raises(InputError, match=problem):
         mot.parse_tracks(text, "tracks.txt")
 
 
-def test_what_cannot_be_read_or_written_is_told(video, tracks, tmp_path, monkeypatch):
+def test_what_cannot_be_read_or_written_is_reported(video, tracks, tmp_path, monkeypatch):
     def message(video=video, tracks=tracks, out=tmp_path / "out"):
         with pytest.raises(InputError) as caught:
             mot.convert(Path(video), tracks, out)

@@ -11,6 +11,7 @@ from rgcn_jax.evaluation.attributes import (
     look_alike_queries,
     rank_by_attributes,
     read_attributes,
+    shared_outfits,
 )
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
 from rgcn_jax.types import Embeddings
@@ -92,6 +93,17 @@ def test_a_person_of_the_gallery_alone_is_its_own_look_alike_of_nobody():
 def test_groups_of_walkers():
     labels = group_labels(np.array([4, 2, 9, 7, -1]), [(4, 7), (2, 1)])
     assert labels.tolist() == [0, 1, -1, 0, -1]
+
+
+def test_outfits_that_are_shared_within_a_group():
+    ids, clothes = np.array([1, 1, 2, 3, 0]), np.array([1, 2, 2, 1, 0])
+    found = shared_outfits([[1, 2], [3]], ids, clothes)
+    assert found[1] == found[2]
+    assert len({found[0], found[1], found[3]}) == 3
+    assert found[4] == -1
+    for wrong in ("12", [1], [["1"]], {"a": 1}):
+        with pytest.raises(InputError, match="look_alikes"):
+            shared_outfits(wrong, ids, clothes)
 
 
 def test_without_the_outfit_columns_there_is_no_outfit(tmp_path):
@@ -176,3 +188,26 @@ def test_annotation_of_mars(real_data):
     assert (metrics.num_gallery, metrics.num_valid_queries) == (8062, 1980)
     assert metrics.mAP == pytest.approx(0.675, abs=0.002)  # ties at random, once
     assert metrics.cmc[0] == pytest.approx(0.670, abs=0.005)
+
+
+@pytest.mark.real_data
+def test_made_up_attributes_fit_the_real_lists_of_mars(real_data, tmp_path):
+    """The format of the annotation on the lists of MARS: every line finds its tracklet, and one that lacks is named."""
+    from scipy.io import loadmat
+
+    tracks = loadmat(real_data / "mars_info" / "tracks_test_info.mat")["track_test_info"]
+    ids, cameras = tracks[:, 2].astype(np.int32), tracks[:, 3].astype(np.int32)
+    lines, numbers = ["person-id,camera,tracklet,Tops.c,Bottoms.c"], {}
+    for person, camera in zip(ids.tolist(), cameras.tolist(), strict=True):
+        numbers[person, camera] = numbers.get((person, camera), 0) + 1
+        if person > 0:
+            lines.append(f"{person},{camera},{numbers[person, camera]},{person % 5},{numbers[person, camera] % 2}")
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    frames = [f"{row:06d}" for row in range(len(ids))]
+    found = read_attributes(tmp_path / "a.csv", frames, ids, cameras)
+    assert found.annotated.sum() == 8062
+    np.testing.assert_array_equal(found.values[found.annotated, 0], ids[found.annotated] % 5)
+    assert found.outfits(ids) is None
+    (tmp_path / "a.csv").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(InputError, match="1 of .* persons in a camera have another number"):
+        read_attributes(tmp_path / "a.csv", frames, ids, cameras)

@@ -13,7 +13,9 @@ from rgcn_jax.evaluation.pose_quality import PoseQuality, pose_quality
 from rgcn_jax.evaluation.protocol import Roles
 from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.verification import verify
+from rgcn_jax.gallery.binding import binding_of
 from rgcn_jax.types import Embeddings, Tracklet
+from tests.gallery import models
 
 FUSION = Fusion((3.0, 4.0), (-1.0, 2.0, 0.5, 1.0), (0.2, 1.0, -0.5, 0.3))
 
@@ -165,3 +167,5 @@ def test_what_is_unknown_is_named():
         CalibratedDistances(embeddings, None, quality, frames, FUSION)
     with pytest.raises(InputError, match="evaluation.distance=standardized"):
         fuse(embeddings, "fused", "calibrated", 1.0, statistics)
+    with pytest.raises(InputError, match="evaluation.distance=standardized"):  # a gallery keeps features
+        binding_of(models.model("calibrated"))

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.multi_query import multi_query_metrics
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
+from rgcn_jax.evaluation.rank_protocols import rank_features
 from rgcn_jax.types import Embeddings
 
 OFFICIAL = PROTOCOLS["official"]
@@ -59,3 +61,25 @@ def test_there_is_no_row_where_it_would_say_nothing():
     assert multi_query_metrics(embeddings.appearance, embeddings, roles, PROTOCOLS["same_camera_allowed"]) is None
     alone = embeddings._replace(camera_ids=np.arange(len(embeddings.person_ids), dtype=np.int32))
     assert multi_query_metrics(embeddings.appearance, alone, roles, OFFICIAL) is None
+
+
+def test_other_clothes_of_the_camera_are_not_pooled_where_clothes_must_change():
+    embeddings, roles = case(1)
+    changing = embeddings._replace(clothes_ids=(1 + np.arange(len(embeddings.person_ids)) % 2).astype(np.int32))
+    protocol = PROTOCOLS["clothes_changed"]
+    found = multi_query_metrics(changing.appearance, changing, roles, protocol)
+    # As if each outfit were a person of its own where tracklets are pooled, and nowhere else.
+    pooled = changing.appearance.copy()
+    for q in np.flatnonzero(roles.query):
+        same = (changing.person_ids == changing.person_ids[q]) & (changing.camera_ids == changing.camera_ids[q])
+        pooled[q] = changing.appearance[same & (changing.clothes_ids == changing.clothes_ids[q])].mean(axis=0)
+    expected = []
+    for q in np.flatnonzero(roles.query):
+        alone = roles._replace(query=np.arange(len(pooled)) == q)
+        features = changing.appearance.copy()
+        features[q] = pooled[q]
+        try:
+            expected.append(rank_features(features, changing, alone, {"c": protocol})["c"].average_precision[0])
+        except InputError:
+            expected.append(np.nan)
+    np.testing.assert_allclose(found.average_precision, expected, rtol=1e-6)

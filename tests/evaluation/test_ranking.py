@@ -327,3 +327,27 @@ def test_a_distance_that_is_not_finite(bad):
 def test_unknown_ap():
     with pytest.raises(ValueError, match=r"ap must be one of .*'mean', 'trapezoid'.*got 'matlab'"):
         evaluate_ranking(**HAND, ap="matlab")
+
+
+@pytest.mark.parametrize(
+    ("distances", "gallery_ids", "expected"),
+    [
+        ([0.1, 0.2, 0.3], [2, 2, 1], 1 / 3),  # one match, the last
+        ([0.1, 0.1, 0.3, 0.4], [1, 2, 2, 1], 2 / 4),  # the first match is tied, the last is not
+        ([0.1, 0.2, 0.3, 0.3], [1, 2, 1, 2], (2 / 3 + 2 / 4) / 2),  # the last is tied
+    ],
+)
+def test_the_inverse_negative_penalty_is_that_of_the_last_match(distances, gallery_ids, expected):
+    ids, cameras = np.array(gallery_ids), np.full(len(gallery_ids), 2)
+    arguments = np.array([distances]), np.array([1]), ids, np.array([1]), cameras
+    metrics = evaluate_ranking(*arguments)
+    assert metrics.mINP == pytest.approx(expected, abs=1e-12)
+    merged = merge_queries([metrics])
+    assert (merged.mINP, merged.mAP, merged.num_gallery) == (metrics.mINP, metrics.mAP, len(ids))
+
+
+def test_a_ranking_without_any_match_is_an_error_unless_it_is_a_block():
+    arguments = np.array([[0.1, 0.2]]), np.array([1]), np.array([2, 3]), np.array([1]), np.array([2, 2])
+    with pytest.raises(InputError):
+        evaluate_ranking(*arguments)
+    assert evaluate_ranking(*arguments, require_match=False).num_valid_queries == 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from rgcn_jax import robustness as command
 from rgcn_jax.data.clips.augment import ERASED_RGB
 from rgcn_jax.data.clips.sampling import evaluation_plans
+from rgcn_jax.data.keypoints.store import save
 from rgcn_jax.embedder import load
+from rgcn_jax.evaluation.protocol import test_tracklets
 from rgcn_jax.evaluation.scorer import scorer_from_config
 from rgcn_jax.experiments.corrupted_reader import CorruptedReader, shortened
 from rgcn_jax.experiments.corruptions import CORRUPTIONS, disturb, disturbed_keypoints, occluded_frames
@@ -18,7 +21,7 @@ from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE
 from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.training.run import open_process_data
 from rgcn_jax.training.train import train
-from rgcn_jax.types import Tracklet
+from rgcn_jax.types import Tracklet, unique_frames
 from tests.commands import fails, status
 from tests.test_whole_run import config  # noqa: F401 (a fixture)
 
@@ -138,13 +141,18 @@ def test_fewer_frames_and_frame_rate_read_the_frames_that_are_left():
     assert positions("frame_rate", 4) == [[0, 4, 8], [0]]
 
 
-@pytest.fixture
-def run(config, tmp_path):  # noqa: F811
-    from dataclasses import replace
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
 
-    path = tmp_path / "run"
-    path.mkdir()
-    train(replace(config, num_steps=2, eval_every_epochs=0), path)
+
+@pytest.fixture
+def run(config, folder):  # noqa: F811
+    """Trained once."""
+    path = folder / "run"
+    if not path.exists():
+        path.mkdir()
+        train(replace(config, num_steps=2, eval_every_epochs=0), path)
     return path
 
 
@@ -176,6 +184,30 @@ def test_the_command_measures_every_level_and_resumes(run, tmp_path, capsys):
     again = json.loads((run / ROBUSTNESS_FILE).read_text())["curves"]
     assert again["joint_dropout"]["points"][1]["rows"]["pose"]["mAP"] == 77.0
     assert again["occlusion"]["points"][-1] == before
+
+
+@pytest.mark.jit
+def test_keypoints_of_another_detector(run, tmp_path, capsys):
+    """The same keypoints from a file change nothing; others do."""
+    embedder = load(run)
+    data = open_process_data(embedder.config)
+    tracklets, _ = test_tracklets(data.split)
+    height, width = embedder.config.frame_size
+    points = np.concatenate([data.keypoints.of(t) for t in tracklets]) * np.array([width, height, 1], np.float32)
+    noise = np.random.default_rng(0).uniform(0, 4, (*points.shape[:2], 2)) * (points[..., 2:] > 0)
+    other = np.concatenate([points[..., :2] + noise, points[..., 2:]], axis=2).astype(np.float32)
+    rows = []
+    for name, keypoints in (("same", points), ("other", np.minimum(other, (width, height, 1)).astype(np.float32))):
+        save(tmp_path / f"{name}.npz", unique_frames(tracklets), keypoints)
+        out = tmp_path / f"{name}.json"
+        flags = ["--corruptions=swaps", f"--other-keypoints={tmp_path / name}.npz", f"--out={out}"]
+        assert status(command.main, [f"--model={run}", *flags]) == 0
+        first, second = json.loads(out.read_text())["curves"]["other_keypoints"]["points"]
+        assert (first["level"], second["level"]) == (0.0, None)
+        assert first["rows"]["appearance"] == second["rows"]["appearance"]
+        rows.append((first["rows"]["pose"], second["rows"]["pose"]))
+    assert rows[0][0]["mAP"] == pytest.approx(rows[0][1]["mAP"], abs=1e-6)
+    assert rows[1][0]["mAP"] != rows[1][1]["mAP"]
 
 
 def test_arguments_that_are_wrong(tmp_path, capsys):

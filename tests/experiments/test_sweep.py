@@ -174,6 +174,20 @@ def test_the_packaged_tables_have_valid_configs_and_the_papers_numbers(tmp_path)
     assert "86.5" in fill(load_table("table8"), tmp_path).write("markdown")
 
 
+def test_pose_rows_of_table3_are_trained_beside_their_own_appearance_model_on_walkers(tmp_path):
+    found = cells(load_table("table3"), "walkers", [0, 1], [1], [], tmp_path)
+    assert len({cell.folder for cell in found}) == 24
+    for number, cell in enumerate(found):
+        appearance, _, pose = cell.row.partition("+")
+        assert (cell.beside is None) == (not pose)
+        if cell.beside:
+            assert (cell.beside.row, cell.beside.config.seed) == (appearance, cell.config.seed)
+            assert cell.beside in found[:number]
+            assert cell.config.data.features == str(cell.beside.features)
+    root = ["--config.data.root=/data/MARS"]
+    assert all(cell.beside is None for cell in cells(load_table("table3"), "mars", [0], [1], root, tmp_path))
+
+
 def test_tables_share_runs_and_a_changed_field_is_another_one(tmp_path):
     def folders(name, *overrides):
         return {c.folder for c in cells(load_table(name), "walkers", [0, 1], [1], overrides, tmp_path)}

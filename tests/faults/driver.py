@@ -54,8 +54,8 @@ def check_life(life: Life, death: Death, saved_before: int, saved: int) -> None:
     assert life.status == AGAIN, f"status {life.status}\n{life.text}"
     assert "Traceback" not in life.text
     if "checkpoint saved at step" in life.text:  # it had begun its steps
-        told = life.steps[-1][1] if life.steps else 0
-        assert saved >= told, f"told of step {told}, saved {saved}\n{life.text}"
+        reported = life.steps[-1][1] if life.steps else 0
+        assert saved >= reported, f"logged step {reported}, saved {saved}\n{life.text}"
 
 
 def compare(job: Job, reference: Job, steps: int) -> None:
@@ -80,8 +80,8 @@ def goodput(lives: list[Life], alone: Life, steps: int) -> str:
     gap = statistics.median(b - a for (a, _), (b, _) in pairwise(times))
     total = sum(life.seconds for life in lives)
     start = sum(life.steps[0][0] if life.steps else life.seconds for life in lives)
-    told = [step for life in lives for _, step in life.steps]
-    again = len(told) - len(set(told))
+    reported = [step for life in lives for _, step in life.steps]
+    again = len(reported) - len(set(reported))
     waits = [b - a - gap for life in lives for (a, _), (b, _) in pairwise(life.steps)]
     between = sum(wait for wait in waits if wait > 0)
     stepping = sum(life.steps[-1][0] - life.steps[0][0] for life in lives if life.steps)
@@ -89,8 +89,8 @@ def goodput(lives: list[Life], alone: Life, steps: int) -> str:
     return (
         f"goodput {100 * productive / total:.1f} %: {productive:.1f} of {total:.1f} s. Of all the time: {start:.1f} s "
         f"for {len(lives)} starts (imports, restoring, first step); {stepping:.1f} s for steps, of these {between:.1f} "
-        f"s for saves, evaluations and waits, and {again * gap:.1f} s for {again} of {len(told)} steps that were taken "
-        f"again; {ends:.1f} s from the last step told to the end of a process"
+        f"s for saves, evaluations and waits, and {again * gap:.1f} s for {again} of {len(reported)} steps taken "
+        f"again; {ends:.1f} s from the last step logged to the end of a process"
     )
 
 
@@ -124,13 +124,13 @@ def drive(
         life = job.live(death, rng if number % 2 else None)
         lives.append(life)
         after = job.saved()
-        assert after >= before, "a finished checkpoint is gone"
+        assert after >= before, "a finished checkpoint is missing"
         check_life(life, death, before, after)
         survived += life.died
         last = life.steps[-1][1] if life.steps else before
         end = "" if life.died else "; was over before"
         say(
-            f"{number}: {death.how} ({death.moment}): began after step {before}, told of {last}, saved {after}, status "
+            f"{number}: {death.how} ({death.moment}): began after step {before}, logged {last}, saved {after}, status "
             f"{life.status}{end}"
         )
         if not life.died:

@@ -42,8 +42,8 @@ AGAIN = 75  # written out, for what a scheduler is configured with must not chan
 @dataclass
 class Death:
     """How a life is to end: by ``how`` ("kill", "term", or "" for its own end), at a moment: ``start``: ``after``
-    seconds after it began; ``step``: ``after`` seconds after it told of its ``steps``-th step; ``save``: ``after``
-    seconds after the first save that began once it had told of so many steps.
+    seconds after it began; ``step``: ``after`` seconds after it logged its ``steps``-th step; ``save``: ``after``
+    seconds after the first save that began once it had logged so many steps.
     """
 
     how: str
@@ -69,9 +69,9 @@ class Life:
 
     @property
     def steps(self) -> list[tuple[float, int]]:
-        """When it told of which step."""
-        told = ((t, re.match(r"step (\d+)/\d+ ", line)) for t, line in self.lines)
-        return [(t, int(match[1])) for t, match in told if match]
+        """When it logged which step."""
+        reported = ((t, re.match(r"step (\d+)/\d+ ", line)) for t, line in self.lines)
+        return [(t, int(match[1])) for t, match in reported if match]
 
 
 class Job:
@@ -195,11 +195,11 @@ def arrays(workdir: Path, kind: str = "latest") -> dict:
     import numpy as np
     import orbax.checkpoint as ocp
 
-    from rgcn_jax.runtime.orbax_logging import hush_orbax
+    from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
 
     steps = [int(p.name) for p in (workdir / "checkpoints" / kind).iterdir() if p.name.isdecimal()]
     folder = workdir / "checkpoints" / kind / str(max(steps)) / "state"
-    hush_orbax()
+    suppress_orbax_logging()
     reader = ocp.PyTreeCheckpointer()
     metadata = reader.metadata(folder).item_metadata
     assert metadata is not None, f"{folder} has no metadata"

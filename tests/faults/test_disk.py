@@ -78,25 +78,25 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_one_before_it_stays(tmp_
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", state(1), {})
         checkpoints.wait()
-        told = r"a checkpoint cannot be written below .*File too large.*the last good one is of step 1: make room"
+        reported = r"a checkpoint cannot be written below .*File too large.*the last good one is of step 1: make room"
         with full_after(1000):
             checkpoints.save("latest", state(2), {})
-            with pytest.raises(InputError, match=told):
+            with pytest.raises(InputError, match=reported):
                 checkpoints.wait()
     assert capfd.readouterr().err == ""  # Orbax's page about it
     with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.throw_away_unfinished()
+        checkpoints.remove_unfinished()
         newest = checkpoints.newest_intact("latest", state(0))
         assert newest is not None
-        found, _, told = newest
+        found, _, reported = newest
         assert int(found.step) == 1
-        assert not told
+        assert not reported
         checkpoints.save("latest", state(2), {})
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest_step() == 2
 
 
-def test_a_folder_that_is_none_or_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_is_none_or_cannot_be_written_is_reported(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--workdir=.*file/run cannot be made a folder \(Not a directory\)"):
         WorkDir(tmp_path / "file" / "run").hold()

@@ -1,4 +1,4 @@
-"""Killed and told to go, the run that comes out equals the one that was left alone; the driver's short form."""
+"""Killed and preempted, the run that comes out equals the one that was left alone; the driver's short form."""
 
 import re
 

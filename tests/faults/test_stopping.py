@@ -47,10 +47,10 @@ def process(body, *signals):
             p.send_signal(number)
             time.sleep(0.1)
         try:
-            _, told = p.communicate(timeout=10)
+            _, reported = p.communicate(timeout=10)
         finally:
             p.kill()
-    return p.returncode, told
+    return p.returncode, reported
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -70,9 +70,9 @@ def test_in_a_step_the_loop_is_told_and_in_an_evaluation_it_ends(number):
 
 @pytest.mark.parametrize(("first", "second"), [("SIGTERM", "SIGTERM"), ("SIGINT", "SIGINT"), ("SIGTERM", "SIGINT")])
 def test_a_second_signal_leaves_at_once_even_from_a_thread_that_hears_nothing(first, second):
-    status, told = process(DEAF, signal.Signals[first], signal.Signals[second])
+    status, reported = process(DEAF, signal.Signals[first], signal.Signals[second])
     assert status == 128 + signal.Signals[second]
-    assert told == f"{second} after {first}: leaving at once; the last checkpoint is kept\n"
+    assert reported == f"{second} after {first}: exiting at once; the last checkpoint is kept\n"
 
 
 def test_a_terminal_that_is_closed_sends_two_and_the_second_changes_nothing():

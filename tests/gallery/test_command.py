@@ -177,9 +177,9 @@ def test_a_page_shows_ranked_strips_with_verdicts_and_loads_nothing(world, copy,
     assert len(parsed.images) == sum(len(entry["frames"]) for entry in shown)
     for source in parsed.images:
         data = np.frombuffer(base64.b64decode(source.removeprefix("data:image/jpeg;base64,")), np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        assert picture is not None
-        assert picture.shape[0] == 96
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert image is not None
+        assert image.shape[0] == 96
     distances = [float(number) for number in re.findall(r"distance ([0-9.]+)", parsed.text)[-4:]]
     assert distances == sorted(distances)
 

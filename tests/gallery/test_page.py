@@ -106,7 +106,7 @@ def set_range(page, share):
 
 def shot(page, name):
     if SHOTS:
-        time.sleep(1)  # pictures below are loaded when they are scrolled to
+        time.sleep(1)  # images below are loaded when they are scrolled to
         page.save_screenshot(f"{SHOTS}/{name}.png")
 
 
@@ -200,7 +200,7 @@ def test_a_person_in_a_video_is_drawn_a_box_around(served, page):
     canvas = page.find_element(By.ID, "canvas")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
     width, height = canvas.size["width"], canvas.size["height"]
-    left, right = 129 - 128 * 3 / 2, 255 - 128 * 3 / 2  # the second person, from the middle of the picture
+    left, right = 129 - 128 * 3 / 2, 255 - 128 * 3 / 2  # the second person, from the middle of the image
     scale = (width - 2) / (3 * 128)
     chain = ActionChains(page, duration=20)
     chain.move_to_element_with_offset(canvas, round(left * scale) + 1, -height // 2 + 3).click_and_hold()

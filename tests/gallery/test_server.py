@@ -69,9 +69,9 @@ def crops_of(world, i):
 
 
 def decoded(data):
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert picture is not None
-    return picture
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image
 
 
 def npz(array):
@@ -131,10 +131,10 @@ def test_entries_are_listed_by_camera(page, world):
     assert page.client.post("/api/entries", json={"offset": 10}).json()["entries"][0]["id"] == 11
     plain, drawn = (page.client.get(f"/strip/3.jpg{query}") for query in ("", "?skeletons"))
     assert plain.headers["content-type"] == "image/jpeg"
-    pictures = [decoded(r.content) for r in (plain, drawn)]
-    assert pictures[0].shape == pictures[1].shape
-    assert pictures[0].shape[0] == 96
-    assert 0.01 < np.mean(np.abs(pictures[0].astype(int) - pictures[1]).max(axis=2) > 60) < 0.6
+    images = [decoded(r.content) for r in (plain, drawn)]
+    assert images[0].shape == images[1].shape
+    assert images[0].shape[0] == 96
+    assert 0.01 < np.mean(np.abs(images[0].astype(int) - images[1]).max(axis=2) > 60) < 0.6
     refused(page.client.get("/strip/99.jpg"), "no entry 99", 404)
 
 

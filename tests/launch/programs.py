@@ -18,13 +18,13 @@ import json, os, signal, sys, time
 from pathlib import Path
 if sys.argv[1] == "-c":
     os.execv(sys.executable, sys.argv)
-number, told = os.environ["JAX_PROCESS_ID"], []
+number, reported = os.environ["JAX_PROCESS_ID"], []
 def go(*_):
-    told.append(1)
+    reported.append(1)
     record()
 def record():
     part = Path(os.environ["RECORDS"], number + ".part")
-    part.write_text(json.dumps({{"argv": sys.argv[1:], "environment": dict(os.environ), "told": len(told)}}))
+    part.write_text(json.dumps({{"argv": sys.argv[1:], "environment": dict(os.environ), "reported": len(reported)}}))
     os.replace(part, part.with_suffix(".json"))
 signal.signal(signal.SIGTERM, go)
 record()
@@ -35,7 +35,7 @@ if todo == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 deadline = time.monotonic() + 60
 while todo in ("wait", "hang") and time.monotonic() < deadline:
-    if told and todo == "wait":
+    if reported and todo == "wait":
         time.sleep(0.3)  # a second signal would be recorded
         sys.exit(75)
     time.sleep(0.01)
@@ -99,7 +99,7 @@ class Programs:
         out, err = process.communicate(timeout=seconds)
         return process.returncode, out, err
 
-    def told(self, count: int) -> list[dict]:
+    def reported(self, count: int) -> list[dict]:
         """What the processes recorded, in the order of their numbers, once all of them have."""
         deadline = time.monotonic() + 30
         files = [self.records / f"{i}.json" for i in range(count)]

@@ -1,4 +1,4 @@
-"""launch/jobset.yaml: the schema, the numbers that must agree, and what each pod is told."""
+"""launch/jobset.yaml: the schema, the numbers that must agree, and the environment of each pod."""
 
 import pytest
 

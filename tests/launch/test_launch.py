@@ -52,14 +52,14 @@ def test_a_script_sets_no_hyperparameter(script):
 def test_huge_pages_are_asked_for_unless_the_user_has_settings(programs, own):
     assert programs.run("local.sh", "1", *ARGUMENTS, **own)[0] == 0
     expected = own.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-    assert programs.told(1)[0]["environment"]["GLIBC_TUNABLES"] == expected
+    assert programs.reported(1)[0]["environment"]["GLIBC_TUNABLES"] == expected
 
 
 @pytest.mark.parametrize("script", ["local.sh", "hosts.sh"])
 def test_every_process_knows_its_number_and_gets_the_arguments_as_they_are(script, programs):
     process = start(script, programs, 3, *ARGUMENTS)
     out, _ = process.communicate(timeout=60)
-    records = programs.told(3)
+    records = programs.reported(3)
     address = ids(records)[0][2]
     assert ids(records) == [(str(i), "3", address) for i in range(3)]
     assert address.rpartition(":")[0] == ("127.0.0.1" if script == "local.sh" else "vm-0")
@@ -70,16 +70,16 @@ def test_every_process_knows_its_number_and_gets_the_arguments_as_they_are(scrip
 
 def test_gpus_are_shared_out_equally(programs):
     programs.run("local.sh", "2", CUDA_VISIBLE_DEVICES="0,2,5,7")
-    assert [r["environment"]["CUDA_VISIBLE_DEVICES"] for r in programs.told(2)] == ["0,2", "5,7"]
+    assert [r["environment"]["CUDA_VISIBLE_DEVICES"] for r in programs.reported(2)] == ["0,2", "5,7"]
 
 
 def test_gpus_are_those_of_the_machine_where_none_are_named(programs):
     programs.add("nvidia-smi", "#!/bin/sh\nprintf '0\\n1\\n'")
     programs.run("local.sh", "2")
-    assert [r["environment"]["CUDA_VISIBLE_DEVICES"] for r in programs.told(2)] == ["0", "1"]
+    assert [r["environment"]["CUDA_VISIBLE_DEVICES"] for r in programs.reported(2)] == ["0", "1"]
 
 
-def test_gpus_that_cannot_be_shared_and_a_missing_number_are_told(programs):
+def test_gpus_that_cannot_be_shared_and_a_missing_number_are_reported(programs):
     status, _, error = programs.run("local.sh", "3", CUDA_VISIBLE_DEVICES="0,1")
     assert (status, "2 GPUs cannot be shared equally by 3 processes" in error) == (2, True)
     status, _, error = programs.run("local.sh", "--config=configs/mars.py")
@@ -91,9 +91,9 @@ def test_gpus_that_cannot_be_shared_and_a_missing_number_are_told(programs):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_every_process_once(script, number, programs):
     process = start(script, programs, 2, "--do=0:wait", "--do=1:wait")
-    programs.told(2)
+    programs.reported(2)
     status, _, _ = programs.signal_and_wait(process, number)
-    assert [record["told"] for record in programs.told(2)] == [1, 1]
+    assert [record["reported"] for record in programs.reported(2)] == [1, 1]
     assert status == 75
 
 
@@ -128,7 +128,7 @@ def test_a_process_that_hangs_after_another_has_not_ended_well_is_killed(script,
 def test_slurm_queues_a_job_again_that_has_saved(first, status, requeued, programs):
     todo = [f"--do={i}:{first}" for i in range(2)]
     process = programs.start("slurm.sh", *ARGUMENTS, *todo, **SLURM)
-    records = programs.told(2)
+    records = programs.reported(2)
     if first == "wait":  # SLURM signals the tasks, not the script
         subprocess.run(["pkill", "-TERM", "-s", str(process.pid), "-f", "rgcn_jax.main --config"], check=True)
     process.communicate(timeout=60)
@@ -142,9 +142,9 @@ def test_slurm_queues_a_job_again_that_has_saved(first, status, requeued, progra
 @pytest.mark.parametrize(
     ("statuses", "restarts", "status", "requeued"),
     [
-        ((2, processes.LOST), 0, 2, False),
-        ((1, processes.LOST), 0, 1, False),
-        (("die", processes.LOST), 0, 137, False),
+        ((2, processes.PEER_EXITED), 0, 2, False),
+        ((1, processes.PEER_EXITED), 0, 1, False),
+        (("die", processes.PEER_EXITED), 0, 137, False),
         ((75, 75), 99, 75, True),
         ((75, 75), 100, 75, False),
     ],
@@ -182,7 +182,7 @@ def test_a_job_of_a_sweep_is_queued_again_where_it_has_saved(status, requeued, p
     }
     ended, _, error = programs.run("slurm_sweep.sh", "table3", f"--do=0:{status}", **job)
     assert ended == status, error
-    (record,) = programs.told(1)
+    (record,) = programs.reported(1)
     assert record["argv"] == ["-m", "rgcn_jax.sweep", "table3", f"--do=0:{status}", "--no-table"]
     assert (programs.records / "scontrol").exists() == requeued
     ended, _, error = programs.run("slurm_sweep.sh", "table3")
@@ -201,7 +201,7 @@ def test_a_job_that_fills_a_gallery_is_queued_again_where_it_was_terminated(stat
     }
     ended, _, error = programs.run("slurm_gallery.sh", "--gallery=g", f"--do=0:{status}", **job)
     assert ended == status, error
-    (record,) = programs.told(1)
+    (record,) = programs.reported(1)
     assert record["argv"] == ["-m", "rgcn_jax", "gallery", "add", "--gallery=g", f"--do=0:{status}", "--shared"]
     assert (programs.records / "scontrol").exists() == requeued
 

@@ -14,7 +14,7 @@ STEPS = 400
 
 
 def wait_for_step(workdir, step, process):
-    """Until the run has told of a step."""
+    """Until the run has logged a step."""
     metrics = workdir / "metrics.jsonl"
     while not metrics.exists() or len(metrics.read_text().splitlines()) < step:
         assert process.poll() is None, process.communicate()
@@ -40,12 +40,12 @@ def test_what_slurm_stops_is_queued_again_and_can_be_finished_on_one_machine(tmp
     assert job.returncode == 75, error
     assert (programs.records / "scontrol").read_text() == "requeue 1234567\n"
 
-    changed = [f"--config.num_steps={(told := steps(workdir)[-1]) + 3}"]
+    changed = [f"--config.num_steps={(reported := steps(workdir)[-1]) + 3}"]
     status, out, error = programs.run("local.sh", "2", *arguments, *changed, seconds=200, **real)
     assert status == 0, error
-    assert f"resuming after step {told}" in out
-    assert steps(workdir) == list(range(1, told + 4))
-    assert json.loads((workdir / "results.json").read_text())["step"] == told + 3
+    assert f"resuming after step {reported}" in out
+    assert steps(workdir) == list(range(1, reported + 4))
+    assert json.loads((workdir / "results.json").read_text())["step"] == reported + 3
 
 
 def steps(workdir):

@@ -60,10 +60,10 @@ def of_project(name, weights):
 def test_every_project_fills_the_same_trunk_and_its_heads_are_listed(project, tmp_path, trunk, weights):
     expected = load_resnet50(saved(tmp_path, weights), trunk)
     renamed, left_out = of_project(project, weights)
-    told = []
-    found = load_resnet50(saved(tmp_path, renamed), trunk, told.append)
+    reported = []
+    found = load_resnet50(saved(tmp_path, renamed), trunk, reported.append)
     tiny.leaves_close(found, expected, rtol=0)
-    (line,) = told
+    (line,) = reported
     assert sorted(line.split("left out ")[1].split(", ")) == sorted(left_out)
 
 

@@ -76,7 +76,7 @@ def test_each_part_of_a_model_may_be_ones_own(mine, readout, width, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "path", "told"),
+    ("field", "path", "reported"),
     [
         ("pose", "no_such_module:Encoder", "ModuleNotFoundError"),
         ("pose", "plugged_in_broken:Encoder", "no_such_module_anywhere"),
@@ -89,6 +89,6 @@ def test_each_part_of_a_model_may_be_ones_own(mine, readout, width, tmp_path):
         ("readout", "plugged_in:EveryFrameAlone", "features"),
     ],
 )
-def test_a_path_that_cannot_be_used_is_named(mine, field, path, told):
-    with pytest.raises(InputError, match=rf"^model.{field} is '{path}'.*{told}"):
+def test_a_path_that_cannot_be_used_is_named(mine, field, path, reported):
+    with pytest.raises(InputError, match=rf"^model.{field} is '{path}'.*{reported}"):
         build_model(tiny.FIELDS | {field: path}, tiny.IDENTITIES)

@@ -151,7 +151,7 @@ def test_two_micro_batches_on_two_devices_with_statistics_of_their_own_are_four(
     tiny.close_in_norm(jax.tree.map(np.subtract, params, jax.device_get(after.params)), gradient, 1e-3)
 
 
-def test_an_unknown_batch_norm_is_told():
+def test_an_unknown_batch_norm_is_reported():
     with pytest.raises(InputError, match=r"parallel.batch_norm is 'local': expected one of global, device"):
         parallel.normalisation_axis("local")
 
@@ -166,5 +166,5 @@ def test_the_first_devices_values_are_exact_even_beside_infinities():
 
 @pytest.mark.jit
 def test_of_a_single_process_any_process_is_itself():
-    told = parallel.AnyProcess(parallel.make_mesh(2))
-    assert [told(flag) for flag in (False, True, False)] == [False, True, False]
+    reported = parallel.AnyProcess(parallel.make_mesh(2))
+    assert [reported(flag) for flag in (False, True, False)] == [False, True, False]

@@ -87,10 +87,10 @@ def ended_well(ended, says="protocol official"):
     for process in ended:
         assert process.status == 0, process.err
     # Gloo prints to the same stream, from several threads without a lock: its lines come torn.
-    told = {line for line in ended[0].out.splitlines() if len(line.split()) > 1 and "peer" not in line}
-    assert any(says in line for line in told)
+    reported = {line for line in ended[0].out.splitlines() if len(line.split()) > 1 and "peer" not in line}
+    assert any(says in line for line in reported)
     for process in ended[1:]:  # the first process alone speaks
-        assert told.isdisjoint(process.out.splitlines())
+        assert reported.isdisjoint(process.out.splitlines())
         assert process.err == ""
 
 
@@ -142,7 +142,8 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, 
     survivor, killed = job([module("rgcn_jax.main", *arguments), ["-c", DIES, *arguments]], **two)
     assert killed.status == -signal.SIGKILL
     assert survivor.status in (1, -signal.SIGABRT), survivor.err  # JAX's runtime may be the first to notice
-    assert "start all processes again, with the same command: the run goes on" in survivor.err
+    if survivor.status == 1:
+        assert "a peer process exited; its own output says why" in survivor.err
     assert not (tmp_path / "run" / "results.json").exists()
     again = job([module("rgcn_jax.main", *arguments)] * 2, **two)
     ended_well(again)

@@ -40,7 +40,7 @@ def test_statistics_per_device_are_bound_to_the_number_of_devices(tmp_path, caps
 
 
 @pytest.mark.jit
-def test_the_best_of_later_steps_on_other_devices_is_set_aside(tmp_path, capsys):
+def test_the_best_of_later_steps_on_other_devices_is_quarantined(tmp_path, capsys):
     own = "--config.parallel.batch_norm=device"
     train(tmp_path, 1, 1, own)
     checkpoints = tmp_path / "checkpoints"
@@ -52,4 +52,4 @@ def test_the_best_of_later_steps_on_other_devices_is_set_aside(tmp_path, capsys)
     shutil.copytree(tmp_path / "kept", checkpoints / "latest")
     train(tmp_path, 2, 2, own, "--config.allow_config_change")
     assert "the best checkpoint, of step 2, is of the config before" in capsys.readouterr().out
-    assert (checkpoints / "set-aside" / "best-2-1").is_dir()
+    assert (checkpoints / "quarantine" / "best-2-1").is_dir()

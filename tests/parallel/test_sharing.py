@@ -27,6 +27,6 @@ def test_the_clips_of_all_processes_in_order_are_the_batches_of_one(kind, proces
         frames.assert_batches_equal(together, whole)
 
 
-def test_batches_that_cannot_be_shared_are_told(data):
+def test_batches_that_cannot_be_shared_are_reported(data):
     with pytest.raises(InputError, match="cannot be divided equally among 7 processes"):
         list(ProcessReader(MemoryReader(data.read), 0, 7)(frames.plans(1)))

@@ -1,4 +1,4 @@
-"""A stand-in for RTMPose of a few kilobytes: keypoint k is where channel k mod 3 of the picture is brightest."""
+"""A stand-in for RTMPose of a few kilobytes: keypoint k is where channel k mod 3 of the image is brightest."""
 
 from pathlib import Path
 

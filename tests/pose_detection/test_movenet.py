@@ -122,7 +122,7 @@ def test_both_files_count_as_the_model(model):
 @pytest.mark.slow
 @pytest.mark.skipif("RGCN_JAX_MOVENET" not in os.environ, reason="RGCN_JAX_MOVENET is not set to movenet-thunder.json")
 def test_movenet_agrees_with_the_stored_keypoints_of_real_crops(real_data):
-    """The stored ones were found by the same model in a square of the whole picture, which is not at hand."""
+    """The stored ones were found by the same model in a square of the whole image, which is not available here."""
     split = mars.load(real_data / "vtest_mars")
     frames = [tracklet.frames[len(tracklet.frames) // 2] for tracklet in (*split.train, *split.gallery)]
     stored = formats.read(real_data / "vtest_mars" / "keypoints.npz", frames, np.array([[256, 128]])).pixels

@@ -18,8 +18,8 @@ _SWAP = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]], np.float32)[None, None]
 
 def _graph() -> tf.Graph:
     with tf.Graph().as_default() as graph:
-        picture = tf.compat.v1.placeholder(tf.int32, (1, SIZE, SIZE, 3), name="input")
-        mixed = tf.nn.conv2d(tf.cast(picture, tf.float32), tf.constant(_SWAP), 1, "SAME", name="mix")
+        image = tf.compat.v1.placeholder(tf.int32, (1, SIZE, SIZE, 3), name="input")
+        mixed = tf.nn.conv2d(tf.cast(image, tf.float32), tf.constant(_SWAP), 1, "SAME", name="mix")
         mixed = tf.nn.relu(tf.nn.bias_add(mixed, tf.constant(np.zeros(3, np.float32)), name="mix/b"), name="mix/r")
         kernel = tf.constant(SCALES[None, None, :, None])
         scaled = tf.nn.depthwise_conv2d(mixed, kernel, (1, 1, 1, 1), "SAME", name="scale")

@@ -11,9 +11,12 @@ from scipy.spatial.distance import pdist
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.ranking import evaluate_ranking
 from rgcn_jax.report import __main__ as command
-from rgcn_jax.report.charts import pairwise
-from rgcn_jax.report.feature_map import principal_components
+from rgcn_jax.report.chart import ROW_COLOURS, Chart, Grid, Panel, Series
+from rgcn_jax.report.charts import pairwise, robustness_charts, thinned
+from rgcn_jax.report.feature_map import t_sne
+from rgcn_jax.report.interactive import figure, require_libraries
 from rgcn_jax.report.page import page, section, table
+from rgcn_jax.report.paper import draw
 from rgcn_jax.report.rank_lists import rank_lists
 from rgcn_jax.report.reported_run import FEATURES_FILE, load_run
 from rgcn_jax.report.thumbnails import data_uri, draw_skeleton
@@ -21,7 +24,8 @@ from rgcn_jax.training.train import train
 from tests.commands import fails, status
 from tests.test_whole_run import config  # noqa: F401 (a fixture)
 
-mpl = pytest.importorskip("matplotlib", reason="the report needs matplotlib (extra report)")
+for name in ("matplotlib", "plotly", "sklearn"):
+    pytest.importorskip(name, reason="the report needs matplotlib, plotly and scikit-learn (extra report)")
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -110,25 +114,33 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path, capsys):
     assert gains == sorted(gains, reverse=True)
     strips = {c for a in found.of("div") for c in (a.get("class") or "").split() if re.fullmatch(r"t\d+", c)}
     css = "".join(found.styles)
-    assert all(f".{name} {{ background-image: url(data:image/jpeg;base64," in css for name in strips)
+    assert all(f".{name} {{ background-image: url(data:image/webp;base64," in css for name in strips)
     assert len(found.of("img")) > 0
 
     names = {file.name for file in figures.iterdir()}
-    wanted = ("cmc", "training", "distances", "roc", "attention", "map", "cameras", "lengths")
+    wanted = ("cmc", "training", "distances", "roc", "attention", "map", "cameras", "lengths", "keypoints")
+    wanted += ("rank-list", "skeleton-attention")
     assert names == {f"{name}.{suffix}" for name in wanted for suffix in ("svg", "pdf")}
     assert all((figures / f"{name}.pdf").read_bytes().startswith(b"%PDF") for name in wanted)
-    tooltips = [t for t in found.shown if re.search(r"person \d+, camera \d+: ", t)]
+    charts = {a["id"]: json.loads(a["data-figure"]) for a in found.of("div") if "data-figure" in a}
+    assert {"chart-cmc", "chart-roc", "chart-map", "chart-cameras", "chart-keypoints"} <= set(charts)
+    tooltips = [t for trace in charts["chart-map"]["data"] for t in trace["hovertext"]]
     assert len(tooltips) > 4
+    assert all(re.search(r"person \d+, camera \d+: ", t) for t in tooltips)
+    fused = next(t for t in charts["chart-cmc"]["data"] if t["name"] == "&lt;b&gt;pose &amp; $x$: fused")
+    run = load_run(runs[0])
+    metrics = run.evaluation.metrics["official"]["fused"]
+    assert metrics is not None
+    np.testing.assert_allclose(fused["y"], 100 * metrics.cmc[:20], rtol=1e-6)
 
     values = json.loads((runs[0] / "results.json").read_text())["metrics"]["official"]["fused"]
     assert f"{values['mAP']:.1f}" in content
-    assert "#010203" not in content  # text takes the colour of the page
 
     kept = (runs[0] / FEATURES_FILE).stat().st_mtime_ns
     assert status(command.main, [runs[0], f"--out={out}", "--no-images"]) == 0
     assert (runs[0] / FEATURES_FILE).stat().st_mtime_ns == kept
     bare = out.read_text()
-    assert "image/jpeg" not in bare
+    assert "image/webp" not in bare
     assert_no_request(Page(bare))
 
 
@@ -159,21 +171,64 @@ def test_arguments_that_are_wrong(tmp_path, capsys):
     assert str(tmp_path) in fails(command.main, [tmp_path, f"--out={tmp_path / 'b.html'}"], capsys)
 
 
-def test_without_matplotlib_it_says_what_to_install(monkeypatch):
-    from rgcn_jax.report.svg import require_matplotlib
+@pytest.mark.parametrize(("module", "package"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
+def test_without_a_library_it_says_what_to_install(monkeypatch, module, package):
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(InputError, match=f"{package}: pip install"):
+        require_libraries()
 
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(InputError, match="pip install"):
-        require_matplotlib()
 
-
-def test_principal_components_keep_the_distances_of_a_plane():
+def test_the_map_keeps_persons_together_and_is_the_same_every_time():
     rng = np.random.default_rng(0)
-    plane = rng.standard_normal((40, 2)).astype(np.float32)
-    turned = plane @ np.linalg.qr(rng.standard_normal((6, 6)))[0][:2].astype(np.float32)
-    np.testing.assert_allclose(pdist(principal_components(turned)), pdist(plane), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(pairwise(plane)[np.triu_indices(40, 1)], pdist(plane), rtol=1e-4, atol=1e-4)
-    assert principal_components(np.ones((3, 1), np.float32)).shape == (3, 2)
+    persons = np.repeat(np.arange(4), 12)
+    features = (10 * np.eye(4, 6)[persons] + rng.standard_normal((48, 6))).astype(np.float32)
+    found = t_sne(features)
+    np.testing.assert_array_equal(found, t_sne(features))
+    distances = pairwise(found.astype(np.float32)) + np.diag(np.full(48, np.inf))
+    assert (persons[distances.argmin(axis=1)] == persons).mean() > 0.95
+    assert [t_sne(features[:n]).shape for n in (0, 1, 2, 3)] == [(n, 2) for n in (0, 1, 2, 3)]
+
+
+def test_pairwise_distances_are_those_of_scipy():
+    points = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
+    np.testing.assert_allclose(pairwise(points)[np.triu_indices(40, 1)], pdist(points), rtol=1e-4, atol=1e-4)
+
+
+def test_a_chart_is_the_same_on_the_page_and_on_paper():
+    """One description, drawn by two libraries: both have its values."""
+    x, y = [1.0, 2.0, 4.0], [30.0, 60.0, 50.0]
+    line = Series(x, y, "#3987e5", "$a_<b>", points=True, low=[20, 50, 40], high=[40, 70, 60])
+    grid = Grid([[float("nan"), 12.0], [99.0, 50.0]], ["1", "2"], ["1", "3"])
+    chart = Chart([Panel([line], "title", "k", "mAP (%)"), Panel(grid=grid)])
+    page_form = figure(chart)
+    band, drawn, cells = page_form["data"]
+    assert (drawn["x"], drawn["y"], drawn["name"]) == (x, y, "$a_&lt;b&gt;")
+    assert band["y"] == [40, 70, 60, 40, 50, 20]
+    assert cells["z"] == [[None, 12.0], [99.0, 50.0]]
+    json.dumps(page_form, allow_nan=False)
+    curve, cells = draw(chart).axes
+    np.testing.assert_array_equal(curve.lines[0].get_xydata(), np.stack([x, y], axis=1))
+    assert {t.get_text() for t in cells.texts} == {"12", "99", "50"}
+
+
+def test_robustness_curves_have_a_line_for_each_row():
+    def at(level, value):
+        metrics = {"mAP": value, "intervals": {"mAP": [value - 2, value + 3]}}
+        return {"level": level, "rows": dict.fromkeys(ROW_COLOURS, metrics)}
+
+    charts = robustness_charts({"fewer_frames": {"unit": "frames", "points": [at(None, 80.0), at(10, 60.0)]}})
+    assert list(charts) == ["robustness-fewer-frames"]
+    for series in charts["robustness-fewer-frames"].panels[0].series:
+        assert (list(series.x), list(series.y)) == (["all", "10"], [80.0, 60.0])
+        assert (list(series.low), list(series.high)) == ([78.0, 58.0], [83.0, 63.0])
+
+
+def test_a_long_curve_is_thinned_between_its_ends():
+    curve = np.stack([np.linspace(1e-5, 1, 10_000)] * 2, axis=1)
+    found = thinned(curve)
+    assert 100 < len(found) <= 400
+    np.testing.assert_array_equal(found[[0, -1]], curve[[0, -1]])
+    np.testing.assert_array_equal(thinned(curve[:50]), curve[:50])
 
 
 def test_texts_are_escaped_and_control_characters_shown():
@@ -192,4 +247,4 @@ def test_a_skeleton_is_drawn_where_keypoints_are():
     assert 28 <= rows.min() <= 32
     assert 96 <= rows.max() <= 100
     assert abs(columns.mean() - 32) < 1
-    assert data_uri([drawn]).startswith("data:image/jpeg;base64,/9j/")
+    assert data_uri([drawn]).startswith("data:image/webp;base64,UklGR")

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def folder():
-    """The one that JAX has been told."""
+    """The one that JAX uses."""
     return jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]  # defined as JAX runs
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from rgcn_jax.runtime.orbax_logging import hush_orbax
+from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
 
 
 def raised_in(filename):
@@ -17,7 +17,7 @@ def raised_in(filename):
 
 @pytest.mark.parametrize(("filename", "logged"), [("/x/orbax/checkpoint/async_path.py", False), ("/x/mine.py", True)])
 def test_a_future_that_nobody_asked_for_its_error(filename, logged):
-    hush_orbax()
-    told = "Future exception was never retrieved"
-    record = logging.LogRecord("asyncio", logging.ERROR, "events.py", 1, told, None, raised_in(filename))
+    suppress_orbax_logging()
+    reported = "Future exception was never retrieved"
+    record = logging.LogRecord("asyncio", logging.ERROR, "events.py", 1, reported, None, raised_in(filename))
     assert bool(logging.getLogger("asyncio").filter(record)) == logged

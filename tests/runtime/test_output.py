@@ -16,7 +16,7 @@ from rgcn_jax.command import run_command
 def main(arguments):
     for number in range(3):
         print("line", number, flush=True)
-        print("told", number, file=sys.stderr, flush=True)
+        print("reported", number, file=sys.stderr, flush=True)
     Path(arguments[0]).write_text("done")
 
 run_command(main)
@@ -34,7 +34,7 @@ def run(tmp_path, redirections):
 def test_a_log_on_a_full_disk_ends_nothing_and_is_reported(tmp_path):
     status, _, err, ended = run(tmp_path, "> /dev/full")
     assert (status, ended) == (0, True)
-    assert "told 2\n" in err
+    assert "reported 2\n" in err
     assert "lines of stdout could not be written (No space left on device)" in err
     assert "Traceback" not in err
     assert "Exception" not in err

@@ -1,4 +1,4 @@
-"""A run records the steps that it was told to, and nothing else."""
+"""A run records the steps that it was asked for, and nothing else."""
 
 import contextlib
 import gzip

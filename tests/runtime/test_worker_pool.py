@@ -1,4 +1,4 @@
-"""Worker processes: every task done once, errors and deaths told, what was begun is ended."""
+"""Process pool: every task is done once, errors and killed workers are reported, running tasks are finished."""
 
 import os
 import signal
@@ -53,10 +53,10 @@ def test_errors_arrive_as_they_were_raised():
     assert error.value.errno == 28
     with pytest.raises(ValueError, match="a fault") as fault:
         list(run_tasks(fail, [ValueError("a fault")], 1, print))
-    assert "in fail" in fault.value.__notes__[0]
+    assert "in fail" in str(fault.value.__cause__)  # the traceback of the worker
 
 
-def test_a_worker_that_was_killed_is_told():
+def test_a_worker_that_was_killed_is_reported():
     with pytest.raises(InputError, match="a worker process was killed, perhaps because the memory was full: what is"):
         list(run_tasks(die, [None], 1, print))
 
@@ -70,7 +70,7 @@ def test_who_stops_listening_waits_for_what_was_begun(tmp_path):
     assert {"quick", "slow"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+def test_a_script_without_a_main_guard_is_reported(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from rgcn_jax.runtime.worker_pool import run_tasks\n"

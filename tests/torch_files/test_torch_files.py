@@ -147,7 +147,7 @@ WITHOUT_EFFECT = {("parameter", "REDUCE of wrong arguments")}
 
 
 def preceded(attack):
-    """The valid file, with an attack before it whose result is thrown away (POP): nothing else is wrong with it."""
+    """The valid file, with an attack before it whose result is discarded (POP): nothing else is wrong with it."""
     return b"\x80\x04" + attack + b"0" + torch_pickle((4,), (1,))[2:]
 
 

@@ -51,12 +51,12 @@ class Scores(Evaluation):
 class Scripted(Scorer):
     """Scores by a script: step -> mAP."""
 
-    def __init__(self, told, scores):
-        self.told, self.scores = told, scores
+    def __init__(self, reported, scores):
+        self.reported, self.scores = reported, scores
         self.interrupt: Callable[[int], object] | None = None
 
     def evaluate(self, variables, step):
-        self.told.append(f"evaluate {step}")
+        self.reported.append(f"evaluate {step}")
         if self.interrupt:
             self.interrupt(step)
         return Scores(step, self.scores.get(step, 1.0))
@@ -67,11 +67,11 @@ def labels(plans) -> Iterator[Any]:
     return ({"label": plan.label} for plan in plans)
 
 
-def counting(told, losses):
+def counting(reported, losses):
     """The step: parameters count the steps; ``losses`` says at which step which loss comes out."""
 
     def train_step(state, batch):
-        told.append(f"step {int(state.step) + 1}")
+        reported.append(f"step {int(state.step) + 1}")
         loss = losses.get(int(state.step) + 1, 1.0)
         with jax.transfer_guard("allow"):
             after = state.replace(
@@ -86,7 +86,7 @@ class Job:
     """One work directory, in which ``run`` may be called again and again."""
 
     def __init__(self, workdir, total=8, save=4, evaluate=4, losses=(), scores=(), policy="stop"):
-        self.workdir, self.told, self.said = workdir, [], []
+        self.workdir, self.reported, self.said = workdir, [], []
         self.stopping, self.seconds = Stopping(), Seconds()
         sampler = IdentitySampler(
             TRACKLETS,
@@ -114,13 +114,13 @@ class Job:
             opt_state=(),
             key=jax.random.key(0),
         )
-        self.scorer = Scripted(self.told, dict(scores))
+        self.scorer = Scripted(self.reported, dict(scores))
         self.plan = sampler.plan
         self.run_ = Run(
             data=Data(Split("counted", Path(), TRACKLETS, TRACKLETS, TRACKLETS), labels, (1, 1)),
             sampler=sampler,
             mesh=mesh,
-            train_step=counting(self.told, dict(losses)),
+            train_step=counting(self.reported, dict(losses)),
             scorer=self.scorer,
             state=parallel.replicate(state, mesh),
             total_steps=total,
@@ -128,7 +128,7 @@ class Job:
         )
 
     def run(self, keep=lambda checkpoints: None, profile=None):
-        self.told.clear()
+        self.reported.clear()
         with Checkpoints(self.workdir) as checkpoints:
             keep(checkpoints)
             state, self.progress = resume(checkpoints, self.run_.state, changed=lambda _: False, say=self.said.append)

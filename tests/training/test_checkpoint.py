@@ -68,8 +68,10 @@ def test_another_model_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", advanced(1), {})
     with Checkpoints(tmp_path) as checkpoints:
-        told = r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], in the model float32\[8\]"
-        with pytest.raises(InputError, match=told):
+        reported = (
+            r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], in the model float32\[8\]"
+        )
+        with pytest.raises(InputError, match=reported):
             checkpoints.restore("latest", tiny.start(1, width=8)[0])
         with pytest.raises(InputError, match=r"the model has no .*statistics_pose.*another --workdir"):
             checkpoints.restore("latest", tiny.start(1, pose="none")[0])
@@ -91,7 +93,7 @@ def small(step):
 
 
 def damaged(file, how, rng):
-    """The bytes of the file after an accident; None where it is gone."""
+    """The bytes of the file after an accident; None where it is removed."""
     data = bytearray(file.read_bytes())
     if how == "gone":
         return None
@@ -103,7 +105,7 @@ def damaged(file, how, rng):
 
 @pytest.mark.jit
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # coroutines that Orbax gives up
-def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_set_aside(tmp_path, capfd):
+def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_quarantined(tmp_path, capfd):
     """Each file of the newest checkpoint in turn is cut off, zeroed, lost, or has a bit flipped."""
     saved, whole = {}, tmp_path / "whole"
     with Checkpoints(whole) as checkpoints:
@@ -112,7 +114,7 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_set_asi
             checkpoints.save("latest", small(step), {"step": step})
     newest, rng = whole / "checkpoints" / "latest" / "2", np.random.default_rng(0)
     files = sorted(p.relative_to(newest) for p in newest.rglob("*") if p.is_file())
-    set_aside = 0
+    quarantined = 0
     for number, (file, how) in enumerate((f, h) for f in files for h in ("flipped bit", "zeroed", "gone", "cut off")):
         workdir = Path(shutil.copytree(whole, tmp_path / str(number)))
         there = workdir / "checkpoints" / "latest" / "2" / file
@@ -123,27 +125,27 @@ def test_whatever_happens_to_a_file_a_checkpoint_is_what_was_saved_or_is_set_asi
         with Checkpoints(workdir) as checkpoints:
             newest = checkpoints.newest_intact("latest", small(0))
         assert newest is not None
-        found, record, told = newest
+        found, record, reported = newest
         leaves = host_leaves(found)
         assert record == {"step": int(leaves["step"])}
         for name, leaf in saved[record["step"]].items():
             np.testing.assert_array_equal(leaves[name], leaf, err_msg=f"{file} {how} {name}")
-        aside = workdir / "checkpoints" / "set-aside" / "latest-2-1"
+        aside = workdir / "checkpoints" / "quarantine" / "latest-2-1"
         if record["step"] == 1:
             assert aside.is_dir()
-            assert "latest/2 is damaged: " in told[0]
-            assert str(aside) in told[0]
-            set_aside += 1
+            assert "latest/2 is damaged: " in reported[0]
+            assert str(aside) in reported[0]
+            quarantined += 1
         else:
-            assert not told
+            assert not reported
             assert not aside.exists()
         shutil.rmtree(workdir)
-    assert set_aside >= 8
+    assert quarantined >= 8
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.jit
-def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_told(tmp_path):
+def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_reported(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", small(1), {})
     file = tmp_path / "checkpoints" / "latest" / "1" / "record" / "metadata"
@@ -151,7 +153,7 @@ def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_told(tmp_p
     for _ in range(2):
         with Checkpoints(tmp_path) as checkpoints:
             with pytest.raises(
-                InputError, match=r"no checkpoint is left .*latest/1 is damaged: its record is not what"
+                InputError, match=r"all checkpoints are damaged .*latest/1 is damaged: checksum mismatch of its record"
             ):
                 checkpoints.newest_intact("latest", small(0))
             with pytest.raises(InputError, match=r"latest/1 is damaged"):
@@ -164,7 +166,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
     state = small(1)
     bad = state.replace(batch_stats=jax.tree.map(lambda leaf: leaf * np.nan, state.batch_stats))
     with Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(InputError, match=r"after step 1 batch_stats/.* hold numbers that are not finite"):
+        with pytest.raises(InputError, match=r"after step 1 batch_stats/.* hold non-finite values"):
             checkpoints.save("latest", bad, {})
         assert checkpoints.latest_step() is None
 
@@ -176,6 +178,6 @@ def test_what_cut_off_saves_leave_is_thrown_away_and_named(tmp_path):
         left = tmp_path / "checkpoints" / "latest" / "2.orbax-checkpoint-tmp" / "state"
         left.mkdir(parents=True)
     with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.throw_away_unfinished() == ["checkpoints/latest/2.orbax-checkpoint-tmp"]
+        assert checkpoints.remove_unfinished() == ["checkpoints/latest/2.orbax-checkpoint-tmp"]
         assert checkpoints.latest_step() == 1
     assert not left.parent.exists()

@@ -37,8 +37,8 @@ def model_of(people=7, **changes):
 
 
 def test_all_but_the_classifier_is_taken_and_listed(run):
-    told = []
-    found, origin = init_from_run(model_of(), run, told.append)
+    reported = []
+    found, origin = init_from_run(model_of(), run, reported.append)
     theirs = read_weights(run, "latest")
     ours: dict[str, Any] = flatten_dict(found, sep="/")
     for name, value in flatten_dict(theirs.variables, sep="/").items():
@@ -48,18 +48,18 @@ def test_all_but_the_classifier_is_taken_and_listed(run):
         else:
             np.testing.assert_array_equal(ours[name], value, err_msg=name)
     assert origin == {"checkpoint": "latest", "step": 0, "sha256": theirs.hash}
-    assert "new: classifier (2); left out: nothing" in told[0]
+    assert "new: classifier (2); left out: nothing" in reported[0]
 
 
 def test_what_only_one_of_both_has_is_listed(run):
-    told = []
-    found, _ = init_from_run(model_of(appearance="AA", neck="none"), run, told.append)
-    new, left_out = told[0].split("new: ")[1].split("; left out: ")
+    reported = []
+    found, _ = init_from_run(model_of(appearance="AA", neck="none"), run, reported.append)
+    new, left_out = reported[0].split("new: ")[1].split("; left out: ")
     assert new.split(", ")[0].startswith("appearance/")
     assert left_out == "neck_appearance (1), neck_pose (1)"
     assert all(np.all(np.asarray(v) == 9) for k, v in flatten_dict(found, sep="/").items() if "aggregation" in k)
-    init_from_run(model_of(pose="none"), run, told.append)
-    assert "pose (3)" in told[1].split("left out: ")[1]
+    init_from_run(model_of(pose="none"), run, reported.append)
+    assert "pose (3)" in reported[1].split("left out: ")[1]
 
 
 @pytest.mark.parametrize("changes", [{"pose_features": 32}, {"width": 8}, {"pose_input": "centred+velocity"}])

@@ -31,7 +31,7 @@ def test_they_are_kept_and_a_work_directory_of_before_has_none(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"data": 1, "pretrained": null, "versions": {}, "ways": []}', "[" * 9999]
 )
-def test_a_damaged_file_is_told(text, tmp_path):
+def test_a_damaged_file_is_reported(text, tmp_path):
     (tmp_path / INPUTS_FILE).write_text(text)
     with pytest.raises(InputError, match=r"inputs.json is not what a run wrote"):
         read_inputs(tmp_path)

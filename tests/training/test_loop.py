@@ -68,12 +68,12 @@ def test_a_steps_numbers_are_asked_for_when_the_device_has_the_next_step(tmp_pat
 
     def device_get(tree):
         if isinstance(tree, dict) and "loss" in tree:
-            job.told.append("numbers")
+            job.reported.append("numbers")
         return get(tree)
 
     monkeypatch.setattr(jax, "device_get", device_get)
     job.run()
-    assert job.told[:6] == ["step 1", "step 2", "numbers", "step 3", "numbers", "numbers"]
+    assert job.reported[:6] == ["step 1", "step 2", "numbers", "step 3", "numbers", "numbers"]
 
 
 def test_nothing_moves_between_host_and_device_unasked(tmp_path):
@@ -94,7 +94,7 @@ def test_a_number_that_is_not_finite_stops_at_once_and_its_batch_is_listed(tmp_p
     kept = "no checkpoint was saved" if bad <= 4 else "the last checkpoint is of step 4"
     with pytest.raises(InputError, match=rf"at step {bad} loss is {value}; its batch is listed in .*{kept}"):
         job.run()
-    assert job.told.count(f"step {bad + 2}") == 0  # it may have begun the next one, never two
+    assert job.reported.count(f"step {bad + 2}") == 0  # it may have begun the next one, never two
     assert job.kept() == ([4] if bad > 4 else [])
     assert [s for s, _ in job.records()][-1] == (bad - 1 if bad != 5 else 4)
     listed = json.loads((tmp_path / "nonfinite" / f"step-{bad}.json").read_text())
@@ -151,7 +151,7 @@ def test_after_a_signal_it_finishes_the_step_saves_and_resumes_from_there(tmp_pa
     assert job.kept() == [4, 6]
     job.run_.__dict__["train_step"], job.stopping = step, Stopping()
     job.run()
-    assert job.told[0] == "step 7"
+    assert job.reported[0] == "step 7"
     assert job.records() == [*((s, 1.0) for s in range(1, 10)), (9, "evaluation")]
 
 
@@ -168,10 +168,18 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
         cut.run()
     cut.scorer.interrupt, cut.stopping = None, Stopping()
     cut.run()
-    assert cut.told[:2] == ["evaluate 4", "step 5"]
+    assert cut.reported[:2] == ["evaluate 4", "step 5"]
     assert cut.records() == whole.records()
     assert cut.kept("best") == whole.kept("best") == [4]
     assert (cut.progress.best_mAP, cut.progress.best_step) == (9.0, 4)
+
+
+def test_a_resumed_run_knows_the_step_of_its_best(tmp_path):
+    job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
+    job.run()
+    job.run_.__dict__["total_steps"] = 8
+    job.run()
+    assert (job.progress.best_mAP, job.progress.best_step) == (9.0, 4)
 
 
 def test_a_best_checkpoint_that_was_removed_is_reported_with_its_step(tmp_path):
@@ -181,7 +189,7 @@ def test_a_best_checkpoint_that_was_removed_is_reported_with_its_step(tmp_path):
     shutil.rmtree(tmp_path / "checkpoints" / "best")
     job.run_.__dict__["total_steps"] = 8
     job.run()
-    (line,) = [text for text in job.said if "is gone" in text]
+    (line,) = [text for text in job.said if "is missing" in text]
     assert "step 4" in line
     assert (job.progress.best_mAP, job.progress.best_step) == (1.0, 8)
 
@@ -197,13 +205,13 @@ def test_killed_between_the_evaluation_and_the_save_of_the_best_it_is_saved_afte
     assert job.records().count((4, "evaluation")) == 1
 
 
-def test_a_damaged_best_is_set_aside_and_ends_nothing(tmp_path):
+def test_a_damaged_best_is_quarantined_and_ends_nothing(tmp_path):
     job = Job(tmp_path, total=6, scores={4: 9.0, 6: 5.0})
     job.run()
     (tmp_path / "checkpoints" / "best" / "4" / "record" / "metadata").write_text("{}")
     job.run_.__dict__["total_steps"] = 8
     job.run()
-    assert any("best/4 is damaged" in text and "set-aside/best-4-1" in text for text in job.said)
+    assert any("best/4 is damaged" in text and "quarantine/best-4-1" in text for text in job.said)
     assert job.kept("best") == [8]
 
 
@@ -213,7 +221,7 @@ def test_after_a_damaged_latest_the_best_that_is_newer_stays(tmp_path):
     assert job.kept("best") == [8]
     (tmp_path / "checkpoints" / "latest" / "8" / "record" / "metadata").write_text("{}")
     job.run()
-    assert job.told[0] == "step 5"
+    assert job.reported[0] == "step 5"
     assert any("latest/8 is damaged" in text for text in job.said)
     assert job.kept("best") == [8]
     assert job.records().count((8, 1.0)) == 1

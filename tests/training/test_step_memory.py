@@ -80,11 +80,11 @@ def test_micro_batches_are_the_same_on_any_number_of_devices():
 
     def trained(devices):
         state, step, mesh = tiny.start(devices, optax.sgd(0.01), micro_batches=2)
-        told = []
+        reported = []
         for seed in range(3):
             state, metrics = step(state, parallel.shard(tiny.batch(seed), mesh))
-            told.append(float(metrics["loss"]))
-        return told, jax.device_get(state.variables)
+            reported.append(float(metrics["loss"]))
+        return reported, jax.device_get(state.variables)
 
     expected, variables = trained(1)
     for found, others in (trained(2), trained(4)):

@@ -28,7 +28,7 @@ def test_projection_is_that_of_a_pinhole(camera):
 
 
 @pytest.mark.parametrize("camera", range(8))
-def test_axes_are_orthonormal_and_the_picture_is_not_mirrored(camera):
+def test_axes_are_orthonormal_and_the_image_is_not_mirrored(camera):
     _, view = _scene(camera)
     axes = np.stack([view.right, view.up, view.away])
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
@@ -37,7 +37,7 @@ def test_axes_are_orthonormal_and_the_picture_is_not_mirrored(camera):
     assert view.away[2] < 0  # cameras look down
 
 
-def test_a_walker_from_the_front_has_the_left_shoulder_on_the_right_of_the_picture():
+def test_a_walker_from_the_front_has_the_left_shoulder_on_the_right_of_the_image_response():
     points, view = _scene(1)
     xy, _, _ = view.project(points[:, :14])
     assert (xy[:, 5, 0] - xy[:, 2, 0]).min() > 0.05

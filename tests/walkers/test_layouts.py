@@ -215,7 +215,7 @@ def test_a_folder_with_something_in_it_is_left_alone(small, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_a_file_in_the_place_of_the_folder_and_an_unknown_layout_are_told(small, tmp_path):
+def test_a_file_in_the_place_of_the_folder_and_an_unknown_layout_are_reported(small, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write to .*file: File exists"):
         write(small, tmp_path / "file", "mars", *SIZE)

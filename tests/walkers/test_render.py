@@ -37,7 +37,7 @@ def test_keypoints_lie_on_the_drawn_person(seed, size):
     assert 0.12 < np.mean(covered) < 0.5  # a person, not a wall
 
 
-def test_another_size_shows_the_same_picture(small):
+def test_another_size_shows_the_same_image_response(small):
     tracklet = small.split.train[1]
     large, little = (small.frames(tracklet, h, h // 2).astype(float) for h in (128, 64))
     shrunk = large.reshape(len(large), 64, 2, 32, 2, 3).mean(axis=(2, 4))

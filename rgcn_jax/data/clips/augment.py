@@ -1,6 +1,6 @@
 """Augmentation of a clip: one draw for all its frames, and the same geometry for frames and keypoints.
 
-The draws and the keypoints are NumPy; the pixels are moved by whoever reads them (OpenCV in ``memory``, TensorFlow in
+The draws and the keypoints are NumPy; the pixels are transformed by the readers (OpenCV in ``memory``, TensorFlow in
 ``pipeline``), both from the same box, flip and erased rectangle.
 """
 

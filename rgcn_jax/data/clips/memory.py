@@ -24,7 +24,7 @@ class ArraySource(Protocol):
         ...
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """All keypoints of the tracklet, as ``KeypointSource`` says."""
+        """All keypoints of the tracklet, as ``KeypointSource`` defines it."""
         ...
 
 
@@ -56,7 +56,7 @@ class CachedSource:
 def show(
     frame: UInt8[np.ndarray, "h w 3"], box: Float32[np.ndarray, "4"], flip: bool, erase: Float32[np.ndarray, "4"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The box of a frame at the frame's size (bilinear), mirrored and erased as the draw says."""
+    """The box of a frame at the frame's size (bilinear), mirrored and erased as drawn."""
     height, width = frame.shape[:2]
     if not (box == (0, 0, 1, 1)).all():
         left, top, right, bottom = (float(v) for v in box)
@@ -115,7 +115,7 @@ class MemoryReader:
                         return
                     offer(self._read(plan))
                 offer(None)
-            except Exception as error:  # handed over, and raised where the batch is asked for
+            except Exception as error:  # passed on, and raised where the batch is requested
                 offer(error)
 
         threading.Thread(target=work, daemon=True, name="memory-reader").start()

@@ -19,6 +19,7 @@ from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.types import Batch
 
 
@@ -70,9 +71,10 @@ class ClipReader:
       frames: where the encoded frames come from.
       keypoints: where the keypoints come from.
       height: of the frames that come out, in pixels.
-      width: likewise.
+      width: of the frames, in pixels.
       ahead: batches that are finished in advance, while the device works on one.
-      threads: of TensorFlow, for one reader; 0: four a core, for those that wait for a compiled loop do not work.
+      threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
+        that wait for a compiled loop do not work.
 
     Raises:
       InputError: an image cannot be read or decoded; the message names it.
@@ -146,7 +148,7 @@ class ClipReader:
         }
         # The next plan is made, and its records read, while TensorFlow's threads work on a batch.
         dataset = tf.data.Dataset.from_generator(inputs, output_signature=signature).prefetch(1).unbatch()
-        threads = self._threads or 4 * (os.cpu_count() or 1)
+        threads = self._threads or 4 * usable_cores()
         dataset = dataset.map(self._read_clip, num_parallel_calls=threads, deterministic=True)
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads

@@ -39,7 +39,7 @@ def load(path: Path, tracklets: Sequence[Tracklet], optional: Sequence[Tracklet]
     """Reads the features of these tracklets, and of the optional ones if the file has all of them.
 
     Raises:
-      InputError: the file is missing, damaged or of another form, a tracklet has no row or two, or a number is not
+      InputError: the file is missing, damaged or of another format, a tracklet has no row or two, or a number is not
         finite.
     """
     try:

@@ -16,7 +16,7 @@ from rgcn_jax.types import Batch, Split, Tracklet
 
 @runtime_checkable
 class Reader(Protocol):
-    """Turns plans into batches, in their order, reading ahead of whoever consumes them."""
+    """Turns plans into batches, in their order, reading ahead of the consumer."""
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
         """The batches of the plans."""

@@ -1,6 +1,6 @@
 """Sampling of tracklets and frames for a batch: pure functions of (seed, step) and of the tracklets' lengths.
 
-Nothing here touches an image. A ``BatchPlan`` says everything about a batch but the pixels; the readers (``memory``,
+Nothing here touches an image. A ``BatchPlan`` defines everything of a batch but the pixels; the readers (``memory``,
 ``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can
 begin at any step, on any number of workers, and see the same data.
 """
@@ -79,6 +79,7 @@ class IdentitySampler:
         self._identities, self._clips, self._length = identities, clips_per_identity, frames_per_clip
         self._max_stride, self._augmentation, self._seed = max_frame_stride, augmentation, seed
         self._crop_aspect = crop_aspect
+        self._drawn: tuple[int, np.ndarray] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -88,8 +89,7 @@ class IdentitySampler:
     def plan(self, step: int) -> BatchPlan:
         """The batch of this step (counted from 0): a pure function of (seed, step)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self._seed, _IDENTITIES, epoch]).permutation(len(self.person_ids))
-        labels = order[position * self._identities : (position + 1) * self._identities]
+        labels = self._order(epoch)[position * self._identities : (position + 1) * self._identities]
         rng = np.random.default_rng([self._seed, _CLIPS, step])
         index = np.concatenate([choose_tracklets(rng, self._of_person[label], self._clips) for label in labels])
         clips = [training_clip(rng, len(self.tracklets[i].frames), self._length, self._max_stride) for i in index]
@@ -110,6 +110,14 @@ class IdentitySampler:
             erase=erase,
             keypoint_changes=changes,
         )
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Of the identities in this epoch; kept until another epoch's is asked for, as drawing it visits them all."""
+        drawn = self._drawn
+        if drawn is None or drawn[0] != epoch:
+            rng = np.random.default_rng([self._seed, _IDENTITIES, epoch])
+            self._drawn = drawn = epoch, rng.permutation(len(self.person_ids))
+        return drawn[1]
 
     def plans(self, first_step: int, last_step: int) -> Iterator[BatchPlan]:
         """Plans of the steps first_step, ..., last_step - 1."""

@@ -1,4 +1,4 @@
-"""What to say of a file that is not where it must be: what is there instead, and the likely cause."""
+"""Messages for missing files: what is there instead, and the likely cause."""
 
 import os
 import unicodedata

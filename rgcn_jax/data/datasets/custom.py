@@ -113,11 +113,11 @@ def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
     return tuple(tracklets)
 
 
-def _numbered(folders: FolderReader, folder: str, form: re.Pattern[str], what: str) -> dict[int, str]:
+def _numbered(folders: FolderReader, folder: str, pattern: re.Pattern[str], what: str) -> dict[int, str]:
     """The folders in a folder by the numbers that are their names, in the order of the numbers."""
     found: dict[int, str] = {}
     for name in folders.listing(folder).folders:
-        if not form.fullmatch(name):
+        if not pattern.fullmatch(name):
             folders.wrong(f"{folder}/{name} is no {what}: expected a whole number")
         elif int(name) in found:
             folders.wrong(f"{found[int(name)]} and {folder}/{name} are the same {what}, number {int(name)}")

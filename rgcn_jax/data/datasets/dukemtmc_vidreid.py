@@ -13,7 +13,7 @@ Layout below the root::
     query/0002/0004/0002_C1_F0001_X30823.jpg
     gallery/7140/2193/7140_C2_F0044_D200413.jpg  D instead of X: a distractor
 
-An older form of the names has no underscores before the fields. Both are read by field, and frames are sorted by
+An older format of the names has no underscores before the fields. Both are read by field, and frames are sorted by
 their number, for a few tracklets begin at F0002. An image is every twelfth frame of the video.
 """
 
@@ -52,7 +52,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
       The split, each subset sorted by person and tracklet folder; the crops have many sizes.
 
     Raises:
-      InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not of the form
+      InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not in the format
         above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are found
         before the first few are reported.
 

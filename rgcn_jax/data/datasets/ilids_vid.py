@@ -1,6 +1,6 @@
 """Loader of iLIDS-VID: from its folders and lists to a ``Split``. Decodes no image.
 
-Published counts: 300 people, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random halvings into 150
+Published counts: 300 people, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random splits into 150
 and 150. Query is camera 1, gallery camera 2, so that a query has one true match. Scores are means over the 10 splits.
 
 Layout below the root::

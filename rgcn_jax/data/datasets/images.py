@@ -1,30 +1,48 @@
-"""Decoding of one image file with OpenCV, which refuses truncated ones. Needs no TensorFlow."""
+"""Reading of JPEG and PNG files with Pillow: size from the header, or pixels; truncated and huge files are refused."""
 
-import contextlib
-import re
-import zlib
+import io
+import os
+import warnings
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
-from rgcn_jax.data.datasets.image_size import check_size
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import open_file, read_file
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # within compressed data; 00 and restarts belong to these
+LARGEST_SIDE = 8192
+"""Pixels. An 8K image is 7,680 wide; a few kilobytes of JPEG or PNG may claim 65,535, and take gigabytes."""
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width in pixels from the header of a JPEG or PNG file. Raises InputError."""
+    try:
+        with open_file(path) as file:
+            width, height = _open(file).size
+    except OSError as error:
+        raise InputError(f"The image {path} cannot be read ({error.strerror}).") from error
+    except InputError as error:
+        raise InputError(f"The image {path} {error}: copy it from the data set again.") from error
+    return height, width
+
+
+def check_size(encoded: bytes) -> None:
+    """Checks the header of an image before it is decoded.
+
+    Raises:
+      InputError: it is no JPEG or PNG, or has more than ``LARGEST_SIDE`` pixels one way; the end of a sentence.
+    """
+    _open(io.BytesIO(encoded))
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB pixels of a JPEG or PNG file, as they are stored: a rotation noted in the file is not carried out, as the
-    training pipeline does not either.
+    """RGB pixels of a JPEG or PNG file as they are stored: a rotation in its EXIF data is ignored, as in training.
 
     Raises:
-      InputError: the file cannot be read, is empty, of another kind, cut off, enormous, or does not decode. Some
-        versions of OpenCV fill what is missing of a truncated file with grey and say nothing, so its structure is
-        checked first.
+      InputError: the file cannot be read, is empty, of another kind, truncated, damaged or huge.
     """
     try:
         data = read_file(path)
@@ -32,53 +50,34 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:
         raise InputError(f"{path}: the file is empty")
-    if data.startswith(b"\xff\xd8"):
-        whole = _jpeg_ends(data)
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        whole = _png_ends(data)
-    else:
-        raise InputError(f"{path}: not a JPEG or PNG image")
-    if not whole:
-        raise InputError(f"{path}: the image is truncated or damaged")
     try:
-        check_size(data)
+        image = _open(io.BytesIO(data))
     except InputError as error:
         raise InputError(f"{path}: the image {error}") from error
-    image = None
-    with contextlib.suppress(cv2.error):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise InputError(f"{path}: the image does not decode")
-    return np.ascontiguousarray(image[..., ::-1])
+    if image.mode.startswith("I"):
+        raise InputError(f"{path}: the image has 16 bits a channel: convert it to 8 bits")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata
+            return np.array(image.convert("RGB"))
+    except Exception as error:  # OSError of truncated files, and others of damaged ones
+        raise InputError(f"{path}: the image is truncated or damaged ({error})") from error
 
 
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the segments of a JPEG file lead to its end marker; what follows that is no part of the image."""
-    at = 2
-    while found := _MARKER.match(data, at):
-        marker = found[1][0]
-        if marker == 0xD9:
-            return True
-        at = found.end()
-        if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a segment
-            continue
-        at += int.from_bytes(data[at : at + 2])
-        if marker == 0xDA:  # start of scan: compressed data up to the next marker
-            after = _NEXT_MARKER.search(data, at)
-            if after is None:
-                return False
-            at = after.start()
-    return False
-
-
-def _png_ends(data: bytes) -> bool:
-    """Whether the chunks of a PNG file, each with its checksum, lead to its end chunk."""
-    at = 8
-    while at + 12 <= len(data):
-        end = at + 8 + int.from_bytes(data[at : at + 4])
-        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4]) or end + 4 > len(data):
-            return False
-        if data[at + 4 : at + 8] == b"IEND":
-            return True
-        at = end + 4
-    return False
+def _open(file: Any) -> Image.Image:
+    """The image of an open binary file, whose header is read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(file, formats=("JPEG", "PNG"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(
+            f"has too many pixels: make it smaller, {LARGEST_SIDE:,} x {LARGEST_SIDE:,} are read at most"
+        ) from error
+    except Exception as error:  # a damaged header raises nearly anything
+        raise InputError("is truncated, or no JPEG or PNG image") from error
+    if max(image.size) > LARGEST_SIDE:
+        width, height = image.size
+        raise InputError(f"has {width:,} x {height:,} pixels: make it smaller, {LARGEST_SIDE:,} are read at most")
+    return image

@@ -9,7 +9,7 @@ Layout below the root; forks of the data set keep ``list_sequence`` and ``data``
     list_sequence/list_seq_train.txt, list_seq_test.txt      lines of a path prefix, a blank and a person id
     test/data/info_test.mat                                  query: lines of list_seq_test.txt, from 1 (MATLAB v7.3)
 
-A tracklet's frames are the files whose paths begin with the prefix; the name must go on with another field, so that
+A tracklet's frames are the files whose paths begin with the prefix; the name must continue with another field, so that
 ``0001_1`` is no prefix of ``0001_12_...``.
 """
 
@@ -65,7 +65,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, fol
       The split in the order of the lists. Frames are sorted by their names, numbers as numbers.
 
     Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a line is not of the form above or
+      InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above or
         leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
 
     Warns:

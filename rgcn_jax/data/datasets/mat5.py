@@ -1,4 +1,4 @@
-"""A matrix of numbers out of a MATLAB file of version 5 (MATLAB's ``-v6`` and ``-v7``), whatever else the file holds.
+"""Reader of MATLAB files of version 5 (MATLAB's ``-v6`` and ``-v7``): one numeric or character matrix.
 
 SciPy reads such files too, but its reader trusts them: a wrong byte in a type or a size ends the process with a
 segmentation fault (2 % of damaged copies of a list of MARS did), and a few kilobytes unpack to any size. Here every
@@ -41,7 +41,7 @@ def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray,
       The first matrix of that name, or None if there is none; the names of the others up to there.
 
     Raises:
-      ValueError: the file is cut off, damaged or of another form, or the matrix has more than ``largest`` numbers.
+      ValueError: the file is cut off, damaged or of another format, or the matrix has more than ``largest`` numbers.
       TypeError: ``key`` is something else than a real matrix of numbers with two axes.
     """
     contents, order, names = _find(file, key, largest)
@@ -63,7 +63,7 @@ def _find(file: bytes, key: str, largest: int) -> tuple[bytes | None, str, list[
     """The contents of the first matrix called ``key``, the order of bytes, and the names before it."""
     order = {b"IM": "<", b"MI": ">"}.get(file[126:128])
     if order is None or len(file) < 128:
-        raise ValueError("it is of no form that is known: save it in MATLAB again, by save('-v7')")
+        raise ValueError("it is of an unknown format: save it in MATLAB again, by save('-v7')")
     names = []
     for kind, contents in _elements(file[128:], order):
         head = contents

@@ -25,8 +25,8 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
       source: where the file comes from: "the info folder", "the archive".
 
     Raises:
-      InputError: the file is missing, damaged or not in MATLAB's form, has no such matrix, or it is something else; or
-        the library that reads this form is not installed.
+      InputError: the file is missing, damaged or no MATLAB file, has no such matrix, or it is something else; or
+        the library that reads this format is not installed.
     """
     if not path.is_file():
         raise InputError(
@@ -85,7 +85,7 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
                 ):
                     return None
                 return np.asarray(data[()]).T  # MATLAB counts the axes from the other end
-    except Exception as error:  # likewise in h5py
+    except Exception as error:  # of nearly any type, on damaged files
         raise _damaged(path, source, error) from error
     raise _absent(path, key, source, names)
 

@@ -1,4 +1,4 @@
-"""Which pretrained weights have seen the people that a data set tests on."""
+"""Identity overlap: pretrained weights that were trained on the persons a data set tests on."""
 
 from pathlib import PurePath
 

@@ -1,7 +1,7 @@
 """Loader of PRID2011 (multi-shot): from its folders and lists to a ``Split``. Decodes no image.
 
 Published counts: 200 people in both cameras, of whom the field takes the 178 with more than a threshold of frames; 10
-random halvings into 89 and 89. Query is camera a, gallery camera b, so that a query has one true match.
+random splits into 89 and 89. Query is camera a, gallery camera b, so that a query has one true match.
 
 Layout below the root::
 
@@ -50,7 +50,7 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
 
     Raises:
       InputError: a folder or file is missing, empty or a symbolic link out of the root; a frame's name is no number;
-        the splits are not of the form above or name people who have no folder; or there is no such split.
+        the splits are not in the format above or name people who have no folder; or there is no such split.
 
     Warns:
       UserWarning: the split is as large as the field's, but a count is not the usual one.

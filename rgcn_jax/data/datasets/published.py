@@ -29,14 +29,14 @@ def describe_split(split_number: int, num_splits: int, train: Sequence[str], tes
     """The description of one of several published splits, such as "split 3 of 10 (1a2b3c4d)".
 
     In brackets are the first 8 hexadecimal digits of the SHA-256 of ``{"test":[...],"train":[...]}``: JSON without
-    blanks, the names of the person folders sorted. So files that list the same people in another order, as indices or
-    as names, have the same hash; files of that name with other people do circulate.
+    blanks, the names of the person folders sorted. So files that list the same persons in another order, as indices or
+    as names, have the same hash; files of that name with other persons do circulate.
 
     Args:
       split_number: which split, from 1.
       num_splits: how many there are.
-      train: names of the folders of the people that are trained on.
-      test: likewise of the others.
+      train: names of the folders of the persons that are trained on.
+      test: names of the folders of the other persons.
     """
     content = json.dumps({"test": sorted(test), "train": sorted(train)}, separators=(",", ":"))
     return f"split {split_number} of {num_splits} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"

@@ -99,7 +99,7 @@ def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows]
     tested = {
         part: rows for part, rows in parts.items() if part in ("query", "gallery") and rows.person_ids is not None
     }
-    found = {int(person) for rows in tested.values() for person in rows.person_ids.tolist()}
+    found = {int(person) for rows in tested.values() for person in np.ravel(rows.person_ids)}
     if found != set(range(len(persons))) or found == set(persons.tolist()) or persons[0] <= 0:
         return None
     return dict(parts) | {part: rows._replace(person_ids=persons[rows.person_ids]) for part, rows in tested.items()}
@@ -151,8 +151,8 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
     label = part or "all"
     if rows.person_ids is None or rows.camera_ids is None:
         raise InputError(
-            f"{label}: the features have neither names of frames nor both persons and cameras, so that nothing tells "
-            "whose they are: give a file with them, or names by --names."
+            f"{label}: the features have neither names of frames nor both persons and cameras, so their "
+            "tracklets are unknown: give a file with them, or names by --names."
         )
     orders = {order: words for words, order in reversed(list(_orders(part, split)))}
     of_length = [(words, order) for order, words in orders.items() if len(order) == len(rows.features)]

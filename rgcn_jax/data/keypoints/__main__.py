@@ -1,4 +1,4 @@
-"""The command ``python -m rgcn_jax.data.keypoints``: keypoints in any form in, a store or an OpenPose folder out."""
+"""``python -m rgcn_jax.data.keypoints``: convert keypoints of any format to a store or an OpenPose folder."""
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         prog,
         "Convert keypoints of any supported format to a keypoint store, or to a folder of OpenPose files, and print "
         "how many were detected.",
-        epilog="Formats: " + "; ".join(f"{name}: {form.what}" for name, form in FORMATS.items()) + ".",
+        epilog="Formats: " + "; ".join(f"{name}: {known.what}" for name, known in FORMATS.items()) + ".",
     )
     parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
     parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")

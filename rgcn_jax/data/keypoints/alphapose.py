@@ -1,4 +1,4 @@
-"""AlphaPose: one JSON file for all images, in pixels of the crop. Two forms.
+"""AlphaPose: one JSON file for all images, in pixels of the crop. Two formats.
 
 ``alphapose-results.json``, a list with one entry a person (``read_results``)::
 
@@ -33,7 +33,7 @@ from rgcn_jax.data.keypoints.subject import choose_subjects
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.skeleton import to_14
 
-_FORMS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
+_FORMATS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
 
 
 def read_results(
@@ -74,15 +74,15 @@ def read_images(
         if key is None:
             raise InputError(f"{path} holds a JSON list, but poses by image are an object: give its own file.")
         name = shown(key)
-        form = next((f for f in _FORMS if isinstance(entry, dict) and isinstance(entry.get(f[0]), list)), None)
-        if form is None:
+        fields = next((f for f in _FORMATS if isinstance(entry, dict) and isinstance(entry.get(f[0]), list)), None)
+        if fields is None:
             people.problems.append(f'{name} has no list "bodies" or "people"')
             continue
         if key in people.images:
             people.problems.append(f"{name} is in it twice")
         people.images.add(key)
-        for body in entry[form[0]]:
-            people.add(name, key, body.get(form[1]) if isinstance(body, dict) else None)
+        for body in entry[fields[0]]:
+            people.add(name, key, body.get(fields[1]) if isinstance(body, dict) else None)
     return people.of(frames, sizes, joined_folders=True)
 
 

@@ -1,10 +1,10 @@
-"""Test of keypoints by anatomy: whether a source's bodies are people in the skeleton that its keypoints are taken for.
+"""Anatomical plausibility check: whether the keypoints of a source are persons in the assumed skeleton.
 
-The number of keypoints does not tell the skeleton, and a wrong one is not seen in a table of coverage: H36M-17 read as
-COCO-17 puts the knees where the shoulders are. Over the bodies of a data set, which mostly stand or walk, these hold
-for nearly all (99 % or more of real and generated crops): the head is above the neck, the shoulders above the hips,
-these above the knees, these above the ankles; shoulders and hips have left and right on the same sides; the neck is
-near the middle of the shoulders. The medians of the limbs' lengths are in proportion to the torso.
+The number of keypoints does not determine the skeleton, and a wrong one is not seen in a table of coverage: H36M-17
+read as COCO-17 puts the knees where the shoulders are. Over the bodies of a data set, which mostly stand or walk, these
+hold for nearly all (99 % or more of real and generated crops): the head is above the neck, the shoulders above the
+hips, these above the knees, these above the ankles; shoulders and hips have left and right on the same sides; the neck
+is near the middle of the shoulders. The medians of the limbs' lengths are in proportion to the torso.
 """
 
 import os

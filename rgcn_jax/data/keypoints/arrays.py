@@ -1,10 +1,10 @@
 """Keypoints as arrays in one ``.npz`` file, for a detector that is called from Python (RTMPose, ViTPose, BlazePose).
 
 ``names`` [N], text: paths of the frames relative to the root, or their base names. ``keypoints`` [N, V, 3]: x, y and
-confidence of the subject; zeros where nobody was found. V tells the skeleton: 17 COCO, 25 or 18 OpenPose, 26 Halpe, 133
-COCO-WholeBody, 33 BlazePose, 14 this project's own; or ``skeleton``, a text, names it ("h36m17"). ``units``, a text:
-"pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and height; BlazePose must say,
-because MediaPipe gives both::
+confidence of the subject; zeros where nobody was found. V determines the skeleton: 17 COCO, 25 or 18 OpenPose, 26
+Halpe, 133 COCO-WholeBody, 33 BlazePose, 14 this project's own; or ``skeleton``, a text, names it ("h36m17"). ``units``,
+a text: "pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and height; BlazePose
+must say, because MediaPipe gives both::
 
     np.savez("poses.npz", names=names, keypoints=keypoints, units="shares", skeleton="blazepose33")
 """
@@ -43,8 +43,8 @@ def read(
       path: the file.
       frames: paths relative to the data set's root, each once.
       sizes: height and width of the crop in pixels, of each frame or one for all; needed for normalised coordinates.
-      skeleton: a key of ``SKELETONS``; None: as the file says, else by V.
-      units: one of ``coordinates.UNITS``; None: as the file says, else pixels.
+      skeleton: a key of ``SKELETONS``; None: as in the file, else by V.
+      units: one of ``coordinates.UNITS``; None: as in the file, else pixels.
 
     Raises:
       InputError: the file is damaged or holds something else, contradicts what was named, or a frame is not in it.
@@ -74,7 +74,7 @@ def _units(path: Path, arrays: Mapping[str, np.ndarray], skeleton: str, named: s
     if units is not None and (units.ndim or units.item() not in UNITS):
         raise InputError(f'{path}: units must be "pixels" or "shares", found {shown(units)}.')
     if units is not None and named is not None and UNITS[units.item()] != named:
-        raise InputError(f"{path} says that its units are {units.item()!r}: leave out --units={named}.")
+        raise InputError(f"{path} has the units {units.item()!r}: leave out --units={named}.")
     if units is None and named is None and skeleton == "blazepose33":
         raise InputError(
             f"{path} holds BlazePose's 33 keypoints without saying in which units: MediaPipe's pose_landmarks are "

@@ -1,12 +1,12 @@
 """GaitGraph and GAF-Net: one CSV file, a row a frame, COCO-17, in pixels of the crop.
 
-The header line is required, because it says in which order the keypoints are::
+The header line is required, because it defines the order of the keypoints::
 
     image_name,nose_x,nose_y,nose_conf,left_eye_x,left_eye_y,left_eye_conf,...,right_ankle_conf
     cam1_person001_00319.png,30.04,22.35,0.278,29.14,20.0,0.046,...,0.457
 
 A frame in which nobody was found has no row. A keypoint whose three fields are empty was not detected. (GAF-Net's own
-reader drops a whole frame for one empty field, and says so; here nothing is dropped.)
+reader drops a whole frame for one empty field; here nothing is dropped.)
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""From pixels of a crop to normalised coordinates: the sizes of the crops, and checks that the pixels are theirs."""
+"""Conversion of keypoints from pixels of a crop to normalised coordinates, with checks of the units."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int
 from tqdm import tqdm
 
-from rgcn_jax.data.datasets.image_size import image_size
+from rgcn_jax.data.datasets.images import image_size
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -54,7 +54,7 @@ def doubts(
     path: str | os.PathLike[str],
     pixels: Float32[np.ndarray, "n 14 3"],
     sizes: Int[np.ndarray, "#n 2"],
-    units_told: bool = False,
+    units_given: bool = False,
 ) -> list[str]:
     """What is doubtful about where a data set's joints lie in its crops, a sentence each.
 
@@ -65,7 +65,7 @@ def doubts(
       path: the files, for messages.
       pixels: x and y in pixels of the crop, confidence.
       sizes: height and width of the crop in pixels, of each frame or one for all.
-      units_told: that the user said in which units they are; nothing is refused then.
+      units_given: whether the user chose the units; nothing is refused then.
 
     Raises:
       InputError: most bodies reach far out of their crops: the coordinates are pixels of images of another size.
@@ -81,11 +81,11 @@ def doubts(
     outside = float(np.mean((x < 0) | (x > 1) | (y < 0) | (y > 1)))
     reach = float(np.median(_reach(values, detected)))
     likely = _likely(values, detected)
-    if outside >= 0.2 and reach > _REACH and not units_told:
+    if outside >= 0.2 and reach > _REACH and not units_given:
         raise InputError(
             f"{path}: {outside:.0%} of the keypoints lie outside of their crops, of most bodies by more than "
             f"{_REACH:.0%} of its size, so they are pixels of images of another size{likely}: detect them on the crops "
-            "themselves; if they are pixels of the crops all the same, say so with --units=pixels."
+            "themselves; if they are pixels of the crops all the same, pass --units=pixels."
         )
     found = []
     if outside >= 0.1:

@@ -29,12 +29,12 @@ from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 LEAST_SHARE = 2 / 3
 """Of the frames, so many at least must have an entry in a file that leaves out frames without people.
 
-There "nobody found" cannot be told from "never run": half a data set must not be taken for empty."""
+There "nobody found" looks like "never run": half a data set must not be taken for empty."""
 
 
 class Format(NamedTuple):
     """``what``: description for messages. ``read``: its reader, of a path, frames, sizes of the crops and the skeleton
-    that the user names, or None. ``units``: of its coordinates, where its files say so by themselves.
+    that the user names, or None. ``units``: of its coordinates, where its files define them.
     """
 
     what: str
@@ -69,8 +69,8 @@ def recognise(path: Path) -> str:
         if path.suffix == ".csv":
             return "csv"
         if path.suffix == ".json":
-            form = {b"[": "alphapose", b"{": "agrl"}.get(_first_character(path))
-            return form or _not_found(path, "this is neither a list nor an object")
+            name = {b"[": "alphapose", b"{": "agrl"}.get(_first_character(path))
+            return name or _not_found(path, "this is neither a list nor an object")
     _not_found(path, "this is a file of another kind" if os.path.exists(path) else "there is nothing of that name")
 
 
@@ -145,14 +145,14 @@ def _read_in_units(
     skeleton: str | None,
     units: str | None,
 ) -> Detections:
-    form = FORMATS[name]
-    if form.units and units and units != form.units:
-        raise InputError(f"{path} is {form.what}, whose coordinates are {form.units}: leave out --units={units}.")
+    chosen = FORMATS[name]
+    if chosen.units and units and units != chosen.units:
+        raise InputError(f"{path} is {chosen.what}, whose coordinates are {chosen.units}: leave out --units={units}.")
     if name == "arrays":  # may say its units itself
         return arrays.read(path, frames, sizes, skeleton, units)
-    if (units or form.units) != "normalised":
-        return form.read(path, frames, sizes, skeleton)
-    found = form.read(path, frames, np.array([[1, 1]]), skeleton)  # the subject is chosen in the units of the file
+    if (units or chosen.units) != "normalised":
+        return chosen.read(path, frames, sizes, skeleton)
+    found = chosen.read(path, frames, np.array([[1, 1]]), skeleton)  # the subject is chosen in the units of the file
     scale = np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None].astype(np.float32)
     bodies = found.sample
     if bodies is not None:
@@ -180,7 +180,7 @@ def _recognise_folder(path: Path) -> str:
         if endings:
             return "openpose" if any(endings) else "mmpose"
         texts = texts or any(name.endswith(yolo.SUFFIX) for name in files)
-    return "yolo" if texts else "openpose"  # whose reader says what is missing
+    return "yolo" if texts else "openpose"  # whose reader reports what is missing
 
 
 def _first_character(path: Path) -> bytes:
@@ -193,5 +193,5 @@ def _first_character(path: Path) -> bytes:
 
 def _not_found(path: Path, found: str) -> NoReturn:
     raise InputError(
-        f"Keypoints not found at {path}: expected {'; '.join(form.what for form in FORMATS.values())}; but {found}."
+        f"Keypoints not found at {path}: expected {'; '.join(known.what for known in FORMATS.values())}; but {found}."
     )

@@ -102,7 +102,7 @@ def read_folder(
 
 def damaged_files(program: Program, path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
     """The files of these frames in a program's folder that are there and cannot be used, each with the reason; none
-    where the folder cannot be of these frames, which ``read_folder`` tells.
+    where the folder cannot be of these frames, which ``read_folder`` reports.
     """
     try:
         found = frame_listing.find(path, program.suffix, frames, program.name)

@@ -1,4 +1,4 @@
-"""Which file of a folder with one file a frame is of which frame; what is there where none is.
+"""Matching of the files of a folder with one file a frame to frames, and a description of mismatches.
 
 Folders are listed once each and no file is touched by itself: a million files cost what listing their folders costs.
 """

@@ -109,7 +109,7 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """A name without what is not of the frame: its image suffix, the kind of slashes, the form of its accents."""
+    """A normalised name: without its image suffix, with forward slashes, its accents composed."""
     text = name.replace("\\", "/")
     stem, dot, suffix = text.rpartition(".")
     text = stem if dot and f".{suffix.lower()}" in IMAGES else text

@@ -1,4 +1,4 @@
-"""Strict reading of JSON and of numbers that other programs wrote: nothing is guessed, nothing grows without bound.
+"""Validation of JSON and keypoint values in files of pose detectors, with bounded memory.
 
 All functions raise InputError with the reason alone, without the file's name: "is not JSON or is cut off: ...".
 """

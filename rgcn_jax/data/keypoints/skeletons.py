@@ -14,10 +14,10 @@ OPENPOSE: Mapping[int, str] = {25: "openpose_body25", 18: "openpose_coco18"}
 """Number of keypoints -> skeleton of OpenPose's files, unless the user names another one."""
 
 COCO: Mapping[int, str] = {17: "coco17", 26: "halpe26", 133: "coco_wholebody133", 136: "halpe136"}
-"""Likewise of the detectors trained on COCO or a larger set; the first 17 keypoints of each are those of COCO."""
+"""The same for the detectors trained on COCO or a larger set; the first 17 keypoints of each are those of COCO."""
 
 ARRAYS: Mapping[int, str] = {14: "rgcn_jax14", **OPENPOSE, **COCO, 33: "blazepose33"}
-"""Likewise of arrays: 14 is this project's own (``rgcn_jax.skeleton.KEYPOINTS``)."""
+"""The same for arrays: 14 is this project's own (``rgcn_jax.skeleton.KEYPOINTS``)."""
 
 _NAMES: Mapping[str, str] = {
     **{re.sub("[^a-z0-9]", "", name): name for name in SKELETONS},

@@ -7,7 +7,7 @@ It is an ``.npz`` archive without pickled objects, so that ``np.load`` reads it,
   order of ``rgcn_jax.skeleton.KEYPOINTS``;
 - ``header``, one JSON text: ``{"format": "rgcn_jax keypoints", "version": 1, "detector": "alphapose", "skeleton":
   "coco17", "threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...},
-  "cameras": {"1": {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as ``coverage.py`` says.
+  "cameras": {"1": {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as in ``coverage.py``.
 
 Numbers are stored as they came, so that training from the store is training from the detector's own files, bit for
 bit. That takes about 140 bytes a frame on disk (170 MB for the 1.19 million frames of MARS), twice as much as float16,
@@ -41,7 +41,7 @@ _FORMAT = "rgcn_jax keypoints"
 
 
 class Header(NamedTuple):
-    """What a store says of itself; ``coverage`` as ``coverage.to_json`` gives it."""
+    """The header of a store; ``coverage`` as ``coverage.to_json`` gives it."""
 
     detector: str
     skeleton: str

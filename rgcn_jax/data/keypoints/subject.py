@@ -1,4 +1,4 @@
-"""Choice of the subject, the person whom a crop is of, among several people in it."""
+"""Choice of the subject, the person that a crop shows, among several detected in it."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -16,7 +16,7 @@ def subject_scores(
     Args:
       people: x and y in pixels, confidence.
       heights: of each person's crop in pixels, or one for all.
-      widths: likewise.
+      widths: of the crops, in pixels.
     """
     x, y, confidence = np.moveaxis(people.astype(np.float64), -1, 0)
     width, height = widths[:, None], heights[:, None]

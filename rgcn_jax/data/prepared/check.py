@@ -1,7 +1,7 @@
-"""``python -m rgcn_jax.data.prepare --check``: finds all problems of a data set at once and writes nothing.
+"""Data set check, ``python -m rgcn_jax.data.prepare --check``: finds all problems at once and writes nothing.
 
-What stands in the way of one look does not stand in the way of the others: where lists or folders are not as they must
-be, every image below the root is decoded all the same; where keypoints are missing, those that are there are read.
+One problem does not hide the others: where lists or folders are invalid, every image below the root is decoded all the
+same; where keypoints are missing, those that are there are read.
 """
 
 from argparse import Namespace
@@ -31,7 +31,7 @@ from rgcn_jax.types import Tracklet
 
 
 def check(options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]) -> int:
-    """Tell all problems and remarks, of many names the first; write all of them, if asked.
+    """Prints all problems and remarks with their first names, and writes a report with all names if requested.
 
     Args:
       options: of the command.
@@ -64,7 +64,7 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
 
 
 class _Look(NamedTuple):
-    """What is wrong with a data set, the images first; what is odd about it; and what was looked at, for a sentence."""
+    """Problems of a data set, the images first; remarks; and what was checked, as a clause."""
 
     problems: list[Finding]
     notes: list[Finding]
@@ -96,7 +96,7 @@ def _look(options: Namespace, read_source: Callable[[Namespace], Source]) -> _Lo
 
 
 def _look_below(options: Namespace, first: Finding) -> _Look:
-    """The same of a folder that cannot be listed as a data set; ``first`` says why."""
+    """The same of a folder that cannot be listed as a data set; ``first`` is the reason."""
     problems, images = [first], 0
     if options.root.is_dir():
         folders = FolderReader(options.dataset, options.root, options.follow_links)

@@ -14,7 +14,7 @@ SHOWN = 20
 @dataclass(frozen=True)
 class Finding:
     """Something that is wrong with a data set, or only odd. ``text``: a sentence, without its names or with the first
-    few of them; ``names``: all frames, files, people or tracklets that it is about.
+    few of them; ``names``: all frames, files, persons or tracklets that it is about.
     """
 
     text: str

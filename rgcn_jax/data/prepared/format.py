@@ -12,7 +12,7 @@
 
 A record is one frame, so that a clip costs the reading of its own frames and no others. The frames of a tracklet follow
 one another in the order of time; a frame's row counts all records of all shards in their order.
-While it is written the folder is called ``1.0.0.partial``: a half-prepared data set cannot be opened.
+While it is written the folder is called ``1.0.0.partial``: an unfinished data set cannot be opened.
 """
 
 import json
@@ -116,7 +116,7 @@ def read_marker(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder / MARKER} cannot be read ({error}): prepare the data again.") from error
     if marker["version"] > FORMAT_VERSION:
         raise InputError(
-            f"{folder} was prepared in version {marker['version']} of its form, this program reads version "
+            f"{folder} was prepared in version {marker['version']} of its format, this program reads version "
             f"{FORMAT_VERSION}: update rgcn_jax, or prepare the data again with this one."
         )
     return marker

@@ -1,4 +1,4 @@
-"""A prepared data set that is open: its tracklets, splits, shards and keypoints. Needs no TensorFlow."""
+"""Opening of prepared data: tracklets, splits, shards and keypoints, with checks of the files. Needs no TensorFlow."""
 
 import hashlib
 import os

@@ -1,5 +1,6 @@
 """Messages between the preparation and its workers; assignment of tracklets to shards."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from rgcn_jax.data.prepared.format import FORMAT_VERSION
 from rgcn_jax.types import Tracklet
 
 FRAMES_PER_SHARD = 8192
@@ -33,10 +35,22 @@ class ShardTask:
         """How many frames it has."""
         return len(self.keypoints)
 
-    @property
-    def names(self) -> list[str]:
-        """The paths of its frames in the data set."""
-        return [frame for _, tracklet in self.tracklets for frame in tracklet.frames]
+    def key(self) -> str:
+        """A hash of all that decides about the shard: settings, tracklets, keypoints, and of each image name, size and
+        time of modification. Images are not read; one that was copied with a new time counts as another.
+        """
+        digest = hashlib.sha256(repr((FORMAT_VERSION, self.height, self.width)).encode())
+        digest.update(self.keypoints.tobytes())
+        for number, tracklet in self.tracklets:
+            digest.update(repr((number, tracklet.person_id, tracklet.camera_id)).encode())
+            for frame in tracklet.frames:
+                try:
+                    status = (self.root / frame).stat()
+                    found = status.st_size, status.st_mtime_ns
+                except OSError:  # reported when it is read
+                    found = None
+                digest.update(repr((frame, found)).encode())
+        return digest.hexdigest()[:32]
 
     def rows(self) -> Iterator[tuple[int, int, Tracklet]]:
         """Of each frame its tracklet's number, its position in the tracklet, and the tracklet."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.tensorflow_cpu import tf
-from rgcn_jax.data.datasets.image_size import check_size
+from rgcn_jax.data.datasets.images import check_size
 from rgcn_jax.data.prepared import tfds_format
-from rgcn_jax.data.prepared.fingerprints import Fingerprints
 from rgcn_jax.data.prepared.shard_task import BadFrame, ShardResult, ShardTask
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_path
+from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Tracklet
 
 QUALITY = 95
@@ -36,12 +36,12 @@ def run(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
       OSError: the shard cannot be written.
     """
     bad: list[BadFrame] = []
-    resized, sources = 0, Fingerprints()
-    with _shard_file(task.path, sources, complete=lambda: not bad) as write:
+    resized = 0
+    with _shard_file(task.path, complete=lambda: not bad) as write:
         for row, (number, position, tracklet) in enumerate(task.rows()):
             name = tracklet.frames[position]
             try:
-                encoded, other_size = _fitted(task, _contents(task.root / name, sources))
+                encoded, other_size = _fitted(task, _contents(task.root / name))
             except InputError as error:
                 bad.append(BadFrame(name, str(error)))
             else:
@@ -68,10 +68,10 @@ def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: in
     return tf.train.Example.FromString(record).SerializeToString(deterministic=True)
 
 
-def _contents(path: Path, sources: Fingerprints) -> bytes:
-    """The bytes of an image file, whose fingerprint is added to the others. Raises InputError."""
+def _contents(path: Path) -> bytes:
+    """The bytes of an image file. Raises InputError."""
     try:
-        encoded = sources.read(path)
+        encoded = read_file(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error
     if not encoded:
@@ -95,11 +95,9 @@ def _fitted(task: ShardTask, encoded: bytes) -> tuple[bytes, int]:
 
 
 @contextmanager
-def _shard_file(
-    path: Path | None, sources: Fingerprints, complete: Callable[[], bool]
-) -> Iterator[Callable[[bytes], None]]:
-    """A function that writes a record to a file which appears at ``path``, after the fingerprints of its images, once
-    both are on the disk, if it is then ``complete``; without a path nothing is written.
+def _shard_file(path: Path | None, complete: Callable[[], bool]) -> Iterator[Callable[[bytes], None]]:
+    """A function that writes a record to a file which appears at ``path`` once it is on the disk, if it is then
+    ``complete``; without a path nothing is written.
     """
     if path is None:
         yield lambda record: None
@@ -113,11 +111,9 @@ def _shard_file(
             writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
             yield writer.write
             writer.close()
-            if complete():
-                sources.save(path)
-            else:
+            if not complete():
                 part.unlink()
-    except RuntimeError as error:  # ArrayRecord's form of system errors
+    except RuntimeError as error:  # ArrayRecord raises it for system errors
         raise OSError(str(error)) from error
     finally:
         with suppress(RuntimeError):

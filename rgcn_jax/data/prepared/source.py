@@ -1,4 +1,4 @@
-"""The input of the preparation: a data set as it was distributed and its keypoints, and remarks on both.
+"""Input of the data preparation: a data set as it was distributed, its keypoints, and remarks on both.
 
 Needs no TensorFlow.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.datasets.image_size import image_size
+from rgcn_jax.data.datasets.images import image_size
 from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import formats
@@ -129,14 +129,14 @@ def unused_keypoints(path: Path, source: Source) -> list[Finding]:
     return _unused(path, formats.unused_files(path, unique_frames(source.tracklets))) if path.is_dir() else []
 
 
-def damaged_keypoints(path: Path, source: Source, skeleton: str | None, told: InputError) -> list[Finding]:
-    """Keypoint files in a folder that cannot be used, but for those that ``told`` names; nothing of what is no
+def damaged_keypoints(path: Path, source: Source, skeleton: str | None, known: InputError) -> list[Finding]:
+    """Keypoint files in a folder that cannot be used, but for those that ``known`` names; none if ``path`` is no
     folder.
     """
     if not path.is_dir():
         return []
     frames = unique_frames(source.tracklets)
-    names = [name for name in formats.damaged_files(path, frames, skeleton) if name not in told.names]
+    names = [name for name in formats.damaged_files(path, frames, skeleton) if name not in known.names]
     text = f"{len(names):,} keypoint files in {path} cannot be used: {listed(names, SHOWN)}"
     return [Finding(text, tuple(names), problem=True)] if names else []
 
@@ -146,8 +146,8 @@ def _unused(path: Path, names: Sequence[str]) -> list[Finding]:
 
 
 def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
-    """What is odd about a data set, though it can be used: short tracklets, people whom training can hardly use,
-    queries that have no match.
+    """What is odd about a data set, though it can be used: short tracklets, identities that training can hardly use,
+    queries without a match.
     """
     found = [Finding(text) for text in turned(source.root, source.tracklets)]
     for subset, tracklets in source.subsets.items():
@@ -169,10 +169,10 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
             "are seen by one camera only": [p for p in sorted(cameras) if len(cameras[p]) == 1],
             "have a single tracklet": [p for p in sorted(counts) if counts[p] == 1],
         }
-        for what, people in groups.items():
-            if people:
-                text = f"{len(people):,} of the {len(cameras):,} people that are trained on{which} {what}"
-                found.append(odd(text, [str(p) for p in people]))
+        for what, ids in groups.items():
+            if ids:
+                text = f"{len(ids):,} of the {len(cameras):,} persons that are trained on{which} {what}"
+                found.append(odd(text, [str(p) for p in ids]))
         seen = {(t.person_id, t.camera_id) for t in split.gallery if t.person_id > DISTRACTOR_ID}
         seen_by = Counter(person for person, _ in seen)
         alone = [t for t in split.query if seen_by[t.person_id] - ((t.person_id, t.camera_id) in seen) == 0]

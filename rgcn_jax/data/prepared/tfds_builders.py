@@ -10,7 +10,7 @@
 
 A builder is called ``<data set>_pose`` for each data set of ``datasets.registry.DATA_SETS``. It reads what
 ``python -m rgcn_jax.data.prepare`` wrote, whose work it does not do: the data sets cannot be downloaded.
-``tfds_format.py`` says what a record is. Nothing here loads TensorFlow.
+``tfds_format.py`` defines a record. Nothing here loads TensorFlow.
 """
 
 from pathlib import Path
@@ -46,7 +46,7 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     # The base class's is wrapped by a decorator, which makes it an attribute to the type checker.
     def download_and_prepare(self, **options: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Nothing if the data set is prepared; else InputError says which command prepares it."""
+        """Nothing if the data set is prepared; else raises InputError with the command that prepares it."""
         if not self.data_path.is_dir():
             self._not_prepared()
 
@@ -72,11 +72,11 @@ class DukemtmcVidreidPose(_PreparedPose):
 
 
 class IlidsVidPose(_PreparedPose):
-    """Frames of iLIDS-VID with 14 keypoints, ids and cameras; its splits of the people are in ``index.npz``."""
+    """Frames of iLIDS-VID with 14 keypoints, ids and cameras; its splits of the persons are in ``index.npz``."""
 
 
 class Prid2011Pose(_PreparedPose):
-    """Frames of PRID2011 with 14 keypoints, ids and cameras; its splits of the people are in ``index.npz``."""
+    """Frames of PRID2011 with 14 keypoints, ids and cameras; its splits of the persons are in ``index.npz``."""
 
 
 class LsVidPose(_PreparedPose):

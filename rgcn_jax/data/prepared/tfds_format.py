@@ -53,7 +53,7 @@ def write_metadata(
       dataset: name of the data set.
       subsets: name of a subset (``train``, ``test``) -> its shards, in order.
       height: of the frames, in pixels.
-      width: likewise.
+      width: of the frames, in pixels.
       description: what the data is.
     """
     names = tfds.core.ShardedFileTemplate(

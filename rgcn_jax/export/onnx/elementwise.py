@@ -44,7 +44,7 @@ OPERATORS: Mapping[str, str] = {
 """JAX's primitive -> ONNX's operator of the same meaning, for numbers."""
 
 LOGICAL: Mapping[str, str] = {"and": "And", "not": "Not", "or": "Or", "xor": "Xor"}
-"""Likewise for booleans; of whole numbers JAX computes bit by bit."""
+"""The same for booleans; of whole numbers JAX computes bit by bit."""
 
 
 def same_operator(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:

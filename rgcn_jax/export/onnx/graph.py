@@ -26,7 +26,7 @@ class Value(NamedTuple):
 
 
 Known: TypeAlias = Value | np.ndarray
-"""A tensor of the graph, or one that does not depend on the inputs (likewise with 1 where it is broadcast)."""
+"""A tensor of the graph, or one that does not depend on the inputs (also with 1 where it is broadcast)."""
 
 
 class Graph:

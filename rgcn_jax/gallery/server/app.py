@@ -1,4 +1,4 @@
-"""The routes of the page, in Starlette: JSON in and out, pictures, and three files of the page itself."""
+"""The routes of the page, in Starlette: JSON in and out, images, and three files of the page itself."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -69,7 +69,7 @@ class _Routes:
     async def strip(self, request: Request) -> Response:
         skeletons = "skeletons" in request.query_params
         found = await run_in_threadpool(self._service.strip, request.path_params["id"], skeletons)
-        return _picture(found)
+        return _image_response(found)
 
     async def search(self, request: Request) -> Response:
         asked = search_request(await _json(request))
@@ -102,7 +102,7 @@ class _Routes:
 
     async def upload_strip(self, request: Request) -> Response:
         strips = self._service.queries.get(request.path_params["name"]).strip
-        return _picture(strips["skeletons" in request.query_params])
+        return _image_response(strips["skeletons" in request.query_params])
 
     async def video(self, request: Request) -> Response:
         async with request.form(max_files=2, max_fields=2) as form:
@@ -125,7 +125,7 @@ class _Routes:
         )
 
     async def first_frame(self, request: Request) -> Response:
-        return _picture(self._videos.get(request.path_params["name"]).first_frame.read_bytes())
+        return _image_response(self._videos.get(request.path_params["name"]).first_frame.read_bytes())
 
     async def _query(self, request: Request, embed: Callable[[], str]) -> Response:
         name = await run_in_threadpool(embed)
@@ -140,9 +140,9 @@ def _file(name: str, kind: str) -> Callable[[Request], Response]:
     return lambda request: Response(content, media_type=kind)
 
 
-def _picture(found: bytes | None) -> Response:
+def _image_response(found: bytes | None) -> Response:
     if found is None:
-        raise HTTPException(404, "no frames at hand")
+        raise HTTPException(404, "no frames available")
     return Response(found, media_type="image/jpeg")
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Float32, UInt8
 
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small
 from rgcn_jax.gallery.inputs import evenly_spaced
-from rgcn_jax.gallery.pictures import jpeg, side_by_side, small
 from rgcn_jax.gallery.server.uploads import frames_hash
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds

@@ -65,12 +65,12 @@ def marks_of(data: Any) -> dict[int, str]:
 
 
 def box_of(data: Any, width: int, height: int) -> list[float]:
-    """Left, top, width and height in a picture of a size. Raises InputError where it is not inside or too small."""
+    """Left, top, width and height in an image of a size. Raises InputError where it is not inside or too small."""
     if not isinstance(data, list) or len(data) != 4 or not all(_number(value) for value in data):
         raise InputError("box: expected left, top, width and height in pixels.")
     left, top, wide, high = box = [float(value) for value in data]
     if wide < 8 or high < 16 or left < 0 or top < 0 or left + wide > width + 1 or top + high > height + 1:
-        raise InputError(f"box: expected one of at least 8 x 16 pixels inside of the picture of {width} x {height}.")
+        raise InputError(f"box: expected one of at least 8 x 16 pixels inside of the image of {width} x {height}.")
     return box
 
 

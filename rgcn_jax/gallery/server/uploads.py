@@ -10,8 +10,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rgcn_jax.data.datasets.image_size import image_size
-from rgcn_jax.data.datasets.images import read_image
+from rgcn_jax.data.datasets.images import image_size, read_image
 from rgcn_jax.data.datasets.listing import IMAGES, natural_order
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.npz import read_arrays

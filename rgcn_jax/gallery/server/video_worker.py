@@ -104,7 +104,7 @@ def _write(out: Path, pairs: Iterator[tuple[np.ndarray, Box]]) -> dict[str, Any]
     for count, (frame, box) in enumerate(pairs, 1):
         crop = cut(frame, box)
         if crop is None:
-            raise InputError("the box lies outside of the picture, or is far larger.")
+            raise InputError("the box lies outside of the image, or is far larger.")
         cv2.imwrite(str(out / f"{count:06}.jpg"), crop, [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not count:
         raise InputError("the person is in none of the frames that can be decoded.")

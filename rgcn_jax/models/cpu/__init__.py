@@ -13,6 +13,7 @@ of one loads into the other. What the fast forms buy on a CPU:
   all frames is too much memory to write and to read again. On an accelerator each small product costs its launch.
 - ``unroll``: GCN&RNN's scan over a short clip is compiled frame after frame, which is twice as fast as a loop and takes
   a third longer to compile. An LSTM gains less than its compilation costs; half of a scan unrolled gains nothing.
+- ``over_time``: ST-GCN's convolution over time without the products with the zeros before and after a clip.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +22,10 @@ from typing import Any
 
 from rgcn_jax.models.cpu.convolution import Conv
 from rgcn_jax.models.cpu.normalisation import BatchNorm
+from rgcn_jax.models.cpu.temporal import temporal_convolution_by_frame
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
+from rgcn_jax.models.stgcn import STGCN
 
 TRUNK: Mapping[str, Any] = MappingProxyType({"conv": Conv, "norm": BatchNorm})
 """Fields of a `ResNet50`."""
@@ -33,6 +36,7 @@ ENCODERS: Mapping[Callable[..., Any], Mapping[str, Any]] = MappingProxyType(
         LGCN: {"project_in_scan": True},
         GCNRNN: {"project_in_scan": True, "unroll": 16},
         GCNLSTM: {"project_in_scan": True},
+        STGCN: {"over_time": temporal_convolution_by_frame},
     }
 )
 """Fields of the pose encoders that have a fast form."""

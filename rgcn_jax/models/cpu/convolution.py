@@ -76,7 +76,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w d_in"]) -> Float[Array, "n h_out w_out d_out"]:
-        """``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, likewise for w, features]."""
+        """``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, the same for w, features]."""
         x = jnp.asarray(x)
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)

@@ -17,8 +17,9 @@ class BatchNorm(nn.Module):
     """Normalisation of each channel by its statistics over all other axes; parameters, collections, arguments and
     values are those of `nn.BatchNorm`.
 
-    Fields as there; epsilon 1e-5 and momentum 0.9 (for the old value) are torchvision's (whose 0.1 is for the new one).
-    Parameters ``scale`` and ``bias``, collection ``batch_stats``: ``mean`` and ``var`` (biased), float32, [d].
+    Fields as in ``nn.BatchNorm``; epsilon 1e-5 and momentum 0.9 (for the old value) are torchvision's (whose 0.1 is for
+    the new one). Parameters ``scale`` and ``bias``, collection ``batch_stats``: ``mean`` and ``var`` (biased), float32,
+    [d].
 
     Both compute mean and mean of squares in one pass, in float32 at least. Here the result is x * factor + offset with
     one factor and one offset a channel. They differ by rounding, by about 1e-7 times mean / standard deviation.

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rgcn_jax.config import AugmentConfig
 from rgcn_jax.data.clips.augment import Augmentation, draw, no_transform, transform_keypoints
 from rgcn_jax.data.clips.memory import show
 from rgcn_jax.skeleton import KEYPOINTS
@@ -92,6 +93,8 @@ def test_no_draw_tells_of_another_and_each_has_its_distribution():
     for uniform in corner.T:
         np.testing.assert_allclose(np.quantile(uniform, [0, 0.25, 0.5, 0.75, 1]), [0, 0.25, 0.5, 0.75, 1], atol=0.03)
     start, extent = erase[erased, :2], erase[erased, 2:] - erase[erased, :2]
+    assert erase.min() >= 0
+    assert erase.max() <= 1 + 1e-6
     area, aspect = extent.prod(axis=1), extent[:, 1] / extent[:, 0]
     whole = (extent < 0.9999).all(axis=1)  # else the frame's border cuts the rectangle
     place = (start[whole] / (1 - extent[whole])).T
@@ -101,6 +104,22 @@ def test_no_draw_tells_of_another_and_each_has_its_distribution():
     logs = np.log(aspect) / np.log(11)  # from log(0.3) to log(3.3)
     np.testing.assert_allclose(logs.max() - logs.min(), 1, atol=0.02)
     np.testing.assert_allclose(np.median(aspect), np.sqrt(0.3 * 3.3), rtol=0.1)
+
+
+def test_the_draws_of_a_seed_are_these():
+    """Written out: a run that is resumed by a later version must see the same batches."""
+    box, flip, erase = draw(np.random.default_rng(3), 2, Augmentation(0.7, 1.25, 0.5, 0.8))
+    np.testing.assert_allclose(box, [[0.047362, 0.160255, 0.847362, 0.960255], [0.0, 0.0, 1.0, 1.0]], atol=1e-6)
+    assert flip.tolist() == [False, False]
+    np.testing.assert_allclose(
+        erase, [[0.158677, 0.3775, 0.60035, 0.79543], [0.437524, 0.101299, 0.809092, 0.755239]], atol=1e-6
+    )
+
+
+def test_without_settings_it_is_the_recipe_of_the_field():
+    assert Augmentation() == Augmentation(0.5, 1.125, 0.5, 0.0)
+    config = AugmentConfig()
+    assert Augmentation(**vars(config)) == Augmentation()
 
 
 def test_erasing_paints_the_mean_colour_and_leaves_the_source_alone():

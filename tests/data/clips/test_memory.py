@@ -98,7 +98,7 @@ def test_a_box_is_cut_out_bilinearly(data):
     for _ in range(5):
         left, top = rng.uniform(0, 1 / 9, 2)
         box = np.array([left, top, left + 8 / 9, top + 8 / 9], np.float32)
-        frame = frames.picture(rng, sharp=True)
+        frame = frames.draw_image(rng, sharp=True)
         shown = show(frame, box, False, np.zeros(4, np.float32))
         error = np.abs(shown - bilinear(frame, box))
         assert error.max() <= 8.5

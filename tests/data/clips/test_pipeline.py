@@ -56,7 +56,7 @@ def test_without_a_crop_the_batches_are_those_from_memory_bit_for_bit(sharp):
         frames.assert_batches_equal(batch, other)
 
 
-def test_with_a_crop_pictures_agree_within_one_grey_level(data):
+def test_with_a_crop_images_agree_within_one_grey_level(data):
     """They differ where rounding decides, with OpenCV 5 in one value of 50,000. OpenCV 4 rounds coordinates to 1/32
     of a pixel: half a level in frames so soft.
     """
@@ -104,7 +104,7 @@ def test_no_plans_give_no_batches(data):
 def test_frames_of_another_size_are_resized_whole(tmp_path):
     """Four times smaller: about the mean of each 4 x 4 block, OpenCV's area interpolation; twice as large: bilinear."""
     rng = np.random.default_rng(0)
-    large, small = frames.picture(rng, height=128, width=64), frames.picture(rng, height=16, width=8)
+    large, small = frames.draw_image(rng, height=128, width=64), frames.draw_image(rng, height=16, width=8)
     cv2.imwrite(str(tmp_path / "large.png"), large[..., ::-1])
     cv2.imwrite(str(tmp_path / "small.png"), small[..., ::-1])
     shrunk, grown = read_images(tmp_path, "large.png", "small.png")
@@ -122,19 +122,19 @@ def test_frames_of_another_size_are_resized_whole(tmp_path):
 
 
 def test_jpeg_is_decoded_to_rgb(tmp_path):
-    picture = frames.picture(np.random.default_rng(0))
-    picture[..., 0] = picture[..., 0] // 4 + 190  # red
-    picture[..., 2] //= 4
-    cv2.imwrite(str(tmp_path / "a.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    image = frames.draw_image(np.random.default_rng(0))
+    image[..., 0] = image[..., 0] // 4 + 190  # red
+    image[..., 2] //= 4
+    cv2.imwrite(str(tmp_path / "a.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     decoded = read_images(tmp_path, "a.jpg")[0].astype(int)
     by_opencv = frames.read_image(tmp_path / "a.jpg")
     assert np.abs(decoded - by_opencv).mean() < 1.5
-    assert np.abs(decoded - picture).mean() < 8
+    assert np.abs(decoded - image).mean() < 8
     assert decoded[..., 0].mean() > decoded[..., 2].mean() + 100
 
 
-def test_a_grey_picture_has_three_equal_channels(tmp_path):
-    grey = frames.picture(np.random.default_rng(0))[..., 0]
+def test_a_grey_image_has_three_equal_channels(tmp_path):
+    grey = frames.draw_image(np.random.default_rng(0))[..., 0]
     cv2.imwrite(str(tmp_path / "grey.png"), grey)
     np.testing.assert_array_equal(read_images(tmp_path, "grey.png")[0], np.repeat(grey[..., None], 3, axis=2))
 
@@ -153,7 +153,7 @@ def test_a_bad_image_is_named(spoil, suffix, tmp_path):
     rng = np.random.default_rng(0)
     names = [f"{i}{suffix}" for i in range(6)]
     for name in names:
-        cv2.imwrite(str(tmp_path / name), frames.picture(rng, sharp=True, height=64))
+        cv2.imwrite(str(tmp_path / name), frames.draw_image(rng, sharp=True, height=64))
     spoil(tmp_path / names[4])
     tracklets = [Tracklet((name,), 1, 1) for name in names]
     plans = evaluation_plans(tracklets, clips="dense", frames_per_clip=1, clips_per_batch=2)
@@ -199,8 +199,8 @@ def test_tensorflow_leaves_the_accelerators_alone():
     assert tf.config.get_visible_devices("GPU") == []
     # With a GPU the line above holds only if the reader's module says so before TensorFlow starts its devices.
     code = (
-        "import tensorflow as tf; told = []; tf.config.set_visible_devices = lambda *a: told.append(a)\n"
-        "import rgcn_jax.data.clips.pipeline; assert told == [([], 'GPU')], told"
+        "import tensorflow as tf; reported = []; tf.config.set_visible_devices = lambda *a: reported.append(a)\n"
+        "import rgcn_jax.data.clips.pipeline; assert reported == [([], 'GPU')], reported"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -253,8 +253,8 @@ def test_a_crop_of_real_frames_at_the_training_size(real_data):
     (batch,) = FileReader(split.root, NoKeypoints(), 64, 32)([plan])
 
     def shrunk(tracklet):
-        pictures = [frames.read_image(split.root / f) for f in tracklet.frames]
-        return np.stack([cv2.resize(p, (32, 64), interpolation=cv2.INTER_AREA) for p in pictures])
+        images = [frames.read_image(split.root / f) for f in tracklet.frames]
+        return np.stack([cv2.resize(p, (32, 64), interpolation=cv2.INTER_AREA) for p in images])
 
     other = read_batch(plan, CachedSource(shrunk, NoKeypoints().of))
     assert np.abs(batch["frames"].astype(int) - other["frames"]).mean() < 5

@@ -27,7 +27,7 @@ def by_formula(clip, box, flip):
 @pytest.mark.parametrize("box", [(0.05, 0.06, 0.93, 0.95), (0.0, 0.0, 1.0, 0.9), (0.11, 0.11, 1.0, 1.0)])
 def test_a_crop_is_the_formula_rounded(box, flip):
     rng = np.random.default_rng(0)
-    clip = np.stack([frames.picture(rng, sharp=True) for _ in range(3)])
+    clip = np.stack([frames.draw_image(rng, sharp=True) for _ in range(3)])
     clip[0, :4], clip[0, 4:8] = 0, 255
     box = np.array(box, np.float32)
     shown = pixels.show(tf.constant(clip), tf.constant(box), tf.constant(flip), tf.zeros(4)).numpy()

@@ -56,6 +56,14 @@ def test_a_batch_depends_on_seed_and_step_alone():
     assert not equal(one.plan(0), sampler(seed=1).plan(0))
 
 
+def test_the_batch_of_a_seed_and_a_step_is_this_one():
+    """Written out: a run that is resumed by a later version must see the same batches."""
+    plan = sampler().plan(5)
+    assert plan.label.tolist() == [8, 8, 8, 1, 1, 1, 2, 2, 2, 4, 4, 4]
+    assert plan.index.tolist() == [40, 42, 44, 5, 6, 9, 13, 11, 10, 23, 21, 24]
+    assert plan.frames[:2].tolist() == [[12, 15, 18, 21, 24, 27], [3, 6, 9, 12, 15, 18]]
+
+
 def test_every_step_draws_its_clips_anew():
     """Two batches of one epoch, and two of the same persons: other frames, other boxes."""
     augmented = {"augmentation": Augmentation(1.0, 1.2, 0.5, 1.0), "clips_per_identity": 5}
@@ -96,7 +104,7 @@ def test_a_person_with_fewer_tracklets_than_k_shows_each_before_any_again():
         assert max(counts.values()) - min(counts[i] for i in range(have)) <= 1
 
 
-def test_fewer_identities_than_p_is_told():
+def test_fewer_identities_than_p_is_reported():
     with pytest.raises(InputError, match=r"batch.identities is 11, but the training set has 10"):
         sampler(identities=11)
 
@@ -188,7 +196,7 @@ def test_the_clips_of_all_processes_are_the_plan(processes):
         np.testing.assert_array_equal(np.concatenate(parts), getattr(plan, name))
 
 
-def test_a_plan_that_cannot_be_shared_equally_is_told():
+def test_a_plan_that_cannot_be_shared_equally_is_reported():
     with pytest.raises(
         InputError, match="12 clips cannot be divided equally among 5 processes: choose batch.identities"
     ):

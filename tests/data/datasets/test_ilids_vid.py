@@ -115,13 +115,13 @@ def test_a_folder_that_is_no_person_is_named(tmp_path):
         (((1.5, 2, 3, 4),), "ls_set must be a matrix of whole numbers: download the archive again"),
     ],
 )
-def test_a_wrong_file_of_splits_is_told(tmp_path, splits, problem):
+def test_a_wrong_file_of_splits_is_reported(tmp_path, splits, problem):
     make(tmp_path)
     savemat(tmp_path / SPLITS, {"ls_set": np.array(splits)})
     fails(tmp_path, tmp_path / SPLITS, problem)
 
 
-def test_an_absent_or_damaged_file_of_splits_is_told(tmp_path):
+def test_an_absent_or_damaged_file_of_splits_is_reported(tmp_path):
     path = make(tmp_path) / SPLITS
     whole = path.read_bytes()
     for broken in (b"", whole[:100], whole[:-20]):

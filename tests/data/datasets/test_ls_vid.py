@@ -90,7 +90,7 @@ def test_a_wrong_line_is_named(tmp_path, line, problem):
     fails(tmp_path, f"{tmp_path / 'list_sequence/list_seq_test.txt'}: line 5 ({line!r})", problem)
 
 
-def test_lists_that_are_empty_absent_or_no_text_are_told(tmp_path):
+def test_lists_that_are_empty_absent_or_no_text_are_reported(tmp_path):
     path = make(tmp_path) / "list_sequence" / "list_seq_train.txt"
     path.write_text("\n")
     fails(tmp_path, f"{path} names no tracklet")
@@ -137,12 +137,12 @@ def test_files_of_no_line_are_told_of(tmp_path):
 
 
 @pytest.mark.parametrize("query", [(), (0.0,), (4.0,), (1.0, 1.0)])
-def test_queries_that_are_none_are_told(tmp_path, query):
+def test_queries_that_are_none_are_reported(tmp_path, query):
     make(tmp_path, query=np.reshape(query, (1, -1)))
     fails(tmp_path, tmp_path / "test/data/info_test.mat", "query must name lines 1 to 3 of list_seq_test.txt")
 
 
-def test_a_matlab_file_that_is_hostile_damaged_or_absent_is_told(tmp_path):
+def test_a_matlab_file_that_is_hostile_damaged_or_absent_is_reported(tmp_path):
     path = make(tmp_path) / "test/data/info_test.mat"
     whole = path.read_bytes()
     for broken in (whole[:600], whole[:-30]):

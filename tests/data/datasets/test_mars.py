@@ -157,11 +157,11 @@ def test_root_is_missing_or_another_folder(root, tmp_path):
         tmp_path / "nowhere", f"MARS not found: {tmp_path / 'nowhere'} does not exist; expected the folder that holds"
     )
     _fails(root / "info" / "train_name.txt", "train_name.txt is a file")
-    told = (
+    reported = (
         f"{tmp_path} has no folder bbox_train and no folder bbox_test and no folder info",
         f"But {root} has all of it",
     )
-    _fails(tmp_path, *told, check_files=True)
+    _fails(tmp_path, *reported, check_files=True)
     _fails(root / "bbox_test", f"But {root} has all of it: give that folder as the root")
 
 
@@ -300,11 +300,24 @@ def test_frames_with_another_suffix_of_jpeg_are_read(root, suffix):
     assert found.query[0] in found.gallery
 
 
+def test_png_files_are_read_where_there_is_no_jpeg_and_reported(root):
+    listed = mars.load(root)
+    files = [root / frame for frame in listed.train[0].frames]
+    files[0].with_suffix(".png").touch()  # beside its JPEG file
+    assert mars.load(root) == listed
+    for file in files[1:]:
+        file.rename(file.with_suffix(".png"))
+    with pytest.warns(UserWarning, match=r"^2 frames .*bbox_train.*png"):
+        found = mars.load(root)
+    assert [frame[-4:] for frame in found.train[0].frames] == [".jpg", ".png", ".png"]
+    assert found.train[1:] == listed.train[1:]
+
+
 def test_the_likely_cause_of_absent_frames_is_named(root):
     file = root / mars.load(root).train[0].frames[0]
-    file.rename(file.with_suffix(".png"))
-    _fails(root, "absent", file.with_suffix(".png").name, "another suffix")
-    file.with_suffix(".png").rename(file)
+    file.rename(file.with_suffix(".webp"))
+    _fails(root, "absent", file.with_suffix(".webp").name)
+    file.with_suffix(".webp").rename(file)
     (root / "bbox_train").rename(root / "x")
     (root / "bbox_train").mkdir()
     (root / "x").rename(root / "bbox_train/bbox_train")

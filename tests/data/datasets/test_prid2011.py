@@ -70,13 +70,13 @@ def test_all_ten_splits_of_walkers_are_those_that_were_written(tmp_path):
         ),
     ],
 )
-def test_wrong_splits_are_told(tmp_path, text, problem):
+def test_wrong_splits_are_reported(tmp_path, text, problem):
     path = make(tmp_path) / "splits_prid2011.json"
     path.write_text(text)
     fails(tmp_path, problem)
 
 
-def test_an_absent_file_of_splits_and_a_wrong_frame_are_told(tmp_path):
+def test_an_absent_file_of_splits_and_a_wrong_frame_are_reported(tmp_path):
     (make(tmp_path) / SHOTS / "cam_a/person_0002/first.png").touch()
     (tmp_path / SHOTS / "cam_a/person_0002/00010.png").touch()
     fails(tmp_path, "person_0002/first.png is no frame name like 0001.png", "person_0002 holds frame 10 twice")

@@ -1,4 +1,4 @@
-"""The registry of data sets: the number of published splits from the files at hand, and loading by split number."""
+"""The registry of data sets: the number of published splits from the files, and loading by split number."""
 
 import pytest
 

@@ -117,20 +117,20 @@ def check(found, split, tracklets=()):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_matched_by_order(form, tmp_path, root, split, capsys):
     check(converted(tmp_path, both(split), root, form=form), split)
-    told = capsys.readouterr().out
-    assert f"gallery: {len(split.gallery)} rows, matched by order (the gallery)" in told
-    assert "cameras count from 0" in told
-    assert "share person and camera" in told
-    assert "training tracklets have none" in told
+    reported = capsys.readouterr().out
+    assert f"gallery: {len(split.gallery)} rows, matched by order (the gallery)" in reported
+    assert "cameras count from 0" in reported
+    assert "share person and camera" in reported
+    assert "training tracklets have none" in reported
 
 
 def test_the_gallery_without_the_queries_and_cameras_from_1(tmp_path, root, split, capsys):
     rest = [t for t in split.gallery if t not in split.query]
     arrays = part("q", split.query, first_camera=1) | part("g", rest, first_camera=1)
     check(converted(tmp_path, arrays, root), split)
-    told = capsys.readouterr().out
-    assert "(the gallery without the queries)" in told
-    assert "from 0" not in told
+    reported = capsys.readouterr().out
+    assert "(the gallery without the queries)" in reported
+    assert "from 0" not in reported
 
 
 def test_all_in_one_table(tmp_path, root, split):
@@ -210,7 +210,7 @@ WRONG = {
         "rows, but the data set has: the gallery ",
     ),
     "ids of other rows": (changed("g_pids", lambda v: v[:-1]), "g_pids has"),
-    "no ids": (lambda arrays: arrays.pop("g_pids"), "nothing tells whose they are"),
+    "no ids": (lambda arrays: arrays.pop("g_pids"), "their tracklets are unknown"),
     "ids alone": (lambda arrays: arrays.pop("gf"), "there are no features for"),
     "nothing": (lambda arrays: arrays.clear(), "has no arrays called qf, gf"),
     "a NaN": (

@@ -32,9 +32,9 @@ def test_people_fit_their_skeleton(skeleton):
 
 
 @pytest.mark.parametrize(("true", "taken"), CONFUSED)
-@pytest.mark.parametrize("told", [False, True])
-def test_another_skeleton_is_refused_with_the_name_of_the_likely_one(true, taken, told):
-    bodies = anatomy.sample(people(true, 30), taken, told)
+@pytest.mark.parametrize("reported", [False, True])
+def test_another_skeleton_is_refused_with_the_name_of_the_likely_one(true, taken, reported):
+    bodies = anatomy.sample(people(true, 30), taken, reported)
     if (true, taken) in SAME:
         assert anatomy.check("f", bodies) == []
         return
@@ -49,7 +49,7 @@ def test_exchanged_and_inverted_axes_are_named():
             anatomy.check("f", anatomy.sample(turned.astype(np.float32), "coco17", named=True))
 
 
-def test_what_fits_nothing_is_refused_unless_the_skeleton_was_told():
+def test_what_fits_nothing_is_refused_unless_the_skeleton_was_named():
     bodies = people("coco17", 30)[:, np.random.default_rng(1).permutation(17)]
     with pytest.raises(InputError, match="nor in any other skeleton"):
         anatomy.check("f", anatomy.sample(bodies, "coco17", named=False))

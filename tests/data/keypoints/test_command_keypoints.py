@@ -101,7 +101,7 @@ def test_a_store_passes_on_where_its_keypoints_are_from(root, tmp_path, capsys):
     assert "a keypoint store (.npz), coco17." in capsys.readouterr().out
 
 
-def test_what_has_no_entry_and_what_is_not_used_is_told(root, tmp_path, capsys):
+def test_what_has_no_entry_and_what_is_not_used_is_reported(root, tmp_path, capsys):
     frames = _frames(root)
     person = [number for v in range(17) for number in (v + 1.0, 2.0 * v + 1, 0.9)]
     names = [*frames[:-3], "other/x.jpg", "../y.jpg"]
@@ -132,7 +132,7 @@ def test_a_store_of_nobody_is_never_written_nor_advised(root, tmp_path, capsys):
     assert not (tmp_path / "k.npz").exists()
 
 
-def test_what_the_files_do_not_say_is_told(root, tmp_path, capsys, monkeypatch):
+def test_what_the_files_do_not_say_is_reported(root, tmp_path, capsys, monkeypatch):
     frames = _frames(root)
     bodies = people("h36m17", len(frames))
     np.savez(tmp_path / "k.npz", names=frames, keypoints=bodies / np.array([128, 256, 1], np.float32))

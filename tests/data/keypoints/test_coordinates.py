@@ -21,10 +21,10 @@ def _scaled(x, y=None):
     return (BODIES * np.array([x, x if y is None else y, 1])).astype(np.float32)
 
 
-def _read(tmp_path, bodies, **told):
+def _read(tmp_path, bodies, **reported):
     split = Split("small", tmp_path, (Tracklet(FRAMES, 1, 1),), (), (), (), (256, 128))
     np.savez(tmp_path / "k.npz", names=FRAMES, keypoints=bodies)
-    return keypoint_table.read_source(tmp_path / "k.npz", split, split.train, **told)
+    return keypoint_table.read_source(tmp_path / "k.npz", split, split.train, **reported)
 
 
 def test_people_in_their_crops_are_not_doubtful(tmp_path):

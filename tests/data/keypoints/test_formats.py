@@ -1,4 +1,4 @@
-"""The same people in every form that is read give the same keypoints, whichever way the form is told."""
+"""The same people in every form that is read give the same keypoints, however the format is named."""
 
 import json
 

@@ -159,7 +159,7 @@ def test_any_names(names, joined):
 def test_a_key_that_stands_twice(tmp_path):
     body = json.dumps(people("coco17", 1)[0].ravel().tolist())
     (tmp_path / "a.json").write_text(f'[{{"image_id": "a.jpg", "image_id": "b.jpg", "keypoints": {body}}}]')
-    with pytest.raises(InputError, match="ambiguous in entry 1: the key 'image_id' is twice"):
+    with pytest.raises(InputError, match="ambiguous: the key 'image_id' is twice"):
         formats.read(tmp_path / "a.json", FRAMES, SIZE)
     (tmp_path / "op").mkdir()
     (tmp_path / "op/a_keypoints.json").write_text('{"people": [], "people": []}')

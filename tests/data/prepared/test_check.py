@@ -40,15 +40,15 @@ def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
     assert "tracklets of train have fewer than 10 frames" in process.stdout
     assert process.stdout.splitlines()[-1].startswith("not usable: mars, ")
     assert sorted(root.rglob("*")) == before
-    told = report.read_text()
-    assert told.startswith("".join(f"problem: {sentence}\n" for sentence in expected))
-    assert f"{problems[5]}\n  {split.query[0].frames[0]} has no keypoints\n" in told
+    reported = report.read_text()
+    assert reported.startswith("".join(f"problem: {sentence}\n" for sentence in expected))
+    assert f"{problems[5]}\n  {split.query[0].frames[0]} has no keypoints\n" in reported
     assert f"are keypoints of no frame of the data set: {nobody.relative_to(root / 'openpose')}\n" in process.stdout
-    assert f"\n  {nobody.relative_to(root / 'openpose')}\n" in told
+    assert f"\n  {nobody.relative_to(root / 'openpose')}\n" in reported
 
 
 def test_a_check_decodes_the_images_of_what_cannot_be_listed_too(whole, tmp_path, capsys):
-    """A frame that its list names is gone, a file is in the way, images are damaged, one of them of no list."""
+    """A frame that its list names is missing, a file is in the way, images are damaged, one of them of no list."""
     root = tmp_path / "MARS"
     shutil.copytree(whole, root)
     expected = preparing.spoil(root)
@@ -138,7 +138,7 @@ def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
 def test_a_check_shows_the_first_of_many_and_reports_every_one(tmp_path, capsys):
     root = preparing.write(tmp_path / "MARS")
     split = mars.load(root)
-    # The first frames stay: by their sizes it is told whether keypoints are pixels of the crops.
+    # The first frames stay: their sizes decide whether keypoints are pixels of the crops.
     frames = [frame for tracklet in split.train for frame in tracklet.frames[1:]]
     for frame in frames:
         (root / frame).write_bytes(b"")

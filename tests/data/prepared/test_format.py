@@ -132,7 +132,7 @@ def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_ar
         ({"name": "folder", "root": "mars_pose/1.0.0"}, "was prepared from 'mars'.*set data.name to 'mars'"),
     ],
 )
-def test_what_does_not_fit_is_told(out, changes, expected):
+def test_what_does_not_fit_is_reported(out, changes, expected):
     with pytest.raises(InputError, match=expected):
         opened(**{**changes, "root": out / changes.get("root", "")})
 
@@ -244,7 +244,7 @@ def _in_header(folder):
         (_index("gallery_1", lambda rows: rows + 10**6), "is damaged .*gallery_1 is of tracklets that are not there"),
         (_index("num_frames", lambda counts: counts * [-1] + 0), "is damaged .*a tracklet without frames"),
         (_without_keypoints, "was prepared without keypoints"),
-        (_newer, "prepared in version 99 of its form, this program reads version 1"),
+        (_newer, "prepared in version 99 of its format, this program reads version 1"),
         (_shorten("*train*-00000-*"), "damaged: mars_pose-train.array_record-00000-of-.* bytes, not "),
         (lambda folder: next(folder.glob("*test*-00001-*")).unlink(), "test.array_record-00001-of-00\\d+ is missing"),
         (_shorten("keypoints.npy"), "damaged: keypoints.npy"),

@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 
 from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
-from rgcn_jax.data.prepared.plan import PLAN, Plan
-from rgcn_jax.data.prepared.source import Source
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks
-from rgcn_jax.types import Split, Tracklet
 from tests.data.datasets.test_fuzz import refused_or_read, short
 from tests.data.prepared import preparing
 
@@ -119,17 +116,6 @@ def test_an_array_of_the_index(folder, name, noise, whole):
         arrays[name] = np.frombuffer(bytes(data), arrays[name].dtype)
     np.savez(spoilt / prepared_format.INDEX, **arrays)
     opened(spoilt)
-
-
-@short
-@given(TEXTS)
-@example(DEEP)
-def test_the_plan_of_a_half_prepared_data_set(tmp_path, text):
-    tracklet = Tracklet(("a.jpg",), 1, 1)
-    source = Source("mars", tmp_path, {1: Split("mars", tmp_path, (tracklet,), (), ())}, {"train": (tracklet,)})
-    (tmp_path / PLAN).write_bytes(text)
-    with pytest.raises(InputError, match="cannot be read|was prepared from something else"):
-        Plan(source, None, 8, 8, 1).compare(tmp_path)
 
 
 @short

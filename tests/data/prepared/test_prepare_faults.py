@@ -57,17 +57,19 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
 
     shutil.copytree(whole, root, dirs_exist_ok=True)  # restored
     assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
-    assert preparing.contents(out / "mars_pose" / "1.0.0") == uninterrupted
+    assert preparing.without_source(preparing.contents(out / "mars_pose" / "1.0.0")) == preparing.without_source(
+        uninterrupted
+    )
     assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
     assert "is prepared already" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_data_set_is_told(tmp_path, capsys):
+def test_a_folder_that_is_no_data_set_is_reported(tmp_path, capsys):
     assert status(prepare.main, ["--dataset=mars", f"--root={tmp_path}", "--check"]) == 1
     assert status(prepare.main, ["--dataset=mars", f"--root={tmp_path}", f"--out={tmp_path / 'out'}"]) == 2
-    told = capsys.readouterr()
-    assert "problem: MARS is incomplete" in told.out
-    assert "error: MARS is incomplete" in told.err
+    reported = capsys.readouterr()
+    assert "problem: MARS is incomplete" in reported.out
+    assert "error: MARS is incomplete" in reported.err
     assert not (tmp_path / "out").exists()
 
 
@@ -77,8 +79,6 @@ def test_another_preparation_in_the_same_folder_is_refused(whole, tmp_path, caps
     with Preparation(tmp_path, source, None, 256, 128):
         assert status(prepare.main, line) == 2
         assert "is being prepared by another process" in capsys.readouterr().err
-    assert status(prepare.main, [*line, "--height=64", "--width=32"]) == 2
-    assert "was prepared from something else: height 256, not 64; width 128, not 32. Give" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, tmp_path):
@@ -100,7 +100,7 @@ def test_a_full_disk_is_told_and_finished_shards_are_kept(whole, uninterrupted, 
     assert preparing.contents(tmp_path / "mars_pose" / "1.0.0") == uninterrupted
 
 
-def test_a_root_and_a_size_that_cannot_be_are_told(tmp_path, capsys):
+def test_a_root_and_a_size_that_cannot_be_are_reported(tmp_path, capsys):
     for option in ("root", "keypoints", "out", "report"):
         assert status(prepare.main, ["--dataset=mars", "--root=a", f"--{option}=b/{'a' * 300}"]) == 2
         assert f"argument --{option}: b/aaa" in capsys.readouterr().err
@@ -123,7 +123,8 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
     finished: dict[str, tuple[int, int]] = {}
 
     def shards(folder):
-        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("[!.]*array_record*")}
+        paths = folder.glob("[!.]*array_record*")
+        return {p.stem if folder == partial else p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in paths}
 
     grown = 0
     for kill in range(KILLS):
@@ -132,7 +133,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
         if not aimed:
             time.sleep(rng.uniform(0, 1))
         else:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while process.poll() is None and shards(partial) == finished and time.monotonic() < deadline:
                 time.sleep(0.002)
             time.sleep(rng.uniform(0, 0.01))
@@ -144,7 +145,7 @@ def test_killed_again_and_again_nothing_finished_is_lost(tmp_path):
         grown += len(now) > len(finished)
         finished = now
     assert not final.exists()
-    assert grown >= KILLS // 2  # a worker whose command is gone still ends the shard that it is at
+    assert grown >= KILLS // 2  # a worker whose command was killed may still finish its shard
     process = preparing.run(root, f"--out={tmp_path / 'out'}", "--frames_per_shard=1")
     assert process.returncode == 0, process.stderr
     assert shards(final).items() >= finished.items()

@@ -87,10 +87,10 @@ def test_the_lines_of_the_docs_with_and_without_this_package(out):
     )
     code = textwrap.dedent(lines).replace("/data/prepared", str(out))
     first, rest = code.split("\n", 1)
-    told = []
+    reported = []
     for program in (f"import sys\n{first}\nassert 'tensorflow' not in sys.modules\n{rest}", rest):
         process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert process.returncode == 0, process.stderr
-        told.append(process.stdout)
-    assert told[0] == told[1]
-    assert told[0].startswith("(256, 128, 3) (14, 3)\n")
+        reported.append(process.stdout)
+    assert reported[0] == reported[1]
+    assert reported[0].startswith("(256, 128, 3) (14, 3)\n")

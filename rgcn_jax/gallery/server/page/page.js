@@ -45,7 +45,7 @@ export function strip(path, text) {
   const picture = make("img", { className: "strip", alt: text, loading: "lazy" });
   picture.dataset.path = path;
   picture.src = path + ($("skeletons").checked ? "?skeletons" : "");
-  picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "dim", textContent: "no frames at hand" })));
+  picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "dim", textContent: "no frames available" })));
   return picture;
 }
 

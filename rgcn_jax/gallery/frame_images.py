@@ -1,4 +1,4 @@
-"""Small pictures of the frames of an entry, with or without its skeletons, as JPEG."""
+"""Small images of the frames of an entry, with or without its skeletons, as JPEG."""
 
 from collections.abc import Sequence
 
@@ -49,11 +49,11 @@ def small(
 
 
 def side_by_side(frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Frames of one height, at least one, in one picture."""
+    """Frames of one height, at least one, in one image."""
     gap = np.full((frames[0].shape[0], _GAP, 3), 128, np.uint8)
     return np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1)
 
 
 def jpeg(image: UInt8[np.ndarray, "_ _ 3"]) -> bytes:
-    """The picture as JPEG."""
+    """The image as JPEG."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

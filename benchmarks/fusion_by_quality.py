@@ -1,0 +1,107 @@
+"""Fusion by the quality of the keypoints beside fixed weights, where keypoints are missing: mAP and a paired test.
+
+    rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train
+    python -m benchmarks.fusion_by_quality --model=RUN --features=FILE.npz
+
+f_a comes from the file; f_p is embedded again with each keypoint of each frame left out with a probability, which no
+model is trained for. ``standardized`` fuses with the pose weight of the run, ``calibrated`` as it is learned here from
+the training persons, of whom half, a quarter and three quarters of the keypoints were left out too. Differences are of
+the average precision of the same queries, with 95 % intervals over persons (``significance.paired_difference``). At 1
+nobody has a keypoint.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rgcn_jax.calibrate_fusion import RATES, pose_with_dropout
+from rgcn_jax.command import path_argument, run_command
+from rgcn_jax.data.clips.reader import Data
+from rgcn_jax.embedder import Embedder
+from rgcn_jax.evaluation.calibrated import QUALITIES, CalibratedDistances, Fusion
+from rgcn_jax.evaluation.feature_set import FeatureSet, read_features
+from rgcn_jax.evaluation.learn_fusion import learn_fusion
+from rgcn_jax.evaluation.protocol import PROTOCOLS
+from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
+from rgcn_jax.evaluation.ranking import RankingMetrics
+from rgcn_jax.evaluation.significance import interval_over_persons, paired_difference
+from rgcn_jax.evaluation.tables import format_value
+from rgcn_jax.saved_model import open_model
+from rgcn_jax.training.run import open_process_data
+from rgcn_jax.types import Tracklet
+
+DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
+WIDTHS = (12, 12, 14, 12)
+
+
+def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet]) -> Fusion:
+    """From the training tracklets, whose features these are."""
+    samples = [pose_with_dropout(embedder, data, tracklets, rate) for rate in (0.0, *RATES)]
+    return learn_fusion(features.embeddings, embedder.statistics, samples, features.num_frames)
+
+
+def scored(
+    embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet], fusion: Fusion, rate: float
+) -> dict[str, RankingMetrics | None]:
+    """Rows ``appearance``, ``standardized`` and ``calibrated`` of the headline protocol at one rate of dropout."""
+    sample = pose_with_dropout(embedder, data, tracklets, rate, seed=1)
+    embeddings = features.embeddings._replace(pose=sample.pose)
+    settings, statistics = embedder.config.evaluation, embedder.statistics
+    protocols = {settings.protocol: PROTOCOLS[settings.protocol]}
+    fused = CalibratedDistances(embeddings, statistics, sample.quality, features.num_frames, fusion)
+    options = {"statistics": statistics, "protocols": protocols}
+    fixed = evaluate_protocols(embeddings, features.roles, "standardized", settings.pose_weight, **options)
+    calibrated = evaluate_protocols(embeddings, features.roles, "calibrated", fused=fused, **options)
+    rows = fixed[settings.protocol]
+    return {
+        "appearance": rows["appearance"],
+        "pose": rows["pose"],
+        "standardized": rows["fused"],
+        "calibrated": calibrated[settings.protocol]["fused"],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the parameters and a line for each rate of dropout."""
+    parser = argparse.ArgumentParser(description="Fusion by quality beside fixed weights under keypoint dropout.")
+    parser.add_argument("--model", type=path_argument, required=True, help="the folder of a run")
+    parser.add_argument("--features", type=path_argument, required=True, help="its features, with those of training")
+    parser.add_argument("--out", type=Path, help="the numbers as JSON")
+    known = parser.parse_args(arguments)
+    embedder = Embedder(open_model(known.model))
+    data = open_process_data(embedder.config)
+    features = read_features(known.features)
+    split = data.split
+    by_name = {t.frames[0]: t for t in (*split.train, *split.query, *split.gallery, *split.junk)}
+    tracklets = [by_name[name] for name in features.first_frames]
+    tested = features.roles.query | features.roles.gallery | features.roles.junk
+    parts = {part: (features.take(mask), [tracklets[i] for i in np.flatnonzero(mask)]) for part, mask in (
+        ("train", ~tested), ("test", tested),
+    )}  # fmt: skip
+    fusion = learned(embedder, data, *parts["train"])
+    print(f"appearance: LLR = {fusion.appearance[0]:.2f} - {fusion.appearance[1]:.2f} d")
+    for what, values in (("bias", fusion.pose_bias), ("log slope", fusion.pose_log_slope)):
+        print(f"pose, {what}: {', '.join(f'{n} {v:+.2f}' for n, v in zip(QUALITIES, values, strict=True))}")
+    titles = zip(("appearance", "pose", "standardized", "calibrated"), WIDTHS, strict=True)
+    print(f"{'dropout':<8}{''.join(f'{title:>{width}}' for title, width in titles)}   calibrated - standardized")
+    ids = features.embeddings.person_ids[features.roles.query]
+    lines = []
+    for rate in DROPOUT:
+        rows = scored(embedder, data, *parts["test"], fusion, rate)
+        precision = {row: 100 * metrics.average_precision for row, metrics in rows.items() if metrics is not None}
+        cells = {row: format_value(v.mean(), interval_over_persons(v, ids)) for row, v in precision.items()}
+        value, interval, p = paired_difference(precision["standardized"], precision["calibrated"], ids)
+        between = "" if interval is None else f" [{interval[0]:+.1f}, {interval[1]:+.1f}]"
+        shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells.values(), WIDTHS, strict=True))
+        print(f"{rate:<8.0%}{shown}   {value:+.1f}{between}, p = {p:.4f}", flush=True)
+        means = {row: float(v.mean()) for row, v in precision.items()}
+        lines.append({"dropout": rate, "mAP": means, "difference": value, "interval": interval, "p_value": p})
+    if known.out:
+        known.out.write_text(json.dumps({"fusion": fusion.to_json(), "rows": lines}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

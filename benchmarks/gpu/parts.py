@@ -1,0 +1,231 @@
+"""The parts of ``benchmarks/gpu.sh``, each one process: measures, and writes what it finds as it finds it.
+
+    python -m benchmarks.gpu.parts step-LGCN --out=FOLDER
+
+JAX is measured and written first, then again in turn with PyTorch as soon as PyTorch is ready. That both compute the
+same is checked elsewhere, in float64 (``benchmarks.train_step``, ``benchmarks.pose_branch``); here the loss of the
+first batch is written beside PyTorch's.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import (
+    bare,  # noqa: F401  before rgcn_jax
+    step_case,
+)
+from benchmarks.branch_case import branch_task
+from benchmarks.gpu import profile
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.sizes import FULL, TOY, Scale
+from benchmarks.machine import libraries, machine
+from benchmarks.pose_models import draw, jax_task, torch_task
+from benchmarks.ranking import random_case
+from benchmarks.step_report import torch_extraction, torch_step
+from benchmarks.timing import Times, time_in_turn
+from rgcn_jax import parallel
+from rgcn_jax.evaluation.distance import fuse
+from rgcn_jax.evaluation.protocol import PROTOCOLS, rank_features
+
+
+def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, Times]:
+    """Calls each once, which compiles, and then times them in turn."""
+    for task in tasks.values():
+        task()
+    return time_in_turn(tasks, turns, calls)
+
+
+def against_pytorch(
+    record: Record, ours: Callable[[], object], theirs: Callable[[str], Callable[[], object]], scale: Scale
+) -> None:
+    """Times ``ours`` alone, then in turn with PyTorch, then with torch.compile too. What fails in PyTorch is written
+    down and costs its own row only.
+    """
+    turns, images = scale.steps, scale.step.images
+    record.add_times("JAX alone", in_turn({"JAX": ours}, turns)["JAX"], images)
+    tasks = {"JAX": ours}
+    for kind in scale.kinds if find_spec("torch") else ():
+        start = time.perf_counter()
+        try:
+            tasks[kind] = theirs(kind)
+            first = tasks[kind]()
+        except Exception as error:
+            record.add(f"{kind} failed", f"{type(error).__name__}: {error}"[:500])
+            tasks.pop(kind, None)
+            continue
+        record.add(f"{kind}: seconds to start", round(time.perf_counter() - start, 1))
+        if isinstance(first, dict):
+            record.add(f"{kind}: loss", float(first["loss"].detach()))
+        times = in_turn(tasks, turns)
+        for name, of_task in times.items():
+            record.add_times(name, of_task, images)
+        record.add_ratios(times)
+
+
+def compiled_step(pose: str, scale: Scale, record: Record, micro_batches: int = 1) -> tuple[Any, Callable[[], Any]]:
+    """The compiled training step and a call that takes it; writes seconds to compile, memory by XLA's count and the
+    first loss.
+    """
+    sizes = replace(scale.step, micro_batches=micro_batches)
+    mesh = parallel.make_mesh(1)
+    state = parallel.replicate(step_case.make_state(step_case.make_variables(pose, sizes)), mesh)
+    on_device = parallel.shard(step_case.make_batch(sizes), mesh)
+    start = time.perf_counter()
+    compiled = step_case.train_step(pose, sizes).lower(state, on_device).compile()
+    name = f"{pose}, {micro_batches} micro-batch(es)"
+    record.add(f"{name}: seconds to trace and compile", round(time.perf_counter() - start, 1))
+    record.add(f"{name}: GiB by XLA's count", gib(step_case.memory_of(compiled)))
+    run = step_case.run_of(compiled, state, on_device)
+    record.add(f"{name}: first loss", float(run()["loss"]))
+    return compiled, run
+
+
+def gib(count: int) -> float:
+    """Bytes in GiB."""
+    return round(count / 2**30, 3)
+
+
+def peak_memory() -> float | None:
+    """The most that JAX has had of the device's memory since the process began, GiB; a CPU does not say."""
+    found = jax.local_devices()[0].memory_stats()
+    return gib(found["peak_bytes_in_use"]) if found else None
+
+
+def step(pose: str, scale: Scale, record: Record) -> None:
+    """The training step beside PyTorch, eager and compiled; frames/s and peak memory."""
+    _, run = compiled_step(pose, scale, record)
+    record.add("JAX: peak GiB", peak_memory())
+    batch, variables = step_case.make_batch(scale.step), step_case.make_variables(pose, scale.step)
+
+    def theirs(kind: str) -> Callable[[], object]:
+        task, peak = torch_step(pose, scale.step, kind, batch, variables)
+        record.add(f"{kind}: peak GiB", gib(peak))
+        return task
+
+    against_pytorch(record, run, theirs, scale)
+
+
+def extraction(scale: Scale, record: Record) -> None:
+    """Features of AP + LGCN for a batch on the device."""
+    batch, variables = step_case.make_batch(scale.step), step_case.make_variables("LGCN", scale.step)
+    ours = step_case.extraction("LGCN", scale.step, batch, variables)
+    theirs = lambda kind: torch_extraction("LGCN", scale.step, kind, batch, variables)  # noqa: E731
+    against_pytorch(record, ours, theirs, scale)
+    record.add("JAX: peak GiB", peak_memory())
+
+
+def trace(scale: Scale, record: Record) -> None:
+    """Where the time of three steps of AP + LGCN goes."""
+    compiled, run = compiled_step("LGCN", scale, record)
+    run()
+    for name, value in profile.of_calls(run, 3, compiled.as_text()).items():
+        record.add(name, value)
+
+
+def pose_models(scale: Scale, record: Record) -> None:
+    """Each pose model, forward and backward in float32, beside eager PyTorch; the recurrent ones with the product of
+    the input before the scan and in it, as a loop and unrolled.
+    """
+    if find_spec("torch"):
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    for name in ("LGCN", "RGCN", "GCNLSTM", "GCNRNN", "STGCN", "EvolveGCN-O", "EvolveGCN-H"):
+        case = draw(name, scale.clips, scale.frames, scale.features, 0)
+        tasks: dict[str, Callable[[], object]] = {}
+        with jax.default_matmul_precision("highest"):
+            if hasattr(case.module, "project_in_scan"):
+                for place in (False, True):
+                    for unroll in (1, scale.frames):
+                        module = case.module.clone(project_in_scan=place, unroll=unroll)
+                        label = f"product {'in' if place else 'before'} the scan"
+                        tasks[f"{label}, {'loop' if unroll == 1 else 'unrolled'}"] = jax_task(
+                            replace(case, module=module)
+                        )
+            else:
+                tasks["JAX"] = jax_task(case)
+            if find_spec("torch"):
+                tasks["PyTorch"] = torch_task(case)
+            for label, times in in_turn(tasks, scale.calls).items():
+                record.add_times(f"{name}: {label}", times)
+
+
+def share(scale: Scale, record: Record) -> None:
+    """The step without a pose branch beside the branches alone."""
+    batch = step_case.make_batch(scale.step)
+    aspect = scale.step.width / scale.step.height
+    _, without = compiled_step("none", scale, record)
+    base = in_turn({"none": without}, scale.steps)["none"]
+    record.add_times("step without a pose branch", base, scale.step.images)
+    for pose in ("LGCN", "RGCN"):
+        task = branch_task(step_case.make_model(pose, scale.step), batch, "crop", aspect)
+        times = in_turn({pose: task}, scale.calls, 3)[pose]
+        record.add_times(f"{pose} branch alone", times, of_the_step=round(times.best / base.best, 5))
+        _, run = compiled_step(pose, scale, record)
+        both = in_turn({"none": without, pose: run}, scale.steps)
+        ratio = both[pose].best / both["none"].best - 1
+        record.add_times(f"step with {pose}", both[pose], scale.step.images, more_than_without=round(ratio, 5))
+
+
+def micro_batches(scale: Scale, record: Record) -> None:
+    """AP + LGCN with the step's clips in micro-batches."""
+    for count in scale.micro_batches:
+        _, run = compiled_step("LGCN", scale, record, count)
+        record.add_times(f"{count} micro-batch(es)", in_turn({"": run}, scale.steps)[""], scale.step.images)
+
+
+def ranking(scale: Scale, record: Record) -> None:
+    """From features to mAP on the host, by one protocol, at growing sizes."""
+    for queries, entries, appearance, pose in scale.rankings:
+        embeddings, roles = random_case(queries, entries, appearance, pose)
+        features = fuse(embeddings, "fused", "normalized")
+        start = time.perf_counter()
+        metrics = rank_features(features, embeddings, roles, {"official": PROTOCOLS["official"]}, overwrite=True)
+        seconds = time.perf_counter() - start
+        found = {"seconds": round(seconds, 3), "ms_per_query": round(1e3 * seconds / queries, 3)}
+        found["mAP"] = round(float(metrics["official"].mAP), 6)
+        record.add(f"{queries} x {entries}, {appearance + pose} dimensions", found)
+
+
+PARTS: Mapping[str, Callable[[Scale, Record], None]] = {
+    "step-LGCN": partial(step, "LGCN"),
+    "profile": trace,
+    "extraction": extraction,
+    "pose": pose_models,
+    "step-AP": partial(step, "none"),
+    "step-RGCN": partial(step, "RGCN"),
+    "share": share,
+    "micro-batches": micro_batches,
+    "ranking": ranking,
+}
+
+
+def main() -> None:
+    """Run one part in this process."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.parts")
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the results")
+    parser.add_argument("--rehearse", action="store_true", help="toy sizes")
+    a = parser.parse_args()
+    jax.config.update("jax_compilation_cache_dir", str(a.out / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    record = Record(a.out / f"{a.part}.json")
+    record.add("on", f"{libraries(find_spec('torch') is not None)}; {machine()}")
+    # The device is there and computes, before the clock of anything runs.
+    jax.block_until_ready(jnp.ones((256, 256)) @ jnp.asarray(np.ones((256, 256), np.float32)))
+    PARTS[a.part](TOY if a.rehearse else FULL, record)
+    record.add("complete", True)
+
+
+if __name__ == "__main__":
+    main()

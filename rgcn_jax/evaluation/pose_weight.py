@@ -1,0 +1,51 @@
+"""The weight of f_p in the fused distance, chosen on the training persons: no test person has a say in it.
+
+Every training tracklet is ranked against all others under the official protocol, with each of ``WEIGHTS`` as the pose
+weight w of ``distance.fuse``; the weight with the highest mAP wins.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import fuse
+from rgcn_jax.evaluation.feature_set import FeatureSet
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, scorable_protocols
+from rgcn_jax.evaluation.rank_protocols import rank_features
+
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""0: appearance alone; 1: both branches have the same say."""
+
+
+def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = WEIGHTS) -> dict[float, float]:
+    """The mAP in per cent of the fused distance over the training tracklets, for each pose weight.
+
+    Args:
+      train: features of the training tracklets.
+      distance: of ``distance.KINDS``.
+      weights: w >= 0.
+
+    Raises:
+      InputError: the model lacks a branch, the distance has no weight, or no person was seen by two cameras.
+    """
+    if not (train.embeddings.appearance.shape[1] and train.embeddings.pose.shape[1]):
+        raise InputError("the pose weight is of a model with both branches, and this one has one.")
+    if distance not in ("normalized", "standardized"):
+        raise InputError(f"the distance {distance} has no pose weight: choose normalized or standardized.")
+    everyone = np.ones(len(train.first_frames), bool)
+    roles = Roles(everyone, everyone, np.zeros_like(everyone))
+    scorable_protocols(train.tracklets, roles)
+    official = {"official": PROTOCOLS["official"]}
+    found = {}
+    for weight in weights:
+        features = fuse(train.embeddings, "fused", distance, weight, train.statistics)
+        metrics = rank_features(features, train.embeddings, roles, official, overwrite=True)["official"]
+        found[weight] = 100 * metrics.mAP
+    return found
+
+
+def best_weight(found: dict[float, float]) -> float:
+    """The weight of the highest mAP; of several, the one nearest to 1."""
+    most = max(found.values())
+    return min((w for w, value in found.items() if value == most), key=lambda w: (abs(w - 1), w))

@@ -1,0 +1,165 @@
+r"""Mutation testing: changes one operator or constant of a module at a time and runs the tests that should notice.
+
+    python scripts/mutate.py rgcn_jax/losses.py tests/test_losses.py tests/training/test_step.py
+    python scripts/mutate.py --sample=40 --seed=0 rgcn_jax/evaluation/ranking.py tests/evaluation/test_ranking.py
+
+Each mutant runs in a fork of this process, which has imported the libraries but neither the package nor the tests, so
+that a mutant takes seconds. Source files are not changed: the fork's import sees the changed text. A mutant is killed
+where a test fails, or takes ten times as long as without a change. Those that survive are listed with their line.
+"""
+
+import argparse
+import ast
+import copy
+import importlib
+import importlib.machinery
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PRELOADED = (
+    *("jax", "jax.numpy", "flax.linen", "optax", "numpy", "scipy.sparse", "cv2", "tqdm"),
+    *("beartype", "jaxtyping", "hypothesis", "xdist.plugin"),
+)
+
+QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of plug-ins whose module was imported already
+
+SWAPS: dict[type, type] = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult},
+    **{ast.Mod: ast.Add, ast.Pow: ast.Mult, ast.MatMult: ast.Add, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd},
+    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq},
+    **{ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And},
+}
+
+
+def changes(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
+    """What may be done to a copy of this node."""
+    if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS:
+        yield lambda n: setattr(n, "op", SWAPS[type(node.op)]())
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        yield lambda n: n.ops.__setitem__(0, SWAPS[type(node.ops[0])]())  # pyright: ignore
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
+        yield lambda n: setattr(n, "operand", ast.UnaryOp(copy.copy(node.op), node.operand))  # twice is not at all
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, bool):
+            yield lambda n: setattr(n, "value", not node.value)
+        elif isinstance(node.value, int | float):
+            yield lambda n: setattr(n, "value", node.value + 1)  # pyright: ignore
+    if isinstance(node, ast.IfExp):
+        yield lambda n: setattr(n, "test", ast.Constant(value=True))
+        yield lambda n: setattr(n, "test", ast.Constant(value=False))
+
+
+def spots(tree: ast.Module) -> list[tuple[int, int]]:
+    """(number of the node in ``ast.walk``, number of its change), without annotations, docstrings and error texts."""
+    left_out: set[int] = set()
+    for node in ast.walk(tree):
+        skipped = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        skipped += [node] if isinstance(node, ast.Raise | ast.JoinedStr) else []
+        left_out |= {id(inner) for part in skipped if part is not None for inner in ast.walk(part)}
+    nodes = enumerate(ast.walk(tree))
+    return [(i, j) for i, node in nodes if id(node) not in left_out for j, _ in enumerate(changes(node))]
+
+
+def mutant(tree: ast.Module, spot: tuple[int, int]) -> tuple[str, int, str, str]:
+    """(source, line, the expression or statement before, after)."""
+    changed = copy.deepcopy(tree)
+    node = list(ast.walk(changed))[spot[0]]
+    before = ast.unparse(node)
+    list(changes(list(ast.walk(tree))[spot[0]]))[spot[1]](node)
+    return ast.unparse(changed), getattr(node, "lineno", 0), before, ast.unparse(node)
+
+
+def run_tests(path: Path, source: str | None, tests: list[str], limit: float) -> bool:
+    """Whether the tests pass in a fork that sees ``source`` as the text of ``path``."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        if source is not None:  # what the tests say of a mutant is of no interest
+            pretend(path, source)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+        status = 1
+        try:
+            status = int(pytest.main(["-q", "-x", "-n", "0", "-p", "no:cacheprovider", *QUIET, *tests]))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    end = time.monotonic() + limit
+    while (found := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.02)
+    return os.waitstatus_to_exitcode(found[1]) == 0
+
+
+def pretend(path: Path, source: str) -> None:
+    """Every import in this process reads ``source`` in place of the file, and no compiled form of it."""
+    loader = importlib.machinery.SourceFileLoader
+    get_data, path_stats = loader.get_data, loader.path_stats
+
+    def stats(self: importlib.machinery.SourceFileLoader, name: str):  # no time stamp: no cached bytecode is asked for
+        if Path(name) == path:
+            raise OSError(name)
+        return path_stats(self, name)
+
+    loader.path_stats = stats  # pyright: ignore
+    loader.get_data = lambda self, name: source.encode() if Path(name) == path else get_data(self, name)  # pyright: ignore
+
+
+def main() -> int:
+    """Parses the command line; status 1 where a mutant survives."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("module", type=Path)
+    parser.add_argument("tests", nargs="+")
+    parser.add_argument("--sample", type=int, default=0, help="so many mutants at random; default: all")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    path = options.module.resolve()
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # JAX has started no thread yet
+    for name in PRELOADED:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="rgcn-jax-mutants-") as folder:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
+        return mutate(path, options.tests, options.sample, options.seed)
+
+
+def mutate(path: Path, tests: list[str], sample: int, seed: int) -> int:
+    """Runs the mutants of a module and prints those that survive, and the score; status 1 where one does."""
+    began = time.monotonic()
+    if not run_tests(path, None, tests, 3600):
+        sys.exit("the tests fail without any change")
+    limit = 10 * (time.monotonic() - began) + 10
+    tree = ast.parse(path.read_text())
+    chosen = spots(tree)
+    total = len(chosen)
+    if 0 < sample < total:
+        chosen = sorted(random.Random(seed).sample(chosen, sample))
+    alive = 0
+    for spot in chosen:
+        source, line, before, after = mutant(tree, spot)
+        if run_tests(path, source, tests, limit):
+            alive += 1
+            print(f"{path.name}:{line}: survives: {before} -> {after}", flush=True)
+    killed = len(chosen) - alive
+    print(f"{path.name}: {killed} of {len(chosen)} killed ({total} in all), {100 * killed / len(chosen):.0f} %")
+    return int(alive > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

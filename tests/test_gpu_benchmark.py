@@ -1,0 +1,158 @@
+"""``benchmarks/gpu.sh``: its parts run at toy size on the CPU, write what they find at once, keep to their limits."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.gpu import profile
+from benchmarks.gpu.__main__ import LIMITS, main, run
+from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.record import Record
+from benchmarks.gpu.sizes import TOY
+from benchmarks.timing import Times
+from rgcn_jax.models.build import POSE_ENCODERS
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def rehearse(out, *arguments):
+    """The command as a user gives it, at toy size."""
+    return subprocess.run(
+        ["bash", "benchmarks/gpu.sh", "--rehearse", f"--out={out}", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_runs_a_part_and_writes_its_results(tmp_path):
+    process = rehearse(tmp_path, "--parts=ranking")
+    assert process.returncode == 0, process.stdout + process.stderr
+    found = json.loads((tmp_path / "ranking.json").read_text(encoding="utf-8"))
+    assert found["complete"]
+    assert all(0 < of_size["mAP"] <= 1 for name, of_size in found.items() if "dimensions" in name)
+    summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| ranking | 20 x 200, 24 dimensions | seconds " in summary
+    assert summary.rstrip() in process.stdout
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+def test_every_part_finds_something(tmp_path):
+    """All in this process, beside eager PyTorch where it is installed: ``--rehearse`` itself adds torch.compile."""
+    tiny = replace(TOY.step, height=16, width=8, model=TOY.step.model | {"stage_sizes": (1,)})
+    scale = replace(TOY, step=tiny, kinds=("PyTorch",), features=4)
+    for name, part in PARTS.items():
+        record = Record(tmp_path / f"{name}.json")
+        part(scale, record)
+        found = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+        assert found, name
+        assert not [key for key in found if "failed" in key], found
+    both = json.loads((tmp_path / "pose.json").read_text(encoding="utf-8"))
+    assert {name.split(":")[0] for name in both} == set(POSE_ENCODERS) - {"STGCN-compat"}
+    assert "LGCN: product in the scan, unrolled" in both
+
+
+def test_each_part_has_a_limit():
+    assert list(PARTS) == list(LIMITS)
+
+
+def test_a_part_that_takes_too_long_ends_and_keeps_what_it_has_found(tmp_path):
+    start = time.monotonic()
+    assert run("ranking", tmp_path, 0.3, rehearse=True).startswith("cut off after 0 s")
+    assert time.monotonic() - start < 30
+    # The next part begins with no time left, and is named.
+    assert main(["--parts=pose", "--seconds=0", f"--out={tmp_path}", "--rehearse"]) == 1
+    assert "| pose | | not begun: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_part_that_fails_is_named_with_its_error(tmp_path):
+    (tmp_path / "ranking.new").mkdir()  # in the way of the results
+    state = run("ranking", tmp_path, 60, rehearse=True)
+    assert state.startswith("failed with status 1: ")
+    assert "IsADirectoryError" in state
+
+
+def test_an_unknown_part_is_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--parts=step-LGCN,stepp"])
+    assert ended.value.code == 2
+    assert "unknown stepp" in capsys.readouterr().err
+
+
+def test_results_are_complete_after_each_measurement(tmp_path):
+    record = Record(tmp_path / "part.json")
+    record.add_times("step", Times([0.5, 0.25, 1.0], [1.0, 1.0, 1.0]), images=10)
+    assert json.loads((tmp_path / "part.json").read_text(encoding="utf-8")) == {
+        "step": {"ms": 250.0, "median_ms": 500.0, "calls": 3, "per_second": 40.0}
+    }
+    record.add_ratios({"JAX": Times([1.0, 2.0, 3.0], []), "PyTorch": Times([2.0, 3.0, 4.0], [])})
+    ratios = json.loads((tmp_path / "part.json").read_text(encoding="utf-8"))["speed of JAX / PyTorch"]
+    assert ratios == {"of_minima": 2.0, "of_medians": 1.5}
+
+
+@pytest.mark.jit
+def test_a_profile_names_the_kernels_and_the_lines_that_they_come_from():
+    def product(x, y):
+        with jax.named_scope("classifier"):
+            return x @ y
+
+    x = jnp.ones((256, 256))
+    compiled = jax.jit(product).lower(x, x).compile()
+    found = profile.of_calls(lambda: jax.block_until_ready(compiled(x, x)), 3, compiled.as_text())
+    assert found["ms of kernels a call"] > 0
+    assert found["share by kind"]["matrix products"] > 0.5
+    assert "classifier" in found["longest kernels"][0]["line"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "kind"),
+    [
+        ("sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_nhwckrsc_nhwc_tilesize128x128x64", "", "convolutions"),
+        ("nvjet_hsh_128x256_64x4_1x2_h_bz_coopA_NNT", "jit(step)/lgcn/dot_general", "matrix products"),
+        ("input_transpose_fusion_3", "", "layout transposes and copies"),
+        ("nchwToNhwcKernel", "", "layout transposes and copies"),
+        ("MemcpyD2D", "", "copies between host and device"),
+        ("input_reduce_fusion_12", "", "normalisation, ReLU, addition"),
+        ("loop_fusion.7", "jit(step)/trunk/layer1_0/bn1/mul", "normalisation, ReLU, addition"),
+        ("fusion.3", "jit(step)/transpose(jvp())/trunk/layer1_0/conv1/conv_general_dilated", "convolutions"),
+        ("something", "", "other"),
+    ],
+)
+def test_kinds_of_kernels(name, line, kind):
+    assert profile.kind_of(name, line) == kind
+
+
+def test_shares_of_a_profile_by_hand():
+    spans = Counter({("fusion.1", "a/bn1/mul"): 3_000_000, ("gemm", "dot"): 1_000_000})
+    found = profile.summary(spans, 2)
+    assert found["ms of kernels a call"] == 2.0
+    assert found["share by kind"] == {"normalisation, ReLU, addition": 0.75, "matrix products": 0.25}
+    assert found["longest kernels"][0] == {"kernel": "fusion.1", "line": "a/bn1/mul", "ms": 1.5, "share": 0.75}
+
+
+def test_the_parts_need_little():
+    """jax, flax, optax, NumPy and PyTorch."""
+    code = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("beartype", "ml_collections", "tensorflow", "cv2", "tqdm", "orbax"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+import benchmarks.gpu.parts
+assert "rgcn_jax.data" not in sys.modules
+"""
+    process = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
