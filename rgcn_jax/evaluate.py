@@ -78,7 +78,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
     write_results(path, evaluation, beside | fitted | analysis)
-    print(f"results: {path}")
+    print(f"results: {path}; next: rgcn-jax report {known.model} --out=report.html")
     return evaluation
 
 

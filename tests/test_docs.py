@@ -57,14 +57,14 @@ def prose(page):
     return re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text, flags=re.DOTALL)
 
 
-def calls(page):
-    """Every call of the project in code blocks and spans of a page: module, and arguments as a shell splits them."""
+def calls(page, in_text=True):
+    """Calls of the project in code blocks, and in spans of the text: module, and arguments as a shell splits them."""
     kinds = [(line, kind) for _, line, kind in lines(page)]
     code = "\n".join(line for line, kind in kinds if kind == "code").replace("\\\n", " ").splitlines()
     text = "\n".join(line for line, kind in kinds if kind != "code")
     spans = [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]
     modules = {command.name: command.module for command in COMMANDS}
-    for piece in [*code, *spans]:
+    for piece in [*code, *(spans if in_text else ())]:
         for call in re.split(r"&&|[|;>]", piece):
             found = re.search(r"(?:rgcn-jax|-m rgcn_jax) ([a-z]+)(?= |$)|-m ((?:rgcn_jax|benchmarks)\.[\w.]+)", call)
             if found:

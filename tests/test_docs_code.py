@@ -132,7 +132,7 @@ MODULES = {command.module.removesuffix(".__main__"): command.module for command 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda p: p.name)
 def test_commands_are_parsed_by_their_own_parsers(page, parse, monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module, arguments in calls(page):
+    for module, arguments in calls(page, in_text=False):
         if not any(a.startswith("-") for a in arguments) or MENTIONED.search(" ".join(arguments)):
             continue  # a mention, or a pattern with names to be replaced
         module = MODULES.get(module, module)
@@ -153,8 +153,9 @@ def test_commands_are_parsed_by_their_own_parsers(page, parse, monkeypatch):
 def test_other_commands_are_known_or_marked(block):
     """pip installs extras that exist; other programs than ours stand in marked blocks only."""
     for line in block.code.replace("\\\n", " ").splitlines():
-        for call in re.split(r" && | [|] ", line.partition(" #")[0]):
-            if not (call := call.strip()):
+        for call in re.split(r" && | [|] |; ", line.partition(" #")[0]):
+            call = call.strip().removeprefix("do ")
+            if not call or call == "done" or re.match(r"for \w+ in ", call):
                 continue
             if extras := re.search(r"pip install .*(?:\.|rgcn_jax)\[([\w,]+)\]", call):
                 assert set(extras[1].split(",")) <= set(EXTRAS), call

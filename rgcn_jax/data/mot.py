@@ -193,6 +193,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
     print(printable(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}"))
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")
+    print(printable(f"next: rgcn-jax detect --dataset=folder --root={options.out}, or keypoints of another program"))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from rgcn_jax.types import Tracklet
 ROBUSTNESS_FILE = "robustness.json"
 
 OTHER_KEYPOINTS = "other_keypoints"
-"""Name of the curve with a second file of keypoints: its one level has no number."""
+"""Name of the curve with a second file of keypoints, whose one level has no number."""
 
 METRICS = ("mAP", "mINP", "rank1", "rank5", "rank10", "rank20")
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") 
     check_installed(formats)
     saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
     export_model(saved, known.out, formats, known.licence)
-    print(f"model of step {saved.step}: {known.out}")
+    print(f"model of step {saved.step}: {known.out}; next: rgcn_jax.load({str(known.out)!r}), or share the folder")
 
 
 if __name__ == "__main__":

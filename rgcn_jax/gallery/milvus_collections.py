@@ -20,7 +20,7 @@ from rgcn_jax.gallery.entry import COLUMNS, Where, digest
 MAX_TEXT = 65_535
 """Bytes of an entry's JSON text: Milvus' limit for a text."""
 UNKNOWN_LOW, UNKNOWN_HIGH = -1e300, 1e300
-"""What stands for an unknown quality, end or start: it fulfils no condition."""
+"""What stands for an unknown quality, end or start, which fulfils no condition."""
 ROWS = 4096
 """Ids that are asked for together."""
 REQUEST_BYTES = 2**24
@@ -30,7 +30,7 @@ INDICES = {
     "IVF_FLAT": ({"nlist": 1024}, {"nprobe": 32}),
     "HNSW": ({"M": 32, "efConstruction": 200}, {"ef": 256}),
 }
-"""Kinds of index: parameters of building and of searching."""
+"""Parameters of building and of searching, by the kind of the index."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     )
     print("Share of the frames with so many of the 14 keypoints:")
     print("\n".join(coverage.report(report.coverage)))
+    print(printable(f"next: rgcn-jax prepare --dataset={dataset} --root={root} --keypoints={out} --out=prepared"))
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:

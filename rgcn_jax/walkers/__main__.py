@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers")
         images = write(walkers, options.out, options.layout, options.image_height, options.image_width)
         print(
             printable(
-                f"wrote {images:,} images and as many OpenPose files in the layout {options.layout} to {options.out}"
+                f"wrote {images:,} images and as many OpenPose files in the layout {options.layout} to {options.out}; "
+                f"next: rgcn-jax prepare --dataset={options.layout} --root={options.out} "
+                f"--keypoints={options.out}/openpose --out=prepared"
             )
         )
 

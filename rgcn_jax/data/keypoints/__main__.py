@@ -139,6 +139,17 @@ def _convert(options: Namespace) -> list[str]:
         *lines,
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",
         *report(coverage),
+        *_next(options),
+    ]
+
+
+def _next(options: Namespace) -> list[str]:
+    """The line that says what a store is for."""
+    if options.to != "store":
+        return []
+    return [
+        f"next: rgcn-jax prepare or rgcn-jax embed, with --dataset={options.dataset} --root={options.root} "
+        f"--keypoints={options.out}"
     ]
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import ijson
-
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file
@@ -35,6 +33,11 @@ def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
 
 
 def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
+    try:
+        import ijson  # of the extra data: training on walkers does without
+    except ImportError:
+        raise InputError("needs ijson, which is not installed: pip install 'rgcn_jax[data]'") from None
+
     if not reader.start:
         raise InputError("is empty")
     if reader.start[:1] not in b"[{":
