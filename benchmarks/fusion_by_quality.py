@@ -4,10 +4,11 @@
     python -m benchmarks.fusion_by_quality --model=RUN --features=FILE.npz
 
 f_a comes from the file; f_p is embedded again with each keypoint of each frame left out with a probability, which no
-model is trained for. ``standardized`` fuses with the pose weight of the run, ``calibrated`` as it is learned here from
-the training persons, of whom half, a quarter and three quarters of the keypoints were left out too. Differences are of
-the average precision of the same queries, with 95 % intervals over persons (``significance.paired_difference``). At 1
-nobody has a keypoint.
+model is trained for. ``weight 1`` is the distance standardized with the default pose weight, ``weight w`` with that of
+the run, which its author may have chosen by test scores; ``calibrated`` is the model's ``fusion.json``, or else learned
+here from the training persons, of whom a quarter, half and three quarters of the keypoints were left out too.
+Differences are of the average precision of the same queries, with 95 % intervals over persons
+(``significance.paired_difference``). At 100 % nobody has a keypoint.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.calibrate_fusion import RATES, pose_with_dropout
+from rgcn_jax.calibration import read_fusion
 from rgcn_jax.command import path_argument, run_command
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.embedder import Embedder
@@ -27,14 +29,13 @@ from rgcn_jax.evaluation.learn_fusion import learn_fusion
 from rgcn_jax.evaluation.protocol import PROTOCOLS
 from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.ranking import RankingMetrics
-from rgcn_jax.evaluation.significance import interval_over_persons, paired_difference
+from rgcn_jax.evaluation.significance import Difference, interval_over_persons, paired_difference
 from rgcn_jax.evaluation.tables import format_value
 from rgcn_jax.saved_model import open_model
 from rgcn_jax.training.run import open_process_data
 from rgcn_jax.types import Tracklet
 
 DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
-WIDTHS = (12, 12, 14, 12)
 
 
 def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet]) -> Fusion:
@@ -46,22 +47,27 @@ def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Seq
 def scored(
     embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet], fusion: Fusion, rate: float
 ) -> dict[str, RankingMetrics | None]:
-    """Rows ``appearance``, ``standardized`` and ``calibrated`` of the headline protocol at one rate of dropout."""
+    """Rows of both branches, of fixed weights and of the calibrated fusion, at one rate of dropout."""
     sample = pose_with_dropout(embedder, data, tracklets, rate, seed=1)
     embeddings = features.embeddings._replace(pose=sample.pose)
     settings, statistics = embedder.config.evaluation, embedder.statistics
     protocols = {settings.protocol: PROTOCOLS[settings.protocol]}
     fused = CalibratedDistances(embeddings, statistics, sample.quality, features.num_frames, fusion)
     options = {"statistics": statistics, "protocols": protocols}
-    fixed = evaluate_protocols(embeddings, features.roles, "standardized", settings.pose_weight, **options)
-    calibrated = evaluate_protocols(embeddings, features.roles, "calibrated", fused=fused, **options)
-    rows = fixed[settings.protocol]
-    return {
-        "appearance": rows["appearance"],
-        "pose": rows["pose"],
-        "standardized": rows["fused"],
-        "calibrated": calibrated[settings.protocol]["fused"],
+    name = settings.protocol
+    calibrated = evaluate_protocols(embeddings, features.roles, "calibrated", fused=fused, **options)[name]
+    fixed = {
+        f"weight {weight:g}": evaluate_protocols(embeddings, features.roles, "standardized", weight, **options)[name]
+        for weight in (1.0, settings.pose_weight)
     }
+    weighted = {title: rows["fused"] for title, rows in fixed.items()}
+    return {row: calibrated[row] for row in ("appearance", "pose")} | weighted | {"calibrated": calibrated["fused"]}
+
+
+def written(test: Difference) -> str:
+    """``+2.1 [+1.0, +3.4] p = 0.0006``."""
+    between = "" if test.interval is None else f" [{test.interval[0]:+.1f}, {test.interval[1]:+.1f}]"
+    return f"{test.value:+.1f}{between} p = {test.p_value:.4f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,24 +87,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = {part: (features.take(mask), [tracklets[i] for i in np.flatnonzero(mask)]) for part, mask in (
         ("train", ~tested), ("test", tested),
     )}  # fmt: skip
-    fusion = learned(embedder, data, *parts["train"])
+    fusion = read_fusion(known.model, embedder.hash, embedder.config.evaluation.clips)
+    fusion = fusion or learned(embedder, data, *parts["train"])
     print(f"appearance: LLR = {fusion.appearance[0]:.2f} - {fusion.appearance[1]:.2f} d")
     for what, values in (("bias", fusion.pose_bias), ("log slope", fusion.pose_log_slope)):
         print(f"pose, {what}: {', '.join(f'{n} {v:+.2f}' for n, v in zip(QUALITIES, values, strict=True))}")
-    titles = zip(("appearance", "pose", "standardized", "calibrated"), WIDTHS, strict=True)
-    print(f"{'dropout':<8}{''.join(f'{title:>{width}}' for title, width in titles)}   calibrated - standardized")
     ids = features.embeddings.person_ids[features.roles.query]
     lines = []
     for rate in DROPOUT:
         rows = scored(embedder, data, *parts["test"], fusion, rate)
         precision = {row: 100 * metrics.average_precision for row, metrics in rows.items() if metrics is not None}
         cells = {row: format_value(v.mean(), interval_over_persons(v, ids)) for row, v in precision.items()}
-        value, interval, p = paired_difference(precision["standardized"], precision["calibrated"], ids)
-        between = "" if interval is None else f" [{interval[0]:+.1f}, {interval[1]:+.1f}]"
-        shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells.values(), WIDTHS, strict=True))
-        print(f"{rate:<8.0%}{shown}   {value:+.1f}{between}, p = {p:.4f}", flush=True)
+        if not lines:
+            print(f"{'dropout':<8}{''.join(f'{title:>12}' for title in cells)}   calibrated - each weight")
+        tests = {
+            row: paired_difference(precision[row], precision["calibrated"], ids) for row in cells if "weight" in row
+        }
+        shown = "".join(f"{cell:>12}" for cell in cells.values())
+        print(f"{rate:<8.0%}{shown}   {', '.join(map(written, tests.values()))}", flush=True)
         means = {row: float(v.mean()) for row, v in precision.items()}
-        lines.append({"dropout": rate, "mAP": means, "difference": value, "interval": interval, "p_value": p})
+        lines.append({"dropout": rate, "mAP": means, "differences": {row: t._asdict() for row, t in tests.items()}})
     if known.out:
         known.out.write_text(json.dumps({"fusion": fusion.to_json(), "rows": lines}, indent=2) + "\n", encoding="utf-8")
 

@@ -130,7 +130,8 @@ def ranking(queries: int, gallery: int) -> Measured:
     """From features to mAP."""
     from benchmarks.ranking import random_case
     from rgcn_jax.evaluation.distance import fuse
-    from rgcn_jax.evaluation.protocol import PROTOCOLS, rank_features
+    from rgcn_jax.evaluation.protocol import PROTOCOLS
+    from rgcn_jax.evaluation.rank_protocols import rank_features
 
     embeddings, roles = random_case(queries, gallery, 128, 64)
     official = {"official": PROTOCOLS["official"]}

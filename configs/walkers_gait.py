@@ -2,7 +2,7 @@
 
     rgcn-jax train --config=configs/walkers_gait.py --workdir=runs/gait
 
-Pose alone, no frame is drawn; about a quarter of an hour on one core. docs/gait.md says what it reaches and what it is
+Pose alone, no frame is drawn; some minutes on one core. docs/gait.md says what it reaches and what it is
 not for.
 """
 

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
     embeddings = to_embeddings(tracklets, list(parts.read()))
     if split.look_alikes:
         header["look_alikes"] = [list(group) for group in split.look_alikes]
-    quality = data.keypoints and pose_quality(data.keypoints.of, tracklets)
+    quality = None if data.keypoints is None else pose_quality(data.keypoints.of, tracklets)
     write_features(known.out, of_tracklets(tracklets, embeddings, roles, embedder.statistics, header, quality))
     parts.remove()
     print(f"features of {len(tracklets):,} tracklets: {known.out}; next: rgcn-jax evaluate --features={known.out}")

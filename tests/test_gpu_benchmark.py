@@ -51,7 +51,7 @@ def test_the_command_runs_a_part_and_writes_its_results(tmp_path):
 @pytest.mark.slow
 def test_every_part_finds_something(tmp_path):
     """All in this process, beside eager PyTorch where it is installed: ``--rehearse`` itself adds torch.compile."""
-    tiny = replace(TOY.step, height=16, width=8, model=TOY.step.model | {"stage_sizes": (1,)})
+    tiny = replace(TOY.step, height=16, width=8, model={**TOY.step.model, "stage_sizes": (1,)})
     scale = replace(TOY, step=tiny, kinds=("PyTorch",), features=4)
     for name, part in PARTS.items():
         record = Record(tmp_path / f"{name}.json")

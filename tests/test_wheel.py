@@ -65,6 +65,8 @@ def test_what_is_in_it(wheel):
     assert {name.split("/")[0] for name in names} == {"rgcn_jax", f"rgcn_jax-{__version__}.dist-info"}
     configs = {file.name for file in (REPOSITORY / "configs").glob("*.py")}
     assert "mars.py" in configs
+    shipped = {f"rgcn_jax/shipped/walkers-gait/{n}" for n in ("config.json", "model.safetensors", "README.md")}
+    assert shipped <= names
     assert {f"rgcn_jax/configs/{name}" for name in configs} | {"rgcn_jax/py.typed"} <= names
 
 

@@ -35,7 +35,8 @@ from benchmarks.step_report import torch_extraction, torch_step
 from benchmarks.timing import Times, time_in_turn
 from rgcn_jax import parallel
 from rgcn_jax.evaluation.distance import fuse
-from rgcn_jax.evaluation.protocol import PROTOCOLS, rank_features
+from rgcn_jax.evaluation.protocol import PROTOCOLS
+from rgcn_jax.evaluation.rank_protocols import rank_features
 
 
 def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, Times]:

@@ -29,7 +29,7 @@ NO_KERNEL = re.compile(r"^(\d+$|jit_|thunk|.*::|threadpool|execute|while|call|st
 """Spans of the profile that hold other spans, on a CPU."""
 
 
-def of_calls(call: Callable[[], object], count: int, program: str) -> dict[str, Any]:
+def of_calls(call: Callable[[], object], count: int, program: str | None) -> dict[str, Any]:
     """The profile of ``count`` calls: milliseconds a call by kind, and of the longest kernels.
 
     Args:
@@ -45,10 +45,10 @@ def of_calls(call: Callable[[], object], count: int, program: str) -> dict[str, 
         if not files:
             return {"profile": "JAX has written none"}
         data = jax.profiler.ProfileData.from_file(str(files[-1]))
-        lines = op_names(program)
+        lines = op_names(program or "")
         spans: Counter[tuple[str, str]] = Counter()
         for name, instruction, nanoseconds in kernels(data, lines):
-            spans[name, lines.get(instruction, "")] += nanoseconds
+            spans[name, lines.get(instruction, "")] += round(nanoseconds)
     return summary(spans, count)
 
 

@@ -55,7 +55,8 @@ class Fusion:
                 raise ValueError(f"{name} must be {count} finite numbers")
         if found["appearance"][1] <= 0:
             raise ValueError("the slope of the appearance must be positive")
-        return cls(*(tuple(map(float, found[name])) for name in counts))
+        a, b = map(float, found["appearance"])
+        return cls((a, b), *(tuple(map(float, found[name])) for name in ("pose_bias", "pose_log_slope")))
 
 
 def qualities(quality: PoseQuality, num_frames: Integer[np.ndarray, "n"]) -> Float64[np.ndarray, "n 4"]:

@@ -78,7 +78,7 @@ class Scorer:
 
     def _quality(self, tracklets: Sequence[Tracklet]) -> PoseQuality | None:
         source = self._data.keypoints
-        return source and pose_quality(source.of, tracklets)
+        return None if source is None else pose_quality(source.of, tracklets)
 
     def _described(self, step: int) -> dict[str, Any]:
         split = self._data.split

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rgcn_jax.command import Parser, path_argument, run_command, whole_number
 from rgcn_jax.config_io import import_from_current_folder
@@ -27,10 +28,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
         print(note, flush=True)
     if known.allow_import:
         import_from_current_folder()
-    runs = [load_run(path, overrides, known.allow_import) for path in (known.run, *known.baselines)]
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        raise InputError(f"the folders have the same name, {names[0]}: the report names runs by their folders.")
+    paths = [known.run, *known.baselines]
+    names = _names(paths)
+    runs = [load_run(path, overrides, known.allow_import, name) for path, name in zip(paths, names, strict=True)]
     if known.figures is not None:
         try:
             known.figures.mkdir(parents=True, exist_ok=True)
@@ -42,6 +42,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
     if known.figures is not None:
         print(f"figures: {known.figures}")
     print(f"next: open {known.out} in a browser")
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What the report calls the runs: their folders, with the folder above where these have the same name.
+
+    Raises:
+      InputError: a folder is there twice.
+    """
+    whole = [path.resolve() for path in paths]
+    if len(set(whole)) < len(whole):
+        raise InputError("a run is named twice: name each once.")
+    parts = 1
+    while len(set(names := ["/".join(path.parts[-parts:]) for path in whole])) < len(whole):
+        parts += 1
+    return names
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:

@@ -12,6 +12,9 @@ from rgcn_jax.report.chart import SOFT, Chart, Grid, Panel, Series
 
 PIXELS_PER_INCH = 100
 
+PANEL_PIXELS = 230
+"""A panel is no narrower: the chart scrolls on a narrow page."""
+
 
 def require_libraries() -> None:
     """Raises ``InputError`` where matplotlib, Plotly or scikit-learn is not installed."""
@@ -33,7 +36,9 @@ def element(name: str, chart: Chart) -> str:
     """The chart as an element with its data as JSON, which the script of the page hands to plotly.js."""
     size = f"height:{round(chart.height * PIXELS_PER_INCH)}px"
     pixels = round(chart.width * PIXELS_PER_INCH * len(chart.panels))
-    width = f"min({pixels}px,calc(100vw - 4.6rem))"  # of a narrow page; panels scroll instead
+    width = f"min({pixels}px,calc(100vw - 4.6rem))"  # of a narrow page
+    if len(chart.panels) > 1:
+        size += f";min-width:{PANEL_PIXELS * len(chart.panels)}px"
     kind = "chart panels" if len(chart.panels) > 1 else "chart"
     text = html.escape(json.dumps(figure(chart), allow_nan=False, separators=(",", ":")))
     return f'<div class="{kind}" id="chart-{name}" style="width:{width};{size}" data-figure="{text}"></div>'

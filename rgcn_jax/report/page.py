@@ -28,7 +28,6 @@ nav a { margin-right: 1.3em; color: var(--soft); text-decoration: none } nav a:h
   background: var(--card); border: 1px solid var(--line); border-radius: 8px }
 .charts > figure > div { overflow-x: auto }
 figcaption { color: var(--soft); font-size: .85rem; max-width: 70ch }
-.chart.panels { min-width: 40rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .32rem .8rem; border-bottom: 1px solid var(--line); white-space: nowrap }
 th:first-child, td:first-child, th.text, td.text { text-align: left } th { font-weight: 600; color: var(--soft) }

@@ -80,7 +80,7 @@ def _card(run: ReportedRun, found: RankList, images: bool) -> str:
     camera, other = _pair(run, found)
     gain, direction = round(100 * found.gain), "up" if found.gain > 0 else "down" if found.gain < 0 else ""
     shown = f'<span class="gain {direction}">AP {gain:+d} by pose</span>' if "fused" in found.hits else ""
-    query = f'<figure class="hit">{_strip(found.query, images)}<figcaption>query</figcaption></figure>'
+    query = f'<figure class="hit">{_strip(found.query, images)}</figure>'
     rows = "".join(_row(run, name, hits, found.average_precision, images) for name, hits in found.hits.items())
     return (
         f'<article class="query" data-gain="{found.gain:.6f}" data-camera="{camera}" data-pair="{camera}-{other}">'

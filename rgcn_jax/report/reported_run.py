@@ -69,13 +69,16 @@ class ReportedRun:
         return open_data(data, config.frame_size, config.with_pose, TEST_SUBSETS, True)
 
 
-def load_run(path: Path, overrides: Sequence[str] = (), allow_imports: Collection[str] = ()) -> ReportedRun:
+def load_run(
+    path: Path, overrides: Sequence[str] = (), allow_imports: Collection[str] = (), name: str = ""
+) -> ReportedRun:
     """Loads a run, embeds its test tracklets unless a report has done so before, and scores them.
 
     Args:
       path: the folder of the run.
       overrides: "--config.field=value", such as another data.root.
       allow_imports: modules of one's own that the model's config names and that may be imported.
+      name: in the report; empty: that of the folder.
 
     Raises:
       InputError: the model, the data or the features cannot be read, or the features cannot be written.
@@ -96,7 +99,7 @@ def load_run(path: Path, overrides: Sequence[str] = (), allow_imports: Collectio
     except OSError as error:
         raise InputError(f"{path / 'metrics.jsonl'} cannot be read ({error.strerror}).") from error
     evaluation = score(features, config.evaluation)
-    name = path.resolve().name
+    name = name or path.resolve().name
     return ReportedRun(
         name, embedder, evaluation, data, tracklets, records, _results(path), _robustness(path, embedder.hash)
     )

@@ -289,3 +289,11 @@ def test_counts_of_mars(real_data):
     }
     matches = np.array([np.sum((person_ids == person_ids[q]) & (camera_ids != camera_ids[q])) for q in positions])
     assert matches.mean() == pytest.approx(11.02, abs=0.005)
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_chance_is_the_share_of_matches_among_the_candidates(others):
+    tracklets = [Tracklet((str(i),), person, 1 + (i > 0)) for i, person in enumerate([1, 1, *range(2, 2 + others)])]
+    query = np.arange(len(tracklets)) == 0
+    _, chance = scorable_protocols(tracklets, Roles(query, ~query, np.zeros_like(query)))
+    assert chance == pytest.approx(1 / (1 + others))

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_draws_differ_between_tracklets_and_seeds_only():
 def test_fewer_frames_and_frame_rate_read_the_frames_that_are_left():
     tracklets = [Tracklet(tuple(f"{p}/{i}.jpg" for i in range(n)), p, 1) for p, n in ((1, 9), (2, 3))]
 
-    def read(plans):  # the positions that are asked for, as frames
+    def read(plans: Any) -> Any:  # the positions that are asked for, as frames
         for plan in plans:
             assert set(plan.tracklets) <= set(tracklets)
             shape = (*plan.frames.shape, 1, 1, 3)
@@ -192,6 +193,7 @@ def test_keypoints_of_another_detector(run, tmp_path, capsys):
     embedder = load(run)
     data = open_process_data(embedder.config)
     tracklets, _ = test_tracklets(data.split)
+    assert data.keypoints is not None
     height, width = embedder.config.frame_size
     points = np.concatenate([data.keypoints.of(t) for t in tracklets]) * np.array([width, height, 1], np.float32)
     noise = np.random.default_rng(0).uniform(0, 4, (*points.shape[:2], 2)) * (points[..., 2:] > 0)

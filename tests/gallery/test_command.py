@@ -4,10 +4,6 @@ import base64
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -25,7 +21,7 @@ from rgcn_jax.evaluation.feature_set import read_features
 from rgcn_jax.gallery import Gallery, Where
 from rgcn_jax.walkers import generate
 from scripts.walkers_gallery import as_data_set, killed_after, scores, video_flags, write_keypoints, write_video
-from tests.commands import REPOSITORY, fails, status
+from tests.commands import fails, status
 from tests.gallery.small_world import HEIGHT, SPEC, WIDTH, write_model
 from tests.pose_detection import onnx_model
 
@@ -126,38 +122,13 @@ def test_a_data_set_and_a_features_file_are_added_too(world, tmp_path):
     assert gallery.count() == 2 * 5 * PERSONS
 
 
-@pytest.mark.slow
-def test_four_workers_share_the_tracklets_and_one_is_killed(world, tmp_path):
-    people, count = tmp_path / "people", 5 * PERSONS
-    add = [sys.executable, "-m", "rgcn_jax", "gallery", "add", f"--gallery={people}", f"--model={world.model}"]
-    add += [*world.data, "--save-every=2", "--shared"]
-    first = subprocess.Popen(add, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert first.stdout is not None
-    next(line for line in first.stdout if line.startswith("added"))
-    time.sleep(0.02)  # it is about to embed the next shard
-    first.send_signal(signal.SIGSTOP)
-    others = [
-        subprocess.Popen(add, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "abc"
-    ]
-    end = time.monotonic() + 200
-    while Gallery.open(people).count() < count - 2 and time.monotonic() < end:
-        time.sleep(0.2)
-    first.kill()
-    for other in others:
-        printed, errors = other.communicate(timeout=100)
-        assert other.returncode == 0, errors
-        assert f"has {count} entries" in printed
-    assert first.wait() == -signal.SIGKILL
-    first.stdout.close()
-    gallery = Gallery.open(people)
-    gallery.check()
-    found = {entry.tracklet: vector for (_, entry), vector in zip(
-        gallery.entries(), gallery._store.vectors(Where())[1], strict=True)}  # fmt: skip
-    alone = Gallery.open(world.folder / "people")
-    for (_, entry), vector in zip(alone.entries(), alone._store.vectors(Where())[1], strict=True):
-        np.testing.assert_allclose(found[entry.tracklet], vector, rtol=1e-4, atol=1e-5)
-    assert len(found) == count
-    assert list((people / ".leases").iterdir()) == []
+def test_shared_additions_are_those_of_one_worker(world, tmp_path):
+    arguments = [f"--model={world.model}", f"--features={world.folder / 'f.npz'}"]
+    gallery_command("add", f"--gallery={tmp_path / 'one'}", *arguments)
+    gallery_command("add", f"--gallery={tmp_path / 'many'}", *arguments, "--shared", "--save-every=4")
+    found = [dict(Gallery.open(tmp_path / name).entries()) for name in ("one", "many")]
+    assert {e.tracklet: e for e in found[0].values()} == {e.tracklet: e for e in found[1].values()}
+    assert len(found[0]) == 5 * PERSONS
 
 
 def gallery_command_main(arguments):

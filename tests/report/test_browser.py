@@ -61,7 +61,7 @@ def page(config, tmp_path):  # noqa: F811
 @pytest.fixture
 def browser(tmp_path):
     options = ChromeOptions()
-    options.binary_location = BROWSER
+    options.binary_location = BROWSER or ""
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
@@ -77,9 +77,10 @@ def resize(browser, width, height):
 
 
 def requests(browser):
-    """Addresses that the browser asked for since the last call."""
+    """Addresses that pages of files asked for since the last call; the browser's own new tab asks for its own."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    return [p["request"]["url"] for p in sent if p["documentURL"].startswith("file:")]
 
 
 def shown(browser):

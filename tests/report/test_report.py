@@ -140,7 +140,7 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path, capsys):
     assert status(command.main, [runs[0], f"--out={out}", "--no-images"]) == 0
     assert (runs[0] / FEATURES_FILE).stat().st_mtime_ns == kept
     bare = out.read_text()
-    assert "image/webp" not in bare
+    assert "data:image/webp;base64," not in bare
     assert_no_request(Page(bare))
 
 
@@ -164,6 +164,13 @@ def test_rank_lists_agree_with_the_ranking(runs):
         assert precision.mean() == pytest.approx(expected.mAP, abs=1e-6)
         assert one.gain == pytest.approx(one.average_precision["fused"] - one.average_precision["appearance"])
         assert all(hit.tracklet != one.query for hit in one.hits["fused"])
+
+
+def test_runs_are_named_by_as_much_of_their_folders_as_tells_them_apart(tmp_path):
+    assert command._names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
+    assert command._names([tmp_path / "a" / "seed0", tmp_path / "b" / "seed0"]) == ["a/seed0", "b/seed0"]
+    with pytest.raises(InputError, match="twice"):
+        command._names([tmp_path / "a", tmp_path / "a"])
 
 
 def test_arguments_that_are_wrong(tmp_path, capsys):

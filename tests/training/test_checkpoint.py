@@ -153,7 +153,7 @@ def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_reported(t
     for _ in range(2):
         with Checkpoints(tmp_path) as checkpoints:
             with pytest.raises(
-                InputError, match=r"all checkpoints are damaged .*latest/1 is damaged: checksum mismatch of its record"
+                InputError, match=r"all checkpoints are damaged: .*latest/1 is damaged: checksum mismatch of its record"
             ):
                 checkpoints.newest_intact("latest", small(0))
             with pytest.raises(InputError, match=r"latest/1 is damaged"):
@@ -172,7 +172,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
 
 
 @pytest.mark.jit
-def test_what_cut_off_saves_leave_is_thrown_away_and_named(tmp_path):
+def test_what_unfinished_saves_leave_is_removed_and_named(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", small(1), {})
         left = tmp_path / "checkpoints" / "latest" / "2.orbax-checkpoint-tmp" / "state"

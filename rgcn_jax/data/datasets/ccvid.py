@@ -80,22 +80,19 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     labels: dict[int, list[str]] = {}
     for person, clothes in sorted({(line.person_id, line.clothes) for line in lines}):
         labels.setdefault(person, []).append(clothes)
-    split = Split(
-        "ccvid",
-        root,
-        *(
-            tuple(
-                Tracklet(
-                    tuple(f"{line.folder}/{name}" for name in natural_order(folders.frames(line.folder))),
-                    line.person_id,
-                    line.camera_id,
-                    1 + labels[line.person_id].index(line.clothes),
-                )
-                for line in lists[subset]
+    train, query, gallery = (
+        tuple(
+            Tracklet(
+                tuple(f"{line.folder}/{name}" for name in natural_order(folders.frames(line.folder))),
+                line.person_id,
+                line.camera_id,
+                1 + labels[line.person_id].index(line.clothes),
             )
-            for subset in SUBSETS
-        ),
+            for line in lists[subset]
+        )
+        for subset in SUBSETS
     )
+    split = Split("ccvid", root, train, query, gallery)
     sessions = sorted({line.folder.partition("/")[0] for line in lines})
     unlisted = [f"{s}/{name}" for s in sessions for name in folders.listing(s).folders if f"{s}/{name}" not in seen]
     folders.check("Take the lists and the folders from one download again.")

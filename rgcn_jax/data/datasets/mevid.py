@@ -154,7 +154,7 @@ def _read_tracklets(root: Path, part: str) -> tuple[Tracklet, ...]:
             raise InputError(f"{where} does not lie within its {len(names)} names, counted from 0. {_ADVICE}")
         if not labels[0] or not labels[2]:
             raise InputError(f"{where} has person {labels[0]} and camera {labels[2]}: both count from 1. {_ADVICE}")
-        expected = dict(zip(("person", "outfit", "camera"), labels, strict=True))
+        expected: dict[str, int] = dict(zip(("person", "outfit", "camera"), labels, strict=True))
         expected["tracklet"] = int(fields["tracklet"][first])
         for field, value in expected.items():
             other = np.flatnonzero(fields[field][first : last + 1] != value)

@@ -96,13 +96,12 @@ def _camera_offset(parts: Mapping[str, Rows]) -> int:
 def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows] | None:
     """The parts with the data set's person ids, where the file counts the P test persons from 0 to P - 1; else None."""
     persons = np.array(sorted({t.person_id for t in (*split.query, *split.gallery)}), np.int64)
-    tested = {
-        part: rows for part, rows in parts.items() if part in ("query", "gallery") and rows.person_ids is not None
-    }
-    found = {int(person) for rows in tested.values() for person in np.ravel(rows.person_ids)}
-    if found != set(range(len(persons))) or found == set(persons.tolist()) or persons[0] <= 0:
+    tested = {p: rows.person_ids for p, rows in parts.items() if p in ("query", "gallery")}
+    numbers = {part: ids for part, ids in tested.items() if ids is not None}
+    found = {person for ids in numbers.values() for person in ids.tolist()}
+    if not len(persons) or found != set(range(len(persons))) or persons[0] <= 0:
         return None
-    return dict(parts) | {part: rows._replace(person_ids=persons[rows.person_ids]) for part, rows in tested.items()}
+    return dict(parts) | {part: parts[part]._replace(person_ids=persons[ids]) for part, ids in numbers.items()}
 
 
 def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered: bool) -> str:

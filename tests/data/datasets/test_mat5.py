@@ -105,6 +105,8 @@ def test_a_file_that_would_fill_the_memory():
     assert len(bomb) < 10**5
     with pytest.raises(ValueError, match="more than 100,000 numbers"):
         mat5.read(bomb, "wanted", largest=10**5)
+    with pytest.raises(ValueError, match="more than 9"):
+        mat5.read(hostile(10, bytes(80), False), "wanted", largest=9)
     assert mat5.read(bomb, "other") == (None, ["wanted"])  # of which the header alone is unpacked
 
 
