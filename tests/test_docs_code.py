@@ -153,7 +153,8 @@ def test_commands_are_parsed_by_their_own_parsers(page, parse, monkeypatch):
 def test_other_commands_are_known_or_marked(block):
     """pip installs extras that exist; other programs than ours stand in marked blocks only."""
     for line in block.code.replace("\\\n", " ").splitlines():
-        for call in re.split(r" && | [|] |; ", line.partition(" #")[0]):
+        between = r" && | [|] |; " if line.startswith("for ") else r" && | [|] "
+        for call in re.split(between, line.partition(" #")[0]):
             call = call.strip().removeprefix("do ")
             if not call or call == "done" or re.match(r"for \w+ in ", call):
                 continue
