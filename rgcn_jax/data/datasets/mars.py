@@ -73,7 +73,7 @@ def load(
 
     Warns:
       UserWarning: the data set is as large as MARS (more than 1,000 training tracklets), but a count is not the
-        published one; the name file has lines that belong to no tracklet; or frames are PNG files.
+        published one; or the name file has lines that belong to no tracklet.
     """
     root = Path(root)
     if check_files is None:
@@ -242,17 +242,15 @@ def _present_frames(
     """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself.
 
     Returns:
-      The tracklets with the names that the frames have on disk: ``.JPG`` and ``.jpeg`` are read for ``.jpg``, and
-      ``.png`` where there is no JPEG file of that name.
+      The tracklets with the names that the frames have on disk: ``.JPG`` and ``.jpeg`` are read for ``.jpg``.
     """
     folders = FolderReader("MARS", root, follow_links)
-    present: dict[str, dict[str, str]] = {}  # of a person: stem -> path, of JPEG files before PNG files
+    present: dict[str, dict[str, str]] = {}  # of a person: stem -> path, of JPEG files
     exact: set[str] = set()
     for person in dict.fromkeys(t.frames[0].rpartition("/")[0] for t in tracklets):
         files = [f"{person}/{name}" for name in (folders.listing(person).files if (root / person).is_dir() else ())]
         exact |= set(files)
-        images = [f for suffixes in ((".png",), (".jpg", ".jpeg")) for f in files if f.lower().endswith(suffixes)]
-        present[person] = {f.rpartition(".")[0]: f for f in images}
+        present[person] = {f.rpartition(".")[0]: f for f in files if f.lower().endswith((".jpg", ".jpeg"))}
     folders.check()
     found, missing = [], []
     for tracklet in tracklets:
@@ -266,12 +264,6 @@ def _present_frames(
             f"{len(missing):,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first "
             f"is {root / missing[0]}: unpack {folder} again, in full. In its place: {beside(root, missing[0])}.",
             [f"{frame} is absent" for frame in missing],
-        )
-    if converted := sum(name.lower().endswith(".png") for tracklet in found for name in tracklet.frames):
-        warnings.warn(
-            f"{converted:,} frames that {root / 'info'} lists for {folder} as .jpg are there as .png only, and read: "
-            "the same images, if nothing but their format was changed.",
-            stacklevel=3,
         )
     return tuple(found)
 
