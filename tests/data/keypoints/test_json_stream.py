@@ -13,7 +13,7 @@ QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 _any = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
+    | st.integers(1 - 2**63, 2**63 - 1)  # what yajl reads; beyond, it refuses
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -86,7 +86,8 @@ def test_what_is_no_json(tmp_path, text, reason):
     assert reason in str(caught.value)
 
 
-def test_an_entry_without_end_is_not_read_to_its_end(tmp_path):
+def test_an_entry_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_stream, "_CHUNK", 2**16)
     with (tmp_path / "f").open("wb") as file:
         file.write(b'[{"image_id": "' + b"a" * 11 * 2**20)
         file.truncate(2**34)  # 16 GiB of zeros that take no room on the disk
