@@ -15,10 +15,10 @@ LARGEST = 4 * 2**30
 
 
 def read_arrays(
-    path: Path, wanted: Collection[str] | None = None, largest: int = LARGEST
+    path: Path, wanted: Collection[str] | None = None, largest: int | None = None
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Those of the wanted arrays that are there, or all, and the names of all that are there; ``largest``: bytes that
-    they may take in memory.
+    they may take in memory, if not ``LARGEST``.
 
     Raises:
       ValueError: the file is no such archive, cut off or damaged, or the wanted arrays would not fit in memory.
@@ -32,8 +32,9 @@ def read_arrays(
             raise ValueError("an array is in it twice")
         chosen = [name for name in sizes if wanted is None or name in wanted]
         size = sum(sizes[name] for name in chosen)
-        if size > largest:
-            raise ValueError(f"its arrays would take {size / 2**30:,.1f} GiB, more than {largest / 2**30:,.2g}")
+        limit = LARGEST if largest is None else largest
+        if size > limit:
+            raise ValueError(f"its arrays would take {size / 2**30:,.1f} GiB, more than {limit / 2**30:,.2g}")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[f"{name}.npy"] for name in chosen}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # no magic string: its bytes

@@ -143,7 +143,7 @@ def cut_off():
         (lambda path: path.write_bytes(cut_off()), "1.jpg: the image is truncated or damaged"),
         (
             lambda path: path.with_suffix(".png").write_bytes(enormous()),
-            "1.png: the image has 60,000 x 60,000 pixels: make it smaller",
+            "1.png: the image has too many pixels: make it smaller",
         ),
         (lambda path: os.mkfifo(path), "1.jpg is a pipe, a socket or a device: remove it"),
         (lambda path: path.symlink_to("/dev/zero"), "1.jpg is or lies in a symbolic link that leads out of the root"),

@@ -9,6 +9,7 @@ distractors are 0), ``tracklet`` (its position in the data set), ``frame`` (posi
 """
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,34 +50,42 @@ def write_metadata(
     """Write ``dataset_info.json`` and ``features.json``.
 
     Args:
-      folder: where the shards are.
+      folder: where the files go.
       dataset: name of the data set.
       subsets: name of a subset (``train``, ``test``) -> its shards, in order.
       height: of the frames, in pixels.
       width: of the frames, in pixels.
       description: what the data is.
     """
-    names = tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(folder),
-        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-        dataset_name=builder_name(dataset),
-        filetype_suffix=ARRAY_RECORD,
-    )
-    splits = [
-        tfds.core.SplitInfo(
-            name=subset,
-            shard_lengths=[s.frames for s in shards],
-            num_bytes=sum(s.size for s in shards),
-            filename_template=names.replace(split=subset),
+    # Among empty files: TensorFlow Datasets looks for the shards' names, which they get last.
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        empty = Path(name)
+        names = tfds.core.ShardedFileTemplate(
+            data_dir=epath.Path(empty),
+            template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            dataset_name=builder_name(dataset),
+            filetype_suffix=ARRAY_RECORD,
         )
-        for subset, shards in subsets.items()
-    ]
-    tfds.folder_dataset.write_metadata(
-        data_dir=folder,
-        features=features(height, width),
-        split_infos=splits,
-        version=VERSION,
-        filename_template=names,
-        check_data=False,  # it reads by as_dataset, which ArrayRecord has not
-        description=description,
-    )
+        splits = [
+            tfds.core.SplitInfo(
+                name=subset,
+                shard_lengths=[s.frames for s in shards],
+                num_bytes=sum(s.size for s in shards),
+                filename_template=names.replace(split=subset),
+            )
+            for subset, shards in subsets.items()
+        ]
+        for shards in subsets.values():
+            for shard in shards:
+                (empty / shard.file).touch()
+        tfds.folder_dataset.write_metadata(
+            data_dir=empty,
+            features=features(height, width),
+            split_infos=splits,
+            version=VERSION,
+            filename_template=names,
+            check_data=False,  # it reads by as_dataset, which ArrayRecord has not
+            description=description,
+        )
+        for written in empty.glob("*.json"):
+            written.replace(folder / written.name)
