@@ -188,4 +188,4 @@ def test_where_nothing_can_be_locked_it_is_said_and_the_run_goes_on(tmp_path, mo
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     with WorkDir(tmp_path):
-        assert "cannot be locked (No locks available): see to it that no other run" in capsys.readouterr().out
+        assert "cannot be locked (No locks available)" in capsys.readouterr().out

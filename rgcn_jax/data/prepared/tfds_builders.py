@@ -20,7 +20,16 @@ from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.tfds_format import features, tfds
 from rgcn_jax.errors import InputError
 
-__all__ = ["DukemtmcVidreidPose", "FolderPose", "IlidsVidPose", "LsVidPose", "MarsPose", "Prid2011Pose"]
+__all__ = [
+    "CcvidPose",
+    "DukemtmcVidreidPose",
+    "FolderPose",
+    "IlidsVidPose",
+    "LsVidPose",
+    "MarsPose",
+    "MevidPose",
+    "Prid2011Pose",
+]
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -77,6 +86,14 @@ class IlidsVidPose(_PreparedPose):
 
 class Prid2011Pose(_PreparedPose):
     """Frames of PRID2011 with 14 keypoints, ids and cameras; its splits of the persons are in ``index.npz``."""
+
+
+class CcvidPose(_PreparedPose):
+    """Frames of CCVID with 14 keypoints, ids and cameras."""
+
+
+class MevidPose(_PreparedPose):
+    """Frames of MEVID with 14 keypoints, ids and cameras."""
 
 
 class LsVidPose(_PreparedPose):
