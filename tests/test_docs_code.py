@@ -9,7 +9,7 @@ import re
 import textwrap
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_python_runs(page, reader, monkeypatch):
     """The blocks of a page one after another: a later one may use what an earlier one made."""
     folder, names = reader
     monkeypatch.chdir(folder)
-    space = dict(names, __name__="page")
+    space: dict[str, Any] = dict(names, __name__="page")
     for block in PYTHON:
         if block.page == page:
             code = compile(block.code, named(block), "exec")

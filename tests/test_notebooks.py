@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -170,7 +171,7 @@ def test_without_a_repository_the_set_up_says_what_to_set(tmp_path):
 def test_the_set_up_keeps_the_accelerator(versions, driver, installed, kept):
     """A JAX that is new enough is pinned with its plugins; an older one is upgraded together with them."""
     functions, _, _ = tagged(read("quickstart"), "setup").source.partition("\nspec = ")
-    namespace = {"EXTRAS": []}
+    namespace: dict[str, Any] = {"EXTRAS": []}
     exec(functions, namespace)
     more, fixed = namespace["requirements"](REPOSITORY, versions, driver)
     assert [requirement.partition(">=")[0] for requirement in more] == installed
@@ -180,7 +181,7 @@ def test_the_set_up_keeps_the_accelerator(versions, driver, installed, kept):
 @pytest.mark.parametrize(("there", "wanted"), [({}, "tensorflow-cpu"), ({"tensorflow": "2.19"}, "tensorflow")])
 def test_the_set_up_does_not_put_a_second_tensorflow_beside_the_first(there, wanted):
     functions, _, _ = tagged(read("your_data"), "setup").source.partition("\nspec = ")
-    namespace = {"EXTRAS": ["data"]}
+    namespace: dict[str, Any] = {"EXTRAS": ["data"]}
     exec(functions, namespace)
     more, _ = namespace["requirements"](REPOSITORY, {"jax": "99.1", **there})
     assert [

@@ -49,11 +49,15 @@ def test_columns_come_back_and_may_be_absent(tmp_path):
     write_features(tmp_path / "f.npz", written)
     found = read_features(tmp_path / "f.npz")
     assert found.quality is not None
+    assert written.quality is not None
     np.testing.assert_array_equal(found.quality.share, written.quality.share)
     np.testing.assert_array_equal(found.embeddings.clothes_ids, written.embeddings.clothes_ids)
     assert found.tracklets[4].clothes_id == written.embeddings.clothes_ids[4]
-    assert found.take(np.array([3, 1])).quality.share.tolist() == written.quality.share[[3, 1]].tolist()
+    taken = found.take(np.array([3, 1])).quality
+    assert taken is not None
+    assert taken.share.tolist() == written.quality.share[[3, 1]].tolist()
     both = join(found, replace(found, quality=None)).quality
+    assert both is not None
     assert np.isnan(both.share).sum() == len(found.first_frames)
     with np.load(tmp_path / "f.npz") as arrays:
         rest = {name: arrays[name] for name in arrays if "keypoint" not in name and name != "clothes_ids"}

@@ -39,6 +39,7 @@ def test_equals_the_loop(seed):
                 hits += 1
                 precisions.append(hits / rank)
         expected.append(np.mean(precisions) if precisions else np.nan)
+    assert found is not None
     np.testing.assert_allclose(found.average_precision, expected, rtol=1e-9)
 
 
@@ -50,9 +51,12 @@ def test_by_hand_and_permuted():
     roles = Roles(np.array([True, False, False, False]), np.ones(4, bool), np.zeros(4, bool))
     for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
         turned = Embeddings(*(c[order] for c in embeddings)), Roles(*(r[order] for r in roles))
-        assert multi_query_metrics(features[order], *turned, OFFICIAL).mAP == 1
+        found = multi_query_metrics(features[order], *turned, OFFICIAL)
+        assert found is not None
+        assert found.mAP == 1
     tied = Embeddings(np.array([[0.0], [4.0], [3.0], [1.0]], np.float32), *embeddings[1:])
     metrics = multi_query_metrics(tied.appearance, tied, roles, OFFICIAL)
+    assert metrics is not None
     assert (metrics.mAP, metrics.num_tied_queries) == (0.75, 1)
 
 
@@ -82,4 +86,5 @@ def test_other_clothes_of_the_camera_are_not_pooled_where_clothes_must_change():
             expected.append(rank_features(features, changing, alone, {"c": protocol})["c"].average_precision[0])
         except InputError:
             expected.append(np.nan)
+    assert found is not None
     np.testing.assert_allclose(found.average_precision, expected, rtol=1e-6)

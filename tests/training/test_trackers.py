@@ -77,7 +77,7 @@ def wandb_records(file):
 @pytest.mark.slow
 def test_wandb_offline_holds_the_numbers_and_a_resumed_run_keeps_its_id(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     for first_step in (0, 2):
