@@ -195,6 +195,7 @@ def test_no_file_is_long(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
 
 
+@pytest.mark.slow
 def test_everything_but_the_file_reader_imports_without_tensorflow_and_without_a_warning():
     others = [name for name in MODULES if name not in WITH_TENSORFLOW and not name.endswith("__main__")]
     code = f"""

@@ -202,7 +202,7 @@ def test_different_devices_are_not_compared(torch, monkeypatch):
 
 def test_the_recipe_is_the_configs():
     config = packaged_config("mars")
-    others = ("pretrained", "init_from", "remat", "dropout", "batch_norm_variance")
+    others = ("pretrained", "init_from", "pose_pretrained", "remat", "dropout", "batch_norm_variance")
     ours = {k: v for k, v in config.model.to_dict().items() if k not in others}
     assert {k: v for k, v in step_case.RECIPE.items() if k != "remat"} == ours
     assert (

@@ -63,6 +63,7 @@ def checkpointed(*workdirs):
         yield jax.device_get(jax.tree.leaves(replace(state, key=jax.random.key_data(state.key))))
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_metrics(finished):
     workdir, process = finished
     training, evaluations = records(workdir)
@@ -305,6 +306,7 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
     assert "cannot be made a folder" in message(tmp_path / "file" / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_divergence_stops_at_once_and_is_not_logged(root, tmp_path):
     overrides = ("--config.optimizer.learning_rate=1e30", "--config.checkpoint_every_steps=1")

@@ -94,6 +94,7 @@ def test_all_begin_with_the_same_set_up():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 class TestExecuted:
+    @pytest.mark.slow
     def test_quickstart(self, run):
         notebook, content = run("quickstart")
         assert re.search(r"^fused +Rank-1 +[\d.]+", printed(notebook), re.MULTILINE)
@@ -102,12 +103,14 @@ class TestExecuted:
         results = json.loads((content / "runs/notebook/results.json").read_text())
         assert results["step"] == (450 if WHOLE else 3)
 
+    @pytest.mark.slow
     def test_method(self, run):
         """The comparisons of loops and model are assertions of the notebook."""
         notebook, _ = run("method")
         assert printed(notebook).count("the loop and the model agree to") == 2
         assert images(notebook) == 4
 
+    @pytest.mark.slow
     def test_your_data(self, run):
         notebook, content = run("your_data")
         found = dict(
@@ -119,6 +122,7 @@ class TestExecuted:
         assert images(notebook) == 1
         assert (content / "people" / "gallery.json").is_file()
 
+    @pytest.mark.slow
     def test_your_model(self, run):
         notebook, content = run("your_model")
         for encoder in ("RGCN", "EveryFrameAlone"):
@@ -126,6 +130,7 @@ class TestExecuted:
         assert printed(notebook).count("$ rgcn-jax compare") == 2
         assert (content / "runs/mine/my_table.md").is_file()
 
+    @pytest.mark.slow
     def test_mars(self, run):
         notebook, _ = run("mars")
         rows = re.findall(r"^(\w+), (appearance|pose|fused) +[\d.]+ +[\d.]+$", printed(notebook), re.MULTILINE)

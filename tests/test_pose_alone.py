@@ -63,6 +63,7 @@ def test_the_objective_has_no_appearance_triplet(devices):
     assert float(metrics["loss"]) == pytest.approx(float(metrics["loss_id"] + metrics["loss_pose"]), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_a_run_on_walkers_renders_no_frame(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Walkers, "frames", lambda *_: pytest.fail("a frame was rendered"))

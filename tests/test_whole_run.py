@@ -35,6 +35,7 @@ def config(monkeypatch):
     return typed(override(packaged_config("walkers"), [*mars_folder.TINY, *arguments]))
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_each_step_is_compiled_once_and_no_array_travels_unasked(config, tmp_path, monkeypatch, caplog):
     """From the first batch on: a step that is given NumPy arrays, or a number that is turned into an array between two

@@ -162,6 +162,7 @@ SPOILED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", SPOILED)
 def test_a_spoiled_data_set_is_one_sentence(what, root, tmp_path, capsys):
     spoiled = Path(shutil.copytree(root, tmp_path / "MARS"))

@@ -52,6 +52,7 @@ def extracted(made, clips, done=0, **changes):
     return found, seen, extractor
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_full_is_the_whole_tracklet_as_one_clip(made):
     model, variables, _ = made

@@ -157,6 +157,7 @@ def run(config, folder):  # noqa: F811
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_the_command_measures_every_level_and_resumes(run, tmp_path, capsys):
     flags = [f"--model={run}", "--corruptions=joint_dropout,occlusion"]
@@ -187,6 +188,7 @@ def test_the_command_measures_every_level_and_resumes(run, tmp_path, capsys):
     assert again["occlusion"]["points"][-1] == before
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_keypoints_of_another_detector(run, tmp_path, capsys):
     """The same keypoints from a file change nothing; others do."""

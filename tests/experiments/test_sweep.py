@@ -23,6 +23,8 @@ from rgcn_jax.runtime.preemption import Stopping
 from rgcn_jax.runtime.workdir import WorkDir
 from tests.commands import REPOSITORY, fails, status
 
+pytestmark = pytest.mark.slow
+
 TABLE = """
 from rgcn_jax.experiments.table import Column, Row, Table
 
@@ -139,7 +141,6 @@ def test_a_run_of_another_process_is_left_to_it(table, tmp_path):
     assert cell.state() == "not begun"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes side by side need two cores")
 def test_a_signal_saves_the_run_of_each_process_side_by_side(table, tmp_path):
     table.write_text(TABLE.replace("STEPS", "100000"))

@@ -32,7 +32,7 @@ from tests import mars_folder, tiny
 from tests.commands import REPOSITORY, fails, status
 from tests.export import saved
 
-pytestmark = pytest.mark.jit
+pytestmark = [pytest.mark.jit, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,6 @@ def exported(tmp_path_factory):
     return model, folder / "shared"
 
 
-@pytest.mark.slow
 def test_the_folder_is_the_model(exported):
     model, folder = exported
     described = {"README.md", "calibration.json", "config.json", "export.json"}
@@ -85,7 +84,6 @@ def test_the_folder_is_the_model(exported):
     assert (folder / "model.safetensors").stat().st_mode & 0o044 == (folder / "config.json").stat().st_mode & 0o044
 
 
-@pytest.mark.slow
 def test_the_card_says_what_is_known(exported):
     model, folder = exported
     card = (folder / "README.md").read_text()
@@ -101,7 +99,6 @@ def test_the_card_says_what_is_known(exported):
     assert "personal data" in card
 
 
-@pytest.mark.slow
 def test_the_convention_is_written_down(exported):
     _, folder = exported
     known = json.loads((folder / "export.json").read_text())
@@ -119,7 +116,6 @@ def test_the_convention_is_written_down(exported):
     assert max(e for of in known["formats"].values() for e in of["errors"].values()) < 1e-5
 
 
-@pytest.mark.slow
 def test_the_examples_of_the_documentation_run(exported, tmp_path):
     """In processes that do not import this package: each format by its own runtime, and the fusion in NumPy."""
     _, folder = exported
@@ -135,7 +131,6 @@ def test_the_examples_of_the_documentation_run(exported, tmp_path):
     assert shown[1:4] == ["(2, 32)"] * 3
 
 
-@pytest.mark.slow
 def test_each_export_scores_a_data_set_as_the_model_does(exported, tmp_path):
     """The features of all test tracklets by each runtime; the rows of the evaluation of the model, no more, no less."""
     _, folder = exported
@@ -172,7 +167,6 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_models(name, tmp_path, capsys):
     fields, formats = OTHERS[name]

@@ -30,6 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_runtime_agrees_with_the_model(name):
     fields = asdict(ModelConfig(**{"stage_sizes": (1,), "width": 4, "pose_features": 16, **MODELS[name]}))

@@ -13,8 +13,9 @@ from rgcn_jax.training.run import prepare
 from tests.faults import driver
 from tests.faults.job import REPOSITORY, TINY
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_killed_run_comes_out_bit_for_bit(tmp_path):
     """In full: ``python -m tests.faults.driver --kills=30 --terms=10``."""
     said = []

@@ -28,7 +28,7 @@ from tests.pose_detection import onnx_model
 RATE = 10
 PERSONS = 6
 
-pytestmark = pytest.mark.jit
+pytestmark = [pytest.mark.jit, pytest.mark.slow]
 
 
 def gallery_command(*arguments):
@@ -235,7 +235,6 @@ def test_wrong_input_is_one_sentence(world, tmp_path, capsys):
     assert read_features(world.folder / "f.npz").model in json.dumps(Gallery.open(world.folder / "people").binding)
 
 
-@pytest.mark.slow
 def test_keypoints_of_a_video_are_detected_and_then_not_kept(world, tmp_path):
     weights = onnx_model.write(tmp_path / "pose.onnx")
     people = tmp_path / "people"

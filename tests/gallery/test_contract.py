@@ -94,6 +94,7 @@ def expected(of, found, queries, by):
 WEIGHTS = {"fused": (1.0, 0.5), "appearance": (1, 0), "pose": (0, 1), (0.3, 2.0): (0.3, 2)}
 
 
+@pytest.mark.slow
 def test_order_distances_and_ties_are_those_of_all_pairs(filled):
     gallery, of, found, known = filled
     queries = embeddings(7, seed=3)

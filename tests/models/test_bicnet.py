@@ -85,6 +85,7 @@ def by_hand(variables, frames, counts):
     return np.array(f_a), masks
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_the_streams_are_put_together_as_described(variables):
     frames, counts = clips(3, 8, 35, 13), np.ones((3, 8), bool)
@@ -99,6 +100,7 @@ def test_the_streams_are_put_together_as_described(variables):
     assert aux.keys() == {"attention_masks"}
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize("t", [1, 4, 6, 8, 10])
 def test_any_number_of_frames_and_padding_that_does_not_count(variables, t):
@@ -165,6 +167,7 @@ def test_running_statistics_take_detail_first_and_context_second(variables):
     np.testing.assert_allclose(after["layer1_0"]["bn1"]["var"], var, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_every_parameter_that_can_gets_a_gradient(variables):
     weights = np.random.default_rng(2).standard_normal((4, 32 * WIDTH))
@@ -185,6 +188,7 @@ def test_every_parameter_that_can_gets_a_gradient(variables):
         assert (np.abs(leaf).max() < 1e-4) == (tuple(entry.key for entry in path) in without), path
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_bfloat16_stays_close_and_keeps_state_in_float32(variables):
     half, frames = MODEL.clone(dtype=jnp.bfloat16), clips(2, 8, 19, 7)

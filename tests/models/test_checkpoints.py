@@ -90,6 +90,7 @@ def test_the_file_of_before_pytorch_1_6_with_numbers_beside_the_weights(capsys):
     assert "left out classifier (1)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_bicnet_whole_gives_pytorchs_features(bicnet):
     found, _ = jax.jit(BICNET.apply)(load_appearance(DATA / "bicnet.pth.tar", bicnet), networks.drawn_clips())

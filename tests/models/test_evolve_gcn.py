@@ -53,6 +53,7 @@ def test_equals_the_equations_written_as_loops(variant, n):
     np.testing.assert_allclose(h, by_equation(variant, variables["params"], x, n), atol=2e-5)
 
 
+@pytest.mark.slow
 @VARIANTS
 def test_the_scan_equals_a_loop_of_steps(variant):
     x = inputs()
@@ -90,6 +91,7 @@ def test_gradients_equal_finite_differences(variant):
     check.gradients_equal_finite_differences(EvolveGCN(N, variant))
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @VARIANTS
 def test_the_first_weights_and_every_gate_get_a_gradient(variant):
@@ -142,6 +144,7 @@ def test_a_clip_knows_nothing_of_the_others_in_the_batch(variant):
     check.knows_nothing_of_the_other_clips(module, drawn(module, inputs()), inputs())
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @VARIANTS
 def test_the_weights_do_not_evolve_over_masked_frames(variant):
@@ -163,6 +166,7 @@ def test_bfloat16_stays_close_with_float32_weights(variant):
     check.bfloat16_stays_close(exact, exact.clone(dtype=jnp.bfloat16), drawn(exact, x), x, 0.1, 0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @VARIANTS
 def test_a_mesh_changes_nothing(variant):

@@ -28,6 +28,7 @@ def inputs():
     return frames, jnp.asarray(batch["keypoints"]), jnp.asarray(batch["frame_mask"])
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_both_forms_start_from_the_same_values_and_compute_the_same():
     variables = started("gpu")

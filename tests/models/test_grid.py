@@ -19,6 +19,8 @@ from rgcn_jax.training.state import count_parameters, create_state
 from rgcn_jax.training.step import make_train_step
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 SMALL = tiny.FIELDS | {"stage_sizes": (1, 1, 1, 1), "width": 2, "pose_features": 32}
 PRECOMPUTED = 12
 """Dimensions of the precomputed features."""
@@ -83,7 +85,6 @@ def test_the_cells_that_are_stepped_cover_all_pairs():
 
 
 @pytest.mark.jit
-@pytest.mark.slow
 @pytest.mark.parametrize(("appearance", "pose", "readout"), STEPPED)
 def test_a_cell_takes_a_training_step(appearance, pose, readout):
     fields = SMALL | {"appearance": appearance, "pose": pose, "readout": readout}

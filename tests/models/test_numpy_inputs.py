@@ -99,6 +99,7 @@ def check(function, inputs):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitted", JIT)
 @pytest.mark.parametrize(
     ("model", "inputs"), MODELS, ids=[f"{type(m).__name__}-{i}" for i, (m, _) in enumerate(MODELS)]

@@ -58,6 +58,7 @@ def mine(tmp_path, monkeypatch):
     return "plugged_in"
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize(("readout", "width"), [("FirstAndLast", 8), ("Last", 16)])
 def test_each_part_of_a_model_may_be_ones_own(mine, readout, width, tmp_path):

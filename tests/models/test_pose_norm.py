@@ -181,6 +181,7 @@ def test_frame_by_frame_gaps_are_held_where_the_batch_path_fills_them():
         np.testing.assert_allclose(held[b, t, v], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_a_stream_without_gaps_gives_the_feature_of_the_batch_path():
     f_a, keypoints, _ = batch()

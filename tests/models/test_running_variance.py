@@ -108,6 +108,7 @@ def test_a_single_value_and_evaluation_change_nothing():
         np.testing.assert_array_equal(updated["batch_stats"]["var"], 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_a_training_step_has_them_in_trunk_and_neck():
     """Of all 8 clips the neck has n = 8: what a step adds is 8/7 of the biased estimate's. Parameters are the same."""

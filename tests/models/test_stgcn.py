@@ -204,6 +204,7 @@ def test_bfloat16_stays_close_with_float32_activations():
     check.bfloat16_stays_close(exact, exact.clone(dtype=jnp.bfloat16), drawn(exact, x), x, 0.1, 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_a_mesh_with_unequally_filled_devices_changes_nothing():
     check.a_mesh_changes_nothing(SMALL, SMALL.clone(axis_name="data"), drawn(SMALL, inputs()), inputs(), train=True)

@@ -64,6 +64,7 @@ def test_the_state_does_not_grow():
     assert jax.tree.map(jnp.shape, later) == jax.tree.map(jnp.shape, first)
 
 
+@pytest.mark.slow
 def test_another_readout_is_refused():
     x, params = made(RGCN(N), MeanReadout())
     state = step(RGCN(N), params, initial_state(RGCN(N), B), x[:, 0])

@@ -74,6 +74,7 @@ def test_the_pose_input_is_the_one_that_is_named(variables):
     np.testing.assert_allclose(out.pose, f_p, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_keypoint_embedding_stands_beside_the_input_of_every_frame():
     frames, keypoints, mask = clips()
     model = two_branch(keypoint_embedding=3)

@@ -41,6 +41,7 @@ def run(devices, platform):
     return np.array(trained), jax.device_get(state.variables), jax.device_get(features)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize(("devices", "platform"), [(2, "cpu"), (4, "cpu"), (8, "cpu"), (2, "gpu")])
 def test_twenty_steps_and_features_do_not_depend_on_the_number_of_devices(devices, platform):
@@ -89,6 +90,7 @@ def reference(params, batch_stats, batch, devices, model=None):
     return terms.total, jax.tree.map(lambda of_shares: of_shares[0], updated["batch_stats"])
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_batch_norm_per_device_is_a_loop_over_the_devices_shares():
     """With plain SGD at rate 1 the change of the parameters is the gradient."""
@@ -106,6 +108,7 @@ def test_batch_norm_per_device_is_a_loop_over_the_devices_shares():
     tiny.close_in_norm(jax.device_get(after.batch_stats), new_statistics, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize("devices", [2, 4, 8])
 def test_twenty_steps_of_batch_norm_per_device_are_those_of_the_loop(devices):
@@ -138,6 +141,7 @@ def test_twenty_steps_of_batch_norm_per_device_are_those_of_the_loop(devices):
         tiny.close_in_norm(jax.device_get(state.variables), {"params": params, "batch_stats": statistics}, 1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_two_micro_batches_on_two_devices_with_statistics_of_their_own_are_four():
     state, step, mesh = tiny.start(2, optax.sgd(1.0), batch_norm="device", micro_batches=2)

@@ -14,6 +14,8 @@ from rgcn_jax.training.run import prepare
 from tests import mars_folder, tiny
 from tests.processes import job, module
 
+pytestmark = pytest.mark.slow
+
 STEPS = 20
 SPEC = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "min_frames": 3, "max_frames": 5}
 ARGUMENTS = (
@@ -95,7 +97,6 @@ def ended_well(ended, says="protocol official"):
 
 
 @pytest.mark.jit
-@pytest.mark.slow
 def test_four_processes_give_the_numbers_of_one(alone, tmp_path):
     run = tmp_path / "run"
     ended_well(job([module("rgcn_jax.main", *ARGUMENTS, f"--workdir={run}")] * 4, cache=alone.cache))
@@ -104,7 +105,6 @@ def test_four_processes_give_the_numbers_of_one(alone, tmp_path):
 
 
 @pytest.mark.jit
-@pytest.mark.slow
 def test_statistics_of_each_device_do_not_depend_on_whose_process_it_is(alone, tmp_path):
     arguments = [*ARGUMENTS, "--config.parallel.batch_norm=device", "--config.num_steps=5"]
     for name, processes, devices in (("one", 1, 2), ("two", 2, 1)):
@@ -133,7 +133,6 @@ run_command(main.main)
 
 
 @pytest.mark.jit
-@pytest.mark.slow
 def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, tmp_path):
     """Two processes of two devices; the second is killed while it reads the batch of step 15. Started again, they end
     with the numbers of a single process that nobody interrupted, and so do their features.

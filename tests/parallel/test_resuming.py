@@ -26,6 +26,7 @@ def train(workdir, steps, devices, *arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_statistics_per_device_are_bound_to_the_number_of_devices(tmp_path, capsys):
     own = "--config.parallel.batch_norm=device"
@@ -39,6 +40,7 @@ def test_statistics_per_device_are_bound_to_the_number_of_devices(tmp_path, caps
     train(tmp_path, 3, 2, own)  # from now on that is the run's
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_the_best_of_later_steps_on_other_devices_is_quarantined(tmp_path, capsys):
     own = "--config.parallel.batch_norm=device"

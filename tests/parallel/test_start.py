@@ -168,6 +168,7 @@ for step in range(10**6):
     assert "Traceback" not in survivor.err
 
 
+@pytest.mark.slow
 def test_a_process_that_waits_for_nothing_learns_of_a_loss_too():
     """No collective fails here: it ends because heartbeats stay away, for 30 s and in this test for 3."""
     text = (

@@ -91,6 +91,7 @@ def runs(config, folder):  # noqa: F811
     return named
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_the_page_is_whole_and_loads_nothing(runs, tmp_path, capsys):
     out = tmp_path / "report.html"

@@ -30,6 +30,7 @@ def equal_states(found, expected):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 def test_the_whole_state_comes_back_and_trains_on_alike(tmp_path, platform):
@@ -63,6 +64,7 @@ def test_two_latest_and_one_best_are_kept(tmp_path):
     assert kept == {"latest": ["3", "4"], "best": ["4"]}
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_another_model_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:

@@ -14,6 +14,7 @@ from rgcn_jax.training.weights import read_weights
 from tests import mars_folder
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_the_released_recipe_of_bicnet_trains_and_scores(tmp_path):
     root = mars_folder.write(tmp_path / "MARS")

@@ -23,6 +23,7 @@ def test_frames_are_normalised_as_the_images_of_the_pretrained_weights():
     np.testing.assert_allclose(normalise_frames(jax.numpy.asarray(frames), np.float32), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_the_loss_is_the_papers_from_the_models_features():
     state, step, mesh = tiny.start(1)
@@ -51,6 +52,7 @@ def test_the_loss_is_the_papers_from_the_models_features():
     assert "loss_auxiliary" not in metrics
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize("neck", ["none", "batchnorm"])
 @pytest.mark.parametrize("devices", [1, 2])
@@ -100,6 +102,7 @@ def expected_terms(features, labels, objective):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize(
     ("objective", "neck"),
@@ -121,6 +124,7 @@ def test_the_compiled_objective_is_the_one_of_the_config(objective, neck):
         assert float(metrics[name]) == pytest.approx(value, rel=1e-3), name
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize("through", [False, True])
 def test_the_compiled_step_takes_the_gradient_through_the_weight_where_that_is_asked_for(through):
@@ -154,6 +158,7 @@ def test_the_step_is_compiled_once():
     assert int(state.step) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 @pytest.mark.parametrize("what", ["keypoints", "frames", "label", "keypoints frames", "keypoints frames label"])
 def test_degenerate_batches_are_finite(what):
@@ -167,6 +172,7 @@ def test_degenerate_batches_are_finite(what):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_without_a_pose_branch_the_weight_is_the_appearance_triplets():
     state, step, mesh = tiny.start(1, pose="none")
@@ -202,6 +208,7 @@ def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_reported(
         parallel.check_divides(6, parallel.make_mesh(4), "things")
 
 
+@pytest.mark.slow
 @pytest.mark.jit
 def test_a_step_that_is_not_finite_is_left_out_where_that_is_asked_for():
     """A label that there is not breaks the loss: all stays as it was but the count of steps, not the rate."""

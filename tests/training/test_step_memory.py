@@ -16,6 +16,8 @@ from rgcn_jax.training.state import create_state
 from rgcn_jax.training.step import check_micro_batches, local_losses, make_train_step
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 SGD = optax.sgd(1.0)
 """The change of the parameters is the gradient."""
 

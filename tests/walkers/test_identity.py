@@ -56,6 +56,7 @@ def trained():
     return walkers, (gallery - mean) @ projection
 
 
+@pytest.mark.slow
 def test_pose_tells_who_it_is_across_cameras(trained):
     walkers, features = trained
     gallery = walkers.split.gallery
@@ -80,6 +81,7 @@ def test_pose_tells_look_alikes_apart(trained):
     assert np.mean(hits) > 0.8  # chance is a third
 
 
+@pytest.mark.slow
 def test_colour_finds_the_outfit_and_not_the_person(trained):
     walkers, _ = trained
     gallery = [t for t in walkers.split.gallery if t.person_id > 0]

@@ -195,6 +195,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
     assert len(asked) == ahead
 
 
+@pytest.mark.slow
 def test_tensorflow_leaves_the_accelerators_alone():
     assert tf.config.get_visible_devices("GPU") == []
     # With a GPU the line above holds only if the reader's module says so before TensorFlow starts its devices.

@@ -41,6 +41,7 @@ def encoded(text):
     return text.encode("utf-8", "surrogatepass")
 
 
+@pytest.mark.slow
 @short
 @given(near("1,7,10,4,10,20,1\n"), st.binary(max_size=20))
 @example("1,7,10,4,10,20,1", b"")

@@ -100,6 +100,7 @@ def published(real_data, tmp_path_factory):
     return root, rows
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_published_counts(published):
     root, rows = published

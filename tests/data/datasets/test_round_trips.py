@@ -75,6 +75,7 @@ def test_all_layouts_that_are_read_can_be_written():
     assert set(layouts.NAMES) == set(DATA_SETS)
 
 
+@pytest.mark.slow
 def test_ids_cameras_lengths_and_order_come_back(roots, layout):
     written = layouts.plan(layout)
     split = DATA_SETS[layout].load(roots[layout])

@@ -19,6 +19,7 @@ def whole(tmp_path_factory):
     return preparing.write(tmp_path_factory.mktemp("faults") / "MARS")
 
 
+@pytest.mark.slow
 def test_a_check_lists_all_that_is_wrong_and_writes_nothing(whole, tmp_path):
     root = tmp_path / "MARS"
     shutil.copytree(whole, root)

@@ -64,6 +64,7 @@ def assert_same_data(data, other, frames_per_clip):
             frames.assert_batches_equal(batch, same)
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_see_what_the_loose_files_hold(loose, out):
     files = opened(loose, keypoints=str(loose / "openpose"))
     for root in (out, out / "mars_pose", out / "mars_pose" / "1.0.0"):
