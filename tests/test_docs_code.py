@@ -78,7 +78,7 @@ def reader(tmp_path_factory):
     keypoints = rng.uniform(0.1, 1, (5, 14, 3)).astype(np.float32)
     names = {f"frames{of}": frames for of in ("", "_a", "_b", "_c")} | {"other_frames": frames}
     names |= {f"keypoints{of}": keypoints for of in ("", "_a", "_b", "_c")} | {"other_keypoints": keypoints}
-    names["pixels_b"] = rng.uniform(1, 100, (5, 17, 3))
+    names["pixels_b"] = rng.uniform(1, 100, (5, 17, 3)).astype(np.float32)
     return folder, names | {"video": keypoints}
 
 

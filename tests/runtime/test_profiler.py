@@ -56,7 +56,7 @@ def test_a_profile_that_cannot_be_written_ends_nothing(tmp_path, capsys):
             profile.step(number)
     assert capsys.readouterr().out.count("there is no profile in") == 1
     assert not profile.due(1)
-    jax._src.profiler._profile_state.reset()  # JAX keeps a session that could not be written
+    jax._src.profiler._profile_state.reset()  # JAX keeps a session that could not be written  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_nor_does_a_profiler_that_does_not_start(tmp_path, monkeypatch, capsys):
