@@ -30,7 +30,7 @@ class Tracklet:
 
     ``frames``: image paths relative to the data set's root, with forward slashes, in temporal order. ``person_id`` is
     the raw id of the data set (``JUNK_ID``, ``DISTRACTOR_ID``, ``UNKNOWN_ID`` or positive), never a class label;
-    ``camera_id`` counts from 1, 0 where it is unknown. ``clothes_id`` tells the outfits of one person apart (those of
+    ``camera_id`` counts from 1, 0 where it is unknown. ``clothes_id`` distinguishes the outfits of one person (those of
     two persons do not compare); positive, 0 where it is unknown.
     """
 

@@ -2,7 +2,7 @@
 
 All pairs of a person in two cameras, and as many pairs of two persons, at most ``MOST_PAIRS`` of each, drawn at random.
 Both classes have the same weight, so that the logit is a log-likelihood ratio. Platt's targets, 1 - 1 / (P + 2) and
-1 / (P + 2) with P persons in place of 1 and 0, bound what P persons can show: training persons are told apart almost
+1 / (P + 2) with P persons in place of 1 and 0, bound what P persons can show: training persons are separated almost
 perfectly, and the pairs of a person depend on each other.
 """
 
