@@ -20,7 +20,7 @@ from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.runtime.preemption import Stopped, Stopping
-from rgcn_jax.runtime.workdir import InUseError
+from rgcn_jax.runtime.workdir import InUseError, WorkDir
 
 LOG_FILE, RECORD_FILE, SECONDS_FILE = "log.txt", "sweep.json", "seconds.jsonl"
 
@@ -74,7 +74,7 @@ class Sweep:
         """Runs a cell if it can be run: "finished", "failed", "in use" or "waits"."""
         if cell.name in self.failed:
             return "failed"
-        if cell.results() is not None:
+        if cell.finished:
             return "finished"
         if cell.beside is not None and not cell.beside.features.exists():
             state = self._attempt(cell.beside)
@@ -84,7 +84,9 @@ class Sweep:
                 self._say(f"{cell.name}: failed, for {cell.beside.name} did")
                 self.failed.append(cell.name)
                 return "failed"
-        return self._guarded(cell, _train)
+        if cell.results() is None and (state := self._guarded(cell, _train)) != "finished":
+            return state
+        return self._guarded(cell, _evaluate) if cell.unevaluated else "finished"
 
     def _guarded(self, cell: Cell, work: Callable[[Cell, Stopping], str]) -> str:
         """Does the work with its output in the cell's log, and reports how it ended."""
@@ -124,6 +126,29 @@ def _train(cell: Cell, stopping: Stopping) -> str:
             file.write(json.dumps({"seconds": round(time.monotonic() - start, 1)}) + "\n")
     rows = {row: found[row] for row in ("fused", "appearance", "pose") if row in found}
     return f"mAP {headline_mAP(rows):.1f}, Rank-1 {next(iter(rows.values()))['rank1']:.1f}"
+
+
+def _evaluate(cell: Cell, stopping: Stopping) -> str:
+    """Scores the last weights of a finished run with the other ``evaluation.clips`` that the table has columns of."""
+    from rgcn_jax.embedder import load
+    from rgcn_jax.evaluation.results import write_results
+    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.runtime.provenance import provenance
+    from rgcn_jax.training.run import open_process_data
+
+    said = []
+    with WorkDir(cell.folder), stopping.interruptible():
+        embedder, data = load(cell.folder), open_process_data(cell.config)
+        for clips in cell.unevaluated:
+            config, file = cell.evaluated(clips)
+            found = scorer_from_config(config, embedder.model, data, embedder.mesh).evaluate(
+                embedder.variables, embedder.step
+            )
+            file.parent.mkdir(exist_ok=True)
+            beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+            write_results(file, found, beside)
+            said.append(f"{clips} {found.summary()}")
+    return "; ".join(said)
 
 
 def _write_features(cell: Cell, stopping: Stopping) -> str:

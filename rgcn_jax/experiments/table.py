@@ -11,6 +11,7 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+from rgcn_jax.config_evaluation import CLIPS
 from rgcn_jax.config_io import configs_folder, import_from_current_folder
 from rgcn_jax.errors import InputError, listed
 
@@ -32,18 +33,20 @@ class Column:
     """A metric on a data set.
 
     ``data_set``: name of the packaged config that its runs begin with, such as "mars". ``metric``: of ``METRICS``.
-    ``of``: row of the results: "fused" (of a model with one branch, that branch), "pose" or "appearance".
+    ``of``: row of the results: "fused" (of a model with one branch, that branch), "pose" or "appearance". ``clips``:
+    another ``evaluation.clips`` than that of the runs, whose last weights are then evaluated so as well.
     """
 
     data_set: str
     metric: str
     of: str = "fused"
+    clips: str = ""
 
     @property
     def title(self) -> str:
-        """Such as "mars mAP" or "walkers pose Rank-1"."""
+        """Such as "mars mAP", "walkers pose Rank-1" or "walkers pose Rank-1, even"."""
         of = "" if self.of == "fused" or self.metric == "minutes" else f"{self.of} "
-        return f"{self.data_set} {of}{METRICS[self.metric]}"
+        return f"{self.data_set} {of}{METRICS[self.metric]}{self.clips and f', {self.clips}'}"
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ def _problems(table: Table) -> list[str]:
             wrong.append(f"a column's metric is {column.metric!r}, expected one of {', '.join(METRICS)}")
         if column.of not in RESULT_ROWS:
             wrong.append(f"a column is of {column.of!r}, expected one of {', '.join(RESULT_ROWS)}")
+        if column.clips and column.clips not in CLIPS:
+            wrong.append(f"a column's clips are {column.clips!r}, expected one of {', '.join(CLIPS)}")
     for name in {*table.base, *table.beside} - set(table.data_sets):
         wrong.append(f"base or beside names {name!r}, but the columns are of {listed(table.data_sets)}")
     for row in dict.fromkeys(table.beside_row(name, row) for name in table.beside for row in names):
