@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 MARK = re.compile(r"<!-- not run: (.+) -->")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 RUN_BY = {
-    "docs/your-model.md": "tests/test_readme.py",
+    "docs/own-features.md": "tests/test_readme.py",
+    "docs/own-encoder.md": "tests/test_readme.py",
     "docs/export.md": "tests/export/test_export.py",
     "docs/input-pipeline.md": "tests/data/prepared/test_tfds_builders.py",
 }

@@ -46,7 +46,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Convert appearance features of another program to the .npz file that data.features takes, matched to the "
         "tracklets of a data set by names of frames or by order, and compared by person and camera.",
         epilog="Files: .csv (GAF-Net), .mat (MATLAB 5 to 7.3), .npz, .pth; with arrays called gf, qf, g_pids, q_pids, "
-        "g_camids, q_camids, g_names, q_names or the like (docs/data.md). Training features (train_f, ...) are "
+        "g_camids, q_camids, g_names, q_names or the like (docs/own-features.md). Training features (train_f, ...) are "
         "optional.",
     )
     parser.add_argument(
