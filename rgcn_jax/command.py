@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -126,6 +127,22 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def last_line(result: str, *words: object, then: str = "") -> str:
+    """The last line of a command: where its result lies, and what to type next.
+
+    Args:
+      result: what was made and where, such as "results: runs/mars/results.json".
+      words: of the next command, which a shell reads as they are, whatever is in a path.
+      then: in place of ``words``, what to do next where that is no command, such as "open report.html in a browser".
+
+    Example::
+
+        >>> last_line("features: my own.npz", "rgcn-jax", "evaluate", "--features=my own.npz")
+        "features: my own.npz; next: rgcn-jax evaluate '--features=my own.npz'"
+    """
+    return printable(f"{result}; next: {shlex.join(map(str, words)) if words else then}")
 
 
 def _discard_output() -> None:

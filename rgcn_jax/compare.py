@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, path_argument, run_command, whole_number
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.experiments.comparison import Comparison, as_json, compare, differing, group, pairs
 from rgcn_jax.experiments.scored_run import ScoredRun, load_scored_run
@@ -45,7 +45,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
     print(_table(comparison))
     if known.out:
         write_text(known.out, json.dumps(as_json(comparison, first, second), indent=2) + "\n")
-        print(f"comparison: {known.out}")
+    made = f"comparison: {known.out}" if known.out else "not kept: --out=FILE.json writes it"
+    folders = [path for path in dict.fromkeys((second.path, first.path)) if path.is_dir()]
+    if folders:
+        print(last_line(made, "rgcn-jax", "report", *folders, "--out=report.html"))
+    else:
+        print(last_line(made, then="see where runs differ: rgcn-jax report RUN BASELINE --out=report.html"))
 
 
 def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command, whole_number
 from rgcn_jax.embedding_parts import EmbeddingParts
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
     quality = None if data.keypoints is None else pose_quality(data.keypoints.of, tracklets)
     write_features(known.out, of_tracklets(tracklets, embeddings, roles, embedder.statistics, header, quality))
     parts.remove()
-    print(f"features of {len(tracklets):,} tracklets: {known.out}; next: rgcn-jax evaluate --features={known.out}")
+    enrol = ("gallery", "add", "--gallery=people", f"--model={known.model}", f"--features={known.out}")
+    use = ("evaluate", f"--features={known.out}") if roles.query.any() else enrol
+    print(last_line(f"features of {len(tracklets):,} tracklets: {known.out}", "rgcn-jax", *use))
 
 
 def _tracklets(data: "Data", with_train: bool) -> tuple[list[Tracklet], "Roles"]:

@@ -5,9 +5,10 @@ file without its model.
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.command import Parser, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, path_argument, run_command
 from rgcn_jax.config import Config, DataConfig, to_config_dict
 from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
@@ -33,13 +34,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
         _evaluate(known, overrides)
 
 
-def _evaluate(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+def _evaluate(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
+    """The evaluation, and where its results are."""
     if known.model:
         return _evaluate_model(known, [*data_overrides(known), *overrides])
     return _evaluate_features(known, overrides)
 
 
-def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
     from rgcn_jax.calibration import read_fusion
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
@@ -72,17 +74,17 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
     if known.with_train and train is not None:
         features = join(features, train)
     if not parallel.is_first():
-        return evaluation
+        return evaluation, path
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
     write_results(path, evaluation, beside | fitted | analysis)
-    print(f"results: {path}; next: rgcn-jax report {known.model} --out=report.html")
-    return evaluation
+    print(last_line(f"results: {path}", "rgcn-jax", "report", known.model, "--out=report.html"))
+    return evaluation, path
 
 
-def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score
@@ -109,8 +111,9 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluatio
     analysis = _analysis(known, result, config)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
     write_results(path, result, {"model": features.model, "config": config.to_dict()} | fitted | analysis)
-    print(f"results: {path}")
-    return result
+    other = "--rows=appearance,fused" if len(result.rows) > 1 else "OTHER.json"
+    print(last_line(f"results: {path}", "rgcn-jax", "compare", path, other))
+    return result, path
 
 
 def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config, dict[str, Any]]:

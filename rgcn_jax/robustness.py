@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, path_argument, run_command, whole_number
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.experiments.corruptions import CORRUPTIONS
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
@@ -78,7 +78,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
         found["curves"].pop(OTHER_KEYPOINTS, None)
         add(OTHER_KEYPOINTS, f"keypoints of {known.other_keypoints.name}", 0.0, measured.undisturbed)
         add(OTHER_KEYPOINTS, "", None, lambda: measured.other_keypoints(source))
-    print(f"robustness: {path} and {path.with_suffix('.csv').name}; in the report of the run: rgcn-jax report RUN")
+    wrote = f"robustness: {path} and {path.with_suffix('.csv').name}"
+    print(last_line(wrote, "rgcn-jax", "report", known.model, "--out=report.html"))
 
 
 def _applies(of_frames: bool, config: Any) -> bool:

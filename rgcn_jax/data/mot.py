@@ -24,12 +24,12 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command, whole_number
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
 from rgcn_jax.runtime.handed_over import read_file
 
@@ -190,10 +190,15 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
     crops, tracklets, left_out = convert(
         options.video, options.tracks, options.out, options.camera, options.split, options.boxes
     )
-    print(printable(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}"))
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")
-    print(printable(f"next: rgcn-jax detect --dataset=folder --root={options.out}, or keypoints of another program"))
+    detect = ("detect", "--dataset=folder", f"--root={options.out}", "--backend=rtmpose", "--model=rtmpose.onnx")
+    print(
+        last_line(
+            f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}",
+            *("rgcn-jax", *detect, f"--out={options.out}-keypoints.npz"),
+        )
+    )
 
 
 if __name__ == "__main__":

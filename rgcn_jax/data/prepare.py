@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command, whole_number
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
 from rgcn_jax.data.prepared.check import check
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax prepare")
       InputError: an argument or the data set is invalid.
     """
     options = _parse(arguments, prog)
-    return check(options, _read_source, _say) if options.check else _prepare(options)
+    return _check(options) if options.check else _prepare(options)
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -87,6 +87,17 @@ def _read_source(options: Namespace) -> Source:
     return read_splits(options.dataset, options.root, options.follow_links)
 
 
+def _check(options: Namespace) -> int:
+    found, status = check(options, _read_source, _say)
+    if status:
+        _say(last_line(found, then="correct what is listed above and rerun the same command"))
+        return status
+    keypoints = (f"--keypoints={options.keypoints}",) if options.keypoints else ()
+    read = (f"--dataset={options.dataset}", f"--root={options.root}", *keypoints)
+    _say(last_line(found, "rgcn-jax", "prepare", *read, "--out=prepared"))
+    return status
+
+
 def _prepare(options: Namespace) -> int:
     notes: list[Finding] = []
     with collected_warnings(notes):
@@ -100,8 +111,9 @@ def _prepare(options: Namespace) -> int:
     with Preparation(
         options.out, source, keypoints, options.height, options.width, options.frames_per_shard
     ) as preparation:
+        train = ("train", f"--config={options.dataset}", f"--config.data.root={options.out}")
         if preparation.finished:
-            _say(f"{preparation.folder} is prepared already.")
+            _say(last_line(f"{preparation.folder} is prepared already", "rgcn-jax", *train))
             return 0
         if preparation.unused:
             _say(
@@ -113,6 +125,7 @@ def _prepare(options: Namespace) -> int:
             preparation.run(options.workers, bar.update)
     for line in preparation.report():
         _say(line)
+    _say(last_line(f"prepared: {preparation.folder}", "rgcn-jax", *train))
     return 0
 
 

@@ -4,7 +4,7 @@ runtimes.
 
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command
 from rgcn_jax.model_command import add_model_flags
 
 
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") 
     check_installed(formats)
     saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
     export_model(saved, known.out, formats, known.licence)
-    print(f"model of step {saved.step}: {known.out}; next: rgcn_jax.load({str(known.out)!r}), or share the folder")
+    use = f"rgcn_jax.load({str(known.out)!r}) in Python, or share the folder"
+    print(last_line(f"model of step {saved.step}: {known.out}", then=use))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, whole_number
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument
+from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument, where_is
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
 from rgcn_jax.gallery.leases import share
@@ -50,10 +50,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     (_add_shared if known.shared else _add_missing)(gallery, inputs, known.save_every)
     if crops:
         crops.finish()
-    print(
-        f"{known.gallery} has {gallery.count():,} entries; next: rgcn-jax gallery search "
-        f"--gallery={known.gallery} --model={known.model} --entry=1"
-    )
+    search = ("gallery", "search", *where_is(known), f"--model={known.model}", "--entry=1", "--html=found.html")
+    print(last_line(f"gallery: {known.gallery}, {gallery.count():,} entries", "rgcn-jax", *search))
 
 
 def _add_missing(gallery: Gallery, inputs: Inputs, save_every: int) -> None:

@@ -28,6 +28,11 @@ def add_gallery_flag(parser: ArgumentParser) -> None:
     )
 
 
+def where_is(known: Namespace) -> list[str]:
+    """The flags that name the same gallery, for the next command."""
+    return [f"--gallery={known.gallery}", *([f"--files={known.files}"] if known.files else ())]
+
+
 def gallery_argument(text: str) -> str:
     """An address, or a path as ``path_argument`` reads it."""
     return text if "://" in text else str(path_argument(text))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rgcn_jax.command import Parser, path_argument, whole_number
+from rgcn_jax.command import Parser, last_line, path_argument, whole_number
 from rgcn_jax.errors import InputError, listed, printable
 from rgcn_jax.gallery.add_command import add_features_flags, check_features_flags
 from rgcn_jax.gallery.binding import By
@@ -47,10 +47,15 @@ def main(arguments: Sequence[str], prog: str) -> None:
         print(f"same: distance at most {verdict['threshold']:.6g}, calibrated at a false positive rate of {fpr:g}")
     if known.out:
         write_text(known.out, json.dumps(_content(gallery, known, rankings, verdict), indent=2) + "\n")
-        print(f"results: {known.out}")
     if known.html:
         missing = write_page(known.html, gallery, rankings, verdict, known.skeletons)
-        print(f"page: {known.html}" + (f"; {missing:,} frames could not be read" if missing else ""))
+        if missing:
+            print(f"{missing:,} frames could not be read")
+        beside = f", results: {known.out}" if known.out else ""
+        print(last_line(f"page: {known.html}{beside}", then=f"open {known.html} in a browser"))
+        return
+    found = f"results: {known.out}" if known.out else f"{len(rankings):,} queries"
+    print(last_line(found, then="the same command with --html=found.html shows the frames"))
 
 
 def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ranking]:

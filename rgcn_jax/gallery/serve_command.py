@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, whole_number
+from rgcn_jax.command import Parser, last_line, path_argument, whole_number
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery
 from rgcn_jax.gallery.search_command import rate_of_verdict
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
         )
         for token, name in users.items():
             print(printable(f"{name}: http://{_shown(known.host)}:{port}/?token={token}"), flush=True)
-        print("Ctrl-C ends the server. Every search is logged in the gallery's audit.jsonl.", flush=True)
+        then = "open an address above in a browser; Ctrl-C ends the server"
+        print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
         uvicorn.Server(config).run(sockets=[listening])
 

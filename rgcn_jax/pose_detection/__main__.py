@@ -5,7 +5,7 @@ data set and writes a keypoint store.
 from argparse import Namespace
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.errors import printable
@@ -25,8 +25,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     options = Options(**fields)
     check(out, options)
     report = detect(DATA_SETS[dataset].load(root, follow_links=follow_links), out, options)
+    prepare = ("prepare", f"--dataset={dataset}", f"--root={root}", f"--keypoints={out}", "--out=prepared")
     if report is None:
-        print(printable(f"{out} is complete already."))
+        print(last_line(f"{out} is complete already", "rgcn-jax", *prepare))
         return
     taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
     rate = report.detected / max(report.working_seconds, 1e-9)
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     )
     print("Share of the frames with so many of the 14 keypoints:")
     print("\n".join(coverage.report(report.coverage)))
-    print(printable(f"next: rgcn-jax prepare --dataset={dataset} --root={root} --keypoints={out} --out=prepared"))
+    print(last_line(f"keypoints: {out}", "rgcn-jax", *prepare))
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:

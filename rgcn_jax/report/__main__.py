@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, path_argument, run_command, whole_number
 from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
 from rgcn_jax.report.interactive import require_libraries
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
             raise InputError(f"--figures={known.figures} cannot be made a folder ({error.strerror}).") from error
     content = build(runs, known.queries, not known.no_images, known.figures)
     write_text(known.out, content)
-    print(f"report: {known.out}, {len(content.encode()) / 1e6:.1f} MB")
     if known.figures is not None:
         print(f"figures: {known.figures}")
-    print(f"next: open {known.out} in a browser")
+    size = f"{len(content.encode()) / 1e6:.1f} MB"
+    print(last_line(f"report: {known.out}, {size}", then=f"open {known.out} in a browser"))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

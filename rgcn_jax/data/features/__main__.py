@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command, whole_number
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS, add_follow_links
 from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features"
     write_features(options.out, matched, split)
     for line in [*matched.notes, *_summary(options.out, matched, split)]:
         print(printable(line))
+    print(last_line(f"features: {options.out}", "rgcn-jax", "evaluate", f"--features={options.out}"))
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -45,7 +46,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Convert appearance features of another program to the .npz file that data.features takes, matched to the "
         "tracklets of a data set by names of frames or by order, and compared by person and camera.",
         epilog="Files: .csv (GAF-Net), .mat (MATLAB 5 to 7.3), .npz, .pth; with arrays called gf, qf, g_pids, q_pids, "
-        "g_camids, q_camids, g_names, q_names or the like (docs/data.md). Training features (train_f, ...) are "
+        "g_camids, q_camids, g_names, q_names or the like (docs/own-features.md). Training features (train_f, ...) are "
         "optional.",
     )
     parser.add_argument(

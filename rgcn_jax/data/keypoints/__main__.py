@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command
 from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import skeletons
@@ -139,17 +139,11 @@ def _convert(options: Namespace) -> list[str]:
         *lines,
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",
         *report(coverage),
-        *_next(options),
-    ]
-
-
-def _next(options: Namespace) -> list[str]:
-    """The line that says what a store is for."""
-    if options.to != "store":
-        return []
-    return [
-        f"next: rgcn-jax prepare or rgcn-jax embed, with --dataset={options.dataset} --root={options.root} "
-        f"--keypoints={options.out}"
+        last_line(
+            f"keypoints: {options.out}",
+            *("rgcn-jax", "prepare", f"--dataset={options.dataset}", f"--root={options.root}"),
+            *(f"--keypoints={options.out}", "--out=prepared"),
+        ),
     ]
 
 

@@ -30,7 +30,9 @@ from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Tracklet
 
 
-def check(options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]) -> int:
+def check(
+    options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]
+) -> tuple[str, int]:
     """Prints all problems and remarks with their first names, and writes a report with all names if requested.
 
     Args:
@@ -39,7 +41,7 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
       say: prints a line.
 
     Returns:
-      0 where the data set can be used, else 1.
+      What was found, in a clause; and 0 where the data set can be used, else 1.
     """
     if options.report:
         write_report(options.report, [])  # that it can be written is known before anything takes hours
@@ -59,8 +61,7 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
     elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
         say("--report=FILE writes all names to a file.")
     usable = "not usable" if problems else "usable"
-    say(f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks.")
-    return 1 if problems else 0
+    return f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks", 1 if problems else 0
 
 
 class _Look(NamedTuple):

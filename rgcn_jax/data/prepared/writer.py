@@ -143,8 +143,6 @@ class Preparation:
             rows = {int(c): np.flatnonzero(cameras == c) for c in np.unique(cameras)}
             lines.append("Share of the frames with so many of the 14 keypoints:")
             lines += coverage.report(coverage.measure(self._keypoints.values[..., 2] > 0, rows))
-        out = self.folder.parent.parent
-        lines.append(f"Train with --config.data.name={self._source.dataset} --config.data.root={out}")
         return lines
 
     def _cut(self, ranges: Mapping[str, Sequence[range]]) -> dict[str, list[ShardTask]]:
