@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.handed_over import read_file
 
 
@@ -60,12 +60,10 @@ def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
       InputError: it cannot be written.
     """
-    try:
+    with writing(path):
         descriptor = open_to_append(path)
         try:
             append_record(descriptor, record)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise write_error(path, error) from error

@@ -169,7 +169,7 @@ def test_a_matlab_file_that_is_hostile_damaged_or_absent_is_reported(tmp_path):
 def test_h5py_is_not_installed(tmp_path, monkeypatch):
     make(tmp_path)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    fails(tmp_path, "h5py is needed to read it and is not installed: pip install 'rgcn_jax[data]'")
+    fails(tmp_path, "needs h5py, which is not installed: pip install 'rgcn_jax[data]'")
 
 
 def test_published_counts_are_compared(tmp_path):
