@@ -1,4 +1,4 @@
-"""What all commands share: one argument parser, one way from exceptions to error messages and exit statuses."""
+"""Command-line interface of all commands: argument parser, error messages and exit statuses."""
 
 import argparse
 import difflib

@@ -62,11 +62,7 @@ class EmbeddingParts:
             self.done = int(path.stem.split("-")[1])
 
     def add(self, features: Sequence[TrackletFeature]) -> None:
-        """Writes the features of the next tracklets.
-
-        Raises:
-          InputError: the file cannot be written.
-        """
+        """Writes the features of the next tracklets. Raises InputError: the file cannot be written."""
         end = self.done + len(features)
         path = self._folder / f"{self.done:08d}-{end:08d}.npz"
         with writing(path):
@@ -81,11 +77,7 @@ class EmbeddingParts:
         self.done = end
 
     def read(self) -> Iterator[TrackletFeature]:
-        """The features of all tracklets so far, in order.
-
-        Raises:
-          InputError: a part file is damaged.
-        """
+        """The features of all tracklets so far, in order. Raises InputError: a part file is damaged."""
         for start, path in self._files:
             with as_input_error(f"{path} is damaged", "remove it and rerun the same command", MALFORMED):
                 arrays, _ = read_arrays(path, ("appearance", "pose"))

@@ -1,4 +1,4 @@
-"""What the commands that use a trained model share: their flags, opening the model and the data, where results go."""
+"""Command-line flags for a trained model and its data, shared by several commands; paths of results."""
 
 import os
 from argparse import Namespace

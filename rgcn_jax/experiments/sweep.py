@@ -49,11 +49,7 @@ class Sweep:
         self.elsewhere: list[str] = []
 
     def run(self, cells: Sequence[Cell]) -> None:
-        """Runs the cells in their order.
-
-        Raises:
-          Stopped: a signal was received; the state of the run is saved.
-        """
+        """Runs the cells in their order. Raises Stopped: a signal was received; the state of the run is saved."""
         waiting = list(cells)
         while waiting:
             postponed: list[Cell] = []

@@ -43,11 +43,7 @@ def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest.
-
-    Raises:
-      InputError: it is missing, damaged, or of another version.
-    """
+    """The manifest. Raises InputError: it is missing, damaged, or of another version."""
     path = folder / MANIFEST
     with as_input_error(
         f"{path} is not the manifest of a gallery of this program", "restore it from a copy", MALFORMED

@@ -103,11 +103,7 @@ class VideoCrops:
 
 
 def plan_crops(known: Namespace) -> VideoCrops:
-    """Where the crops of ``--video`` and ``--tracks`` lie, or will.
-
-    Raises:
-      InputError: a file cannot be read.
-    """
+    """Where the crops of ``--video`` and ``--tracks`` lie, or will. Raises InputError: a file cannot be read."""
     if not known.video.exists():
         raise InputError(f"The video {known.video} does not exist.")
     with as_input_error(f"The track file {known.tracks} cannot be read"):

@@ -116,11 +116,7 @@ def _grid(ax: "Axes", grid: Grid) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: "Figure") -> None:
-    """Writes NAME.svg and NAME.pdf.
-
-    Raises:
-      InputError: they cannot be written.
-    """
+    """Writes NAME.svg and NAME.pdf. Raises InputError: they cannot be written."""
     for suffix in ("svg", "pdf"):
         path = folder / f"{name}.{suffix}"
         with writing(path), atomic_file(path) as file:

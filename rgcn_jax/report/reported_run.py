@@ -1,4 +1,4 @@
-"""A run as the report needs it: its model, features of the test tracklets, scores and training records."""
+"""Loading of a run for the report: its model, features of the test tracklets, scores and training records."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -59,11 +59,7 @@ class ReportedRun:
         return fuse(found.embeddings, row, settings.distance, settings.pose_weight, found.statistics)
 
     def open_images(self) -> Data:
-        """The data set with frames to look at, also of a model that sees none.
-
-        Raises:
-          InputError: it cannot be read.
-        """
+        """The data set with frames to look at, also of a model that sees none. Raises InputError: it cannot be read."""
         config = self.embedder.config
         data = replace(config.data, features="")
         return open_data(data, config.frame_size, config.with_pose, TEST_SUBSETS, True)

@@ -72,11 +72,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Writes a UTF-8 text file atomically. Raises InputError: it cannot be written."""
     with writing(path), atomic_file(path, "w") as file:
         file.write(text)
 

@@ -55,11 +55,7 @@ def append_record(descriptor: int, record: Mapping[str, Any]) -> None:
 
 
 def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Appends one record to a file, on the disk when this returns.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Appends one record to a file, on the disk when this returns. Raises InputError: it cannot be written."""
     with writing(path):
         descriptor = open_to_append(path)
         try:

@@ -88,11 +88,7 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Returns when all saves under way are written.
-
-        Raises:
-          InputError: one could not be.
-        """
+        """Returns when all saves under way are written. Raises InputError: one could not be."""
         with self._written():
             for manager in self._managers.values():
                 manager.wait_until_finished()
@@ -221,11 +217,7 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Waits for saves under way.
-
-        Raises:
-          InputError: one could not be written.
-        """
+        """Waits for saves under way. Raises InputError: one could not be written."""
         try:
             self.wait()
         finally:

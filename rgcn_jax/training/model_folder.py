@@ -22,11 +22,7 @@ FORMAT, VERSION = "rgcn_jax model", "1"
 
 
 def read_model_folder(folder: Path) -> Weights:
-    """Step, variables and hash of a model folder.
-
-    Raises:
-      InputError: the file is of another kind, or damaged.
-    """
+    """Step, variables and hash of a model folder. Raises InputError: the file is of another kind, or damaged."""
     path = folder / WEIGHTS_FILE
     kinds = (OSError, ValueError, safetensors.SafetensorError)
     cannot = as_input_error(f"{path} cannot be read", "copy the model folder again", kinds)
@@ -46,11 +42,7 @@ def read_model_folder(folder: Path) -> Weights:
 
 
 def write_model_folder(folder: Path, weights: Weights) -> None:
-    """Writes ``model.safetensors``; the folder must exist.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Writes ``model.safetensors``; the folder must exist. Raises InputError: it cannot be written."""
     metadata = {"format": FORMAT, "version": VERSION, "step": str(weights.step), "hash": weights.hash}
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(weights.variables).items()}
     # By save, for save_file would make it unreadable to others.

@@ -94,11 +94,7 @@ _FIELDS = {
 
 
 def read_marker(folder: Path) -> dict[str, Any]:
-    """The fields of ``rgcn_jax.json``.
-
-    Raises:
-      InputError: it is missing or damaged, or of a newer version.
-    """
+    """The fields of ``rgcn_jax.json``. Raises InputError: it is missing or damaged, or of a newer version."""
     with as_input_error(f"{folder / MARKER} cannot be read", "prepare the data again", MALFORMED):
         marker = json.loads(read_text(folder / MARKER))
         if not isinstance(marker, dict) or marker.get("format") != FORMAT:

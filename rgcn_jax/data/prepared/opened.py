@@ -82,11 +82,7 @@ def stored_keypoints(path: Path) -> np.ndarray:
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open a prepared data set.
-
-    Raises:
-      InputError: a file is missing or damaged, or of a newer version.
-    """
+    """Open a prepared data set. Raises InputError: a file is missing or damaged, or of a newer version."""
     marker = read_marker(folder)
     with as_input_error(  # a damaged archive raises nearly anything
         f"The prepared data in {folder} is damaged", "prepare it again", Exception
