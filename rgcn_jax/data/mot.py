@@ -24,13 +24,13 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
-from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
+from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
 from rgcn_jax.runtime.handed_over import read_file
 
 ASPECT = 2.0
@@ -87,20 +87,15 @@ def convert(
         )
     if os.path.lexists(out):
         raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
-    try:
+    with as_input_error(f"The track file {tracks} cannot be read"):
         text = read_file(tracks)
-    except OSError as error:
-        raise InputError(f"The track file {tracks} cannot be read ({error.strerror}).") from error
     boxes, left_out = parse_tracks(text, tracks, boxes_as == "corners")
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
     if unfinished := find_unfinished(out.parent, out.name):
         raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
-    try:
-        with atomic_folder(out) as folder:
-            _write(video, tracks, boxes, folder / subset, camera, may_be_corners=boxes_as is None)
-    except OSError as error:
-        raise write_error(out, error) from error
+    with writing(out), atomic_folder(out) as folder:
+        _write(video, tracks, boxes, folder / subset, camera, may_be_corners=boxes_as is None)
     return len(boxes), len({box.track for box in boxes}), left_out
 
 
@@ -167,25 +162,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
       InputError: an argument, the video or the tracks are invalid.
     """
     parser = Parser(prog, 'Cut the persons out of a video along their tracks, into a data set in the layout "folder".')
-    parser.add_argument(
-        "--video", required=True, type=path_argument, metavar="PATH", help="video file, or folder of its frames"
-    )
-    parser.add_argument(
-        "--tracks", required=True, type=path_argument, metavar="FILE", help="track file in MOTChallenge's format"
-    )
-    parser.add_argument(
-        "--out", required=True, type=path_argument, metavar="DIR", help="folder to write; must not exist"
-    )
-    parser.add_argument(
-        "--camera", type=whole_number(1, 999_999_999), default=1, metavar="N", help="number of the camera, from 1"
-    )
-    parser.add_argument(
+    parser.path("--video", "PATH", "video file, or folder of its frames", required=True)
+    parser.path("--tracks", "FILE", "track file in MOTChallenge's format", required=True)
+    parser.path("--out", "DIR", "folder to write; must not exist", required=True)
+    parser.whole("--camera", "number of the camera, from 1", default=1, most=999_999_999)
+    parser.flag(
         "--boxes",
-        choices=("size", "corners"),
-        help="what follows a box's left and top: width and height, or right and lower border (default: size, and what "
+        "what follows a box's left and top: width and height, or right and lower border (default: size, and what "
         "looks like corners is refused)",
+        choices=("size", "corners"),
     )
-    parser.add_argument("--split", choices=SUBSETS, default="gallery", help="split to write into")
+    parser.flag("--split", "split to write into", choices=SUBSETS, default="gallery")
     options = parser.parse_args(arguments)
     crops, tracklets, left_out = convert(
         options.video, options.tracks, options.out, options.camera, options.split, options.boxes

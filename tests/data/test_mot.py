@@ -160,7 +160,7 @@ def test_images_that_are_none_are_reported(tracks, tmp_path, made, problem):
 
 def test_a_track_file_that_is_a_pipe_is_not_waited_for(video, tmp_path):
     os.mkfifo(tmp_path / "gt.txt")
-    with pytest.raises(InputError, match=r"gt.txt cannot be read \(it is a pipe, a socket or a device\)"):
+    with pytest.raises(InputError, match=r"gt.txt cannot be read .*a pipe"):
         mot.convert(video, tmp_path / "gt.txt", tmp_path / "out")
 
 
@@ -169,7 +169,7 @@ def test_what_a_killed_run_has_left_is_named(video, tracks, tmp_path):
     mot.convert(video, tracks, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     (tmp_path / ".out.1234.part").mkdir()
-    with pytest.raises(InputError, match=r"\.out\.1234\.part was left by a killed run, or a running one writes it"):
+    with pytest.raises(InputError, match=r"\.out\.1234\.part"):
         mot.convert(video, tracks, tmp_path / "out")
 
 
