@@ -26,6 +26,11 @@ def filled(uri, found):
     return gallery
 
 
+@pytest.fixture(scope="module")
+def exact(found, tmp_path_factory):
+    return filled(tmp_path_factory.mktemp("exact") / "gallery", found)
+
+
 @pytest.mark.parametrize("uri", ["embedded", "device", "milvus lite", "milvus server"], indirect=True)
 def test_a_hundred_thousand_are_searched_exactly(uri, found):
     gallery, of = filled(uri, found), model()
@@ -44,10 +49,10 @@ def test_a_hundred_thousand_are_searched_exactly(uri, found):
 
 @pytest.mark.parametrize("uri", ["milvus server"], indirect=True)
 @pytest.mark.parametrize("index", ["FLAT", "HNSW", "IVF_FLAT"])
-def test_the_recall_of_an_index_is_measured(uri, index, found, tmp_path, capsys):
+def test_the_recall_of_an_index_is_measured(uri, index, found, exact, capsys):
     gallery = filled(f"{uri}?index={index}", found)
     wait_for_index(gallery, f"{uri}?index={index}")
-    exact, queries = filled(tmp_path / "exact", found), take(found, slice(0, COUNT, COUNT // 64))
+    queries = take(found, slice(0, COUNT, COUNT // 64))
     for by in ("appearance", "pose", "fused"):
         pairs = zip(gallery.search(queries, k=10, by=by), exact.search(queries, k=10, by=by), strict=True)
         recall = np.mean([len({m.id for m in a} & {m.id for m in b}) / 10 for a, b in pairs])
