@@ -28,7 +28,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     Raises:
       InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
     """
-    known, overrides = _parse(arguments, prog)
+    known, overrides = parse(arguments, prog)
     import jax  # after the arguments: it takes seconds
 
     crops: VideoCrops | None = None
@@ -84,7 +84,8 @@ def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int,
             waiting = []
 
 
-def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+    """The arguments, and changes of the run's config. Raises ``InputError`` where they contradict each other."""
     parser = Parser(
         prog,
         "Add tracklets to a gallery, which is made where there is none: of a features file (--features), of a data set "

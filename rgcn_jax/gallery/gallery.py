@@ -5,7 +5,7 @@ weights can be chosen in every search. Distances are those of ``Embedder.distanc
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -175,9 +175,9 @@ class Gallery:
         """Which entries are there already, by source and tracklet."""
         return self._store.contains([entry.key for entry in entries])
 
-    def remove(self, where: Where) -> int:
-        """Erases entries; when this returns, neither their features nor what is known of them is in the files, frames
-        that the gallery has cut out of a video are deleted, and the audit log does not name them.
+    def remove(self, which: Where | Collection[int]) -> int:
+        """Erases the entries of some ids or of a filter; when this returns, neither their features nor what is known of
+        them is in the files, frames that the gallery cut out of a video are deleted, and the audit log names none.
 
         Returns:
           How many there were.
@@ -185,6 +185,7 @@ class Gallery:
         Raises:
           InputError: the filter has no condition, or the folder cannot be written.
         """
+        where = which if isinstance(which, Where) else Where(ids=which)
         if where == EVERYTHING:
             raise InputError("name what to remove by a condition; delete the folder to remove all.")
         gone = []
