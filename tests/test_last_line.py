@@ -72,6 +72,7 @@ def root(tmp_path, monkeypatch):
     return mars_folder.write(Path("MARS"))
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_data_set(root, last):
     data = ("--dataset=mars", f"--root={root}")
     assert last("walkers", "--contact-sheet=sheet.png", "--group-size=2", "--test-identities=4")[0] == "train"
