@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
@@ -20,7 +20,7 @@ from rgcn_jax.gallery.crops import erase_crops, frame_paths
 from rgcn_jax.gallery.embedded import EmbeddedStore
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
 from rgcn_jax.gallery.nearest import Nearest
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
@@ -283,18 +283,14 @@ def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) ->
         if files is not None:
             raise InputError("--files is for a gallery in Milvus: another has its own folder.")
         return EmbeddedStore(Path(uri).expanduser(), binding)
-    try:
+    with as_input_error(f"{uri} needs the extra milvus", "pip install 'rgcn_jax[milvus]'", ImportError):
         from rgcn_jax.gallery.milvus import MilvusStore
         from rgcn_jax.gallery.milvus_collections import parse_address
-    except ImportError as error:
-        raise InputError(f"{uri} needs the extra milvus ({error}): pip install 'rgcn_jax[milvus]'.") from error
     address = parse_address(str(Path(uri).expanduser()) if "://" not in uri else uri)
     if files is None and "://" not in uri:
         files = Path(f"{address.uri}.files")
     store = MilvusStore(address, binding, files)
     if files is not None:
-        try:
+        with writing(files):
             files.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(files, error) from error
     return store

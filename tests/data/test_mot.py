@@ -15,7 +15,7 @@ import pytest
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
 from rgcn_jax.errors import InputError
-from tests.commands import status
+from tests.commands import next_command, status
 from tests.frames import read_image
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 5
@@ -160,7 +160,7 @@ def test_images_that_are_none_are_reported(tracks, tmp_path, made, problem):
 
 def test_a_track_file_that_is_a_pipe_is_not_waited_for(video, tmp_path):
     os.mkfifo(tmp_path / "gt.txt")
-    with pytest.raises(InputError, match=r"gt.txt cannot be read \(it is a pipe, a socket or a device\)"):
+    with pytest.raises(InputError, match=r"gt.txt cannot be read .*a pipe"):
         mot.convert(video, tmp_path / "gt.txt", tmp_path / "out")
 
 
@@ -169,7 +169,7 @@ def test_what_a_killed_run_has_left_is_named(video, tracks, tmp_path):
     mot.convert(video, tracks, tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
     (tmp_path / ".out.1234.part").mkdir()
-    with pytest.raises(InputError, match=r"\.out\.1234\.part was left by a killed run, or a running one writes it"):
+    with pytest.raises(InputError, match=r"\.out\.1234\.part"):
         mot.convert(video, tracks, tmp_path / "out")
 
 
@@ -256,9 +256,9 @@ def test_from_a_shell(video, tracks, tmp_path):
     run = {"capture_output": True, "text": True, "check": False, "cwd": Path(__file__).parents[2]}
     done = subprocess.run([*command, f"--out={tmp_path / 'out'}"], **run)
     assert done.returncode == 0, done.stderr
-    expected = f"wrote 4 crops of 2 tracklets to {tmp_path / 'out' / 'gallery'}\nleft out 1 lines of confidence 0\n"
-    assert done.stdout.startswith(expected)
-    assert done.stdout.splitlines()[-1].startswith(f"next: rgcn-jax detect --dataset=folder --root={tmp_path / 'out'}")
+    wrote = f"wrote 4 crops of 2 tracklets to {tmp_path / 'out' / 'gallery'}; next: "
+    assert done.stdout.startswith(f"left out 1 lines of confidence 0\n{wrote}")
+    assert next_command(done.stdout)[:3] == ["detect", "--dataset=folder", f"--root={tmp_path / 'out'}"]
     again = subprocess.run([*command, f"--out={tmp_path / 'out'}"], **run)
     assert again.returncode == 2
     assert again.stderr.startswith(f"error: {tmp_path / 'out'} exists already")

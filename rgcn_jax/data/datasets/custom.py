@@ -7,7 +7,7 @@ Layout below the root::
     gallery/12/2/0001/000001.jpg
 
 Persons and cameras are whole numbers, with or without leading zeros. In the gallery, person 0 stands for distractors
-(people who match nobody) and -1 for junk (bad detections). Tracklet folders and frames may have any names; frames
+(persons who match nobody) and -1 for junk (bad detections). Tracklet folders and frames may have any names; frames
 are in the order of their names, numbers as numbers (2.jpg before 10.jpg).
 
 ``python -m rgcn_jax.data.mot`` writes this layout from a video and its tracks.
@@ -49,7 +49,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
         folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
 
     Warns:
-      UserWarning: people that are trained on are tested on too.
+      UserWarning: persons that are trained on are tested on too.
     """
     root = Path(root)
     if not any(os.path.isdir(root / subset) for subset in SUBSETS):
@@ -62,8 +62,8 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     both = {t.person_id for t in train} & {t.person_id for t in (*query, *gallery)}
     if both:
         warnings.warn(
-            f"{len(both)} people in {root / 'train'} are in query or gallery too, person {min(both)} for one: scores "
-            "on people that were trained on say nothing about others.",
+            f"{len(both)} persons in {root / 'train'} are in query or gallery too, person {min(both)} for one: scores "
+            "on persons that were trained on say nothing about others.",
             stacklevel=2,
         )
     return Split(

@@ -32,7 +32,7 @@ from rgcn_jax.data.keypoints.detections import Detections, others, shown
 from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.skeleton import SKELETONS, to_14
 
@@ -97,10 +97,8 @@ def save(
         "names": np.array(names, dtype=np.str_),
         "keypoints": keypoints,
     }
-    try:
+    with writing(path):
         write_arrays(path, arrays, compressed=True)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def check_store_path(path: Path) -> None:
