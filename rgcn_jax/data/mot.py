@@ -212,10 +212,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")
     detect = ("detect", "--dataset=folder", f"--root={known.out}", "--backend=rtmpose", "--model=rtmpose.onnx")
+    done = "added" if known.add else "wrote"
     print(
         last_line(
-            f"{'added' if known.add else 'wrote'} {crops:,} crops of {tracklets:,} tracklets to "
-            f"{known.out / known.split}",
+            f"{done} {crops:,} crops of {tracklets:,} tracklets to {known.out / known.split}",
             *("rgcn-jax", *detect, f"--out={known.out}-keypoints.npz"),
         )
     )
