@@ -186,11 +186,7 @@ def _effective(config: Config) -> dict[str, Any]:
 
 
 def number_list(text: str, option: str, least: int) -> list[int]:
-    """The numbers of "0:4" (both ends included), "0,2,5" or "3".
-
-    Raises:
-      InputError: the text is none of these.
-    """
+    """The numbers of "0:4" (both ends included), "0,2,5" or "3". Raises InputError: the text is none of these."""
     numbers: list[int] = []
     for part in text.split(","):
         first, colon, last = part.partition(":")

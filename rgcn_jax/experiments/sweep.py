@@ -13,7 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.results import headline_mAP
 from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import write_text
@@ -49,11 +49,7 @@ class Sweep:
         self.elsewhere: list[str] = []
 
     def run(self, cells: Sequence[Cell]) -> None:
-        """Runs the cells in their order.
-
-        Raises:
-          Stopped: a signal was received; the state of the run is saved.
-        """
+        """Runs the cells in their order. Raises Stopped: a signal was received; the state of the run is saved."""
         waiting = list(cells)
         while waiting:
             postponed: list[Cell] = []
@@ -197,10 +193,8 @@ def record(out: Path, data_set: str, overrides: Sequence[str], repetitions: Sequ
     before = everything.get(data_set, {}).get("repetitions", [])
     union = sorted({tuple(pair) for pair in [*before, *repetitions]})
     everything[data_set] = {"overrides": list(overrides), "repetitions": [list(pair) for pair in union]}
-    try:
+    with as_input_error(f"--out={out} cannot be made a folder", "choose another"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be made a folder ({error.strerror}): choose another.") from error
     write_text(out / RECORD_FILE, json.dumps(everything, indent=2) + "\n")
 
 

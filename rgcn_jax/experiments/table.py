@@ -13,7 +13,7 @@ from typing import Any
 
 from rgcn_jax.config_evaluation import CLIPS
 from rgcn_jax.config_io import configs_folder, import_from_current_folder
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed
 
 METRICS = {
     "mAP": "mAP",
@@ -117,11 +117,11 @@ def load_table(path: str) -> Table:
     import_from_current_folder()
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
-    try:
+    with as_input_error(  # whatever is wrong in a user's file
+        f"{path}: get_table() of this file fails", kinds=Exception
+    ):
         loader.exec_module(module)
         table = module.get_table()
-    except Exception as error:  # whatever is wrong in a user's file
-        raise InputError(f"{path}: get_table() of this file fails ({type(error).__name__}: {error}).") from error
     if not isinstance(table, Table):
         raise InputError(f"{path}: get_table() must return a Table, found {type(table).__name__}.")
     if problems := list(_problems(table)):
