@@ -19,7 +19,7 @@ from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax.config import Config, to_config_dict
 from rgcn_jax.config_rules import conflicts
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.fields import build, leaves
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
@@ -143,10 +143,8 @@ def load_config_json(path: Path, say: Callable[[str], object] = print) -> Config
     """
     if not path.is_file():
         raise InputError(f"no {path}: --workdir must be the folder of a run of rgcn-jax train.")
-    try:
+    with as_input_error(f"{path} is not the config that a run wrote", "start the run again", MALFORMED):
         values = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} is not the config that a run wrote ({type(values).__name__}): start the run again.")
     values, renamed = _translated(values)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.command import Parser, last_line, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.config import Config, DataConfig, to_config_dict
 from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
@@ -215,55 +215,33 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     )
     add_model_flags(parser, required=False)
     add_data_flags(parser)
-    parser.add_argument(
-        "--features",
-        type=path_argument,
-        metavar="FILE.npz",
-        help="without --model: the features to score; with it: as --save-features",
-    )
-    parser.add_argument(
+    parser.path("--features", "FILE.npz", "without --model: the features to score; with it: as --save-features")
+    parser.path(
         "--save-features",
-        type=path_argument,
-        metavar="FILE.npz",
-        help="also save the features of all test tracklets; a file of another model is never overwritten",
+        "FILE.npz",
+        "also save the features of all test tracklets; a file of another model is never overwritten",
     )
-    parser.add_argument(
-        "--with-train", action="store_true", help="and of the training tracklets, so that data.features can be the file"
-    )
-    parser.add_argument(
+    parser.switch("--with-train", "and of the training tracklets, so that data.features can be the file")
+    parser.switch(
         "--analysis",
-        action="store_true",
-        help="also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
+        "also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
     )
-    parser.add_argument(
+    parser.switch(
         "--fit-pose-weight",
-        action="store_true",
-        help="choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
+        "choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
     )
-    parser.add_argument(
-        "--attributes",
-        type=path_argument,
-        metavar="FILE.csv",
-        help="annotated attributes of the tracklets, for --analysis: the rows of look-alikes",
+    parser.path(
+        "--attributes", "FILE.csv", "annotated attributes of the tracklets, for --analysis: the rows of look-alikes"
     )
-    parser.add_argument(
+    parser.switch(
         "--all-splits",
-        action="store_true",
-        help="evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
+        "evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
         "{split} in --model or --features is the number of the split",
     )
-    parser.add_argument(
-        "--labels",
-        type=path_argument,
-        metavar="FILE.csv",
-        help="person, camera and role of the tracklets of a features file (docs/embedding.md)",
+    parser.path(
+        "--labels", "FILE.csv", "person, camera and role of the tracklets of a features file (docs/embedding.md)"
     )
-    parser.add_argument(
-        "--out",
-        type=path_argument,
-        metavar="FILE.json",
-        help="the results (default: evaluations/NAME.json beside the model or the features)",
-    )
+    parser.path("--out", "FILE.json", "the results (default: evaluations/NAME.json beside the model or the features)")
     known, overrides = parser.parse_known_args(arguments)
     if known.model:
         known.save_features = known.save_features or known.features

@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, last_line, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.experiments.cells import SPLIT_COUNTS, Cell, cells, number_list
 from rgcn_jax.experiments.results_table import FORMATS, fill
@@ -124,29 +124,23 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         config_fields=True,
     )
     parser.add_argument("table", metavar="TABLE", help="a table file, or the name of a packaged one such as table3")
-    parser.add_argument("--out", required=True, type=path_argument, metavar="DIR", help="folder of all runs")
-    parser.add_argument(
+    parser.path("--out", "DIR", "folder of all runs", required=True)
+    parser.flag(
         "--dataset",
+        "of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
         action="append",
         default=[],
         metavar="NAME",
-        help="of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
     )
-    parser.add_argument("--seeds", default="0", metavar="A:B", help="seeds A to B, both included, or a list A,B,C")
-    parser.add_argument("--splits", default="1", metavar="A:B", help="the splits of iLIDS-VID and PRID2011")
-    parser.add_argument(
-        "--only", type=_share, default=(0, 1), metavar="I/N", help="every N-th run from the I-th on, I from 0 to N-1"
+    parser.flag("--seeds", "seeds A to B, both included, or a list A,B,C", default="0", metavar="A:B")
+    parser.flag("--splits", "the splits of iLIDS-VID and PRID2011", default="1", metavar="A:B")
+    parser.flag(
+        "--only", "every N-th run from the I-th on, I from 0 to N-1", type=_share, default=(0, 1), metavar="I/N"
     )
-    parser.add_argument(
-        "--jobs",
-        type=whole_number(1, 1000),
-        default=1,
-        metavar="N",
-        help="runs at a time, on their own GPUs or cores",
-    )
-    parser.add_argument("--no-table", action="store_true", help="train only")
-    parser.add_argument("--print", action="store_true", help="train nothing, print what there is")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the printed table")
+    parser.whole("--jobs", "runs at a time, on their own GPUs or cores", default=1, most=1000)
+    parser.switch("--no-table", "train only")
+    parser.switch("--print", "train nothing, print what there is")
+    parser.flag("--format", "of the printed table", choices=FORMATS, default=FORMATS[0])
     known, overrides = parser.parse_known_args(arguments)
     known.name = known.table.rsplit("/", 1)[-1].removesuffix(".py")
     if known.print and overrides:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, last_line, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
 from rgcn_jax.data.prepared.check import check
@@ -44,37 +44,19 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in TensorFlow "
         "Datasets' format. If interrupted, rerun the same command to resume.",
     )
-    pixels, positive = whole_number(1, LARGEST_SIDE), whole_number(1)
-    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument(
-        "--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set as it was distributed"
-    )
-    parser.add_argument(
-        "--keypoints", type=path_argument, metavar="PATH", help="folder or file of keypoints; without: appearance only"
-    )
+    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--root", "DIR", "folder of the data set as it was distributed", required=True)
+    parser.path("--keypoints", "PATH", "folder or file of keypoints; without: appearance only")
     add_source_flags(parser)
     add_follow_links(parser)
-    parser.add_argument(
-        "--out", type=path_argument, metavar="DIR", help="folder to write to; it may hold several prepared data sets"
-    )
-    parser.add_argument("--height", type=pixels, default=256, metavar="N", help="of the frames, in pixels")
-    parser.add_argument("--width", type=pixels, default=128, metavar="N", help="of the frames, in pixels")
-    cores = "processes (default: one for each core that may be used)"
-    parser.add_argument("--workers", type=positive, default=usable_cores(), metavar="N", help=cores)
-    parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
-    parser.add_argument(
-        "--report", type=path_argument, metavar="FILE", help="with --check: a text file for every name that is found"
-    )
-    parser.add_argument(
-        "--frames-per-clip", type=positive, default=10, metavar="N", help="shorter tracklets are remarked on"
-    )
-    parser.add_argument(
-        "--frames-per-shard",
-        type=positive,
-        default=FRAMES_PER_SHARD,
-        metavar="N",
-        help="a file takes tracklets until it has so many frames",
-    )
+    parser.path("--out", "DIR", "folder to write to; it may hold several prepared data sets")
+    parser.whole("--height", "of the frames, in pixels", default=256, most=LARGEST_SIDE)
+    parser.whole("--width", "of the frames, in pixels", default=128, most=LARGEST_SIDE)
+    parser.whole("--workers", "processes (default: one for each core that may be used)", default=usable_cores())
+    parser.switch("--check", "prepare nothing, list all that is wrong")
+    parser.path("--report", "FILE", "with --check: a text file for every name that is found")
+    parser.whole("--frames-per-clip", "shorter tracklets are remarked on", default=10)
+    parser.whole("--frames-per-shard", "a file takes tracklets until it has so many frames", default=FRAMES_PER_SHARD)
     options = parser.parse_args(arguments)
     if options.check == (options.out is not None):
         parser.error("expected either --out=DIR or --check")

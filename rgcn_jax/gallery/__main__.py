@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, last_line, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.gallery.entry import EVERYTHING
 from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_is, where_of
@@ -73,8 +73,8 @@ def info(arguments: Sequence[str], prog: str) -> None:
     """Prints what is in a gallery, and checks all of its files."""
     parser = Parser(prog, "What is in a gallery: its entries by camera and source, its model; checks all files.")
     add_gallery_flag(parser)
-    parser.add_argument("--list", action="store_true", help="also print a line for every entry")
-    parser.add_argument("--model", type=path_argument, metavar="DIR", help="also check that it is the gallery's model")
+    parser.switch("--list", "also print a line for every entry")
+    parser.path("--model", "DIR", "also check that it is the gallery's model")
     known = parser.parse_args(arguments)
     gallery = open_gallery(known)
     gallery.check()

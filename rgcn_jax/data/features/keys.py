@@ -1,4 +1,4 @@
-"""What the arrays of a features file are, by the names that programs give them: ``gf``, ``q_pids``, ``gallery_cam``."""
+"""Array names in features files (``gf``, ``q_pids``, ``gallery_cam``) and what each array holds."""
 
 import re
 from collections.abc import Iterable, Mapping

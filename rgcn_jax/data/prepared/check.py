@@ -125,6 +125,6 @@ def _images(options: Namespace, root: Path, tracklets: Sequence[Tracklet]) -> li
     bad: dict[int, list[Finding]] = {}
     with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
         for task, result in run_tasks(work, tasks, options.workers, bar.update):
-            of_task = [Finding(f"{root / frame.name} {frame.reason}", problem=True) for frame in result.bad]
+            of_task = [Finding(f"{root / name} {reason}", problem=True) for name, reason in result.bad.items()]
             bad[task.tracklets[0][0]] = of_task
     return [finding for first in sorted(bad) for finding in bad[first]]
