@@ -31,7 +31,7 @@ from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 
 ASPECT = 2.0
 """Height of a crop by its width."""
@@ -88,7 +88,7 @@ def convert(
     if os.path.lexists(out):
         raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
     try:
-        text = read_file(tracks)
+        text = read_file(tracks, LARGEST_LIST)
     except OSError as error:
         raise InputError(f"The track file {tracks} cannot be read ({error.strerror}).") from error
     boxes, left_out = parse_tracks(text, tracks, boxes_as == "corners")

@@ -17,8 +17,8 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.crops import CROPS_FOLDER
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
-from rgcn_jax.runtime.files import find_unfinished, write_error
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.files import find_unfinished, refuse_link, write_error
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import UNKNOWN_ID
 
 
@@ -48,6 +48,7 @@ class VideoCrops:
         """
         known = self.known
         options = Options(known.detector, known.detector_weights) if known.detector else None
+        refuse_link(self.root.parent)
         try:
             self.root.parent.mkdir(exist_ok=True)
         except OSError as error:
@@ -115,7 +116,7 @@ def plan_crops(known: Namespace) -> VideoCrops:
     if not known.video.exists():
         raise InputError(f"The video {known.video} does not exist.")
     try:
-        content = hashlib.sha256(read_file(known.tracks))
+        content = hashlib.sha256(read_file(known.tracks, LARGEST_LIST))
         content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
     except OSError as error:
         raise InputError(f"The track file {known.tracks} cannot be read ({error.strerror}).") from error

@@ -95,7 +95,9 @@ def load_run(
         features = scorer.features(embedder.variables, embedder.step, header)
         write_features(path / FEATURES_FILE, features)
     try:
-        records = [record for record, _ in read_json_lines(path / "metrics.jsonl")[0]]
+        records = [
+            record for record, _ in read_json_lines(path / "metrics.jsonl")[0] if type(record.get("step")) is int
+        ]
     except OSError as error:
         raise InputError(f"{path / 'metrics.jsonl'} cannot be read ({error.strerror}).") from error
     evaluation = score(features, config.evaluation)

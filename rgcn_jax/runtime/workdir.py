@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import refuse_links, remove_unfinished
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import open_file
 
 LOCK_FILE = "lock"
 
@@ -107,8 +107,8 @@ class WorkDir:
 
     def _held(self) -> InUseError:
         holder = ""
-        with suppress(OSError, ValueError):
-            holder = read_file(self.path / LOCK_FILE, follow_links=False)[:200].decode("utf-8", "replace").strip()
+        with suppress(OSError, ValueError), open_file(self.path / LOCK_FILE, follow_links=False) as file:
+            holder = file.read(200).decode("utf-8", "replace").strip()
         return InUseError(
             f"another run ({holder or 'unknown'}) trains in {self.path}: choose another --workdir, or wait until it "
             "has ended."

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.training.state import COLLECTIONS, variables_hash
 from rgcn_jax.training.weights import Weights
 
@@ -29,6 +30,7 @@ def read_model_folder(folder: Path) -> Weights:
     """
     path = folder / WEIGHTS_FILE
     try:
+        open_file(path).close()  # nobody waits for a pipe
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
             if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
@@ -37,13 +39,18 @@ def read_model_folder(folder: Path) -> Weights:
                     "Weights of other programs go into model.pretrained."
                 )
             leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        step = int(metadata.get("step", "0"))
+        variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
+        if set(variables) != set(COLLECTIONS) or not all(isinstance(of, dict) for of in variables.values()):
+            raise ValueError(f"it has {', '.join(sorted(variables))}, expected {' and '.join(COLLECTIONS)}")
+    except InputError:
+        raise
+    except Exception as error:  # SafetensorError; NumPy's, for shapes that it cannot have; names that hold each other
         raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
-    variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
     found = variables_hash(host_leaves(variables))
     if found != metadata.get("hash"):
         raise InputError(f"{path} is damaged: checksum mismatch. Copy the model folder again.")
-    return Weights(int(metadata.get("step", "0")), variables, found)
+    return Weights(step, variables, found)
 
 
 def write_model_folder(folder: Path, weights: Weights) -> None:

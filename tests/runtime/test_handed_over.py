@@ -28,9 +28,9 @@ def test_nobody_waits_for_what_is_no_file(kind, tmp_path):
 
 def test_folders_missing_files_and_large_ones_are_errors(tmp_path):
     with pytest.raises(IsADirectoryError):
-        read_file(tmp_path)
+        read_file(tmp_path, 9)
     with pytest.raises(FileNotFoundError):
-        read_file(tmp_path / "none")
+        read_file(tmp_path / "none", 9)
     (tmp_path / "file").write_bytes(b"12345")
     assert read_file(tmp_path / "file", 5) == b"12345"
     with pytest.raises(OSError, match="it has 5 bytes, more than 4"):
@@ -43,9 +43,9 @@ def test_folders_missing_files_and_large_ones_are_errors(tmp_path):
 def test_links_are_followed_unless_they_could_do_harm(tmp_path):
     (tmp_path / "file").write_bytes(b"1")
     (tmp_path / "link").symlink_to("file")
-    assert read_file(tmp_path / "link") == b"1"
+    assert read_file(tmp_path / "link", 9) == b"1"
     with pytest.raises(OSError, match="it is a symbolic link, which is not followed here"):
-        read_file(tmp_path / "link", follow_links=False)
+        read_file(tmp_path / "link", 9, follow_links=False)
 
 
 def opens(source):

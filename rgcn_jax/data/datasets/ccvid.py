@@ -24,7 +24,7 @@ from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, natural_order, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "CCVID"
@@ -116,7 +116,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
 def _read_list(root: Path, name: str) -> list[Line]:
     path = root / name
     try:
-        text = read_file(path)
+        text = read_file(path, LARGEST_LIST)
     except OSError as error:
         raise InputError(
             f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}); {beside(root, name)}."

@@ -29,7 +29,7 @@ from rgcn_jax.data.datasets.listing import (
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "LS-VID"
@@ -160,7 +160,7 @@ def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[L
 
 def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tracklet, ...]:
     try:
-        text = read_file(path)
+        text = read_file(path, LARGEST_LIST)
     except OSError as error:
         raise InputError(
             f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}); {beside(path.parent, path.name)}."

@@ -26,7 +26,7 @@ from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
 FRAME_SIZE = (256, 128)
@@ -119,7 +119,7 @@ def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
 def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """The frame names, one a line, and their fields as arrays: person, camera, tracklet, frame."""
     try:
-        lines = read_file(path).removeprefix(b"\xef\xbb\xbf").splitlines()
+        lines = read_file(path, LARGEST_LIST).removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
         raise InputError(
             f"MARS is incomplete: cannot read {path} ({error.strerror}); it comes with the info folder, copy it there."

@@ -26,7 +26,7 @@ from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "MEVID"
@@ -93,7 +93,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
 
 def _read(root: Path, name: str) -> bytes:
     try:
-        return read_file(root / name).removeprefix(b"\xef\xbb\xbf")
+        return read_file(root / name, LARGEST_LIST).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise InputError(
             f"{_TITLE} is incomplete: cannot read {root / name} ({error.strerror}); {beside(root, name)}. The lists "

@@ -22,7 +22,7 @@ from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"
@@ -133,7 +133,7 @@ def _parse_split(split: object, where: str) -> tuple[list[str], list[str]]:
 
 def _read_splits(path: Path) -> list[tuple[list[str], list[str]]]:
     try:
-        text = read_file(path)
+        text = read_file(path, LARGEST_LIST)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
     return parse_splits(text, path)

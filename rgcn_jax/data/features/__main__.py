@@ -12,7 +12,7 @@ from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.files import write_error
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.types import Split
 
@@ -77,7 +77,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
 def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
     """The rows with the names of a text file, in the order of the parts."""
     try:
-        names = read_file(path).decode("utf-8-sig").splitlines()
+        names = read_file(path, LARGEST_LIST).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"--names={path} cannot be read as text in UTF-8 ({error}).") from error
     counts = {part: len(rows.features) for part, rows in parts.items()}
