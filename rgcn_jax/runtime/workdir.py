@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import refuse_links, remove_unfinished
+from rgcn_jax.runtime.files import refuse_link, refuse_links, remove_unfinished
 from rgcn_jax.runtime.handed_over import open_file
 
 LOCK_FILE = "lock"
@@ -24,9 +24,11 @@ WRITTEN = (
     "profile",
     "tensorboard",
     "tracker.json",
-    "wandb",
 )
 """What a run writes in its work directory."""
+
+WRITTEN_BY_OTHERS = "wandb"
+"""A folder in it that another program fills; it keeps links there, and begins a new folder at each start."""
 
 
 class InUseError(InputError):
@@ -69,6 +71,7 @@ class WorkDir:
                 f"--workdir={self.path} cannot be made a folder ({error.strerror}): choose another."
             ) from error
         refuse_links(self.path, WRITTEN)
+        refuse_link(self.path / WRITTEN_BY_OTHERS)
         try:
             self._lock_folder()
             self._lock_file()
