@@ -1,5 +1,9 @@
 """The page's limits that need no model: the size of a request, a disk that is full."""
 
+import signal
+import subprocess
+import sys
+import time
 from typing import Any
 
 import pytest
@@ -47,3 +51,42 @@ def test_an_upload_on_a_full_disk_is_told_and_leaves_nothing(client, tmp_path):
     assert answer.status_code == 507
     assert "File too large" in answer.json()["error"]
     assert list((tmp_path / "videos").iterdir()) == []
+
+
+SERVER = """
+import asyncio, socket, sys, tempfile
+import uvicorn
+from rgcn_jax.command import run_command
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        print("ready", flush=True)
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+def main(arguments):
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    with tempfile.TemporaryDirectory(dir=arguments[0]):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_uploads_do_not_outlive_a_server_that_is_ended(number, tmp_path):
+    """In the frame of gallery serve: uvicorn has handlers of its own, and then sends the signal once more."""
+    command = [sys.executable, "-c", SERVER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.2)
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(number)
+        _, reported = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in reported
+    assert list(tmp_path.iterdir()) == []
