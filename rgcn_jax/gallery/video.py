@@ -58,7 +58,10 @@ class VideoCrops:
         if not self.root.exists():
             for path in find_unfinished(self.root.parent, self.root.name):
                 if not _is_running(int(path.name.split(".")[-2])):
-                    shutil.rmtree(path)
+                    try:
+                        shutil.rmtree(path)
+                    except OSError as error:  # no folder, or a link
+                        raise write_error(path, error) from error
             crops, tracklets, left_out = mot.convert(
                 known.video, known.tracks, self.root, known.camera, boxes_as=known.boxes
             )
@@ -147,7 +150,7 @@ def _frame_rate(video: Path) -> float:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

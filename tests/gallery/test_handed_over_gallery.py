@@ -104,6 +104,15 @@ def test_a_log_that_was_cut_off_by_a_full_disk_goes_on_and_can_forget(tmp_path):
     assert [json.loads(line)["query"]["entry"] for line in file.read_text().splitlines()] == [1, 2, 5, 7]
 
 
+def test_a_log_without_lines_is_not_read_into_memory(tmp_path):
+    with (tmp_path / "audit.jsonl").open("wb") as file:
+        file.truncate(2**36)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="line 1 of .* is no record"):
+        audit.forget(tmp_path, [3])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
 def test_a_pipe_in_place_of_the_log_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "audit.jsonl")
     with pytest.raises(InputError, match=r"audit\.jsonl cannot be written"):
