@@ -126,16 +126,28 @@ def test_stopped_is_an_interrupt_with_a_status_of_its_own(capsys):
 
 TEMPORARY = """
 import sys, tempfile, time
+from contextlib import contextmanager
 from pathlib import Path
 from rgcn_jax.command import run_command
 from rgcn_jax.runtime.files import atomic_file
 
+@contextmanager
+def slowly_removed(path):
+    path.touch()
+    try:
+        yield
+    finally:
+        print("removing", flush=True)
+        time.sleep(0.5)
+        path.unlink()
+
 def main(arguments):
     folder = Path(arguments[0])
     with tempfile.TemporaryDirectory(dir=folder), atomic_file(folder / "page.html") as file:
-        file.write(b"half")
-        print("ready", flush=True)
-        time.sleep(30)
+        with slowly_removed(folder / "large"):
+            file.write(b"half")
+            print("ready", flush=True)
+            time.sleep(30)
 
 run_command(main)
 """
@@ -148,8 +160,9 @@ def test_no_command_leaves_what_is_temporary(number, tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         assert p.stdout is not None
         assert p.stdout.readline() == "ready\n"
-        assert len(list(tmp_path.iterdir())) == 2
+        assert len(list(tmp_path.iterdir())) == 3
         p.send_signal(number)
+        assert p.stdout.readline() == "removing\n"
         if number != signal.SIGINT:  # one more must not cut off the clean-up
             p.send_signal(number)
         _, reported = p.communicate(timeout=10)

@@ -10,7 +10,9 @@ import pytest
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery import Entry, Gallery, Where, audit
 from rgcn_jax.gallery.crops import erase_crops
+from rgcn_jax.gallery.entry import to_columns
 from rgcn_jax.gallery.leases import share
+from rgcn_jax.gallery.segment import Segment
 from tests.faults.test_disk import full_after
 from tests.gallery import models
 
@@ -46,6 +48,17 @@ def test_nothing_is_written_through_a_link(name, folder, tmp_path):
         with pytest.raises(InputError, match="link|levels of symbolic"):
             add_more(folder)
     assert precious.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["vectors", "entries"])
+def test_a_new_segment_is_not_written_through_a_link_that_appears_meanwhile(kind, tmp_path):
+    found = models.embeddings(2)
+    columns, texts = to_columns(models.entries(found), 1, np.zeros((2, 2)))
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / f"00000009.{kind}").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic"):
+        Segment(tmp_path, "00000009", 10).append(columns, texts, np.concatenate(found[:2], axis=1))
+    assert (tmp_path / "precious").read_bytes() == b"precious"
 
 
 def test_leases_and_crops_are_no_links_either(folder, tmp_path):
