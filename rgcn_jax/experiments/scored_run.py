@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error, listed
 from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays
@@ -64,7 +64,11 @@ def load_scored_run(path: Path) -> ScoredRun:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} cannot be read ({type(error).__name__}: {error}): evaluate the run again.") from error
     scores_file = queries_path(file)
-    try:
+    with as_input_error(
+        f"{file} lacks the scores of its queries, {scores_file.name}",
+        f"evaluate the run again, rgcn-jax evaluate --model={path}, and name the file that this writes",
+        MALFORMED,
+    ):
         arrays, _ = read_arrays(scores_file)
         names, ids = arrays.pop("first_frames"), arrays.pop("person_ids")
         del arrays["camera_ids"]
@@ -72,11 +76,6 @@ def load_scored_run(path: Path) -> ScoredRun:
         if wrong or ids.dtype.kind not in "iu" or names.dtype.kind != "U" or ids.ndim != 1:
             raise ValueError(f"{listed(wrong) or 'the names or persons'} are of other types")
         ids = ids.astype(np.int32)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{file} lacks the scores of its queries, {scores_file.name} ({error}): evaluate the run again, rgcn-jax "
-            f"evaluate --model={path}, and name the file that this writes."
-        ) from error
     if any(array.shape != ids.shape for array in (names, *arrays.values())):
         raise InputError(f"{scores_file} is damaged: its arrays are of different lengths.")
     return ScoredRun(path, protocol, config, tuple(names.tolist()), ids, arrays)

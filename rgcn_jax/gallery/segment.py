@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.gallery.entry import COLUMNS, Entry
 from rgcn_jax.runtime.handed_over import open_file
 
@@ -82,10 +82,8 @@ class Segment:
 
     def entries(self, rows: np.ndarray) -> list[Entry]:
         """The entries of some rows. Raises InputError where one is none."""
-        try:
+        with as_input_error(f"{self.paths[1]} was not written by this program", kinds=MALFORMED):
             return [Entry.from_json(self.text(row)) for row in rows.tolist()]
-        except (ValueError, KeyError, RecursionError) as error:
-            raise InputError(f"{self.paths[1]} was not written by this program ({error}).") from error
 
     def append(self, columns: np.ndarray, texts: bytes, vectors: np.ndarray) -> "Segment":
         """The segment with more entries, on the disk when this returns; they count once the manifest says so.

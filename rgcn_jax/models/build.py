@@ -1,6 +1,6 @@
 """Builds the model of a config from plain values: the tables of appearance models, pose encoders and readouts.
 
-In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/your-model.md). Which values go
+In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/own-encoder.md). Which values go
 together is checked by ``config_rules.py``, before anything is built.
 """
 

@@ -1,4 +1,4 @@
-"""The pipelines that the paper compares with (tables IV and V): a graph convolution of every frame, then a recurrent
+"""GCN&RNN and GCN&LSTM, the paper's baselines (tables IV and V): a graph convolution of every frame, then a recurrent
 model over time on each node separately, its weights shared by the nodes.
 
 In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Other than in RGCN and LGCN there are two

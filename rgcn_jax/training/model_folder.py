@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.checksum import host_leaves
-from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.files import atomic_file, writing
 from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.training.state import COLLECTIONS, variables_hash
 from rgcn_jax.training.weights import Weights
@@ -23,11 +23,7 @@ FORMAT, VERSION = "rgcn_jax model", "1"
 
 
 def read_model_folder(folder: Path) -> Weights:
-    """Step, variables and hash of a model folder.
-
-    Raises:
-      InputError: the file is of another kind, or damaged.
-    """
+    """Step, variables and hash of a model folder. Raises InputError: the file is of another kind, or damaged."""
     path = folder / WEIGHTS_FILE
     try:
         open_file(path).close()  # nobody waits for a pipe
@@ -54,15 +50,9 @@ def read_model_folder(folder: Path) -> Weights:
 
 
 def write_model_folder(folder: Path, weights: Weights) -> None:
-    """Writes ``model.safetensors``; the folder must exist.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Writes ``model.safetensors``; the folder must exist. Raises InputError: it cannot be written."""
     metadata = {"format": FORMAT, "version": VERSION, "step": str(weights.step), "hash": weights.hash}
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(weights.variables).items()}
-    try:
-        with atomic_file(folder / WEIGHTS_FILE) as file:  # save_file would make it unreadable to others
-            file.write(save(leaves, metadata))
-    except OSError as error:
-        raise write_error(folder / WEIGHTS_FILE, error) from error
+    # By save, for save_file would make it unreadable to others.
+    with writing(folder / WEIGHTS_FILE), atomic_file(folder / WEIGHTS_FILE) as file:
+        file.write(save(leaves, metadata))

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from rgcn_jax.data.clips import precomputed
 from rgcn_jax.data.datasets import ccvid, mevid
+from rgcn_jax.data.datasets.lists import parse_names
 from rgcn_jax.data.features.files import read_features as read_other_features
 from rgcn_jax.data.mot_tracks import parse_tracks
 from rgcn_jax.models.weight_files import read_weights
@@ -68,7 +69,10 @@ READERS = {
     "model of TensorFlow.js": (movenet, spoilt_json),
     "tracks of a video": (lambda f: lists(f, "1,7,10,4,10,20,1\n2,7,11,4,10,20,0.5\n", parse_tracks), spoilt_bytes),
     "list of CCVID": (lambda folder: lists(folder, CCVID, ccvid.parse_list), spoilt_bytes),
-    "names of MEVID": (lambda folder: lists(folder, MEVID, mevid.parse_names), spoilt_bytes),
+    "names of MEVID": (
+        lambda f: lists(f, MEVID, lambda text, path: parse_names(text.split(), mevid._NAME, mevid._FIELDS, path)),
+        spoilt_bytes,
+    ),
     "rows of MEVID": (
         lambda folder: lists(folder, "0 4 1 2 3\n5 9 1 2 4\n", lambda text, path: mevid.parse_numbers(text, path, 5)),
         spoilt_bytes,

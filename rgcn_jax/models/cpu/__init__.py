@@ -1,4 +1,4 @@
-"""The fast forms for a CPU of what the models compute; `build_model` injects them where its ``platform`` is "cpu".
+"""CPU implementations of layers, faster than XLA's; `build_model` injects them where its ``platform`` is "cpu".
 
 A module made without them is in the plain form, which suits an accelerator: `nn.Conv`, `nn.BatchNorm`, the input
 projection of a recurrent model before its scan, and the scan as a loop. Both forms have the same parameters and
