@@ -2,18 +2,18 @@
 
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.gallery --counts 10000 100000
     python -m benchmarks.gallery --milvus FILE.db --counts 10000
-    python -m benchmarks.gallery --milvus milvus://127.0.0.1:19530/bench?index=HNSW --counts 100000
+    python -m benchmarks.gallery --milvus milvus://127.0.0.1:19530/bench?index=HNSW --counts 100000 --widths 512 128
 
-Random features of the size of MARS's models, 2,048 and 512 dimensions, of distance "normalized". The gallery adds 1,000
-tracklets at a time, each addition on the disk when it returns, and is opened again, so that it reads from the disk what
-faiss (IndexFlatL2, of the same rows) holds in memory; the first search, which verifies all checksums, is measured by
-itself. Then both search, one query and 64 queries at a time; the best of each is kept, in processor time, which other
-load on the machine disturbs less than wall time, so both must run in one thread. Both must find the same entries.
-Memory: of a process of its own for either, its own (anonymous pages), and for the gallery in brackets with the pages of
-its files that the system keeps in its cache while there is room.
+Random features, of the size of MARS's models, 2,048 and 512 dimensions, unless --widths; of distance "normalized". The
+gallery adds 1,000 tracklets at a time, each addition on the disk when it returns, and is opened again, so that it reads
+from the disk what faiss (IndexFlatL2, of the same rows) holds in memory; the first search, which verifies all
+checksums, is measured by itself. Then both search, one query and 64 queries at a time; the best of each is kept, in
+processor time, which other load on the machine disturbs less than wall time, so both must run in one thread. Both must
+find the same entries. Memory: of a process of its own for either, its own (anonymous pages), and for the gallery in
+brackets with the pages of its files that the system keeps in its cache while there is room.
 
-With --milvus tracklets of 500 persons are added to Milvus and searched there, in wall time, by the appearance alone and
-by both branches; recall is the share of the k nearest of an exact search that is found.
+With --milvus tracklets of 500 persons are added to Milvus and searched there, once the index is built, in wall time, by
+the appearance alone and by both branches; recall is the share of the k nearest of an exact search that is found.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.gallery import Entry, Gallery
 from rgcn_jax.types import Embeddings
 
+Widths = tuple[int, int]
 WIDTHS = (2048, 512)
 TOGETHER = 1000
 QUERIES = 64
@@ -50,18 +51,18 @@ class Model:
     calibration: Calibration | None = None
 
 
-def model() -> Model:
+def model(widths: Widths) -> Model:
     """A model of distance "normalized"."""
     config = Config()
     config = replace(config, evaluation=replace(config.evaluation, distance="normalized"))
-    zeros = [np.zeros(width, np.float32) for width in WIDTHS for _ in range(2)]
+    zeros = [np.zeros(width, np.float32) for width in widths for _ in range(2)]
     return Model("benchmark", config, FeatureStatistics(*zeros))
 
 
-def features(start: int, count: int) -> Embeddings:
+def features(widths: Widths, start: int, count: int) -> Embeddings:
     """Tracklets from number ``start`` on."""
     rng = np.random.default_rng(start)
-    a, p = (np.maximum(rng.standard_normal((count, width), np.float32), 0) for width in WIDTHS)
+    a, p = (np.maximum(rng.standard_normal((count, width), np.float32), 0) for width in widths)
     return Embeddings(a, p, np.zeros(count, np.int32), np.zeros(count, np.int32))
 
 
@@ -86,11 +87,11 @@ def memory() -> tuple[float, float]:
     return tuple(int(values[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))  # pyright: ignore
 
 
-def fill(folder: Path, count: int) -> float:
+def fill(folder: Path, widths: Widths, count: int) -> float:
     """Adds tracklets; returns additions a second, without the time that their features take to draw."""
-    gallery, seconds = Gallery.open(folder, model()), 0.0
+    gallery, seconds = Gallery.open(folder, model(widths)), 0.0
     for start in range(0, count, TOGETHER):
-        found = features(start, min(TOGETHER, count - start))
+        found = features(widths, start, min(TOGETHER, count - start))
         entries = [Entry(f"{start + i:07d}", "benchmark", camera_id=1 + i % 6) for i in range(len(found.person_ids))]
         begin = time.perf_counter()
         gallery.add(found, entries)
@@ -98,12 +99,12 @@ def fill(folder: Path, count: int) -> float:
     return count / seconds
 
 
-def measure(kind: str, folder: Path, count: int, seconds: float) -> dict:
+def measure(kind: str, folder: Path, widths: Widths, count: int, seconds: float) -> dict:
     """What one form reaches, measured in a process of its own."""
-    queries = features(10**9, QUERIES)
+    queries = features(widths, 10**9, QUERIES)
     begin = time.perf_counter()
     if kind == "gallery":
-        gallery = Gallery.open(folder, model())
+        gallery = Gallery.open(folder, model(widths))
         opened = time.perf_counter() - begin
         one = Embeddings(*(column[:1] for column in queries))
         begin = time.perf_counter()
@@ -116,10 +117,10 @@ def measure(kind: str, folder: Path, count: int, seconds: float) -> dict:
         import faiss
 
         faiss.omp_set_num_threads(1)
-        index = faiss.IndexFlatL2(sum(WIDTHS))
+        index = faiss.IndexFlatL2(sum(widths))
         adding = 0.0
         for start in range(0, count, TOGETHER):
-            part = rows(features(start, min(TOGETHER, count - start)))
+            part = rows(features(widths, start, min(TOGETHER, count - start)))
             begin = time.perf_counter()
             index.add(part)  # pyright: ignore[reportCallIssue]
             adding += time.perf_counter() - begin
@@ -131,29 +132,49 @@ def measure(kind: str, folder: Path, count: int, seconds: float) -> dict:
     return {"opened": opened, "first": first, "single": single, "many": many, "memory": memory(), "found": found}
 
 
-def rectified(start: int, count: int) -> Embeddings:
+def rectified(widths: Widths, start: int, count: int) -> Embeddings:
     """As ``features``, of 500 persons with a tenth of noise, so that neighbours mean something to an index."""
     rng = np.random.default_rng(start)
     person = rng.integers(0, 500, count)
     middle = np.random.default_rng(1)
-    found = [np.abs(middle.standard_normal((500, width), np.float32))[person] for width in WIDTHS]
+    found = [np.abs(middle.standard_normal((500, width), np.float32))[person] for width in widths]
     noisy = [np.maximum(x + 0.5 * rng.standard_normal(x.shape, np.float32), 0) for x in found]
     return Embeddings(noisy[0], noisy[1], np.zeros(count, np.int32), np.zeros(count, np.int32))
 
 
-def measure_milvus(uri: str, count: int, folder: Path, seconds: float) -> None:
+def wait_for_index(gallery: Gallery, uri: str) -> float:
+    """Returns when a server has built the index of what was added, and has loaded it; the seconds that took."""
+    if "://" not in uri:
+        return 0.0
+    from rgcn_jax.gallery.milvus_collections import connect, parse_address  # needs the extra
+
+    address, start = parse_address(uri), time.perf_counter()
+    client = connect(address)
+    gallery.compact()
+    for name in (f"{address.name}_appearance", f"{address.name}_pose"):
+        while (
+            int((about := client.describe_index(name, "vector"))["pending_index_rows"]) or about["state"] != "Finished"
+        ):
+            time.sleep(0.5)
+        client.release_collection(name)
+        client.load_collection(name)
+    return time.perf_counter() - start
+
+
+def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: float) -> None:
     """Prints additions a second, milliseconds a query and recall of a gallery in Milvus."""
-    exact, there = Gallery.open(folder / "exact", model()), Gallery.open(uri, model())
+    exact, there = Gallery.open(folder / "exact", model(widths)), Gallery.open(uri, model(widths))
     wall = 0.0
     for start in range(0, count, TOGETHER):
-        found = rectified(start, min(TOGETHER, count - start))
+        found = rectified(widths, start, min(TOGETHER, count - start))
         entries = [Entry(f"{start + i:07d}", "benchmark", camera_id=1 + i % 6) for i in range(len(found.person_ids))]
         exact.add(found, entries)
         begin = time.perf_counter()
         there.add(found, entries)
         wall += time.perf_counter() - begin
-    print(f"{count:>9,}  {uri}: {count / wall:,.0f} added/s, ", end="", flush=True)
-    queries = rectified(10**9, QUERIES)
+    indexed = wait_for_index(there, uri)
+    print(f"{count:>9,}  {uri}: {count / wall:,.0f} added/s, indexed in {indexed:,.0f} s; ", end="", flush=True)
+    queries = rectified(widths, 10**9, QUERIES)
     for by in ("appearance", "fused"):
         expected = exact.search(queries, k=K, by=by)
         times, hits, end = [], [], time.perf_counter() + seconds
@@ -172,31 +193,33 @@ def main() -> None:
     """Prints a table a count."""
     parser = argparse.ArgumentParser(description="A gallery beside faiss's exact index.")
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--widths", type=int, nargs=2, default=WIDTHS, help="dimensions of appearance and pose")
     parser.add_argument("--seconds", type=float, default=5.0, help="of repetitions of each measurement")
     parser.add_argument("--folder", help="where the galleries are written (default: a temporary folder)")
     parser.add_argument("--alone", action="store_true", help="without faiss, which holds all features in memory")
     parser.add_argument("--measure", nargs=3, metavar=("KIND", "FOLDER", "COUNT"), help=argparse.SUPPRESS)
     parser.add_argument("--milvus", metavar="URI", help="measure a gallery there instead, which must be a new one")
     known = parser.parse_args()
+    widths: Widths = tuple(known.widths)
     if known.measure:
         kind, folder, count = known.measure
-        print(json.dumps(measure(kind, Path(folder), int(count), known.seconds)))
+        print(json.dumps(measure(kind, Path(folder), widths, int(count), known.seconds)))
         return
-    print(f"{machine()}; NumPy {np.__version__}; {sum(WIDTHS)} dimensions, k = {K}")
+    print(f"{machine()}; NumPy {np.__version__}; {widths} dimensions, k = {K}")
     if known.milvus:
         for count in known.counts:
             with tempfile.TemporaryDirectory(dir=known.folder) as folder:
-                measure_milvus(known.milvus, count, Path(folder), known.seconds)
+                measure_milvus(known.milvus, widths, count, Path(folder), known.seconds)
         return
     print("tracklets  form         add/s  queries/s  queries/s     memory  open, first search")
     print("                                one each   64 each        MiB             seconds")
     for count in known.counts:
         with tempfile.TemporaryDirectory(dir=known.folder) as folder:
-            added = fill(Path(folder) / "gallery", count)
+            added = fill(Path(folder) / "gallery", widths, count)
             results = {}
             for kind in ("gallery",) if known.alone else ("gallery", "faiss flat"):
-                command = [sys.executable, "-m", "benchmarks.gallery", f"--seconds={known.seconds}", "--measure"]
-                command += [kind, f"{folder}/gallery", str(count)]
+                command = [sys.executable, "-m", "benchmarks.gallery", f"--seconds={known.seconds}"]
+                command += ["--widths", *map(str, widths), "--measure", kind, f"{folder}/gallery", str(count)]
                 results[kind] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             for kind, result in results.items():
                 mine = kind == "gallery"

@@ -13,9 +13,11 @@ copyright = f"{author}. Apache-2.0"
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated_pages"]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_ext", "_static"]
 html_theme = "furo"
 html_title = f"rgcn_jax {__version__}"
+html_static_path = ["_static"]
+html_css_files = ["commands.css"]
 html_show_sourcelink = False
 html_copy_source = False
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.shipped import is_shipped
@@ -55,8 +55,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate
     )
     write_calibration(calibration)
     rates = [fpr for fpr, point in found["fused"].tpr.items() if point is not None]
-    use = f"; next: rgcn_jax.load({str(known.model)!r}).same_person(a, b, fpr={min(rates):g})" if rates else ""
-    print(f"thresholds: {calibration.path}{use}")
+    then = "calibrate on more persons: there are too few pairs for a threshold"
+    if rates:
+        then = f"rgcn_jax.load({str(known.model)!r}).same_person(a, b, fpr={min(rates):g}) in Python"
+    print(last_line(f"thresholds: {calibration.path}", then=then))
 
 
 def _learn_fusion(known: Namespace, embedder: "Embedder") -> None:
@@ -78,8 +80,8 @@ def _learn_fusion(known: Namespace, embedder: "Embedder") -> None:
     print(f"appearance: LLR = {fusion.appearance[0]:.2f} - {fusion.appearance[1]:.2f} d")
     for what, values in (("bias", fusion.pose_bias), ("log slope", fusion.pose_log_slope)):
         print(f"pose, {what}: {', '.join(f'{n} {v:+.2f}' for n, v in zip(QUALITIES, values, strict=True))}")
-    use = f"rgcn-jax evaluate --model={known.model} --config.evaluation.distance=calibrated"
-    print(f"fusion: {path}; next: {use}")
+    calibrated = "--config.evaluation.distance=calibrated"
+    print(last_line(f"fusion: {path}", "rgcn-jax", "evaluate", f"--model={known.model}", calibrated))
 
 
 def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
@@ -144,28 +146,21 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     )
     add_model_flags(parser)
     add_data_flags(parser)
-    parser.add_argument(
+    parser.flag(
         "--persons",
+        "whose tracklets: those of query and gallery, or of the training set",
         choices=("test", "train"),
         default="test",
-        help="whose tracklets: those of query and gallery, or of the training set",
     )
-    parser.add_argument(
+    parser.switch(
         "--fusion",
-        action="store_true",
-        help="learn instead from training persons how to fuse appearance and pose by the quality of the keypoints, for "
+        "learn instead from training persons how to fuse appearance and pose by the quality of the keypoints, for "
         "evaluation.distance=calibrated (docs/metrics.md); kept as fusion.json",
     )
-    parser.add_argument(
-        "--features", type=path_argument, metavar="FILE.npz", help="take a features file of this model instead"
-    )
-    parser.add_argument("--labels", type=path_argument, metavar="FILE.csv", help="its persons, cameras and roles")
-    parser.add_argument(
-        "--resamples", type=whole_number(0), default=1000, metavar="N", help="of the persons, for the intervals"
-    )
-    parser.add_argument(
-        "--out", type=path_argument, metavar="FILE.json", help="the calibration (default: in the model's folder)"
-    )
+    parser.path("--features", "FILE.npz", "take a features file of this model instead")
+    parser.path("--labels", "FILE.csv", "its persons, cameras and roles")
+    parser.whole("--resamples", "of the persons, for the intervals", default=1000, least=0)
+    parser.path("--out", "FILE.json", "the calibration (default: in the model's folder)")
     known, overrides = parser.parse_known_args(arguments)
     if known.out is None and is_shipped(known.model):
         raise InputError(

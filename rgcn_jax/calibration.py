@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.config import EvaluationConfig
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.evaluation.calibrated import Fusion
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
@@ -97,7 +97,9 @@ def read_calibration(folder: Path) -> Calibration | None:
     path = folder / CALIBRATION_FILE
     if not path.exists():
         return None
-    try:
+    with as_input_error(
+        f"{path} is not a calibration of this program", "remove it and run rgcn-jax calibrate again", MALFORMED
+    ):
         content = json.loads(read_text(path))
         if content["format"] != FORMAT or content["version"] != VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
@@ -105,11 +107,6 @@ def read_calibration(folder: Path) -> Calibration | None:
         for row in fields[3].values():
             for point in row["tpr_at_fpr"].values():
                 _ = point is None or float(point["threshold"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not a calibration of this program ({type(error).__name__}: {error}): remove it and run "
-            "rgcn-jax calibrate again."
-        ) from error
     return Calibration(path, *fields)
 
 
@@ -133,16 +130,13 @@ def read_fusion(folder: Path, model: str, clips: str) -> Fusion | None:
     path = folder / FUSION_FILE
     if not path.exists():
         return None
-    try:
+    with as_input_error(
+        f"{path} is not a fusion of this program", "remove it and run rgcn-jax calibrate --fusion again", MALFORMED
+    ):
         content = json.loads(read_text(path))
         if content["format"] != FUSION_FORMAT or content["version"] != VERSION:
             raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
         learned, fusion = (content["model"], content["clips"]), Fusion.from_json(content["fusion"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not a fusion of this program ({type(error).__name__}: {error}): remove it and run rgcn-jax "
-            "calibrate --fusion again."
-        ) from error
     if learned != (model, clips):
         raise InputError(
             f"{path} was learned with other weights, or with evaluation.clips={learned[1]!r} instead of {clips!r}: run "

@@ -1,8 +1,9 @@
-"""What all commands share: one argument parser, one way from exceptions to error messages and exit statuses."""
+"""Command-line interface of all commands: argument parser, error messages and exit statuses."""
 
 import argparse
 import difflib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -54,6 +55,22 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, description: str, epilog: str | None = None, config_fields: bool = False):
         super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=_Help, allow_abbrev=False)
         self._config_fields = config_fields
+
+    def flag(self, name: str, help: str, **options: Any) -> None:
+        """A flag; ``options`` as for ``add_argument``."""
+        self.add_argument(name, help=help, **options)
+
+    def switch(self, name: str, help: str) -> None:
+        """A flag without a value: False, or True where it is given."""
+        self.add_argument(name, help=help, action="store_true")
+
+    def path(self, name: str, metavar: str, help: str, **options: Any) -> None:
+        """A flag that takes a path, of which ``metavar`` shows the kind, such as "DIR" or "FILE.csv"."""
+        self.add_argument(name, help=help, metavar=metavar, type=path_argument, **options)
+
+    def whole(self, name: str, help: str, least: int = 1, most: int | None = None, **options: Any) -> None:
+        """A flag that takes a whole number from ``least`` to ``most``."""
+        self.add_argument(name, help=help, metavar="N", type=whole_number(least, most), **options)
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] (argparse has overloads)
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -126,6 +143,22 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def last_line(result: str, *words: object, then: str = "") -> str:
+    """The last line of a command: where its result lies, and what to type next.
+
+    Args:
+      result: what was made and where, such as "results: runs/mars/results.json".
+      words: of the next command, which a shell reads as they are, whatever is in a path.
+      then: in place of ``words``, what to do next where that is no command, such as "open report.html in a browser".
+
+    Example::
+
+        >>> last_line("features: my own.npz", "rgcn-jax", "evaluate", "--features=my own.npz")
+        "features: my own.npz; next: rgcn-jax evaluate '--features=my own.npz'"
+    """
+    return printable(f"{result}; next: {shlex.join(map(str, words)) if words else then}")
 
 
 def _discard_output() -> None:

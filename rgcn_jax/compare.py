@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.experiments.comparison import Comparison, as_json, compare, differing, group, pairs
 from rgcn_jax.experiments.scored_run import ScoredRun, load_scored_run
@@ -45,7 +45,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
     print(_table(comparison))
     if known.out:
         write_text(known.out, json.dumps(as_json(comparison, first, second), indent=2) + "\n")
-        print(f"comparison: {known.out}")
+    made = f"comparison: {known.out}" if known.out else "not kept: --out=FILE.json writes it"
+    folders = [path for path in dict.fromkeys((second.path, first.path)) if path.is_dir()]
+    if folders:
+        print(last_line(made, "rgcn-jax", "report", *folders, "--out=report.html"))
+    else:
+        print(last_line(made, then="see where runs differ: rgcn-jax report RUN BASELINE --out=report.html"))
 
 
 def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:
@@ -81,13 +86,11 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         epilog='Example: rgcn-jax compare runs/base-* runs/rgcn-*. "Does pose help": rgcn-jax compare runs/rgcn-* '
         "--rows=appearance,fused.",
     )
-    parser.add_argument(
-        "runs", nargs="+", type=path_argument, metavar="RUN", help="folders of runs, or files of evaluations/"
-    )
-    parser.add_argument("--rows", type=_two_rows, metavar="A,B", help="compare two rows of the same runs")
-    parser.add_argument("--protocol", metavar="NAME", help="under which (default: that of the first run)")
-    parser.add_argument("--resamples", type=whole_number(1), default=10_000, metavar="N", help="of the persons")
-    parser.add_argument("--out", type=path_argument, metavar="FILE.json", help="also write the comparison")
+    parser.path("runs", "RUN", "folders of runs, or files of evaluations/", nargs="+")
+    parser.flag("--rows", "compare two rows of the same runs", type=_two_rows, metavar="A,B")
+    parser.flag("--protocol", "under which (default: that of the first run)", metavar="NAME")
+    parser.whole("--resamples", "of the persons", default=10_000)
+    parser.path("--out", "FILE.json", "also write the comparison")
     known = parser.parse_args(arguments)
     if known.out and not known.out.parent.is_dir():
         raise InputError(f"--out={known.out}: there is no folder {Path(known.out).parent}.")

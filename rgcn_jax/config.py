@@ -61,7 +61,9 @@ class DataConfig:
         1, "Split number, from 1: iLIDS-VID and PRID2011 have ten published splits, the others one.", minimum=1
     )
     keypoints: str = setting(
-        "", "Files of a pose detector or a keypoint store (docs/data.md). Empty for prepared data.", may_change=True
+        "",
+        "Files of a pose detector or a keypoint store (docs/keypoints.md). Empty for prepared data.",
+        may_change=True,
     )
     features: str = setting(
         "", 'An .npz file with f_a of every tracklet, for model.appearance "precomputed".', may_change=True
@@ -143,7 +145,7 @@ class ModelConfig:
     )
     pretrained: str = setting(
         "",
-        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/data.md); empty: random weights.",
+        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/pretrained.md). Empty: random.",
         may_change=True,
     )
     init_from: str = setting(

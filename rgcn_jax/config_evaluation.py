@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from rgcn_jax.fields import setting
 
+CLIPS = ("dense", "even", "interleaved", "full")
+"""How a test tracklet is cut into clips."""
+
 
 @dataclass(frozen=True)
 class EvaluationConfig:
@@ -14,7 +17,7 @@ class EvaluationConfig:
         "dense: all frames, in consecutive clips; even: one clip of evenly spaced frames; interleaved: all frames, "
         "each clip with every s-th; full: f_p of all frames as one clip, over which the recurrence runs on, and f_a as "
         "dense.",
-        choices=("dense", "even", "interleaved", "full"),
+        choices=CLIPS,
         may_change=True,
     )
     clips_per_batch: int = setting(32, "Clips embedded at a time.", minimum=1, may_change=True)

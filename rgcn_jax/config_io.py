@@ -19,7 +19,7 @@ from ml_collections import ConfigDict, config_flags
 
 from rgcn_jax.config import Config, to_config_dict
 from rgcn_jax.config_rules import conflicts
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.fields import build, leaves
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
@@ -118,6 +118,8 @@ def _config_path(name: str) -> Path:
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long
         return file
     names = sorted(p.stem for p in configs_folder().glob("*.py"))
+    if file.suffix == ".py" and file.stem in names:  # README's path, where the package was installed from a wheel
+        raise InputError(f"--config={name}: no such file here; for the packaged config write --config={file.stem}.")
     here = [p for p in Path("configs").glob("*.py") if p.stem != "__init__" and p.resolve().parent != configs_folder()]
     files = f"; files here: {', '.join(sorted(map(str, here)))}" if here else ""
     raise InputError(f"--config={name}: no such file or packaged config; packaged are {', '.join(names)}{files}.")
@@ -141,10 +143,8 @@ def load_config_json(path: Path, say: Callable[[str], object] = print) -> Config
     """
     if not path.is_file():
         raise InputError(f"no {path}: --workdir must be the folder of a run of rgcn-jax train.")
-    try:
+    with as_input_error(f"{path} is not the config that a run wrote", "start the run again", MALFORMED):
         values = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not the config that a run wrote ({error}): start the run again.") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} is not the config that a run wrote ({type(values).__name__}): start the run again.")
     values, renamed = _translated(values)

@@ -70,7 +70,7 @@ def _appearance(config: Config) -> Iterator[str]:
     if model.appearance == "precomputed" and not data.features:
         yield (
             "model.appearance is precomputed, but data.features is empty: set it to an .npz file of appearance "
-            "features (docs/data.md), or choose an appearance model that takes frames"
+            "features (docs/own-features.md), or choose an appearance model that takes frames"
         )
     for name, value, without in (("pretrained", model.pretrained, ""), ("remat", model.remat, "none")):
         if value != without:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.embedding_parts import EmbeddingParts
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
     quality = None if data.keypoints is None else pose_quality(data.keypoints.of, tracklets)
     write_features(known.out, of_tracklets(tracklets, embeddings, roles, embedder.statistics, header, quality))
     parts.remove()
-    print(f"features of {len(tracklets):,} tracklets: {known.out}; next: rgcn-jax evaluate --features={known.out}")
+    enrol = ("gallery", "add", "--gallery=people", f"--model={known.model}", f"--features={known.out}")
+    use = ("evaluate", f"--features={known.out}") if roles.query.any() else enrol
+    print(last_line(f"features of {len(tracklets):,} tracklets: {known.out}", "rgcn-jax", *use))
 
 
 def _tracklets(data: "Data", with_train: bool) -> tuple[list[Tracklet], "Roles"]:
@@ -132,11 +134,9 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     )
     add_model_flags(parser)
     add_data_flags(parser)
-    parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="the features file")
-    parser.add_argument("--with-train", action="store_true", help="embed the training tracklets too")
-    parser.add_argument(
-        "--save-every", type=whole_number(1), default=200, metavar="N", help="tracklets between part files"
-    )
+    parser.path("--out", "FILE.npz", "the features file", required=True)
+    parser.switch("--with-train", "embed the training tracklets too")
+    parser.whole("--save-every", "tracklets between part files", default=200)
     return parser.parse_known_args(arguments)
 
 

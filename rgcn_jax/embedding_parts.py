@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.evaluation.embed import TrackletFeature
-from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.runtime.files import remove_unfinished, write_text, writing
 from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
@@ -41,7 +41,7 @@ class EmbeddingParts:
         self._files: list[tuple[int, Path]] = []
         self.done, self.discarded = 0, False
         text = json.dumps(plan, indent=2, sort_keys=True)
-        try:
+        with writing(self._folder):
             if self._folder.exists():
                 there = self._folder / PLAN_FILE
                 if there.is_file() and read_file(there) == text.encode():
@@ -50,8 +50,6 @@ class EmbeddingParts:
                 shutil.rmtree(self._folder)
                 self.discarded = True
             self._folder.mkdir()
-        except OSError as error:
-            raise write_error(self._folder, error) from error
         write_text(self._folder / PLAN_FILE, text)
 
     def _find(self) -> None:
@@ -64,14 +62,10 @@ class EmbeddingParts:
             self.done = int(path.stem.split("-")[1])
 
     def add(self, features: Sequence[TrackletFeature]) -> None:
-        """Writes the features of the next tracklets.
-
-        Raises:
-          InputError: the file cannot be written.
-        """
+        """Writes the features of the next tracklets. Raises InputError: the file cannot be written."""
         end = self.done + len(features)
         path = self._folder / f"{self.done:08d}-{end:08d}.npz"
-        try:
+        with writing(path):
             write_arrays(
                 path,
                 {
@@ -79,23 +73,15 @@ class EmbeddingParts:
                     "pose": np.stack([feature.pose for feature in features]),
                 },
             )
-        except OSError as error:
-            raise write_error(path, error) from error
         self._files.append((self.done, path))
         self.done = end
 
     def read(self) -> Iterator[TrackletFeature]:
-        """The features of all tracklets so far, in order.
-
-        Raises:
-          InputError: a part file is damaged.
-        """
+        """The features of all tracklets so far, in order. Raises InputError: a part file is damaged."""
         for start, path in self._files:
-            try:
+            with as_input_error(f"{path} is damaged", "remove it and rerun the same command", MALFORMED):
                 arrays, _ = read_arrays(path, ("appearance", "pose"))
                 rows = zip(arrays["appearance"], arrays["pose"], strict=True)
-            except (OSError, ValueError, KeyError) as error:
-                raise InputError(f"{path} is damaged ({error}): remove it and rerun the same command.") from error
             for i, (appearance, pose) in enumerate(rows, start=start):
                 yield TrackletFeature(i, appearance, pose)
 

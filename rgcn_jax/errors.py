@@ -1,6 +1,10 @@
 """The error for invalid input, and how names and lists are shown in messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What is raised where a file is read that is damaged or that another program wrote."""
 
 
 class InputError(ValueError):
@@ -17,6 +21,39 @@ class InputError(ValueError):
     def __init__(self, message: str = "", names: Sequence[str] = ()):
         super().__init__(message)
         self.names = tuple(names)
+
+
+@contextmanager
+def as_input_error(
+    what: str, todo: str = "", kinds: type[Exception] | tuple[type[Exception], ...] = OSError
+) -> Iterator[None]:
+    """Turns errors of the block into an ``InputError`` with the message "WHAT (reason): TODO.".
+
+    Args:
+      what: the thing and what is wrong with it, such as "a.npz cannot be read".
+      todo: what the user can do.
+      kinds: classes of the errors.
+    """
+    try:
+        yield
+    except kinds as error:
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        else:
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{what} ({reason}){todo and f': {todo}'}.") from error
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Raises an ImportError of the block as ``InputError`` with the ``pip install`` of the extra that has the library.
+
+    ``what``: what needs which library, such as "Reading prepared data needs array_record".
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(f"{what}, which is not installed: pip install 'rgcn_jax[{extra}]'.") from error
 
 
 def printable(text: str) -> str:

@@ -5,9 +5,10 @@ file without its model.
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.command import Parser, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.config import Config, DataConfig, to_config_dict
 from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
@@ -33,13 +34,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
         _evaluate(known, overrides)
 
 
-def _evaluate(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+def _evaluate(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
+    """The evaluation, and where its results are."""
     if known.model:
         return _evaluate_model(known, [*data_overrides(known), *overrides])
     return _evaluate_features(known, overrides)
 
 
-def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
     from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
     from rgcn_jax.calibration import read_fusion
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
@@ -72,17 +74,17 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
     if known.with_train and train is not None:
         features = join(features, train)
     if not parallel.is_first():
-        return evaluation
+        return evaluation, path
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
     beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
     write_results(path, evaluation, beside | fitted | analysis)
-    print(f"results: {path}; next: rgcn-jax report {known.model} --out=report.html")
-    return evaluation
+    print(last_line(f"results: {path}", "rgcn-jax", "report", known.model, "--out=report.html"))
+    return evaluation, path
 
 
-def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluation":
+def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import score
@@ -109,8 +111,9 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "Evaluatio
     analysis = _analysis(known, result, config)
     print(f"{known.features}, step {result.step}, {result.data_set}\n{result.table()}{_summary(analysis)}")
     write_results(path, result, {"model": features.model, "config": config.to_dict()} | fitted | analysis)
-    print(f"results: {path}")
-    return result
+    other = "--rows=appearance,fused" if len(result.rows) > 1 else "OTHER.json"
+    print(last_line(f"results: {path}", "rgcn-jax", "compare", path, other))
+    return result, path
 
 
 def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config, dict[str, Any]]:
@@ -212,55 +215,33 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     )
     add_model_flags(parser, required=False)
     add_data_flags(parser)
-    parser.add_argument(
-        "--features",
-        type=path_argument,
-        metavar="FILE.npz",
-        help="without --model: the features to score; with it: as --save-features",
-    )
-    parser.add_argument(
+    parser.path("--features", "FILE.npz", "without --model: the features to score; with it: as --save-features")
+    parser.path(
         "--save-features",
-        type=path_argument,
-        metavar="FILE.npz",
-        help="also save the features of all test tracklets; a file of another model is never overwritten",
+        "FILE.npz",
+        "also save the features of all test tracklets; a file of another model is never overwritten",
     )
-    parser.add_argument(
-        "--with-train", action="store_true", help="and of the training tracklets, so that data.features can be the file"
-    )
-    parser.add_argument(
+    parser.switch("--with-train", "and of the training tracklets, so that data.features can be the file")
+    parser.switch(
         "--analysis",
-        action="store_true",
-        help="also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
+        "also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
     )
-    parser.add_argument(
+    parser.switch(
         "--fit-pose-weight",
-        action="store_true",
-        help="choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
+        "choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
     )
-    parser.add_argument(
-        "--attributes",
-        type=path_argument,
-        metavar="FILE.csv",
-        help="annotated attributes of the tracklets, for --analysis: the rows of look-alikes",
+    parser.path(
+        "--attributes", "FILE.csv", "annotated attributes of the tracklets, for --analysis: the rows of look-alikes"
     )
-    parser.add_argument(
+    parser.switch(
         "--all-splits",
-        action="store_true",
-        help="evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
+        "evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
         "{split} in --model or --features is the number of the split",
     )
-    parser.add_argument(
-        "--labels",
-        type=path_argument,
-        metavar="FILE.csv",
-        help="person, camera and role of the tracklets of a features file (docs/embedding.md)",
+    parser.path(
+        "--labels", "FILE.csv", "person, camera and role of the tracklets of a features file (docs/embedding.md)"
     )
-    parser.add_argument(
-        "--out",
-        type=path_argument,
-        metavar="FILE.json",
-        help="the results (default: evaluations/NAME.json beside the model or the features)",
-    )
+    parser.path("--out", "FILE.json", "the results (default: evaluations/NAME.json beside the model or the features)")
     known, overrides = parser.parse_known_args(arguments)
     if known.model:
         known.save_features = known.save_features or known.features

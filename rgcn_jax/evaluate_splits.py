@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rgcn_jax.command import last_line
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import write_text
 
@@ -21,23 +22,24 @@ if TYPE_CHECKING:  # imports JAX, which takes seconds
 _OF = re.compile(r"split ([0-9]+) of ([0-9]+)")
 
 
-def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "Evaluation"]) -> dict[str, Any]:
+def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "tuple[Evaluation, Path]"]) -> dict[str, Any]:
     """Evaluates every published split, prints and writes mean and standard error of each row, and returns what is
     written.
 
     Args:
       known: the flags; ``{split}`` in ``model``, ``features`` and ``save_features`` is the number of the split. ``out``
         is where the means go.
-      evaluate: evaluates one split.
+      evaluate: evaluates one split, and says where its results are.
 
     Raises:
       InputError: the data set has one split only, or a split cannot be evaluated.
     """
     found: list[Evaluation] = []
+    files: list[Path] = []
     count = 1
     while len(found) < count:
         number = len(found) + 1
-        evaluation = evaluate(_of_split(known, number))
+        evaluation, file = evaluate(_of_split(known, number))
         described = _OF.search(evaluation.data_set)
         if described is None or int(described[1]) != number:
             raise InputError(
@@ -46,6 +48,7 @@ def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "Evaluatio
             )
         count = int(described[2])
         found.append(evaluation)
+        files.append(file)
     results = summary(found)
     from rgcn_jax import parallel  # after the first evaluation, which imports JAX
 
@@ -54,7 +57,8 @@ def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "Evaluatio
     path = known.out or (_plain(known.model or known.features.parent) / f"splits-{found[0].distance}.json")
     write_text(path, json.dumps(results, indent=2) + "\n")
     print(_table(results))
-    print(f"means: {path}")
+    other = "--rows=appearance,fused" if len(found[0].rows) > 1 else "OTHER.json"
+    print(last_line(f"means: {path}", "rgcn-jax", "compare", *files, other))
     return results
 
 

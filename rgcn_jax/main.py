@@ -6,7 +6,7 @@ python -m rgcn_jax.main --config=configs/mars.py [--workdir=DIR] [--config.field
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, run_command
+from rgcn_jax.command import Parser, run_command
 from rgcn_jax.config_help import listing
 from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.runtime.preemption import Stopping
@@ -31,15 +31,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -
         epilog=f"fields of the config and their defaults (docs/config.md):\n{listing()}",
         config_fields=True,
     )
-    parser.add_argument(
+    parser.flag(
         "--config",
+        "a config file such as configs/mars.py, or the name of a packaged one such as mars",
         required=True,
         metavar="FILE",
-        help="a config file such as configs/mars.py, or the name of a packaged one such as mars",
     )
-    parser.add_argument(
-        "--workdir", type=path_argument, metavar="DIR", help="folder of the run (default: runs/<name of the config>)"
-    )
+    parser.path("--workdir", "DIR", "folder of the run (default: runs/<name of the config>)")
     known, overrides = parser.parse_known_args(arguments)
     config = typed(override(load_config_file(known.config), overrides), name=known.config)
     workdir = known.workdir or (Path("runs") / Path(known.config.split(":")[0]).stem)

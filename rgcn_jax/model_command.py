@@ -1,12 +1,12 @@
-"""What the commands that use a trained model share: their flags, opening the model and the data, where results go."""
+"""Command-line flags for a trained model and its data, shared by several commands; paths of results."""
 
 import os
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rgcn_jax.command import path_argument, whole_number
+from rgcn_jax.command import Parser, path_argument
 from rgcn_jax.config import DATA_SETS
 from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments co
     from rgcn_jax.embedder import Embedder
 
 
-def add_model_flags(parser: ArgumentParser, required: bool = True) -> None:
+def add_model_flags(parser: Parser, required: bool = True) -> None:
     """``--model``, ``--checkpoint`` and ``--allow-import``."""
     parser.add_argument(
         "--model",
@@ -26,22 +26,22 @@ def add_model_flags(parser: ArgumentParser, required: bool = True) -> None:
         metavar="DIR",
         help=f"the folder of a run, a model folder, or {', '.join(SHIPPED)}, which is in the package",
     )
-    parser.add_argument("--checkpoint", choices=("latest", "best"), default="latest", help="which checkpoint of a run")
-    parser.add_argument(
+    parser.flag("--checkpoint", "which checkpoint of a run", choices=("latest", "best"), default="latest")
+    parser.flag(
         "--allow-import",
+        "a Python module of your own that the model's config names and that may be imported; may be repeated",
         action="append",
         default=[],
         metavar="MODULE",
-        help="a Python module of your own that the model's config names and that may be imported; may be repeated",
     )
 
 
-def add_data_flags(parser: ArgumentParser) -> None:
+def add_data_flags(parser: Parser) -> None:
     """``--dataset``, ``--root``, ``--keypoints`` and ``--split``; by default all are those of the run."""
-    parser.add_argument("--dataset", choices=DATA_SETS, help="another data set than the run's")
-    parser.add_argument("--root", type=path_argument, metavar="DIR", help="folder of the data set, as data.root")
-    parser.add_argument("--keypoints", type=path_argument, metavar="PATH", help="its keypoints, as data.keypoints")
-    parser.add_argument("--split", type=whole_number(1), metavar="N", help="which of its published splits")
+    parser.flag("--dataset", "another data set than the run's", choices=DATA_SETS)
+    parser.path("--root", "DIR", "folder of the data set, as data.root")
+    parser.path("--keypoints", "PATH", "its keypoints, as data.keypoints")
+    parser.whole("--split", "which of its published splits")
 
 
 def data_overrides(known: Namespace) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.experiments.corruptions import CORRUPTIONS
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
@@ -78,7 +78,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
         found["curves"].pop(OTHER_KEYPOINTS, None)
         add(OTHER_KEYPOINTS, f"keypoints of {known.other_keypoints.name}", 0.0, measured.undisturbed)
         add(OTHER_KEYPOINTS, "", None, lambda: measured.other_keypoints(source))
-    print(f"robustness: {path} and {path.with_suffix('.csv').name}; in the report of the run: rgcn-jax report RUN")
+    wrote = f"robustness: {path} and {path.with_suffix('.csv').name}"
+    print(last_line(wrote, "rgcn-jax", "report", known.model, "--out=report.html"))
 
 
 def _applies(of_frames: bool, config: Any) -> bool:
@@ -119,25 +120,21 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     )
     add_model_flags(parser)
     add_data_flags(parser)
-    parser.add_argument(
+    parser.flag(
         "--corruptions",
+        f"which, of {', '.join(CORRUPTIONS)} (default: all that the model and its data allow)",
         type=_names,
         default=[],
         metavar="A,B",
-        help=f"which, of {', '.join(CORRUPTIONS)} (default: all that the model and its data allow)",
     )
-    parser.add_argument(
+    parser.path(
         "--other-keypoints",
-        type=path_argument,
-        metavar="PATH",
-        help="keypoints of the same tracklets by another detector, in any format that data.keypoints takes",
+        "PATH",
+        "keypoints of the same tracklets by another detector, in any format that data.keypoints takes",
     )
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the corruptions")
-    parser.add_argument(
-        "--out",
-        type=path_argument,
-        metavar="FILE.json",
-        help="the curves, and FILE.csv beside it (default: robustness.json in the model's folder)",
+    parser.whole("--seed", "of the corruptions", default=0, least=0)
+    parser.path(
+        "--out", "FILE.json", "the curves, and FILE.csv beside it (default: robustness.json in the model's folder)"
     )
     known, overrides = parser.parse_known_args(arguments)
     if known.out and (known.out.suffix != ".json" or not known.out.parent.is_dir()):

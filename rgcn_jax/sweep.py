@@ -1,9 +1,10 @@
 """The command ``rgcn-jax sweep``, also ``python -m rgcn_jax.sweep``: train all runs of a table and print it."""
 
+import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.experiments.cells import SPLIT_COUNTS, Cell, cells, number_list
 from rgcn_jax.experiments.results_table import FORMATS, fill
@@ -33,16 +34,31 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax sweep") -
         if not read_record(known.out):
             raise InputError(f"--out={known.out}: nothing has been run there; leave --print out to begin.")
         print(fill(table, known.out).write(known.format), end="")
+        print(_last_line(f"runs: {known.out}", known, _other(known)), file=sys.stderr)  # the output may go to a file
         return 0
     wanted = _cells(known, table, overrides)
     status = run_side_by_side(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
     if known.no_table:
+        print(_last_line(f"runs: {known.out}", known, failed=status))
         return status
     filled = fill(table, known.out)
     for style, suffix in SUFFIXES.items():
         write_text(known.out / f"{known.name}.{suffix}", filled.write(style))
     print(filled.write(known.format), end="")
+    written = f"table: {known.out / known.name}.md, .csv, .tex"
+    print(_last_line(written, known, _other(known), failed=status))
     return status
+
+
+def _other(known: Namespace) -> str:
+    return f"--format={'latex' if known.format != 'latex' else 'csv'}"
+
+
+def _last_line(result: str, known: Namespace, *flags: str, failed: int = 0) -> str:
+    """What to type next: the table again, in another format; or what has failed, once more."""
+    if failed:
+        return last_line(result, then="see log.txt of the runs that failed, and rerun the same command")
+    return last_line(result, "rgcn-jax", "sweep", known.table, f"--out={known.out}", "--print", *flags)
 
 
 def _of_job(known: Namespace, overrides: Sequence[str]) -> list[str]:
@@ -108,29 +124,23 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         config_fields=True,
     )
     parser.add_argument("table", metavar="TABLE", help="a table file, or the name of a packaged one such as table3")
-    parser.add_argument("--out", required=True, type=path_argument, metavar="DIR", help="folder of all runs")
-    parser.add_argument(
+    parser.path("--out", "DIR", "folder of all runs", required=True)
+    parser.flag(
         "--dataset",
+        "of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
         action="append",
         default=[],
         metavar="NAME",
-        help="of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
     )
-    parser.add_argument("--seeds", default="0", metavar="A:B", help="seeds A to B, both included, or a list A,B,C")
-    parser.add_argument("--splits", default="1", metavar="A:B", help="the splits of iLIDS-VID and PRID2011")
-    parser.add_argument(
-        "--only", type=_share, default=(0, 1), metavar="I/N", help="every N-th run from the I-th on, I from 0 to N-1"
+    parser.flag("--seeds", "seeds A to B, both included, or a list A,B,C", default="0", metavar="A:B")
+    parser.flag("--splits", "the splits of iLIDS-VID and PRID2011", default="1", metavar="A:B")
+    parser.flag(
+        "--only", "every N-th run from the I-th on, I from 0 to N-1", type=_share, default=(0, 1), metavar="I/N"
     )
-    parser.add_argument(
-        "--jobs",
-        type=whole_number(1, 1000),
-        default=1,
-        metavar="N",
-        help="runs at a time, on their own GPUs or cores",
-    )
-    parser.add_argument("--no-table", action="store_true", help="train only")
-    parser.add_argument("--print", action="store_true", help="train nothing, print what there is")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the printed table")
+    parser.whole("--jobs", "runs at a time, on their own GPUs or cores", default=1, most=1000)
+    parser.switch("--no-table", "train only")
+    parser.switch("--print", "train nothing, print what there is")
+    parser.flag("--format", "of the printed table", choices=FORMATS, default=FORMATS[0])
     known, overrides = parser.parse_known_args(arguments)
     known.name = known.table.rsplit("/", 1)[-1].removesuffix(".py")
     if known.print and overrides:

@@ -1,4 +1,4 @@
-"""The nouns that every part of the package shares. Imports nothing of ours.
+"""Shared data types: tracklet, split, batch, embeddings. Imports no other module of the package.
 
 Axis alphabet of all shape annotations: ``b`` clips in a batch, ``t`` frames in a clip, ``v`` keypoints (14), ``c``
 channels of a keypoint, ``h w`` pixels, ``n`` hidden width of a node, ``d`` dimensions of a feature, ``q`` query and

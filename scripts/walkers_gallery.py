@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Videos of walkers, enrolled and searched.")
     parser.add_argument("--model", required=True, help="a run on walkers")
     parser.add_argument("--out", required=True, type=Path, help="a new folder")
-    parser.add_argument("--gallery", help="default: people in the folder; or another gallery, such as milvus://...")
+    parser.add_argument("--gallery", help="default: people in the folder; FILE.db for Milvus Lite; milvus://...")
     parser.add_argument("--kills", type=int, default=3, help="of additions; at most one a camera")
     parser.add_argument("--persons", type=int, default=20)
     known = parser.parse_args()
@@ -151,7 +151,8 @@ def main() -> None:
         if camera <= known.kills:
             killed_after(add, 1 + camera)
         command("gallery", "add", *add, "--save-every=5")
-    as_data_set((out / "files" if files else Path(people)) / "crops", out / "data")
+    folder = out / "files" if files else Path(f"{people}.files" if people.endswith(".db") else people)
+    as_data_set(folder / "crops", out / "data")
     data = ["--dataset=folder", f"--root={out / 'data'}", f"--keypoints={out / 'keypoints.npz'}"]
     command("evaluate", model, *data, f"--save-features={out / 'f.npz'}", f"--out={out / 'evaluation.json'}")
     evaluated = json.loads((out / "evaluation.json").read_text())["protocols"]["official"]

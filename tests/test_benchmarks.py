@@ -102,7 +102,7 @@ def test_the_script_prints_the_share_of_a_step(capsys):
 @pytest.mark.usefixtures("torch")
 def test_what_does_not_agree_is_not_timed(monkeypatch, capsys):
     monkeypatch.setattr(pose_models, "FLOAT64_TOLERANCE", 0.0)
-    with pytest.raises(SystemExit, match=r"RGCN: JAX and PyTorch do not agree, so nothing is timed: H and gradient"):
+    with pytest.raises(SystemExit, match=r"RGCN: JAX and PyTorch do not agree.*H and gradient"):
         pose_branch.main(["models", *TINY_MODELS])
     assert capsys.readouterr().out == ""
 
@@ -185,14 +185,14 @@ def test_a_training_step_that_differs_is_not_timed(monkeypatch):
     monkeypatch.setattr(step_report, "differences_float64", lambda pose, sizes: (1e-3, 1e-9))
     monkeypatch.setattr(step_report, "first_losses", lambda *_: (1.0, 1.0))
     sizes = step_case.Sizes(4, 2, 16, 8, model=TINY_TRUNK)
-    with pytest.raises(SystemExit, match=r"do not agree, so nothing is timed. LGCN: float64 losses differ by 1e-03"):
+    with pytest.raises(SystemExit, match=r"do not agree.* LGCN: float64 losses differ by 1e-03"):
         step_report.print_steps({"LGCN": "AP + LGCN"}, sizes, ["JAX", "PyTorch"], 1, False)
 
 
 def test_different_devices_are_not_compared(torch, monkeypatch):
     assert f"PyTorch {torch.__version__} (1 thread(s))" in libraries(with_torch=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    with pytest.raises(SystemExit, match=r"JAX runs on cpu, PyTorch \S+ on a GPU, so nothing is compared: install"):
+    with pytest.raises(SystemExit, match=r"JAX runs on cpu, PyTorch \S+ on a GPU"):
         libraries(with_torch=True)
     assert "PyTorch" not in libraries(with_torch=False)
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import io
+import json
 import re
 import shlex
 import tomllib
@@ -97,13 +98,23 @@ def test_links_between_pages_resolve(page):
         if target.startswith(("http:", "https:")):
             continue
         path, _, anchor = target.partition("#")
-        file = (page.parent / path.replace("tutorials/", "../notebooks/")).resolve() if path else page
+        file = (page.parent / path).resolve() if path else page
         assert file.exists(), f"{page.name}: {target} does not exist"
         assert file.is_relative_to(ROOT), f"{page.name}: {target} leads out of the repository"
         if page.parent.name == "docs" and file.suffix == ".md":
             assert file.parent == page.parent, f"{page.name}: {target} is not a page of the site"
         if anchor:
             assert anchor in anchors(file), f"{page.name}: {target}: no such heading"
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
+def test_links_of_notebooks_resolve(notebook):
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    targets = [target for text in texts for target in LINK.findall(text)]
+    for target in targets:
+        if not target.startswith("https://"):
+            assert target in {path.name for path in notebook.parent.glob("*.ipynb")}, f"{notebook.name}: {target}"
 
 
 @of_pages

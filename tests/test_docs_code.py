@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from rgcn_jax.__main__ import COMMANDS
-from rgcn_jax.command import Parser
 from rgcn_jax.config import default_config
 from rgcn_jax.config_io import load_config_file, override, typed
+from tests.commands import parsed
 from tests.export import saved
 from tests.test_docs import PAGES, calls
 
@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[1]
 MARK = re.compile(r"<!-- not run: (.+) -->")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 RUN_BY = {
-    "docs/your-model.md": "tests/test_readme.py",
+    "docs/own-features.md": "tests/test_readme.py",
+    "docs/own-encoder.md": "tests/test_readme.py",
     "docs/export.md": "tests/export/test_export.py",
     "docs/input-pipeline.md": "tests/data/prepared/test_tfds_builders.py",
 }
@@ -103,35 +104,12 @@ def test_the_others_are_run_where_it_says(page, test):
     assert Path(page).name in (ROOT / test).read_text(encoding="utf-8")
 
 
-class Parsed(Exception):
-    """Arguments that a command's parser has taken: nothing of the command has run."""
-
-
-@pytest.fixture
-def parse(monkeypatch):
-    """A function from a command line to what its parser makes of it: flags, and arguments that set fields."""
-    parsed = Parser.parse_known_args
-
-    def only_parse(self, *arguments):
-        found = parsed(self, *arguments)
-        raise Parsed(found)
-
-    monkeypatch.setattr(Parser, "parse_known_args", only_parse)
-
-    def taken(module, arguments):
-        with pytest.raises(Parsed) as end:
-            importlib.import_module(module).main(arguments, prog="rgcn-jax")
-        return end.value.args[0]
-
-    return taken
-
-
 MENTIONED = re.compile(r"--help|\.\.\.|(^| )\$|=[A-Z]\b")
 MODULES = {command.module.removesuffix(".__main__"): command.module for command in COMMANDS}
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=lambda p: p.name)
-def test_commands_are_parsed_by_their_own_parsers(page, parse, monkeypatch):
+def test_commands_are_parsed_by_their_own_parsers(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     for module, arguments in calls(page, in_text=False):
         if not any(a.startswith("-") for a in arguments) or MENTIONED.search(" ".join(arguments)):
@@ -140,7 +118,7 @@ def test_commands_are_parsed_by_their_own_parsers(page, parse, monkeypatch):
         if module not in MODULES.values():
             continue  # a benchmark
         try:
-            flags, fields = parse(module, arguments)
+            flags, fields = parsed(importlib.import_module(module).main, arguments)
         except Exception as error:
             raise AssertionError(f"{page.name}: {module} {' '.join(arguments)}") from error
         fields = [field for field in fields if field.startswith("--config.") and "$" not in field]

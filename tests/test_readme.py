@@ -1,4 +1,6 @@
-"""The pieces of Python in docs/your-model.md run as they stand, on a small data set in the place of the reader's."""
+"""The Python of docs/own-features.md and docs/own-encoder.md runs as it stands, on a small data set in the place of the
+reader's.
+"""
 
 import json
 import re
@@ -13,9 +15,17 @@ from tests import mars_folder
 from tests.commands import module
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "your-model.md").read_text(encoding="utf-8")
-FEATURES, ENCODER = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(COMMAND,) = (piece for piece in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) if "my_encoder:" in piece)
+
+
+def only(page, language):
+    """The one block of a page in a language."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return block
+
+
+FEATURES, ENCODER = only("own-features.md", "python"), only("own-encoder.md", "python")
+COMMAND = only("own-encoder.md", "bash")
 SMALL = [*mars_folder.TINY, "--config.image_height=32"]
 
 

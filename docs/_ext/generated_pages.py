@@ -116,9 +116,18 @@ def escape_bars(app: Sphinx, what: str, name: str, obj: object, options: object,
     lines[:] = "".join(pieces).split("\n")
 
 
+def site_links(app: Sphinx, name: str, source: list[str]) -> None:
+    """Links as GitHub follows them become those of the site: the notebooks are tutorials here, and a link whose text is
+    the name of a file, as in ``[data.md](data.md#keypoints)``, shows the title of the page or section.
+    """
+    text = source[0].replace("](../notebooks/", "](tutorials/")
+    source[0] = re.sub(r"\[([\w-]+\.md)\]\((?=\1[#)])", "[](", text)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
+    app.connect("source-read", site_links)
     app.connect("autodoc-process-docstring", escape_bars)
     app.connect("autodoc-process-signature", tidy_signature)
     return {"version": rgcn_jax.__version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""Opens a data set by its name: its tracklets and a reader of their clips, from memory or from disk."""
+"""Opening of data sets by name: tracklets and a reader of their clips, from memory or from disk."""
 
 import os
 from collections.abc import Sequence

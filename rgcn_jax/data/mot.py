@@ -12,6 +12,9 @@ out: so MOTChallenge marks what is not a person to be scored. ``--video`` may al
 A box is first made twice as high as it is wide: the side that is too short grows about the middle of the box, so that
 nobody is stretched when crops are resized to 2:1 later. What then lies outside of the frame repeats the frame's
 border. Crops keep the video's resolution. A track's id is the person id: two tracks are two persons.
+
+``--add`` adds the video of another camera to the folder. Where its ids name other persons, ``--first-person`` renumbers
+them.
 """
 
 import math
@@ -24,13 +27,14 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.custom import SUBSETS
 from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.data.datasets.listing import IMAGES, FolderReader, natural_order
+from rgcn_jax.data.mot_addition import move_tracklets, staging_folder
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
-from rgcn_jax.errors import InputError, printable
-from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
+from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
 from rgcn_jax.runtime.handed_over import read_file
 
 ASPECT = 2.0
@@ -60,18 +64,28 @@ def cut(frame: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3
 
 
 def convert(
-    video: Path, tracks: Path, out: Path, camera: int = 1, subset: str = "gallery", boxes_as: str | None = None
+    video: Path,
+    tracks: Path,
+    out: Path,
+    camera: int = 1,
+    subset: str = "gallery",
+    boxes_as: str | None = None,
+    add: bool = False,
+    first_person: int | None = None,
 ) -> tuple[int, int, int]:
     """Write the crops of all tracks atomically, as ``<subset>/<person>/<camera>/<tracklet>/<frame>.jpg``.
 
     Args:
       video: a video file, or a folder of images, the first of which is frame 1.
       tracks: the track file.
-      out: the folder to write; there must be none of that name.
+      out: the folder to write; there must be none of that name, unless ``add``.
       camera: its number, from 1.
       subset: "train", "query" or "gallery".
       boxes_as: "size": lines have width and height, as MOTChallenge's; "corners": right and lower border. None: the
         first, and boxes that look like the second are refused.
+      add: to a data set that has no tracklet of this camera in this subset. A process that is killed while the
+        tracklets are moved into it leaves it so that the same call adds the rest.
+      first_person: the persons are numbered from this one on, in the order of the tracks' ids. None: by these ids.
 
     Returns:
       The numbers of crops, of tracklets, and of lines of confidence 0 that were left out.
@@ -85,22 +99,29 @@ def convert(
         raise ValueError(
             f"the subset must be one of {', '.join(SUBSETS)} and the camera 1 or more: found {subset}, {camera}."
         )
-    if os.path.lexists(out):
-        raise InputError(f"{out} exists already, and nothing in it will be overwritten: name a new folder.")
-    try:
+    if os.path.lexists(out) and not add:
+        raise InputError(
+            f"{out} exists already, and nothing in it will be overwritten: name a new folder, or add another camera to "
+            "this one by --add."
+        )
+    with as_input_error(f"The track file {tracks} cannot be read"):
         text = read_file(tracks)
-    except OSError as error:
-        raise InputError(f"The track file {tracks} cannot be read ({error.strerror}).") from error
     boxes, left_out = parse_tracks(text, tracks, boxes_as == "corners")
+    target = staging_folder(out, subset, camera, text + str(first_person).encode()) if add else out
+    if first_person is not None:
+        persons = {track: i for i, track in enumerate(sorted({box.track for box in boxes}), first_person)}
+        boxes = [box._replace(track=persons[box.track]) for box in boxes]
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
-    if unfinished := find_unfinished(out.parent, out.name):
+    if unfinished := find_unfinished(target.parent, target.name):
         raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
-    try:
-        with atomic_folder(out) as folder:
-            _write(video, tracks, boxes, folder / subset, camera, may_be_corners=boxes_as is None)
-    except OSError as error:
-        raise write_error(out, error) from error
+    with writing(out):
+        if not (add and target.is_dir()):
+            with atomic_folder(target) as folder:
+                into = folder if add else folder / subset
+                _write(video, tracks, boxes, into, camera, may_be_corners=boxes_as is None)
+        if add:
+            move_tracklets(target, out / subset, camera)
     return len(boxes), len({box.track for box in boxes}), left_out
 
 
@@ -167,33 +188,37 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
       InputError: an argument, the video or the tracks are invalid.
     """
     parser = Parser(prog, 'Cut the persons out of a video along their tracks, into a data set in the layout "folder".')
-    parser.add_argument(
-        "--video", required=True, type=path_argument, metavar="PATH", help="video file, or folder of its frames"
-    )
-    parser.add_argument(
-        "--tracks", required=True, type=path_argument, metavar="FILE", help="track file in MOTChallenge's format"
-    )
-    parser.add_argument(
-        "--out", required=True, type=path_argument, metavar="DIR", help="folder to write; must not exist"
-    )
-    parser.add_argument(
-        "--camera", type=whole_number(1, 999_999_999), default=1, metavar="N", help="number of the camera, from 1"
-    )
-    parser.add_argument(
+    parser.path("--video", "PATH", "video file, or folder of its frames", required=True)
+    parser.path("--tracks", "FILE", "track file in MOTChallenge's format", required=True)
+    parser.path("--out", "DIR", "folder to write; must not exist, unless --add", required=True)
+    parser.whole("--camera", "number of the camera, from 1", default=1, most=999_999_999)
+    parser.flag(
         "--boxes",
-        choices=("size", "corners"),
-        help="what follows a box's left and top: width and height, or right and lower border (default: size, and what "
+        "what follows a box's left and top: width and height, or right and lower border (default: size, and what "
         "looks like corners is refused)",
+        choices=("size", "corners"),
     )
-    parser.add_argument("--split", choices=SUBSETS, default="gallery", help="split to write into")
-    options = parser.parse_args(arguments)
+    parser.flag("--split", "split to write into", choices=SUBSETS, default="gallery")
+    parser.switch("--add", "add the video of another camera; equal ids in its tracks are equal persons")
+    parser.whole(
+        "--first-person",
+        "number the persons from N on, where the ids of another video mean other persons (default: by track id)",
+        most=900_000_000,
+    )
+    known = parser.parse_args(arguments)
     crops, tracklets, left_out = convert(
-        options.video, options.tracks, options.out, options.camera, options.split, options.boxes
+        known.video, known.tracks, known.out, known.camera, known.split, known.boxes, known.add, known.first_person
     )
-    print(printable(f"wrote {crops:,} crops of {tracklets:,} tracklets to {options.out / options.split}"))
     if left_out:
         print(f"left out {left_out:,} lines of confidence 0")
-    print(printable(f"next: rgcn-jax detect --dataset=folder --root={options.out}, or keypoints of another program"))
+    detect = ("detect", "--dataset=folder", f"--root={known.out}", "--backend=rtmpose", "--model=rtmpose.onnx")
+    done = "added" if known.add else "wrote"
+    print(
+        last_line(
+            f"{done} {crops:,} crops of {tracklets:,} tracklets to {known.out / known.split}",
+            *("rgcn-jax", *detect, f"--out={known.out}-keypoints.npz"),
+        )
+    )
 
 
 if __name__ == "__main__":

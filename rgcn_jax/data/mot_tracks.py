@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rgcn_jax.data.datasets.lists import text_lines
 from rgcn_jax.errors import InputError, listed
 
 _LARGEST = 1e6  # no frame number and no pixel is above it
@@ -41,13 +42,9 @@ def parse_tracks(text: bytes, path: str | os.PathLike[str], corners: bool = Fals
     Warns:
       UserWarning: confidences are above 1.
     """
-    try:
-        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
     boxes: dict[tuple[int, int], Box] = {}
     problems, left_out = [], 0
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(text, path), 1):
         if not line:
             continue
         box = _parse_line(line, number, corners)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
 from rgcn_jax.data.prepared.check import check
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax prepare")
       InputError: an argument or the data set is invalid.
     """
     options = _parse(arguments, prog)
-    return check(options, _read_source, _say) if options.check else _prepare(options)
+    return _check(options) if options.check else _prepare(options)
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -44,37 +44,19 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in TensorFlow "
         "Datasets' format. If interrupted, rerun the same command to resume.",
     )
-    pixels, positive = whole_number(1, LARGEST_SIDE), whole_number(1)
-    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument(
-        "--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set as it was distributed"
-    )
-    parser.add_argument(
-        "--keypoints", type=path_argument, metavar="PATH", help="folder or file of keypoints; without: appearance only"
-    )
+    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--root", "DIR", "folder of the data set as it was distributed", required=True)
+    parser.path("--keypoints", "PATH", "folder or file of keypoints; without: appearance only")
     add_source_flags(parser)
     add_follow_links(parser)
-    parser.add_argument(
-        "--out", type=path_argument, metavar="DIR", help="folder to write to; it may hold several prepared data sets"
-    )
-    parser.add_argument("--height", type=pixels, default=256, metavar="N", help="of the frames, in pixels")
-    parser.add_argument("--width", type=pixels, default=128, metavar="N", help="of the frames, in pixels")
-    cores = "processes (default: one for each core that may be used)"
-    parser.add_argument("--workers", type=positive, default=usable_cores(), metavar="N", help=cores)
-    parser.add_argument("--check", action="store_true", help="prepare nothing, list all that is wrong")
-    parser.add_argument(
-        "--report", type=path_argument, metavar="FILE", help="with --check: a text file for every name that is found"
-    )
-    parser.add_argument(
-        "--frames-per-clip", type=positive, default=10, metavar="N", help="shorter tracklets are remarked on"
-    )
-    parser.add_argument(
-        "--frames-per-shard",
-        type=positive,
-        default=FRAMES_PER_SHARD,
-        metavar="N",
-        help="a file takes tracklets until it has so many frames",
-    )
+    parser.path("--out", "DIR", "folder to write to; it may hold several prepared data sets")
+    parser.whole("--height", "of the frames, in pixels", default=256, most=LARGEST_SIDE)
+    parser.whole("--width", "of the frames, in pixels", default=128, most=LARGEST_SIDE)
+    parser.whole("--workers", "processes (default: one for each core that may be used)", default=usable_cores())
+    parser.switch("--check", "prepare nothing, list all that is wrong")
+    parser.path("--report", "FILE", "with --check: a text file for every name that is found")
+    parser.whole("--frames-per-clip", "shorter tracklets are remarked on", default=10)
+    parser.whole("--frames-per-shard", "a file takes tracklets until it has so many frames", default=FRAMES_PER_SHARD)
     options = parser.parse_args(arguments)
     if options.check == (options.out is not None):
         parser.error("expected either --out=DIR or --check")
@@ -85,6 +67,17 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
 
 def _read_source(options: Namespace) -> Source:
     return read_splits(options.dataset, options.root, options.follow_links)
+
+
+def _check(options: Namespace) -> int:
+    found, status = check(options, _read_source, _say)
+    if status:
+        _say(last_line(found, then="correct what is listed above and rerun the same command"))
+        return status
+    keypoints = (f"--keypoints={options.keypoints}",) if options.keypoints else ()
+    read = (f"--dataset={options.dataset}", f"--root={options.root}", *keypoints)
+    _say(last_line(found, "rgcn-jax", "prepare", *read, "--out=prepared"))
+    return status
 
 
 def _prepare(options: Namespace) -> int:
@@ -100,8 +93,9 @@ def _prepare(options: Namespace) -> int:
     with Preparation(
         options.out, source, keypoints, options.height, options.width, options.frames_per_shard
     ) as preparation:
+        train = ("train", f"--config={options.dataset}", f"--config.data.root={options.out}")
         if preparation.finished:
-            _say(f"{preparation.folder} is prepared already.")
+            _say(last_line(f"{preparation.folder} is prepared already", "rgcn-jax", *train))
             return 0
         if preparation.unused:
             _say(
@@ -113,6 +107,7 @@ def _prepare(options: Namespace) -> int:
             preparation.run(options.workers, bar.update)
     for line in preparation.report():
         _say(line)
+    _say(last_line(f"prepared: {preparation.folder}", "rgcn-jax", *train))
     return 0
 
 

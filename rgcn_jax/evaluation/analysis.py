@@ -1,4 +1,4 @@
-"""Everything beyond the rankings from the same features: verification, open-set search, re-ranking rows and slices.
+"""Analysis of an evaluation from the same features: verification, open-set search, re-ranking rows and slices.
 
 Each number is defined in docs/metrics.md. At the size of MARS this takes a minute or two, so it is done on request.
 """

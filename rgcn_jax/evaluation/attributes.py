@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Integer
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.protocol import Protocol, Roles
 from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
@@ -184,11 +184,9 @@ def _numbered(values: np.ndarray) -> np.ndarray:
 
 def _read_lines(path: Path) -> tuple[tuple[str, ...], dict[tuple[int, int], list[tuple[int, list[int]]]]]:
     """Names of the attributes, and by person and camera the number and values of each line."""
-    try:
+    with as_input_error(f"the attributes {path} cannot be read", kinds=(OSError, UnicodeError, csv.Error)):
         reader = csv.reader(io.StringIO(read_text(path, _LARGEST).removeprefix("\ufeff"), newline=""))
         header, *rows = list(reader) or [[]]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise InputError(f"the attributes {path} cannot be read ({error}).") from error
     names = tuple(header[len(KEYS) :])
     if tuple(header[: len(KEYS)]) != KEYS or not names or len(set(names)) != len(names):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Fusion that knows the quality of the pose: the distance ``calibrated``, from log-likelihood ratios of both branches.
+"""Quality-aware score fusion: the distance ``calibrated``, from log-likelihood ratios of both branches.
 
 A pair of tracklets has the distances d_a and d_p of the kind ``standardized`` and the quality x, the mean of both
 tracklets' (1, share of keypoints detected, their mean confidence, log frames / log 1000). With the parameters of a

@@ -1,4 +1,4 @@
-"""Which distance two tracklets have: from features to Euclidean distances, in float32 and bounded memory.
+"""Distance between tracklets: from features to Euclidean distances, in float32 and bounded memory.
 
 ``Embeddings`` come in. ``fuse`` turns them into one feature per tracklet in which the plain Euclidean distance is the
 wanted one; ``distance_blocks`` measures it. There are four kinds (docs/method.md):

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.pose_quality import PoseQuality
 from rgcn_jax.evaluation.protocol import Roles
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 from rgcn_jax.types import JUNK_ID, Embeddings, Tracklet
@@ -115,7 +115,7 @@ def write_features(path: Path, features: FeatureSet) -> None:
       InputError: it cannot be written.
     """
     roles = {f"is_{name}": role for name, role in features.roles._asdict().items()}
-    try:
+    with writing(path):
         write_arrays(
             path,
             {
@@ -132,8 +132,6 @@ def write_features(path: Path, features: FeatureSet) -> None:
                 "header": np.array(json.dumps(dict(features.header))),
             },
         )
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def check_target(path: Path, model: str) -> None:
@@ -153,10 +151,8 @@ def check_target(path: Path, model: str) -> None:
             f"{path} exists and is not a features file of this model, so it is not overwritten: choose another name, "
             "or remove it first."
         )
-    try:
+    with as_input_error(f"{path} cannot be written", "choose another file"):
         path.open("ab").close()
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another file.") from error
     if not there:
         path.unlink()
 
@@ -177,10 +173,8 @@ def read_features(path: Path) -> FeatureSet:
     Raises:
       InputError: it cannot be read, an array is missing or of another type or length, or it is of a later version.
     """
-    try:
+    with as_input_error(f"the features {path} cannot be read", kinds=MALFORMED):
         found, there = read_arrays(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the features {path} cannot be read ({error}).") from error
     needed = {"appearance": ("f", 2), "person_ids": ("iu", 1), "camera_ids": ("iu", 1), "first_frames": ("U", 1)}
     roles = {"is_query": ("b", 1), "is_gallery": ("b", 1)}
     if missing := [name for name in {**needed, **roles} if name not in found]:
@@ -252,32 +246,28 @@ def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
     persons, cameras = (column.copy() for column in features.embeddings[2:4])
     roles = Roles(*(role.copy() for role in features.roles))
     seen: set[int] = set()
-    try:
-        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if reader.fieldnames != ["tracklet", "person", "camera", "role"]:
+    cannot = as_input_error(f"the labels {path} cannot be read", kinds=(OSError, UnicodeError, csv.Error))
+    with cannot, TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != ["tracklet", "person", "camera", "role"]:
+            raise InputError(f"{path}: the first line must be tracklet,person,camera,role; found {reader.fieldnames}.")
+        for line in reader:
+            rows = place.get(line["tracklet"] or "", [])
+            if len(rows) != 1 or rows[0] in seen:
+                what = "names a tracklet twice" if rows and rows[0] in seen else f"names {len(rows)} tracklets"
                 raise InputError(
-                    f"{path}: the first line must be tracklet,person,camera,role; found {reader.fieldnames}."
+                    f"{path}, line {reader.line_num}: {line['tracklet']!r} {what} of the features, expected one; "
+                    f"their names are like {features.first_frames[0]!r}."
                 )
-            for line in reader:
-                rows = place.get(line["tracklet"] or "", [])
-                if len(rows) != 1 or rows[0] in seen:
-                    what = "names a tracklet twice" if rows and rows[0] in seen else f"names {len(rows)} tracklets"
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: {line['tracklet']!r} {what} of the features, expected one; "
-                        f"their names are like {features.first_frames[0]!r}."
-                    )
-                seen.add(rows[0])
-                person, camera = line["person"] or "", line["camera"] or ""
-                if not re.fullmatch(r"-1|[0-9]{1,9}", person) or not re.fullmatch("[0-9]{1,9}", camera):
-                    raise InputError(f"{path}, line {reader.line_num}: person and camera must be whole numbers.")
-                if line["role"] not in ("query", "gallery", "both"):
-                    raise InputError(f"{path}, line {reader.line_num}: the role must be query, gallery or both.")
-                persons[rows[0]], cameras[rows[0]] = int(person), int(camera)
-                roles.query[rows[0]] = line["role"] != "gallery"
-                roles.gallery[rows[0]] = line["role"] != "query"
-                roles.junk[rows[0]] = int(person) == JUNK_ID
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise InputError(f"the labels {path} cannot be read ({error}).") from error
+            seen.add(rows[0])
+            person, camera = line["person"] or "", line["camera"] or ""
+            if not re.fullmatch(r"-1|[0-9]{1,9}", person) or not re.fullmatch("[0-9]{1,9}", camera):
+                raise InputError(f"{path}, line {reader.line_num}: person and camera must be whole numbers.")
+            if line["role"] not in ("query", "gallery", "both"):
+                raise InputError(f"{path}, line {reader.line_num}: the role must be query, gallery or both.")
+            persons[rows[0]], cameras[rows[0]] = int(person), int(camera)
+            roles.query[rows[0]] = line["role"] != "gallery"
+            roles.gallery[rows[0]] = line["role"] != "query"
+            roles.junk[rows[0]] = int(person) == JUNK_ID
     embeddings = features.embeddings._replace(person_ids=persons, camera_ids=cameras)
     return replace(features, embeddings=embeddings, roles=roles)

@@ -1,4 +1,4 @@
-"""Which queries have a match in a gallery at all, from person and camera ids alone: no distances are needed.
+"""Valid queries: which have a match in the gallery, from person and camera ids alone, without distances.
 
 The rules are those of ``ranking``. For the check before a model is trained or run, and for the chance level.
 """

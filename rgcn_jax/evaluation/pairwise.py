@@ -31,11 +31,7 @@ class Distances(Protocol):
 
 
 class Euclidean:
-    """``Distances`` of one feature per tracklet.
-
-    Raises:
-      InputError: a feature is not finite.
-    """
+    """``Distances`` of one feature per tracklet. Raises InputError: a feature is not finite."""
 
     def __init__(self, features: Float32[np.ndarray, "n d"]):
         squared_norms(features, "feature")

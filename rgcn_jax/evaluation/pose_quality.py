@@ -1,4 +1,4 @@
-"""How well the keypoints of tracklets were detected: their share, and the mean confidence of the detected ones."""
+"""Pose quality of tracklets: share of keypoints detected, and mean confidence of the detected ones."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -14,7 +14,7 @@ from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
 from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
 from rgcn_jax.evaluation.tables import format_table, format_value
-from rgcn_jax.runtime.files import write_error, write_text
+from rgcn_jax.runtime.files import write_text, writing
 from rgcn_jax.runtime.npz import write_arrays
 
 RESULTS_FILE = "results.json"
@@ -155,7 +155,5 @@ def _write_queries(path: Path, evaluation: Evaluation) -> None:
             if metrics is not None:
                 values = values_by_query(metrics) | {"first_match": metrics.first_match_rank}
                 arrays |= {f"{protocol}/{row}/{name}": of_query for name, of_query in values.items()}
-    try:
+    with writing(path):
         write_arrays(path, arrays)
-    except OSError as error:
-        raise write_error(path, error) from error

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from rgcn_jax import parallel
 from rgcn_jax.config import Config, EvaluationConfig
 from rgcn_jax.data.clips.reader import Data
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import as_input_error
 from rgcn_jax.evaluation.calibrated import CalibratedDistances, Fusion
 from rgcn_jax.evaluation.distance import FeatureStatistics, rows_of
 from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers, to_embeddings
@@ -138,13 +138,12 @@ def calibrated_distances(features: FeatureSet) -> CalibratedDistances | None:
     embeddings = features.embeddings
     if "fused" not in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
         return None
-    try:
+    with as_input_error(
+        'The distance "calibrated" needs the fusion of the model, which these features lack',
+        "learn it, rgcn-jax calibrate --model=DIR --fusion, and embed again",
+        ValueError,
+    ):
         fusion = Fusion.from_json(features.header.get("fusion"))
-    except ValueError as error:
-        raise InputError(
-            f'The distance "calibrated" needs the fusion of the model, which these features lack ({error}): learn it, '
-            "rgcn-jax calibrate --model=DIR --fusion, and embed again."
-        ) from error
     return CalibratedDistances(embeddings, features.statistics, features.quality, features.num_frames, fusion)
 
 

@@ -1,4 +1,4 @@
-"""Results cut by query: camera pair, length of the tracklet, share of detected keypoints, look-alikes.
+"""Metrics by slice of the queries: camera pair, tracklet length, share of detected keypoints, look-alikes.
 
 A slice is some of the queries against the whole gallery, so its metrics come from the ranks that are there; only a
 camera pair has another gallery. Every slice has its counts and intervals over persons, and the paired difference of the

@@ -7,7 +7,7 @@ that they have in common: ``OUT/walkers/AP+RGCN-1f3a90c2/seed0-split1``.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ NO_EFFECT = (
 @dataclass(frozen=True)
 class Cell:
     """One run: a row of a table on a data set with a seed and a split. ``beside``: the run whose appearance features
-    it needs.
+    it needs. ``also``: what else ``evaluation.clips`` is to be, besides the config's own.
     """
 
     row: str
@@ -54,6 +54,7 @@ class Cell:
     config: Config
     folder: Path
     beside: "Cell | None" = None
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -66,19 +67,38 @@ class Cell:
         """Where the features of this run are kept, for others."""
         return self.folder / FEATURES_FILE
 
-    def results(self) -> dict[str, Any] | None:
-        """The contents of its ``results.json``; None where the run is not finished with this config."""
-        file = self.folder / RESULTS_FILE
+    def evaluated(self, clips: str) -> tuple[Config, Path]:
+        """The config with another ``evaluation.clips`` (empty: its own), and the file of its results."""
+        if clips in ("", self.config.evaluation.clips):
+            return self.config, self.folder / RESULTS_FILE
+        evaluation = replace(self.config.evaluation, clips=clips)
+        return replace(self.config, evaluation=evaluation), self.folder / "evaluations" / f"sweep-{clips}.json"
+
+    def results(self, clips: str = "") -> dict[str, Any] | None:
+        """The contents of its ``results.json``, or with other ``clips`` of ``evaluations/sweep-CLIPS.json``; None where
+        that is not there with this config.
+        """
+        config, file = self.evaluated(clips)
         try:
             found = json.loads(read_text(file))
-            same = _effective(typed(found["config"], lambda _: None)) == _effective(self.config)
+            same = _effective(typed(found["config"], lambda _: None)) == _effective(config)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         return found if same and queries_path(file).is_file() else None
 
+    @property
+    def unevaluated(self) -> list[str]:
+        """The members of ``also`` without results."""
+        return [clips for clips in self.also if self.results(clips) is None]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its results are there."""
+        return self.results() is not None and not self.unevaluated
+
     def state(self) -> str:
         """In words: finished, begun, or not begun."""
-        if self.results() is not None:
+        if self.finished:
             return "finished"
         return "begun" if (self.folder / CONFIG_FILE).exists() else "not begun"
 
@@ -136,8 +156,10 @@ def _cell(
         repetition.append(f"--config.data.walkers.seed={seed}")
     values = {**table.base.get(data_set, {}), **(row.overrides or {})}
     whole = config(values, *repetition)
+    also = {column.clips: None for column in table.columns if column.data_set == data_set and column.clips}
+    also.pop(whole.evaluation.clips, None)
     if base is None or not whole.with_pose:
-        return Cell(row.name, data_set, whole, _folder(out, data_set, whole, whole, None))
+        return Cell(row.name, data_set, whole, _folder(out, data_set, whole, whole, None), None, tuple(also))
     beside = {
         "model.appearance": "precomputed",
         "data.features": str(base.features),
@@ -145,7 +167,7 @@ def _cell(
         "model.remat": "none",
     }
     fixed = config(values, *(f"--config.{name}={value}" for name, value in beside.items()), *repetition)
-    return Cell(row.name, data_set, fixed, _folder(out, data_set, fixed, whole, base), base)
+    return Cell(row.name, data_set, fixed, _folder(out, data_set, fixed, whole, base), base, tuple(also))
 
 
 def _folder(out: Path, data_set: str, config: Config, whole: Config, base: Cell | None) -> Path:
@@ -164,11 +186,7 @@ def _effective(config: Config) -> dict[str, Any]:
 
 
 def number_list(text: str, option: str, least: int) -> list[int]:
-    """The numbers of "0:4" (both ends included), "0,2,5" or "3".
-
-    Raises:
-      InputError: the text is none of these.
-    """
+    """The numbers of "0:4" (both ends included), "0,2,5" or "3". Raises InputError: the text is none of these."""
     numbers: list[int] = []
     for part in text.split(","):
         first, colon, last = part.partition(":")

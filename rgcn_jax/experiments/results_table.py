@@ -64,28 +64,30 @@ def fill(table: Table, out: Path) -> Filled:
         for cell in cells(table, name, seeds, splits, record[name]["overrides"], out) if asked else []:
             if (cell.config.seed, cell.config.data.split) in asked:
                 found.setdefault((cell.row, name), []).append(cell)
-    finished = {key: [(c, r) for c in run if (r := c.results()) is not None] for key, run in found.items()}
-    entries = tuple(tuple(_entry(row, column, found, finished) for column in table.columns) for row in table.rows)
-    missing = [f"{c.name} ({c.state()})" for run in found.values() for c in run if c.results() is None]
+    entries = tuple(tuple(_entry(row, column, found) for column in table.columns) for row in table.rows)
+    missing = [f"{c.name} ({c.state()})" for run in found.values() for c in run if not c.finished]
     return Filled(table, entries, tuple(missing))
 
 
-def _entry(row: Row, column: Column, found: dict, finished: dict) -> Entry:
-    key = row.name, column.data_set
-    values = [v for cell, results in finished.get(key, []) if (v := _value(cell, results, column)) is not None]
+def _entry(row: Row, column: Column, found: dict[tuple[str, str], list[Cell]]) -> Entry:
+    wanted = found.get((row.name, column.data_set), [])
+    values = [v for cell in wanted if (v := _value(cell, column)) is not None]
     return Entry(
         row,
         column,
         statistics.fmean(values) if values else math.nan,
         statistics.stdev(values) if len(values) > 1 else math.nan,
         len(values),
-        len(found.get(key, [])),
+        len(wanted),
         row.published.get((column.data_set, column.metric)) if column.of == "fused" else None,
     )
 
 
-def _value(cell: Cell, results: dict, column: Column) -> float | None:
-    """The metric of a run; None where its model lacks the branch."""
+def _value(cell: Cell, column: Column) -> float | None:
+    """The metric of a run; None where it is not finished or its model lacks the branch."""
+    results = cell.results(column.clips)
+    if results is None:
+        return None
     if column.metric == "minutes":
         seconds = total_seconds(cell.folder)
         return None if seconds is None else seconds / 60
@@ -139,14 +141,14 @@ def _csv(filled: Filled) -> str:
     """A line for each row and column."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "data_set", "of", "metric", "mean", "deviation", "runs", "wanted", "published", "source"])
+    named = "row data_set of metric clips mean deviation runs wanted published source"
+    writer.writerow(named.split())
     for e in (entry for line in filled.entries for entry in line):
         numbers = ["" if v is None or math.isnan(v) else f"{v:.4f}" for v in (e.mean, e.deviation)]
         column = e.column
         published = "" if e.published is None else e.published
-        writer.writerow(
-            [e.row.name, column.data_set, column.of, column.metric, *numbers, e.runs, e.wanted, published, e.row.source]
-        )
+        place = [e.row.name, column.data_set, column.of, column.metric, column.clips]
+        writer.writerow([*place, *numbers, e.runs, e.wanted, published, e.row.source])
     return text.getvalue()
 
 

@@ -162,11 +162,7 @@ def _empty(header: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def write_robustness(path: Path, found: Mapping[str, Any]) -> None:
-    """Writes NAME.json, and NAME.csv with a line for each value.
-
-    Raises:
-      InputError: they cannot be written.
-    """
+    """Writes NAME.json, and NAME.csv with a line for each value. Raises InputError: they cannot be written."""
     write_text(path, json.dumps(found, indent=2) + "\n")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

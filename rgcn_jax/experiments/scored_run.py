@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays
@@ -62,15 +62,14 @@ def load_scored_run(path: Path) -> ScoredRun:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} cannot be read ({type(error).__name__}: {error}): evaluate the run again.") from error
     scores_file = queries_path(file)
-    try:
+    with as_input_error(
+        f"{file} lacks the scores of its queries, {scores_file.name}",
+        f"evaluate the run again, rgcn-jax evaluate --model={path}, and name the file that this writes",
+        MALFORMED,
+    ):
         arrays, _ = read_arrays(scores_file)
         names, ids = arrays.pop("first_frames"), arrays.pop("person_ids").astype(np.int32)
         del arrays["camera_ids"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{file} lacks the scores of its queries, {scores_file.name} ({error}): evaluate the run again, rgcn-jax "
-            f"evaluate --model={path}, and name the file that this writes."
-        ) from error
     if any(array.shape != ids.shape for array in (names, *arrays.values())):
         raise InputError(f"{scores_file} is damaged: its arrays are of different lengths.")
     return ScoredRun(path, protocol, config, tuple(names.tolist()), ids, arrays)

@@ -1,4 +1,4 @@
-"""Several processes of one sweep on this machine, each with GPUs or CPU cores of its own; without JAX.
+"""Parallel jobs of a sweep on one machine, each with its own GPUs or CPU cores. Does not import JAX.
 
 The processes share the runs by the locks of their work directories (``runtime/workdir.py``).
 """

@@ -13,14 +13,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.results import headline_mAP
 from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.runtime.preemption import Stopped, Stopping
-from rgcn_jax.runtime.workdir import InUseError
+from rgcn_jax.runtime.workdir import InUseError, WorkDir
 
 LOG_FILE, RECORD_FILE, SECONDS_FILE = "log.txt", "sweep.json", "seconds.jsonl"
 
@@ -49,11 +49,7 @@ class Sweep:
         self.elsewhere: list[str] = []
 
     def run(self, cells: Sequence[Cell]) -> None:
-        """Runs the cells in their order.
-
-        Raises:
-          Stopped: a signal was received; the state of the run is saved.
-        """
+        """Runs the cells in their order. Raises Stopped: a signal was received; the state of the run is saved."""
         waiting = list(cells)
         while waiting:
             postponed: list[Cell] = []
@@ -74,7 +70,7 @@ class Sweep:
         """Runs a cell if it can be run: "finished", "failed", "in use" or "waits"."""
         if cell.name in self.failed:
             return "failed"
-        if cell.results() is not None:
+        if cell.finished:
             return "finished"
         if cell.beside is not None and not cell.beside.features.exists():
             state = self._attempt(cell.beside)
@@ -84,7 +80,9 @@ class Sweep:
                 self._say(f"{cell.name}: failed, for {cell.beside.name} did")
                 self.failed.append(cell.name)
                 return "failed"
-        return self._guarded(cell, _train)
+        if cell.results() is None and (state := self._guarded(cell, _train)) != "finished":
+            return state
+        return self._guarded(cell, _evaluate) if cell.unevaluated else "finished"
 
     def _guarded(self, cell: Cell, work: Callable[[Cell, Stopping], str]) -> str:
         """Does the work with its output in the cell's log, and reports how it ended."""
@@ -124,6 +122,29 @@ def _train(cell: Cell, stopping: Stopping) -> str:
             file.write(json.dumps({"seconds": round(time.monotonic() - start, 1)}) + "\n")
     rows = {row: found[row] for row in ("fused", "appearance", "pose") if row in found}
     return f"mAP {headline_mAP(rows):.1f}, Rank-1 {next(iter(rows.values()))['rank1']:.1f}"
+
+
+def _evaluate(cell: Cell, stopping: Stopping) -> str:
+    """Scores the last weights of a finished run with the other ``evaluation.clips`` that the table has columns of."""
+    from rgcn_jax.embedder import load
+    from rgcn_jax.evaluation.results import write_results
+    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.runtime.provenance import provenance
+    from rgcn_jax.training.run import open_process_data
+
+    said = []
+    with WorkDir(cell.folder), stopping.interruptible():
+        embedder, data = load(cell.folder), open_process_data(cell.config)
+        for clips in cell.unevaluated:
+            config, file = cell.evaluated(clips)
+            found = scorer_from_config(config, embedder.model, data, embedder.mesh).evaluate(
+                embedder.variables, embedder.step
+            )
+            file.parent.mkdir(exist_ok=True)
+            beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+            write_results(file, found, beside)
+            said.append(f"{clips} {found.summary()}")
+    return "; ".join(said)
 
 
 def _write_features(cell: Cell, stopping: Stopping) -> str:
@@ -172,10 +193,8 @@ def record(out: Path, data_set: str, overrides: Sequence[str], repetitions: Sequ
     before = everything.get(data_set, {}).get("repetitions", [])
     union = sorted({tuple(pair) for pair in [*before, *repetitions]})
     everything[data_set] = {"overrides": list(overrides), "repetitions": [list(pair) for pair in union]}
-    try:
+    with as_input_error(f"--out={out} cannot be made a folder", "choose another"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out={out} cannot be made a folder ({error.strerror}): choose another.") from error
     write_text(out / RECORD_FILE, json.dumps(everything, indent=2) + "\n")
 
 

@@ -11,8 +11,9 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
+from rgcn_jax.config_evaluation import CLIPS
 from rgcn_jax.config_io import configs_folder, import_from_current_folder
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed
 
 METRICS = {
     "mAP": "mAP",
@@ -32,18 +33,20 @@ class Column:
     """A metric on a data set.
 
     ``data_set``: name of the packaged config that its runs begin with, such as "mars". ``metric``: of ``METRICS``.
-    ``of``: row of the results: "fused" (of a model with one branch, that branch), "pose" or "appearance".
+    ``of``: row of the results: "fused" (of a model with one branch, that branch), "pose" or "appearance". ``clips``:
+    another ``evaluation.clips`` than that of the runs, whose last weights are then evaluated so as well.
     """
 
     data_set: str
     metric: str
     of: str = "fused"
+    clips: str = ""
 
     @property
     def title(self) -> str:
-        """Such as "mars mAP" or "walkers pose Rank-1"."""
+        """Such as "mars mAP", "walkers pose Rank-1" or "walkers pose Rank-1, even"."""
         of = "" if self.of == "fused" or self.metric == "minutes" else f"{self.of} "
-        return f"{self.data_set} {of}{METRICS[self.metric]}"
+        return f"{self.data_set} {of}{METRICS[self.metric]}{self.clips and f', {self.clips}'}"
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,11 @@ def load_table(path: str) -> Table:
     import_from_current_folder()
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
-    try:
+    with as_input_error(  # whatever is wrong in a user's file
+        f"{path}: get_table() of this file fails", kinds=Exception
+    ):
         loader.exec_module(module)
         table = module.get_table()
-    except Exception as error:  # whatever is wrong in a user's file
-        raise InputError(f"{path}: get_table() of this file fails ({type(error).__name__}: {error}).") from error
     if not isinstance(table, Table):
         raise InputError(f"{path}: get_table() must return a Table, found {type(table).__name__}.")
     if problems := list(_problems(table)):
@@ -136,6 +139,8 @@ def _problems(table: Table) -> list[str]:
             wrong.append(f"a column's metric is {column.metric!r}, expected one of {', '.join(METRICS)}")
         if column.of not in RESULT_ROWS:
             wrong.append(f"a column is of {column.of!r}, expected one of {', '.join(RESULT_ROWS)}")
+        if column.clips and column.clips not in CLIPS:
+            wrong.append(f"a column's clips are {column.clips!r}, expected one of {', '.join(CLIPS)}")
     for name in {*table.base, *table.beside} - set(table.data_sets):
         wrong.append(f"base or beside names {name!r}, but the columns are of {listed(table.data_sets)}")
     for row in dict.fromkeys(table.beside_row(name, row) for name in table.beside for row in names):

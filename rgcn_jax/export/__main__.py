@@ -4,7 +4,7 @@ runtimes.
 
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.model_command import add_model_flags
 
 
@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") 
         config_fields=True,
     )
     add_model_flags(parser)
-    parser.add_argument(
-        "--to", default="folder", metavar="FORMATS", help="some of folder,stablehlo,onnx,savedmodel; folder is implied"
+    parser.flag(
+        "--to", "some of folder,stablehlo,onnx,savedmodel; folder is implied", default="folder", metavar="FORMATS"
     )
-    parser.add_argument("--out", required=True, type=path_argument, metavar="DIR", help="a new folder")
-    parser.add_argument("--licence", default="", metavar="NAME", help="of the weights, for the model card")
+    parser.path("--out", "DIR", "a new folder", required=True)
+    parser.flag("--licence", "of the weights, for the model card", default="", metavar="NAME")
     known, overrides = parser.parse_known_args(arguments)
 
     from rgcn_jax.export.formats import check_installed  # after the arguments: these import JAX, which takes seconds
@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") 
     check_installed(formats)
     saved = open_model(known.model, known.checkpoint, allow_imports=known.allow_import, overrides=overrides)
     export_model(saved, known.out, formats, known.licence)
-    print(f"model of step {saved.step}: {known.out}; next: rgcn_jax.load({str(known.out)!r}), or share the folder")
+    use = f"rgcn_jax.load({str(known.out)!r}) in Python, or share the folder"
+    print(last_line(f"model of step {saved.step}: {known.out}", then=use))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rgcn_jax.export.check import BATCH_SIZES, TOLERANCE, TRACKLETS, check, refe
 from rgcn_jax.export.formats import FORMATS, PLATFORMS
 from rgcn_jax.export.function import BATCH, exported_function
 from rgcn_jax.export.model_card import CARD_FILE, model_card, results_of
-from rgcn_jax.runtime.files import atomic_folder, find_unfinished, write_error
+from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
 from rgcn_jax.runtime.provenance import versions
 from rgcn_jax.saved_model import SavedModel, save_model
 
@@ -47,19 +47,16 @@ def export_model(
     embedder = Embedder(exact, num_devices=1)
     if formats and saved.config.dtype != "float32":
         say(f"the run computed in {saved.config.dtype}; {' and '.join(formats)} compute in float32")
-    try:
-        with atomic_folder(out) as part:
-            shared = saved._replace(config=without_paths(saved.config))
-            save_model(part, shared)
-            calibration = _calibration(saved, embedder.calibration, say)
-            if calibration is not None:
-                write_calibration(replace(calibration, path=part / CALIBRATION_FILE))
-            description = _write_formats(embedder, part, formats, say)
-            (part / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-            card = model_card(shared, results_of(saved), calibration, licence, description)
-            (part / CARD_FILE).write_text(card, encoding="utf-8")
-    except OSError as error:
-        raise write_error(out, error) from error
+    with writing(out), atomic_folder(out) as part:
+        shared = saved._replace(config=without_paths(saved.config))
+        save_model(part, shared)
+        calibration = _calibration(saved, embedder.calibration, say)
+        if calibration is not None:
+            write_calibration(replace(calibration, path=part / CALIBRATION_FILE))
+        description = _write_formats(embedder, part, formats, say)
+        (part / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        card = model_card(shared, results_of(saved), calibration, licence, description)
+        (part / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def without_paths(config: Config) -> Config:

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.gallery.entry import EVERYTHING
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
+from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_is, where_of
 
 DOES = {
     "add": "add tracklets of a features file, a data set, or a video with its tracks",
@@ -53,7 +53,9 @@ def remove(arguments: Sequence[str], prog: str) -> None:
     add_filter_flags(parser)
     known = parser.parse_args(arguments)
     gallery = open_gallery(known)
-    print(f"removed {gallery.remove(where_of(known)):,} entries, {gallery.count():,} are left")
+    removed = gallery.remove(where_of(known))
+    compact = ("rgcn-jax", "gallery", "compact", *where_is(known))
+    print(last_line(f"removed {removed:,} entries, {known.gallery} has {gallery.count():,} left", *compact))
 
 
 def compact(arguments: Sequence[str], prog: str) -> None:
@@ -62,15 +64,17 @@ def compact(arguments: Sequence[str], prog: str) -> None:
     add_gallery_flag(parser)
     known = parser.parse_args(arguments)
     gallery = open_gallery(known)
-    print(f"{gallery.count():,} entries in {gallery.compact()} segments")
+    segments = gallery.compact()
+    info = ("rgcn-jax", "gallery", "info", *where_is(known))
+    print(last_line(f"{known.gallery}: {gallery.count():,} entries in {segments} segments", *info))
 
 
 def info(arguments: Sequence[str], prog: str) -> None:
     """Prints what is in a gallery, and checks all of its files."""
     parser = Parser(prog, "What is in a gallery: its entries by camera and source, its model; checks all files.")
     add_gallery_flag(parser)
-    parser.add_argument("--list", action="store_true", help="also print a line for every entry")
-    parser.add_argument("--model", type=path_argument, metavar="DIR", help="also check that it is the gallery's model")
+    parser.switch("--list", "also print a line for every entry")
+    parser.path("--model", "DIR", "also check that it is the gallery's model")
     known = parser.parse_args(arguments)
     gallery = open_gallery(known)
     gallery.check()
@@ -82,8 +86,9 @@ def info(arguments: Sequence[str], prog: str) -> None:
             raise InputError(
                 f"{known.gallery} belongs to the model {binding['model'][:16]}, {known.model} is {found[:16]}."
             )
-    persons, cameras, sources = set(), Counter(), Counter()
+    persons, cameras, sources, first = set(), Counter(), Counter(), None
     for i, entry in gallery.entries(EVERYTHING):
+        first = i if first is None else first
         persons.add(entry.person_id)
         cameras[entry.camera_id] += 1
         sources[entry.source] += 1
@@ -96,6 +101,10 @@ def info(arguments: Sequence[str], prog: str) -> None:
     print(", ".join(f"{camera} ({count:,})" for camera, count in sorted(cameras.items())) or "none")
     for source, count in sorted(sources.items()):
         print(printable(f"  {count:>9,}  {source}"))
+    model = f"--model={known.model or 'MODEL'}"
+    search = ("search", *where_is(known), model, f"--entry={first}", "--html=found.html")
+    add = ("add", *where_is(known), model, "--features=FILE.npz")
+    print(last_line(f"gallery: {known.gallery}", "rgcn-jax", "gallery", *(add if first is None else search)))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument
+from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument, where_is
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
 from rgcn_jax.gallery.leases import share
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     Raises:
       InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
     """
-    known, overrides = _parse(arguments, prog)
+    known, overrides = parse(arguments, prog)
     import jax  # after the arguments: it takes seconds
 
     crops: VideoCrops | None = None
@@ -50,10 +50,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
     (_add_shared if known.shared else _add_missing)(gallery, inputs, known.save_every)
     if crops:
         crops.finish()
-    print(
-        f"{known.gallery} has {gallery.count():,} entries; next: rgcn-jax gallery search "
-        f"--gallery={known.gallery} --model={known.model} --entry=1"
-    )
+    search = ("gallery", "search", *where_is(known), f"--model={known.model}", "--entry=1", "--html=found.html")
+    print(last_line(f"gallery: {known.gallery}, {gallery.count():,} entries", "rgcn-jax", *search))
 
 
 def _add_missing(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
@@ -86,7 +84,8 @@ def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int,
             waiting = []
 
 
-def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
+    """The arguments, and changes of the run's config. Raises ``InputError`` where they contradict each other."""
     parser = Parser(
         prog,
         "Add tracklets to a gallery, which is made where there is none: of a features file (--features), of a data set "
@@ -100,29 +99,18 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     add_model_flags(parser)
     add_data_flags(parser)
     add_features_flags(parser)
-    parser.add_argument("--video", type=path_argument, metavar="PATH", help="video file, or folder of its frames")
-    parser.add_argument("--tracks", type=path_argument, metavar="FILE", help="its tracks in MOTChallenge's format")
-    parser.add_argument("--boxes", choices=("size", "corners"), help="their form, as of rgcn-jax tracks")
-    parser.add_argument(
-        "--camera",
-        type=whole_number(1, 999_999_999),
-        metavar="N",
-        help="number of the video's camera, or of tracklets whose camera is unknown",
-    )
-    parser.add_argument("--start", type=time_argument, metavar="TIME", help="when the video starts, 2026-11-30T09:00")
-    parser.add_argument("--fps", type=_rate, default=0.0, metavar="X", help="frames per second (default: the video's)")
-    parser.add_argument("--detector", choices=tuple(BACK_ENDS), help="detect the keypoints of the video's crops")
-    parser.add_argument("--detector-weights", type=path_argument, metavar="FILE", help="as --model of rgcn-jax detect")
-    parser.add_argument(
-        "--tracks-are-persons", action="store_true", help="the track ids of the video name persons, as in ground truth"
-    )
-    parser.add_argument("--source", metavar="NAME", help="name of the source (default: the folder, file or crops)")
-    parser.add_argument(
-        "--save-every", type=whole_number(1), default=200, metavar="N", help="tracklets that are added together"
-    )
-    parser.add_argument(
-        "--shared", action="store_true", help="share the tracklets with other workers that run the same command"
-    )
+    parser.path("--video", "PATH", "video file, or folder of its frames")
+    parser.path("--tracks", "FILE", "its tracks in MOTChallenge's format")
+    parser.flag("--boxes", "their form, as of rgcn-jax tracks", choices=("size", "corners"))
+    parser.whole("--camera", "number of the video's camera, or of tracklets whose camera is unknown", most=999_999_999)
+    parser.flag("--start", "when the video starts, 2026-11-30T09:00", type=time_argument, metavar="TIME")
+    parser.flag("--fps", "frames per second (default: the video's)", type=_rate, default=0.0, metavar="X")
+    parser.flag("--detector", "detect the keypoints of the video's crops", choices=tuple(BACK_ENDS))
+    parser.path("--detector-weights", "FILE", "as --model of rgcn-jax detect")
+    parser.switch("--tracks-are-persons", "the track ids of the video name persons, as in ground truth")
+    parser.flag("--source", "name of the source (default: the folder, file or crops)", metavar="NAME")
+    parser.whole("--save-every", "tracklets that are added together", default=200)
+    parser.switch("--shared", "share the tracklets with other workers that run the same command")
     known, overrides = parser.parse_known_args(arguments)
     if known.video and (known.features or known.dataset or known.root):
         raise InputError("expected one of --video, --features, and --dataset with --root.")
@@ -147,8 +135,8 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
 
 def add_features_flags(parser: Parser) -> None:
     """``--features`` and ``--labels``."""
-    parser.add_argument("--features", type=path_argument, metavar="FILE.npz", help="a features file of this model")
-    parser.add_argument("--labels", type=path_argument, metavar="FILE.csv", help="its persons, cameras and roles")
+    parser.path("--features", "FILE.npz", "a features file of this model")
+    parser.path("--labels", "FILE.csv", "its persons, cameras and roles")
 
 
 def check_features_flags(known: Namespace) -> None:

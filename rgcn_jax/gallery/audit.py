@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.gallery.manifest import lock
-from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.files import atomic_file, writing
 from rgcn_jax.runtime.handed_over import open_file
 
 AUDIT_FILE = "audit.jsonl"
@@ -33,13 +33,10 @@ def record(folder: Path, line: Mapping[str, Any]) -> None:
     text = json.dumps({"time": now, **line}) + "\n"
     path = folder / AUDIT_FILE
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        with lock(folder):
-            descriptor = os.open(path, flags, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-    except OSError as error:
-        raise write_error(path, error) from error
+    with writing(path), lock(folder):
+        descriptor = os.open(path, flags, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
 
 
 def forget(folder: Path, ids: Collection[int]) -> int:
@@ -54,29 +51,25 @@ def forget(folder: Path, ids: Collection[int]) -> int:
     path, gone, changed = folder / AUDIT_FILE, set(ids), 0
     if not gone or not path.exists():
         return 0
-    try:
-        with lock(folder), open_file(path, follow_links=False) as before, atomic_file(path) as after:
-            os.fchmod(after.fileno(), 0o600)
-            for number, text in enumerate(before, 1):
-                line = _without(_parsed(path, number, text), gone)
-                kept = b"" if line is None else json.dumps(line).encode() + b"\n"
-                changed += kept != text
-                after.write(kept)
-    except OSError as error:
-        raise write_error(path, error) from error
+    with writing(path), lock(folder), open_file(path, follow_links=False) as before, atomic_file(path) as after:
+        os.fchmod(after.fileno(), 0o600)
+        for number, text in enumerate(before, 1):
+            line = _without(_parsed(path, number, text), gone)
+            kept = b"" if line is None else json.dumps(line).encode() + b"\n"
+            changed += kept != text
+            after.write(kept)
     return changed
 
 
 def _parsed(path: Path, number: int, text: bytes) -> dict[str, Any]:
-    try:
+    with as_input_error(
+        f"line {number} of {path} is no record",
+        "whom it is about is unknown, so remove the line, then rerun the command",
+        MALFORMED,
+    ):
         line = json.loads(text)
         if not isinstance(line, dict) or not isinstance(line.get("query", {}), dict):
             raise ValueError("not a JSON object")
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"line {number} of {path} is no record ({error}): whom it is about is unknown, so remove the line, then "
-            "rerun the command."
-        ) from error
     return line
 
 

@@ -1,4 +1,4 @@
-"""What a gallery is bound to, its model and settings, and the weights of the branches in a search."""
+"""Model and settings that a gallery is bound to, and the branch weights of a search."""
 
 from typing import Any, Protocol, runtime_checkable
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rgcn_jax.data.datasets.listing import check_relative
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 
 CROPS_FOLDER = "crops"
 """In the gallery's folder: the crops of videos, which belong to the gallery."""
@@ -41,11 +41,9 @@ def erase_crops(folder: Path, entry: Entry) -> None:
     tracklet, root = paths[0].parent, folder / entry.root
     if (folder / CROPS_FOLDER).resolve() not in tracklet.resolve().parents:
         return
-    try:
+    with writing(tracklet):
         if tracklet.exists():
             shutil.rmtree(tracklet)
         for parent in tracklet.relative_to(root).parents[:-2]:  # of the person and the camera, where they are empty
             if (root / parent).is_dir() and not any((root / parent).iterdir()):
                 (root / parent).rmdir()
-    except OSError as error:
-        raise write_error(tracklet, error) from error

@@ -1,4 +1,4 @@
-"""The first measurement of an exact search on an accelerator, by JAX: float32 distances and the least of each block.
+"""Nearest-neighbour search on an accelerator (JAX): float32 distances and the least of each block.
 
 What comes out are candidates; ``nearest.py`` measures them again in float64, so that order, ties and distances are
 those of a search on the CPU. Features stay on the device from one search to the next, as far as they fit into half of

@@ -18,7 +18,7 @@ from rgcn_jax.gallery.entry import Entry, Where, check_new, to_columns
 from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
 from rgcn_jax.gallery.nearest import Block, Least, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
-from rgcn_jax.runtime.files import remove_unfinished, write_error
+from rgcn_jax.runtime.files import remove_unfinished, writing
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from rgcn_jax.gallery.device_search import DeviceSearch
@@ -55,7 +55,7 @@ class EmbeddedStore:
         self._rows = max(SEGMENT_BYTES // (4 * width), 1)
 
     def _create(self, binding: Mapping[str, Any]) -> None:
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             others = [p.name for p in self.folder.iterdir() if p.name != LOCK_FILE and not p.name.startswith(".")]
             if others:
@@ -66,8 +66,6 @@ class EmbeddedStore:
                 if not (self.folder / MANIFEST).exists():
                     first = {"binding": dict(binding), "next_id": 1, "next_segment": 1, "segments": []}
                     commit(self.folder, first)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
 
     @property
     def columns(self) -> np.ndarray:
@@ -218,13 +216,10 @@ class EmbeddedStore:
     @contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
         """A copy of the present manifest to change, while the lock is held. Raises InputError."""
-        try:
-            with lock(self.folder):
-                self._refresh()
-                self._remove_leftovers()
-                yield dict(self._manifest)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
+        with writing(self.folder), lock(self.folder):
+            self._refresh()
+            self._remove_leftovers()
+            yield dict(self._manifest)
 
     def _replace(self, manifest: dict[str, Any], segments: Sequence[Segment]) -> None:
         """Commits new segments, then deletes the files of those that are no longer in use."""

@@ -2,11 +2,11 @@
 
 import argparse
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.command import path_argument, whole_number
+from rgcn_jax.command import Parser, path_argument
 from rgcn_jax.gallery.entry import Where
 from rgcn_jax.gallery.gallery import Gallery
 
@@ -14,18 +14,16 @@ if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedder
 
 
-def add_gallery_flag(parser: ArgumentParser) -> None:
+def add_gallery_flag(parser: Parser) -> None:
     """``--gallery`` and ``--files``."""
-    parser.add_argument(
-        "--gallery",
-        required=True,
-        type=gallery_argument,
-        metavar="WHERE",
-        help="folder of the gallery; in Milvus milvus://HOST:PORT/NAME, or FILE.db for Milvus Lite",
-    )
-    parser.add_argument(
-        "--files", type=path_argument, metavar="DIR", help="of a gallery in Milvus: folder of crops and the audit log"
-    )
+    where = "folder of the gallery; in Milvus milvus://HOST:PORT/NAME, or FILE.db for Milvus Lite"
+    parser.flag("--gallery", where, required=True, type=gallery_argument, metavar="WHERE")
+    parser.path("--files", "DIR", "of a gallery in Milvus: folder of crops and the audit log")
+
+
+def where_is(known: Namespace) -> list[str]:
+    """The flags that name the same gallery, for the next command."""
+    return [f"--gallery={known.gallery}", *([f"--files={known.files}"] if known.files else ())]
 
 
 def gallery_argument(text: str) -> str:
@@ -43,17 +41,17 @@ def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
     return Gallery.open(known.gallery, model, known.files)
 
 
-def add_filter_flags(parser: ArgumentParser) -> None:
+def add_filter_flags(parser: Parser) -> None:
     """The conditions of ``Where``; several of one kind: any of them."""
-    number = {"type": whole_number(0, 2**31 - 1), "action": "append", "metavar": "N"}
-    parser.add_argument("--id", **number, help="entry of this id; may be repeated, as the next ones")
-    parser.add_argument("--person", **number, help="entries of this person")
-    parser.add_argument("--in-camera", **number, help="entries of this camera")
-    parser.add_argument("--not-camera", **number, help="entries of other cameras")
-    parser.add_argument("--in-source", action="append", metavar="NAME", help="entries of this source (see info)")
-    parser.add_argument("--after", type=time_argument, metavar="TIME", help="entries seen at or after this time")
-    parser.add_argument("--before", type=time_argument, metavar="TIME", help="entries seen at or before this time")
-    parser.add_argument("--min-quality", type=float, metavar="X", help="entries with at least this quality")
+    number: dict[str, Any] = {"least": 0, "most": 2**31 - 1, "action": "append"}
+    parser.whole("--id", "entry of this id; may be repeated, as the next ones", **number)
+    parser.whole("--person", "entries of this person", **number)
+    parser.whole("--in-camera", "entries of this camera", **number)
+    parser.whole("--not-camera", "entries of other cameras", **number)
+    parser.flag("--in-source", "entries of this source (see info)", action="append", metavar="NAME")
+    parser.flag("--after", "entries seen at or after this time", type=time_argument, metavar="TIME")
+    parser.flag("--before", "entries seen at or before this time", type=time_argument, metavar="TIME")
+    parser.flag("--min-quality", "entries with at least this quality", type=float, metavar="X")
 
 
 def where_of(known: Namespace) -> Where:

@@ -5,14 +5,14 @@ weights can be chosen in every search. Distances are those of ``Embedder.distanc
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
@@ -20,7 +20,7 @@ from rgcn_jax.gallery.crops import erase_crops, frame_paths
 from rgcn_jax.gallery.embedded import EmbeddedStore
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
 from rgcn_jax.gallery.nearest import Nearest
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
@@ -175,9 +175,9 @@ class Gallery:
         """Which entries are there already, by source and tracklet."""
         return self._store.contains([entry.key for entry in entries])
 
-    def remove(self, where: Where) -> int:
-        """Erases entries; when this returns, neither their features nor what is known of them is in the files, frames
-        that the gallery has cut out of a video are deleted, and the audit log does not name them.
+    def remove(self, which: Where | Collection[int]) -> int:
+        """Erases the entries of some ids or of a filter; when this returns, neither their features nor what is known of
+        them is in the files, frames that the gallery cut out of a video are deleted, and the audit log names none.
 
         Returns:
           How many there were.
@@ -185,6 +185,7 @@ class Gallery:
         Raises:
           InputError: the filter has no condition, or the folder cannot be written.
         """
+        where = which if isinstance(which, Where) else Where(ids=which)
         if where == EVERYTHING:
             raise InputError("name what to remove by a condition; delete the folder to remove all.")
         gone = []
@@ -282,18 +283,14 @@ def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) ->
         if files is not None:
             raise InputError("--files is for a gallery in Milvus: another has its own folder.")
         return EmbeddedStore(Path(uri).expanduser(), binding)
-    try:
+    with as_input_error(f"{uri} needs the extra milvus", "pip install 'rgcn_jax[milvus]'", ImportError):
         from rgcn_jax.gallery.milvus import MilvusStore
         from rgcn_jax.gallery.milvus_collections import parse_address
-    except ImportError as error:
-        raise InputError(f"{uri} needs the extra milvus ({error}): pip install 'rgcn_jax[milvus]'.") from error
     address = parse_address(str(Path(uri).expanduser()) if "://" not in uri else uri)
     if files is None and "://" not in uri:
         files = Path(f"{address.uri}.files")
     store = MilvusStore(address, binding, files)
     if files is not None:
-        try:
+        with writing(files):
             files.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise write_error(files, error) from error
     return store

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 
 LEASES_FOLDER = ".leases"
 WAIT_SECONDS = 1.0
@@ -38,10 +38,8 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
     """
     names = hashlib.sha256("\n".join(f"{entry.source}\0{entry.tracklet}" for entry in entries).encode()).hexdigest()
     folder = gallery.folder / LEASES_FOLDER / f"{names[:16]}-{size}"
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
     left = list(range(0, len(entries), size))
     random.shuffle(left)  # workers that start together meet less often
     while left:
@@ -78,11 +76,9 @@ def _try(
 @contextmanager
 def _lease(path: Path) -> Iterator[bool]:
     """Whether the lease of a shard is this worker's."""
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)  # a worker that found all there may have removed it
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise write_error(path, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
 
@@ -43,24 +43,17 @@ def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest.
-
-    Raises:
-      InputError: it is missing, damaged, or of another version.
-    """
+    """The manifest. Raises InputError: it is missing, damaged, or of another version."""
     path = folder / MANIFEST
-    try:
+    with as_input_error(
+        f"{path} is not the manifest of a gallery of this program", "restore it from a copy", MALFORMED
+    ):
         manifest = json.loads(read_text(path))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
         if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:
             raise ValueError("checksum mismatch")
         _check(manifest)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not the manifest of a gallery of this program ({type(error).__name__}: {error}): restore it "
-            "from a copy."
-        ) from error
     return manifest
 
 

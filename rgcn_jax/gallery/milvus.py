@@ -13,7 +13,7 @@ import numpy as np
 
 import rgcn_jax.gallery.entry as entries_
 import rgcn_jax.gallery.milvus_collections as collections
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where, check_new
 from rgcn_jax.gallery.hybrid_search import hybrid_search
 from rgcn_jax.gallery.nearest import Nearest, Weights
@@ -246,7 +246,5 @@ class MilvusStore:
             yield sorted(rows, key=lambda row: row["id"])
 
     def _entry(self, row: Mapping[str, Any]) -> Entry:
-        try:
+        with as_input_error(f"entry {row['id']} was not written by this program", kinds=MALFORMED):
             return Entry.from_json(row["text"].encode())
-        except (ValueError, KeyError, RecursionError) as error:
-            raise InputError(f"entry {row['id']} was not written by this program ({error}).") from error

@@ -91,34 +91,51 @@ def _nearest(
     norm = np.sqrt(max((float(block.squares.max(initial=0)) for block in blocks), default=0.0))
     unit = np.finfo(np.float32).eps / 2
     margin = (ERROR_FACTOR * (np.sqrt(len(scale)) + 1) * unit * (norms + norm) ** 2).astype(np.float64)
-    limit = np.full(len(queries), LARGEST)  # no nearer than the k-th, plus the error
-    kept = [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(queries)
+    candidates = [_Candidates(k, m) for m in margin.tolist()]
     first = 0
     for number, block in enumerate(blocks):
         if block.allowed.any():
             if least is None:
-                _measure(block, first, scaled, weights, k, margin, limit, kept)
+                _measure(block, first, scaled, weights, candidates)
             else:
-                _measure_on_device(number, block, first, scaled, weights, k, margin, limit, kept, least)
+                _measure_on_device(number, block, first, scaled, weights, candidates, least)
         first += len(block.vectors)
     starts = np.cumsum([0, *(len(block.vectors) for block in blocks)])
-    return [
-        _exact(blocks, starts, query, positions, weights, scale, k)
-        for query, (positions, _) in zip(used.astype(np.float64), kept, strict=True)
-    ]
+    found = zip(used.astype(np.float64), candidates, strict=True)
+    return [_exact(blocks, starts, query, c.positions, weights, scale, k) for query, c in found]
 
 
-def _measure(
-    block: Block,
-    first: int,
-    scaled: np.ndarray,
-    weights: Weights,
-    k: int,
-    margin: np.ndarray,
-    limit: np.ndarray,
-    kept: list[tuple[np.ndarray, np.ndarray]],
-) -> None:
-    """Adds the candidates of a block to ``kept`` and lowers ``limit``, both in place."""
+class _Candidates:
+    """Entries of all blocks so far that may be among the ``k`` nearest of one query, with their float32 distances.
+
+    ``margin``: the error of a distance. ``limit``: the k-th distance so far and its error, an upper bound.
+    """
+
+    def __init__(self, k: int, margin: float):
+        self.k, self.margin, self.limit = k, margin, LARGEST
+        self.positions, self._distances = np.empty(0, np.int64), np.empty(0, np.float32)
+
+    @property
+    def bound(self) -> np.float32:
+        """No candidate is beyond it."""
+        return np.nextafter(np.float32(min(self.limit + self.margin, LARGEST)), np.float32(np.inf))
+
+    def lower(self, kth: float) -> None:
+        """The k-th of some distances is no nearer than that of all."""
+        self.limit = min(self.limit, kth + self.margin)
+
+    def add(self, positions: np.ndarray, distances: np.ndarray) -> None:
+        """Takes candidates in and drops those that no longer are."""
+        values, positions = np.concatenate([self._distances, distances]), np.concatenate([self.positions, positions])
+        near = np.isfinite(values)
+        if np.count_nonzero(near) > self.k:
+            self.lower(float(np.partition(values[near], self.k - 1)[self.k - 1]))
+            near &= values <= self.limit + self.margin
+        self.positions, self._distances = positions[near], values[near]
+
+
+def _measure(block: Block, first: int, scaled: np.ndarray, weights: Weights, candidates: Sequence[_Candidates]) -> None:
+    """Adds the candidates of a block, of each query."""
     vectors, squares, places = block.vectors[:, weights.used], block.squares, None
     if 2 * np.count_nonzero(block.allowed) < len(vectors):  # a copy of few is cheaper than the product with all
         places = np.flatnonzero(block.allowed)
@@ -127,18 +144,18 @@ def _measure(
     distances += squares.astype(np.float32)[:, None]
     if places is None and not block.allowed.all():
         distances[~block.allowed] = np.inf
-    if len(distances) > k and (limit >= LARGEST).any():
-        some = np.ascontiguousarray(distances[: max(4 * k, 1024)].T)  # the k-th of some is no nearer than that of all
-        np.minimum(limit, np.partition(some, k - 1, axis=1)[:, k - 1] + margin, out=limit)
-    most = np.minimum(limit + margin, LARGEST).astype(np.float32)
-    columns, rows = np.nonzero(distances <= np.nextafter(most, np.float32(np.inf)))
+    k = candidates[0].k
+    if len(distances) > k and any(c.limit >= LARGEST for c in candidates):
+        some = np.ascontiguousarray(distances[: max(4 * k, 1024)].T)
+        for c, kth in zip(candidates, np.partition(some, k - 1, axis=1)[:, k - 1].tolist(), strict=True):
+            c.lower(kth)
+    columns, rows = np.nonzero(distances <= np.array([c.bound for c in candidates]))
     order = np.argsort(rows, kind="stable")
     columns, rows = columns[order], rows[order]
-    bounds = np.searchsorted(rows, np.arange(len(most) + 1))
+    bounds = np.searchsorted(rows, np.arange(len(candidates) + 1))
     for query in np.unique(rows).tolist():
         found = columns[bounds[query] : bounds[query + 1]]
-        places_of = first + (found if places is None else places[found])
-        _keep(query, places_of, distances[found, query], k, margin, limit, kept)
+        candidates[query].add(first + (found if places is None else places[found]), distances[found, query])
 
 
 def _measure_on_device(
@@ -147,51 +164,25 @@ def _measure_on_device(
     first: int,
     scaled: np.ndarray,
     weights: Weights,
-    k: int,
-    margin: np.ndarray,
-    limit: np.ndarray,
-    kept: list[tuple[np.ndarray, np.ndarray]],
+    candidates: Sequence[_Candidates],
     least: Least,
 ) -> None:
     """As ``_measure``. A query with more candidates in the block than came from the device is measured here."""
+    k = candidates[0].k
     most = min(2 * k + 64, len(block.vectors))
     squares = np.where(block.allowed, block.squares, np.inf).astype(np.float32)
     values, rows = least(number, squares, scaled, most)
     left = []
-    for query in range(len(scaled)):
-        if most >= k:  # the k-th of some is no nearer than that of all
-            limit[query] = min(limit[query], float(values[query, k - 1]) + margin[query])
-        bound = limit[query] + margin[query]
-        if most < len(block.vectors) and values[query, -1] <= bound:
+    for query, c in enumerate(candidates):
+        if most >= k:
+            c.lower(float(values[query, k - 1]))
+        if most < len(block.vectors) and values[query, -1] <= c.limit + c.margin:
             left.append(query)
-            continue
-        near = values[query] <= np.nextafter(np.float32(bound), np.float32(np.inf))
-        _keep(query, first + rows[query][near].astype(np.int64), values[query][near], k, margin, limit, kept)
+        else:
+            near = values[query] <= c.bound
+            c.add(first + rows[query][near].astype(np.int64), values[query][near])
     if left:
-        limits, kept_here = limit[left], [kept[query] for query in left]
-        _measure(block, first, scaled[left], weights, k, margin[left], limits, kept_here)
-        for i, query in enumerate(left):
-            limit[query], kept[query] = limits[i], kept_here[i]
-
-
-def _keep(
-    query: int,
-    found: np.ndarray,
-    distances: np.ndarray,
-    k: int,
-    margin: np.ndarray,
-    limit: np.ndarray,
-    kept: list[tuple[np.ndarray, np.ndarray]],
-) -> None:
-    """Adds candidates of one query to ``kept`` and lowers its ``limit``, both in place."""
-    values, positions = np.concatenate([kept[query][1], distances]), np.concatenate([kept[query][0], found])
-    finite = np.isfinite(values)
-    values, positions = values[finite], positions[finite]
-    if len(values) > k:
-        limit[query] = min(limit[query], np.partition(values, k - 1)[k - 1] + margin[query])
-        near = values <= limit[query] + margin[query]
-        values, positions = values[near], positions[near]
-    kept[query] = positions, values
+        _measure(block, first, scaled[left], weights, [candidates[query] for query in left])
 
 
 def _exact(

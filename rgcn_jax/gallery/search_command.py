@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rgcn_jax.command import Parser, path_argument, whole_number
+from rgcn_jax.command import Parser, last_line, whole_number
 from rgcn_jax.errors import InputError, listed, printable
 from rgcn_jax.gallery.add_command import add_features_flags, check_features_flags
 from rgcn_jax.gallery.binding import By
@@ -47,10 +47,15 @@ def main(arguments: Sequence[str], prog: str) -> None:
         print(f"same: distance at most {verdict['threshold']:.6g}, calibrated at a false positive rate of {fpr:g}")
     if known.out:
         write_text(known.out, json.dumps(_content(gallery, known, rankings, verdict), indent=2) + "\n")
-        print(f"results: {known.out}")
     if known.html:
         missing = write_page(known.html, gallery, rankings, verdict, known.skeletons)
-        print(f"page: {known.html}" + (f"; {missing:,} frames could not be read" if missing else ""))
+        if missing:
+            print(f"{missing:,} frames could not be read")
+        beside = f", results: {known.out}" if known.out else ""
+        print(last_line(f"page: {known.html}{beside}", then=f"open {known.html} in a browser"))
+        return
+    found = f"results: {known.out}" if known.out else f"{len(rankings):,} queries"
+    print(last_line(found, then="the same command with --html=found.html shows the frames"))
 
 
 def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ranking]:
@@ -183,24 +188,24 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     add_model_flags(parser)
     add_data_flags(parser)
     add_features_flags(parser)
-    parser.add_argument("--entry", type=whole_number(1), metavar="ID", help="search for this entry of the gallery")
-    parser.add_argument(
+    parser.flag("--entry", "search for this entry of the gallery", type=whole_number(1), metavar="ID")
+    parser.flag(
         "--tracklet",
+        "search for this one: its folder, first frame or row from 0; may be repeated (default: all queries)",
         action="append",
         default=[],
         metavar="NAME",
-        help="search for this one: its folder, first frame or row from 0; may be repeated (default: all queries)",
     )
-    parser.add_argument("--source", metavar="NAME", help="as of gallery add, where it was given there")
-    parser.add_argument("-k", type=whole_number(1), default=20, metavar="N", help="how many entries")
-    parser.add_argument(
-        "--by", type=_by, default="fused", metavar="ROW", help="fused, appearance, pose, or weights of both as in 1,0.5"
+    parser.flag("--source", "as of gallery add, where it was given there", metavar="NAME")
+    parser.whole("-k", "how many entries", default=20)
+    parser.flag(
+        "--by", "fused, appearance, pose, or weights of both as in 1,0.5", type=_by, default="fused", metavar="ROW"
     )
-    parser.add_argument("--fpr", type=float, metavar="X", help="false positive rate of the verdict, if calibrated")
+    parser.flag("--fpr", "false positive rate of the verdict, if calibrated", type=float, metavar="X")
     add_filter_flags(parser)
-    parser.add_argument("--out", type=path_argument, metavar="FILE.json", help="write the results")
-    parser.add_argument("--html", type=path_argument, metavar="FILE.html", help="write a page with ranked frames")
-    parser.add_argument("--skeletons", action="store_true", help="draw the keypoints of the gallery's entries on it")
+    parser.path("--out", "FILE.json", "write the results")
+    parser.path("--html", "FILE.html", "write a page with ranked frames")
+    parser.switch("--skeletons", "draw the keypoints of the gallery's entries on it")
     known, overrides = parser.parse_known_args(arguments)
     known.camera = None
     check_features_flags(known)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.gallery.entry import COLUMNS, Entry
 from rgcn_jax.runtime.handed_over import open_file
 
@@ -82,10 +82,8 @@ class Segment:
 
     def entries(self, rows: np.ndarray) -> list[Entry]:
         """The entries of some rows. Raises InputError where one is none."""
-        try:
+        with as_input_error(f"{self.paths[1]} was not written by this program", kinds=MALFORMED):
             return [Entry.from_json(self.text(row)) for row in rows.tolist()]
-        except (ValueError, KeyError, RecursionError) as error:
-            raise InputError(f"{self.paths[1]} was not written by this program ({error}).") from error
 
     def append(self, columns: np.ndarray, texts: bytes, vectors: np.ndarray) -> "Segment":
         """The segment with more entries, on the disk when this returns; they count once the manifest says so.
@@ -151,10 +149,8 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
 
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    try:
+    with as_input_error(f"{path} is damaged", "restore the gallery from a copy", ValueError):
         return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array: memmap is slow to index
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
 
 
 def _text_starts(columns: np.ndarray, record_start: int) -> np.ndarray:

@@ -10,8 +10,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, whole_number
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.command import Parser, last_line, whole_number
+from rgcn_jax.errors import InputError, as_input_error, printable
 from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery
 from rgcn_jax.gallery.search_command import rate_of_verdict
 from rgcn_jax.model_command import add_model_flags, open_embedder
@@ -27,12 +27,10 @@ def main(arguments: Sequence[str], prog: str) -> None:
       InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is taken.
     """
     known, overrides = _parse(arguments, prog)
-    try:
+    with as_input_error("gallery serve needs the extra serve", "pip install 'rgcn_jax[serve]'", ImportError):
         import uvicorn
 
         from rgcn_jax.gallery.server.app import make_app
-    except ImportError as error:
-        raise InputError(f"gallery serve needs the extra serve ({error}): pip install 'rgcn_jax[serve]'.") from error
     from rgcn_jax.gallery.server.access import Guard
     from rgcn_jax.gallery.server.detect import open_detector
     from rgcn_jax.gallery.server.queries import Queries
@@ -60,21 +58,20 @@ def main(arguments: Sequence[str], prog: str) -> None:
         )
         for token, name in users.items():
             print(printable(f"{name}: http://{_shown(known.host)}:{port}/?token={token}"), flush=True)
-        print("Ctrl-C ends the server. Every search is logged in the gallery's audit.jsonl.", flush=True)
+        then = "open an address above in a browser; Ctrl-C ends the server"
+        print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
         uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises InputError where the address is another's, or taken."""
-    try:
+    with as_input_error(f"cannot listen at {host}, port {port}", "choose another --port"):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(64)
-    except OSError as error:
-        raise InputError(f"cannot listen at {host}, port {port} ({error.strerror}): choose another --port.") from error
     return listening
 
 
@@ -106,16 +103,16 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     )
     add_gallery_flag(parser)
     add_model_flags(parser)
-    parser.add_argument("--port", type=whole_number(0, 65535), default=8000, metavar="N", help="0: any free one")
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at")
-    parser.add_argument("--allow-remote", action="store_true", help="listen at an address that other machines reach")
-    parser.add_argument(
-        "--user", action="append", metavar="NAME", help="who gets a token, for the log; may be repeated (default: you)"
+    parser.whole("--port", "0: any free one", default=8000, least=0, most=65535)
+    parser.flag("--host", "address to listen at", default="127.0.0.1", metavar="ADDRESS")
+    parser.switch("--allow-remote", "listen at an address that other machines reach")
+    parser.flag(
+        "--user", "who gets a token, for the log; may be repeated (default: you)", action="append", metavar="NAME"
     )
-    parser.add_argument("--max-upload", type=whole_number(1, 4096), default=200, metavar="MIB", help="of an upload")
-    parser.add_argument("--fpr", type=float, metavar="X", help="false positive rate of the verdict, if calibrated")
-    parser.add_argument("--detector", choices=tuple(BACK_ENDS), help="detect the keypoints of uploads")
-    parser.add_argument("--detector-weights", type=path_argument, metavar="FILE", help="as --model of rgcn-jax detect")
+    parser.flag("--max-upload", "of an upload", type=whole_number(1, 4096), default=200, metavar="MIB")
+    parser.flag("--fpr", "false positive rate of the verdict, if calibrated", type=float, metavar="X")
+    parser.flag("--detector", "detect the keypoints of uploads", choices=tuple(BACK_ENDS))
+    parser.path("--detector-weights", "FILE", "as --model of rgcn-jax detect")
     known, overrides = parser.parse_known_args(arguments)
     if not known.allow_remote and not is_loopback(known.host):
         raise InputError(

@@ -6,7 +6,7 @@ import binascii
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import as_input_error
 
 _TYPE = np.dtype("<f2")
 
@@ -34,9 +34,9 @@ def unpack(text: str, frames: int) -> Float32[np.ndarray, "f 14 3"]:
     """
     found = np.full((frames, 14, 2), np.nan, np.float32)
     if text:
-        try:
+        with as_input_error(
+            f"the keypoints of an entry are not those of {frames} frames", kinds=(binascii.Error, ValueError)
+        ):
             found = np.frombuffer(base64.b64decode(text, validate=True), _TYPE).reshape(frames, 14, 2)
-        except (binascii.Error, ValueError) as error:
-            raise InputError(f"the keypoints of an entry are not those of {frames} frames ({error}).") from error
     seen = np.isfinite(found).all(axis=-1, keepdims=True)
     return np.concatenate([np.where(seen, found, 0), seen], axis=-1).astype(np.float32)

@@ -13,11 +13,11 @@ import cv2
 
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.gallery.crops import CROPS_FOLDER
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
-from rgcn_jax.runtime.files import find_unfinished, write_error
+from rgcn_jax.runtime.files import find_unfinished, writing
 from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import UNKNOWN_ID
 
@@ -48,10 +48,8 @@ class VideoCrops:
         """
         known = self.known
         options = Options(known.detector, known.detector_weights) if known.detector else None
-        try:
+        with writing(self.root.parent):
             self.root.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise write_error(self.root.parent, error) from error
         if options and self.keypoints:
             check(self.keypoints, options)
         if not self.root.exists():
@@ -98,27 +96,19 @@ class VideoCrops:
           InputError: they cannot be removed.
         """
         if self.known.detector and self.keypoints:
-            try:
+            with writing(self.keypoints):
                 for path in self.keypoints.parent.iterdir():
                     if path.name.startswith(f"{self.keypoints.stem}.") and path.is_file():
                         path.unlink()
-            except OSError as error:
-                raise write_error(self.keypoints, error) from error
 
 
 def plan_crops(known: Namespace) -> VideoCrops:
-    """Where the crops of ``--video`` and ``--tracks`` lie, or will.
-
-    Raises:
-      InputError: a file cannot be read.
-    """
+    """Where the crops of ``--video`` and ``--tracks`` lie, or will. Raises InputError: a file cannot be read."""
     if not known.video.exists():
         raise InputError(f"The video {known.video} does not exist.")
-    try:
+    with as_input_error(f"The track file {known.tracks} cannot be read"):
         content = hashlib.sha256(read_file(known.tracks))
         content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
-    except OSError as error:
-        raise InputError(f"The track file {known.tracks} cannot be read ({error.strerror}).") from error
     stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
     root = crops_folder(known) / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
     detected = root.with_name(f"{root.name}.keypoints.npz") if known.detector else None

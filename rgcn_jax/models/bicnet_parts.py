@@ -1,4 +1,4 @@
-"""What BiCnet-TKS adds to a trunk: cross-scale propagation, temporal kernel selection, divided attention.
+"""Modules of BiCnet-TKS: cross-scale propagation, temporal kernel selection, divided attention.
 
 Hou et al., "BiCnet-TKS: Learning efficient spatial-temporal representation for video person re-identification", CVPR
 2021. A clip is cut into groups of four frames: one *detail* frame at full resolution and the three *context* frames

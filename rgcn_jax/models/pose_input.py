@@ -1,4 +1,4 @@
-"""From stored keypoints to the input X of the pose encoders (the paper's section III-C1).
+"""Input X of the pose encoders, from stored keypoints (the paper's section III-C1).
 
 The paper says "2D position" and no more. Its literal reading, "crop", hides the pose behind where the person stands
 in the crop; "centred" (decision) takes position and size out and learns far better. What may be added to the position,

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
 
 _NESTED = ("state_dict", "model")
@@ -25,13 +25,11 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
       InputError: the file cannot be read, is of another kind, damaged, or asks for code to be run; nothing of it is
         run.
     """
-    try:
+    with as_input_error(f"the weights {path} cannot be read"):
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if is_torch_file(path):
             return _state_dict(path, read_torch_file(path))
-    except OSError as error:
-        raise InputError(f"the weights {path} cannot be read ({error.strerror or error}).") from error
     raise InputError(
         f"{path} is neither a .safetensors file nor one that torch.save wrote: weights are read from these."
     )

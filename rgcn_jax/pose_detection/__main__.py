@@ -5,7 +5,7 @@ data set and writes a keypoint store.
 from argparse import Namespace
 from collections.abc import Sequence
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import coverage
 from rgcn_jax.errors import printable
@@ -25,8 +25,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     options = Options(**fields)
     check(out, options)
     report = detect(DATA_SETS[dataset].load(root, follow_links=follow_links), out, options)
+    prepare = ("prepare", f"--dataset={dataset}", f"--root={root}", f"--keypoints={out}", "--out=prepared")
     if report is None:
-        print(printable(f"{out} is complete already."))
+        print(last_line(f"{out} is complete already", "rgcn-jax", *prepare))
         return
     taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
     rate = report.detected / max(report.working_seconds, 1e-9)
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     )
     print("Share of the frames with so many of the 14 keypoints:")
     print("\n".join(coverage.report(report.coverage)))
-    print(printable(f"next: rgcn-jax prepare --dataset={dataset} --root={root} --keypoints={out} --out=prepared"))
+    print(last_line(f"keypoints: {out}", "rgcn-jax", *prepare))
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -47,24 +48,18 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Run a pose detector over all crops of a data set and write a keypoint store. If interrupted, rerun the same "
         "command to resume. Nothing is downloaded.",
     )
-    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
-    parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="keypoint store to write")
-    parser.add_argument("--backend", required=True, choices=tuple(BACK_ENDS), help="which detector")
-    parser.add_argument(
-        "--model",
-        required=True,
-        type=path_argument,
-        metavar="FILE",
-        help="its weights: movenet-thunder.json (with its .bin), or an .onnx file",
-    )
+    parser.path("--out", "FILE.npz", "keypoint store to write", required=True)
+    parser.flag("--backend", "which detector", required=True, choices=tuple(BACK_ENDS))
+    parser.path("--model", "FILE", "its weights: movenet-thunder.json (with its .bin), or an .onnx file", required=True)
     margins = ", ".join(f"{backend.margin} for {name}" for name, backend in BACK_ENDS.items())
-    parser.add_argument(
+    parser.flag(
         "--margin",
+        f"what the detector looks at, as a multiple of the crop (default: {margins})",
         type=float,
         metavar="X",
-        help=f"what the detector looks at, as a multiple of the crop (default: {margins})",
     )
     for name, text in {
         "threshold": "confidence from which a keypoint counts as detected",
@@ -74,11 +69,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     }.items():
         default = getattr(Options, name.replace("-", "_"))
         parser.add_argument(
-            f"--{name}",
-            type=type(default),
-            default=default,
-            metavar="X" if name == "threshold" else "N",
-            help=text,
+            f"--{name}", type=type(default), default=default, metavar="X" if name == "threshold" else "N", help=text
         )
     return parser.parse_args(arguments)
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import remove_unfinished, write_error, write_text
+from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.runtime.files import remove_unfinished, write_text, writing
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
@@ -47,10 +47,8 @@ def write_chunk(
     """
     path = folder / f"{name}.npz"
     arrays = {"names": np.array(frames, np.str_), "keypoints": keypoints, "settings": np.array(settings_hash)}
-    try:
+    with writing(path):
         write_arrays(path, arrays)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 class Chunks:
@@ -72,7 +70,7 @@ class Chunks:
         self.complete = False
         """The store was finished by an earlier call with the same settings: nothing is left to do."""
         self._lock = -1
-        try:
+        with as_input_error(f"{self.folder} cannot be used", "choose another --out"):
             self._look_at_the_store(settings)
             if self.complete:
                 return
@@ -83,8 +81,6 @@ class Chunks:
             except BaseException:
                 self.close()
                 raise
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be used ({error.strerror}): choose another --out.") from error
 
     def close(self) -> None:
         """Let another process take the folder up."""

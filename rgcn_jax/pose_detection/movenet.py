@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.framing import frame
 
@@ -95,10 +95,8 @@ def _import(path: Path):
     """The network as a function from int32 [1, size, size, 3] to float32 [1, 1, 17, 3], and the size."""
     model = tfjs.load(path)
     wrong = f"{path} is not MoveNet SinglePose"
-    try:
+    with as_input_error(f"{wrong}: its graph cannot be read", kinds=(json_format.Error, TypeError, ValueError)):
         source = json_format.ParseDict(dict(model.graph), tf.compat.v1.GraphDef())
-    except (json_format.Error, TypeError, ValueError) as error:
-        raise InputError(f"{wrong}: its graph cannot be read ({error}).") from error
     graph = tf.compat.v1.GraphDef()
     for node in source.node:
         graph.node.extend(_translated(node, model.weights, wrong))

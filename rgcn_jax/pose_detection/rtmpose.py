@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, needs_extra
 from rgcn_jax.pose_detection.framing import frame
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -45,13 +45,8 @@ class RTMPose:
     """
 
     def __init__(self, path: Path, margin: float, threads: int):
-        try:
+        with needs_extra("pose", "RTMPose needs ONNX Runtime"):
             import onnxruntime
-        except ImportError as error:
-            raise InputError(
-                "RTMPose needs ONNX Runtime, which is not installed: pip install 'rgcn_jax[pose]' (from a checkout: "
-                "pip install -e '.[pose]')."
-            ) from error
         files(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -1,6 +1,7 @@
 """Reader of TensorFlow.js graph models: a JSON file with graph and list of weights, beside it files of raw values.
 
-Read here without TensorFlow; ``movenet.py`` runs the graph.
+Read here without TensorFlow; ``movenet.py`` runs the graph. No converter does it: tensorflowjs 4.22 reads no graph
+models (and pins TensorFlow 2.19); tf2onnx 1.17 fails on NumPy 2 (``np.product``), then on the fused convolutions.
 """
 
 import json

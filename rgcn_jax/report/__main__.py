@@ -4,9 +4,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.config_io import import_from_current_folder
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.report.interactive import require_libraries
 from rgcn_jax.runtime.files import write_text
 
@@ -32,16 +32,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
     names = _names(paths)
     runs = [load_run(path, overrides, known.allow_import, name) for path, name in zip(paths, names, strict=True)]
     if known.figures is not None:
-        try:
+        with as_input_error(f"--figures={known.figures} cannot be made a folder"):
             known.figures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--figures={known.figures} cannot be made a folder ({error.strerror}).") from error
     content = build(runs, known.queries, not known.no_images, known.figures)
     write_text(known.out, content)
-    print(f"report: {known.out}, {len(content.encode()) / 1e6:.1f} MB")
     if known.figures is not None:
         print(f"figures: {known.figures}")
-    print(f"next: open {known.out} in a browser")
+    size = f"{len(content.encode()) / 1e6:.1f} MB"
+    print(last_line(f"report: {known.out}, {size}", then=f"open {known.out} in a browser"))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -68,20 +66,18 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
         "runs/rgcn runs/baseline --out=report.html --figures=figures",
         config_fields=True,
     )
-    parser.add_argument("run", type=path_argument, metavar="RUN", help="folder of the run")
-    parser.add_argument(
-        "baselines", nargs="*", type=path_argument, metavar="BASELINE", help="folders of runs to compare it with"
-    )
-    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE.html", help="the page")
-    parser.add_argument("--figures", type=path_argument, metavar="DIR", help="also write the figures as SVG and PDF")
-    parser.add_argument("--queries", type=whole_number(1, 1000), default=40, metavar="N", help="rank lists")
-    parser.add_argument("--no-images", action="store_true", help="show no frames of persons")
-    parser.add_argument(
+    parser.path("run", "RUN", "folder of the run")
+    parser.path("baselines", "BASELINE", "folders of runs to compare it with", nargs="*")
+    parser.path("--out", "FILE.html", "the page", required=True)
+    parser.path("--figures", "DIR", "also write the figures as SVG and PDF")
+    parser.whole("--queries", "rank lists", default=40, most=1000)
+    parser.switch("--no-images", "show no frames of persons")
+    parser.flag(
         "--allow-import",
+        "a Python module of your own that a model's config names and that may be imported; may be repeated",
         action="append",
         default=[],
         metavar="MODULE",
-        help="a Python module of your own that a model's config names and that may be imported; may be repeated",
     )
     known, overrides = parser.parse_known_args(arguments)
     if not known.out.parent.is_dir():

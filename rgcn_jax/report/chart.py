@@ -1,4 +1,4 @@
-"""What a chart shows, without how it is drawn: ``interactive`` draws it for the page, ``paper`` as SVG and PDF."""
+"""Chart descriptions, independent of a plotting library: ``interactive`` uses Plotly, ``paper`` matplotlib."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
+from rgcn_jax.evaluation.pairwise import Euclidean
 from rgcn_jax.report.chart import DASHES, PALETTE, ROW_COLOURS, Chart, Grid, Number, Panel, Series
 from rgcn_jax.report.reported_run import ReportedRun
 
@@ -47,8 +48,10 @@ def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
             if records:
                 x, y = [r["step"] for r in records], [r[row]["mAP"] for r in records]
                 drawn["mAP (%)"].append(Series(x, y, colour, f"{row} row{suffix}", dash, points=True))
-    start_at_zero = {title: (None, (0.0, None) if title == "learning rate" else None) for title in drawn}
-    shown = [Panel(series, title, x="step", limits=start_at_zero[title]) for title, series in drawn.items() if series]
+    last = max((r["step"] for run in runs for r in run.records if "step" in r), default=1)
+    steps = (0.0, 1.03 * last)  # the same for all panels: a run may have been evaluated once only
+    limits = {title: (steps, (0.0, None) if title == "learning rate" else None) for title in drawn}
+    shown = [Panel(series, title, x="step", limits=limits[title]) for title, series in drawn.items() if series]
     return Chart(shown, 3.0, 3.0)
 
 
@@ -64,7 +67,7 @@ def distances_chart(run: ReportedRun) -> Chart:
     genuine, impostor = once & same & (cameras[:, None] != cameras), once & ~same
     panels = []
     for row in run.rows:
-        distances = pairwise(run.features(row)[known])
+        distances = Euclidean(run.features(row)[known]).between(slice(None), slice(None))
         edges = np.linspace(0, float(distances.max(initial=0)) or 1, 60)
         centres = ((edges[1:] + edges[:-1]) / 2).tolist()
         series = []
@@ -74,13 +77,6 @@ def distances_chart(run: ReportedRun) -> Chart:
             series.append(Series(centres, density.tolist(), colour, f"{name} pairs", bars=True))
         panels.append(Panel(series, row, x="distance"))
     return Chart(panels, 3.4, 2.8)
-
-
-def pairwise(features: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
-    """Euclidean distances between all rows."""
-    centred = features - features.mean(axis=0)
-    squares = np.einsum("nd,nd->n", centred, centred)
-    return np.sqrt(np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0))
 
 
 def roc_chart(curves: Mapping[tuple[str, str], Float[np.ndarray, "k 3"]], names: Sequence[str]) -> Chart:

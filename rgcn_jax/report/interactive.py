@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import needs_extra, printable
 from rgcn_jax.report.chart import SOFT, Chart, Grid, Panel, Series
 
 PIXELS_PER_INCH = 100
@@ -19,10 +19,8 @@ PANEL_PIXELS = 230
 def require_libraries() -> None:
     """Raises ``InputError`` where matplotlib, Plotly or scikit-learn is not installed."""
     for name, package in (("matplotlib", "matplotlib"), ("plotly", "plotly"), ("sklearn", "scikit-learn")):
-        try:
+        with needs_extra("report", f"The report needs {package}"):
             import_module(name)
-        except ImportError as error:
-            raise InputError(f'The report needs {package}: pip install "rgcn_jax[report]".') from error
 
 
 def library() -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rgcn_jax.report.chart import SOFT, Chart, Grid, Number, Panel, Series
-from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.files import atomic_file, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,18 +116,11 @@ def _grid(ax: "Axes", grid: Grid) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: "Figure") -> None:
-    """Writes NAME.svg and NAME.pdf.
-
-    Raises:
-      InputError: they cannot be written.
-    """
+    """Writes NAME.svg and NAME.pdf. Raises InputError: they cannot be written."""
     for suffix in ("svg", "pdf"):
         path = folder / f"{name}.{suffix}"
-        try:
-            with atomic_file(path) as file:
-                figure.savefig(file, format=suffix)
-        except OSError as error:
-            raise write_error(path, error) from error
+        with writing(path), atomic_file(path) as file:
+            figure.savefig(file, format=suffix)
 
 
 def _literal(text: str) -> str:

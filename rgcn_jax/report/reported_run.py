@@ -1,4 +1,4 @@
-"""A run as the report needs it: its model, features of the test tracklets, scores and training records."""
+"""Loading of a run for the report: its model, features of the test tracklets, scores and training records."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.load import open_data
 from rgcn_jax.embedder import Embedder
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import as_input_error
 from rgcn_jax.evaluation.distance import fuse, rows_of
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
 from rgcn_jax.evaluation.protocol import test_tracklets
@@ -59,11 +59,7 @@ class ReportedRun:
         return fuse(found.embeddings, row, settings.distance, settings.pose_weight, found.statistics)
 
     def open_images(self) -> Data:
-        """The data set with frames to look at, also of a model that sees none.
-
-        Raises:
-          InputError: it cannot be read.
-        """
+        """The data set with frames to look at, also of a model that sees none. Raises InputError: it cannot be read."""
         config = self.embedder.config
         data = replace(config.data, features="")
         return open_data(data, config.frame_size, config.with_pose, TEST_SUBSETS, True)
@@ -94,10 +90,8 @@ def load_run(
         header = {"model": embedder.hash, "config": config.to_dict()}
         features = scorer.features(embedder.variables, embedder.step, header)
         write_features(path / FEATURES_FILE, features)
-    try:
+    with as_input_error(f"{path / 'metrics.jsonl'} cannot be read"):
         records = [record for record, _ in read_json_lines(path / "metrics.jsonl")[0]]
-    except OSError as error:
-        raise InputError(f"{path / 'metrics.jsonl'} cannot be read ({error.strerror}).") from error
     evaluation = score(features, config.evaluation)
     name = name or path.resolve().name
     return ReportedRun(

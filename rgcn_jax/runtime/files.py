@@ -8,11 +8,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 
 UNFINISHED = ".part"
 """Suffix of temporary files and folders."""
@@ -72,24 +72,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    try:
-        with atomic_file(path, "w") as file:
-            file.write(text)
-    except OSError as error:
-        raise write_error(path, error) from error
+    """Writes a UTF-8 text file atomically. Raises InputError: it cannot be written."""
+    with writing(path), atomic_file(path, "w") as file:
+        file.write(text)
 
 
-def write_error(path: Path, error: OSError) -> InputError:
-    """The error for a file that cannot be written: its path, the cause and what to do."""
-    return InputError(
-        f"{path} cannot be written ({error.strerror or error}): make room or fix the permissions, then rerun the same "
-        "command to resume."
-    )
+def writing(path: Path) -> AbstractContextManager[None]:
+    """An OSError of the block as ``InputError``: that this file or folder cannot be written, why, and what to do."""
+    todo = "make room or fix the permissions, then rerun the same command to resume"
+    return as_input_error(f"{path} cannot be written", todo)
 
 
 def find_unfinished(folder: Path, name: str | None = None) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.handed_over import read_file
 
 
@@ -55,17 +55,11 @@ def append_record(descriptor: int, record: Mapping[str, Any]) -> None:
 
 
 def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Appends one record to a file, on the disk when this returns.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    try:
+    """Appends one record to a file, on the disk when this returns. Raises InputError: it cannot be written."""
+    with writing(path):
         descriptor = open_to_append(path)
         try:
             append_record(descriptor, record)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise write_error(path, error) from error

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
@@ -82,13 +82,11 @@ def find_coordinator(there: Place, seconds: int) -> None:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+            with as_input_error(
+                f"{ADDRESS} is {there.address}, but process 0 cannot listen at port {there.port}",
+                "choose a port that is free on its machine",
+            ):
                 probe.bind(("", there.port))
-            except OSError as error:
-                raise InputError(
-                    f"{ADDRESS} is {there.address}, but process 0 cannot listen at port {there.port} "
-                    f"({error.strerror}): choose a port that is free on its machine."
-                ) from error
         return
     give_up = time.monotonic() + seconds
     while True:

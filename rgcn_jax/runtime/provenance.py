@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 import rgcn_jax
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import as_input_error
 from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
@@ -141,7 +141,5 @@ def noted_changes(workdir: Path) -> list[dict[str, Any]]:
     Raises:
       InputError: the file cannot be read.
     """
-    try:
+    with as_input_error(f"{workdir / CHANGES_FILE} cannot be read"):
         return [record for record, _ in read_json_lines(workdir / CHANGES_FILE)[0]]
-    except OSError as error:
-        raise InputError(f"{workdir / CHANGES_FILE} cannot be read ({error.strerror}).") from error

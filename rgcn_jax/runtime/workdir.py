@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.files import refuse_links, remove_unfinished
 from rgcn_jax.runtime.handed_over import read_file
 
@@ -62,12 +62,8 @@ class WorkDir:
         """
         if self._locks or not self._holds:
             return
-        try:
+        with as_input_error(f"--workdir={self.path} cannot be made a folder", "choose another"):
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"--workdir={self.path} cannot be made a folder ({error.strerror}): choose another."
-            ) from error
         refuse_links(self.path, WRITTEN)
         try:
             self._lock_folder()

@@ -16,7 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from rgcn_jax import parallel
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
@@ -40,10 +40,8 @@ class Checkpoints:
     def __init__(self, workdir: Path):
         suppress_orbax_logging()
         self._folder = workdir.resolve() / "checkpoints"
-        try:
+        with as_input_error(f"{self._folder} cannot be made a folder"):
             self._managers = {kind: self._open(kind, keep) for kind, keep in zip(KINDS, (2, 1), strict=True)}
-        except OSError as error:
-            raise InputError(f"{self._folder} cannot be made a folder ({error.strerror}).") from error
 
     def _open(self, kind: str, keep: int) -> ocp.CheckpointManager:
         return ocp.CheckpointManager(
@@ -90,11 +88,7 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Returns when all saves under way are written.
-
-        Raises:
-          InputError: one could not be.
-        """
+        """Returns when all saves under way are written. Raises InputError: one could not be."""
         with self._written():
             for manager in self._managers.values():
                 manager.wait_until_finished()
@@ -223,11 +217,7 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Waits for saves under way.
-
-        Raises:
-          InputError: one could not be written.
-        """
+        """Waits for saves under way. Raises InputError: one could not be written."""
         try:
             self.wait()
         finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.config import Config
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.fields import leaves
 from rgcn_jax.runtime.checksum import json_hash
 from rgcn_jax.runtime.files import write_text
@@ -68,18 +68,18 @@ def read_inputs(workdir: Path) -> Inputs | None:
     path = workdir / INPUTS_FILE
     if not path.exists():
         return None
-    try:
+    with as_input_error(
+        f"{path} is not what a run wrote",
+        "put it back from a copy, or remove it to resume without comparing data and versions with those of the "
+        "steps before",
+        MALFORMED,
+    ):
         found = json.loads(read_text(path, follow_links=False))
         ways = found["ways"]
         texts = (*found["data"].values(), *found["versions"].values(), *ways)
         if not isinstance(ways, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError("it has other fields")
         return Inputs(**found | {"ways": tuple(ways)})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not what a run wrote ({error}): put it back from a copy, or remove it to resume without "
-            "comparing data and versions with those of the steps before."
-        ) from error
 
 
 def write_inputs(workdir: Path, inputs: Inputs) -> None:

@@ -11,9 +11,9 @@ import safetensors
 from flax.traverse_util import unflatten_dict
 from safetensors.numpy import save
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.checksum import host_leaves
-from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.files import atomic_file, writing
 from rgcn_jax.training.state import COLLECTIONS, variables_hash
 from rgcn_jax.training.weights import Weights
 
@@ -22,23 +22,18 @@ FORMAT, VERSION = "rgcn_jax model", "1"
 
 
 def read_model_folder(folder: Path) -> Weights:
-    """Step, variables and hash of a model folder.
-
-    Raises:
-      InputError: the file is of another kind, or damaged.
-    """
+    """Step, variables and hash of a model folder. Raises InputError: the file is of another kind, or damaged."""
     path = folder / WEIGHTS_FILE
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-                raise InputError(
-                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. "
-                    "Weights of other programs go into model.pretrained."
-                )
-            leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
+    kinds = (OSError, ValueError, safetensors.SafetensorError)
+    cannot = as_input_error(f"{path} cannot be read", "copy the model folder again", kinds)
+    with cannot, safetensors.safe_open(path, framework="numpy") as file:
+        metadata: Mapping[str, str] = file.metadata() or {}
+        if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+            raise InputError(
+                f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. "
+                "Weights of other programs go into model.pretrained."
+            )
+        leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
     variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
     found = variables_hash(host_leaves(variables))
     if found != metadata.get("hash"):
@@ -47,15 +42,9 @@ def read_model_folder(folder: Path) -> Weights:
 
 
 def write_model_folder(folder: Path, weights: Weights) -> None:
-    """Writes ``model.safetensors``; the folder must exist.
-
-    Raises:
-      InputError: it cannot be written.
-    """
+    """Writes ``model.safetensors``; the folder must exist. Raises InputError: it cannot be written."""
     metadata = {"format": FORMAT, "version": VERSION, "step": str(weights.step), "hash": weights.hash}
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(weights.variables).items()}
-    try:
-        with atomic_file(folder / WEIGHTS_FILE) as file:  # save_file would make it unreadable to others
-            file.write(save(leaves, metadata))
-    except OSError as error:
-        raise write_error(folder / WEIGHTS_FILE, error) from error
+    # By save, for save_file would make it unreadable to others.
+    with writing(folder / WEIGHTS_FILE), atomic_file(folder / WEIGHTS_FILE) as file:
+        file.write(save(leaves, metadata))

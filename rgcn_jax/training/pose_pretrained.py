@@ -1,4 +1,4 @@
-"""A trained pose branch as the beginning of another one (``model.pose_pretrained``)."""
+"""Pretrained pose branch: initialise a pose branch from a trained one (``model.pose_pretrained``)."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

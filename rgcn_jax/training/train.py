@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax import parallel
+from rgcn_jax.command import last_line
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, changed_fields, save_config
 from rgcn_jax.config_rules import profiled_steps
@@ -147,7 +148,8 @@ def _finish(
     beside |= {"init_from": progress.init_from}
     beside |= {"config_changes": noted_changes(workdir)} | origin | {"seconds": seconds.spent()}
     results = write_results(workdir / RESULTS_FILE, evaluation, beside)
-    say(f"results: {workdir / RESULTS_FILE}; next: rgcn-jax evaluate --model={workdir} --checkpoint=best")
+    evaluate = ("evaluate", f"--model={workdir}", "--checkpoint=best")
+    say(last_line(f"results: {workdir / RESULTS_FILE}", "rgcn-jax", *evaluate))
     return results
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rgcn_jax.runtime.files import atomic_file, write_error
+from rgcn_jax.runtime.files import atomic_file, writing
 from rgcn_jax.runtime.json_lines import append_record, open_to_append, read_json_lines
 from rgcn_jax.training.tracker import Tracker
 
@@ -32,12 +32,10 @@ class Writer:
         self.last_evaluation: dict[str, Any] | None = None
         self.dropped = 0
         self._path = workdir / METRICS_FILE
-        try:
+        with writing(self._path):
             workdir.mkdir(parents=True, exist_ok=True)
             self.last_evaluation, self.dropped = _keep_records(self._path, first_step)
             self._file = open_to_append(self._path)
-        except OSError as error:
-            raise write_error(self._path, error) from error
         self._terminal = _has_terminal()
         self._bar = tqdm(
             total=total_steps,
@@ -88,18 +86,14 @@ class Writer:
 
     def flush(self) -> None:
         """Flushes and fsyncs ``metrics.jsonl``; called before each checkpoint."""
-        try:
+        with writing(self._path):
             os.fsync(self._file)
-        except OSError as error:
-            raise write_error(self._path, error) from error
 
     def _record(self, record: Mapping[str, Any]) -> None:
         """Appends a line; non-finite values (of skipped steps) are null, which JSON has no number for."""
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
-        try:
+        with writing(self._path):
             append_record(self._file, plain)
-        except OSError as error:
-            raise write_error(self._path, error) from error
 
     def close(self) -> None:
         """Closes the files and removes the bar."""

@@ -8,8 +8,8 @@ from dataclasses import fields
 
 import cv2
 
-from rgcn_jax.command import Parser, path_argument, run_command, whole_number
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.command import Parser, last_line, path_argument, run_command, whole_number
+from rgcn_jax.errors import InputError
 from rgcn_jax.walkers.contact_sheet import contact_sheet
 from rgcn_jax.walkers.generation import generate
 from rgcn_jax.walkers.layouts import LAYOUTS
@@ -34,16 +34,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers")
             raise InputError(f"--contact-sheet must name a .png or .jpg file: found {file}.")
         if not file.parent.is_dir() or not cv2.imwrite(str(file), contact_sheet(walkers)[..., ::-1]):
             raise InputError(f"cannot write the contact sheet {file}: check that its folder exists and can be written.")
-        print(printable(f"wrote {file}"))
+        print(last_line(f"contact sheet: {file}", "rgcn-jax", "train", "--config=walkers"))
     if options.out is not None:
         images = write(walkers, options.out, options.layout, options.image_height, options.image_width)
-        print(
-            printable(
-                f"wrote {images:,} images and as many OpenPose files in the layout {options.layout} to {options.out}; "
-                f"next: rgcn-jax prepare --dataset={options.layout} --root={options.out} "
-                f"--keypoints={options.out}/openpose --out=prepared"
-            )
-        )
+        wrote = f"wrote {images:,} images and as many OpenPose files in the layout {options.layout} to {options.out}"
+        read = (f"--dataset={options.layout}", f"--root={options.out}", f"--keypoints={options.out}/openpose")
+        print(last_line(wrote, "rgcn-jax", "prepare", *read, "--out=prepared"))
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:

@@ -191,11 +191,9 @@ def test_wrong_headline():
     tracklets, roles = test_tracklets(two_cameras())
     with pytest.raises(InputError, match=r"must be one of official, .*found 'mars'"):
         scorable_protocols(tracklets, roles, "mars")
-    with pytest.raises(InputError, match="'junk_kept' does not apply: this data set has no junk tracklets"):
+    with pytest.raises(InputError, match="'junk_kept' does not apply"):
         scorable_protocols(tracklets, roles, "junk_kept")
-    with pytest.raises(
-        InputError, match="'query_excluded' does not apply: this data set has no queries in the gallery"
-    ):
+    with pytest.raises(InputError, match="'query_excluded' does not apply"):
         scorable_protocols(tracklets, roles, "query_excluded")
 
 

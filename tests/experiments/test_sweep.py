@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from rgcn_jax import evaluate
 from rgcn_jax import sweep as command
 from rgcn_jax.config_io import configs_folder
 from rgcn_jax.experiments.cells import cells, number_list
@@ -106,6 +107,33 @@ def test_a_sweep_trains_each_run_once_and_prints_the_table(table, tmp_path, caps
     assert not fill(load_table(str(table)), out).missing
     assert status(command.main, [table, f"--out={out}", "--print"]) == 0
     assert "2 of 2" in capsys.readouterr().out
+
+
+@pytest.mark.jit
+def test_a_column_with_other_clips_is_another_evaluation_of_the_same_run(table, tmp_path, capsys):
+    alone = TABLE.replace("STEPS", "2").replace('"AP | a", {"model.pose": "none"}', '"none", None')
+    alone = alone.replace("BASE = {", 'BASE = {\n    "model.appearance": "none",\n    "evaluation.clips": "full",')
+    alone = alone.replace('{"walkers": "AP | a"}', "{}")
+    table.write_text(alone)
+    out = tmp_path / "out"
+    assert status(command.main, [table, f"--out={out}"]) == 0  # trained without the other evaluation
+    table.write_text(alone.replace('"minutes")', '"minutes"), Column("walkers", "mAP", "pose", "even")'))
+    assert "1 runs" in "".join(fill(load_table(str(table)), out).write("markdown").splitlines()[-1:])
+    (trained,) = results(out)
+    before = trained.stat().st_mtime_ns
+    assert status(command.main, [table, f"--out={out}", "--format=csv"]) == 0
+    printed = capsys.readouterr().out
+    assert trained.stat().st_mtime_ns == before
+    assert "1 runs, 0 of them finished" in printed
+    lines = list(csv.DictReader(io.StringIO(printed[printed.rindex("row,data_set") :])))
+    found = {line["clips"]: float(line["mean"]) for line in lines if (line["row"], line["of"]) == ("AP+RGCN_x", "pose")}
+    folder = trained.parent
+    line = [f"--model={folder}", "--config.evaluation.clips=even", f"--out={tmp_path / 'even.json'}"]
+    assert status(evaluate.main, line) == 0
+    even = json.loads((tmp_path / "even.json").read_text())
+    assert even["clips"] == "even"
+    assert found["even"] == pytest.approx(even["pose"]["mAP"], abs=1e-3)
+    assert not fill(load_table(str(table)), out).missing
 
 
 def test_a_failed_run_is_reported_and_the_others_are_run(table, tmp_path, monkeypatch):
@@ -210,6 +238,8 @@ def test_what_is_wrong_is_one_sentence(table, tmp_path, capsys):
     assert "nothing has been run" in fails(command.main, ["table3", out, "--print"], capsys)
     table.write_text("def get_table():\n    return 3\n")
     assert "must return a Table" in fails(command.main, [table, out], capsys)
+    table.write_text(TABLE.replace("STEPS", "2").replace('"rank1", "pose")', '"rank1", "pose", "odd")'))
+    assert "a column's clips are 'odd'" in fails(command.main, [table, out], capsys)
     table.write_text(TABLE.replace("STEPS", "2").replace('"AP | a"})', '"nobody"})'))
     assert "beside names the row" in fails(command.main, [table, out], capsys)
     record(tmp_path / "out", "walkers", [], [(0, 1)])

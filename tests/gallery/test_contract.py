@@ -1,66 +1,23 @@
-"""What every form of a gallery promises; each further one is another parameter of ``uri``.
+"""What every form of a gallery promises; each form is a parameter of the fixture ``uri``."""
 
-A server of Milvus is named by RGCN_JAX_MILVUS=HOST:PORT; .ci/milvus starts one.
-"""
-
-import os
 import signal
 import subprocess
 import sys
 import time
-import uuid
 from dataclasses import replace
 
 import numpy as np
-import pymilvus
 import pytest
-from milvus_lite.server_manager import server_manager_instance
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import fuse
-from rgcn_jax.gallery import Entry, Gallery, Where, device_search, embedded
+from rgcn_jax.gallery import Entry, Gallery, Where
 from tests.commands import REPOSITORY
+from tests.gallery.conftest import release
 from tests.gallery.models import embeddings, entries, model, take
 from tests.kills import KILLS
 
 COUNT = 200
-
-
-@pytest.fixture(
-    params=[
-        "embedded",
-        "small segments",
-        "device",
-        pytest.param("milvus lite", marks=pytest.mark.slow),
-        pytest.param("milvus server", marks=pytest.mark.slow),
-    ]
-)
-def uri(request, tmp_path, monkeypatch):
-    if request.param == "small segments":
-        monkeypatch.setattr(embedded, "SEGMENT_BYTES", 1000)  # 25 entries
-    if request.param == "device":
-        monkeypatch.setattr(device_search, "has_accelerator", lambda: True)  # JAX, on the CPU
-    if request.param == "milvus lite":
-        pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
-        yield str(tmp_path / "gallery.db")
-        release(tmp_path / "gallery.db")
-    elif request.param == "milvus server":
-        if not (server := os.environ.get("RGCN_JAX_MILVUS")):
-            pytest.skip("RGCN_JAX_MILVUS does not name a server of Milvus")
-        name = f"test_{uuid.uuid4().hex}"
-        yield f"milvus://{server}/{name}"
-        client = pymilvus.MilvusClient(f"http://{server}")
-        for collection in list(client.list_collections()):  # pyright: ignore
-            if collection.startswith(name):
-                client.drop_collection(collection)
-    else:
-        yield str(tmp_path / "gallery")
-
-
-def release(uri):
-    """Ends Milvus Lite in this process, so that another may open the file."""
-    if str(uri).endswith(".db"):
-        server_manager_instance.release_server(str(uri))
 
 
 @pytest.fixture
@@ -180,8 +137,8 @@ def check_filter(gallery, found, known, everything, name, where, fulfils):
 def test_removed_entries_are_gone_and_ids_are_not_given_again(uri, filled):
     gallery, of, found, known = filled
     assert gallery.remove(Where(persons=[4])) == (found.person_ids == 4).sum()
-    assert gallery.remove(Where(ids=[COUNT])) == 1
-    assert gallery.remove(Where(ids=[COUNT])) == 0
+    assert gallery.remove([COUNT]) == 1
+    assert gallery.remove(Where(ids=[COUNT])) == gallery.remove([COUNT, 10**9]) == gallery.remove([]) == 0
     left = [i for i in range(COUNT - 1) if found.person_ids[i] != 4]
     for again in (gallery, Gallery.open(uri, of)):
         assert again.count() == len(left)

@@ -4,7 +4,6 @@ import json
 import os
 import zlib
 
-import numpy as np
 import pytest
 
 from rgcn_jax.errors import InputError
@@ -167,23 +166,3 @@ def test_a_full_disk_adds_nothing(folder, monkeypatch):
     assert Gallery.open(folder, model()).count() == gallery.count() == 50
     assert gallery.add(take(FOUND, slice(50, 60)), ENTRIES[50:])[0] == 51
     assert Gallery.open(folder, model()).count() == 60
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_are_searched_exactly(tmp_path):
-    count, of = 100_000, model()
-    found = embeddings(count, duplicates=False)
-    gallery = Gallery.open(tmp_path / "gallery", of)
-    for start in range(0, count, 25_000):
-        part = take(found, slice(start, start + 25_000))
-        gallery.add(part, [Entry(f"{i}", camera_id=int(c)) for i, c in enumerate(part.camera_ids, start)])
-    vectors = gallery._store.vectors(Where())[1].astype(float) * np.repeat([1, 0.5], (6, 4))
-    for query in (0, 31_415, 99_999):
-        squares = np.square(vectors - vectors[query]).sum(axis=1)
-        nearest = np.argsort(squares, kind="stable")[:10]
-        matches = gallery.search(take(found, [query]), k=10)[0]
-        assert [match.id - 1 for match in matches] == nearest.tolist()
-        np.testing.assert_allclose([match.distance for match in matches], np.sqrt(squares[nearest]), atol=1e-6)
-        others = gallery.search(take(found, [query]), k=10, where=Where(not_cameras=[int(found.camera_ids[query])]))[0]
-        allowed = np.where(found.camera_ids == found.camera_ids[query], np.inf, squares)
-        assert [match.id - 1 for match in others] == np.argsort(allowed, kind="stable")[:10].tolist()

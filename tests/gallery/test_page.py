@@ -243,8 +243,14 @@ def test_the_page_fits_narrow_and_wide_windows(served, page, width, scheme):
     emulated = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", emulated)
     pick(page, 6)
-    if width == 400:
-        page.execute_script("document.getElementById('results').scrollIntoView()")
+    assert page.find_element(By.CSS_SELECTOR, ".entry[aria-current=true]").get_dom_attribute("data-id") == "6"
+    if width == 400:  # the ranking is below the panel
+        until(
+            page,
+            lambda: (
+                abs(page.execute_script("return document.getElementById('results').getBoundingClientRect().top")) < 2
+            ),
+        )
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
     text, back = page.execute_script("const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]")
     light = [sum(int(part) for part in colour[4:-1].split(",")[:3]) for colour in (text, back)]

@@ -181,3 +181,12 @@ def test_the_two_fields_are_off_by_default():
     for cls in (RGCN, LGCN):
         assert (cls(N).self_term, cls(N).product) == (False, False)
     assert jax.tree.map(np.shape, drawn(RGCN(N), inputs())["params"])["W_x"] == (2, N)
+
+
+def test_rgcn_with_one_layer_and_a_product_is_gcn_rnn():
+    x = inputs()
+    module = RGCN(N, self_term=True, product=True)
+    p = drawn(module, x)["params"]
+    pipeline = {"params": {"W_g": p["W_x"], "W_x": p["P"], "W_h": p["W_h"], "b": p["b"]}}
+    found, expected = GCNRNN(N, self_term=True).apply(pipeline, x), module.apply({"params": p}, x)
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-5, atol=1e-6)

@@ -71,7 +71,7 @@ GOOD = {"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}
 )
 def test_damaged_safetensors_are_refused(tmp_path, table, data, length):
     assert read_weights(safetensors(tmp_path / "good.safetensors", GOOD, FOUR))["w"].tolist() == [0, 1, 2, 3]
-    with pytest.raises(InputError, match=r"w\.safetensors is no safetensors file of known types, is damaged"):
+    with pytest.raises(InputError, match=r"w\.safetensors is no safetensors file"):
         read_weights(safetensors(tmp_path / "w.safetensors", table, data, length))
 
 

@@ -156,7 +156,7 @@ def test_two_micro_batches_on_two_devices_with_statistics_of_their_own_are_four(
 
 
 def test_an_unknown_batch_norm_is_reported():
-    with pytest.raises(InputError, match=r"parallel.batch_norm is 'local': expected one of global, device"):
+    with pytest.raises(InputError, match=r"parallel.batch_norm is 'local'"):
         parallel.normalisation_axis("local")
 
 

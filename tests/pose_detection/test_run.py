@@ -20,7 +20,7 @@ from rgcn_jax.pose_detection.rtmpose import RTMPose
 from rgcn_jax.pose_detection.worker import accepted
 from rgcn_jax.skeleton import to_14
 from tests import mars_folder
-from tests.commands import status
+from tests.commands import next_command, status
 from tests.kills import KILLS
 from tests.pose_detection import onnx_model
 
@@ -248,4 +248,6 @@ def test_a_store_that_was_moved_to_its_place_with_its_parts_still_there_is_made_
     assert not parts.exists()
     capsys.readouterr()
     assert status(main, _arguments(folder, model, out)) == 0
-    assert capsys.readouterr().out == f"{out} is complete already.\n"
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{out} is complete already; next: ")
+    assert f"--keypoints={out}" in next_command(printed)

@@ -9,17 +9,19 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.pairwise import Euclidean
 from rgcn_jax.evaluation.ranking import evaluate_ranking
+from rgcn_jax.gallery.frame_images import small
 from rgcn_jax.report import __main__ as command
 from rgcn_jax.report.chart import ROW_COLOURS, Chart, Grid, Panel, Series
-from rgcn_jax.report.charts import pairwise, robustness_charts, thinned
+from rgcn_jax.report.charts import robustness_charts, thinned
 from rgcn_jax.report.feature_map import t_sne
 from rgcn_jax.report.interactive import figure, require_libraries
 from rgcn_jax.report.page import page, section, table
 from rgcn_jax.report.paper import draw
 from rgcn_jax.report.rank_lists import rank_lists
 from rgcn_jax.report.reported_run import FEATURES_FILE, load_run
-from rgcn_jax.report.thumbnails import data_uri, draw_skeleton
+from rgcn_jax.report.thumbnails import data_uri
 from rgcn_jax.training.train import train
 from tests.commands import fails, status
 from tests.test_whole_run import config  # noqa: F401 (a fixture)
@@ -182,7 +184,7 @@ def test_arguments_that_are_wrong(tmp_path, capsys):
 @pytest.mark.parametrize(("module", "package"), [("matplotlib", "matplotlib"), ("sklearn", "scikit-learn")])
 def test_without_a_library_it_says_what_to_install(monkeypatch, module, package):
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(InputError, match=f"{package}: pip install"):
+    with pytest.raises(InputError, match=f"{package}, .*pip install"):
         require_libraries()
 
 
@@ -192,14 +194,15 @@ def test_the_map_keeps_persons_together_and_is_the_same_every_time():
     features = (10 * np.eye(4, 6)[persons] + rng.standard_normal((48, 6))).astype(np.float32)
     found = t_sne(features)
     np.testing.assert_array_equal(found, t_sne(features))
-    distances = pairwise(found.astype(np.float32)) + np.diag(np.full(48, np.inf))
+    distances = Euclidean(found.astype(np.float32)).between(slice(None), slice(None)) + np.diag(np.full(48, np.inf))
     assert (persons[distances.argmin(axis=1)] == persons).mean() > 0.95
     assert [t_sne(features[:n]).shape for n in (0, 1, 2, 3)] == [(n, 2) for n in (0, 1, 2, 3)]
 
 
 def test_pairwise_distances_are_those_of_scipy():
     points = np.random.default_rng(0).standard_normal((40, 5)).astype(np.float32)
-    np.testing.assert_allclose(pairwise(points)[np.triu_indices(40, 1)], pdist(points), rtol=1e-4, atol=1e-4)
+    found = Euclidean(points).between(slice(None), slice(None))
+    np.testing.assert_allclose(found[np.triu_indices(40, 1)], pdist(points), rtol=1e-4, atol=1e-4)
 
 
 def test_a_chart_is_the_same_on_the_page_and_on_paper():
@@ -248,9 +251,9 @@ def test_texts_are_escaped_and_control_characters_shown():
 def test_a_skeleton_is_drawn_where_keypoints_are():
     keypoints = np.zeros((14, 3), np.float32)
     frame = np.zeros((64, 32, 3), np.uint8)
-    assert not draw_skeleton(frame, keypoints).any()
+    assert not small(frame, keypoints).any()
     keypoints[0], keypoints[1] = (0.5, 0.25, 1), (0.5, 0.75, 1)
-    drawn = draw_skeleton(frame, keypoints, 128)
+    drawn = small(frame, keypoints, 128)
     rows, columns = np.nonzero(drawn.any(axis=-1))
     assert 28 <= rows.min() <= 32
     assert 96 <= rows.max() <= 100

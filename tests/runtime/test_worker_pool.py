@@ -57,7 +57,7 @@ def test_errors_arrive_as_they_were_raised():
 
 
 def test_a_worker_that_was_killed_is_reported():
-    with pytest.raises(InputError, match="a worker process was killed, perhaps because the memory was full: what is"):
+    with pytest.raises(InputError, match="worker process was killed"):
         list(run_tasks(die, [None], 1, print))
 
 

@@ -74,7 +74,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, wrapped):
     assert trace.exists()  # the file does what it threatens where it is unpickled plainly
     trace.unlink()
     path = zipped(tmp_path / "hostile.pth", data_pkl=content)
-    with pytest.raises(InputError, match=r"hostile\.pth asks for (posix|nt)\.system, which no table of weights needs"):
+    with pytest.raises(InputError, match=r"hostile\.pth asks for (posix|nt)\.system"):
         read_weights(path)
     assert not trace.exists()
 

@@ -219,5 +219,5 @@ def test_a_file_in_the_place_of_the_folder_and_an_unknown_layout_are_reported(sm
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write to .*file: File exists"):
         write(small, tmp_path / "file", "mars", *SIZE)
-    with pytest.raises(ValueError, match="unknown layout 'market': expected one of mars, ilids_vid, dukemtmc_vidreid"):
+    with pytest.raises(ValueError, match="unknown layout 'market'"):
         write(small, tmp_path / "new", "market", *SIZE)

@@ -14,7 +14,7 @@ from jaxtyping import Float32
 
 from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.npz import read_arrays
 from rgcn_jax.types import Batch, Tracklet
 
@@ -42,13 +42,12 @@ def load(path: Path, tracklets: Sequence[Tracklet], optional: Sequence[Tracklet]
       InputError: the file is missing, damaged or of another format, a tracklet has no row or two, or a number is not
         finite.
     """
-    try:
+    with as_input_error(
+        f"the appearance features {path} cannot be read",
+        "set data.features to an .npz file with first_frames [N] and appearance [N, D]",
+        MALFORMED,
+    ):
         found, there = read_arrays(path, ("first_frames", "appearance"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the appearance features {path} cannot be read ({error}): set data.features to an "
-            ".npz file with first_frames [N] and appearance [N, D]."
-        ) from error
     if len(found) < 2:
         names = ", ".join(there) or "nothing"
         raise InputError(f"{path} must hold first_frames [N] and appearance [N, D], found {names}.")

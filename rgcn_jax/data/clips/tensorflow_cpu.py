@@ -2,17 +2,12 @@
 
 import os
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import needs_extra
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # nothing here uses it, and it announces itself at every start
-try:
+with needs_extra("data", "Reading a data set from disk needs TensorFlow"):
     import tensorflow as tf
-except ImportError as error:
-    raise InputError(
-        "Reading a data set from disk needs TensorFlow, which is not installed: pip install 'rgcn_jax[data]' "
-        "(from a checkout: pip install -e '.[data]')."
-    ) from error
 
 tf.config.set_visible_devices([], "GPU")
 

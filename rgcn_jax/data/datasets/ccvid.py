@@ -20,16 +20,21 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, natural_order, require_folders
+from rgcn_jax.data.datasets.lists import read_list, text_lines
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "CCVID"
-_PUBLISHED = {"training persons": 75, "training tracklets": 948, "test persons": 151, "queries": 834, "gallery": 1074}
-_SMALL = 500  # up to so many training tracklets a data set only has this layout: its counts are not compared
+_PUBLISHED = {
+    "training identities": 75,
+    "training tracklets": 948,
+    "test identities": 151,
+    "queries": 834,
+    "gallery tracklets": 1074,
+}
+_SMALL = 500
 _FOLDER = re.compile(r"session([0-9]{1,2})/([0-9]{1,9})_([0-9]{1,4})")
 _LINE = re.compile(r"(\S+)\s+([0-9]{1,9})\s+(\S+)")
 _LAST_CAMERA = 12  # of sessions 1 and 2
@@ -46,23 +51,13 @@ class Line(NamedTuple):
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read CCVID, or a smaller data set in its layout.
+    """Read CCVID, or a smaller data set in its layout. Arguments and what it warns of as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``session1`` and the lists.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    The split is in the order of the lists, and the queries are not in the gallery. Frames are sorted by their names,
+    numbers as numbers. Folders that belong to no line are warned of, too.
 
-    Returns:
-      The split in the order of the lists; the queries are not in the gallery. Frames are sorted by their names, numbers
-      as numbers.
-
-    Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a line is not of the form above; a
-        tracklet is listed twice or has no frames.
-
-    Warns:
-      UserWarning: the data set is as large as CCVID, but a count is not the published one; or folders belong to no
-        line.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root (which holds ``session1`` and the
+    lists); a line is not in the format above; a tracklet is listed twice or has no frames.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("session1",))
@@ -70,7 +65,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     for subset in SUBSETS:
         folders.has_file(f"{subset}.txt")  # notes a link out of the root
     folders.check()
-    lists = {subset: _read_list(root, f"{subset}.txt") for subset in SUBSETS}
+    lists = {subset: parse_list(read_list(_TITLE, root, f"{subset}.txt"), root / f"{subset}.txt") for subset in SUBSETS}
     lines = [line for of_subset in lists.values() for line in of_subset]
     seen: set[str] = set()
     for line in lines:
@@ -101,45 +96,17 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
             f"{len(unlisted):,} folders belong to no line of the lists and are not used, such as {unlisted[0]}.",
             stacklevel=2,
         )
-    if len(split.train) > _SMALL:
-        found = {
-            "training persons": len(split.train_person_ids),
-            "training tracklets": len(split.train),
-            "test persons": len({t.person_id for t in (*split.query, *split.gallery)}),
-            "queries": len(split.query),
-            "gallery": len(split.gallery),
-        }
-        compare_with_published(_TITLE, _PUBLISHED, found)
+    compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)
     return split
 
 
-def _read_list(root: Path, name: str) -> list[Line]:
-    path = root / name
-    try:
-        text = read_file(path)
-    except OSError as error:
-        raise InputError(
-            f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}); {beside(root, name)}."
-        ) from error
-    return parse_list(text, path)
-
-
 def parse_list(text: bytes, path: str | os.PathLike[str]) -> list[Line]:
-    """The tracklets that a list names.
+    """The tracklets that a list names; ``path``: of the file, for messages.
 
-    Args:
-      text: contents of the file.
-      path: of the file, for messages.
-
-    Raises:
-      InputError: a line is not a folder like session1/001_01, the same person and a label; or there is none.
+    Raises InputError: a line is not a folder like session1/001_01, the same person and a label; or there is none.
     """
-    try:
-        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(text, path), 1):
         if not line:
             continue
         fields = _LINE.fullmatch(line)

@@ -7,7 +7,7 @@ Layout below the root::
     gallery/12/2/0001/000001.jpg
 
 Persons and cameras are whole numbers, with or without leading zeros. In the gallery, person 0 stands for distractors
-(people who match nobody) and -1 for junk (bad detections). Tracklet folders and frames may have any names; frames
+(persons who match nobody) and -1 for junk (bad detections). Tracklet folders and frames may have any names; frames
 are in the order of their names, numbers as numbers (2.jpg before 10.jpg).
 
 ``python -m rgcn_jax.data.mot`` writes this layout from a video and its tracks.
@@ -32,24 +32,15 @@ _CAMERA = re.compile("[0-9]{1,9}")
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read a folder of one's own.
+    """Read a folder of one's own, in which a subset may be missing; training needs all three. Without any of them:
+    tracklets of unknown persons. Arguments as for ``mars.load``.
 
-    Args:
-      root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A subset that is not there is
-        empty; training needs all three. Without any of them: tracklets of unknown persons.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    Each subset is sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the junk: a
+    query is in it only if it is a folder there too. Tracklets of unknown persons are all gallery, with ``UNKNOWN_ID``
+    and camera 0, sorted by folder. Persons that are trained on and tested on, too, are warned of.
 
-    Returns:
-      The split, each subset sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
-      junk: a query is in it only if it is a folder there too. Tracklets of unknown persons are all gallery, with
-      ``UNKNOWN_ID`` and camera 0, sorted by folder.
-
-    Raises:
-      InputError: there is neither a subset nor an image; a folder's name is no number, or two are the same number; a
-        folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
-
-    Warns:
-      UserWarning: people that are trained on are tested on too.
+    Raises InputError: there is neither a subset nor an image; a folder's name is no number, or two are the same number;
+    a folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
     """
     root = Path(root)
     if not any(os.path.isdir(root / subset) for subset in SUBSETS):
@@ -62,8 +53,8 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     both = {t.person_id for t in train} & {t.person_id for t in (*query, *gallery)}
     if both:
         warnings.warn(
-            f"{len(both)} people in {root / 'train'} are in query or gallery too, person {min(both)} for one: scores "
-            "on people that were trained on say nothing about others.",
+            f"{len(both)} persons in {root / 'train'} are in query or gallery too, person {min(both)} for one: scores "
+            "on persons that were trained on say nothing about others.",
             stacklevel=2,
         )
     return Split(

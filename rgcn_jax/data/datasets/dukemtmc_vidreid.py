@@ -1,6 +1,6 @@
 """Loader of DukeMTMC-VideoReID: from its folders and lists to a ``Split``. Decodes no image.
 
-The data set was withdrawn by its authors in 2019, because the people in it had not agreed. It is read where somebody
+The data set was withdrawn by its authors in 2019, because the persons in it had not agreed. It is read where somebody
 has it; docs/data.md says more.
 
 Published counts: 702 training identities in 2,196 tracklets (369,656 frames); 702 queries, one a test identity; a
@@ -34,30 +34,20 @@ _PUBLISHED = {
     "gallery tracklets": 2636,
     "gallery frames": 445_764,
 }
-_SMALL = 500  # up to so many training tracklets a data set only has this layout: its counts are not compared
+_SMALL = 500
 _NAME = re.compile(r"([0-9]{4})_?C([1-9])_?F([0-9]{1,9})_?([XD])[0-9]+\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read DukeMTMC-VideoReID, or a smaller data set in its layout.
+    """Read DukeMTMC-VideoReID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
     A tracklet whose frames are marked D is of ``DISTRACTOR_ID``; its own number is dropped, for it matches nothing.
-    A gallery tracklet with the frames of a query is that query: it is there once, as query and as gallery.
+    A gallery tracklet with the frames of a query is that query: it is there once, as query and as gallery. Each subset
+    is sorted by person and tracklet folder; the crops have many sizes.
 
-    Args:
-      root: the folder that holds ``train``, ``query`` and ``gallery``.
-      follow_links: read folders and files that are symbolic links out of the root, too.
-
-    Returns:
-      The split, each subset sorted by person and tracklet folder; the crops have many sizes.
-
-    Raises:
-      InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not in the format
-        above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are found
-        before the first few are reported.
-
-    Warns:
-      UserWarning: the data set is as large as the original, but a count is not the published one.
+    Raises InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not in the
+    format above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are
+    found before the first few are reported.
     """
     root = Path(root)
     subsets = ("train", "query", "gallery")
@@ -67,25 +57,17 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     folders.check()
     asked = {_content(tracklet): tracklet for tracklet in query}
     gallery = tuple(asked.get(_content(tracklet), tracklet) for tracklet in gallery)
-    if len(train) > _SMALL:
-        found = {
-            "training identities": len({t.person_id for t in train}),
-            "training tracklets": len(train),
-            "training frames": sum(len(t.frames) for t in train),
-            "queries": len(query),
-            "gallery tracklets": len(gallery),
-            "gallery frames": sum(len(t.frames) for t in gallery),
-        }
-        compare_with_published(_TITLE, _PUBLISHED, found)
-    return Split("dukemtmc_vidreid", root, train, query, gallery)
+    split = Split("dukemtmc_vidreid", root, train, query, gallery)
+    compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)
+    return split
 
 
 def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
     tracklets = []
-    people = folders.listing(subset).folders
-    if not people:
+    persons = folders.listing(subset).folders
+    if not persons:
         folders.wrong(f"{subset} holds no folder of a person")
-    for person in people:
+    for person in persons:
         tracks = folders.listing(f"{subset}/{person}").folders
         if not tracks:
             folders.wrong(f"{subset}/{person} holds no folder of a tracklet")

@@ -1,15 +1,15 @@
 """Loader of iLIDS-VID: from its folders and lists to a ``Split``. Decodes no image.
 
-Published counts: 300 people, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random splits into 150
+Published counts: 300 persons, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random splits into 150
 and 150. Query is camera 1, gallery camera 2, so that a query has one true match. Scores are means over the 10 splits.
 
 Layout below the root::
 
-    i-LIDS-VID/sequences/cam1/person001/cam1_person001_00317.png     and cam2; the numbers of the people have gaps
+    i-LIDS-VID/sequences/cam1/person001/cam1_person001_00317.png     and cam2; the numbers of the persons have gaps
     train-test people splits/train_test_splits_ilidsvid.mat          ls_set [10, 300]
 
-A row of ``ls_set`` is a permutation of 1 to 300: first the people that are tested on, then those that are trained on.
-Its numbers are positions in the sorted list of the person folders, not the numbers of the people; so a folder more or
+A row of ``ls_set`` is a permutation of 1 to 300: first the persons that are tested on, then those that are trained on.
+Its numbers are positions in the sorted list of the person folders, not the numbers of the persons; so a folder more or
 less would change every split, and is refused. ``i-LIDS-VID/images`` (one image a person) is not read.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
+from rgcn_jax.data.datasets.lists import numbered_frames
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import InputError
@@ -29,48 +30,35 @@ from rgcn_jax.types import Split, Tracklet
 _TITLE = "iLIDS-VID"
 _SEQUENCES = "i-LIDS-VID/sequences"
 _SPLITS = "train-test people splits/train_test_splits_ilidsvid.mat"
-_PUBLISHED = {"people": 300, "splits": 10}
-_SMALL = 200  # up to so many people a data set only has this layout: its counts are not compared
+_PUBLISHED = {"training identities": 150, "test identities": 150, "splits": 10}
+_SMALL = 200
 _PERSON = re.compile("person([0-9]{3})")
-_NAME = re.compile(r"(cam[12])_(person[0-9]{3})_([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
 def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
-    """Read one of the published splits of iLIDS-VID, or of a smaller data set in its layout.
+    """Read one of the published splits of iLIDS-VID (``split_number``: row of ``ls_set``, from 1), or of a smaller data
+    set in its layout. Other arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``i-LIDS-VID`` and ``train-test people splits``.
-      split_number: row of ``ls_set``, from 1.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids are the
+    numbers in the folders' names. ``split_description`` has the number and a hash of the split.
 
-    Returns:
-      The split: ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids
-      are the numbers in the folders' names. ``split_description`` has the number and a hash of the split.
-
-    Raises:
-      InputError: a folder or file is missing, empty or a symbolic link out of the root; the cameras have different
-        people; a frame's name is not of its folder; the file of splits does not fit the folders; or there is no such
-        split.
-
-    Warns:
-      UserWarning: the data set is as large as iLIDS-VID, but a count is not the published one.
+    Raises InputError: a folder or file is missing, empty or a symbolic link out of the root; the cameras have different
+    persons; a frame's name is not of its folder; the file of splits does not fit the folders; or there is none such.
     """
     root = Path(root)
     require_folders(_TITLE, root, (f"{_SEQUENCES}/cam1", f"{_SEQUENCES}/cam2", "train-test people splits"))
     folders = FolderReader(_TITLE, root, follow_links)
     folders.listing("train-test people splits")
-    people, tracklets = _read_people(folders)
+    persons, tracklets = _read_people(folders)
     folders.check("The splits count on the folders as they were distributed: unpack them again.")
-    rows = _read_splits(root / _SPLITS, len(people))
-    if len(people) > _SMALL:
-        compare_with_published(_TITLE, _PUBLISHED, {"people": len(people), "splits": len(rows)})
+    rows = _read_splits(root / _SPLITS, len(persons))
     if not 1 <= split_number <= len(rows):
         raise InputError(
             f"{_TITLE} has splits 1 to {len(rows)}, there is no split {split_number}: set data.split to another."
         )
     order = (rows[split_number - 1] - 1).tolist()
-    test, train = ([people[i] for i in sorted(half)] for half in (order[: len(order) // 2], order[len(order) // 2 :]))
-    return Split(
+    test, train = ([persons[i] for i in sorted(half)] for half in (order[: len(order) // 2], order[len(order) // 2 :]))
+    split = Split(
         name="ilids_vid",
         root=root,
         train=tuple(tracklets[camera, person] for person in train for camera in ("cam1", "cam2")),
@@ -78,6 +66,8 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
         gallery=tuple(tracklets["cam2", person] for person in test),
         split_description=describe_split(split_number, len(rows), train, test),
     )
+    compare_with_published(_TITLE, split, _PUBLISHED, _SMALL, len(rows))
+    return split
 
 
 def num_splits(root: str | os.PathLike[str]) -> int:
@@ -87,48 +77,42 @@ def num_splits(root: str | os.PathLike[str]) -> int:
 
 def _read_people(folders: FolderReader) -> tuple[list[str], dict[tuple[str, str], Tracklet]]:
     """Names of the person folders, sorted, and the tracklet of each in each camera."""
-    people = {camera: folders.listing(f"{_SEQUENCES}/{camera}").folders for camera in ("cam1", "cam2")}
+    persons = {camera: folders.listing(f"{_SEQUENCES}/{camera}").folders for camera in ("cam1", "cam2")}
     for camera, other in (("cam1", "cam2"), ("cam2", "cam1")):
-        for person in sorted(set(people[camera]) - set(people[other])):
+        for person in sorted(set(persons[camera]) - set(persons[other])):
             folders.wrong(f"{_SEQUENCES}/{camera} has a folder {person}, {_SEQUENCES}/{other} has none")
     tracklets = {}
-    for camera in people:
-        for person in people[camera]:
+    for camera in persons:
+        for person in persons[camera]:
             folder = f"{_SEQUENCES}/{camera}/{person}"
             match = _PERSON.fullmatch(person)
             if not match or int(match[1]) == 0:
                 folders.wrong(f"{folder} is no folder of a person like person001")
                 continue
-            frames: dict[int, str] = {}
-            for name in folders.frames(folder):
-                fields = _NAME.fullmatch(name)
-                if not fields or (fields[1], fields[2]) != (camera, person):
-                    folders.wrong(f"{folder}/{name} is no frame name like {camera}_{person}_00317.png")
-                elif frames.setdefault(int(fields[3]), name) != name:
-                    folders.wrong(f"{folder} holds frame {int(fields[3])} twice")
-            in_order = tuple(f"{folder}/{frames[number]}" for number in sorted(frames))
-            tracklets[camera, person] = Tracklet(in_order, int(match[1]), int(camera[-1]))
-    if not people["cam1"]:
+            pattern = re.compile(rf"{camera}_{person}_([0-9]{{1,9}})\.(?i:png|jpg|jpeg)")
+            frames = numbered_frames(folders, folder, pattern, f"{camera}_{person}_00317.png")
+            tracklets[camera, person] = Tracklet(frames, int(match[1]), int(camera[-1]))
+    if not persons["cam1"]:
         folders.wrong(f"{_SEQUENCES}/cam1 holds no folder of a person")
-    return people["cam1"], tracklets
+    return persons["cam1"], tracklets
 
 
-def _read_matrix(path: Path) -> Int64[np.ndarray, "splits people"]:
+def _read_matrix(path: Path) -> Int64[np.ndarray, "splits persons"]:
     return read_matrix(path, "ls_set", _TITLE, "the archive")
 
 
-def _read_splits(path: Path, people: int) -> Int64[np.ndarray, "splits people"]:
+def _read_splits(path: Path, persons: int) -> Int64[np.ndarray, "splits persons"]:
     rows = _read_matrix(path)
-    if rows.shape[1] != people:
+    if rows.shape[1] != persons:
         raise InputError(
-            f"{path}: ls_set splits {rows.shape[1]} people, but there are {people} person folders, and its numbers are "
-            "positions in their sorted list: unpack all folders again, in full, and nothing else beside them."
+            f"{path}: ls_set splits {rows.shape[1]} persons, but there are {persons} person folders, and its numbers "
+            "are positions in their sorted list: unpack all folders again, in full, and nothing else beside them."
         )
-    bad = np.flatnonzero(np.any(np.sort(rows, axis=1) != np.arange(1, people + 1), axis=1))
-    if people % 2 or len(rows) == 0 or len(bad):
+    bad = np.flatnonzero(np.any(np.sort(rows, axis=1) != np.arange(1, persons + 1), axis=1))
+    if persons % 2 or len(rows) == 0 or len(bad):
         where = f", which row {bad[0] + 1} is not" if len(bad) else ""
         raise InputError(
-            f"{path}: every row of ls_set must be the numbers 1 to {people} in some order{where}, {people} must be "
+            f"{path}: every row of ls_set must be the numbers 1 to {persons} in some order{where}, {persons} must be "
             f"even, and there must be a row, found {len(rows)}: unpack the archive again."
         )
     return rows

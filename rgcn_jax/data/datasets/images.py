@@ -21,7 +21,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Height and width in pixels from the header of a JPEG or PNG file. Raises InputError."""
     try:
         with open_file(path) as file:
-            width, height = _open(file).size
+            width, height = open_image(file).size
     except OSError as error:
         raise InputError(f"The image {path} cannot be read ({error.strerror}).") from error
     except InputError as error:
@@ -35,7 +35,7 @@ def check_size(encoded: bytes) -> None:
     Raises:
       InputError: it is no JPEG or PNG, or has more than ``LARGEST_SIDE`` pixels one way; the end of a sentence.
     """
-    _open(io.BytesIO(encoded))
+    open_image(io.BytesIO(encoded))
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -51,7 +51,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     if not data:
         raise InputError(f"{path}: the file is empty")
     try:
-        image = _open(io.BytesIO(data))
+        image = open_image(io.BytesIO(data))
     except InputError as error:
         raise InputError(f"{path}: the image {error}") from error
     if image.mode.startswith("I"):
@@ -64,8 +64,8 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(f"{path}: the image is truncated or damaged ({error})") from error
 
 
-def _open(file: Any) -> Image.Image:
-    """The image of an open binary file, whose header is read."""
+def open_image(file: Any) -> Image.Image:
+    """The image of an open binary file, whose header is read. Raises InputError, the end of a sentence."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata

@@ -26,10 +26,10 @@ from rgcn_jax.data.datasets.listing import (
     natural_order,
     require_folders,
 )
+from rgcn_jax.data.datasets.lists import read_list, text_lines
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "LS-VID"
@@ -40,7 +40,7 @@ _PUBLISHED = {
     "test tracklets": 11_333,
     "queries": 3504,
 }
-_SMALL = 500  # up to so many training tracklets a data set only has this layout: its counts are not compared
+_SMALL = 500
 _FIELDS = 4
 
 
@@ -53,24 +53,14 @@ class Line(NamedTuple):
 
 
 def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, follow_links: bool = False) -> Split:
-    """Read LS-VID, or a smaller data set in its layout.
+    """Read LS-VID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``tracklet_train``, ``tracklet_test`` and the lists.
-      gallery_includes_query: False, what public code does: the gallery is the test tracklets that are no queries
-        (7,829). True: all test tracklets.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    ``gallery_includes_query``: False, what public code does: the gallery is the test tracklets that are no queries
+    (7,829). True: all test tracklets. The split is in the order of the lists. Frames are sorted by their names, numbers
+    as numbers. Files that belong to no line are warned of, too.
 
-    Returns:
-      The split in the order of the lists. Frames are sorted by their names, numbers as numbers.
-
-    Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above or
-        leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
-
-    Warns:
-      UserWarning: the data set is as large as LS-VID, but a count is not the published one; or files belong
-        to no line.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above
+    or leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("tracklet_train", "tracklet_test"))
@@ -93,16 +83,9 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, fol
         )
     query = tuple(test[row - 1] for row in rows)
     rest = tuple(t for row, t in enumerate(test, 1) if row not in set(rows))
-    if len(train) > _SMALL:
-        found = {
-            "training identities": len({t.person_id for t in train}),
-            "training tracklets": len(train),
-            "test identities": len({t.person_id for t in test}),
-            "test tracklets": len(test),
-            "queries": len(query),
-        }
-        compare_with_published(_TITLE, _PUBLISHED, found)
-    return Split("ls_vid", root, train, query, query + rest if gallery_includes_query else rest)
+    split = Split("ls_vid", root, train, query, query + rest if gallery_includes_query else rest)
+    compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)
+    return split
 
 
 def _find_lists(root: Path) -> tuple[str, str]:
@@ -122,23 +105,13 @@ def _find_lists(root: Path) -> tuple[str, str]:
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[Line]:
-    """The tracklets that a list names.
+    """The tracklets that a list names; ``path``: of the file, for messages; ``folder``: in which all must lie.
 
-    Args:
-      text: contents of the file.
-      path: of the file, for messages.
-      folder: in which all of them must lie.
-
-    Raises:
-      InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or is there twice;
-        or there is none.
+    Raises InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or is there
+    twice; or there is none.
     """
-    try:
-        lines = [line.strip() for line in text.decode("utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
     found: dict[tuple[str, str], Line] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(text, path), 1):
         if not line:
             continue
         where = f"{path}: line {number} ({line[:60]!r})"
@@ -159,13 +132,7 @@ def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[L
 
 
 def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tracklet, ...]:
-    try:
-        text = read_file(path)
-    except OSError as error:
-        raise InputError(
-            f"{_TITLE} is incomplete: cannot read {path} ({error.strerror}); {beside(path.parent, path.name)}."
-        ) from error
-    lines = parse_list(text, path, folder)
+    lines = parse_list(read_list(_TITLE, path.parent, path.name), path, folder)
     by_folder: dict[str, dict[str, list[str]]] = {}
     for line in lines:
         by_folder.setdefault(line.folder, {})[line.prefix] = []

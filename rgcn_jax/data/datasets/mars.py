@@ -23,10 +23,10 @@ import numpy as np
 
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
+from rgcn_jax.data.datasets.lists import parse_names, read_list
 from rgcn_jax.data.datasets.matlab import read_matrix
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
 
 FRAME_SIZE = (256, 128)
@@ -36,14 +36,13 @@ _PUBLISHED = {
     "training identities": 625,
     "training tracklets": 8298,
     "training frames": 509_914,
-    "test tracks": 12_180,
+    "test tracklets": 12_180,
     "test frames": 681_089,
-    "junk tracks": 870,
-    "distractor tracks": 3248,
+    "junk tracklets": 870,
+    "distractor tracklets": 3248,
     "queries": 1980,
 }
-_SMALL = 1000  # up to so many training tracklets a data set only has MARS's layout: its counts are not compared
-_GRAMMAR = np.frombuffer(b"0000C0T0000F000.jpg", np.uint8)  # 0 stands for a digit
+_SMALL = 1000
 _FIELDS = {"person": slice(0, 4), "camera": slice(5, 6), "tracklet": slice(7, 11), "frame": slice(12, 15)}
 
 
@@ -96,9 +95,9 @@ def load(
     rest = tuple(t for i, t in enumerate(test) if i not in is_query and t.person_id != JUNK_ID)
     gallery = query + rest if gallery_includes_query else rest
     junk = tuple(t for t in test if t.person_id == JUNK_ID)
-    if len(train) > _SMALL:
-        compare_with_published("MARS", _PUBLISHED, _counts(train, test, len(query)))
-    return Split("mars", root, train, query, gallery, junk, FRAME_SIZE)
+    split = Split("mars", root, train, query, gallery, junk, FRAME_SIZE)
+    compare_with_published("MARS", split, _PUBLISHED, _SMALL)
+    return split
 
 
 def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
@@ -116,33 +115,12 @@ def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
     folders.check()
 
 
-def _read_names(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+def _read_names(root: Path, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
     """The frame names, one a line, and their fields as arrays: person, camera, tracklet, frame."""
-    try:
-        lines = read_file(path).removeprefix(b"\xef\xbb\xbf").splitlines()
-    except OSError as error:
-        raise InputError(
-            f"MARS is incomplete: cannot read {path} ({error.strerror}); it comes with the info folder, copy it there."
-        ) from error
+    lines = read_list("MARS", root / "info", name, "It comes with the info folder, copy it there.").splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
-    wrong = next((i for i, line in enumerate(lines) if len(line) != len(_GRAMMAR)), None)
-    characters = np.frombuffer(b"".join(lines[:wrong]), np.uint8).reshape(-1, len(_GRAMMAR))
-    junk = np.all(characters[:, :4] == np.frombuffer(b"00-1", np.uint8), axis=1)
-    is_digit = (characters >= ord("0")) & (characters <= ord("9"))
-    fits = np.where(np.equal(_GRAMMAR, ord("0")), is_digit, characters == _GRAMMAR)
-    fits[junk, :4] = True
-    misfits = np.flatnonzero(~fits.all(axis=1))
-    wrong = int(misfits[0]) if len(misfits) else wrong
-    if wrong is not None:
-        raise InputError(
-            f"{path}: line {wrong + 1} must be a frame name like 0065C1T0002F016.jpg (person, camera, tracklet, "
-            f"frame), found {lines[wrong][:60].decode('utf-8', 'replace')!r}."
-        )
-    numbers = characters.astype(np.int64) - ord("0")
-    fields = {f: numbers[:, s] @ 10 ** np.arange(s.stop - s.start)[::-1] for f, s in _FIELDS.items()}
-    fields["person"][junk] = JUNK_ID
-    return [line.decode() for line in lines], fields
+    return parse_names(lines, "0065C1T0002F016.jpg", _FIELDS, root / "info" / name, junk=b"00-1")
 
 
 def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key: str) -> tuple[Tracklet, ...]:
@@ -153,7 +131,7 @@ def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key:
             f"{row_path}: {key} must have 4 columns (first line, last line, person, camera) and at least one row, "
             f"found shape {rows.shape}: download the info folder again."
         )
-    names, fields = _read_names(name_path)
+    names, fields = _read_names(root, name_file)
     _check_rows(rows, names, fields, row_path, name_path)
     paths = [f"{folder}/{name[:4]}/{name}" for name in names]
     # As Python integers: a row of NumPy's would keep its own type in the tracklet.
@@ -266,16 +244,3 @@ def _present_frames(
             [f"{frame} is absent" for frame in missing],
         )
     return tuple(found)
-
-
-def _counts(train: tuple[Tracklet, ...], test: tuple[Tracklet, ...], num_queries: int) -> dict[str, int]:
-    return {
-        "training identities": len({t.person_id for t in train}),
-        "training tracklets": len(train),
-        "training frames": sum(len(t.frames) for t in train),
-        "test tracks": len(test),
-        "test frames": sum(len(t.frames) for t in test),
-        "junk tracks": sum(t.person_id == JUNK_ID for t in test),
-        "distractor tracks": sum(t.person_id == DISTRACTOR_ID for t in test),
-        "queries": num_queries,
-    }

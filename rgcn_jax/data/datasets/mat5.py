@@ -2,7 +2,8 @@
 
 SciPy reads such files too, but its reader trusts them: a wrong byte in a type or a size ends the process with a
 segmentation fault (2 % of damaged copies of a list of MARS did), and a few kilobytes unpack to any size. Here every
-number is checked before it is used, and of a matrix that is not wanted no more than the header is unpacked.
+number is checked before it is used, and of a matrix that is not wanted no more than the header is unpacked. SciPy in a
+process of its own would cost a start of Python and SciPy for every list.
 
 After 128 bytes of header follow elements: a tag, two uint32 for type and size, and the contents. A matrix is an element
 that holds others: flags with its class, dimensions, name, real part. A packed matrix is one compressed by zlib.

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 
 from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.datasets.absent import beside
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed, needs_extra
 from rgcn_jax.runtime.handed_over import open_file, read_file
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
@@ -33,11 +33,8 @@ def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarr
             f"{title} is incomplete: there is no file {path}; it comes with {source}, copy it there. In its place: "
             f"{beside(path.parent, path.name)}."
         )
-    try:
-        with open_file(path) as file:
-            start = file.read(520)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    with as_input_error(f"{path} cannot be read"), open_file(path) as file:
+        start = file.read(520)
     is_hdf5 = b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520])
     matrix = (_from_hdf5 if is_hdf5 else _from_mat5)(path, key, source)
     numeric = isinstance(matrix, np.ndarray) and matrix.dtype.kind in "iuf" and matrix.ndim == 2
@@ -60,13 +57,8 @@ def _from_mat5(path: Path, key: str, source: str) -> Any:
 
 
 def _from_hdf5(path: Path, key: str, source: str) -> Any:
-    try:
+    with needs_extra("data", f"{path} is a MATLAB file of version 7.3, which needs h5py"):
         import h5py
-    except ImportError:
-        raise InputError(
-            f"{path} is a MATLAB file of version 7.3; h5py is needed to read it and is not installed: "
-            "pip install 'rgcn_jax[data]'."
-        ) from None
     try:
         with h5py.File(path, mode="r") as file:
             names = list(file)

@@ -24,42 +24,38 @@ from jaxtyping import Int64
 
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
+from rgcn_jax.data.datasets.lists import parse_names, read_list
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "MEVID"
 _PUBLISHED = {
-    "training persons": 104,
+    "training identities": 104,
     "training tracklets": 6338,
-    "test persons": 54,
+    "test identities": 54,
     "test tracklets": 1754,
 }
-_SMALL = 1000  # up to so many training tracklets a data set only has this layout: its counts are not compared
-_GRAMMAR = np.frombuffer(b"0000O000C000T000F00000.jpg", np.uint8)  # 0 stands for a digit
-_FIELDS = {"person": (0, 4), "outfit": (5, 8), "camera": (9, 12), "tracklet": (13, 16), "frame": (17, 22)}
+_SMALL = 1000
+_NAME = "0201O003C330T004F00192.jpg"
+_FIELDS = {
+    "person": slice(0, 4),
+    "outfit": slice(5, 8),
+    "camera": slice(9, 12),
+    "tracklet": slice(13, 16),
+    "frame": slice(17, 22),
+}
 _LISTS = ("train_name.txt", "test_name.txt", "track_train_info.txt", "track_test_info.txt", "query_IDX.txt")
 _ADVICE = "The lists must come from one download: take them from there again."
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read MEVID, or a smaller data set in its layout.
+    """Read MEVID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``bbox_train``, ``bbox_test`` and the lists.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    The split is in the order of the lists, and the queries are not in the gallery.
 
-    Returns:
-      The split in the order of the lists; the queries are not in the gallery.
-
-    Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a row is not one tracklet of one
-        person in one outfit and camera, in temporal order; a query is no row; or a listed frame is absent.
-
-    Warns:
-      UserWarning: the data set is as large as MEVID, but a count is not the published one; or the name file has lines
-        that belong to no tracklet.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root; a row is not one tracklet of one
+    person in one outfit and camera, in temporal order; a query is no row; or a listed frame is absent.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("bbox_train", "bbox_test"))
@@ -80,25 +76,14 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     query = tuple(test[row] for row in rows)
     asked = set(rows)
     gallery = tuple(t for row, t in enumerate(test) if row not in asked)
-    if len(train) > _SMALL:
-        found = {
-            "training persons": len({t.person_id for t in train}),
-            "training tracklets": len(train),
-            "test persons": len({t.person_id for t in test}),
-            "test tracklets": len(test),
-        }
-        compare_with_published(_TITLE, _PUBLISHED, found)
-    return Split("mevid", root, train, query, gallery)
+    split = Split("mevid", root, train, query, gallery)
+    compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)
+    return split
 
 
 def _read(root: Path, name: str) -> bytes:
-    try:
-        return read_file(root / name).removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise InputError(
-            f"{_TITLE} is incomplete: cannot read {root / name} ({error.strerror}); {beside(root, name)}. The lists "
-            "are a separate download, mevid-v1-annotation-data: put its files into the root."
-        ) from error
+    advice = "The lists are a separate download, mevid-v1-annotation-data: put its files into the root."
+    return read_list(_TITLE, root, name, advice)
 
 
 def parse_numbers(text: bytes, path: Path, columns: int) -> Int64[np.ndarray, "rows columns"]:
@@ -121,32 +106,10 @@ def parse_numbers(text: bytes, path: Path, columns: int) -> Int64[np.ndarray, "r
     return values.astype(np.int64)
 
 
-def parse_names(text: bytes, path: Path) -> tuple[list[str], dict[str, Int64[np.ndarray, "n"]]]:
-    """The frame names of a list, one a line, and their fields: person, outfit, camera, tracklet, frame.
-
-    Raises:
-      InputError: a line is no such name.
-    """
-    lines = text.split()
-    wrong = next((i for i, line in enumerate(lines) if len(line) != len(_GRAMMAR)), None)
-    characters = np.frombuffer(b"".join(lines[:wrong]), np.uint8).reshape(-1, len(_GRAMMAR))
-    digits = (characters >= ord("0")) & (characters <= ord("9"))
-    fits = np.where(np.equal(_GRAMMAR, ord("0")), digits, characters == _GRAMMAR).all(axis=1)
-    wrong = wrong if fits.all() else int(np.argmin(fits))
-    if wrong is not None:
-        raise InputError(
-            f"{path}: name {wrong + 1} must be like 0201O003C330T004F00192.jpg (person, outfit, camera, tracklet, "
-            f"frame), found {lines[wrong][:60].decode('utf-8', 'replace')!r}."
-        )
-    numbers = characters.astype(np.int64) - ord("0")
-    fields = {name: numbers[:, a:b] @ 10 ** np.arange(b - a)[::-1] for name, (a, b) in _FIELDS.items()}
-    return [line.decode() for line in lines], fields
-
-
 def _read_tracklets(root: Path, part: str) -> tuple[Tracklet, ...]:
     row_path, name_path = root / f"track_{part}_info.txt", root / f"{part}_name.txt"
     rows = parse_numbers(_read(root, row_path.name), row_path, 5)
-    names, fields = parse_names(_read(root, name_path.name), name_path)
+    names, fields = parse_names(_read(root, name_path.name).split(), _NAME, _FIELDS, name_path)
     used = 0
     for number, (first, last, *labels) in enumerate(rows.tolist()):
         where = f"{row_path}: row {number} (names {first} to {last} of {name_path.name})"

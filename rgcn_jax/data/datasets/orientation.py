@@ -4,10 +4,11 @@ Nothing here turns an image, in training neither, but some detectors and all vie
 keypoints found on turned images do not fit the pixels that are read here.
 """
 
-import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from rgcn_jax.data.datasets.images import open_image
 from rgcn_jax.errors import listed
 from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.types import Tracklet
@@ -18,25 +19,10 @@ _TAG = 0x0112
 
 def orientation(path: Path) -> int:
     """The EXIF orientation of an image, 1 (upright) to 8; 1 where it has none or cannot be read."""
-    try:
-        with open_file(path) as file:
-            start = file.read(65_536)
-    except OSError:
-        return 1
-    at = start.find(b"Exif\0\0", 0, 4096)
-    if not start.startswith(b"\xff\xd8") or at < 0:
-        return 1
-    block = start[at + 6 :]
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    try:
-        (first,) = struct.unpack(f"{order}I", block[4:8])
-        (count,) = struct.unpack(f"{order}H", block[first : first + 2])
-        for entry in range(first + 2, first + 2 + 12 * min(count, 100), 12):
-            tag, kind, _, value = struct.unpack(f"{order}HHIH", block[entry : entry + 10])
-            if tag == _TAG and kind == 3:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
+    with suppress(Exception), open_file(path) as file:  # a damaged image raises nearly anything
+        image = open_image(file)
+        found = image.getexif().get(_TAG, 1) if image.format == "JPEG" else 1
+        return found if found in range(1, 9) else 1
     return 1
 
 

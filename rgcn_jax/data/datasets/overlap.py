@@ -4,7 +4,7 @@ from pathlib import PurePath
 
 
 def pretrained_overlap(data_set: str, weights: str) -> str:
-    """A warning if weights were, by their file's name, trained on people of the data set's test set; else empty.
+    """A warning if weights were, by their file's name, trained on persons of the data set's test set; else empty.
 
     Args:
       data_set: name of the data set, ``data.name``.
@@ -19,6 +19,6 @@ def pretrained_overlap(data_set: str, weights: str) -> str:
     if data_set == "mars" and "market" in file.lower():
         return (
             f"warning: by their name, {file} are weights trained on Market-1501, whose training set holds 48 % of the "
-            "people that MARS tests on: scores will be too good; start from ImageNet's weights."
+            "persons that MARS tests on: scores will be too good; start from ImageNet's weights."
         )
     return ""

@@ -5,18 +5,39 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 
+from rgcn_jax.types import DISTRACTOR_ID, Split
 
-def compare_with_published(title: str, published: Mapping[str, int], found: Mapping[str, int]) -> None:
+
+def compare_with_published(title: str, split: Split, published: Mapping[str, int], small: int, splits: int = 1) -> None:
     """Warn of every count that is not the published one, by its name.
 
     Args:
       title: name of the data set.
+      split: what was found.
       published: by part, in the order in which they are reported.
-      found: of the same parts.
+      small: up to so many training tracklets a data set only has this layout: its counts are not compared.
+      splits: how many published splits were found.
 
     Warns:
       UserWarning: a count differs; it points at the caller of the caller.
     """
+    if len(split.train) <= small:
+        return
+    test = {*split.query, *split.gallery, *split.junk}
+    found = {
+        "training identities": len(split.train_person_ids),
+        "training tracklets": len(split.train),
+        "training frames": sum(len(t.frames) for t in split.train),
+        "test identities": len({t.person_id for t in test}),
+        "test tracklets": len(test),
+        "test frames": sum(len(t.frames) for t in test),
+        "junk tracklets": len(split.junk),
+        "distractor tracklets": sum(t.person_id == DISTRACTOR_ID for t in test),
+        "queries": len(split.query),
+        "gallery tracklets": len(split.gallery),
+        "gallery frames": sum(len(t.frames) for t in split.gallery),
+        "splits": splits,
+    }
     differ = [f"{part}: expected {n:,}, found {found[part]:,}" for part, n in published.items() if found[part] != n]
     if differ:
         warnings.warn(

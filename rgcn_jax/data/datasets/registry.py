@@ -1,11 +1,11 @@
 """The data sets that are read from a folder: name -> loader and number of published splits."""
 
-from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from rgcn_jax.command import Parser
 from rgcn_jax.data.datasets import ccvid, custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, mevid, prid2011
 from rgcn_jax.types import Split
 
@@ -56,10 +56,6 @@ SEVERAL_SPLITS = tuple(name for name, data_set in DATA_SETS.items() if data_set.
 """Names of the data sets with several published splits."""
 
 
-def add_follow_links(parser: ArgumentParser) -> None:
+def add_follow_links(parser: Parser) -> None:
     """Adds ``--follow-links`` to the flags of a command that reads a data set's folder."""
-    parser.add_argument(
-        "--follow-links",
-        action="store_true",
-        help="read folders and files of the data set that are symbolic links out of its root",
-    )
+    parser.switch("--follow-links", "read folders and files of the data set that are symbolic links out of its root")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS, add_follow_links
 from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
-from rgcn_jax.errors import InputError, printable
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error, printable
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.handed_over import read_file
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.types import Split
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features"
     write_features(options.out, matched, split)
     for line in [*matched.notes, *_summary(options.out, matched, split)]:
         print(printable(line))
+    print(last_line(f"features: {options.out}", "rgcn-jax", "evaluate", f"--features={options.out}"))
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -45,41 +46,28 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Convert appearance features of another program to the .npz file that data.features takes, matched to the "
         "tracklets of a data set by names of frames or by order, and compared by person and camera.",
         epilog="Files: .csv (GAF-Net), .mat (MATLAB 5 to 7.3), .npz, .pth; with arrays called gf, qf, g_pids, q_pids, "
-        "g_camids, q_camids, g_names, q_names or the like (docs/data.md). Training features (train_f, ...) are "
+        "g_camids, q_camids, g_names, q_names or the like (docs/own-features.md). Training features (train_f, ...) are "
         "optional.",
     )
-    parser.add_argument(
-        "--from",
-        dest="files",
-        required=True,
-        action="append",
-        type=path_argument,
-        metavar="FILE",
-        help="features; again for each further file",
-    )
-    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    parser.path("--from", "FILE", "features; again for each further file", dest="files", required=True, action="append")
+    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
-    parser.add_argument(
-        "--split", type=whole_number(1), default=1, metavar="N", help="number of the published split, from 1"
-    )
-    parser.add_argument(
+    parser.whole("--split", "number of the published split, from 1", default=1)
+    parser.path(
         "--names",
-        type=path_argument,
-        metavar="FILE",
-        help="text file with the name of a frame for each row, a line each: the queries', the gallery's, the training "
+        "FILE",
+        "text file with the name of a frame for each row, a line each: the queries', the gallery's, the training "
         "tracklets', as far as there are features",
     )
-    parser.add_argument("--out", required=True, type=path_argument, metavar="FILE.npz", help="file to write")
+    parser.path("--out", "FILE.npz", "file to write", required=True)
     return parser.parse_args(arguments)
 
 
 def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
     """The rows with the names of a text file, in the order of the parts."""
-    try:
+    with as_input_error(f"--names={path} cannot be read as text in UTF-8", kinds=MALFORMED):
         names = read_file(path).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--names={path} cannot be read as text in UTF-8 ({error}).") from error
     counts = {part: len(rows.features) for part, rows in parts.items()}
     if len(names) != sum(counts.values()):
         rows = ", ".join(f"{part or 'all'} {count:,}" for part, count in counts.items())
@@ -111,10 +99,8 @@ def write_features(path: Path, matched: Matched, split: Split) -> None:
         "is_query": np.array([t in query for t in tracklets]),
         "is_gallery": np.array([t in gallery for t in tracklets]),
     }
-    try:
+    with writing(path):
         write_arrays(path, arrays)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def _summary(path: Path, matched: Matched, split: Split) -> list[str]:

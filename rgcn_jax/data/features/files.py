@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 
 from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, listed, needs_extra
 from rgcn_jax.runtime.handed_over import open_file, read_file, read_text
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
 from rgcn_jax.torch_files.pickles import NumpyArray
@@ -202,13 +202,8 @@ def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
 
 
 def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
-    try:
+    with needs_extra("data", f"{path} is a MATLAB file of version 7.3, which needs h5py"):
         import h5py
-    except ImportError:
-        raise InputError(
-            f"{path} is a MATLAB file of version 7.3; h5py is needed to read it and is not installed: "
-            "pip install 'rgcn_jax[data]'."
-        ) from None
     found = {}
     try:
         with h5py.File(path, mode="r") as file:

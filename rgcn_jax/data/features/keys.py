@@ -1,4 +1,4 @@
-"""What the arrays of a features file are, by the names that programs give them: ``gf``, ``q_pids``, ``gallery_cam``."""
+"""Array names in features files (``gf``, ``q_pids``, ``gallery_cam``) and what each array holds."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,9 @@ WHATS: Mapping[str, str] = {
 _PART = "|".join(PARTS.values())
 _WHAT = "|".join(WHATS.values())
 _KEY = re.compile(rf"(?:(?P<before>{_PART})_?)?(?P<what>{_WHAT})(?:_(?P<after>{_PART}))?")
-EXPECTED = "qf, gf (features), q_pids, g_pids (persons), q_camids, g_camids (cameras) or the like (docs/data.md)"
+EXPECTED = (
+    "qf, gf (features), q_pids, g_pids (persons), q_camids, g_camids (cameras) or the like (docs/own-features.md)"
+)
 
 
 def role_of(key: str) -> Role | None:

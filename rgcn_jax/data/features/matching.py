@@ -1,4 +1,4 @@
-"""Which tracklet of a data set each row of a features file is: by names of frames, or by the data set's order."""
+"""Matching of the rows of a features file to the tracklets of a data set: by frame names, or by order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

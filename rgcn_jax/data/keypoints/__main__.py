@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rgcn_jax.command import Parser, on_interrupt, path_argument, run_command
+from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints import skeletons
@@ -39,47 +39,40 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "how many were detected.",
         epilog="Formats: " + "; ".join(f"{name}: {known.what}" for name, known in FORMATS.items()) + ".",
     )
-    parser.add_argument("--dataset", required=True, choices=sorted(DATA_SETS), help="which layout the root has")
-    parser.add_argument("--root", required=True, type=path_argument, metavar="DIR", help="folder of the data set")
+    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
-    parser.add_argument(
-        "--keypoints", required=True, type=path_argument, metavar="PATH", help="folder or file of keypoints"
-    )
-    parser.add_argument("--format", choices=list(FORMATS), help="their format (default: recognised by the path)")
+    parser.path("--keypoints", "PATH", "folder or file of keypoints", required=True)
+    parser.flag("--format", "their format (default: recognised by the path)", choices=list(FORMATS))
     add_source_flags(parser)
-    parser.add_argument(
-        "--out", required=True, type=path_argument, metavar="PATH", help="keypoint store to write, .npz; or folder"
-    )
-    parser.add_argument("--to", choices=("store", "openpose"), default="store", help="what to write")
-    parser.add_argument(
-        "--threshold", type=float, default=0.0, metavar="X", help="leave out keypoints of a lower confidence"
-    )
-    parser.add_argument("--detector", metavar="NAME", help="for the store's header: what found the keypoints")
-    parser.add_argument(
+    parser.path("--out", "PATH", "keypoint store to write, .npz; or folder", required=True)
+    parser.flag("--to", "what to write", choices=("store", "openpose"), default="store")
+    parser.flag("--threshold", "leave out keypoints of a lower confidence", type=float, default=0.0, metavar="X")
+    parser.flag("--detector", "for the store's header: what found the keypoints", metavar="NAME")
+    parser.flag(
         "--least-share",
+        "fraction of the frames that must have an entry, in a file that leaves out frames without persons "
+        "(default: two thirds)",
         type=float,
         default=LEAST_SHARE,
         metavar="X",
-        help="fraction of the frames that must have an entry, in a file that leaves out frames without persons "
-        "(default: two thirds)",
     )
     return parser.parse_args(arguments)
 
 
 def add_source_flags(parser: Parser) -> None:
     """Adds ``--skeleton`` and ``--units``, which say what keypoint files do not say themselves."""
-    parser.add_argument(
+    parser.flag(
         "--skeleton",
+        f"their skeleton, one of {', '.join(SKELETONS)} (default: as the files say, else by the number of keypoints)",
         type=_skeleton,
         metavar="NAME",
-        help=f"their skeleton, one of {', '.join(SKELETONS)} (default: as the files say, else by the number of "
-        "keypoints)",
     )
-    parser.add_argument(
+    parser.flag(
         "--units",
-        choices=UNITS,
-        help="their coordinates: pixels of the crop, or normalised to its width and height (default: as the files say, "
+        "their coordinates: pixels of the crop, or normalised to its width and height (default: as the files say, "
         "else pixels)",
+        choices=UNITS,
     )
 
 
@@ -139,17 +132,11 @@ def _convert(options: Namespace) -> list[str]:
         *lines,
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",
         *report(coverage),
-        *_next(options),
-    ]
-
-
-def _next(options: Namespace) -> list[str]:
-    """The line that says what a store is for."""
-    if options.to != "store":
-        return []
-    return [
-        f"next: rgcn-jax prepare or rgcn-jax embed, with --dataset={options.dataset} --root={options.root} "
-        f"--keypoints={options.out}"
+        last_line(
+            f"keypoints: {options.out}",
+            *("rgcn-jax", "prepare", f"--dataset={options.dataset}", f"--root={options.root}"),
+            *(f"--keypoints={options.out}", "--out=prepared"),
+        ),
     ]
 
 

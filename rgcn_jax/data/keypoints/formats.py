@@ -23,7 +23,7 @@ from rgcn_jax.data.keypoints import (
     yolo,
 )
 from rgcn_jax.data.keypoints.detections import Detections
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 
 LEAST_SHARE = 2 / 3
@@ -184,11 +184,8 @@ def _recognise_folder(path: Path) -> str:
 
 
 def _first_character(path: Path) -> bytes:
-    try:
-        with open_file(path) as file:
-            return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    except OSError as error:
-        raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error
+    with as_input_error(f"The keypoint file {path} cannot be read"), open_file(path) as file:
+        return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
 
 
 def _not_found(path: Path, found: str) -> NoReturn:

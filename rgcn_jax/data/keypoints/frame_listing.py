@@ -12,7 +12,7 @@ from rgcn_jax.data.datasets.absent import difference, nearest
 from rgcn_jax.data.datasets.listing import is_litter
 from rgcn_jax.data.keypoints.detections import shown
 from rgcn_jax.data.keypoints.names import match
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed
 from rgcn_jax.runtime.handed_over import NO_FILE
 
 _MOST = 3_000_000  # files that are looked at below a folder whose files do not lie where they are expected
@@ -148,11 +148,8 @@ def _below(path: Path, suffix: str) -> Iterator[str]:
 
 def scan(folder: Path) -> Iterator[os.DirEntry[str]]:
     """The entries of a folder but for litter. Raises InputError where it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if not is_litter(entry.name))
-    except OSError as error:
-        raise InputError(f"The keypoint folder {folder} cannot be listed ({error.strerror}).") from error
+    with as_input_error(f"The keypoint folder {folder} cannot be listed"), os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not is_litter(entry.name))
 
 
 def _is_within(path: Path, root: Path) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 
 from rgcn_jax.data.keypoints import skeletons
 from rgcn_jax.data.keypoints.detections import Detections
@@ -28,20 +28,17 @@ from rgcn_jax.errors import InputError
 SUFFIX = ".json"
 
 
-def parse_mmpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
-    """The p people of one MMPose file, with v keypoints: x, y, confidence as they stand.
-
-    p may be 0. Raises InputError, whose message is the reason alone, without the file's name.
+def parse_mmpose(text: bytes, skeleton: str | None = None) -> People:
+    """The people of one MMPose file: x, y, confidence as they stand.
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS``, where the user names it; None: by ``dataset_name``, else by v, which is then one
-        of 17, 26, 133 and 136.
+      skeleton: a key of ``SKELETONS``, where the user names it; None: by ``dataset_name``, else by the number of
+        keypoints, which is then one of 17, 26, 133 and 136.
+
+    Raises:
+      InputError: whose message is the reason alone, without the file's name.
     """
-    return _people(text, skeleton).keypoints
-
-
-def _people(text: bytes, skeleton: str | None) -> People:
     contents = parse_json(text)
     named = skeleton
     if isinstance(contents, dict):
@@ -88,7 +85,7 @@ def _numbers(person: Any, known: Mapping[int, str], named: str | None) -> list[i
     return list(chain.from_iterable((x, y, score) for (x, y), score in zip(points, scores, strict=True)))
 
 
-PROGRAM = Program("MMPose", "COCO-17, Halpe-26 or COCO-WholeBody", SUFFIX, _people)
+PROGRAM = Program("MMPose", "COCO-17, Halpe-26 or COCO-WholeBody", SUFFIX, parse_mmpose)
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:

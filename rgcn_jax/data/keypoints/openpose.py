@@ -22,7 +22,7 @@ from rgcn_jax.data.keypoints.frame_files import read_folder as read_any_folder
 from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
 from rgcn_jax.data.keypoints.skeletons import OPENPOSE, advice, expected, looks_like
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.files import atomic_folder, write_error
+from rgcn_jax.runtime.files import atomic_folder, writing
 from rgcn_jax.skeleton import to_14
 
 SUFFIX = "_keypoints.json"
@@ -98,15 +98,12 @@ def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, 
     if outside:
         raise InputError(f"{shown(outside[0])} would lie outside of {path}: frames must be relative to the root.")
     folders = {frame.rpartition("/")[0] for frame in frames}
-    try:
-        with atomic_folder(path) as part:
-            for folder in sorted(folders):
-                (part / folder).mkdir(parents=True, exist_ok=True)
-            for frame, body in zip(tqdm(frames, "OpenPose files", disable=None, leave=False), pixels, strict=True):
-                file = part / (frame.rpartition(".")[0] + SUFFIX)
-                file.write_text(json.dumps(_contents(body)), encoding="ascii")
-    except OSError as error:
-        raise write_error(path, error) from error
+    with writing(path), atomic_folder(path) as part:
+        for folder in sorted(folders):
+            (part / folder).mkdir(parents=True, exist_ok=True)
+        for frame, body in zip(tqdm(frames, "OpenPose files", disable=None, leave=False), pixels, strict=True):
+            file = part / (frame.rpartition(".")[0] + SUFFIX)
+            file.write_text(json.dumps(_contents(body)), encoding="ascii")
 
 
 def _body25_order() -> list[int]:

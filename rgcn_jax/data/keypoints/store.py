@@ -32,7 +32,7 @@ from rgcn_jax.data.keypoints.detections import Detections, others, shown
 from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
-from rgcn_jax.runtime.files import write_error
+from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.skeleton import SKELETONS, to_14
 
@@ -97,10 +97,8 @@ def save(
         "names": np.array(names, dtype=np.str_),
         "keypoints": keypoints,
     }
-    try:
+    with writing(path):
         write_arrays(path, arrays, compressed=True)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def check_store_path(path: Path) -> None:
@@ -114,16 +112,10 @@ def check_store_path(path: Path) -> None:
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the keypoints of these frames from a store with a header.
+    """Read the keypoints of these frames from a store with a header; arguments as of ``formats.read``.
 
-    Args:
-      path: the file.
-      frames: paths relative to the data set's root, each once.
-      sizes: not needed, a store is in pixels.
-      skeleton: of 14 keypoints, for a store that was made with other ones than this project's; None: these.
-
-    Raises:
-      InputError: the file is damaged, of a newer version or another kind, or a frame is not in it.
+    ``skeleton``: of 14 keypoints, for a store that was made with other ones than this project's. Raises InputError:
+    the file is damaged, of a newer version or another kind, or lacks a frame.
     """
     del sizes
     arrays = open_arrays(path)

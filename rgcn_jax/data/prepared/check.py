@@ -30,7 +30,9 @@ from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Tracklet
 
 
-def check(options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]) -> int:
+def check(
+    options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]
+) -> tuple[str, int]:
     """Prints all problems and remarks with their first names, and writes a report with all names if requested.
 
     Args:
@@ -39,7 +41,7 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
       say: prints a line.
 
     Returns:
-      0 where the data set can be used, else 1.
+      What was found, in a clause; and 0 where the data set can be used, else 1.
     """
     if options.report:
         write_report(options.report, [])  # that it can be written is known before anything takes hours
@@ -59,8 +61,7 @@ def check(options: Namespace, read_source: Callable[[Namespace], Source], say: C
     elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
         say("--report=FILE writes all names to a file.")
     usable = "not usable" if problems else "usable"
-    say(f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks.")
-    return 1 if problems else 0
+    return f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks", 1 if problems else 0
 
 
 class _Look(NamedTuple):
@@ -124,6 +125,6 @@ def _images(options: Namespace, root: Path, tracklets: Sequence[Tracklet]) -> li
     bad: dict[int, list[Finding]] = {}
     with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
         for task, result in run_tasks(work, tasks, options.workers, bar.update):
-            of_task = [Finding(f"{root / frame.name} {frame.reason}", problem=True) for frame in result.bad]
+            of_task = [Finding(f"{root / name} {reason}", problem=True) for name, reason in result.bad.items()]
             bad[task.tracklets[0][0]] = of_task
     return [finding for first in sorted(bad) for finding in bad[first]]

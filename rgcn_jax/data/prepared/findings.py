@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed
 from rgcn_jax.runtime.files import atomic_file
 
 SHOWN = 20
@@ -44,10 +44,8 @@ def write_report(path: Path, findings: Iterable[Finding]) -> None:
     Raises:
       InputError: it cannot be written.
     """
-    try:
-        with atomic_file(path) as file:
-            for finding in findings:
-                lines = (finding.line, *(f"  {name}" for name in finding.names))
-                file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
-    except OSError as error:
-        raise InputError(f"the report {path} cannot be written ({error.strerror}): choose another --report.") from error
+    cannot = as_input_error(f"the report {path} cannot be written", "choose another --report")
+    with cannot, atomic_file(path) as file:
+        for finding in findings:
+            lines = (finding.line, *(f"  {name}" for name in finding.names))
+            file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.handed_over import read_text
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
@@ -94,12 +94,8 @@ _FIELDS = {
 
 
 def read_marker(folder: Path) -> dict[str, Any]:
-    """The fields of ``rgcn_jax.json``.
-
-    Raises:
-      InputError: it is missing or damaged, or of a newer version.
-    """
-    try:
+    """The fields of ``rgcn_jax.json``. Raises InputError: it is missing or damaged, or of a newer version."""
+    with as_input_error(f"{folder / MARKER} cannot be read", "prepare the data again", MALFORMED):
         marker = json.loads(read_text(folder / MARKER))
         if not isinstance(marker, dict) or marker.get("format") != FORMAT:
             raise ValueError(f"it is not of the format {FORMAT!r}")
@@ -112,8 +108,6 @@ def read_marker(folder: Path) -> dict[str, Any]:
         for size in sizes:
             if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 2**16 for n in size):
                 raise ValueError(f"{size} is no height and width of a frame")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{folder / MARKER} cannot be read ({error}): prepare the data again.") from error
     if marker["version"] > FORMAT_VERSION:
         raise InputError(
             f"{folder} was prepared in version {marker['version']} of its format, this program reads version "

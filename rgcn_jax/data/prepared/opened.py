@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 
 from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, Shard, parse_shard, read_marker
 from rgcn_jax.data.prepared.index import SUBSETS, read_index
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError, as_input_error, listed
 from rgcn_jax.runtime.handed_over import file_hash, open_file
 from rgcn_jax.types import Split, Tracklet
 
@@ -82,13 +82,11 @@ def stored_keypoints(path: Path) -> np.ndarray:
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open a prepared data set.
-
-    Raises:
-      InputError: a file is missing or damaged, or of a newer version.
-    """
+    """Open a prepared data set. Raises InputError: a file is missing or damaged, or of a newer version."""
     marker = read_marker(folder)
-    try:
+    with as_input_error(  # a damaged archive raises nearly anything
+        f"The prepared data in {folder} is damaged", "prepare it again", Exception
+    ):
         shards = tuple(parse_shard(shard, marker["dataset"]) for shard in marker["shards"])
         tracklets, subsets = read_index(folder / INDEX)
         size = None if not marker.get("frame_size") else tuple(marker["frame_size"])
@@ -113,10 +111,6 @@ def open_prepared(folder: Path) -> Prepared:
             has_keypoints=marker["has_keypoints"],
             junk_has_keypoints=marker["junk_has_keypoints"],
         )
-    except Exception as error:  # a damaged archive raises nearly anything
-        raise InputError(
-            f"The prepared data in {folder} is damaged ({type(error).__name__}: {error}): prepare it again."
-        ) from error
     _check_files(prepared, marker.get("hashes", {}))
     return prepared
 

@@ -10,7 +10,7 @@ from rgcn_jax.data.clips.reader import KeypointSource
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.prepared.opened import Prepared
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import as_input_error, needs_extra
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # ArrayRecord's own advice for random access
 _IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}
@@ -45,21 +45,17 @@ class Records:
 
     def _read(self, shard: int, positions: list[int]) -> list[bytes]:
         path = self._prepared.folder / self._prepared.shards[shard].file
-        try:
+        with as_input_error(
+            f"{path} cannot be read", "copy it again, or prepare the data again", (RuntimeError, IndexError)
+        ):
             if self._readers[shard] is None:
                 self._readers[shard] = _open(str(path))
             return self._readers[shard].read(positions)
-        except (RuntimeError, IndexError) as error:
-            raise InputError(f"{path} cannot be read ({error}): copy it again, or prepare the data again.") from error
 
 
 def _open(path: str) -> Any:
-    try:
+    with needs_extra("data", "Reading prepared data needs array_record"):
         from array_record.python.array_record_module import ArrayRecordReader
-    except ImportError as error:
-        raise InputError(
-            "Reading prepared data needs array_record, which is not installed: pip install 'rgcn_jax[data]'."
-        ) from error
     return ArrayRecordReader(path, _OPTIONS, file_reader_buffer_size=32768)
 
 

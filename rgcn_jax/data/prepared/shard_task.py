@@ -1,7 +1,7 @@
-"""Messages between the preparation and its workers; assignment of tracklets to shards."""
+"""Tasks of the preparation's worker processes, a shard each, and the assignment of tracklets to shards."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,24 +52,12 @@ class ShardTask:
                 digest.update(repr((frame, found)).encode())
         return digest.hexdigest()[:32]
 
-    def rows(self) -> Iterator[tuple[int, int, Tracklet]]:
-        """Of each frame its tracklet's number, its position in the tracklet, and the tracklet."""
-        return ((number, i, tracklet) for number, tracklet in self.tracklets for i in range(len(tracklet.frames)))
-
-
-@dataclass(frozen=True)
-class BadFrame:
-    """A frame that cannot be used: its path in the data set and why, as the end of a sentence."""
-
-    name: str
-    reason: str
-
 
 @dataclass(frozen=True)
 class ShardResult:
-    """Of a task: its bad frames, and how many others had another size."""
+    """Of a task: the frames that cannot be used with the reason, the end of a sentence; how many had another size."""
 
-    bad: tuple[BadFrame, ...]
+    bad: dict[str, str]
     resized: int
 
 

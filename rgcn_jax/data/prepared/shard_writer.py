@@ -4,15 +4,16 @@ Runs in the worker processes of the preparation.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets.images import check_size
 from rgcn_jax.data.prepared import tfds_format
-from rgcn_jax.data.prepared.shard_task import BadFrame, ShardResult, ShardTask
+from rgcn_jax.data.prepared.shard_task import ShardResult, ShardTask
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_path
 from rgcn_jax.runtime.handed_over import read_file
@@ -35,21 +36,22 @@ def run(task: ShardTask, advance: Callable[[], None]) -> ShardResult:
     Raises:
       OSError: the shard cannot be written.
     """
-    bad: list[BadFrame] = []
+    bad: dict[str, str] = {}
     resized = 0
-    with _shard_file(task.path, complete=lambda: not bad) as write:
-        for row, (number, position, tracklet) in enumerate(task.rows()):
+    rows = ((number, i, t) for number, t in task.tracklets for i in range(len(t.frames)))
+    with _shard_file(task.path, bad) if task.path else nullcontext() as writer:
+        for row, (number, position, tracklet) in enumerate(rows):
             name = tracklet.frames[position]
             try:
                 encoded, other_size = _fitted(task, _contents(task.root / name))
             except InputError as error:
-                bad.append(BadFrame(name, str(error)))
+                bad[name] = str(error)
             else:
                 resized += other_size
-                if task.path and not bad:
-                    write(_record(task, encoded, row, number, position, tracklet))
+                if writer and not bad:
+                    writer.write(_record(task, encoded, row, number, position, tracklet))
             advance()
-    return ShardResult(tuple(bad), resized)
+    return ShardResult(bad, resized)
 
 
 def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: int, tracklet: Tracklet) -> bytes:
@@ -95,13 +97,8 @@ def _fitted(task: ShardTask, encoded: bytes) -> tuple[bytes, int]:
 
 
 @contextmanager
-def _shard_file(path: Path | None, complete: Callable[[], bool]) -> Iterator[Callable[[bytes], None]]:
-    """A function that writes a record to a file which appears at ``path`` once it is on the disk, if it is then
-    ``complete``; without a path nothing is written.
-    """
-    if path is None:
-        yield lambda record: None
-        return
+def _shard_file(path: Path, bad: Collection[str]) -> Iterator[Any]:
+    """An ArrayRecord writer whose file appears at ``path`` once it is on the disk, if nothing is ``bad`` then."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     writer = None
@@ -109,9 +106,9 @@ def _shard_file(path: Path | None, complete: Callable[[], bool]) -> Iterator[Cal
         with atomic_path(path) as part:
             # One record a chunk, to be read by itself. Compressing images again gains nothing.
             writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
-            yield writer.write
+            yield writer
             writer.close()
-            if not complete():
+            if bad:
                 part.unlink()
     except RuntimeError as error:  # ArrayRecord raises it for system errors
         raise OSError(str(error)) from error

@@ -16,20 +16,12 @@ A builder is called ``<data set>_pose`` for each data set of ``datasets.registry
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rgcn_jax.data.prepared import format as prepared_format
+from rgcn_jax.data.datasets.registry import DATA_SETS
+from rgcn_jax.data.prepared.format import VERSION, builder_name, frame_size
 from rgcn_jax.data.prepared.tfds_format import features, tfds
 from rgcn_jax.errors import InputError
 
-__all__ = [
-    "CcvidPose",
-    "DukemtmcVidreidPose",
-    "FolderPose",
-    "IlidsVidPose",
-    "LsVidPose",
-    "MarsPose",
-    "MevidPose",
-    "Prid2011Pose",
-]
+_DESCRIPTION = "Frames of {} with 14 keypoints, ids and cameras; published splits of the persons are in index.npz."
 
 
 class _Info(tfds.core.DatasetInfo):
@@ -42,7 +34,7 @@ class _Info(tfds.core.DatasetInfo):
 class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """What the builders share. ``as_dataset`` does not exist for ArrayRecord: use ``as_data_source``."""
 
-    VERSION = tfds.core.Version(prepared_format.VERSION)
+    VERSION = tfds.core.Version(VERSION)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return _Info(builder=self, description=self.__doc__, features=features(*self._size()))
@@ -51,7 +43,7 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Height and width of the frames, not known before they are prepared."""
         if not self.data_path.is_dir():
             return None, None
-        return prepared_format.frame_size(Path(self.data_dir))
+        return frame_size(Path(self.data_dir))
 
     # The base class's is wrapped by a decorator, which makes it an attribute to the type checker.
     def download_and_prepare(self, **options: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -72,33 +64,12 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._not_prepared()
 
 
-class MarsPose(_PreparedPose):
-    """Frames of MARS with 14 keypoints, ids and cameras."""
-
-
-class DukemtmcVidreidPose(_PreparedPose):
-    """Frames of DukeMTMC-VideoReID with 14 keypoints, ids and cameras."""
-
-
-class IlidsVidPose(_PreparedPose):
-    """Frames of iLIDS-VID with 14 keypoints, ids and cameras; its splits of the persons are in ``index.npz``."""
-
-
-class Prid2011Pose(_PreparedPose):
-    """Frames of PRID2011 with 14 keypoints, ids and cameras; its splits of the persons are in ``index.npz``."""
-
-
-class CcvidPose(_PreparedPose):
-    """Frames of CCVID with 14 keypoints, ids and cameras."""
-
-
-class MevidPose(_PreparedPose):
-    """Frames of MEVID with 14 keypoints, ids and cameras."""
-
-
-class LsVidPose(_PreparedPose):
-    """Frames of LS-VID with 14 keypoints, ids and cameras."""
-
-
-class FolderPose(_PreparedPose):
-    """Frames of a folder of one's own with 14 keypoints, ids and cameras."""
+BUILDERS = {
+    dataset: type(
+        builder_name(dataset),
+        (_PreparedPose,),
+        {"name": builder_name(dataset), "__module__": __name__, "__doc__": _DESCRIPTION.format(dataset)},
+    )
+    for dataset in DATA_SETS
+}
+"""Data set -> builder. TensorFlow Datasets registers a class when it is made."""

@@ -17,15 +17,11 @@ from typing import Any
 import numpy as np
 
 from rgcn_jax.data.prepared.format import ARRAY_RECORD, VERSION, Shard, builder_name
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import needs_extra
 
-try:
+with needs_extra("data", "Preparing data needs TensorFlow Datasets"):
     import tensorflow_datasets as tfds
     from etils import epath  # whose paths it wants
-except ImportError as error:
-    raise InputError(
-        "Preparing data needs TensorFlow Datasets, which is not installed: pip install 'rgcn_jax[data]'."
-    ) from error
 
 
 @functools.cache

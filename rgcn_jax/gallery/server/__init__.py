@@ -1,1 +1,1 @@
-"""The page of a gallery, ``rgcn-jax gallery serve``: a small web server on the loopback address (docs/gallery.md)."""
+"""The page of a gallery, ``rgcn-jax gallery serve``: a small web server on the loopback address (docs/search.md)."""

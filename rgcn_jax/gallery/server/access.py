@@ -1,4 +1,4 @@
-"""Who may use the page: the token, the host name, the size of requests; and headers that keep the page to itself.
+"""Access control of the gallery's web page: token, host names, request size, and security headers.
 
 Every request needs the token: once as ``/?token=...``, which sets a cookie that scripts cannot read and other sites
 cannot send, or as ``Authorization: Bearer``. Names of hosts other than the server's own are refused, as are changes

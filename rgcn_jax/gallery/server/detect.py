@@ -17,11 +17,7 @@ THRESHOLD = 0.2
 
 
 def open_detector(backend: str, weights: Path) -> Detect:
-    """Opens a detector.
-
-    Raises:
-      InputError: its weights or its library are missing.
-    """
+    """Opens a detector. Raises InputError: its weights or its library are missing."""
     kind = BACK_ENDS[backend]
     kind.weights(weights)
     detector = kind.open(weights, kind.margin, 1)

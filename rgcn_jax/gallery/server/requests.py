@@ -1,4 +1,4 @@
-"""What the page asks for, checked: a search with its conditions, the marks of an export."""
+"""Validation of the page's requests: a search with its conditions, the marks of an export."""
 
 import argparse
 import math

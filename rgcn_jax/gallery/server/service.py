@@ -1,4 +1,4 @@
-"""What the page does, without HTTP: browse a gallery, embed uploads, search, export; every search is logged."""
+"""Operations of the gallery's web page, without HTTP: browse, embed uploads, search, export; searches are logged."""
 
 import threading
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 
 from rgcn_jax.data.datasets.images import image_size, read_image
 from rgcn_jax.data.datasets.listing import IMAGES, natural_order
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.npz import read_arrays
 
 MAX_FRAMES = 1000
@@ -115,10 +115,8 @@ def read_keypoints(file: File, frames: int) -> Float32[np.ndarray, "t 14 3"]:
             raise InputError(f"{file.name} has more than {MAX_KEYPOINT_BYTES / 2**20:.0f} MiB.")
         kept.write(data)
         kept.flush()
-        try:
+        with as_input_error(f"{file.name} is no .npz file of arrays", kinds=MALFORMED):
             found = read_arrays(Path(kept.name), ("keypoints",), largest=64 * MAX_KEYPOINT_BYTES)[0].get("keypoints")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file.name} is no .npz file of arrays ({error}).") from error
     if found is None or found.dtype.kind not in "fiu" or found.shape != (frames, 14, 3):
         has = "no such array" if found is None else f"{found.dtype} {list(found.shape)}"
         raise InputError(f'{file.name}: expected "keypoints", floats [{frames}, 14, 3], found {has}.')

@@ -197,7 +197,5 @@ def test_the_clips_of_all_processes_are_the_plan(processes):
 
 
 def test_a_plan_that_cannot_be_shared_equally_is_reported():
-    with pytest.raises(
-        InputError, match="12 clips cannot be divided equally among 5 processes: choose batch.identities"
-    ):
+    with pytest.raises(InputError, match="12 clips .* 5 processes.*batch.identities"):
         clips_of_process(sampler().plan(0), 0, 5)

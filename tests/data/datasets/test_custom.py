@@ -76,5 +76,5 @@ def test_none_of_the_parts_is_told_with_what_is_there(tmp_path):
 
 def test_people_who_are_trained_and_tested_on_are_told_of(tmp_path):
     make(tmp_path, [*FRAMES, "gallery/10/1/a/1.jpg"])
-    with pytest.warns(UserWarning, match="1 people in .*train are in query or gallery too, person 10 for one"):
+    with pytest.warns(UserWarning, match="1 persons in .*train .*person 10"):
         custom.load(tmp_path)

@@ -81,7 +81,7 @@ def test_a_folder_too_few_would_shift_all_splits_and_is_refused(tmp_path):
     person.rename(tmp_path / "person005")
     fails(tmp_path, "cam2 has a folder person005, i-LIDS-VID/sequences/cam1 has none", "as they were distributed")
     (tmp_path / SEQUENCES / "cam2" / "person005").rename(tmp_path / "person005b")
-    fails(tmp_path, tmp_path / SPLITS, "ls_set splits 4 people, but there are 3 person folders")
+    fails(tmp_path, tmp_path / SPLITS, "ls_set splits 4 persons, but there are 3 person folders")
 
 
 def test_a_folder_renamed_in_both_cameras_is_refused(tmp_path):
@@ -111,7 +111,7 @@ def test_a_folder_that_is_no_person_is_named(tmp_path):
         (((1, 2, 3, 3),), "must be the numbers 1 to 4 in some order, which row 1 is not"),
         (((1, 2, 3, 4), (0, 1, 2, 3)), "which row 2 is not"),
         (((1, 2, 3, 5),), "which row 1 is not"),
-        (((1, 2, 3),), "ls_set splits 3 people, but there are 4 person folders"),
+        (((1, 2, 3),), "ls_set splits 3 persons, but there are 4 person folders"),
         (((1.5, 2, 3, 4),), "ls_set must be a matrix of whole numbers: download the archive again"),
     ],
 )
@@ -137,7 +137,7 @@ def test_published_counts_are_compared(tmp_path):
     people = tuple(range(1, 203))
     make(tmp_path, people, (people,))
     with pytest.warns(
-        UserWarning, match=r"iLIDS-VID as published \(people: expected 300, found 202; splits: exp.* 1\)"
+        UserWarning, match=r"iLIDS-VID as published .training identities: expected 150, found 101; .*splits: exp.* 1\)"
     ):
         ilids_vid.load(tmp_path)
 

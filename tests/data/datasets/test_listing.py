@@ -19,7 +19,7 @@ def test_a_listing_is_sorted_and_names_what_cannot_be_listed(tmp_path):
     ]  # fmt: skip
     folders.check()
     assert folders.listing("c") == Listing([], [])
-    with pytest.raises(InputError, match=f"Set at {tmp_path} is not as it must be: c is missing. Unpack it again"):
+    with pytest.raises(InputError, match=f"Set at {tmp_path} .*: c is missing"):
         folders.check()
     shutil.rmtree(tmp_path / "b")
 

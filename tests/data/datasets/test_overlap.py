@@ -19,7 +19,7 @@ from rgcn_jax.data.datasets.overlap import pretrained_overlap
 )
 def test_weights_of_market_1501_on_mars_are_warned_of(data_set, weights, warned):
     warning = pretrained_overlap(data_set, weights)
-    assert ("48 % of the people that MARS tests on" in warning) == warned
+    assert ("48 % of the persons that MARS tests on" in warning) == warned
     assert bool(warning) == warned
 
 

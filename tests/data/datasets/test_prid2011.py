@@ -58,8 +58,8 @@ def test_all_ten_splits_of_walkers_are_those_that_were_written(tmp_path):
         ("[" * 100_000, "is not JSON or is cut off"),
         ("{}", "expected a list of splits like"),
         ("[]", "expected a list of splits like"),
-        ('[{"train": ["person_0001"]}]', 'split 1 must be {"train": [...], "test": [...]} with people in both lists'),
-        ('[{"train": ["person_0001"], "test": []}]', "with people in both lists"),
+        ('[{"train": ["person_0001"]}]', 'split 1 must be {"train": [...], "test": [...]} with persons in both lists'),
+        ('[{"train": ["person_0001"], "test": []}]', "with persons in both lists"),
         ('[{"train": ["person_0001"], "test": ["../../etc"]}]', "names '../../etc': expected the name of a person f"),
         ('[{"train": ["person_0001"], "test": [2]}]', "names 2: expected the name of a person folder"),
         ('[{"train": ["person_0001"], "test": ["person_0000"]}]', "names 'person_0000'"),
@@ -92,6 +92,6 @@ def test_the_usual_counts_are_compared(tmp_path):
     splits[0] = {"train": names[:90], "test": names[90:]}
     make(tmp_path / "b", range(1, 179), splits, strangers=())
     with pytest.warns(
-        UserWarning, match=r"\(training people: expected 89, found 90; test people: expected 89, found 88"
+        UserWarning, match=r"\(training identities: expected 89, found 90; test identities: expected 89, found 88"
     ):
         prid2011.load(tmp_path / "b")

@@ -116,7 +116,7 @@ def test_mmpose_names_the_skeleton(tmp_path):
     np.testing.assert_allclose(found.pixels, to_14(people("h36m17", 12), "h36m17"), rtol=1e-6)
     with pytest.raises(InputError, match=r"'h36m' \(h36m17\).*leave out --skeleton=coco17"):
         mmpose.parse_mmpose(_mmpose("h36m", people("h36m17", 1)), "coco17")
-    assert mmpose.parse_mmpose(_mmpose("my_own", people("coco17", 1))).shape == (1, 17, 3)
+    assert mmpose.parse_mmpose(_mmpose("my_own", people("coco17", 1))).keypoints.shape == (1, 17, 3)
     with pytest.raises(InputError, match="--skeleton=crowdpose14"):
         mmpose.parse_mmpose(_mmpose("my_own", people("aic14", 1)))
 

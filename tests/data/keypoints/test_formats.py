@@ -140,9 +140,7 @@ def test_half_a_data_set_is_not_taken_for_empty(tmp_path, name):
 
 
 def test_the_form_can_be_said_and_must_fit(tmp_path):
-    with pytest.raises(
-        InputError, match="'coco' is no format of keypoint files: expected one of openpose, mmpose, alpha"
-    ):
+    with pytest.raises(InputError, match="'coco' is no format .*openpose, mmpose"):
         read(_arrays(tmp_path), FRAMES, SIZE, "coco")
     with pytest.raises(InputError, match=r"Keypoints as openpose are a folder of OpenPose.*arrays.npz is a file\."):
         read(_arrays(tmp_path), FRAMES, SIZE, "openpose")

@@ -18,7 +18,7 @@ from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from tests import frames
-from tests.commands import status
+from tests.commands import next_command, status
 from tests.data.prepared import preparing
 
 
@@ -37,7 +37,7 @@ def out(loose, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared")
     process = preparing.run(loose, f"--out={out}", "--frames_per_shard=20")
     assert process.returncode == 0, process.stderr
-    assert "Train with --config.data.name=mars" in process.stdout
+    assert next_command(process.stdout) == ["train", "--config=mars", f"--config.data.root={out}"]
     assert len(open_prepared(out / "mars_pose" / "1.0.0").shards) > 4
     return out
 

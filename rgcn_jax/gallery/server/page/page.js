@@ -31,11 +31,14 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// A time in UTC that is not broken into two lines.
+export const shownTime = (text) => text.replace("T", " ").replace("Z", " UTC").replaceAll("-", "\u2011").replaceAll(" ", "\u00a0");
+
 export function about(entry) {
   const parts = [];
   if (entry.person_id != null) parts.push(`person ${entry.person_id}`);
   parts.push(`camera ${entry.camera_id ?? "?"}`);
-  if (entry.start) parts.push(entry.start.replaceAll("-", "\u2011")); // in one piece
+  if (entry.start) parts.push(shownTime(entry.start));
   parts.push(`${entry.num_frames} frames`);
   return parts.join(", ");
 }
@@ -60,7 +63,17 @@ export function choose(query, hasKeypoints, notes = []) {
     setBy("appearance");
     state.notes = [...notes, "no keypoints: by appearance only"];
   }
-  search();
+  markChosen();
+  search().then(() => {
+    if (matchMedia("(max-width: 900px)").matches) $("results").scrollIntoView(); // below the panel, there
+  });
+}
+
+// Shows in the list which entry is searched for.
+export function markChosen() {
+  for (const button of document.querySelectorAll(".entry")) {
+    button.setAttribute("aria-current", Number(button.dataset.id) === state.query?.entry);
+  }
 }
 
 const withPose = () => !document.body.classList.contains("no-pose");
@@ -192,7 +205,7 @@ function listen() {
 
 async function start() {
   const gallery = await (await ask("/api/gallery")).json();
-  const times = gallery.first ? `, from ${gallery.first} to ${gallery.last}` : "";
+  const times = gallery.first ? `, from ${shownTime(gallery.first)} to ${shownTime(gallery.last)}` : "";
   $("about").textContent = `${gallery.entries.toLocaleString("en")} entries${times}; model ${gallery.model}; signed in as ${gallery.user}`;
   state.fused = gallery.fused;
   if (!gallery.with_pose) {

@@ -1,5 +1,5 @@
 // Whom to search for: an entry of the gallery, uploaded crops, or a person in an uploaded video.
-import { $, about, ask, asJson, choose, make, say, strip } from "./page.js";
+import { $, about, ask, asJson, choose, make, markChosen, say, strip } from "./page.js";
 import { chosenBox, showFrame } from "./box.js";
 
 const PAGE = 24;
@@ -19,7 +19,7 @@ export async function startQueries(gallery) {
   $("browse-camera").addEventListener("change", () => { offset = 0; list(); });
   $("before").addEventListener("click", () => { offset = Math.max(0, offset - PAGE); list(); });
   $("after-page").addEventListener("click", () => { offset += PAGE; list(); });
-  $("track").addEventListener("change", () => { $("box-part").hidden = $("track").value !== ""; });
+  $("track").addEventListener("change", showBoxPart);
   $("pick-crops").addEventListener("submit", (event) => send(event, uploadCrops));
   $("video-form").addEventListener("submit", (event) => send(event, uploadVideo));
   $("person-form").addEventListener("submit", (event) => send(event, cutOut));
@@ -34,9 +34,11 @@ async function list() {
       strip(`/strip/${entry.id}.jpg`, ""),
       make("span", { textContent: `${entry.id}: ${about(entry)}` }),
       make("span", { className: "dim", textContent: entry.tracklet }));
+    button.dataset.id = entry.id;
     button.addEventListener("click", () => choose({ entry: entry.id }, true));
     return button;
   }));
+  markChosen();
   const last = Math.min(offset + PAGE, found.count);
   $("place").textContent = found.count ? `${offset + 1} to ${last} of ${found.count.toLocaleString("en")}` : "none";
   $("before").disabled = offset === 0;
@@ -76,10 +78,15 @@ async function uploadVideo() {
   $("track").replaceChildren(make("option", { value: "", textContent: "draw a box" }),
     ...video.tracks.map(([id, count]) => make("option", { value: id, textContent: `${id} (${count} frames)` })));
   if (video.tracks.length) $("track").value = video.tracks[0][0];
-  $("box-part").hidden = video.tracks.length > 0;
+  showBoxPart();
   $("person-form").hidden = false;
   await showFrame(`/video/${video.video}.jpg`, video.width, video.height);
   say("Choose the person.");
+}
+
+// The box is asked for where no track is chosen; disabled, for a browser does not send a form with a hidden field that is invalid.
+function showBoxPart() {
+  $("box-part").hidden = $("box-part").disabled = $("track").value !== "";
 }
 
 async function cutOut() {

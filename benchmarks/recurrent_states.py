@@ -1,0 +1,111 @@
+"""What the state of a recurrent pose encoder does beyond the length that it was trained with: gates, cell, f_p.
+
+    python -m benchmarks.recurrent_states RUN ...
+
+The first 40 frames of the test tracklets that have as many. After 1, 5, 10, 20 and 40 of them, over tracklets, nodes
+and dimensions: of LGCN and GCN&LSTM the mean activation of the forget gate f, the share of it above 0.95, the mean of
+what the graph adds before its sigmoid, and the root mean square of the cell c; the root mean square of H; and how far
+f_p has moved from where it is after ten frames: the mean shift of a dimension over its standard deviation between
+tracklets, root mean square over the dimensions.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from rgcn_jax.data.load import open_data
+from rgcn_jax.embedder import Embedder, load
+from rgcn_jax.evaluation.protocol import test_tracklets
+from rgcn_jax.models import GCNLSTM, LGCN
+from rgcn_jax.models.graph_convolution import convolve, project
+
+FRAMES, AT, TRAINED = 40, (1, 5, 10, 20, 40), 10
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parses the command line and prints a table for each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs with a recurrent pose encoder")
+    for run in parser.parse_args(argv).runs:
+        print(f"{run}\n| frames | f | f > 0.95 | graph in f | c | H | shift of f_p |\n|---|---|---|---|---|---|---|")
+        for line in states(load(run)):
+            print("| " + " | ".join("-" if np.isnan(v) else f"{v:.3g}" for v in line) + " |", flush=True)
+
+
+def states(embedder: Embedder) -> list[list[float]]:
+    """The lines of the table, a number a column; NaN for what an encoder without gates does not have."""
+    x, h, features = _encoded(embedder)
+    graph, f, c = _cell(embedder.model.pose, embedder.variables["params"]["pose"], x)
+    shift = features.mean(1) - features[AT.index(TRAINED)].mean(0)
+    spread = features[AT.index(TRAINED)].std(0) + 1e-6
+    lines = []
+    for index, t in enumerate(AT):
+        now = slice(t - 1, t)
+        gate = [f[:, now].mean(), (f[:, now] > 0.95).mean(), graph[:, now].mean()] if f.size else [np.nan] * 3
+        cell = _rms(c[:, now]) if f.size else np.nan
+        lines.append([t, *gate, cell, _rms(h[:, now]), _rms(shift[index] / spread)])
+    return lines
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _encoded(embedder: Embedder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X [B, 40, 14, C] and H of the long test tracklets, and f_p [5, B, D] after each of ``AT`` frames."""
+    config = embedder.config
+    data = open_data(config.data, config.frame_size, True, with_frames=False)
+    assert data.keypoints is not None
+    long = [t for t in test_tracklets(data.split)[0] if len(t.frames) >= FRAMES]
+    keypoints = np.stack([data.keypoints.of(t)[:FRAMES] for t in long])
+    seen: list[np.ndarray] = []
+
+    def keep(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        found = call(*args, **kwargs)
+        if context.module.name == "pose" and context.method_name == "__call__":
+            seen.extend(map(np.asarray, (args[0], found)))
+        return found
+
+    features = []
+    for t in AT:
+        mask = np.ones((len(long), FRAMES), bool)
+        mask[:, t:] = False
+        seen.clear()
+        with nn.intercept_methods(keep):
+            found: Any = embedder.model.apply(embedder.variables, np.zeros((len(long), 0)), keypoints, mask)
+        features.append(np.asarray(found.pose))
+    return seen[0], seen[1], np.stack(features)
+
+
+def _cell(encoder: Any, params: Any, x: Float[np.ndarray, "b t v c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the graph adds to the forget gate before its sigmoid, the gate and the cell, [B, T, V, n] each, of an
+    encoder with gates, from its equations; empty of another one.
+    """
+    if isinstance(encoder, LGCN):
+        symbol, recurrent, product = "W", "U", params.get("P")
+    elif isinstance(encoder, GCNLSTM):
+        symbol, recurrent, product = "W_g", "W_h", params["W_x"]
+    else:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    inputs, a_hat, dtype = encoder.prepare(x)
+    weights = [params[name] for name in encoder.weight_names(symbol)]
+    z = nn.relu(project(*convolve(inputs, a_hat, weights, encoder.relu_each_layer, dtype, encoder.self_term)))
+    z = z if product is None else project(z, product)
+    h = c = jnp.zeros_like(z[:, 0, :, : encoder.features])
+    gates, cells = [], []
+    for t in range(z.shape[1]):
+        f, i, o, g = jnp.split(z[:, t] + project(h, params[recurrent]) + params["b"], 4, axis=-1)
+        c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+        h = nn.sigmoid(o) * jnp.tanh(c)
+        gates.append(nn.sigmoid(f))
+        cells.append(c)
+    return np.asarray(z[..., : encoder.features]), np.stack(gates, axis=1), np.stack(cells, axis=1)
+
+
+if __name__ == "__main__":
+    main()

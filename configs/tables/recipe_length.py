@@ -1,0 +1,27 @@
+"""Pose encoders trained with longer clips, evaluated at and beyond that length, pose alone, on walkers:
+docs/pose-recipe.md.
+
+rgcn-jax sweep recipe_length --seeds=0:3 --out=runs/recipe
+
+The rows with T = 10 are those of the table recipe_models.
+"""
+
+from rgcn_jax.experiments.recipe import RECIPE
+from rgcn_jax.experiments.table import Column, Row, Table
+
+POSES = ("RGCN", "LGCN", "GCNRNN", "GCNLSTM")
+
+
+def get_table() -> Table:
+    """Eight rows."""
+    rows = [
+        Row(f"{pose}, T = {frames}", {"model.pose": pose, "frames_per_clip": frames})
+        for frames in (10, 20)
+        for pose in POSES
+    ]
+    columns = [
+        Column("walkers", metric, "pose", clips)
+        for metric in ("rank1", "mAP")
+        for clips in ("even", "interleaved", "full")
+    ]
+    return Table("Clips and lengths with the recipe", tuple(columns), tuple(rows), base={"walkers": RECIPE})

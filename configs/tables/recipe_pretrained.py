@@ -1,0 +1,33 @@
+"""The pose branch of configs/walkers_pose.py from random weights and from "walkers-gait", after few steps and many,
+with cameras all round: docs/pose-recipe.md.
+
+rgcn-jax sweep recipe_pretrained --seeds=100:102 --out=runs/recipe-pretrained
+
+The seeds are others than those that "walkers-gait" was trained with.
+"""
+
+from rgcn_jax.experiments.recipe import COLUMNS, RECIPE, TWO_LAYERS
+from rgcn_jax.experiments.table import Row, Table
+
+BASE = (
+    RECIPE
+    | TWO_LAYERS
+    | {"model.product": True, "batch.identities": 16, "data.walkers.views": "round", "data.walkers.cameras": 8}
+)
+STEPS = {30: 1, 100: 2, 300: 4, 900: 12}
+"""Steps and, of them, epochs of warm-up; an epoch has seven steps."""
+
+START = {"random": "", "walkers-gait": "walkers-gait"}
+
+
+def get_table() -> Table:
+    """Eight rows."""
+    rows = [
+        Row(
+            f"{steps} steps from {start}",
+            {"num_steps": steps, "num_epochs": 200, "optimizer.warmup_epochs": warmup, "model.pose_pretrained": of},
+        )
+        for steps, warmup in STEPS.items()
+        for start, of in START.items()
+    ]
+    return Table("A training that begins with walkers-gait", COLUMNS, tuple(rows), base={"walkers": BASE})

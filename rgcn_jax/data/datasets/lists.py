@@ -1,0 +1,93 @@
+"""List files of the data sets: reading, names of frames that carry ids, and frames in the order of their numbers."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from rgcn_jax.data.datasets.absent import beside
+from rgcn_jax.data.datasets.listing import FolderReader
+from rgcn_jax.errors import InputError
+from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.types import JUNK_ID
+
+
+def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
+    """The contents of a list file below a root, without a byte order mark.
+
+    Args:
+      title: name of the data set in messages.
+      root: folder of the data set.
+      name: path of the file in it.
+      advice: where the file is to be had.
+
+    Raises:
+      InputError: it cannot be read; the message has what is there instead.
+    """
+    try:
+        return read_file(root / name).removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise InputError(
+            f"{title} is incomplete: cannot read {root / name} ({error.strerror}); {beside(root, name)}. {advice}"
+        ) from error
+
+
+def text_lines(text: bytes, path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text in UTF-8, stripped. Raises InputError with the path where it is none."""
+    try:
+        return [line.strip() for line in text.decode("utf-8-sig").split("\n")]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}).") from error
+
+
+def parse_names(
+    lines: Sequence[bytes], like: str, fields: Mapping[str, slice], path: Path, junk: bytes = b""
+) -> tuple[list[str], dict[str, Int64[np.ndarray, "lines"]]]:
+    """Frame names of one fixed form, and the numbers in them.
+
+    Args:
+      lines: a name each.
+      like: one such name, whose digits stand for any digits.
+      fields: what a number is -> where it stands in the name.
+      path: of the list, for the message.
+      junk: beginning of the names whose first field is ``JUNK_ID``; empty: there are none.
+
+    Raises:
+      InputError: a line is not of this form.
+    """
+    form, size = np.frombuffer(like.encode(), np.uint8), len(like)
+    wrong = next((i for i, line in enumerate(lines) if len(line) != size), None)
+    characters = np.frombuffer(b"".join(lines[:wrong]), np.uint8).reshape(-1, size)
+    is_junk = np.all(characters[:, : len(junk)] == np.frombuffer(junk, np.uint8), axis=1) & bool(junk)
+    any_digit, is_digit = ((c >= ord("0")) & (c <= ord("9")) for c in (form, characters))
+    fits = np.where(any_digit, is_digit, characters == form)
+    fits[is_junk, : len(junk)] = True
+    if not fits.all():
+        wrong = int(np.argmin(fits.all(axis=1)))
+    if wrong is not None:
+        raise InputError(
+            f"{path}: line {wrong + 1} must be a frame name like {like} ({', '.join(fields)}), found "
+            f"{lines[wrong][:60].decode('utf-8', 'replace')!r}."
+        )
+    digits = characters.astype(np.int64) - ord("0")
+    numbers = {field: digits[:, s] @ 10 ** np.arange(s.stop - s.start)[::-1] for field, s in fields.items()}
+    numbers[next(iter(fields))][is_junk] = JUNK_ID
+    return [line.decode() for line in lines], numbers
+
+
+def numbered_frames(folders: FolderReader, folder: str, pattern: re.Pattern[str], like: str) -> tuple[str, ...]:
+    """Paths of the frames in a folder in the order of their numbers, the only group of ``pattern``.
+
+    A name like none (``like`` is an example) and a number that is there twice are noted in ``folders``.
+    """
+    frames: dict[int, str] = {}
+    for name in folders.frames(folder):
+        match = pattern.fullmatch(name)
+        if not match:
+            folders.wrong(f"{folder}/{name} is no frame name like {like}")
+        elif frames.setdefault(int(match[1]), name) != name:
+            folders.wrong(f"{folder} holds frame {int(match[1])} twice")
+    return tuple(f"{folder}/{frames[number]}" for number in sorted(frames))

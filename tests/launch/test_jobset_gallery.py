@@ -1,0 +1,50 @@
+"""launch/jobset_gallery.yaml: Kubernetes' schema, the workers' command, and which failures end the set."""
+
+import pytest
+
+from rgcn_jax.gallery.add_command import parse
+from tests.launch.programs import LAUNCH
+
+yaml = pytest.importorskip("yaml", reason="the extra dev has the linters")
+validate = pytest.importorskip("kubernetes_validate", reason="the extra dev has the linters")
+
+
+@pytest.fixture(scope="module")
+def job_set():
+    return yaml.safe_load((LAUNCH / "jobset_gallery.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def job(job_set):
+    (replicated,) = job_set["spec"]["replicatedJobs"]
+    assert replicated["replicas"] == 1
+    return replicated["template"]["spec"]
+
+
+def test_the_job_within_is_one_of_kubernetes(job):
+    whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "add"}, "spec": job}
+    validate.validate(whole, "1.31", strict=True)
+    with pytest.raises(validate.ValidationError):
+        validate.validate(whole | {"spec": job | {"paralelism": 2}}, "1.31", strict=True)
+
+
+def test_every_pod_is_a_worker_of_the_same_command(job):
+    assert job["completions"] == job["parallelism"] > 1
+    (container,) = job["template"]["spec"]["containers"]
+    (volume,) = container["volumeMounts"]
+    assert container["command"] == ["python", "-m", "rgcn_jax", "gallery", "add"]
+    known, overrides = parse(container["args"], "rgcn-jax gallery add")
+    assert known.shared
+    assert not overrides
+    paths = (known.gallery, known.model, known.root, known.keypoints)
+    assert all(str(path).startswith(f"{volume['mountPath']}/") for path in paths)
+
+
+def test_refused_arguments_fail_the_set_and_a_pod_that_is_gone_is_replaced(job_set, job):
+    refused, evicted = job["podFailurePolicy"]["rules"]
+    assert (refused["action"], refused["onExitCodes"]["values"]) == ("FailJob", [2])
+    assert (evicted["action"], evicted["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert job["backoffLimit"] >= job["completions"]
+    assert job_set["spec"]["failurePolicy"]["rules"] == [
+        {"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    ]
