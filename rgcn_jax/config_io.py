@@ -118,6 +118,8 @@ def _config_path(name: str) -> Path:
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long
         return file
     names = sorted(p.stem for p in configs_folder().glob("*.py"))
+    if file.suffix == ".py" and file.stem in names:  # README's path, where the package was installed from a wheel
+        raise InputError(f"--config={name}: no such file here; for the packaged config write --config={file.stem}.")
     here = [p for p in Path("configs").glob("*.py") if p.stem != "__init__" and p.resolve().parent != configs_folder()]
     files = f"; files here: {', '.join(sorted(map(str, here)))}" if here else ""
     raise InputError(f"--config={name}: no such file or packaged config; packaged are {', '.join(names)}{files}.")

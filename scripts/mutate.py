@@ -2,6 +2,7 @@ r"""Mutation testing: changes one operator or constant of a module at a time and
 
     python scripts/mutate.py rgcn_jax/losses.py tests/test_losses.py tests/training/test_step.py
     python scripts/mutate.py --sample=40 --seed=0 rgcn_jax/evaluation/ranking.py tests/evaluation/test_ranking.py
+    python scripts/mutate.py rgcn_jax/losses.py tests/test_losses.py --lines 31 60
 
 Each mutant runs in a fork of this process, which has imported the libraries but neither the package nor the tests, so
 that a mutant takes seconds. Source files are not changed: the fork's import sees the changed text. A mutant is killed
@@ -21,7 +22,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,11 +61,14 @@ def changes(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
 
 
 def spots(tree: ast.Module) -> list[tuple[int, int]]:
-    """(number of the node in ``ast.walk``, number of its change), without annotations, docstrings and error texts."""
+    """(number of the node in ``ast.walk``, number of its change), without annotations, docstrings, error texts, and
+    ``strict`` of ``zip``, which asserts and computes nothing.
+    """
     left_out: set[int] = set()
     for node in ast.walk(tree):
         skipped = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         skipped += [node] if isinstance(node, ast.Raise | ast.JoinedStr) else []
+        skipped += [node] if isinstance(node, ast.keyword) and node.arg == "strict" else []
         left_out |= {id(inner) for part in skipped if part is not None for inner in ast.walk(part)}
     nodes = enumerate(ast.walk(tree))
     return [(i, j) for i, node in nodes if id(node) not in left_out for j, _ in enumerate(changes(node))]
@@ -128,6 +132,7 @@ def main() -> int:
     parser.add_argument("tests", nargs="+")
     parser.add_argument("--sample", type=int, default=0, help="so many mutants at random; default: all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", type=int, nargs="+", default=[], help="mutants of these lines only: of survivors")
     options = parser.parse_args()
     path = options.module.resolve()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -136,10 +141,10 @@ def main() -> int:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="rgcn-jax-mutants-") as folder:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", folder)
-        return mutate(path, options.tests, options.sample, options.seed)
+        return mutate(path, options.tests, options.sample, options.seed, options.lines)
 
 
-def mutate(path: Path, tests: list[str], sample: int, seed: int) -> int:
+def mutate(path: Path, tests: list[str], sample: int, seed: int, lines: Container[int] = ()) -> int:
     """Runs the mutants of a module and prints those that survive, and the score; status 1 where one does."""
     began = time.monotonic()
     if not run_tests(path, None, tests, 3600):
@@ -148,7 +153,9 @@ def mutate(path: Path, tests: list[str], sample: int, seed: int) -> int:
     tree = ast.parse(path.read_text())
     chosen = spots(tree)
     total = len(chosen)
-    if 0 < sample < total:
+    if lines:
+        chosen = [spot for spot in chosen if mutant(tree, spot)[1] in lines]
+    if 0 < sample < len(chosen):
         chosen = sorted(random.Random(seed).sample(chosen, sample))
     alive = 0
     for spot in chosen:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Programs are compiled for a few calls each: LLVM's optimiser would take a third of the suite's time.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Programs are compiled for a few calls each: LLVM's optimiser would take a third of the suite's time, and fusions by
+# XLA's newer code generator, in a large step, two thirds of the time that compiling takes. By the environment: so
+# do the commands that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 import jax
 import pytest
+
+from tests.fast import FAST
 
 jax.config.update("jax_num_cpu_devices", 8)
 # The same small programs are compiled again and again in a suite: once is enough. By the environment, for the suite's
@@ -34,6 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+TESTS = Path(__file__).parent
 REAL_DATA = Path(os.environ.get("RGCN_JAX_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -43,7 +48,22 @@ def _jit_only_where_marked(request):
         yield
 
 
+def _is_fast(path: Path) -> bool:
+    return path.is_relative_to(TESTS) and path.relative_to(TESTS).as_posix() in FAST
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With ``-m fast`` the other files are not imported."""
+    if config.option.markexpr == "fast" and collection_path.suffix == ".py" and not _is_fast(collection_path):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if _is_fast(item.path) and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.fast)
     if not REAL_DATA.is_dir():
         reason = f"real data not found: no folder {REAL_DATA} (set RGCN_JAX_REAL_DATA to where it is)"
         for item in items:

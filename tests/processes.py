@@ -23,10 +23,8 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def environment(index, count, port, devices, cache=None):
-    """Of a process of a job; with ``cache``, a folder, what one job has compiled the next need not, and it is compiled
-    as fast as it can be.
-    """
+def environment(index, count, port, devices):
+    """Of a process of a job. It compiles as the suite does and shares the suite's compiled programs."""
     reported = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": devices}
     if count > 1:
         reported |= {
@@ -34,13 +32,10 @@ def environment(index, count, port, devices, cache=None):
             "JAX_NUM_PROCESSES": count,
             "JAX_PROCESS_ID": index,
         }
-    if cache:
-        reported["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
-        reported |= {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.2}
     return os.environ | {name: str(value) for name, value in reported.items()}
 
 
-def job(commands, devices: int | Sequence[int] = 1, cache=None, seconds=200):
+def job(commands, devices: int | Sequence[int] = 1, seconds=600):
     """Starts a process for each Python command line, waits for all of them, and returns how they ended; ``devices`` of
     each, or a number for each.
     """
@@ -50,7 +45,7 @@ def job(commands, devices: int | Sequence[int] = 1, cache=None, seconds=200):
         subprocess.Popen(
             [sys.executable, *arguments],
             cwd=REPOSITORY,
-            env=environment(index, len(commands), port, devices[index], cache),
+            env=environment(index, len(commands), port, devices[index]),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

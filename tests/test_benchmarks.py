@@ -27,7 +27,7 @@ from rgcn_jax.config import LossConfig
 from rgcn_jax.config_io import packaged_config, typed
 from rgcn_jax.models.build import POSE_ENCODERS
 from rgcn_jax.runtime.time_accounting import PARTS
-from tests import mars_folder
+from tests import mars_folder, pytorch
 from tests.encoder_checks import drawn, inputs
 
 REPOSITORY = Path(__file__).parents[1]
@@ -39,10 +39,7 @@ TINY_MODELS = ["--models", "RGCN", "--clips", "2", "--frames", "3", "--features"
 
 @pytest.fixture
 def torch():
-    """On one thread: on a busy machine others would spin."""
-    module = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[bench]'")
-    module.set_num_threads(1)
-    return module
+    return pytorch.torch()
 
 
 SMALL = {"features": 16}

@@ -296,6 +296,12 @@ def test_a_users_config_file(tmp_path):
         assert named in str(error.value)
 
 
+def test_the_path_of_a_packaged_config_from_another_folder_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="write --config=walkers"):
+        load_config_file("configs/walkers.py")
+
+
 def test_the_default_is_the_dataclasses_default():
     with pytest.raises(InputError, match=r"data\.name"):
         typed(default_config())

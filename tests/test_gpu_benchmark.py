@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -69,9 +68,7 @@ def test_each_part_has_a_limit():
 
 
 def test_a_part_that_takes_too_long_ends_and_keeps_what_it_has_found(tmp_path):
-    start = time.monotonic()
     assert run("ranking", tmp_path, 0.3, rehearse=True).startswith("cut off after 0 s")
-    assert time.monotonic() - start < 30
     # The next part begins with no time left, and is named.
     assert main(["--parts=pose", "--seconds=0", f"--out={tmp_path}", "--rehearse"]) == 1
     assert "| pose | | not begun: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")

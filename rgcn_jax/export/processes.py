@@ -16,7 +16,9 @@ def run_script(name: str, *arguments: object) -> None:
     Raises:
       InputError: it failed; with the last line that it printed.
     """
-    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # TensorFlow's are others
+    kept = dict(os.environ)
+    if "savedmodel" in name:
+        kept.pop("XLA_FLAGS", None)  # this JAX's, of which TensorFlow need not know all
     changes = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
     done = subprocess.run(command, env=kept | changes, capture_output=True, text=True, errors="replace", check=False)

@@ -122,14 +122,14 @@ class _Candidates:
 
     def lower(self, kth: float) -> None:
         """The k-th of some distances is no nearer than that of all."""
-        self.limit = min(self.limit, float(kth) + self.margin)
+        self.limit = min(self.limit, kth + self.margin)
 
     def add(self, positions: np.ndarray, distances: np.ndarray) -> None:
         """Takes candidates in and drops those that no longer are."""
         values, positions = np.concatenate([self._distances, distances]), np.concatenate([self.positions, positions])
         near = np.isfinite(values)
         if np.count_nonzero(near) > self.k:
-            self.lower(np.partition(values[near], self.k - 1)[self.k - 1])
+            self.lower(float(np.partition(values[near], self.k - 1)[self.k - 1]))
             near &= values <= self.limit + self.margin
         self.positions, self._distances = positions[near], values[near]
 

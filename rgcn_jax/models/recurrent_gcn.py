@@ -117,7 +117,7 @@ def scan_projected(
     dtype: DTypeLike,
     *,
     in_scan: bool,
-    unroll: int = 1,
+    unroll: int,
 ) -> Float[Array, "b t *out"]:
     """``scan_frames`` with x_t W (``project``) as the step's input: the product of all frames before the scan, or
     ``in_scan`` frame by frame.

@@ -48,8 +48,10 @@ def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
             if records:
                 x, y = [r["step"] for r in records], [r[row]["mAP"] for r in records]
                 drawn["mAP (%)"].append(Series(x, y, colour, f"{row} row{suffix}", dash, points=True))
-    start_at_zero = {title: (None, (0.0, None) if title == "learning rate" else None) for title in drawn}
-    shown = [Panel(series, title, x="step", limits=start_at_zero[title]) for title, series in drawn.items() if series]
+    last = max((r["step"] for run in runs for r in run.records if "step" in r), default=1)
+    steps = (0.0, 1.03 * last)  # the same for all panels: a run may have been evaluated once only
+    limits = {title: (steps, (0.0, None) if title == "learning rate" else None) for title in drawn}
+    shown = [Panel(series, title, x="step", limits=limits[title]) for title, series in drawn.items() if series]
     return Chart(shown, 3.0, 3.0)
 
 

@@ -27,13 +27,7 @@ HITS, FRAMES = 6, 3
 def rank_figure(run: ReportedRun, found: RankList, data: Data) -> "Figure":
     """The query and its nearest gallery tracklets by every row, green where the person is the same.
 
-    Args:
-      run: the run.
-      found: one of its ``rank_lists``.
-      data: opened with frames.
-
-    Raises:
-      InputError: a frame cannot be read.
+    ``found``: one of the run's ``rank_lists``; ``data``: opened with frames. Raises InputError: a frame cannot be read.
     """
     from matplotlib.figure import Figure
 

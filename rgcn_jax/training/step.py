@@ -88,7 +88,7 @@ def local_losses(
     model: TwoBranch,
     objective: LossConfig,
     dtype: Any,
-    micro_batches: int = 1,
+    micro_batches: int,
 ) -> tuple[losses.LossTerms, Any]:
     """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
     ``parallel.over_clips``.

@@ -1,3 +1,4 @@
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,11 @@ def test_chance_leaves_out_the_skipped_as_the_scores_do():
     tracklets = [Tracklet((str(i),), person, camera) for i, (person, camera) in enumerate(people)]
     split = Split("x", Path("."), [], query=tracklets[:2], gallery=[tracklets[0], *tracklets[2:]])
     assert scorable_protocols(*test_tracklets(split))[1] == pytest.approx(1 / 4)
+
+
+def test_protocols_are_constant():
+    with pytest.raises(FrozenInstanceError):
+        PROTOCOLS["official"].same_camera = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_wrong_headline():

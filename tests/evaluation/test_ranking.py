@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -244,7 +245,7 @@ def test_a_distractor_in_front_costs_a_rank():
 def test_cmc_is_cut():
     ids, cameras = np.ones(80, np.int32), np.full(80, 2)
     metrics = evaluate_ranking(np.zeros((1, 80), np.float32), np.array([1]), ids, np.array([1]), cameras)
-    assert metrics.cmc.shape == (MAX_CMC_RANK,)
+    assert metrics.cmc.shape == (MAX_CMC_RANK,) == (50,)
 
 
 def test_a_first_match_behind_the_cut_is_in_no_share():
@@ -322,6 +323,13 @@ def test_a_distance_that_is_not_finite(bad):
     case[0][4, 17] = bad
     with pytest.raises(InputError, match=r"between query 4 and gallery entry 17 is -?(nan|inf), .*must be finite"):
         evaluate_ranking(*case)
+
+
+def test_metrics_are_constant_and_the_columns_that_take_part_are_of_the_gallery():
+    with pytest.raises(FrozenInstanceError):
+        evaluate_ranking(**HAND).num_gallery = 5  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValueError, match="in_gallery"):
+        evaluate_ranking(**HAND, in_gallery=np.ones(6, bool))
 
 
 def test_unknown_ap():

@@ -12,16 +12,17 @@ from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.run import prepare
 from tests.faults import driver
 from tests.faults.job import REPOSITORY, TINY
+from tests.kills import KILLS
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_run_comes_out_bit_for_bit(tmp_path):
-    """In full: ``python -m tests.faults.driver --kills=30 --terms=10``."""
-    said = []
-    lives = driver.drive(tmp_path, kills=2, terms=1, steps=240, say=said.append, limit=200)
-    assert len(lives) == 4
-    assert "survived 3 of 3 (2 SIGKILL, 1 SIGTERM)" in said
+def test_a_run_killed_again_comes_out_bit_for_bit(tmp_path):
+    """Killed within a save, then by SIGTERM. In full: ``python -m tests.faults.driver --kills=30 --terms=10``."""
+    said, times = [], KILLS // 4
+    lives = driver.drive(tmp_path, kills=times, terms=times, say=said.append, limit=200)
+    assert len(lives) == 2 * times + 1
+    assert f"survived {2 * times} of {2 * times} ({times} SIGKILL, {times} SIGTERM)" in said
     assert re.search(r"goodput \d+\.\d %", said[-1])
 
 

@@ -14,7 +14,7 @@ from rgcn_jax.models.build import build_model, initialise, with_pretrained
 from rgcn_jax.models.pretrained import load_appearance, load_resnet50
 from rgcn_jax.models.resnet import ResNet50
 from rgcn_jax.models.weight_files import read_weights
-from tests import tiny
+from tests import pytorch, tiny
 from tests.models import torch_networks as networks
 
 DATA = Path(__file__).parent / "data"
@@ -71,7 +71,7 @@ def test_every_project_fills_the_same_trunk_and_its_heads_are_listed(project, tm
 @pytest.mark.parametrize("form", ["zip", "before 1.6"])
 @pytest.mark.parametrize("project", networks.PROJECTS)
 def test_what_pytorch_saved_gives_pytorchs_features(project, form, tmp_path, trunk, weights):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytorch.torch()
     state = {name: torch.from_numpy(value) for name, value in of_project(project, weights)[0].items()}
     optimizer = torch.optim.Adam([torch.nn.Parameter(value) for value in state.values()])
     content = {"model": state, "best_acc": np.float32(0.5), "epoch": 3, "optimizer": optimizer.state_dict()}
@@ -88,6 +88,14 @@ def test_the_file_of_before_pytorch_1_6_with_numbers_beside_the_weights(capsys):
     found = load_resnet50(DATA / "video_person_reid.pth.tar", shapes)
     tiny.leaves_close(found, load_resnet50(DATA / "small_trunk.pth", shapes), rtol=0)
     assert "left out classifier (1)" in capsys.readouterr().out
+
+
+def test_the_stored_features_of_bicnet_are_pytorchs():
+    pytorch.torch()
+    weights = {name: value.astype(np.float32) for name, value in read_weights(DATA / "bicnet.pth.tar").items()}
+    found = networks.bicnet_features(weights, networks.drawn_clips())
+    with np.load(DATA / "bicnet_features.npz") as file:
+        np.testing.assert_allclose(found, file["f_a"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

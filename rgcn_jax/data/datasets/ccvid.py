@@ -51,23 +51,13 @@ class Line(NamedTuple):
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read CCVID, or a smaller data set in its layout.
+    """Read CCVID, or a smaller data set in its layout. Arguments and what it warns of as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``session1`` and the lists.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    The split is in the order of the lists, and the queries are not in the gallery. Frames are sorted by their names,
+    numbers as numbers. Folders that belong to no line are warned of, too.
 
-    Returns:
-      The split in the order of the lists; the queries are not in the gallery. Frames are sorted by their names, numbers
-      as numbers.
-
-    Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a line is not of the form above; a
-        tracklet is listed twice or has no frames.
-
-    Warns:
-      UserWarning: the data set is as large as CCVID, but a count is not the published one; or folders belong to no
-        line.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root (which holds ``session1`` and the
+    lists); a line is not in the format above; a tracklet is listed twice or has no frames.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("session1",))
@@ -111,14 +101,9 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str]) -> list[Line]:
-    """The tracklets that a list names.
+    """The tracklets that a list names; ``path``: of the file, for messages.
 
-    Args:
-      text: contents of the file.
-      path: of the file, for messages.
-
-    Raises:
-      InputError: a line is not a folder like session1/001_01, the same person and a label; or there is none.
+    Raises InputError: a line is not a folder like session1/001_01, the same person and a label; or there is none.
     """
     found = []
     for number, line in enumerate(text_lines(text, path), 1):

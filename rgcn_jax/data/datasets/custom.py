@@ -32,24 +32,15 @@ _CAMERA = re.compile("[0-9]{1,9}")
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read a folder of one's own.
+    """Read a folder of one's own, in which a subset may be missing; training needs all three. Without any of them:
+    tracklets of unknown persons. Arguments as for ``mars.load``.
 
-    Args:
-      root: the folder that holds at least one of ``train``, ``query`` and ``gallery``. A subset that is not there is
-        empty; training needs all three. Without any of them: tracklets of unknown persons.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    Each subset is sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the junk: a
+    query is in it only if it is a folder there too. Tracklets of unknown persons are all gallery, with ``UNKNOWN_ID``
+    and camera 0, sorted by folder. Persons that are trained on and tested on, too, are warned of.
 
-    Returns:
-      The split, each subset sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the
-      junk: a query is in it only if it is a folder there too. Tracklets of unknown persons are all gallery, with
-      ``UNKNOWN_ID`` and camera 0, sorted by folder.
-
-    Raises:
-      InputError: there is neither a subset nor an image; a folder's name is no number, or two are the same number; a
-        folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
-
-    Warns:
-      UserWarning: persons that are trained on are tested on too.
+    Raises InputError: there is neither a subset nor an image; a folder's name is no number, or two are the same number;
+    a folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
     """
     root = Path(root)
     if not any(os.path.isdir(root / subset) for subset in SUBSETS):

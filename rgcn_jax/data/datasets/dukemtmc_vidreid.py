@@ -39,25 +39,15 @@ _NAME = re.compile(r"([0-9]{4})_?C([1-9])_?F([0-9]{1,9})_?([XD])[0-9]+\.(?:jpg|j
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read DukeMTMC-VideoReID, or a smaller data set in its layout.
+    """Read DukeMTMC-VideoReID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
     A tracklet whose frames are marked D is of ``DISTRACTOR_ID``; its own number is dropped, for it matches nothing.
-    A gallery tracklet with the frames of a query is that query: it is there once, as query and as gallery.
+    A gallery tracklet with the frames of a query is that query: it is there once, as query and as gallery. Each subset
+    is sorted by person and tracklet folder; the crops have many sizes.
 
-    Args:
-      root: the folder that holds ``train``, ``query`` and ``gallery``.
-      follow_links: read folders and files that are symbolic links out of the root, too.
-
-    Returns:
-      The split, each subset sorted by person and tracklet folder; the crops have many sizes.
-
-    Raises:
-      InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not in the format
-        above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are found
-        before the first few are reported.
-
-    Warns:
-      UserWarning: the data set is as large as the original, but a count is not the published one.
+    Raises InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not in the
+    format above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are
+    found before the first few are reported.
     """
     root = Path(root)
     subsets = ("train", "query", "gallery")

@@ -36,24 +36,14 @@ _PERSON = re.compile("person([0-9]{3})")
 
 
 def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
-    """Read one of the published splits of iLIDS-VID, or of a smaller data set in its layout.
+    """Read one of the published splits of iLIDS-VID (``split_number``: row of ``ls_set``, from 1), or of a smaller data
+    set in its layout. Other arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``i-LIDS-VID`` and ``train-test people splits``.
-      split_number: row of ``ls_set``, from 1.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids are the
+    numbers in the folders' names. ``split_description`` has the number and a hash of the split.
 
-    Returns:
-      The split: ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids
-      are the numbers in the folders' names. ``split_description`` has the number and a hash of the split.
-
-    Raises:
-      InputError: a folder or file is missing, empty or a symbolic link out of the root; the cameras have different
-        persons; a frame's name is not of its folder; the file of splits does not fit the folders; or there is no such
-        split.
-
-    Warns:
-      UserWarning: the data set is as large as iLIDS-VID, but a count is not the published one.
+    Raises InputError: a folder or file is missing, empty or a symbolic link out of the root; the cameras have different
+    persons; a frame's name is not of its folder; the file of splits does not fit the folders; or there is none such.
     """
     root = Path(root)
     require_folders(_TITLE, root, (f"{_SEQUENCES}/cam1", f"{_SEQUENCES}/cam2", "train-test people splits"))

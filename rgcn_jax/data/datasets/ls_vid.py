@@ -53,24 +53,14 @@ class Line(NamedTuple):
 
 
 def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, follow_links: bool = False) -> Split:
-    """Read LS-VID, or a smaller data set in its layout.
+    """Read LS-VID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``tracklet_train``, ``tracklet_test`` and the lists.
-      gallery_includes_query: False, what public code does: the gallery is the test tracklets that are no queries
-        (7,829). True: all test tracklets.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    ``gallery_includes_query``: False, what public code does: the gallery is the test tracklets that are no queries
+    (7,829). True: all test tracklets. The split is in the order of the lists. Frames are sorted by their names, numbers
+    as numbers. Files that belong to no line are warned of, too.
 
-    Returns:
-      The split in the order of the lists. Frames are sorted by their names, numbers as numbers.
-
-    Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above or
-        leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
-
-    Warns:
-      UserWarning: the data set is as large as LS-VID, but a count is not the published one; or files belong
-        to no line.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above
+    or leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("tracklet_train", "tracklet_test"))
@@ -115,16 +105,10 @@ def _find_lists(root: Path) -> tuple[str, str]:
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[Line]:
-    """The tracklets that a list names.
+    """The tracklets that a list names; ``path``: of the file, for messages; ``folder``: in which all must lie.
 
-    Args:
-      text: contents of the file.
-      path: of the file, for messages.
-      folder: in which all of them must lie.
-
-    Raises:
-      InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or is there twice;
-        or there is none.
+    Raises InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or is there
+    twice; or there is none.
     """
     found: dict[tuple[str, str], Line] = {}
     for number, line in enumerate(text_lines(text, path), 1):

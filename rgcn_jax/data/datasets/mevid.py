@@ -50,22 +50,12 @@ _ADVICE = "The lists must come from one download: take them from there again."
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read MEVID, or a smaller data set in its layout.
+    """Read MEVID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``bbox_train``, ``bbox_test`` and the lists.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    The split is in the order of the lists, and the queries are not in the gallery.
 
-    Returns:
-      The split in the order of the lists; the queries are not in the gallery.
-
-    Raises:
-      InputError: a folder or file is missing or a symbolic link out of the root; a row is not one tracklet of one
-        person in one outfit and camera, in temporal order; a query is no row; or a listed frame is absent.
-
-    Warns:
-      UserWarning: the data set is as large as MEVID, but a count is not the published one; or the name file has lines
-        that belong to no tracklet.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root; a row is not one tracklet of one
+    person in one outfit and camera, in temporal order; a query is no row; or a listed frame is absent.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("bbox_train", "bbox_test"))

@@ -37,24 +37,14 @@ _NAME = re.compile(r"([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
 def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
-    """Read one of the field's splits of PRID2011, or of a smaller data set in its layout.
+    """Read one of the field's splits of PRID2011 (``split_number``: position in the list, from 1), or of a smaller data
+    set in its layout. Other arguments and warnings as for ``mars.load``.
 
-    Args:
-      root: the folder that holds ``prid_2011`` and ``splits_prid2011.json``.
-      split_number: position in the list of splits, from 1.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+    ``train`` has both cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2). Person ids are
+    the numbers in the folders' names. ``split_description`` has the number and a hash of the split.
 
-    Returns:
-      The split: ``train`` has both cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2).
-      Person ids are the numbers in the folders' names. ``split_description`` has the number and a hash of
-      the split.
-
-    Raises:
-      InputError: a folder or file is missing, empty or a symbolic link out of the root; a frame's name is no number;
-        the splits are not in the format above or name persons who have no folder; or there is no such split.
-
-    Warns:
-      UserWarning: the split is as large as the field's, but a count is not the usual one.
+    Raises InputError: a folder or file is missing, empty or a symbolic link out of the root; a frame's name is no
+    number; the splits are not in the format above or name persons who have no folder; or there is no such split.
     """
     root = Path(root)
     require_folders(_TITLE, root, tuple(f"{_SHOTS}/{camera}" for camera in _CAMERAS))
@@ -103,12 +93,8 @@ def num_splits(root: str | os.PathLike[str]) -> int:
 def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[str], list[str]]]:
     """The splits of a JSON file: names of the person folders, sorted, for training and for testing.
 
-    Args:
-      text: contents of the file.
-      path: of the file, for messages.
-
-    Raises:
-      InputError: it is not a list of such splits, or a split names a person twice or something that is no person.
+    ``path``: of the file, for messages. Raises InputError: it is not a list of such splits, or a split names a person
+    twice or something that is no person.
     """
     with as_input_error(f"{path} is not JSON or is cut off", "download it again", MALFORMED):
         splits = strict_json.parse(text)

@@ -41,14 +41,8 @@ def read_results(
 ) -> Detections:
     """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody unless another is named.
 
-    Args:
-      path: the file.
-      frames: paths relative to the data set's root, each once; the file has these, or base names.
-      sizes: height and width of the crop in pixels, of each frame or one for all.
-      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: by the number of keypoints.
-
-    Raises:
-      InputError: entries cannot be used; the whole file is read before the bad ones are reported.
+    Arguments as of ``formats.read``; the file has the frames' paths, or base names. Raises InputError: entries cannot
+    be used; the whole file is read before the bad ones are reported.
     """
     people = _People(path, COCO, skeleton)
     for number, (key, entry) in enumerate(tqdm(entries_of(path), "poses", disable=None, leave=False), 1):

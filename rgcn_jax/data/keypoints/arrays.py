@@ -37,17 +37,9 @@ def read(
     skeleton: str | None = None,
     units: str | None = None,
 ) -> Detections:
-    """Read the keypoints of these frames.
+    """Read the keypoints of these frames; arguments as of ``formats.read``, ``sizes`` for normalised coordinates.
 
-    Args:
-      path: the file.
-      frames: paths relative to the data set's root, each once.
-      sizes: height and width of the crop in pixels, of each frame or one for all; needed for normalised coordinates.
-      skeleton: a key of ``SKELETONS``; None: as in the file, else by V.
-      units: one of ``coordinates.UNITS``; None: as in the file, else pixels.
-
-    Raises:
-      InputError: the file is damaged or holds something else, contradicts what was named, or a frame is not in it.
+    Raises InputError: the file is damaged or holds something else, contradicts what was named, or lacks a frame.
     """
     arrays = open_arrays(path)
     named = skeleton or _skeleton(path, arrays)

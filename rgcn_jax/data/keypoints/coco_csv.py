@@ -32,16 +32,9 @@ _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "r
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the keypoints of these frames.
+    """Read the keypoints of these frames; arguments as of ``formats.read``. The file has their paths, or base names.
 
-    Args:
-      path: the file.
-      frames: paths relative to the data set's root, each once; the file has these, or base names.
-      sizes: not needed, a row is one person.
-      skeleton: None, or COCO-17, which is what the header names.
-
-    Raises:
-      InputError: rows cannot be used; the whole file is read before the bad ones are reported.
+    Raises InputError: rows cannot be used; the whole file is read before the bad ones are reported.
     """
     del sizes
     if skeleton not in (None, COCO[17]):

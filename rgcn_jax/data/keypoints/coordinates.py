@@ -61,14 +61,9 @@ def doubts(
     In crops of persons the joints spread over the crop: of real ones and of walkers 98 % lie between 0.19 and 0.84 of
     the width and 0.11 and 0.91 of the height, and the torso is a quarter of the height.
 
-    Args:
-      path: the files, for messages.
-      pixels: x and y in pixels of the crop, confidence.
-      sizes: height and width of the crop in pixels, of each frame or one for all.
-      units_given: whether the user chose the units; nothing is refused then.
-
-    Raises:
-      InputError: most bodies reach far out of their crops: the coordinates are pixels of images of another size.
+    Arguments as of ``normalised_coordinates``; ``units_given``: whether the user chose the units, and nothing is
+    refused. Raises InputError: most bodies reach far out of their crops: the coordinates are pixels of images of
+    another size.
     """
     every = max(len(pixels) // _SAMPLE, 1)
     values = _relative(pixels[::every], sizes if len(sizes) == 1 else sizes[::every])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
-from rgcn_jax.errors import InputError, needs_extra
+from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file
 
 _CHUNK = 2**16  # bytes read at a time
@@ -33,8 +33,10 @@ def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
 
 
 def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
-    with needs_extra("data", "needs ijson"):  # training on walkers does without
-        import ijson
+    try:
+        import ijson  # of the extra data: training on walkers does without
+    except ImportError:
+        raise InputError("needs ijson, which is not installed: pip install 'rgcn_jax[data]'") from None
 
     if not reader.start:
         raise InputError("is empty")

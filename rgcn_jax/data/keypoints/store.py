@@ -112,16 +112,10 @@ def check_store_path(path: Path) -> None:
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the keypoints of these frames from a store with a header.
+    """Read the keypoints of these frames from a store with a header; arguments as of ``formats.read``.
 
-    Args:
-      path: the file.
-      frames: paths relative to the data set's root, each once.
-      sizes: not needed, a store is in pixels.
-      skeleton: of 14 keypoints, for a store that was made with other ones than this project's; None: these.
-
-    Raises:
-      InputError: the file is damaged, of a newer version or another kind, or a frame is not in it.
+    ``skeleton``: of 14 keypoints, for a store that was made with other ones than this project's. Raises InputError:
+    the file is damaged, of a newer version or another kind, or lacks a frame.
     """
     del sizes
     arrays = open_arrays(path)

@@ -118,6 +118,7 @@ def test_the_draws_of_a_seed_are_these():
 
 def test_without_settings_it_is_the_recipe_of_the_field():
     assert Augmentation() == Augmentation(0.5, 1.125, 0.5, 0.0)
+    assert hash(Augmentation()) == hash(Augmentation())  # constant
     config = AugmentConfig()
     of_images = config.crop_probability, config.crop_scale, config.flip_probability, config.erase_probability
     assert of_images == (0.5, 1.125, 0.5, 0.0)

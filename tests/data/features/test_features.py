@@ -18,7 +18,7 @@ from rgcn_jax.data.features.__main__ import main
 from rgcn_jax.data.features.keys import Role, role_of
 from rgcn_jax.data.load import open_data
 from rgcn_jax.errors import InputError
-from tests import commands, mars_folder
+from tests import commands, mars_folder, pytorch
 
 WIDTH = 5
 
@@ -65,7 +65,7 @@ def write_pickle(path, arrays):
 
 def write_torch(path, arrays, **options):
     """Tensors, and lists of numbers and of tensors."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytorch.torch()
     content = {
         name: torch.from_numpy(value) if value.dtype.kind == "f" else value.tolist() for name, value in arrays.items()
     }
