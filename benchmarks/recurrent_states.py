@@ -77,7 +77,7 @@ def _encoded(embedder: Embedder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mask[:, t:] = False
         seen.clear()
         with nn.intercept_methods(keep):
-            found = embedder.model.apply(embedder.variables, np.zeros((len(long), 0)), keypoints, mask)
+            found: Any = embedder.model.apply(embedder.variables, np.zeros((len(long), 0)), keypoints, mask)
         features.append(np.asarray(found.pose))
     return seen[0], seen[1], np.stack(features)
 

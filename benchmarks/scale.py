@@ -142,12 +142,12 @@ def ranking(queries: int, gallery: int) -> Measured:
 
 def search(queries: int, gallery: int) -> Measured:
     """Queries one at a time, after a first one, which verifies the checksums."""
-    from benchmarks.gallery import features, fill, model
+    from benchmarks.gallery import WIDTHS, features, fill, model
     from rgcn_jax.gallery import Gallery
 
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder, "gallery"), gallery)
-        opened, one = Gallery.open(Path(folder, "gallery"), model()), features(10**9, 1)
+        fill(Path(folder, "gallery"), WIDTHS, gallery)
+        opened, one = Gallery.open(Path(folder, "gallery"), model(WIDTHS)), features(WIDTHS, 10**9, 1)
         opened.search(one, k=20)
         return Measured(clock(lambda: [opened.search(one, k=20) for _ in range(queries)]), queries, "query")
 
