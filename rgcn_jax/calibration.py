@@ -105,8 +105,11 @@ def read_calibration(folder: Path) -> Calibration | None:
             raise ValueError(f"format {content['format']!r}, version {content['version']!r}")
         fields = (str(content["model"]), str(content["data_set"]), dict(content["settings"]), dict(content["rows"]))
         for row in fields[3].values():
-            for point in row["tpr_at_fpr"].values():
-                _ = point is None or float(point["threshold"])
+            for rate, point in row["tpr_at_fpr"].items():
+                interval = (point or {}).get("interval") or (0, 0)
+                numbers = [*interval, *(() if point is None else (point["threshold"], point["tpr"]))]
+                if not 0 <= float(rate) <= 1 or len(interval) != 2 or not {*map(type, numbers)} <= {int, float}:
+                    raise ValueError(f"the point {rate!r} is none")
     return Calibration(path, *fields)
 
 

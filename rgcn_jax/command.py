@@ -179,32 +179,49 @@ class Terminated(KeyboardInterrupt):
         self.status = 128 + number
 
 
+class _Unwind:
+    """Handler of a signal: raises ``Terminated``, and from then on ignores all that it handles."""
+
+    def __init__(self, message: str):
+        self.message = message
+        self.before: dict[int, Any] = {}
+
+    def __call__(self, number: int, _: object) -> None:
+        for other in self.before:  # a second signal must not cut off the clean-up
+            signal.signal(other, signal.SIG_IGN)
+        raise Terminated(number, self.message)
+
+
+@contextmanager
+def _on_signal(message: str) -> Iterator[None]:
+    """SIGTERM and SIGHUP leave this block by ``Terminated``. Those that are handled by others, or ignored, stay so."""
+    handler = _Unwind(message)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            now = signal.getsignal(number)
+            if now is signal.SIG_DFL or isinstance(now, _Unwind):
+                handler.before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, before in handler.before.items():
+            signal.signal(number, before)
+
+
 @contextmanager
 def on_interrupt(message: str) -> Iterator[None]:
     """Ctrl-C in this block is reported as "interrupted: ``message``", SIGTERM and SIGHUP as "received SIGTERM: ...":
     each leaves the block by an exception, so that temporary files are removed. Also a decorator of a command.
 
-    Signals that are handled or ignored already stay so.
+    Signals that others handle, or that are ignored, stay so.
     """
-    before: dict[int, Any] = {}
-
-    def terminate(number: int, _: object) -> None:
-        for other in before:  # a second signal must not cut off the clean-up
-            signal.signal(other, signal.SIG_IGN)
-        raise Terminated(number, message)
-
-    if threading.current_thread() is threading.main_thread():
-        default = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
-        before |= {number: signal.signal(number, terminate) for number in default}
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        if type(interrupt) is not KeyboardInterrupt or interrupt.args:
-            raise
-        raise KeyboardInterrupt(f"interrupted: {message}") from interrupt
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with _on_signal(message):
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            if type(interrupt) is not KeyboardInterrupt or interrupt.args:
+                raise
+            raise KeyboardInterrupt(f"interrupted: {message}") from interrupt
 
 
 def run_command(
@@ -233,7 +250,9 @@ def run_command(
 
 def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog: str | None) -> None:
     try:
-        status = command(sys.argv[1:] if arguments is None else arguments, **({} if prog is None else {"prog": prog}))
+        with _on_signal("ended before it was done."):  # temporary files and folders are removed on the way out
+            given = sys.argv[1:] if arguments is None else arguments
+            status = command(given, **({} if prog is None else {"prog": prog}))
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has exited, as in "| head"
         _discard_output()

@@ -5,6 +5,7 @@ tracklets in files that are each written atomically. A killed process loses the 
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.evaluation.embed import TrackletFeature
 from rgcn_jax.runtime.files import remove_unfinished, write_text, writing
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_TEXT, read_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
 
 PLAN_FILE = "plan.json"
@@ -44,7 +45,7 @@ class EmbeddingParts:
         with writing(self._folder):
             if self._folder.exists():
                 there = self._folder / PLAN_FILE
-                if there.is_file() and read_file(there) == text.encode():
+                if there.is_file() and read_file(there, LARGEST_TEXT) == text.encode():
                     self._find()
                     return
                 shutil.rmtree(self._folder)
@@ -55,11 +56,12 @@ class EmbeddingParts:
     def _find(self) -> None:
         """The part files that follow each other from the first tracklet on."""
         remove_unfinished(self._folder)
-        by_start = {int(p.stem.split("-")[0]): p for p in self._folder.glob("*-*.npz") if p.stem[0].isdigit()}
+        named = [(re.fullmatch(r"([0-9]{8,12})-([0-9]{8,12})", p.stem), p) for p in self._folder.glob("*.npz")]
+        by_start = {int(found[1]): (int(found[2]), p) for found, p in named if found and int(found[1]) < int(found[2])}
         while self.done in by_start:
-            path = by_start[self.done]
+            end, path = by_start[self.done]
             self._files.append((self.done, path))
-            self.done = int(path.stem.split("-")[1])
+            self.done = end
 
     def add(self, features: Sequence[TrackletFeature]) -> None:
         """Writes the features of the next tracklets. Raises InputError: the file cannot be written."""
@@ -78,9 +80,13 @@ class EmbeddingParts:
 
     def read(self) -> Iterator[TrackletFeature]:
         """The features of all tracklets so far, in order. Raises InputError: a part file is damaged."""
-        for start, path in self._files:
+        ends = [*(start for start, _ in self._files[1:]), self.done]
+        for (start, path), end in zip(self._files, ends, strict=True):
             with as_input_error(f"{path} is damaged", "remove it and rerun the same command", MALFORMED):
                 arrays, _ = read_arrays(path, ("appearance", "pose"))
+                kinds = {(array.dtype.name, array.ndim, len(array)) for array in arrays.values()}
+                if kinds != {("float32", 2, end - start)}:
+                    raise ValueError(f"expected rows of {end - start} tracklets")
                 rows = zip(arrays["appearance"], arrays["pose"], strict=True)
             for i, (appearance, pose) in enumerate(rows, start=start):
                 yield TrackletFeature(i, appearance, pose)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-MALFORMED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+MALFORMED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 """What is raised where a file is read that is damaged or that another program wrote."""
 
 

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import processes
+from rgcn_jax.runtime.files import writing
 
 AXIS = "data"
 
@@ -100,7 +101,8 @@ def check_shared(folder: Path) -> None:
         return
     name = f".shared-{int(multihost_utils.broadcast_one_to_all(np.int32(os.getpid())))}"
     if is_first():
-        (folder / name).touch()
+        with writing(folder / name):
+            (folder / name).touch()
     multihost_utils.sync_global_devices("a file is there")
     missing = np.flatnonzero(~multihost_utils.process_allgather(np.bool_((folder / name).exists())))
     if is_first():

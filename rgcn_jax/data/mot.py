@@ -35,7 +35,7 @@ from rgcn_jax.data.mot_addition import move_tracklets, staging_folder
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 
 ASPECT = 2.0
 """Height of a crop by its width."""
@@ -105,7 +105,7 @@ def convert(
             "this one by --add."
         )
     with as_input_error(f"The track file {tracks} cannot be read"):
-        text = read_file(tracks)
+        text = read_file(tracks, LARGEST_LIST)
     boxes, left_out = parse_tracks(text, tracks, boxes_as == "corners")
     target = staging_folder(out, subset, camera, text + str(first_person).encode()) if add else out
     if first_person is not None:

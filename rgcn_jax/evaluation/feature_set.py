@@ -188,7 +188,7 @@ def read_features(path: Path) -> FeatureSet:
             f"{path} is a features file of version {header['version']}, this program reads version {VERSION}: update "
             "rgcn_jax."
         )
-    count = len(found["first_frames"])
+    count = found["first_frames"].size
     found.setdefault("pose", np.zeros((count, 0), np.float32))
     found.setdefault("num_frames", np.zeros(count, np.int32))
     found.setdefault("is_junk", np.zeros(count, bool))
@@ -198,11 +198,14 @@ def read_features(path: Path) -> FeatureSet:
     kinds = {**needed, **roles, "pose": ("f", 2), "num_frames": ("iu", 1), "is_junk": ("b", 1), **_OPTIONAL}
     for name, (kind, dimensions) in kinds.items():
         array = found[name]
-        if array.dtype.kind not in kind or array.ndim != dimensions or len(array) != count:
+        if array.dtype.kind not in kind or array.ndim != dimensions or array.shape[0] != count:
             raise InputError(
                 f"{path}: {name} is {array.dtype} {list(array.shape)}, expected {dimensions} dimensions, the first of "
                 f"{count} tracklets."
             )
+    for name in ("person_ids", "camera_ids", "clothes_ids", "num_frames"):
+        if count and not -(2**31) <= int(found[name].min()) <= int(found[name].max()) < 2**31:
+            raise InputError(f"{path}: {name} has {int(found[name].max())}, expected whole numbers of 32 bits.")
     a, p = (found[name].astype(np.float32, copy=False) for name in ("appearance", "pose"))
     ids = (found[name].astype(np.int32) for name in ("person_ids", "camera_ids", "clothes_ids"))
     quality = PoseQuality(*(found[name].astype(np.float32) for name in ("keypoint_share", "keypoint_confidence")))
@@ -224,7 +227,7 @@ def _statistics(path: Path, found: Mapping[str, np.ndarray], d_a: int, d_p: int)
         return None
     for name, size in zip(names, (d_a, d_a, d_p, d_p), strict=True):
         shape = found[name].shape if name in found else None
-        if shape != (size,):
+        if shape != (size,) or found[name].dtype.kind not in "fiu":
             raise InputError(f"{path}: the statistic {name} is of shape {shape}, expected ({size},).")
     return FeatureStatistics(*(found[name].astype(np.float32) for name in names))
 

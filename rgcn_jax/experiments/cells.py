@@ -15,6 +15,7 @@ from typing import Any
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, override, packaged_config, typed
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import ROWS
 from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
 from rgcn_jax.experiments.scored_run import PLACE, REPETITION
 from rgcn_jax.experiments.table import Row, Table
@@ -84,7 +85,10 @@ class Cell:
             same = _effective(typed(found["config"], lambda _: None)) == _effective(config)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        return found if same and queries_path(file).is_file() else None
+        rows = [found[row] for row in ROWS if row in found]
+        numbers = [n for row in rows if isinstance(row, dict) for n in row.values()]
+        whole = all(isinstance(row, dict) for row in rows) and all(type(n) in (int, float) for n in numbers)
+        return found if same and whole and queries_path(file).is_file() else None
 
     @property
     def unevaluated(self) -> list[str]:

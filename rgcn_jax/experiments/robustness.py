@@ -19,6 +19,7 @@ from jaxtyping import Float32
 from rgcn_jax.data.clips.reader import Data, KeypointSource, Reader
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import ROWS
 from rgcn_jax.evaluation.embed import Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet
 from rgcn_jax.evaluation.metrics_json import ranking_json
@@ -150,11 +151,29 @@ def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict
     try:
         found = json.loads(read_text(path))
         same = header is None or found["header"] == header
+        for curve in found["curves"].values():
+            _check_curve(curve)
         return {"header": dict(found["header"]), "curves": dict(found["curves"])} if same else _empty(header)
     except FileNotFoundError:
         return _empty(header)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}): remove it, and run robustness again.") from error
+
+
+def _check_curve(curve: Any) -> None:
+    """Raises ValueError, LookupError, TypeError or AttributeError where it is not one that was measured."""
+    if not isinstance(curve["unit"], str) or not isinstance(curve["points"], list):
+        raise ValueError("a curve is none")
+    for at in curve["points"]:
+        rows = at["rows"]
+        numbers = [at["level"], *(m[name] for m in rows.values() for name in (*METRICS, "valid_queries", "persons"))]
+        for metrics in rows.values():
+            for interval in metrics["intervals"].values():
+                numbers += [None, None] if interval is None else [interval[0], interval[1]]
+        if set(rows) != set(curve["points"][0]["rows"]) or not {*rows} <= {*ROWS}:
+            raise ValueError(f"a point has the rows {', '.join(rows)}")
+        if not {*map(type, numbers)} <= {int, float, type(None)}:
+            raise ValueError("a number is none")
 
 
 def _empty(header: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32
 
-from rgcn_jax.errors import MALFORMED, InputError, as_input_error
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error, listed
 from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays
@@ -57,6 +57,8 @@ def load_scored_run(path: Path) -> ScoredRun:
         protocol, config = str(results["protocol"]), _flat(results["config"])
         if "fitted_pose_weight" in results:  # another weight in each run, by one and the same rule
             config["evaluation.pose_weight"] = "fitted on the training persons"
+        if any(isinstance(config.get(name), list) for name in (*REPETITION, "data.name")):
+            raise ValueError(f"one of {', '.join(REPETITION)} is a list")
     except FileNotFoundError as error:
         raise InputError(f"{path} has no {RESULTS_FILE}: expected the folder of a finished run.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -68,8 +70,12 @@ def load_scored_run(path: Path) -> ScoredRun:
         MALFORMED,
     ):
         arrays, _ = read_arrays(scores_file)
-        names, ids = arrays.pop("first_frames"), arrays.pop("person_ids").astype(np.int32)
+        names, ids = arrays.pop("first_frames"), arrays.pop("person_ids")
         del arrays["camera_ids"]
+        wrong = [name for name, array in arrays.items() if array.dtype.kind not in "fiu" or name.count("/") != 2]
+        if wrong or ids.dtype.kind not in "iu" or names.dtype.kind != "U" or ids.ndim != 1:
+            raise ValueError(f"{listed(wrong) or 'the names or persons'} are of other types")
+        ids = ids.astype(np.int32)
     if any(array.shape != ids.shape for array in (names, *arrays.values())):
         raise InputError(f"{scores_file} is damaged: its arrays are of different lengths.")
     return ScoredRun(path, protocol, config, tuple(names.tolist()), ids, arrays)

@@ -8,17 +8,18 @@ import gc
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.results import headline_mAP
 from rgcn_jax.experiments.cells import Cell
-from rgcn_jax.runtime.files import write_text
+from rgcn_jax.runtime.files import refuse_links, write_text
 from rgcn_jax.runtime.handed_over import read_text
-from rgcn_jax.runtime.json_lines import read_json_lines
+from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
+from rgcn_jax.runtime.output import SteadyStream
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.workdir import InUseError, WorkDir
 
@@ -90,13 +91,14 @@ class Sweep:
         start = time.monotonic()
         try:
             cell.folder.mkdir(parents=True, exist_ok=True)  # training locks a folder that exists at once
-            with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            refuse_links(cell.folder, (LOG_FILE, SECONDS_FILE))
+            with _log_file(log):
                 try:
                     done = work(cell, self._stopping)
                 except InUseError:
                     raise
                 except Exception:
-                    traceback.print_exc(file=file)
+                    traceback.print_exc()
                     raise
                 finally:
                     _free_memory()
@@ -111,6 +113,18 @@ class Sweep:
         return "finished"
 
 
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """What is printed in this block goes to the end of a file; what cannot be written there is lost, and no error."""
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        steady = SteadyStream(file)
+        try:
+            with redirect_stdout(cast(Any, steady)), redirect_stderr(cast(Any, steady)):
+                yield
+        finally:
+            steady.let_go()
+
+
 def _train(cell: Cell, stopping: Stopping) -> str:
     from rgcn_jax.training.train import train  # imports JAX, which printing a table does without
 
@@ -118,8 +132,8 @@ def _train(cell: Cell, stopping: Stopping) -> str:
     try:
         found = train(cell.config, cell.folder, stopping=stopping)
     finally:
-        with (cell.folder / SECONDS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"seconds": round(time.monotonic() - start, 1)}) + "\n")
+        with suppress(InputError):  # a note for the table is not worth a run
+            append_json_line(cell.folder / SECONDS_FILE, {"seconds": round(time.monotonic() - start, 1)})
     rows = {row: found[row] for row in ("fused", "appearance", "pose") if row in found}
     return f"mAP {headline_mAP(rows):.1f}, Rank-1 {next(iter(rows.values()))['rank1']:.1f}"
 
@@ -177,7 +191,7 @@ def total_seconds(folder: Path) -> float | None:
     try:
         entries, _ = read_json_lines(folder / SECONDS_FILE)
         return float(sum(entry["seconds"] for entry, _ in entries)) if entries else None
-    except (OSError, KeyError, TypeError):
+    except (OSError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -207,8 +221,13 @@ def read_record(out: Path) -> dict[str, Any]:
     file = out / RECORD_FILE
     try:
         found = json.loads(read_text(file))
-        return {name: {k: list(entry[k]) for k in ("overrides", "repetitions")} for name, entry in found.items()}
+        record = {name: {k: list(entry[k]) for k in ("overrides", "repetitions")} for name, entry in found.items()}
+        for entry in record.values():
+            pairs = [tuple(map(type, pair)) for pair in entry["repetitions"]]
+            if not all(isinstance(text, str) for text in entry["overrides"]) or {*pairs} - {(int, int)}:
+                raise ValueError("it has other fields")
+        return record
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} cannot be read ({error}): remove it and rerun the sweep.") from error

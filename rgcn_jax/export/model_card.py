@@ -20,9 +20,10 @@ def results_of(saved: SavedModel) -> list[dict[str, Any]]:
         try:
             content = json.loads(read_text(path))
             if content["step"] == saved.step and content.get("model", saved.hash) == saved.hash:
+                _ = [*_results([content]), *_data("", content.get("data"))]
                 found.append(content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or another program's
-            continue
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            continue  # none, or another program's
     return found
 
 

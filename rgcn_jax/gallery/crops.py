@@ -6,7 +6,7 @@ from pathlib import Path
 from rgcn_jax.data.datasets.listing import check_relative
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry
-from rgcn_jax.runtime.files import writing
+from rgcn_jax.runtime.files import refuse_link, writing
 
 CROPS_FOLDER = "crops"
 """In the gallery's folder: the crops of videos, which belong to the gallery."""
@@ -34,11 +34,12 @@ def erase_crops(folder: Path, entry: Entry) -> None:
     """Deletes the folder of a tracklet, if it lies among the gallery's own crops.
 
     Raises:
-      InputError: it cannot be deleted.
+      InputError: it cannot be deleted, or the crops are a link to elsewhere.
     """
     if Path(entry.root).is_absolute() or not (paths := frame_paths(folder, entry)):
         return
     tracklet, root = paths[0].parent, folder / entry.root
+    refuse_link(folder / CROPS_FOLDER)
     if (folder / CROPS_FOLDER).resolve() not in tracklet.resolve().parents:
         return
     with writing(tracklet):

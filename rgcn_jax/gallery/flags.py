@@ -72,13 +72,16 @@ def time_argument(text: str) -> float:
     """Seconds since 1970-01-01 UTC of a time in ISO 8601, such as 2026-11-30T09:00+01:00; UTC without an offset."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-30T09:00, found {text[:100]!r}") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def time_text(seconds: float | None) -> str:
     """The time in UTC to the second; "-" where it is unknown."""
     if seconds is None:
         return "-"
-    return re.sub(r"\+00:00$", "Z", datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"))
+    try:
+        return re.sub(r"\+00:00$", "Z", datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"))
+    except (ValueError, OverflowError, OSError):  # of no year from 1 to 9999, in an entry of somebody else's
+        return f"{seconds:g} s"

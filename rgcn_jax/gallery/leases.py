@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.runtime.files import writing
+from rgcn_jax.runtime.files import refuse_links, writing
 
 LEASES_FOLDER = ".leases"
 WAIT_SECONDS = 1.0
@@ -38,6 +38,7 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
     """
     names = hashlib.sha256("\n".join(f"{entry.source}\0{entry.tracklet}" for entry in entries).encode()).hexdigest()
     folder = gallery.folder / LEASES_FOLDER / f"{names[:16]}-{size}"
+    refuse_links(gallery.folder, (LEASES_FOLDER,))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     left = list(range(0, len(entries), size))
@@ -78,7 +79,7 @@ def _lease(path: Path) -> Iterator[bool]:
     """Whether the lease of a shard is this worker's."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)  # a worker that found all there may have removed it
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

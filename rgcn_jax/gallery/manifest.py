@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Holds the lock of the folder; waits for it. The kernel releases it however its holder ends. Raises OSError."""
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -70,17 +70,29 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _check(manifest: Mapping[str, Any]) -> None:
     """Raises ValueError, KeyError or TypeError where a field is not as it must be: a folder may be somebody else's."""
-    binding = manifest["binding"]
-    widths = binding["widths"]
-    numbers = [manifest["next_id"], manifest["next_segment"], manifest["generation"], *widths]
+    check_binding(manifest["binding"])
+    numbers, names = [manifest["next_id"], manifest["generation"]], set()
     for name, count, size in manifest["segments"]:
-        if not re.fullmatch("[0-9]{8,12}", name) or count < 1:
+        if not re.fullmatch("[0-9]{8,12}", name) or name in names or count < 1:
             raise ValueError(f"a segment {name!r} of {count} entries")
         numbers += [count, size]
-    if len(widths) != 2 or sum(widths) < 1 or not all(isinstance(n, int) and 0 <= n < 2**62 for n in numbers):
+        names.add(name)
+    after = manifest["next_segment"]
+    if not all(type(n) is int and 0 <= n < 2**62 for n in (*numbers, after)) or after >= 10**12:
         raise ValueError("a number is none")
-    if not isinstance(binding["model"], str) or not isinstance(binding["settings"], dict):
+    if any(int(name) >= after for name in names):
+        raise ValueError("the next segment is one that is there")
+
+
+def check_binding(binding: Any) -> None:
+    """Raises ValueError, KeyError or TypeError where it is not what a gallery is bound to."""
+    widths = binding["widths"]
+    if not isinstance(widths, list) or len(widths) != 2 or not all(type(n) is int and n >= 0 for n in widths):
+        raise ValueError("the widths are none")
+    if not 1 <= sum(widths) < 2**31 or not isinstance(binding["model"], str):
         raise ValueError("the binding is none")
+    if not isinstance(binding["settings"], dict):
+        raise ValueError("the settings are none")
 
 
 def _checksum(manifest: Mapping[str, Any]) -> int:

@@ -16,6 +16,7 @@ import rgcn_jax.gallery.milvus_collections as collections
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where, check_new
 from rgcn_jax.gallery.hybrid_search import hybrid_search
+from rgcn_jax.gallery.manifest import check_binding
 from rgcn_jax.gallery.nearest import Nearest, Weights
 
 FORMAT = "rgcn_jax gallery"
@@ -88,12 +89,12 @@ class MilvusStore:
             about = json.loads(newest["text"])
             if (about["format"], about["version"]) != (FORMAT, 1) or about["index"] not in collections.INDICES:
                 raise ValueError(newest["text"][:100])
-            self._about = {
-                **about,
-                "binding": {**about["binding"], "widths": list(map(int, about["binding"]["widths"]))},
-            }
-            return -newest["id"], int(about["last"])
-        except (ValueError, KeyError, TypeError) as error:
+            check_binding(about["binding"])
+            if type(about["last"]) is not int or not 0 <= about["last"] < 2**62:
+                raise ValueError(f"last is {str(about['last'])[:100]}")
+            self._about = about
+            return -newest["id"], about["last"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"the collection {self._names[0]} is no gallery of this program.") from error
 
     @property

@@ -121,8 +121,14 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
     """
     segment = Segment(folder, name, width)
     path = segment.paths[1]
-    with open_file(path) as file:
-        data = file.read(num_bytes)
+    try:
+        with open_file(path, follow_links=False) as file:
+            there = os.fstat(file.fileno()).st_size
+            data = file.read(min(num_bytes, there))  # the manifest may claim anything
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): restore the gallery from a copy.") from error
     try:
         at, columns, starts = 0, [segment.columns], [segment.text_starts]
         while at < num_bytes:
@@ -149,8 +155,13 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
 
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    with as_input_error(f"{path} is damaged", "restore the gallery from a copy", ValueError):
-        return np.asarray(np.memmap(path, dtype, "r", shape=shape))  # a plain array: memmap is slow to index
+    try:
+        with open_file(path, follow_links=False) as file:
+            return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # a plain array: memmap is slow to index
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
 
 
 def _text_starts(columns: np.ndarray, record_start: int) -> np.ndarray:
@@ -160,8 +171,8 @@ def _text_starts(columns: np.ndarray, record_start: int) -> np.ndarray:
 
 
 def _write(path: Path, at: int, data: bytes | memoryview) -> None:
-    """Writes to a file from a position on, which ends there, and flushes it to the disk."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Writes to a file from a position on, which ends there, and flushes it to the disk. No link is followed."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "r+b") as file:
         file.truncate(at)
         file.seek(at)

@@ -17,8 +17,8 @@ from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.gallery.crops import CROPS_FOLDER
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
-from rgcn_jax.runtime.files import find_unfinished, writing
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.files import find_unfinished, refuse_link, writing
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import UNKNOWN_ID
 
 
@@ -48,6 +48,7 @@ class VideoCrops:
         """
         known = self.known
         options = Options(known.detector, known.detector_weights) if known.detector else None
+        refuse_link(self.root.parent)
         with writing(self.root.parent):
             self.root.parent.mkdir(exist_ok=True)
         if options and self.keypoints:
@@ -55,7 +56,8 @@ class VideoCrops:
         if not self.root.exists():
             for path in find_unfinished(self.root.parent, self.root.name):
                 if not _is_running(int(path.name.split(".")[-2])):
-                    shutil.rmtree(path)
+                    with writing(path):  # it may be no folder, or a link
+                        shutil.rmtree(path)
             crops, tracklets, left_out = mot.convert(
                 known.video, known.tracks, self.root, known.camera, boxes_as=known.boxes
             )
@@ -107,7 +109,7 @@ def plan_crops(known: Namespace) -> VideoCrops:
     if not known.video.exists():
         raise InputError(f"The video {known.video} does not exist.")
     with as_input_error(f"The track file {known.tracks} cannot be read"):
-        content = hashlib.sha256(read_file(known.tracks))
+        content = hashlib.sha256(read_file(known.tracks, LARGEST_LIST))
         content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
     stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
     root = crops_folder(known) / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
@@ -136,7 +138,7 @@ def _frame_rate(video: Path) -> float:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

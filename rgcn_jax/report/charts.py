@@ -45,6 +45,7 @@ def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
                     drawn[title].append(Series(x, y, colour, shown, dash))
         for row, colour in ROW_COLOURS.items():
             records = [r for r in run.records if isinstance(r.get(row), dict)]
+            records = [r for r in records if isinstance(r[row].get("mAP"), int | float)]
             if records:
                 x, y = [r["step"] for r in records], [r[row]["mAP"] for r in records]
                 drawn["mAP (%)"].append(Series(x, y, colour, f"{row} row{suffix}", dash, points=True))

@@ -91,7 +91,9 @@ def load_run(
         features = scorer.features(embedder.variables, embedder.step, header)
         write_features(path / FEATURES_FILE, features)
     with as_input_error(f"{path / 'metrics.jsonl'} cannot be read"):
-        records = [record for record, _ in read_json_lines(path / "metrics.jsonl")[0]]
+        records = [
+            record for record, _ in read_json_lines(path / "metrics.jsonl")[0] if type(record.get("step")) is int
+        ]
     evaluation = score(features, config.evaluation)
     name = name or path.resolve().name
     return ReportedRun(

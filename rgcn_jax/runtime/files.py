@@ -113,11 +113,17 @@ def refuse_links(folder: Path, names: Iterable[str]) -> None:
         found = [path] if path.is_symlink() else []
         for below, folders, files in os.walk(path):
             found += [Path(below, name) for name in (*folders, *files) if os.path.islink(os.path.join(below, name))]
-        if found:
-            raise InputError(
-                f"{found[0]} is a symbolic link to {os.readlink(found[0])}, and nothing is written through links: "
-                f"remove it, or move all of {folder} to the other disk."
-            )
+        for link in found:
+            refuse_link(link)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuses a symbolic link where something is going to be written or erased. Raises InputError."""
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a symbolic link to {os.readlink(path)}, and nothing is written through links: remove it, or "
+            f"move all of {path.parent} to the other disk."
+        )
 
 
 def _flush(path: Path) -> None:

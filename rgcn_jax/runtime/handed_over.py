@@ -15,6 +15,9 @@ NO_FILE = "a pipe, a socket or a device"
 LARGEST_TEXT = 2**26
 """Bytes of a JSON file that is read at once: config, marker, header, records."""
 
+LARGEST_LIST = 2**29
+"""Bytes of a list of frames, tracklets or boxes; MEVID's names of ten million frames take 280 MB."""
+
 
 def open_file(path: str | os.PathLike[str], largest: int | None = None, follow_links: bool = True) -> BinaryIO:
     """A regular file, opened for reading.
@@ -51,7 +54,7 @@ def open_file(path: str | os.PathLike[str], largest: int | None = None, follow_l
         raise
 
 
-def read_file(path: str | os.PathLike[str], largest: int | None = None, follow_links: bool = True) -> bytes:
+def read_file(path: str | os.PathLike[str], largest: int, follow_links: bool = True) -> bytes:
     """The contents of a regular file; arguments and errors as for ``open_file``."""
     with open_file(path, largest, follow_links) as file:
         return file.read()
@@ -63,6 +66,6 @@ def file_hash(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
-def read_text(path: str | os.PathLike[str], largest: int | None = LARGEST_TEXT, follow_links: bool = True) -> str:
+def read_text(path: str | os.PathLike[str], largest: int = LARGEST_TEXT, follow_links: bool = True) -> str:
     """Its text in UTF-8. Raises ``OSError`` as ``open_file``, and ``UnicodeDecodeError`` (a ValueError)."""
     return read_file(Path(path), largest, follow_links).decode("utf-8")

@@ -1,13 +1,21 @@
 """Crash-safe JSON Lines files: records are appended, and a truncated last line is dropped."""
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rgcn_jax.runtime.files import writing
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import NO_FILE, read_file
+
+_LARGEST = 2**31
+"""Bytes of a file; a record of a training step takes 300."""
+
+_PIECE = 2**16
+"""Bytes that are read at a time to find the end of the last whole line."""
 
 
 def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int]:
@@ -18,7 +26,7 @@ def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int
     if not os.path.lexists(path):
         return [], 0
     records, dropped = [], 0
-    for line in read_file(path, follow_links=False).splitlines(keepends=True):
+    for line in read_file(path, _LARGEST, follow_links=False).splitlines(keepends=True):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -30,17 +38,28 @@ def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int
     return records, dropped
 
 
-def open_to_append(path: Path) -> int:
+def open_to_append(path: Path, mode: int = 0o644) -> int:
     """A descriptor for appending; a torn last line is cut off first. A symbolic link is not followed.
+
+    Args:
+      path: of the file.
+      mode: permissions of a new one.
 
     Raises OSError.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
-        size = os.fstat(descriptor).st_size
-        tail = os.pread(descriptor, size, 0) if size else b""
-        if tail and not tail.endswith(b"\n"):
-            os.ftruncate(descriptor, tail.rfind(b"\n") + 1)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, f"it is {NO_FILE}", str(path))
+        end = size = status.st_size
+        while end and (piece := os.pread(descriptor, min(end, _PIECE), max(end - _PIECE, 0))):
+            newline = piece.rfind(b"\n")
+            end = end - len(piece) + newline + 1
+            if newline >= 0:
+                break
+        if end < size:
+            os.ftruncate(descriptor, end)
         return descriptor
     except BaseException:
         os.close(descriptor)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.errors import InputError, as_input_error
-from rgcn_jax.runtime.files import refuse_links, remove_unfinished
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.files import refuse_link, refuse_links, remove_unfinished
+from rgcn_jax.runtime.handed_over import open_file
 
 LOCK_FILE = "lock"
 
@@ -24,9 +24,11 @@ WRITTEN = (
     "profile",
     "tensorboard",
     "tracker.json",
-    "wandb",
 )
 """What a run writes in its work directory."""
+
+WRITTEN_BY_OTHERS = "wandb"
+"""A folder in it that another program fills; it keeps links there, and begins a new folder at each start."""
 
 
 class InUseError(InputError):
@@ -65,6 +67,7 @@ class WorkDir:
         with as_input_error(f"--workdir={self.path} cannot be made a folder", "choose another"):
             self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path, WRITTEN)
+        refuse_link(self.path / WRITTEN_BY_OTHERS)
         try:
             self._lock_folder()
             self._lock_file()
@@ -103,8 +106,8 @@ class WorkDir:
 
     def _held(self) -> InUseError:
         holder = ""
-        with suppress(OSError, ValueError):
-            holder = read_file(self.path / LOCK_FILE, follow_links=False)[:200].decode("utf-8", "replace").strip()
+        with suppress(OSError, ValueError), open_file(self.path / LOCK_FILE, follow_links=False) as file:
+            holder = file.read(200).decode("utf-8", "replace").strip()
         return InUseError(
             f"another run ({holder or 'unknown'}) trains in {self.path}: choose another --workdir, or wait until it "
             "has ended."

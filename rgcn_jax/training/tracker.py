@@ -51,7 +51,7 @@ def open_trackers(config: Config, workdir: Path, first_step: int) -> list[Tracke
 
 def _open(config: Config, workdir: Path) -> Tracker:
     file = workdir / RUN_FILE
-    known = json.loads(read_text(file)) if file.exists() else {}
+    known = _known_runs(file)
     try:
         if config.tracker == "wandb":
             from rgcn_jax.training.wandb_tracker import WandbTracker as Chosen
@@ -69,3 +69,19 @@ def _open(config: Config, workdir: Path) -> Tracker:
         ) from error
     write_text(file, json.dumps(known | {config.tracker: tracker.run_id}) + "\n")
     return tracker
+
+
+def _known_runs(file: Path) -> dict[str, str]:
+    """The ids of this run by tracker; empty where there is no file. Raises ``InputError`` where it is none of ours."""
+    if not file.exists():
+        return {}
+    try:
+        found = json.loads(read_text(file, follow_links=False))
+        if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+            raise ValueError("it has other fields")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file} is not what a run wrote ({error}): put it back from a copy, or remove it to begin new runs in the "
+            "tracker."
+        ) from error
+    return found

@@ -144,6 +144,7 @@ def test_a_second_run_is_refused_also_where_somebody_removed_the_lock_file(tmp_p
         "checkpoints",
         "checkpoints/latest",
         "nonfinite/x",
+        "wandb",
     ],
 )
 def test_nothing_is_written_through_a_link_in_a_folder_that_was_handed_over(name, tmp_path):

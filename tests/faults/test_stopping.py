@@ -97,7 +97,7 @@ def test_once_it_is_left_signals_are_as_they_were():
         assert signal.getsignal(signal.SIGTERM) != before[0]
         assert not stopping.asked
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-    assert process(OVER, signal.SIGTERM)[0] == -signal.SIGTERM
+    assert process(OVER, signal.SIGTERM) == (143, "received SIGTERM: ended before it was done.\n")
 
 
 def test_outside_of_the_main_thread_it_does_nothing():
@@ -122,3 +122,50 @@ def test_stopped_is_an_interrupt_with_a_status_of_its_own(capsys):
         run_command(command)
     assert end.value.code == 75
     assert capsys.readouterr().err == "saved\n"
+
+
+TEMPORARY = """
+import sys, tempfile, time
+from contextlib import contextmanager
+from pathlib import Path
+from rgcn_jax.command import run_command
+from rgcn_jax.runtime.files import atomic_file
+
+@contextmanager
+def slowly_removed(path):
+    path.touch()
+    try:
+        yield
+    finally:
+        print("removing", flush=True)
+        time.sleep(0.5)
+        path.unlink()
+
+def main(arguments):
+    folder = Path(arguments[0])
+    with tempfile.TemporaryDirectory(dir=folder), atomic_file(folder / "page.html") as file:
+        with slowly_removed(folder / "large"):
+            file.write(b"half")
+            print("ready", flush=True)
+            time.sleep(30)
+
+run_command(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_command_leaves_what_is_temporary(number, tmp_path):
+    """Also one that says nothing about signals: report, calibrate, compare, evaluate, robustness, gallery serve."""
+    command = [sys.executable, "-c", TEMPORARY, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        assert p.stdout is not None
+        assert p.stdout.readline() == "ready\n"
+        assert len(list(tmp_path.iterdir())) == 3
+        p.send_signal(number)
+        assert p.stdout.readline() == "removing\n"
+        if number != signal.SIGINT:  # one more must not cut off the clean-up
+            p.send_signal(number)
+        _, reported = p.communicate(timeout=10)
+    assert p.returncode == 128 + number
+    assert "Traceback" not in reported
+    assert list(tmp_path.iterdir()) == []

@@ -28,9 +28,9 @@ def test_nobody_waits_for_what_is_no_file(kind, tmp_path):
 
 def test_folders_missing_files_and_large_ones_are_errors(tmp_path):
     with pytest.raises(IsADirectoryError):
-        read_file(tmp_path)
+        read_file(tmp_path, 9)
     with pytest.raises(FileNotFoundError):
-        read_file(tmp_path / "none")
+        read_file(tmp_path / "none", 9)
     (tmp_path / "file").write_bytes(b"12345")
     assert read_file(tmp_path / "file", 5) == b"12345"
     with pytest.raises(OSError, match="it has 5 bytes, more than 4"):
@@ -43,9 +43,9 @@ def test_folders_missing_files_and_large_ones_are_errors(tmp_path):
 def test_links_are_followed_unless_they_could_do_harm(tmp_path):
     (tmp_path / "file").write_bytes(b"1")
     (tmp_path / "link").symlink_to("file")
-    assert read_file(tmp_path / "link") == b"1"
+    assert read_file(tmp_path / "link", 9) == b"1"
     with pytest.raises(OSError, match="it is a symbolic link, which is not followed here"):
-        read_file(tmp_path / "link", follow_links=False)
+        read_file(tmp_path / "link", 9, follow_links=False)
 
 
 def opens(source):
@@ -96,3 +96,26 @@ def test_every_file_that_is_read_is_opened_by_the_one_function(file):
 )
 def test_the_reading_of_the_source_finds_it(source):
     assert opens(source)
+
+
+LIBRARIES = {"memmap", "safe_open", "load_file", "VideoCapture", "ZipFile", "File", "imread", "InferenceSession"}
+"""What opens a file by its name in a library, without a word on what kind of file it is."""
+
+LOOKED_AT_BEFORE = {
+    "gallery/server/app.py": "a class of its own of that name",
+    "gallery/server/uploads.py": "archives in memory",
+    "models/weight_files.py": "the callers check that it is a file",
+    "torch_files/reader.py": "the same",
+    "pose_detection/rtmpose.py": "the command checks that it is a file",
+    "pose_detection/worker.py": "the same",
+    "export/runtimes/run_onnx.py": "runs without the package, on what the export has just written",
+    "walkers/write.py": "writes",
+}
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_library_opens_no_file_that_was_not_looked_at(file):
+    calls = [n.func for n in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    names = {getattr(call, "attr", getattr(call, "id", "")) for call in calls}
+    if names & LIBRARIES and str(file.relative_to(PACKAGE)) not in LOOKED_AT_BEFORE:
+        assert names & {"open_file", "is_file"}, f"{names & LIBRARIES}: open it by open_file first"

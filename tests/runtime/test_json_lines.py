@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
+from rgcn_jax.runtime.json_lines import append_json_line, append_record, open_to_append, read_json_lines
 from rgcn_jax.runtime.provenance import CHANGES_FILE, note_changes, noted_changes
 
 
@@ -60,3 +60,14 @@ def test_a_link_is_not_written_through(tmp_path):
     os.unlink(tmp_path / "x")
     append_json_line(tmp_path / "x", {"a": 1})
     assert records(tmp_path / "x") == [{"a": 1}]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**16 - 1, 2**16, 2**16 + 1, 200_000])
+@pytest.mark.parametrize("before", [b"", b'{"a": 1}\n'])
+def test_a_torn_end_of_any_length_is_cut_off(before, size, tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(before + b"x" * size)
+    descriptor = open_to_append(file)
+    append_record(descriptor, {"b": 2})
+    os.close(descriptor)
+    assert file.read_bytes() == before + b'{"b": 2}\n'

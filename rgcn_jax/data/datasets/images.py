@@ -13,6 +13,9 @@ from PIL import Image
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file, read_file
 
+LARGEST_IMAGE = 2**28
+"""Bytes of an image file: 8,192 x 8,192 pixels as they are, and as much again."""
+
 LARGEST_SIDE = 8192
 """Pixels. An 8K image is 7,680 wide; a few kilobytes of JPEG or PNG may claim 65,535, and take gigabytes."""
 
@@ -45,7 +48,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
       InputError: the file cannot be read, is empty, of another kind, truncated, damaged or huge.
     """
     try:
-        data = read_file(path)
+        data = read_file(path, LARGEST_IMAGE)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if not data:

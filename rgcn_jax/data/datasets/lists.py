@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.types import JUNK_ID
 
 
@@ -28,7 +28,7 @@ def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
       InputError: it cannot be read; the message has what is there instead.
     """
     try:
-        return read_file(root / name).removeprefix(b"\xef\xbb\xbf")
+        return read_file(root / name, LARGEST_LIST).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise InputError(
             f"{title} is incomplete: cannot read {root / name} ({error.strerror}); {beside(root, name)}. {advice}"

@@ -12,7 +12,7 @@ from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error, printable
 from rgcn_jax.runtime.files import writing
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.types import Split
 
@@ -67,7 +67,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
 def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
     """The rows with the names of a text file, in the order of the parts."""
     with as_input_error(f"--names={path} cannot be read as text in UTF-8", kinds=MALFORMED):
-        names = read_file(path).decode("utf-8-sig").splitlines()
+        names = read_file(path, LARGEST_LIST).decode("utf-8-sig").splitlines()
     counts = {part: len(rows.features) for part, rows in parts.items()}
     if len(names) != sum(counts.values()):
         rows = ", ".join(f"{part or 'all'} {count:,}" for part, count in counts.items())

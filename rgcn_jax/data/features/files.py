@@ -186,7 +186,7 @@ def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
         start = file.read(520)
     if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
         return _read_hdf5(path)
-    content = read_file(path)
+    content = read_file(path, LARGEST)
     keys = roles(mat5.read(content, "\0")[1], path.stem)
     found: dict[str, Any] = {}
     for role, key in keys.items():

@@ -33,6 +33,7 @@ from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
 from rgcn_jax.runtime.files import writing
+from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.skeleton import SKELETONS, to_14
 
@@ -144,7 +145,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
 def has_header(path: Path) -> bool:
     """Whether this is a store of version 1 or later, as far as the list of its arrays can be read."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             return "header.npy" in archive.namelist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return False

@@ -11,7 +11,7 @@ from typing import Any
 
 from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.tensorflow_cpu import tf
-from rgcn_jax.data.datasets.images import check_size
+from rgcn_jax.data.datasets.images import LARGEST_IMAGE, check_size
 from rgcn_jax.data.prepared import tfds_format
 from rgcn_jax.data.prepared.shard_task import ShardResult, ShardTask
 from rgcn_jax.errors import InputError
@@ -73,7 +73,7 @@ def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: in
 def _contents(path: Path) -> bytes:
     """The bytes of an image file. Raises InputError."""
     try:
-        encoded = read_file(path)
+        encoded = read_file(path, LARGEST_IMAGE)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from error
     if not encoded:

@@ -48,7 +48,7 @@ def make_app(service: Service, videos: Videos) -> Starlette:
             Route("/api/videos/{name}/person", routes.person, methods=["POST"]),
             Route("/video/{name}.jpg", routes.first_frame),
         ],
-        exception_handlers={InputError: _refused, HTTPException: _http, ClientDisconnect: _gone},
+        exception_handlers={InputError: _refused, HTTPException: _http, ClientDisconnect: _gone, OSError: _full},
     )
 
 
@@ -152,10 +152,13 @@ def _user(request: Request) -> dict[str, str]:
 
 async def _json(request: Request) -> dict[str, Any]:
     """The JSON object of a request. Raises InputError."""
-    if int(request.headers.get("content-length", 0)) > MAX_JSON:
-        raise InputError("the request is too large.")
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_JSON:
+            raise InputError("the request is too large.")
     try:
-        found = json.loads(await request.body())
+        found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise InputError("the request is no JSON.") from error
     if not isinstance(found, dict):
@@ -176,6 +179,12 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
     return JSONResponse({"error": detail}, status)
+
+
+async def _full(request: Request, error: Exception) -> Response:
+    """The disk that uploads are kept on is full, or a file of the server cannot be read."""
+    reason = getattr(error, "strerror", None) or "an error"
+    return JSONResponse({"error": f"the server cannot keep or read a file ({reason}): try again later."}, 507)
 
 
 async def _gone(request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
 """Validation of the page's requests: a search with its conditions, the marks of an export."""
 
 import argparse
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,8 @@ from rgcn_jax.gallery.flags import time_argument
 
 MAX_RESULTS = 200
 MARKS = ("right", "wrong")
+MAX_NUMBER = 1e9
+"""Of weights and pixels."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def marks_of(data: Any) -> dict[int, str]:
     """Marks by id of the entry, from a JSON object of texts. Raises InputError."""
     found = {}
     for name, mark in _object(data, "marks").items():
-        if not name.isdecimal() or mark not in MARKS:
+        if not re.fullmatch("[0-9]{1,18}", name) or mark not in MARKS:
             raise InputError(f"marks: expected an id and one of {', '.join(MARKS)}, found {name[:40]!r}.")
         found[int(name)] = mark
     return found
@@ -120,4 +122,4 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MAX_NUMBER <= value <= MAX_NUMBER

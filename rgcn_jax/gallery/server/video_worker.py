@@ -24,7 +24,7 @@ from rgcn_jax.data.mot import cut, video_frames
 from rgcn_jax.data.mot_tracks import Box, parse_tracks
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.server.follow import follow
-from rgcn_jax.runtime.handed_over import read_file
+from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 
 MAX_FRAMES = 1000
 """That are decoded of a video: 40 seconds."""
@@ -96,7 +96,7 @@ def _frames(video: str) -> Iterator[np.ndarray]:
 
 
 def _boxes(order: Mapping[str, Any]) -> list[Box]:
-    return parse_tracks(read_file(order["tracks"]), "the track file")[0]
+    return parse_tracks(read_file(order["tracks"], LARGEST_LIST), "the track file")[0]
 
 
 def _write(out: Path, pairs: Iterator[tuple[np.ndarray, Box]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ pass through memory every time. Here the backward scan keeps the gradient of the
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -39,7 +40,7 @@ def lstm_over_frames(
     rows = frames.reshape(frames.shape[0], -1, frames.shape[-1])
     w = jnp.concatenate([jnp.asarray(params["W_x"]), jnp.asarray(params["W_h"])])
     counted = None if mask is None else jnp.repeat(jnp.asarray(mask).T, x.shape[2], axis=1)[..., None]
-    h = _lstm(rows, varying_like(w, x), varying_like(jnp.asarray(params["b"]), x), counted, dtype)
+    h: Any = _lstm(rows, varying_like(w, x), varying_like(jnp.asarray(params["b"]), x), counted, dtype)
     return jnp.moveaxis(h.reshape(*frames.shape[:-1], -1), 0, 1)
 
 
