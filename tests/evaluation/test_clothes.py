@@ -66,6 +66,16 @@ def test_permuted_galleries_have_the_same_metrics():
     assert first.mAP > 0
 
 
+@pytest.mark.parametrize(("known", "unknown"), [(1, 2), (2, 1)])
+def test_the_clothes_of_distractors_need_not_be_known(known, unknown):
+    """Person 0 is in the gallery in unknown clothes, one person in two clothes; of another they are unknown."""
+    ids, cameras, clothes = np.array([known, known, 0, unknown]), np.array([1, 2, 2, 2]), np.array([1, 2, 0, 0])
+    query = np.arange(4) == 0
+    for gallery, applies in ((ids != unknown, True), (ids >= 0, False)):
+        roles = Roles(query, gallery, np.zeros(4, bool))
+        assert ("clothes_changed" in applicable_protocols(ids, cameras, roles, clothes)) == applies
+
+
 def test_by_hand():
     # The query is person 1 in clothes 1, camera 1. By distance: itself, its clothes in camera 2 (ignored), person 2,
     # other clothes in camera 1 (ignored), other clothes in camera 2: rank 2.

@@ -182,6 +182,18 @@ def test_chance_leaves_out_the_skipped_as_the_scores_do():
     assert scorable_protocols(*test_tracklets(split))[1] == pytest.approx(1 / 4)
 
 
+def test_what_each_protocol_ranks():
+    """Queries in the gallery, junk in the gallery, the own camera, the own clothes; and the form of AP."""
+    assert {name: (*p.ranking_key, p.ap) for name, p in PROTOCOLS.items()} == {
+        "official": (True, False, False, True, "mean"),
+        "official_matlab": (True, False, False, True, "trapezoid"),
+        "query_excluded": (False, False, False, True, "mean"),
+        "junk_kept": (True, True, False, True, "mean"),
+        "clothes_changed": (True, False, False, False, "mean"),
+        "same_camera_allowed": (False, False, True, True, "mean"),
+    }
+
+
 def test_protocols_are_constant():
     with pytest.raises(FrozenInstanceError):
         PROTOCOLS["official"].same_camera = True  # pyright: ignore[reportAttributeAccessIssue]
