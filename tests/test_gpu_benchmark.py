@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +46,33 @@ def test_the_command_runs_a_part_and_writes_its_results(tmp_path):
     summary = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "| ranking | 20 x 200, 24 dimensions | seconds " in summary
     assert summary.rstrip() in process.stdout
+
+
+def test_sigterm_ends_the_part_that_runs_and_writes_the_table(tmp_path):
+    """As a scheduler, or ``timeout``, ends it: else the part would go on and hold the GPU."""
+    command = ["bash", "benchmarks/gpu.sh", "--rehearse", "--parts=pose", f"--out={tmp_path}"]
+    environment = os.environ | {"PYTHON": sys.executable}
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not commands_with("benchmarks.gpu.parts", str(tmp_path)) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert commands_with("benchmarks.gpu.parts", str(tmp_path))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "| pose | | not begun |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert not commands_with("benchmarks.gpu.parts", str(tmp_path))
+
+
+def commands_with(*words):
+    """The command lines of running processes in which all words are."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:  # it has ended meanwhile
+            continue
+    return [line for line in found if all(word in line for word in words)]
 
 
 @pytest.mark.jit
@@ -143,6 +172,7 @@ def test_the_parts_need_little():
     """jax, flax, optax, NumPy and PyTorch."""
     code = """
 import sys
+import time
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("beartype", "ml_collections", "tensorflow", "cv2", "tqdm", "orbax"):

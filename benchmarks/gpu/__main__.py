@@ -1,7 +1,8 @@
 """Runs the parts one after another, each in a process of its own with a time limit of its own (``benchmarks/gpu.sh``).
 
-Every part writes its results as it finds them, to FOLDER/PART.json; at the end (and after Ctrl-C) a table of all that
-is there is printed and written to FOLDER/summary.md. A part that fails or runs out of time costs the others nothing.
+Every part writes its results as it finds them, to FOLDER/PART.json; at the end (and after Ctrl-C or SIGTERM) a table of
+all that is there is printed and written to FOLDER/summary.md. A part that fails or runs out of time costs the others
+nothing.
 The exit status is 1 where a part failed; one that was cut off counts as such in a rehearsal only.
 """
 
@@ -29,6 +30,12 @@ LIMITS = {
 }
 """Seconds of each part, the most important first."""
 
+IN_ALL = 230
+"""Seconds for everything."""
+
+REHEARSAL = 10
+"""All limits times that in a rehearsal: a CPU that others load too may need a minute to compile a toy step."""
+
 LEAST = 15
 """Seconds: with less than that left no part is begun."""
 
@@ -38,14 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/gpu.sh", description="Figures of a GPU in a few minutes.")
     parser.add_argument("--parts", default=",".join(LIMITS), help="in this order; default: all, %(default)s")
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=230, help="for everything (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, help=f"for everything (default: {IN_ALL}, rehearsing {REHEARSAL} times that)"
+    )
     parser.add_argument("--rehearse", action="store_true", help="toy sizes on the CPU")
     a = parser.parse_args(argv)
     parts = [part for part in a.parts.split(",") if part]
     if unknown := [part for part in parts if part not in LIMITS]:
         parser.error(f"--parts: unknown {', '.join(unknown)}; there are {', '.join(LIMITS)}.")
     a.out.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + a.seconds
+    scale = REHEARSAL if a.rehearse else 1
+    end = time.monotonic() + (scale * IN_ALL if a.seconds is None else a.seconds)
     states: dict[str, str] = {}
     try:
         for part in parts:
@@ -53,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if left < LEAST:
                 states[part] = "not begun: the time is up"
                 continue
-            print(f"{part} (at most {min(left, LIMITS[part]):.0f} s)", flush=True)
-            states[part] = run(part, a.out, min(left, LIMITS[part]), a.rehearse)
+            limit = min(left, scale * LIMITS[part])
+            print(f"{part} (at most {limit:.0f} s)", flush=True)
+            states[part] = run(part, a.out, limit, a.rehearse)
             print(f"  -> {states[part]}", flush=True)
     finally:
         text = table(parts, a.out, states)
@@ -112,4 +123,6 @@ def _texts(value: object) -> list[str]:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: the part that runs is ended, and the table written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

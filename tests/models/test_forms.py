@@ -18,8 +18,8 @@ def built(platform, **fields):
     return build_model(tiny.FIELDS | {"pose": "GCNRNN"} | fields, tiny.IDENTITIES, platform=platform)
 
 
-def started(platform):
-    return initialise(built(platform), 0, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH)
+def started(platform, compiled_for=""):
+    return initialise(built(platform), 0, tiny.FRAMES, tiny.HEIGHT, tiny.WIDTH, platform=compiled_for)
 
 
 def inputs():
@@ -33,6 +33,7 @@ def inputs():
 def test_both_forms_start_from_the_same_values_and_compute_the_same():
     variables = started("gpu")
     tiny.leaves_close(started("cpu"), variables, rtol=0)
+    tiny.leaves_close(started("cpu", compiled_for="cpu"), variables, rtol=1e-5, atol=1e-5)
 
     @partial(jax.jit, static_argnums=0)
     def computed(model, variables, inputs):
