@@ -116,12 +116,13 @@ WITH_TENSORFLOW = {
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
 
-LIBRARY = {  # for programs of others
+LIBRARY = {  # for programs of others, and for the tables of configs/
     f"rgcn_jax.{name}"
     for name in (
         "data.prepared.tfds_builders",
         "embedder",
         "evaluation.analysis",
+        "experiments.recipe",
     )
 }
 
