@@ -142,8 +142,11 @@ def rectified(widths: Widths, start: int, count: int) -> Embeddings:
     return Embeddings(noisy[0], noisy[1], np.zeros(count, np.int32), np.zeros(count, np.int32))
 
 
-def wait_for_index(gallery: Gallery, uri: str) -> float:
-    """Returns when a server has built the index of what was added, and has loaded it; the seconds that took."""
+def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
+    """Returns when a server has built the index of what was added, and has loaded it; the seconds that took.
+
+    Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW where it may use one core only.
+    """
     if "://" not in uri:
         return 0.0
     from rgcn_jax.gallery.milvus_collections import connect, parse_address  # needs the extra
@@ -152,9 +155,9 @@ def wait_for_index(gallery: Gallery, uri: str) -> float:
     client = connect(address)
     gallery.compact()
     for name in (f"{address.name}_appearance", f"{address.name}_pose"):
-        while (
-            int((about := client.describe_index(name, "vector"))["pending_index_rows"]) or about["state"] != "Finished"
-        ):
+        while int((about := client.describe_index(name, "vector"))["pending_index_rows"]):
+            if time.perf_counter() > start + limit:
+                raise TimeoutError(f"{name}: {about}")
             time.sleep(0.5)
         client.release_collection(name)
         client.load_collection(name)

@@ -40,15 +40,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 def states(embedder: Embedder) -> list[list[float]]:
     """The lines of the table, a number a column; NaN for what an encoder without gates does not have."""
     x, h, features = _encoded(embedder)
-    graph, f, c = _cell(embedder.model.pose, embedder.variables["params"]["pose"], x)
+    found = gates(embedder.model.pose, embedder.variables["params"]["pose"], x)
     shift = features.mean(1) - features[AT.index(TRAINED)].mean(0)
     spread = features[AT.index(TRAINED)].std(0) + 1e-6
     lines = []
     for index, t in enumerate(AT):
-        now = slice(t - 1, t)
-        gate = [f[:, now].mean(), (f[:, now] > 0.95).mean(), graph[:, now].mean()] if f.size else [np.nan] * 3
-        cell = _rms(c[:, now]) if f.size else np.nan
-        lines.append([t, *gate, cell, _rms(h[:, now]), _rms(shift[index] / spread)])
+        graph, f, c = (found[name][:, t - 1] for name in ("graph", "f", "c")) if found else [np.full(1, np.nan)] * 3
+        above = float((f > 0.95).mean()) if found else np.nan
+        cell = [float(f.mean()), above, float(graph.mean()), _rms(c)]
+        lines.append([t, *cell, _rms(h[:, t - 1]), _rms(shift[index] / spread)])
     return lines
 
 
@@ -82,29 +82,30 @@ def _encoded(embedder: Embedder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return seen[0], seen[1], np.stack(features)
 
 
-def _cell(encoder: Any, params: Any, x: Float[np.ndarray, "b t v c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the graph adds to the forget gate before its sigmoid, the gate and the cell, [B, T, V, n] each, of an
-    encoder with gates, from its equations; empty of another one.
+def gates(encoder: Any, params: Any, x: Float[np.ndarray, "b t v c"]) -> dict[str, np.ndarray]:
+    """Of LGCN or GCN&LSTM, from their equations, each [B, T, V, n]: "graph", what the graph adds to the forget gate
+    before its sigmoid; "f", the gate; "c", the cell; "h". Empty of another encoder.
     """
     if isinstance(encoder, LGCN):
         symbol, recurrent, product = "W", "U", params.get("P")
     elif isinstance(encoder, GCNLSTM):
         symbol, recurrent, product = "W_g", "W_h", params["W_x"]
     else:
-        return np.zeros(0), np.zeros(0), np.zeros(0)
+        return {}
     inputs, a_hat, dtype = encoder.prepare(x)
     weights = [params[name] for name in encoder.weight_names(symbol)]
     z = nn.relu(project(*convolve(inputs, a_hat, weights, encoder.relu_each_layer, dtype, encoder.self_term)))
     z = z if product is None else project(z, product)
     h = c = jnp.zeros_like(z[:, 0, :, : encoder.features])
-    gates, cells = [], []
+    kept: dict[str, list[Any]] = {"f": [], "c": [], "h": []}
     for t in range(z.shape[1]):
         f, i, o, g = jnp.split(z[:, t] + project(h, params[recurrent]) + params["b"], 4, axis=-1)
         c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
         h = nn.sigmoid(o) * jnp.tanh(c)
-        gates.append(nn.sigmoid(f))
-        cells.append(c)
-    return np.asarray(z[..., : encoder.features]), np.stack(gates, axis=1), np.stack(cells, axis=1)
+        for name, value in (("f", nn.sigmoid(f)), ("c", c), ("h", h)):
+            kept[name].append(value)
+    found = {name: np.stack(values, axis=1) for name, values in kept.items()}
+    return found | {"graph": np.asarray(z[..., : encoder.features])}
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
-    """The five-minute run of configs/walkers.py, with two outfits each."""
+    """The run of configs/walkers.py on larger crops, with two outfits each."""
     c = packaged_config("walkers")
+    c.image_height, c.image_width = 64, 32
+    c.model.last_stride = 1
     c.data.walkers.outfits_per_identity = 2
     c.evaluation.protocol = "clothes_changed"
     return c

@@ -3,7 +3,6 @@
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from typing import TextIO
 
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
@@ -35,19 +34,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax sweep") -
         if not read_record(known.out):
             raise InputError(f"--out={known.out}: nothing has been run there; leave --print out to begin.")
         print(fill(table, known.out).write(known.format), end="")
-        _say_next(f"runs: {known.out}", known, _other(known), stream=sys.stderr)  # the output may go to a file
+        print(_last_line(f"runs: {known.out}", known, _other(known)), file=sys.stderr)  # the output may go to a file
         return 0
     wanted = _cells(known, table, overrides)
     status = run_side_by_side(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
     if known.no_table:
-        _say_next(f"runs: {known.out}", known, failed=status)
+        print(_last_line(f"runs: {known.out}", known, failed=status))
         return status
     filled = fill(table, known.out)
     for style, suffix in SUFFIXES.items():
         write_text(known.out / f"{known.name}.{suffix}", filled.write(style))
     print(filled.write(known.format), end="")
     written = f"table: {known.out / known.name}.md, .csv, .tex"
-    _say_next(written, known, _other(known), failed=status)
+    print(_last_line(written, known, _other(known), failed=status))
     return status
 
 
@@ -55,13 +54,11 @@ def _other(known: Namespace) -> str:
     return f"--format={'latex' if known.format != 'latex' else 'csv'}"
 
 
-def _say_next(result: str, known: Namespace, *flags: str, failed: int = 0, stream: TextIO | None = None) -> None:
-    """Prints the last line: the table again, in another format; or to run again what failed."""
+def _last_line(result: str, known: Namespace, *flags: str, failed: int = 0) -> str:
+    """What to type next: the table again, in another format; or what has failed, once more."""
     if failed:
-        print(last_line(result, then="see log.txt of the runs that failed, and rerun the same command"))
-    else:
-        again = ("rgcn-jax", "sweep", known.table, f"--out={known.out}", "--print", *flags)
-        print(last_line(result, *again), file=stream)
+        return last_line(result, then="see log.txt of the runs that failed, and rerun the same command")
+    return last_line(result, "rgcn-jax", "sweep", known.table, f"--out={known.out}", "--print", *flags)
 
 
 def _of_job(known: Namespace, overrides: Sequence[str]) -> list[str]:

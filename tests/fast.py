@@ -43,7 +43,6 @@ FAST = (
     "pose_detection/test_chunks.py",
     "pose_detection/test_framing.py",
     "pose_detection/test_rtmpose.py",
-    "report/test_report.py",
     "runtime/test_checksum.py",
     "runtime/test_files.py",
     "runtime/test_handed_over.py",

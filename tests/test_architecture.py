@@ -116,12 +116,13 @@ WITH_TENSORFLOW = {
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
 
-LIBRARY = {  # for programs of others
+LIBRARY = {  # for programs of others, and for the tables of configs/
     f"rgcn_jax.{name}"
     for name in (
         "data.prepared.tfds_builders",
         "embedder",
         "evaluation.analysis",
+        "experiments.recipe",
     )
 }
 
@@ -183,6 +184,7 @@ def test_numpy_parts_do_without_jax():
 
 def test_every_module_is_imported_by_another_or_is_a_command():
     used = {f"rgcn_jax.{i}" for ours in OURS.values() for i in ours}
+    used |= {name for config in (REPOSITORY / "configs").rglob("*.py") for name in imports(config)}
     alone = {n for n, f in MODULES.items() if n not in used and f.name != "__init__.py"}
     for name in alone:
         if name in LIBRARY:

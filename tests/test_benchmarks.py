@@ -43,7 +43,7 @@ def torch():
 
 
 SMALL = {"features": 16}
-"""More than the 14 keypoints, so that EvolveGCN-H has to fill up."""
+"""More than the 14 keypoints, so that EvolveGCN-H has to pad."""
 
 
 def case_of(name):

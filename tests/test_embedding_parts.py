@@ -35,7 +35,7 @@ def test_a_name_that_is_none_of_ours_is_left_out(name, parts, tmp_path):
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_another_number_of_rows_would_shift_all_that_follow(rows, parts, tmp_path):
-    arrays = {"appearance": np.ones((rows, 3), np.float32), "pose": np.ones((rows, 2), np.float32)}
-    np.savez(parts / "00000000-00000003.npz", **arrays)
+    appearance, pose = np.ones((rows, 3), np.float32), np.ones((rows, 2), np.float32)
+    np.savez(parts / "00000000-00000003.npz", appearance=appearance, pose=pose)
     with pytest.raises(InputError, match=r"00000000-00000003\.npz is damaged"):
         list(EmbeddingParts(tmp_path / "f.npz", PLAN).read())

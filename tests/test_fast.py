@@ -23,6 +23,6 @@ def test_it_is_of_the_listed_files_and_leaves_slow_tests_out(request):
 
 
 def test_every_folder_with_tests_of_the_package_has_some():
-    without = {"export", "launch", "parallel"}  # these start processes or write for other programs
+    without = {"export", "launch", "parallel", "report"}  # these start processes, write for other programs or train
     folders = {path.parent.relative_to(TESTS).parts[:1] for path in TESTS.rglob("test_*.py")}
     assert {f[0] for f in folders if f} - {name.split("/")[0] for name in FAST} <= without

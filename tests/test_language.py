@@ -27,7 +27,7 @@ INSTEAD = {
     r"as shares\b|\bshares of (the|its|a) (crop|width|height|square)": "normalised coordinates, in [0, 1]",
     r"\bpictures?\b": "image, frame",
     r"\bhalvings?\b": "split",
-    r"\bfilled up\b|\bfills? (it|them) up\b": "padded",
+    r"\bfilled up\b|\bfills? (it|them) up\b|\bfills? up\b": "padded",
     r"\b(is|are|was|were|has|have) gone\b": "exited, missing, removed",
     r"\bhush|\bin silence\b|\bsilence for\b": "suppress, silently",
     r"\bhalf[ -]prepared\b": "unfinished",

@@ -13,12 +13,9 @@ POSES = ("RGCN", "LGCN", "GCNRNN", "GCNLSTM")
 
 
 def get_table() -> Table:
-    """Eight rows."""
-    rows = [
-        Row(f"{pose}, T = {frames}", {"model.pose": pose, "frames_per_clip": frames})
-        for frames in (10, 20)
-        for pose in POSES
-    ]
+    """Seven rows."""
+    rows = [Row(f"{pose}, T = 10", {"model.pose": pose}) for pose in POSES]
+    rows += [Row(f"{pose}, T = 20", {"model.pose": pose, "frames_per_clip": 20}) for pose in POSES[:3]]
     columns = [
         Column("walkers", metric, "pose", clips)
         for metric in ("rank1", "mAP")

@@ -1,4 +1,4 @@
-"""The pose branch of configs/walkers_pose.py from random weights and from "walkers-gait", after few steps and many,
+"""The pose branch of configs/walkers_pose.py from random weights and from "walkers-gait", after few steps,
 with cameras all round: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_pretrained --seeds=100:102 --out=runs/recipe-pretrained
@@ -14,14 +14,14 @@ BASE = (
     | TWO_LAYERS
     | {"model.product": True, "batch.identities": 16, "data.walkers.views": "round", "data.walkers.cameras": 8}
 )
-STEPS = {30: 1, 100: 2, 300: 4, 900: 12}
+STEPS = {30: 1, 100: 2, 300: 4}
 """Steps and, of them, epochs of warm-up; an epoch has seven steps."""
 
 START = {"random": "", "walkers-gait": "walkers-gait"}
 
 
 def get_table() -> Table:
-    """Eight rows."""
+    """Six rows."""
     rows = [
         Row(
             f"{steps} steps from {start}",

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
+from rgcn_jax.data.prepared.beam import write_shards
 from rgcn_jax.data.prepared.check import check
 from rgcn_jax.data.prepared.findings import Finding
 from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
@@ -53,6 +54,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser.whole("--height", "of the frames, in pixels", default=256, most=LARGEST_SIDE)
     parser.whole("--width", "of the frames, in pixels", default=128, most=LARGEST_SIDE)
     parser.whole("--workers", "processes (default: one for each core that may be used)", default=usable_cores())
+    parser.flag("--beam", "write on many machines by Apache Beam with these options of its pipeline", metavar="OPTIONS")
     parser.switch("--check", "prepare nothing, list all that is wrong")
     parser.path("--report", "FILE", "with --check: a text file for every name that is found")
     parser.whole("--frames-per-clip", "shorter tracklets are remarked on", default=10)
@@ -60,6 +62,8 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     options = parser.parse_args(arguments)
     if options.check == (options.out is not None):
         parser.error("expected either --out=DIR or --check")
+    if options.beam is not None and (options.check or not options.beam):
+        parser.error("--beam=OPTIONS is for --out=DIR, such as --beam=runner=FlinkRunner,flink_master=HOST:8081")
     if options.report and not options.check:
         parser.error("--report=FILE is for --check only")
     return options
@@ -102,6 +106,10 @@ def _prepare(options: Namespace) -> int:
                 f"remark: {len(preparation.unused):,} finished shards are not used, because their images or keypoints "
                 "have changed since, or were prepared with other settings"
             )
+        if options.beam:
+            missing = preparation.missing
+            write_shards(missing, options.beam)
+            _say(f"the pipeline wrote {len(missing) - len(preparation.missing):,} of {len(missing):,} shards")
         total = sum(len(t.frames) for t in source.tracklets)
         with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:
             preparation.run(options.workers, bar.update)

@@ -223,8 +223,8 @@ def read_record(out: Path) -> dict[str, Any]:
         found = json.loads(read_text(file))
         record = {name: {k: list(entry[k]) for k in ("overrides", "repetitions")} for name, entry in found.items()}
         for entry in record.values():
-            pairs = [number for pair in entry["repetitions"] for number in (len(pair) == 2 and pair)]
-            if not all(isinstance(text, str) for text in entry["overrides"]) or {*map(type, pairs)} - {int}:
+            pairs = [tuple(map(type, pair)) for pair in entry["repetitions"]]
+            if not all(isinstance(text, str) for text in entry["overrides"]) or {*pairs} - {(int, int)}:
                 raise ValueError("it has other fields")
         return record
     except FileNotFoundError:

@@ -77,7 +77,7 @@ def summary(x: Float[ArrayLike, "*batch v c"], p: Float[ArrayLike, "c"], columns
     column x_v tanh(y_v) with y_v = x_v p / |p|.
 
     Z has to have as many columns as the weights, n, more than there are keypoints in most cases. The released code
-    fills up by repeating the last index where nodes run out, and so does this (decision: there, only masked nodes are
+    pads by repeating the last index where nodes run out, and so does this (decision: there, only masked nodes are
     missing, and n > V fails): all keypoints, best first, then the worst repeated. Returned are only the first k =
     min(n, V) columns; ``matrix_gru`` repeats the last. Of nodes with equal scores the first comes first.
     """
@@ -147,7 +147,7 @@ class EvolveGCN(nn.Module):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip: the weights do not evolve over these, and
+        """X to H. ``mask`` is False for frames that pad a clip: the weights do not evolve over these, and
         their H is 0. ``train`` changes nothing.
 
         Raises ValueError where the variant is unknown.

@@ -12,7 +12,7 @@ starts normal with the fan-in's scale, W_h orthogonal, b at 0 but the LSTM's for
 Precision: as ``recurrent_gcn``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ class GCNRNN(_Pipeline):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held. ``train``
+        """X to H. ``mask`` is False for frames that pad a clip; over these the state is held. ``train``
         changes nothing.
         """
         n = self.features
@@ -105,14 +105,17 @@ class GCNLSTM(_Pipeline):
     """GCN&LSTM: eq. 4, then an LSTM on each node, h_0 = c_0 = 0.
 
     Parameters: ``W_g`` as GCNRNN's; the gates side by side in the order of ``recurrent_gcn.GATES``: ``W_x`` [n, 4n],
-    ``W_h`` [n, 4n], ``b`` [4n].
+    ``W_h`` [n, 4n], ``b`` [4n]. ``lstm``: another form of the recurrence, called with W_x, W_h and b by name, X', the
+    mask and the type of the factors of the matmuls; ``project_in_scan`` and ``unroll`` are the plain form's.
     """
+
+    lstm: Callable[..., Array] | None = None
 
     @nn.compact
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these h and c are held. ``train``
+        """X to H. ``mask`` is False for frames that pad a clip; over these h and c are held. ``train``
         changes nothing.
         """
         n = self.features
@@ -122,6 +125,8 @@ class GCNLSTM(_Pipeline):
             "W_h": self.param("W_h", orthogonal_gates, (n, 4 * n)),
             "b": self.param("b", forget_one, (4 * n,)),
         }
+        if self.lstm is not None:
+            return self.lstm({"W_x": w_x, **params}, x, mask, dtype)
         zero = jnp.zeros_like(x[:, 0])
 
         def step(state: State, xw: Array) -> State:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 
 
 def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[..., Any]:
@@ -21,13 +21,9 @@ def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[...
     """
     module, _, name = path.partition(":")
     wrong = f"{field} is {path!r}, an import path MODULE:NAME"
-    try:
+    todo = "its folder must be on the Python path (PYTHONPATH)"
+    with as_input_error(f"{wrong}, but importing {module!r} fails", todo, Exception):
         found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever is wrong in a user's module
-        raise InputError(
-            f"{wrong}, but importing {module!r} fails ({type(error).__name__}: {error}). Is its folder on the Python "
-            "path (PYTHONPATH)?"
-        ) from error
     if found is None:
         raise InputError(f"{wrong}, but the module {module!r} has no {name!r}.")
     if not callable(found):

@@ -69,7 +69,7 @@ def pose_input(
         and in the first frame; "+bones", the position less that of the neighbour on the way to the neck
         (``skeleton.PARENTS``), 0 where either is missing, and for the neck.
       aspect: width of the crop over its height, in pixels. Not used by "crop".
-      mask: False for frames that only fill up a clip; they have no influence on the others. None: all frames count.
+      mask: False for frames that pad a clip; they have no influence on the others. None: all frames count.
       fill: give a keypoint that was not detected a position by ``fill_gaps``, after centring; velocities and bones are
         those of the filled positions, and its confidence is 0.
       torso: for "centred", the length in crop heights to divide by; None: that of the clip (``torso_length``).
@@ -110,7 +110,7 @@ def fill_gaps(
     Args:
       x: by clip, frame and keypoint; what is not seen is not read.
       seen: which of it means anything.
-      mask: False for frames that only fill up a clip; they are neither read nor filled. None: all frames count.
+      mask: False for frames that pad a clip; they are neither read nor filled. None: all frames count.
 
     Returns:
       x, 0 where there is nothing to fill from, and which of it means anything now: all frames that count of a keypoint

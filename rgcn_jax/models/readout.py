@@ -2,8 +2,8 @@
 9-14).
 
 Every readout returns (f_p, weights). ``weights`` maps "node" to a_v [B, V] and "time" to a_t [B, T], as far as it
-has them: what figure 11 draws. They sum to 1 over the keypoints and over the frames that count; a frame that only
-fills up a clip weighs exactly 0. A clip without any frame that counts gives f_p = 0. All of it runs in float32
+has them: what figure 11 draws. They sum to 1 over the keypoints and over the frames that count; a frame that
+pads a clip weighs exactly 0. A clip without any frame that counts gives f_p = 0. All of it runs in float32
 (float64 for float64 input).
 
 The score vectors start normal with standard deviation n^-1/2 (decision, the paper is silent).

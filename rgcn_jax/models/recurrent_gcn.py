@@ -140,7 +140,7 @@ class RGCN(GraphEncoder):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these the state is held. ``train``
+        """X to H. ``mask`` is False for frames that pad a clip; over these the state is held. ``train``
         changes nothing.
         """
         x, a_hat, dtype = self.prepare(keypoints)
@@ -177,7 +177,7 @@ class LGCN(GraphEncoder):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip; over these H and C are held. ``train``
+        """X to H. ``mask`` is False for frames that pad a clip; over these H and C are held. ``train``
         changes nothing.
         """
         x, a_hat, dtype = self.prepare(keypoints)

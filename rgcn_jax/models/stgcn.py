@@ -175,7 +175,7 @@ class STGCN(nn.Module):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that only fill up a clip: these enter no statistics and no other frame,
+        """X to H. ``mask`` is False for frames that pad a clip: these enter no statistics and no other frame,
         and their H is 0. ``train``: normalise by the batch's statistics and drop.
         """
         x = at_least_float32(keypoints)

@@ -201,7 +201,7 @@ def pose_features(
       model: with a pose branch, whatever its appearance model, and with ``aspect``, which no frame shows here.
       variables: of the model; those of the appearance branch and of the classifier may be missing.
       keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
-      frame_mask: False for frames that only fill up a clip. None: all count.
+      frame_mask: False for frames that pad a clip. None: all count.
 
     Raises:
       ValueError: the model has no pose branch or no aspect.

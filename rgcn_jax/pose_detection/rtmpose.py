@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from rgcn_jax.errors import InputError, needs_extra
+from rgcn_jax.errors import InputError, as_input_error, needs_extra
 from rgcn_jax.pose_detection.framing import frame
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
@@ -53,10 +53,9 @@ class RTMPose:
         options.log_severity_level = 3
         usable = onnxruntime.get_available_providers()
         providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in usable]
-        try:
+        # Its errors share no class of their own.
+        with as_input_error(f"{path} is not an ONNX model that can be run", _WHERE, Exception):
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # its errors share no class of their own
-            raise InputError(f"{path} is not an ONNX model that can be run ({error}). {_WHERE}.") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         shape = inputs[0].shape if len(inputs) == 1 else []
         if len(shape) != 4 or shape[1] != 3 or not all(isinstance(n, int) for n in shape[2:]) or len(outputs) != 2:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.handed_over import LARGEST_TEXT, read_file
 
 _WHERE = (
@@ -87,7 +87,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _weights(path: Path, model: dict[str, Any]) -> list[tuple[Path, list[tuple[str, list[int], str, str]]]]:
     """Each file of weights with the name, shape, stored type and final type of what is in it, in order."""
     result = []
-    try:
+    kinds = (KeyError, TypeError, ValueError)
+    with as_input_error(f"{path}: the list of weights is not as expected", _WHERE, kinds):
         for group in model["weightsManifest"]:
             (name,) = group["paths"]
             file = path.parent / name
@@ -101,8 +102,6 @@ def _weights(path: Path, model: dict[str, Any]) -> list[tuple[Path, list[tuple[s
                     raise ValueError(f"weight {weight['name']} is {final} of {stored} {shape}")
                 entries.append((weight["name"], shape, stored, final))
             result.append((file, entries))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the list of weights is not as expected ({error!r}). {_WHERE}.") from error
     for file, _ in result:
         if not file.is_file():
             raise InputError(f"The weights of {path} are missing: no file {file}. {_WHERE}.")

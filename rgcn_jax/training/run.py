@@ -80,7 +80,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
     )
     identities, per_epoch = len(sampler.person_ids), sampler.steps_per_epoch
     model = model_from_config(config, identities, mesh)
-    variables, weights, origin = _variables(config, model, data, restored)
+    variables, weights, origin = _variables(config, model, data, restored, mesh.devices.flat[0].platform)
     total_steps = config.num_steps or config.num_epochs * per_epoch
     schedule = make_schedule(config.optimizer, per_epoch, total_steps)
     optimizer = adam_coupled_l2(schedule, config.optimizer.weight_decay)
@@ -133,13 +133,13 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
 
 
 def _variables(
-    config: Config, model: TwoBranch, data: Data, restored: bool
+    config: Config, model: TwoBranch, data: Data, restored: bool, platform: str
 ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
     """Parameters and statistics before the first step; where they come from, in words; and for ``results.json``."""
     if restored:
         shapes = jax.eval_shape(lambda: initialise(model, config.seed, config.frames_per_clip, *data.shape))
         return shapes, "weights from the checkpoint", None
-    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape)
+    variables = initialise(model, config.seed, config.frames_per_clip, *data.shape, platform=platform)
     if config.model.init_from:
         variables, origin = init_from_run(variables, Path(config.model.init_from).expanduser(), say)
         return variables, f"weights from {config.model.init_from}", origin

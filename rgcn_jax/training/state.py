@@ -72,7 +72,7 @@ def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformat
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=jax.jit(optimizer.init)(variables["params"]),  # or every shape is compiled by itself
         key=jax.random.key(seed),
     )
 

@@ -141,4 +141,5 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_read_or_refused(name, tmp_path):
-    read_or_refused(*READERS[name], tmp_path)
+    prepare, spoil = READERS[name]
+    read_or_refused(prepare, spoil, tmp_path)

@@ -92,7 +92,8 @@ def test_the_file_of_before_pytorch_1_6_with_numbers_beside_the_weights(capsys):
 
 def test_the_stored_features_of_bicnet_are_pytorchs():
     pytorch.torch()
-    found = networks.bicnet_features(read_weights(DATA / "bicnet.pth.tar"), networks.drawn_clips())
+    weights = {name: value.astype(np.float32) for name, value in read_weights(DATA / "bicnet.pth.tar").items()}
+    found = networks.bicnet_features(weights, networks.drawn_clips())
     with np.load(DATA / "bicnet_features.npz") as file:
         np.testing.assert_allclose(found, file["f_a"], rtol=1e-5, atol=1e-6)
 

@@ -73,7 +73,7 @@ def draw_changes(
 
     Args:
       rng: random numbers.
-      frame_mask: False for frames that only fill up a clip: they keep showing its last frame.
+      frame_mask: False for frames that pad a clip: they keep showing its last frame.
       augmentation: probabilities and sizes.
       crop_aspect: width of a crop over its height: jitter is in crop heights in both directions.
     """

@@ -110,7 +110,8 @@ class Preparation:
         return [path for path in shards if path not in self._tasks]
 
     @property
-    def _missing(self) -> list[ShardTask]:
+    def missing(self) -> list[ShardTask]:
+        """Shards that are to be written."""
         return [task for path, task in self._tasks.items() if not path.is_file()]
 
     def run(self, workers: int, progress: Callable[[int], object]) -> None:
@@ -122,7 +123,7 @@ class Preparation:
         """
         bad: dict[str, str] = {}
         with self._write_errors():
-            for _, result in run_tasks(work, self._missing, workers, progress):
+            for _, result in run_tasks(work, self.missing, workers, progress):
                 bad |= result.bad
                 self._resized += result.resized
             if bad:
@@ -215,7 +216,7 @@ class Preparation:
             text = error.strerror or str(error)
             if error.errno not in _NO_ROOM and not any(os.strerror(code) in str(error) for code in _NO_ROOM):
                 raise InputError(f"{self._partial} cannot be written ({text}): choose another --out.") from error
-            left = self._missing
+            left = self.missing
             names = [task.root / t.frames[0] for task in left for _, t in task.tracklets]
             sizes = [path.stat().st_size for path in names[:: max(len(names) // 200, 1)] if path.is_file()]
             needed = sum(task.frames for task in left) * (sum(sizes) / max(len(sizes), 1) + 350)

@@ -13,6 +13,7 @@ of one loads into the other. What the fast forms buy on a CPU:
   all frames is too much memory to write and to read again. On an accelerator each small product costs its launch.
 - ``unroll``: GCN&RNN's scan over a short clip is compiled frame after frame, which is twice as fast as a loop and takes
   a third longer to compile. An LSTM gains less than its compilation costs; half of a scan unrolled gains nothing.
+- ``lstm``: GCN&LSTM's recurrence with a gradient of its own, one product for all weights after the scan.
 - ``over_time``: ST-GCN's convolution over time without the products with the zeros before and after a clip.
 """
 
@@ -21,6 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rgcn_jax.models.cpu.convolution import Conv
+from rgcn_jax.models.cpu.lstm import lstm_over_frames
 from rgcn_jax.models.cpu.normalisation import BatchNorm
 from rgcn_jax.models.cpu.temporal import temporal_convolution_by_frame
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
@@ -35,7 +37,7 @@ ENCODERS: Mapping[Callable[..., Any], Mapping[str, Any]] = MappingProxyType(
         RGCN: {"project_in_scan": True},
         LGCN: {"project_in_scan": True},
         GCNRNN: {"project_in_scan": True, "unroll": 16},
-        GCNLSTM: {"project_in_scan": True},
+        GCNLSTM: {"lstm": lstm_over_frames},
         STGCN: {"over_time": temporal_convolution_by_frame},
     }
 )

@@ -15,7 +15,7 @@ benchmarks.convolution_forms`` times every choice.
   of stride 2 has seen is a quarter of its input, and XLA's way is level or better.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,8 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Float
+
+from rgcn_jax.models.cpu.mapped_axes import varying_like
 
 FEW_POSITIONS = 16
 """Output positions of an image up to which the CPU gathers patches (measured: XLA collapses at 8 and is level from 12
@@ -88,17 +90,7 @@ def cpu_convolution(
 ) -> Float[Array, "n h_out w_out d_out"]:
     """The same as `xla_convolution`, each of forward pass and two gradients in the form chosen for the CPU."""
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    # Under shard_map each device has its own x and all share the kernel. Said here, the gradients of the devices are
-    # added up outside of the hand-written one.
-    if missing := tuple(_mapped_axes(x) - _mapped_axes(kernel)):
-        kernel = jax.lax.pcast(kernel, missing, to="varying")
-    return _cpu_convolution(x, kernel, stride, padding)
-
-
-def _mapped_axes(x: Array) -> frozenset[str]:
-    """Mesh axes over which an array varies under ``shard_map``; JAX before 0.10 called them ``vma``."""
-    kind: Any = jax.typeof(x)
-    return kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    return _cpu_convolution(x, varying_like(kernel, x), stride, padding)
 
 
 def _positions(x: Array, kernel: Array, stride: int, padding: int) -> int:

@@ -1,0 +1,51 @@
+"""Shards of a preparation written by an Apache Beam pipeline, on many machines that share the file system.
+
+The options are those of ``tfds build --beam_pipeline_options``: ``runner=FlinkRunner,flink_master=HOST:8081``. The
+extra ``beam`` is needed here and on the workers. An element is a shard, which is written atomically, so that a runner
+may repeat it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rgcn_jax.data.prepared.shard_task import ShardTask
+from rgcn_jax.data.prepared.shard_worker import work
+from rgcn_jax.errors import InputError
+
+
+def write_shards(tasks: Sequence[ShardTask], options: str) -> None:
+    """Writes shards; those that have a frame that cannot be used are left out.
+
+    Args:
+      tasks: the shards that are missing.
+      options: of the pipeline, NAME=VALUE with commas between.
+
+    Raises:
+      InputError: Apache Beam is not installed, refuses the options, or the pipeline failed.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise InputError(f"--beam needs the extra beam ({error}): pip install 'rgcn_jax[beam]'.") from error
+    if not tasks:
+        return
+    try:
+        settings = PipelineOptions([f"--{option}" for option in options.split(",")])
+        with beam.Pipeline(options=settings) as pipeline:
+            _ = pipeline | beam.Create([_absolute(task) for task in tasks]) | beam.Reshuffle() | beam.Map(_write)
+    except Exception as error:  # of any class, by runner
+        what = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"the pipeline of --beam={options} failed ({what}); what is finished is kept, rerun the same command to "
+            "resume."
+        ) from error
+
+
+def _absolute(task: ShardTask) -> ShardTask:
+    return replace(task, path=task.path and task.path.resolve(), root=task.root.resolve())
+
+
+def _write(task: ShardTask) -> None:
+    if task.path is not None and not task.path.is_file():
+        work(task, lambda: None)
