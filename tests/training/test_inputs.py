@@ -1,11 +1,14 @@
 """What a resumed run takes from outside is compared with what it had."""
 
+import ast
+import inspect
 from dataclasses import replace
 
 import pytest
 
 from rgcn_jax.config import Config
 from rgcn_jax.errors import InputError
+from rgcn_jax.training import train
 from rgcn_jax.training.inputs import (
     INPUTS_FILE,
     Inputs,
@@ -83,3 +86,11 @@ def test_the_pretrained_file_of_the_first_start_is_remembered(tmp_path):
     assert digest == "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"
     assert pretrained_hash("") is pretrained_hash(str(tmp_path / "none")) is None
     assert Inputs(DATA, None, {}).then(replace(GIVEN, pretrained=digest), "way").pretrained == digest
+
+
+def test_what_results_need_of_the_machine_is_collected_once_and_before_the_steps():
+    """Versions, git and hardware may fail to be found, and must not after the training. Read from the source."""
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(train))) if isinstance(node, ast.Call)]
+    lines = [(call.lineno, getattr(call.func, "attr", getattr(call.func, "id", ""))) for call in calls]
+    collects = {"provenance", "versions", "git_commit", "hardware", "fingerprint", "steps", "_finish"}
+    assert [name for _, name in sorted(lines) if name in collects] == ["provenance", "steps", "_finish"]
