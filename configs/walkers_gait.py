@@ -14,6 +14,7 @@ from rgcn_jax.config_io import packaged_config
 def get_config() -> ConfigDict:
     """The recipe of configs/walkers_pose.py on more people, wide cameras, a worse detector, longer clips."""
     c = packaged_config("walkers_pose")
+    c.model.last_stride = 1  # there is no trunk; as the shipped folder has it
     w = c.data.walkers
     w.train_identities, w.test_identities, w.group_size = 240, 60, 1
     w.cameras, w.views = 8, "round"

@@ -63,7 +63,7 @@ def test_a_check_decodes_the_images_of_what_cannot_be_listed_too(whole, tmp_path
     problems = [line.removeprefix("problem: ") for line in out if line.startswith("problem: ")]
     assert "pipe.jpg is a pipe" in problems[0] or gone.name in problems[0]
     assert {*expected, f"{gone.parent / 'stray.jpg'} is empty"} < set(problems)
-    assert re.fullmatch(rf"not usable: .* the \d+ images below {root} were; \d+ problems, 0 remarks\.", out[-1])
+    assert re.fullmatch(rf"not usable: .* the \d+ images below {root} were; \d+ problems, 0 remarks; next: .*", out[-1])
     assert "is a pipe, a socket or a device" in report.read_text()
 
 
