@@ -83,14 +83,14 @@ class EmbeddedStore:
         self._refresh()
         for segment in list(self._segments):
             rows = np.flatnonzero(where.mask(segment.columns))
-            yield from zip(segment.columns["id"][rows].tolist(), segment.entries(rows), strict=True)
+            yield from zip(segment.ids[rows].tolist(), segment.entries(rows), strict=True)
 
     def get(self, ids: Collection[int]) -> dict[int, Entry]:
         """The entries of some ids, as far as they are there."""
         self._refresh()
         wanted, found = np.unique(np.asarray(list(ids), np.int64)), {}
         for segment in self._segments:
-            there = np.ascontiguousarray(segment.columns["id"])
+            there = segment.ids
             inside = wanted[(wanted >= there[0]) & (wanted <= there[-1])]
             rows = np.searchsorted(there, inside)
             rows = rows[there[rows] == inside]
@@ -108,7 +108,7 @@ class EmbeddedStore:
         """Ids and features of entries, by id."""
         self._refresh()
         masks = [(segment, where.mask(segment.columns)) for segment in self._segments]
-        chosen = [(s.columns["id"][mask], s.vectors[mask]) for s, mask in masks if mask.any()]
+        chosen = [(s.ids[mask], s.vectors[mask]) for s, mask in masks if mask.any()]
         none = np.empty(0, np.int64), np.empty((0, sum(self.binding["widths"])), np.float32)
         ids, rows = zip(*chosen, strict=True) if chosen else ([none[0]], [none[1]])
         return np.concatenate(ids), np.concatenate(rows)
@@ -118,10 +118,9 @@ class EmbeddedStore:
         self._refresh()
         split, (a, p) = self._split, weights
         blocks = [
-            Block(s.vectors, a**2 * s.columns["square_a"] + p**2 * s.columns["square_p"], where.mask(s.columns))
-            for s in self._segments
+            Block(s.vectors, a**2 * s.squares[0] + p**2 * s.squares[1], where.mask(s.columns)) for s in self._segments
         ]
-        ids = np.concatenate([np.empty(0, np.int64), *(segment.columns["id"] for segment in self._segments)])
+        ids = np.concatenate([np.empty(0, np.int64), *(segment.ids for segment in self._segments)])
         both = Weights(a, p, split)
         found = nearest(blocks, queries, both, k, None if self.device is None else self._on_device(self.device, both))
         return [Nearest(ids[one.positions], one.distances) for one in found]

@@ -80,10 +80,14 @@ class Entry:
     def from_json(cls, text: bytes) -> "Entry":
         """The entry of ``to_json``. Raises ValueError, KeyError or RecursionError where it is none."""
         fields: Any = json.loads(text.decode())  # faster than of bytes, whose encoding it would look for
-        if not isinstance(fields, dict) or not all(isinstance(value, TYPES[name]) for name, value in fields.items()):
+        if not isinstance(fields, dict):
             raise ValueError(f"not an entry: {str(fields)[:100]}")
-        named: dict[str, Any] = {**fields, "frames": tuple(map(str, fields.get("frames", ())))}
-        return cls(named.pop("tracklet"), **named)
+        for name, value in fields.items():  # a search waits for it: without a generator
+            if not isinstance(value, TYPES[name]):
+                raise ValueError(f"not an entry: {str(fields)[:100]}")
+        if "frames" in fields:
+            fields["frames"] = tuple(map(str, fields["frames"]))
+        return cls(fields.pop("tracklet"), **fields)
 
 
 TIME = (float, int, type(None))

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float, Float32
 ERROR_FACTOR = 8.0
 BLOCK_ELEMENTS = 2**23
 """Float32 distances held at a time (32 MiB)."""
+PART_ELEMENTS = 2**17
+"""Distances that are measured and compared at a time, 512 KiB: they stay in the cache."""
 LARGEST = float(np.finfo(np.float32).max) / 2
 
 
@@ -140,22 +142,37 @@ def _measure(block: Block, first: int, scaled: np.ndarray, weights: Weights, can
     if 2 * np.count_nonzero(block.allowed) < len(vectors):  # a copy of few is cheaper than the product with all
         places = np.flatnonzero(block.allowed)
         vectors, squares = vectors[places], squares[places]
-    distances = vectors @ scaled.T  # [n, q]: faster than its transpose
-    distances += squares.astype(np.float32)[:, None]
-    if places is None and not block.allowed.all():
-        distances[~block.allowed] = np.inf
+    refused = None if places is not None or block.allowed.all() else ~block.allowed
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, columns and values of what is near
+    bounds, step = None, max(PART_ELEMENTS // len(candidates), 4 * candidates[0].k)
+    for start in range(0, len(vectors), step):
+        part = slice(start, start + step)
+        distances = vectors[part] @ scaled.T  # [n, q]: faster than its transpose
+        distances += squares[part].astype(np.float32)[:, None]
+        if refused is not None:
+            distances[refused[part]] = np.inf
+        if bounds is None:
+            _lower(distances, candidates)
+            bounds = np.array([c.bound for c in candidates])
+        near = np.flatnonzero(distances <= bounds)  # faster than in two dimensions
+        rows, columns = np.divmod(near, len(candidates))
+        found.append((start + rows, columns, distances.ravel()[near]))
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(columns, kind="stable")
+    rows, columns, values = rows[order] if places is None else places[rows[order]], columns[order], values[order]
+    ends = np.searchsorted(columns, np.arange(len(candidates) + 1))
+    for query in np.unique(columns).tolist():
+        of_query = slice(ends[query], ends[query + 1])
+        candidates[query].add(first + rows[of_query], values[of_query])
+
+
+def _lower(distances: np.ndarray, candidates: Sequence[_Candidates]) -> None:
+    """Gives every query a first bound, by some of its distances [n, q]."""
     k = candidates[0].k
     if len(distances) > k and any(c.limit >= LARGEST for c in candidates):
         some = np.ascontiguousarray(distances[: max(4 * k, 1024)].T)
         for c, kth in zip(candidates, np.partition(some, k - 1, axis=1)[:, k - 1].tolist(), strict=True):
             c.lower(kth)
-    columns, rows = np.nonzero(distances <= np.array([c.bound for c in candidates]))
-    order = np.argsort(rows, kind="stable")
-    columns, rows = columns[order], rows[order]
-    bounds = np.searchsorted(rows, np.arange(len(candidates) + 1))
-    for query in np.unique(rows).tolist():
-        found = columns[bounds[query] : bounds[query + 1]]
-        candidates[query].add(first + (found if places is None else places[found]), distances[found, query])
 
 
 def _measure_on_device(
@@ -198,14 +215,16 @@ def _exact(
     positions = np.sort(positions)
     squares = np.empty(len(positions))
     rows = max(BLOCK_ELEMENTS // 4 // max(len(query), 1), 1)
-    ends = np.searchsorted(positions, starts)
-    for i in np.flatnonzero(np.diff(ends)).tolist():
-        for at in range(ends[i], ends[i + 1], rows):
-            part = slice(at, min(at + rows, ends[i + 1]))
-            difference = blocks[i].vectors[positions[part] - starts[i]][:, weights.used] - query
-            difference *= difference
-            if (scale != 1).any():
-                difference *= scale
-            squares[part] = np.sum(difference, axis=1)  # a matrix product would round by position
+    for at in range(0, len(positions), rows):
+        part = positions[at : at + rows]
+        ends = np.searchsorted(part, starts)
+        vectors = [
+            blocks[i].vectors[part[ends[i] : ends[i + 1]] - starts[i]] for i in np.flatnonzero(np.diff(ends)).tolist()
+        ]
+        difference = np.concatenate(vectors)[:, weights.used] - query
+        difference *= difference
+        if (scale != 1).any():
+            difference *= scale
+        squares[at : at + rows] = np.sum(difference, axis=1)  # a matrix product would round by position
     order = np.argsort(squares, kind="stable")[:k]
     return Nearest(positions[order], np.sqrt(squares[order]))

@@ -75,6 +75,16 @@ class Segment:
             self.verified = len(self.records)
         return rows
 
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The ids of the entries, apart: a field of the columns costs as much to read as all of them."""
+        return np.ascontiguousarray(self.columns["id"])
+
+    @cached_property
+    def squares(self) -> tuple[np.ndarray, np.ndarray]:
+        """Squared norms of the stored features of appearance and pose, apart as the ids."""
+        return np.ascontiguousarray(self.columns["square_a"]), np.ascontiguousarray(self.columns["square_p"])
+
     def text(self, row: int) -> bytes:
         """The JSON text of an entry."""
         start = self.text_starts[row]
