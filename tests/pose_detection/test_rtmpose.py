@@ -67,6 +67,9 @@ def test_other_models_are_refused(tmp_path):
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["a"], ["b"])], "echo", [echo("a", 1, [2, 3])], [echo("b", 1, [2, 3])]
     )
-    onnx.save(onnx.helper.make_model(graph, ir_version=9), str(tmp_path / "echo.onnx"))
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9),
+        str(tmp_path / "echo.onnx"),
+    )
     with pytest.raises(InputError, match=r"the outputs simcc_x and simcc_y, found a \[2, 3\] and b \[2, 3\]"):
         RTMPose(tmp_path / "echo.onnx", 1.25, 1)
