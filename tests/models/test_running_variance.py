@@ -121,7 +121,7 @@ def test_a_training_step_has_them_in_trunk_and_neck():
         state = parallel.replicate(create_state(tiny.variables(), optimizer, seed=0), mesh)
         found.append(step(state, parallel.shard(tiny.batch(), mesh))[0])
     biased, unbiased = found
-    tiny.leaves_close(biased.params, unbiased.params, rtol=1e-6)
+    tiny.leaves_close(biased.params, unbiased.params, rtol=1e-6, atol=1e-7)  # two programs, which round differently
     added = [
         jax.tree.map(
             lambda leaf: np.asarray(leaf, np.float64) - 0.9, {n: v["var"] for n, v in _norms(state.batch_stats)}
