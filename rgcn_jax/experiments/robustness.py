@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from rgcn_jax.data.clips.reader import Data, KeypointSource, Reader
 from rgcn_jax.embedder import Embedder
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError
 from rgcn_jax.evaluation.distance import ROWS
 from rgcn_jax.evaluation.embed import Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet
@@ -156,7 +156,7 @@ def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict
         return {"header": dict(found["header"]), "curves": dict(found["curves"])} if same else _empty(header)
     except FileNotFoundError:
         return _empty(header)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except MALFORMED as error:
         raise InputError(f"{path} cannot be read ({error}): remove it, and run robustness again.") from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rgcn_jax.calibration import Calibration
+from rgcn_jax.errors import MALFORMED
 from rgcn_jax.evaluation.results import RESULTS_FILE
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.saved_model import SavedModel
@@ -22,7 +23,7 @@ def results_of(saved: SavedModel) -> list[dict[str, Any]]:
             if content["step"] == saved.step and content.get("model", saved.hash) == saved.hash:
                 _ = [*_results([content]), *_data("", content.get("data"))]
                 found.append(content)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except MALFORMED:
             continue  # none, or another program's
     return found
 

@@ -31,7 +31,7 @@ def other_features(folder, suffix):
     elif suffix == ".npz":
         np.savez(file, qf=np.ones((3, 4), np.float32), q_pids=np.arange(3), q_camids=np.arange(3))
     else:
-        h5py = pytest.importorskip("h5py")
+        h5py = pytest.importorskip("h5py", reason="h5py is not installed: the extra data")
         with h5py.File(file, "w", userblock_size=512) as opened:
             opened["qf"], opened["q_pids"] = np.ones((3, 4), np.float32), np.arange(3)
         file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + file.read_bytes()[512:])
