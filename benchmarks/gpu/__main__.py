@@ -18,7 +18,7 @@ from pathlib import Path
 
 # By name alone: this process starts neither JAX nor PyTorch, which would hold memory of the GPU.
 LIMITS = {
-    "step-LGCN": 110,
+    "step-LGCN": 150,
     "profile": 45,
     "extraction": 60,
     "pose": 60,
