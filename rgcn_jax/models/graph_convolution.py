@@ -7,6 +7,7 @@ sixfold or more and loses one combination of the keypoints altogether: its eigen
 prints one, outside.
 """
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -31,7 +32,7 @@ def project(
     x, w = jnp.asarray(x).astype(dtype), jnp.asarray(w).astype(dtype)
     if w.ndim == 2:
         # As rows: in the gradient of w XLA's CPU would else transpose the other factor, column by column.
-        rows = jnp.matmul(x.reshape(-1, x.shape[-1]), w, preferred_element_type=total)
+        rows = jnp.matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), w, preferred_element_type=total)
         return rows.reshape(*x.shape[:-1], w.shape[1])
     x = x.reshape(*x.shape[:-1], *w.shape[:2])
     gates = jnp.einsum("...kc,kcm->...km", x, w, preferred_element_type=total)

@@ -81,17 +81,16 @@ def _backward(dtype: DTypeLike, kept: Kept, dh_of_frames: Array) -> tuple[Array,
 
     def frame(after: tuple[Array, Array], inputs: tuple) -> tuple[Array, Array, Array]:
         """The gradients of the gates, of c_{t-1}, and of h_{t-1} where it is held."""
-        (dh, dc), (dh_here, ((f, i, o, g), c), count) = after, inputs
+        (dh, dc), (dh_here, ((f, i, o, g), c), c_before, count) = after, inputs
         dh = dh + dh_here
         held_h = held_c = jnp.zeros_like(dh)
         if count is not None:
             held_h, held_c = jnp.where(count, 0, dh), jnp.where(count, 0, dc)
             dh, dc = dh - held_h, dc - held_c
-        tanh_c, entering = jnp.tanh(c), i * g
+        tanh_c = jnp.tanh(c)
         dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        # f c_{t-1} is c_t - i g; where c is held dc is 0.
-        of_gates = (dc * (c - entering) * (1 - f), dc * entering * (1 - i), dh * tanh_c * o * (1 - o))
-        return jnp.concatenate([*of_gates, dc * i * (1 - g * g)], axis=-1), dc * f + held_c, held_h
+        of_gates = (dc * c_before * f * (1 - f), dc * g * i * (1 - i), dh * tanh_c * o * (1 - o), dc * i * (1 - g * g))
+        return jnp.concatenate(of_gates, axis=-1), dc * f + held_c, held_h
 
     def step(after: tuple[Array, Array], inputs: tuple) -> tuple[tuple, tuple]:
         d, dc, held_h = frame(after, inputs)
@@ -99,9 +98,10 @@ def _backward(dtype: DTypeLike, kept: Kept, dh_of_frames: Array) -> tuple[Array,
         return (dxh[:, x.shape[-1] :] + held_h, dc), (d, dxh[:, : x.shape[-1]])
 
     zero = jnp.zeros_like(first[1])
-    inputs = _others(dh_of_frames), others, _others(counted)
+    before = jnp.concatenate([first[1][None], others[1]])[:-1]
+    inputs = _others(dh_of_frames), others, before, _others(counted)
     after, (d, dx) = jax.lax.scan(step, (zero, zero), inputs, reverse=True)
-    d_first = frame(after, (dh_of_frames[0], first, _first(counted)))[0]
+    d_first = frame(after, (dh_of_frames[0], first, zero, _first(counted)))[0]
     dx = jnp.concatenate([project(d_first, w_x.T, dtype)[None], dx])
     rows, x_rows, h_rows = (a.reshape(-1, a.shape[-1]) for a in (d, x[1:], h[:-1]))
     dw_x = project(x_rows.T, rows, dtype) + project(x[0].T, d_first, dtype)
