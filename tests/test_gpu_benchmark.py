@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.gpu import profile
-from benchmarks.gpu.__main__ import LIMITS, main, run
+from benchmarks.gpu.__main__ import IN_ALL, LIMITS, limit_of, main, run
 from benchmarks.gpu.parts import PARTS, peak_memory, without_pytorch
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.sizes import TOY
@@ -93,8 +93,10 @@ def test_every_part_finds_something(tmp_path):
     assert "LGCN: product in the scan, unrolled" in both
 
 
-def test_each_part_has_a_limit():
+def test_each_part_has_a_limit_which_grows_with_the_time_that_there_is():
     assert list(PARTS) == list(LIMITS)
+    assert limit_of("ranking", 60) == limit_of("ranking", IN_ALL) == LIMITS["ranking"]
+    assert limit_of("ranking", 2 * IN_ALL) == 2 * LIMITS["ranking"]
 
 
 def test_a_part_that_takes_too_long_ends_and_keeps_what_it_has_found(tmp_path):
