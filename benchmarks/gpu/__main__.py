@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seconds",
         type=float,
-        help=f"for everything (default: {IN_ALL}, rehearsing {REHEARSAL} times that); with more each part may take longer",
+        help=f"for everything (default: {IN_ALL}, rehearsing {REHEARSAL} times that); with more, parts may take longer",
     )
     parser.add_argument("--rehearse", action="store_true", help="toy sizes on the CPU")
     a = parser.parse_args(argv)
