@@ -3,9 +3,9 @@
     python -m benchmarks.convolution_forms --images 8 --height 256 --width 128
 
 For every shape of layer: the forward pass, the gradient for the input and the gradient for the kernel, each by XLA's
-convolution, by gathered patches and one product, and as one product for each place of the kernel, the last as
-``kernel_gradient`` has it. A line ends with what ``convolution_form``, ``input_gradient_form`` and
-``kernel_gradient_form`` choose. Numbers are by processor time (of all threads), which other load on the machine hardly
+convolution and by gathered patches and one product; for a 1x1 kernel's gradient also ``pointwise_kernel_gradient``. A
+line ends with what ``convolution_form`` and ``input_gradient_form`` choose; of kernels' gradients a 1x1's is the last
+form, a larger one's XLA's. Numbers are by processor time (of all threads), which other load on the machine hardly
 touches; the first line has a plain matrix product to compare with.
 """
 
@@ -23,9 +23,8 @@ from benchmarks.timing import time_in_turn
 from rgcn_jax.models.cpu.convolution import (
     convolution_form,
     input_gradient_form,
-    kernel_gradient,
-    kernel_gradient_form,
     patches_convolution,
+    pointwise_kernel_gradient,
     xla_convolution,
 )
 
@@ -41,7 +40,7 @@ def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
         return jnp.asarray(rng.standard_normal(shape), jnp.float32)
 
     x, kernel = draw(images, layer.height, layer.width, layer.channels), draw(k, k, layer.channels, layer.features)
-    dy = jax.jit(lambda: xla_convolution(x, kernel, stride, padding))()
+    dy = jax.jit(xla_convolution, static_argnums=(2, 3))(x, kernel, stride, padding)
 
     def task(function: Callable, *arguments: Any) -> Callable[[], object]:
         compiled = jax.jit(function)
@@ -59,7 +58,8 @@ def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
         found[f"forward {name}"] = task(lambda x, kernel, f=form: f(x, kernel, stride, padding), x, kernel)
         found[f"input {name}"] = task(of_input(form), dy, kernel)
         found[f"kernel {name}"] = task(of_kernel(form), dy, x)
-    found["kernel products"] = task(lambda dy, x: kernel_gradient(x, dy, (k, k), stride, padding), dy, x)
+    if k == 1:
+        found["kernel product"] = task(lambda dy, x: pointwise_kernel_gradient(x, dy, stride, padding), dy, x)
     return found
 
 
@@ -100,7 +100,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen = (
             convolution_form(size, positions),
             input_gradient_form(size, positions, layer.channels),
-            kernel_gradient_form(size, layer.channels),
         )
         print(f"{row}chosen: {', '.join(chosen)}", flush=True)
 
