@@ -55,7 +55,7 @@ def test_a_batch_gives_what_single_crops_give(tmp_path):
 
 
 def test_other_models_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"No model at .*absent.onnx: .* OpenMMLab's RTMPose page"):
+    with pytest.raises(InputError, match=r"no model at .*absent.onnx: .* OpenMMLab's RTMPose page"):
         RTMPose(tmp_path / "absent.onnx", 1.25, 1)
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(InputError, match="text.onnx is not an ONNX model that can be run"):
