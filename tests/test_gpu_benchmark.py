@@ -100,7 +100,7 @@ def test_a_part_that_takes_too_long_ends_and_keeps_what_it_has_found(tmp_path):
     assert run("ranking", tmp_path, 0.3, rehearse=True).startswith("cut off after 0 s")
     # The next part begins with no time left, and is named.
     assert main(["--parts=pose", "--seconds=0", f"--out={tmp_path}", "--rehearse"]) == 1
-    assert "| pose | | not begun: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| pose | | not started: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
 
 
 def test_a_part_that_fails_is_named_with_its_error(tmp_path):

@@ -1,9 +1,9 @@
-"""Runs the parts one after another, each in a process of its own with a time limit of its own (``benchmarks/gpu.sh``).
+"""Runs the parts of the GPU benchmark one after another, in separate processes with time limits
+(``benchmarks/gpu.sh``).
 
-Every part writes its results as it finds them, to FOLDER/PART.json; at the end (and after Ctrl-C or SIGTERM) a table of
-all that is there is printed and written to FOLDER/summary.md. A part that fails or runs out of time costs the others
-nothing.
-The exit status is 1 where a part failed; one that was cut off counts as such in a rehearsal only.
+Every part writes its results immediately, to FOLDER/PART.json; at the end (and after Ctrl-C or SIGTERM) a table of all
+results is printed and written to FOLDER/summary.md. A part that fails or exceeds its limit does not affect the others.
+The exit status is 1 if a part failed; exceeding the limit counts as failure in a rehearsal only.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-# By name alone: this process starts neither JAX nor PyTorch, which would hold memory of the GPU.
+# By name, since this process must not start JAX or PyTorch, which would allocate GPU memory.
 LIMITS = {
     "step-LGCN": 110,
     "profile": 45,
@@ -28,31 +28,31 @@ LIMITS = {
     "micro-batches": 90,
     "ranking": 90,
 }
-"""Seconds of each part, the most important first."""
+"""Time limit of each part in seconds, the most important first."""
 
 IN_ALL = 230
-"""Seconds for everything."""
+"""Total time limit in seconds."""
 
 REHEARSAL = 10
-"""All limits times that in a rehearsal: a CPU that others load too may need a minute to compile a toy step."""
+"""Factor of all limits in a rehearsal, since a loaded CPU may need a minute to compile a toy step."""
 
 LEAST = 15
-"""Seconds: with less than that left no part is begun."""
+"""Minimum remaining time to start a part, in seconds."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the parts; the exit status."""
+    """Run the parts; return the exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks/gpu.sh", description="Figures of a GPU in a few minutes.")
-    parser.add_argument("--parts", default=",".join(LIMITS), help="in this order; default: all, %(default)s")
+    parser.add_argument("--parts", default=",".join(LIMITS), help="parts, in this order; default: all, %(default)s")
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder (default: %(default)s)")
     parser.add_argument(
-        "--seconds", type=float, help=f"for everything (default: {IN_ALL}, rehearsing {REHEARSAL} times that)"
+        "--seconds", type=float, help=f"total time limit (default: {IN_ALL}, in a rehearsal {REHEARSAL} times that)"
     )
     parser.add_argument("--rehearse", action="store_true", help="toy sizes on the CPU")
     a = parser.parse_args(argv)
     parts = [part for part in a.parts.split(",") if part]
     if unknown := [part for part in parts if part not in LIMITS]:
-        parser.error(f"--parts: unknown {', '.join(unknown)}; there are {', '.join(LIMITS)}.")
+        parser.error(f"--parts: unknown {', '.join(unknown)}; expected some of {', '.join(LIMITS)}.")
     a.out.mkdir(parents=True, exist_ok=True)
     scale = REHEARSAL if a.rehearse else 1
     end = time.monotonic() + (scale * IN_ALL if a.seconds is None else a.seconds)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part in parts:
             left = end - time.monotonic()
             if left < LEAST:
-                states[part] = "not begun: the time is up"
+                states[part] = "not started: the time is up"
                 continue
             limit = min(left, scale * LIMITS[part])
             print(f"{part} (at most {limit:.0f} s)", flush=True)
@@ -76,13 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(part: str, out: Path, limit: float, rehearse: bool) -> str:
-    """Run one part; how it ended. What it prints goes to FOLDER/PART.log."""
+    """Run one part; return how it ended. Its output goes to FOLDER/PART.log."""
     (out / f"{part}.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.gpu.parts", part, f"--out={out}"] + ["--rehearse"] * rehearse
     environment = dict(os.environ, **({"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""} if rehearse else {}))
     start = time.monotonic()
     with (out / f"{part}.log").open("w", encoding="utf-8") as log:
-        # In a session of its own, with the workers of torch.compile: all of them end together.
+        # In its own session, with the workers of torch.compile, so that all are ended together.
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
@@ -101,7 +101,7 @@ def run(part: str, out: Path, limit: float, rehearse: bool) -> str:
 
 
 def table(parts: Sequence[str], out: Path, states: dict[str, str]) -> str:
-    """All that has been measured, in Markdown."""
+    """All measurements as a Markdown table."""
     rows = [f"XLA_FLAGS={os.environ.get('XLA_FLAGS', '')}", "", "| part | measurement | result |", "|---|---|---|"]
     for part in parts:
         file = out / f"{part}.json"
@@ -114,7 +114,7 @@ def table(parts: Sequence[str], out: Path, states: dict[str, str]) -> str:
 
 
 def _texts(value: object) -> list[str]:
-    """A row for each entry of a list, else one."""
+    """One row for each entry of a list, else a single one."""
     if isinstance(value, list):
         return [text for entry in value for text in _texts(entry)]
     if isinstance(value, dict):
@@ -123,6 +123,6 @@ def _texts(value: object) -> list[str]:
 
 
 if __name__ == "__main__":
-    # As Ctrl-C: the part that runs is ended, and the table written.
+    # Like Ctrl-C: the running part is ended, and the table written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())
