@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.malloc import retain_freed_memory
-from rgcn_jax.runtime.output import steady_output
+from rgcn_jax.runtime.output import robust_output
 from rgcn_jax.runtime.preemption import Stopped
 
 CONFIG_FIELD = ("--config.", "--noconfig.")
@@ -245,7 +245,7 @@ def run_command(
       prog: how the command was called, for its usage line.
     """
     retain_freed_memory()
-    with steady_output():
+    with robust_output():
         _call(command, arguments, prog)
 
 

@@ -30,11 +30,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     if report is None:
         print(last_line(f"{out} is already complete", "rgcn-jax", *prepare))
         return
-    taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
+    resumed = f" ({report.resumed:,} more by earlier calls)" if report.resumed else ""
     rate = report.detected / max(report.working_seconds, 1e-9)
     print(
         printable(
-            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{taken_over}, {rate:.1f} crops/s without the "
+            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{resumed}, {rate:.1f} crops/s without the "
             f"start of {options.workers} processes."
         )
     )

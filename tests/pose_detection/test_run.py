@@ -172,7 +172,7 @@ def test_bad_images_are_all_named_and_cost_nothing(work, model, tmp_path, capsys
     report = run.detect(mars.load(work), out, run.Options("rtmpose", model, workers=1, save_every=2))
     assert report is not None
     assert kept
-    assert (report.detected, report.taken_over) == (3, len(frames) - 3)
+    assert (report.detected, report.resumed) == (3, len(frames) - 3)
     names, keypoints = _stored(out)
     assert names == frames
     np.testing.assert_array_equal(keypoints, _expected(work, model, frames))
