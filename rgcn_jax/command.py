@@ -31,7 +31,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help formatter that adds the default of each flag whose help does not state it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        plain = action.default is None or action.default is False or "default" in (action.help or "")
+        plain = action.default is False or action.default in (None, "", []) or "default" in (action.help or "")
         return action.help if plain else super()._get_help_string(action)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:

@@ -135,10 +135,14 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     parser.flag("--seeds", "seeds, as a range A:B with both included, or a list A,B,C", default="0", metavar="A:B")
     parser.flag("--splits", "splits of iLIDS-VID and PRID2011, in the same form", default="1", metavar="A:B")
     parser.flag(
-        "--only", "every N-th run, starting with the I-th, I from 0 to N-1", type=_share, default=(0, 1), metavar="I/N"
+        "--only",
+        "every N-th run, starting with the I-th, I from 0 to N-1 (default: 0/1, all)",
+        type=_share,
+        default=(0, 1),
+        metavar="I/N",
     )
     parser.whole("--jobs", "number of runs at a time, each on its own GPUs or cores", default=1, most=1000)
-    parser.switch("--no-table", "train only")
+    parser.switch("--no-table", "train without printing the table")
     parser.switch("--print", "print the table of the finished runs, without training")
     parser.flag("--format", "format of the printed table", choices=FORMATS, default=FORMATS[0])
     known, overrides = parser.parse_known_args(arguments)

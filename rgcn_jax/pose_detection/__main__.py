@@ -53,7 +53,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
     parser.path("--out", "FILE.npz", "keypoint store to write", required=True)
-    parser.flag("--backend", "which detector", required=True, choices=tuple(BACK_ENDS))
+    parser.flag("--backend", "pose detector", required=True, choices=tuple(BACK_ENDS))
     parser.path("--model", "FILE", "weights: movenet-thunder.json (with its .bin), or an .onnx file", required=True)
     margins = ", ".join(f"{backend.margin} for {name}" for name, backend in BACK_ENDS.items())
     parser.flag(
