@@ -141,7 +141,7 @@ class Embedder:
         ]
 
     def _cutting(self, tracklets: Sequence[Tracklet]) -> Cutting:
-        """Batch size: a multiple of the device count by a power of two, at most ``evaluation.clips_per_batch``."""
+        """Batches of the smallest power of two times the device count that holds all clips, or ``clips_per_batch``."""
         settings = self.config.evaluation
         clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
         devices = self.mesh.size

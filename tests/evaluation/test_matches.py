@@ -22,7 +22,7 @@ def test_count_matches(exclude_same_camera):
 def test_everybody_in_one_camera_only():
     ids = np.arange(1, 7)
     with pytest.raises(
-        InputError, match=r"None of the 6 queries .* 6 gallery entries.*6 persons .* in one camera only"
+        InputError, match=r"none of the 6 queries .* 6 gallery entries.*6 persons .* in one camera only"
     ):
         evaluate_ranking(np.ones((6, 6), np.float32), ids, ids, ids, ids)
 
@@ -41,5 +41,5 @@ def test_no_person_in_common():
 @pytest.mark.parametrize(("num_queries", "num_gallery"), [(0, 3), (2, 0)])
 def test_empty(num_queries, num_gallery):
     q, g = np.ones(num_queries, np.int64), np.ones(num_gallery, np.int64)
-    with pytest.raises(InputError, match=rf"None of the {num_queries} queries .* {num_gallery} gallery .* is empty"):
+    with pytest.raises(InputError, match=rf"none of the {num_queries} queries .* {num_gallery} gallery .* is empty"):
         evaluate_ranking(np.ones((num_queries, num_gallery), np.float32), q, g, q, g + 1)

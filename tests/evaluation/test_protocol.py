@@ -212,10 +212,10 @@ def test_wrong_headline():
 def test_no_match_names_the_protocol():
     embeddings, roles = random_case()
     one_camera = embeddings._replace(camera_ids=np.ones(120, np.int32))
-    with pytest.raises(InputError, match=r"Protocol 'official': None of the .* All tracklets have camera id 1"):
+    with pytest.raises(InputError, match=r"protocol 'official': none of the .* All tracklets have camera id 1"):
         evaluate_protocols(one_camera, roles)
     tracklets = [Tracklet((str(i),), int(p), 1) for i, p in enumerate(embeddings.person_ids)]
-    with pytest.raises(InputError, match=r"Protocol 'official': None of the .* All tracklets have camera id 1"):
+    with pytest.raises(InputError, match=r"protocol 'official': none of the .* All tracklets have camera id 1"):
         scorable_protocols(tracklets, roles)
 
 
