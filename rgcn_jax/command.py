@@ -258,7 +258,8 @@ def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog:
         _discard_output()
         processes.leave(_READER_GONE)
     except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        line = printable(str(error)).replace("\n", "\\n")  # a name with a line feed must not begin a line of its own
+        print(f"error: {line}", file=sys.stderr)
         processes.leave(2)
     except Stopped as stopped:  # all processes have agreed upon it
         print(printable(str(stopped)), file=sys.stderr)
