@@ -181,15 +181,15 @@ def test_wrong_arguments():
     e = random_embeddings()
     with pytest.raises(ValueError, match=r"row must be one of .*'pose'.*got 'both'"):
         fuse(e, "both")
-    with pytest.raises(ValueError, match=r"kind must be one of .*'standardized'.*got 'cosine'"):
+    with pytest.raises(ValueError, match="kind .*'standardized'.*'cosine'"):
         fuse(e, "fused", "cosine")
-    with pytest.raises(ValueError, match="pose_weight must be a finite number >= 0, got -1"):
+    with pytest.raises(ValueError, match="pose_weight .*>= 0, .*-1"):
         fuse(e, "fused", "normalized", -1.0)
-    with pytest.raises(InputError, match='"standardized" needs the feature statistics of the training set'):
+    with pytest.raises(InputError, match="standardized.* statistics"):
         fuse(e, "fused", "standardized")
     with pytest.raises(ValueError, match="'fused' needs pose features"):
         fuse(e._replace(pose=np.zeros((12, 0), np.float32)), "fused")
-    with pytest.raises(ValueError, match=r"statistics of shapes \(3,\), \(3,\) for 7 dimensions"):
+    with pytest.raises(ValueError, match=r"statistics .*\(3,\), \(3,\) .* 7"):
         fuse(e, "fused", "standardized", statistics=statistics_of(embed(np.ones((2, 3)), np.ones((2, 4)))))
     with pytest.raises(ValueError, match="statistics of shapes"):
         fuse(e, "pose", "standardized", statistics=statistics_of(embed(np.ones((2, 7)), np.ones((2, 1)))))
