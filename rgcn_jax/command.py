@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
+from rgcn_jax.runtime.cores import limit_threads
 from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.runtime.output import steady_output
 from rgcn_jax.runtime.preemption import Stopped
@@ -243,6 +244,7 @@ def run_command(
       arguments: of the command line; None: those of this process.
       prog: how the command was called, for its usage line.
     """
+    limit_threads()
     retain_freed_memory()
     with steady_output():
         _call(command, arguments, prog)

@@ -4,6 +4,7 @@ data set and writes a keypoint store.
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
@@ -61,13 +62,14 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         type=float,
         metavar="X",
     )
+    usual = Options("", Path())
     for name, text in {
         "threshold": "confidence from which a keypoint counts as detected",
-        "workers": "processes; on a CPU, one per core is fastest",
+        "workers": "processes (default: one for each core that may be used); on a GPU one or two are enough",
         "batch": "crops that enter the detector together",
         "save-every": "frames between two saves of a process",
     }.items():
-        default = getattr(Options, name.replace("-", "_"))
+        default = getattr(usual, name.replace("-", "_"))
         parser.add_argument(
             f"--{name}", type=type(default), default=default, metavar="X" if name == "threshold" else "N", help=text
         )

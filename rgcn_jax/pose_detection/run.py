@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,15 +26,16 @@ from rgcn_jax.types import Split, unique_frames
 @dataclass(frozen=True)
 class Options:
     """How to detect. ``margin``: what the detector looks at, as a multiple of the crop; None: the back end's own.
-    ``threshold``: confidence from which a keypoint counts as detected. ``batch``: crops that enter the detector
-    together. ``save_every``: frames between two savings of a process, all that is lost when it is killed.
+    ``threshold``: confidence from which a keypoint counts as detected. ``workers``: processes, which divide the usable
+    cores among them. ``batch``: crops that enter the detector together. ``save_every``: frames between two savings of a
+    process, all that is lost when it is killed.
     """
 
     backend: str
     model: Path
     margin: float | None = None
     threshold: float = 0.2
-    workers: int = 2
+    workers: int = field(default_factory=usable_cores)
     batch: int = 32
     save_every: int = 256
 

@@ -3,9 +3,9 @@
 import time
 
 PARTS = ("start", "compile", "input", "step", "logging", "checkpoint", "evaluation", "profile")
-"""``start``: imports, opening the data, building the model, restoring a checkpoint; ``compile``: the first step of this
-process; ``input``: waiting for a batch; ``step``: waiting for the device; ``profile``: starting and writing what
-``profile_steps`` records; the rest are what their names say.
+"""``start``: imports, opening the data, building the model, restoring a checkpoint; ``compile``: tracing and compiling
+the training step, while the first batches are read; ``input``: waiting for a batch; ``step``: waiting for the device;
+``profile``: starting and writing what ``profile_steps`` records; the rest are what their names say.
 """
 
 
