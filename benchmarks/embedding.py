@@ -62,7 +62,7 @@ print(f"{time.perf_counter() - start:.2f} {peak() - before:.0f} {before:.0f}")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints both tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description="Embedding and loading.")
     parser.add_argument("--tracklets", type=int, default=1000)
     parser.add_argument("--stage-sizes", default="1,1,1")

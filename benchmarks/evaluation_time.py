@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def worker(count: int, queries: int) -> None:
-    """Prints the CPU seconds of one evaluation as JSON; takes this checkout or an earlier one."""
+    """Print the CPU seconds of one evaluation as JSON; takes this checkout or an earlier one."""
     from rgcn_jax.evaluation.protocol import Roles
     from rgcn_jax.evaluation.ranking import as_percentages
     from rgcn_jax.types import Embeddings
@@ -65,7 +65,7 @@ def worker(count: int, queries: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the seconds of both checkouts and the ratio."""
+    """Print the seconds of both checkouts and the ratio."""
     parser = argparse.ArgumentParser(description="Time of an evaluation at MARS's size beside another checkout's.")
     parser.add_argument("--beside", type=Path, help="the root of another checkout")
     parser.add_argument("--tracklets", type=int, default=12_180)

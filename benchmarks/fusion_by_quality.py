@@ -71,7 +71,7 @@ def written(test: Difference) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the parameters and a line for each rate of dropout."""
+    """Print the parameters and a line for each rate of dropout."""
     parser = argparse.ArgumentParser(description="Fusion by quality beside fixed weights under keypoint dropout.")
     parser.add_argument("--model", type=path_argument, required=True, help="the folder of a run")
     parser.add_argument("--features", type=path_argument, required=True, help="its features, with those of training")

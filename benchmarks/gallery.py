@@ -88,7 +88,7 @@ def memory() -> tuple[float, float]:
 
 
 def fill(folder: Path, widths: Widths, count: int) -> float:
-    """Adds tracklets; returns additions a second, without the time that their features take to draw."""
+    """Add tracklets; returns additions a second, without the time that their features take to draw."""
     gallery, seconds = Gallery.open(folder, model(widths)), 0.0
     for start in range(0, count, TOGETHER):
         found = features(widths, start, min(TOGETHER, count - start))
@@ -143,7 +143,7 @@ def rectified(widths: Widths, start: int, count: int) -> Embeddings:
 
 
 def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
-    """Returns when a server has built the index of what was added, and has loaded it; the seconds that took.
+    """Return when a server has built the index of what was added, and has loaded it; the seconds that took.
 
     Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW where it may use one core only.
     """
@@ -165,7 +165,7 @@ def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
 
 
 def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: float) -> None:
-    """Prints additions a second, milliseconds a query and recall of a gallery in Milvus."""
+    """Print additions a second, milliseconds a query and recall of a gallery in Milvus."""
     exact, there = Gallery.open(folder / "exact", model(widths)), Gallery.open(uri, model(widths))
     wall = 0.0
     for start in range(0, count, TOGETHER):
@@ -193,7 +193,7 @@ def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: 
 
 
 def main() -> None:
-    """Prints a table a count."""
+    """Print a table a count."""
     parser = argparse.ArgumentParser(description="A gallery beside faiss's exact index.")
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000])
     parser.add_argument("--widths", type=int, nargs=2, default=WIDTHS, help="dimensions of appearance and pose")

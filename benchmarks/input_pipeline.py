@@ -160,7 +160,7 @@ def read_loose(root: Path, plans: Sequence[BatchPlan]) -> tuple[float, float]:
 
 
 def forget(paths: Sequence[Path]) -> None:
-    """Drops files from the page cache, as far as the system lets an ordinary user."""
+    """Drop files from the page cache, as far as the system lets an ordinary user."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

@@ -44,7 +44,7 @@ def ilids_names(share: float) -> Iterator[str]:
 
 
 def main() -> None:
-    """Writes the trees, times the parsing, prints a table and takes them away."""
+    """Write the trees, times the parsing, prints a table and takes them away."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--share", type=float, default=0.1, help="of the published size, 0 to 1 (default: 0.1)")
     share = parser.parse_args().share

@@ -28,7 +28,7 @@ FRAMES, AT, TRAINED = 40, (1, 5, 10, 20, 40), 10
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parses the command line and prints a table for each run."""
+    """Parse the command line and print a table for each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs with a recurrent pose encoder")
     for run in parser.parse_args(argv).runs:

@@ -105,7 +105,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
 
 
 def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> None:
-    """Times and prints the part "step"."""
+    """Time and print the part "step"."""
     appearance = make_config("none", sizes)
     batch = make_batch(appearance, sizes.clips)
     steps = {"none": step_task(appearance, batch)}

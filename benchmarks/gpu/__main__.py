@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(part: str, out: Path, limit: float, rehearse: bool) -> str:
-    """Runs one part; how it ended. What it prints goes to FOLDER/PART.log."""
+    """Run one part; how it ended. What it prints goes to FOLDER/PART.log."""
     (out / f"{part}.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.gpu.parts", part, f"--out={out}"] + ["--rehearse"] * rehearse
     environment = dict(os.environ, **({"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""} if rehearse else {}))

@@ -40,7 +40,7 @@ from rgcn_jax.evaluation.rank_protocols import rank_features
 
 
 def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, Times]:
-    """Calls each once, which compiles, and then times them in turn."""
+    """Call each once, which compiles, and then times them in turn."""
     for task in tasks.values():
         task()
     return time_in_turn(tasks, turns, calls)
@@ -49,7 +49,7 @@ def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 
 def against_pytorch(
     record: Record, ours: Callable[[], object], theirs: Callable[[str], Callable[[], object]], scale: Scale
 ) -> None:
-    """Times ``ours`` alone, then in turn with PyTorch, then with torch.compile too. What fails in PyTorch is written
+    """Time ``ours`` alone, then in turn with PyTorch, then with torch.compile too. What fails in PyTorch is written
     down and costs its own row only.
     """
     turns, images = scale.steps, scale.step.images

@@ -17,7 +17,7 @@ class Record:
         self._values: dict[str, Any] = {}
 
     def add(self, name: str, value: Any) -> None:
-        """Adds a plain value."""
+        """Add a plain value."""
         self._values[name] = value
         print(f"  {name}: {json.dumps(value)}", flush=True)
         scratch = self._path.with_suffix(".new")

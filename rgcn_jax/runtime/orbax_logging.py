@@ -11,8 +11,8 @@ from absl import logging as absl_logging
 
 
 def suppress_orbax_logging() -> None:
-    """Drops what Orbax logs, and what Python prints of its abandoned coroutines: hundreds of lines where arrays cannot
-    be read or written.
+    """Suppress Orbax's logging, and Python's messages about its abandoned coroutines: hundreds of lines if arrays
+    cannot be read or written.
     """
     absl_logging.set_verbosity(absl_logging.FATAL)
     logging.getLogger("asyncio").addFilter(_is_of_others)
@@ -30,7 +30,7 @@ def _passes_orbax(trace: TracebackType | None) -> bool:
 
 
 class _Hook:
-    """Passes on exceptions that Python cannot raise, unless they come from Orbax or its closed event loop."""
+    """Hook for unraisable exceptions that ignores those from Orbax or its closed event loop."""
 
     def __init__(self, before: Any):
         self._before = before

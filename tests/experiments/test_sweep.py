@@ -228,14 +228,14 @@ def test_tables_share_runs_and_a_changed_field_is_another_one(tmp_path):
 
 def test_what_is_wrong_is_one_sentence(table, tmp_path, capsys):
     out = f"--out={tmp_path / 'out'}"
-    assert "packaged are" in fails(command.main, ["table99", out], capsys)
+    assert "packaged tables" in fails(command.main, ["table99", out], capsys)
     assert "--seeds" in fails(command.main, ["table3", out, "--seeds=1:"], capsys)
     assert "different numbers" in fails(command.main, ["table3", out, "--seeds=1,1"], capsys)
     assert "data.root" in fails(command.main, ["table3", out, "--dataset=mars"], capsys)
     assert "the table has" in fails(command.main, ["table3", out, "--dataset=ducks"], capsys)
     assert "expected I/N" in fails(command.main, ["table3", out, "--only=2/2"], capsys)
     assert "unknown config field" in fails(command.main, ["table3", out, "--config.nothing=1"], capsys)
-    assert "nothing has been run" in fails(command.main, ["table3", out, "--print"], capsys)
+    assert "omit --print" in fails(command.main, ["table3", out, "--print"], capsys)
     table.write_text("def get_table():\n    return 3\n")
     assert "must return a Table" in fails(command.main, [table, out], capsys)
     table.write_text(TABLE.replace("STEPS", "2").replace('"rank1", "pose")', '"rank1", "pose", "odd")'))

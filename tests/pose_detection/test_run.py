@@ -203,7 +203,7 @@ def test_a_finished_store_is_not_overwritten(folder, model, tmp_path, capsys):
     out = tmp_path / "k.npz"
     out.write_bytes(b"precious")
     assert status(main, _arguments(folder, model, out)) == 2
-    assert "is there already: remove it, or choose another --out" in capsys.readouterr().err
+    assert "already exists: remove it, or choose another --out" in capsys.readouterr().err
     assert out.read_bytes() == b"precious"
 
 

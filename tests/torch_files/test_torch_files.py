@@ -52,10 +52,10 @@ def test_the_pickle_made_by_hand_is_a_valid_one(tmp_path):
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"size": (2, 3), "strides": (3, 1)}, r"shape \[2, 3\] reaches beyond its storage"),
-        ({"size": (4,), "strides": (1,), "offset": 1}, "reaches beyond its storage"),
-        ({"size": (4,), "strides": (-1,), "offset": 3}, r"\(-1,\) are no sizes"),
-        ({"size": (4,), "strides": (1,), "offset": -1}, r"\(-1,\) are no sizes"),
+        ({"size": (2, 3), "strides": (3, 1)}, r"shape \[2, 3\] extends beyond its storage"),
+        ({"size": (4,), "strides": (1,), "offset": 1}, "extends beyond its storage"),
+        ({"size": (4,), "strides": (-1,), "offset": 3}, r"\(-1,\) are not valid sizes"),
+        ({"size": (4,), "strides": (1,), "offset": -1}, r"\(-1,\) are not valid sizes"),
         ({"size": (2, 2), "strides": (1,)}, "cannot be read"),
         ({"size": (4,), "strides": (1,), "count": 5}, "storage 0 has 16 bytes for 5 numbers of float32"),
     ],

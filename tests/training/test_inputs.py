@@ -36,7 +36,7 @@ def test_they_are_kept_and_a_work_directory_of_before_has_none(tmp_path):
 )
 def test_a_damaged_file_is_reported(text, tmp_path):
     (tmp_path / INPUTS_FILE).write_text(text)
-    with pytest.raises(InputError, match=r"inputs.json is not what a run wrote"):
+    with pytest.raises(InputError, match=r"inputs.json was not written by a run"):
         read_inputs(tmp_path)
 
 

@@ -212,21 +212,21 @@ WRONG = {
     "ids of other rows": (changed("g_pids", lambda v: v[:-1]), "g_pids has"),
     "no ids": (lambda arrays: arrays.pop("g_pids"), "their tracklets are unknown"),
     "ids alone": (lambda arrays: arrays.pop("gf"), "there are no features for"),
-    "nothing": (lambda arrays: arrays.clear(), "has no arrays called qf, gf"),
+    "nothing": (lambda arrays: arrays.clear(), "has no arrays named qf, gf"),
     "a NaN": (
         changed("qf", lambda v: v.__setitem__((1, 2), np.nan)),
         "1 rows of qf are not finite, the first is row 2",
     ),
-    "whole numbers": (changed("qf", lambda v: v.astype(np.int32)), "qf must be features [N, D], floating-point"),
-    "one axis": (changed("qf", lambda v: v[0]), "qf must be features [N, D]"),
-    "ids that are none": (changed("q_pids", lambda v: v + 0.5), "q_pids must be whole numbers"),
+    "whole numbers": (changed("qf", lambda v: v.astype(np.int32)), "qf: expected features [N, D], floating-point"),
+    "one axis": (changed("qf", lambda v: v[0]), "qf: expected features [N, D]"),
+    "ids that are none": (changed("q_pids", lambda v: v + 0.5), "q_pids: expected whole numbers"),
     "a name of nothing": (
         lambda arrays: arrays.update(q_names=np.array(["a/b.jpg"] * len(arrays["qf"]))),
-        "query: a/b.jpg is no frame of the data set, which has names like bbox_train/",
+        "query: a/b.jpg is not a frame of the data set, which has names like bbox_train/",
     ),
     "two of a kind": (lambda arrays: arrays.update(query_f=arrays["qf"]), "both look like the features of query"),
     "another width": (changed("qf", lambda v: v[:, 1:]), "the parts have features of 4, 5 dimensions"),
-    "other features of a tracklet": (changed("qf", lambda v: v + 1), "other features in another row"),
+    "other features of a tracklet": (changed("qf", lambda v: v + 1), "different features in another row"),
 }
 
 
