@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
+from rgcn_jax.runtime.cores import limit_threads
 from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.runtime.output import robust_output
 from rgcn_jax.runtime.preemption import Stopped
@@ -244,6 +245,7 @@ def run_command(
       arguments: command line; None: ``sys.argv[1:]``.
       prog: how the command was called, for its usage line.
     """
+    limit_threads()
     retain_freed_memory()
     with robust_output():
         _call(command, arguments, prog)
@@ -259,7 +261,8 @@ def _call(command: Callable[..., object], arguments: Sequence[str] | None, prog:
         _discard_output()
         processes.leave(_BROKEN_PIPE)
     except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        line = printable(str(error)).replace("\n", "\\n")  # a name with a line feed must not begin a line of its own
+        print(f"error: {line}", file=sys.stderr)
         processes.leave(2)
     except Stopped as stopped:  # all processes agreed to stop
         print(printable(str(stopped)), file=sys.stderr)

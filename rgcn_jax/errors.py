@@ -41,6 +41,7 @@ def as_input_error(
             reason = error.strerror or str(error)
         else:
             reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        reason = " ".join(reason.split())  # libraries draw arrows below the place
         raise InputError(f"{what} ({reason}){todo and f': {todo}'}.") from error
 
 

@@ -190,6 +190,7 @@ def test_help_shows_defaults_once():
         (0, 0, ""),
         (1, 1, ""),
         (InputError("no such file"), 2, "error: no such file\n"),
+        (InputError("a\nerror: b is missing"), 2, "error: a\\nerror: b is missing\n"),
         (KeyboardInterrupt(), 130, "interrupted: nothing is written.\n"),
         (Stopped("saved"), 75, "saved\n"),
         (SystemExit(3), 3, ""),

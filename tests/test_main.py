@@ -123,7 +123,7 @@ def test_the_same_command_again_resumes_and_finds_nothing_to_do(finished, root, 
 def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted(finished, root, tmp_path, capsys):
     workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
     change = mars_folder.arguments(root, f"--workdir={workdir}", "--config.loss.margin=0.5")
-    with pytest.raises(InputError, match=r"loss\.margin 0\.3, not 0\.5: .*--config\.allow_config_change"):
+    with pytest.raises(InputError, match=r"loss\.margin 0\.3, not 0\.5.*allow_config_change"):
         main.main(change)
     main.main([*change, "--config.allow_config_change"])
     assert "loss.margin was 0.3 and is 0.5" in capsys.readouterr().out
@@ -311,7 +311,7 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
 def test_divergence_stops_at_once_and_is_not_logged(root, tmp_path):
     overrides = ("--config.optimizer.learning_rate=1e30", "--config.checkpoint_every_steps=1")
     arguments = mars_folder.arguments(root, f"--workdir={tmp_path}", *overrides)
-    with pytest.raises(InputError, match=r"training diverged: at step 2 .* is nan.*Lower optimizer.learning_rate"):
+    with pytest.raises(InputError, match="step 2 .* nan.*optimizer.learning_rate"):
         main.main(arguments)
     listed = json.loads((tmp_path / "nonfinite" / "step-2.json").read_text())
     assert "nan" in listed.values()

@@ -5,6 +5,7 @@ It runs a pose detector on the crops of a data set and writes a keypoint store.
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
@@ -62,13 +63,14 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         type=float,
         metavar="X",
     )
+    usual = Options("", Path())
     for name, text in {
         "threshold": "minimum confidence of a detected keypoint",
-        "workers": "number of processes; on a CPU, one per core is fastest",
+        "workers": "number of processes (default: one for each usable core); on a GPU one or two are enough",
         "batch": "crops per batch of the detector",
         "save-every": "frames between saves of a process",
     }.items():
-        default = getattr(Options, name.replace("-", "_"))
+        default = getattr(usual, name.replace("-", "_"))
         parser.add_argument(
             f"--{name}", type=type(default), default=default, metavar="X" if name == "threshold" else "N", help=text
         )

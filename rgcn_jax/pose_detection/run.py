@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,15 +26,16 @@ from rgcn_jax.types import Split, unique_frames
 @dataclass(frozen=True)
 class Options:
     """Settings of the detection. ``margin``: size of the detector's input box as a multiple of the crop; None: the back
-    end's default. ``threshold``: minimum confidence of a detected keypoint. ``batch``: crops per batch of the detector.
-    ``save_every``: frames between saves of a process.
+    end's default. ``threshold``: minimum confidence of a detected keypoint. ``workers``: processes, which divide the
+    usable cores among them. ``batch``: crops per batch of the detector. ``save_every``: frames between saves of a
+    process.
     """
 
     backend: str
     model: Path
     margin: float | None = None
     threshold: float = 0.2
-    workers: int = 2
+    workers: int = field(default_factory=usable_cores)
     batch: int = 32
     save_every: int = 256
 

@@ -7,11 +7,14 @@ compete for two cores. Linux limits a process by affinity (`os.sched_getaffinity
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path, PurePosixPath
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+
+BY_AFFINITY = ("NPROC", "TF_NUM_INTRAOP_THREADS")
+"""Variables with the number of threads of XLA on the CPU and of TensorFlow, which go by the affinity without them."""
 
 
 def usable_cores(membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS) -> int:
@@ -21,9 +24,24 @@ def usable_cores(membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS) -> int:
       membership: file that names this process's cgroup, with one line per hierarchy.
       cgroups: mount point of the cgroup control files.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [math.ceil(quota) for quota in _quotas(membership, cgroups)]
-    return max(min([cores, *quotas]), 1)
+    return max(min([_cores_by_affinity(), *quotas]), 1)
+
+
+def limit_threads(
+    environment: MutableMapping[str, str] = os.environ, membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS
+) -> None:
+    """Sets the variables ``BY_AFFINITY`` to the usable cores where a quota allows fewer than the affinity does; a
+    variable that is set already stays. Call it before JAX and TensorFlow start; worker processes inherit it.
+    """
+    cores = usable_cores(membership, cgroups)
+    if cores < _cores_by_affinity():
+        for name in BY_AFFINITY:
+            environment.setdefault(name, str(cores))
+
+
+def _cores_by_affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quotas(membership: Path, cgroups: Path) -> Iterator[float]:

@@ -3,9 +3,9 @@
 import time
 
 PARTS = ("start", "compile", "input", "step", "logging", "checkpoint", "evaluation", "profile")
-"""Phases. ``start``: imports, opening the data, building the model, restoring a checkpoint. ``compile``: the first step
-of this process. ``input``: waiting for a batch. ``step``: waiting for the device. ``profile``: starting and writing the
-recording of ``profile_steps``.
+"""Phases. ``start``: imports, opening the data, building the model, restoring a checkpoint. ``compile``: tracing and
+compiling the training step, while the first batches are read. ``input``: waiting for a batch. ``step``: waiting for the
+device. ``profile``: starting and writing the recording of ``profile_steps``.
 """
 
 

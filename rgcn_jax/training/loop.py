@@ -56,15 +56,19 @@ class Loop:
         log = StepLog(self.config, run, self.checkpoints, self.writer, self.progress, self.check, self.seconds)
         stop_anywhere = parallel.AnyProcess(run.mesh)
         batches = iter(run.data.read(run.sampler.plans(first, total)))
-        guard = "allow" if jax.config.jax_disable_jit else "disallow"  # pyright: ignore[reportAttributeAccessIssue]
+        jit = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
+        guard = "disallow" if jit else "allow"
         self.stopping.first_step()
         if first < total:
             self.writer.say(COMPILING)
+            self.seconds.now("compile")
+            if jit:
+                run.compile_step(state)  # meanwhile the first batches are read
         for step in range(first + 1, total + 1):
             self._profile(step, log)
             self.seconds.now("input")
             batch = parallel.shard(next(batches), run.mesh)
-            self.seconds.now("compile" if step == first + 1 else "step")
+            self.seconds.now("step")
             with jax.transfer_guard(guard):
                 state, metrics = run.train_step(state, batch)
             log.add(step, metrics)

@@ -27,7 +27,7 @@ from rgcn_jax.training.init_from import init_from_run
 from rgcn_jax.training.optim import adam_coupled_l2, make_schedule, with_pose_factor
 from rgcn_jax.training.pose_pretrained import init_pose_branch
 from rgcn_jax.training.state import TrainState, count_parameters, create_state
-from rgcn_jax.training.step import check_micro_batches, make_train_step
+from rgcn_jax.training.step import batch_shapes, check_micro_batches, make_train_step
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Run:
     sampler: IdentitySampler
     mesh: Mesh
     train_step: Callable
+    compile_step: Callable[[TrainState], object]
+    """Compiles ``train_step`` for a state before there is a batch."""
     scorer: Scorer
     state: TrainState
     total_steps: int
@@ -97,21 +99,24 @@ def prepare(config: Config, restored: bool = False) -> Run:
         f"{config.batch.clips} clips x {config.frames_per_clip} frames a step on {mesh.size} "
         f"{mesh.devices.flat[0].platform} device(s)"
     )
+    train_step = make_train_step(
+        model,
+        optimizer,
+        config.loss,
+        mesh,
+        model.dtype,
+        micro_batches=config.batch.micro_batches,
+        schedule=schedule,
+        skip_nonfinite=config.on_nonfinite == "skip",
+        unbiased_variance=config.model.batch_norm_variance == "unbiased",
+    )
+    batch = batch_shapes(config.batch.clips, config.frames_per_clip, data.shape, mesh)
     return Run(
         data=data,
         sampler=sampler,
         mesh=mesh,
-        train_step=make_train_step(
-            model,
-            optimizer,
-            config.loss,
-            mesh,
-            model.dtype,
-            micro_batches=config.batch.micro_batches,
-            schedule=schedule,
-            skip_nonfinite=config.on_nonfinite == "skip",
-            unbiased_variance=config.model.batch_norm_variance == "unbiased",
-        ),
+        train_step=train_step,
+        compile_step=lambda state: train_step.lower(state, batch).compile(),
         scorer=scorer_from_config(config, model, data, mesh),
         state=state,
         total_steps=total_steps,

@@ -18,6 +18,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.models.running_variance import unbiased_running_variance
 from rgcn_jax.models.two_branch import TwoBranch
+from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.training.optim import steps_applied
 from rgcn_jax.training.state import TrainState
 from rgcn_jax.types import DeviceBatch
@@ -129,6 +130,27 @@ def local_losses(
         auxiliary,
     )
     return terms, parallel.of_first_device(updated) if model.axis_name is None else updated
+
+
+def batch_shapes(clips: int, frames: int, shape: tuple[int, ...], mesh: Mesh) -> DeviceBatch:
+    """Shapes, types and devices of a batch, to compile the step before there is one.
+
+    Args:
+      clips: in the batch, of all processes.
+      frames: in a clip.
+      shape: of what a clip shows (``data.clips.reader.Data``).
+      mesh: the devices.
+    """
+    shown = ((clips, frames, *shape, 3), jnp.uint8) if len(shape) == 2 else ((clips, *shape), jnp.float32)
+    fields = {
+        "frames": shown,
+        "keypoints": ((clips, frames, len(KEYPOINTS), 3), jnp.float32),
+        "frame_mask": ((clips, frames), jnp.bool_),
+        "label": ((clips,), jnp.int32),
+        "index": ((clips,), jnp.int32),
+    }
+    sharding = NamedSharding(mesh, parallel.SHARDED)
+    return {name: jax.ShapeDtypeStruct(*field, sharding=sharding) for name, field in fields.items()}
 
 
 def make_train_step(

@@ -118,7 +118,7 @@ def test_a_folder_of_images_is_a_video_and_a_part_can_be_chosen(tracks, tmp_path
     mot.convert(tmp_path / "img1", tracks, tmp_path / "out", subset="train")
     assert [t.person_id for t in custom.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"2\.png: the image is truncated, or no JPEG or PNG image"):
+    with pytest.raises(InputError, match="2.png: .*truncated"):
         mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
 
@@ -216,7 +216,7 @@ def test_a_wrong_line_is_named_and_nothing_is_left_behind(video, tracks, tmp_pat
 
 
 def test_all_wrong_lines_are_counted(tracks):
-    with pytest.raises(InputError, match="line 1 .*; line 2 .*; line 4 .*; and 2 more.$"):
+    with pytest.raises(InputError, match="line 1 .*line 2 .*line 4 .*2 more"):
         mot.parse_tracks(b"a\nb\n\nc\nd\ne\n", "tracks.txt")
 
 

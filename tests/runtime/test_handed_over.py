@@ -44,7 +44,7 @@ def test_links_are_followed_unless_they_could_do_harm(tmp_path):
     (tmp_path / "file").write_bytes(b"1")
     (tmp_path / "link").symlink_to("file")
     assert read_file(tmp_path / "link", 9) == b"1"
-    with pytest.raises(OSError, match="it is a symbolic link, which is not followed"):
+    with pytest.raises(OSError, match="symbolic link"):
         read_file(tmp_path / "link", 9, follow_links=False)
 
 

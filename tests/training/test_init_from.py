@@ -64,7 +64,7 @@ def test_what_only_one_of_both_has_is_listed(run):
 
 @pytest.mark.parametrize("changes", [{"pose_features": 32}, {"width": 8}, {"pose_input": "centred+velocity"}])
 def test_another_shape_is_one_error_with_the_name_and_both_shapes(run, changes):
-    with pytest.raises(InputError, match=r"its (params|batch_stats)/\S+ has shape \[\d.*\], in this model \[\d.*\]: "):
+    with pytest.raises(InputError, match=r"(params|batch_stats)/\S+ .*\[\d.*\].*\[\d.*\]"):
         init_from_run(model_of(**changes), run, print)
 
 
@@ -84,7 +84,7 @@ def config(*changes):
 
 def test_not_together_with_pretrained(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    with pytest.raises(InputError, match=r"model\.pretrained is 'a\.pth' and model\.init_from is 'runs/mars'"):
+    with pytest.raises(InputError, match=r"model\.pretrained .*'a\.pth'.*model\.init_from .*'runs/mars'"):
         config("--config.model.pretrained=a.pth", "--config.model.init_from=runs/mars")
 
 

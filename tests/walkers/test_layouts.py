@@ -154,7 +154,7 @@ def test_ilids_splits_keep_look_alikes_together():
 
 def test_ilids_needs_an_even_number_of_people():
     walkers = generate(WalkersSpec(train_identities=3, test_identities=6))
-    with pytest.raises(InputError, match="even number of persons, at most 900: found 9"):
+    with pytest.raises(InputError, match="even .*900.* 9"):
         ilids_vid(walkers)
 
 

@@ -1,14 +1,13 @@
 """Reader of clips in memory, such as the walkers' frames, with NumPy and OpenCV, without TensorFlow."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from rgcn_jax.data.clips.ahead import ReadAhead
 from rgcn_jax.data.clips.augment import ERASED_RGB
 from rgcn_jax.data.clips.reader import planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
@@ -95,32 +94,6 @@ class MemoryReader:
     def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2):
         self._read, self._ahead = read, ahead
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
-        """Yield the batches of the plans, in order. Errors in the thread are raised here."""
-        done, ready = threading.Event(), queue.Queue(maxsize=self._ahead)
-
-        def offer(item: object) -> None:
-            while not done.is_set():
-                try:
-                    return ready.put(item, timeout=0.1)
-                except queue.Full:
-                    continue
-
-        def work() -> None:
-            try:
-                for plan in plans:
-                    if done.is_set():
-                        return
-                    offer(self._read(plan))
-                offer(None)
-            except Exception as error:  # raised again where the batch is requested
-                offer(error)
-
-        threading.Thread(target=work, daemon=True, name="memory-reader").start()
-        try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                yield item
-        finally:
-            done.set()
+    def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
+        """The batches of the plans, in order."""
+        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader")

@@ -133,9 +133,11 @@ def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key:
         )
     names, fields = _read_names(root, name_file)
     _check_rows(rows, names, fields, row_path, name_path)
-    paths = [f"{folder}/{name[:4]}/{name}" for name in names]
-    # As Python integers: a row of NumPy's would keep its own type in the tracklet.
-    return tuple(Tracklet(tuple(paths[a - 1 : b]), person, camera) for a, b, person, camera in rows.tolist())
+    tracklets = []
+    for first, last, person, camera in rows.tolist():  # Python's integers: NumPy's would keep their type
+        of_person = f"{folder}/{names[first - 1][:4]}/"
+        tracklets.append(Tracklet(tuple([of_person + name for name in names[first - 1 : last]]), person, camera))
+    return tuple(tracklets)
 
 
 def _check_rows(

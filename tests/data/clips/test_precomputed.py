@@ -49,7 +49,7 @@ def test_what_is_wrong_is_named(tmp_path, changes, message):
 
 
 def test_a_missing_or_cut_off_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot be read .*set data.features to an .npz"):
+    with pytest.raises(InputError, match="cannot be read .*data.features"):
         precomputed.load(tmp_path / "none.npz", TRACKLETS)
     path = write(tmp_path / "f.npz")
     path.write_bytes(path.read_bytes()[:-40])
