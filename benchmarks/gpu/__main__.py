@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = table(parts, a.out, states)
         (a.out / "summary.md").write_text(text, encoding="utf-8")
         print(f"\n{text}\nin {a.out}/, a file a part; again or the rest: --parts=...")
-    bad = ("failed", "cut off", "not begun") if a.rehearse else ("failed",)
+    bad = ("failed", "cut off", "not started") if a.rehearse else ("failed",)
     return int(any(state.startswith(bad) for state in states.values()))
 
 
@@ -106,7 +106,7 @@ def table(parts: Sequence[str], out: Path, states: dict[str, str]) -> str:
     for part in parts:
         file = out / f"{part}.json"
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        rows.append(f"| {part} | | {states.get(part, 'not begun')} |")
+        rows.append(f"| {part} | | {states.get(part, 'not started')} |")
         for name, value in found.items():
             for text in _texts(value):
                 rows.append(f"| {part} | {name} | {text} |")

@@ -249,5 +249,5 @@ def test_a_store_that_was_moved_to_its_place_with_its_parts_still_there_is_made_
     capsys.readouterr()
     assert status(main, _arguments(folder, model, out)) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{out} is complete already; next: ")
+    assert printed.startswith(f"{out} is already complete; next: ")
     assert f"--keypoints={out}" in next_command(printed)
