@@ -60,7 +60,7 @@ def test_sigterm_ends_the_part_that_runs_and_writes_the_table(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "| pose | | not begun |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| pose | | not started |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert not commands_with("benchmarks.gpu.parts", str(tmp_path))
 
 
