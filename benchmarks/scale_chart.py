@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the rows and draws them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_chart", description="Chart of cost against work.")
     parser.add_argument("rows", type=Path, help="of python -m benchmarks.scale --save=FILE")
-    parser.add_argument("out", type=Path, help="the picture: .png, .svg or .pdf")
+    parser.add_argument("out", type=Path, help="image file: .png, .svg or .pdf")
     a = parser.parse_args(argv)
     draw(read_rows(a.rows), a.out)
 

@@ -17,7 +17,7 @@ from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime import processes
 from rgcn_jax.runtime.cores import limit_threads
 from rgcn_jax.runtime.malloc import retain_freed_memory
-from rgcn_jax.runtime.output import steady_output
+from rgcn_jax.runtime.output import robust_output
 from rgcn_jax.runtime.preemption import Stopped
 
 CONFIG_FIELD = ("--config.", "--noconfig.")
@@ -32,7 +32,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help formatter that adds the default of each flag whose help does not state it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        plain = action.default is None or action.default is False or "default" in (action.help or "")
+        plain = action.default is False or action.default in (None, "", []) or "default" in (action.help or "")
         return action.help if plain else super()._get_help_string(action)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -247,7 +247,7 @@ def run_command(
     """
     limit_threads()
     retain_freed_memory()
-    with steady_output():
+    with robust_output():
         _call(command, arguments, prog)
 
 

@@ -123,8 +123,8 @@ class Embedder:
         found = self.extractor.tracklets(self.variables, readers, inputs.tracklets, cutting, on_batch=note)
         features = to_embeddings(inputs.tracklets, list(found))
         index = np.concatenate([plan.index for plan in plans])
-        frames = _side_by_side([np.where(plan.frame_mask, plan.frames, -1) for plan in plans], -1)
-        weights = {name: _side_by_side(jax.device_get(parts), 0) for name, parts in attention.items()}
+        frames = _concatenate_padded([np.where(plan.frame_mask, plan.frames, -1) for plan in plans], -1)
+        weights = {name: _concatenate_padded(jax.device_get(parts), 0) for name, parts in attention.items()}
         fused = self.features(features, "fused" if features.pose.shape[1] else "appearance")
         return [
             Embedding(
@@ -141,7 +141,7 @@ class Embedder:
         ]
 
     def _cutting(self, tracklets: Sequence[Tracklet]) -> Cutting:
-        """Batch size: a multiple of the device count by a power of two, at most ``evaluation.clips_per_batch``."""
+        """Batches of the smallest power of two times the device count that holds all clips, or ``clips_per_batch``."""
         settings = self.config.evaluation
         clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
         devices = self.mesh.size
@@ -224,7 +224,7 @@ class Embedder:
         return self.distance(a, b) <= threshold
 
 
-def _side_by_side(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
+def _concatenate_padded(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
     """Concatenate the rows of all parts, padded to the longest."""
     longest = max(part.shape[1] for part in parts)
     padded = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=filler) for part in parts]

@@ -79,8 +79,8 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evalua
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
-    beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside | fitted | analysis)
+    extra = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+    write_results(path, evaluation, extra | fitted | analysis)
     print(last_line(f"results: {path}", "rgcn-jax", "report", known.model, "--out=report.html"))
     return evaluation, path
 

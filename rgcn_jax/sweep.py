@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.experiments.cells import SPLIT_COUNTS, Cell, cells, number_list
+from rgcn_jax.experiments.parallel_jobs import run_parallel_jobs
 from rgcn_jax.experiments.results_table import FORMATS, fill
-from rgcn_jax.experiments.side_by_side import run_side_by_side
 from rgcn_jax.experiments.sweep import Sweep, read_record, record
 from rgcn_jax.experiments.table import Table, load_table
 from rgcn_jax.runtime import processes
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax sweep") -
         print(_last_line(f"runs: {known.out}", known, _other(known)), file=sys.stderr)  # stdout has the table only
         return 0
     wanted = _cells(known, table, overrides)
-    status = run_side_by_side(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
+    status = run_parallel_jobs(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
     if known.no_table:
         print(_last_line(f"runs: {known.out}", known, failed=status))
         return status
@@ -135,10 +135,14 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     parser.flag("--seeds", "seeds, as a range A:B with both included, or a list A,B,C", default="0", metavar="A:B")
     parser.flag("--splits", "splits of iLIDS-VID and PRID2011, in the same form", default="1", metavar="A:B")
     parser.flag(
-        "--only", "every N-th run, starting with the I-th, I from 0 to N-1", type=_share, default=(0, 1), metavar="I/N"
+        "--only",
+        "every N-th run, starting with the I-th, I from 0 to N-1 (default: 0/1, all)",
+        type=_share,
+        default=(0, 1),
+        metavar="I/N",
     )
     parser.whole("--jobs", "number of runs at a time, each on its own GPUs or cores", default=1, most=1000)
-    parser.switch("--no-table", "train only")
+    parser.switch("--no-table", "train without printing the table")
     parser.switch("--print", "print the table of the finished runs, without training")
     parser.flag("--format", "format of the printed table", choices=FORMATS, default=FORMATS[0])
     known, overrides = parser.parse_known_args(arguments)

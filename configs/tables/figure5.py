@@ -29,5 +29,5 @@ def get_table() -> Table:
         "Figures 5 and 6: impact of the graph convolutional layers",
         (*columns("mars", "ilids_vid", "walkers"), *pose),
         (alone, *rows),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -29,5 +29,5 @@ def get_table() -> Table:
         "Figures 7 and 8: impact of the frames of a clip",
         (*columns("mars", "ilids_vid", "walkers"), *pose),
         (alone, *rows),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -29,4 +29,4 @@ def get_table() -> Table:
         for clips in ("", "full")
         for metric in ("rank1", "mAP")
     ]
-    return Table("The recipe with appearance features", tuple(columns), tuple(rows), beside={"walkers": "AP"})
+    return Table("The recipe with appearance features", tuple(columns), tuple(rows), features_from={"walkers": "AP"})

@@ -53,5 +53,5 @@ def get_table() -> Table:
         columns("mars", "ilids_vid", "walkers"),
         tuple(map(_row, PUBLISHED)),
         base={"walkers": WALKERS},
-        beside={"walkers": {name: name.partition("+")[0] for name in PUBLISHED}},
+        features_from={"walkers": {name: name.partition("+")[0] for name in PUBLISHED}},
     )

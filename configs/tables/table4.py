@@ -41,5 +41,5 @@ def get_table() -> Table:
         "Tables IV and V: comparison with the other temporal GCN models",
         (*columns("mars"), minutes[0], *columns("ilids_vid"), minutes[1], *columns("walkers"), minutes[2]),
         tuple(_row(*row) for row in ROWS),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

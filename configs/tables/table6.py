@@ -34,5 +34,5 @@ def get_table() -> Table:
         "Table VI: validation of the dual-attention mechanism",
         columns("mars", "ilids_vid", "walkers"),
         (alone, *map(_row, PUBLISHED)),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -33,5 +33,5 @@ def get_table() -> Table:
         "Table VII: comparison with the different values of lambda",
         columns("mars", "ilids_vid", "walkers"),
         (alone, *rows),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

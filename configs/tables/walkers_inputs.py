@@ -27,4 +27,4 @@ def get_table() -> Table:
         name = f"RGCN {place}" + (f" embedding {embedding}" if embedding else "")
         rows.append(Row(name, {"model.pose_input": place, "model.keypoint_embedding": embedding}))
     columns = tuple(Column("walkers", metric, of) for of in ("pose", "fused") for metric in ("rank1", "mAP"))
-    return Table("Pose inputs on walkers", columns, tuple(rows), beside={"walkers": "AP"})
+    return Table("Pose inputs on walkers", columns, tuple(rows), features_from={"walkers": "AP"})

@@ -21,5 +21,5 @@ def get_table() -> Table:
         "Pose models and readouts on walkers",
         (*columns, Column("walkers", "minutes")),
         tuple(rows),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -47,7 +47,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     )
     parser.flag("--dataset", "data set whose layout the root has", required=True, choices=sorted(DATA_SETS))
     parser.path("--root", "DIR", "folder of the original data set", required=True)
-    parser.path("--keypoints", "PATH", "folder or file of keypoints; without: appearance only")
+    parser.path("--keypoints", "PATH", "keypoint files or store; without it, appearance only")
     add_source_flags(parser)
     add_follow_links(parser)
     parser.path("--out", "DIR", "folder to write to, which may hold several prepared data sets")

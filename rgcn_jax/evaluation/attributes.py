@@ -117,11 +117,11 @@ def look_alike_queries(
     """
     gallery = roles.gallery & (labels >= 0) & (person_ids > 0)
     pairs = np.unique(np.stack([labels[gallery], person_ids[gallery]]), axis=1)
-    wearers = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
+    persons_wearing = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
     of_query, persons = labels[roles.query], person_ids[roles.query]
     among_them = {(int(label), int(person)) for label, person in pairs.T}
     itself = [(int(label), int(person)) in among_them for label, person in zip(of_query, persons, strict=True)]
-    return (of_query >= 0) & (wearers[of_query] - np.array(itself, int) > 0)
+    return (of_query >= 0) & (persons_wearing[of_query] - np.array(itself, int) > 0)
 
 
 def group_labels(person_ids: Integer[np.ndarray, "n"], groups: Sequence[Sequence[int]]) -> Int64[np.ndarray, "n"]:

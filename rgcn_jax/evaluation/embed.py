@@ -150,7 +150,7 @@ def tracklet_means(clips: Iterable[tuple[Int32[np.ndarray, "b"], ClipFeatures]])
     Memory does not depend on the number of tracklets. A batch is summed while the next one is computed.
     """
     pending: tuple[int, np.ndarray, np.ndarray, int] | None = None
-    for index, features in _one_behind(clips):
+    for index, features in _delayed(clips):
         rows = np.flatnonzero(index >= 0)
         if not len(rows):
             continue
@@ -172,7 +172,7 @@ def _mean(index: int, sum_a: np.ndarray, sum_p: np.ndarray, count: int) -> Track
     return TrackletFeature(index, (sum_a / count).astype(np.float32), (sum_p / count).astype(np.float32))
 
 
-def _one_behind(items: Iterable) -> Iterator:
+def _delayed(items: Iterable) -> Iterator:
     """Yield the items with a delay of one, so that asynchronous work on the next one overlaps."""
     waiting = []
     for item in items:

@@ -113,7 +113,7 @@ def open_set(
     enrolled = gallery_of(protocol, roles) & (persons > 0)
     distractors = (persons == DISTRACTOR_ID) & (roles.query | roles.gallery)
     searches = np.flatnonzero((roles.query & (persons > 0)) | distractors)
-    to_match, to_stranger = np.full((2, len(searches)), np.inf)
+    to_match, to_non_match = np.full((2, len(searches)), np.inf)
     for rows, distances in as_distances(features).blocks(searches, _ELEMENTS):
         block = searches[rows]
         distances[:, ~enrolled] = np.inf
@@ -122,7 +122,7 @@ def open_set(
         if not protocol.same_clothes:
             match &= clothes[block, None] != clothes
         to_match[rows] = np.where(match, distances, np.inf).min(axis=1)
-        to_stranger[rows] = np.where(same, np.inf, distances).min(axis=1)
+        to_non_match[rows] = np.where(same, np.inf, distances).min(axis=1)
     known = np.isfinite(to_match)
     if not known.any() or known.all():
         raise InputError(
@@ -130,23 +130,23 @@ def open_set(
             "a match in the gallery. Non-mated are distractors (person id 0) and queries without a match."
         )
     units = np.where(persons[searches] > 0, persons[searches], -1 - searches)  # each distractor is one person
-    mated, strangers = _Searches.of(to_match[known], units[known]), _Searches.of(to_stranger[~known], units[~known])
+    mated, non_mated = _Searches.of(to_match[known], units[known]), _Searches.of(to_non_match[~known], units[~known])
     points: dict[float, SearchPoint | None] = {}
     for fpir in fpirs:
-        allowed = np.floor(fpir * len(strangers.distances) * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
+        allowed = np.floor(fpir * len(non_mated.distances) * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
         points[fpir] = None
         if allowed >= MIN_FALSE_ACCEPTS:
-            threshold = strangers.distances[int(allowed)]
-            interval = _interval(mated, strangers, fpir, resamples, seed)
+            threshold = non_mated.distances[int(allowed)]
+            interval = _interval(mated, non_mated, fpir, resamples, seed)
             points[fpir] = SearchPoint(
-                mated.share_missed(threshold), strangers.share_below(threshold), float(threshold), interval
+                mated.share_missed(threshold), non_mated.share_below(threshold), float(threshold), interval
             )
-    thresholds = np.unique(strangers.distances)
-    rates = [(t, strangers.share_below(t), mated.share_missed(t)) for t in thresholds]
+    thresholds = np.unique(non_mated.distances)
+    rates = [(t, non_mated.share_below(t), mated.share_missed(t)) for t in thresholds]
     return OpenSet(
         points,
         num_known=len(mated.distances),
-        num_unknown=len(strangers.distances),
+        num_unknown=len(non_mated.distances),
         num_enrolled=len(np.unique(persons[enrolled])),
         det=np.array(rates, np.float64),
     )
@@ -175,16 +175,16 @@ class _Searches(NamedTuple):
         return (len(self.distances) - below) / len(self.distances)
 
 
-def _interval(mated: _Searches, strangers: _Searches, fpir: float, resamples: int, seed: int) -> Interval | None:
+def _interval(mated: _Searches, non_mated: _Searches, fpir: float, resamples: int, seed: int) -> Interval | None:
     """Interval of the FNIR at an FPIR; each resample has its own threshold."""
-    if not resamples or min(mated.num_persons, strangers.num_persons) < MIN_PERSONS:
+    if not resamples or min(mated.num_persons, non_mated.num_persons) < MIN_PERSONS:
         return None
     rates = []
-    draws = (draw_persons(part.num_persons, resamples, seed + i) for i, part in enumerate((mated, strangers)))
-    for of_mated, of_strangers in zip(*draws, strict=True):
-        alarms = np.cumsum(of_strangers[strangers.persons], dtype=np.float64)
+    draws = (draw_persons(part.num_persons, resamples, seed + i) for i, part in enumerate((mated, non_mated)))
+    for of_mated, of_non_mated in zip(*draws, strict=True):
+        alarms = np.cumsum(of_non_mated[non_mated.persons], dtype=np.float64)
         at = int(np.searchsorted(alarms, fpir * alarms[-1] * (1 + 1e-12), side="right"))
-        missed = mated.distances >= strangers.distances[at]
+        missed = mated.distances >= non_mated.distances[at]
         weights = of_mated[mated.persons]
         rates.append(weights[missed].sum() / weights.sum())
     return percentile_interval(np.array(rates, np.float64))

@@ -216,4 +216,4 @@ def check_match_under(protocol: Protocol, columns: Columns, roles: Roles, clothe
             f" If the persons were seen by one camera only, --config.evaluation.protocol={other.name} counts their "
             f"tracklets in the query's own camera as matches: {helped} of {len(columns[0])} queries have one."
         )
-        raise InputError(f"Protocol {protocol.name!r}: {error}{hint if helped else ''}") from None
+        raise InputError(f"protocol {protocol.name!r}: {error}{hint if helped else ''}") from None

@@ -119,15 +119,15 @@ class Evaluation:
         }
 
 
-def write_results(path: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an evaluation and ``beside`` (config, provenance) as JSON, and per-query scores to ``queries_path(path)``.
+def write_results(path: Path, evaluation: Evaluation, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an evaluation and ``extra`` (config, provenance) as JSON, and per-query scores to ``queries_path(path)``.
 
     Both are written atomically. Returns the JSON values.
 
     Raises:
       InputError: they cannot be written.
     """
-    results = {**evaluation.to_dict(), **beside}
+    results = {**evaluation.to_dict(), **extra}
     _write_queries(queries_path(path), evaluation)
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results

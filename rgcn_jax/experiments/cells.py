@@ -48,14 +48,15 @@ NO_EFFECT = (
 class Cell:
     """One run: a row of a table on a data set with a seed and a split.
 
-    ``beside``: the run whose appearance features it uses. ``also``: further values of ``evaluation.clips`` to evaluate.
+    ``features_run``: the run whose appearance features it uses. ``also``: further values of ``evaluation.clips`` to
+    evaluate.
     """
 
     row: str
     data_set: str
     config: Config
     folder: Path
-    beside: "Cell | None" = None
+    features_run: "Cell | None" = None
     also: tuple[str, ...] = ()
 
     @property
@@ -128,12 +129,12 @@ def cells(
     splits = splits if data_set in SPLIT_COUNTS else [1]
     made: dict[tuple[str, int, int], Cell] = {}
     rows = [row for row in table.rows if row.overrides is not None]
-    bases = {table.beside_row(data_set, row.name) for row in rows}
+    bases = {table.features_row(data_set, row.name) for row in rows}
     rows.sort(key=lambda row: row.name not in bases)
     for row in rows:
         for seed in seeds:
             for split in splits:
-                base = made.get((table.beside_row(data_set, row.name), seed, split))
+                base = made.get((table.features_row(data_set, row.name), seed, split))
                 made[row.name, seed, split] = _cell(table, row, data_set, seed, split, overrides, out, base)
     return list(made.values())
 
@@ -165,13 +166,13 @@ def _cell(
     also.pop(whole.evaluation.clips, None)
     if base is None or not whole.with_pose:
         return Cell(row.name, data_set, whole, _folder(out, data_set, whole, whole, None), None, tuple(also))
-    beside = {
+    precomputed = {
         "model.appearance": "precomputed",
         "data.features": str(base.features),
         "model.pretrained": "",
         "model.remat": "none",
     }
-    fixed = config(values, *(f"--config.{name}={value}" for name, value in beside.items()), *repetition)
+    fixed = config(values, *(f"--config.{name}={value}" for name, value in precomputed.items()), *repetition)
     return Cell(row.name, data_set, fixed, _folder(out, data_set, fixed, whole, base), base, tuple(also))
 
 

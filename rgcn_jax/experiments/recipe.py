@@ -67,4 +67,4 @@ BESIDE: dict[str, Any] = {name: value for name, value in RECIPE.items() if name 
     "optimizer.pose_factor": 5.0,
     "optimizer.warmup_epochs": 6,
 }
-"""The recipe beside appearance features: 900 steps, the pose branch at 5e-3 as in ``RECIPE``."""
+"""The recipe with appearance features: 900 steps, the pose branch at 5e-3 as in ``RECIPE``."""

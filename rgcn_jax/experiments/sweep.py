@@ -19,7 +19,7 @@ from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import refuse_links, write_text
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
-from rgcn_jax.runtime.output import SteadyStream
+from rgcn_jax.runtime.output import RobustStream
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.workdir import InUseError, WorkDir
 
@@ -55,8 +55,8 @@ class Sweep:
         while waiting:
             postponed: list[Cell] = []
             for cell in waiting:
-                if self._stopping.asked:
-                    raise Stopped(f"received {self._stopping.asked}: rerun the same command to resume.")
+                if self._stopping.received:
+                    raise Stopped(f"received {self._stopping.received}: rerun the same command to resume.")
                 state = self._attempt(cell)
                 if state == "waits":
                     postponed.append(cell)
@@ -73,12 +73,12 @@ class Sweep:
             return "failed"
         if cell.finished:
             return "finished"
-        if cell.beside is not None and not cell.beside.features.exists():
-            state = self._attempt(cell.beside)
+        if cell.features_run is not None and not cell.features_run.features.exists():
+            state = self._attempt(cell.features_run)
             if state == "in use":
                 return "waits"
-            if state == "failed" or self._guarded(cell.beside, _write_features) != "finished":
-                self._say(f"{cell.name}: failed, for {cell.beside.name} did")
+            if state == "failed" or self._guarded(cell.features_run, _write_features) != "finished":
+                self._say(f"{cell.name}: failed, since {cell.features_run.name} failed")
                 self.failed.append(cell.name)
                 return "failed"
         if cell.results() is None and (state := self._guarded(cell, _train)) != "finished":
@@ -117,12 +117,12 @@ class Sweep:
 def _log_file(path: Path) -> Iterator[None]:
     """Append output printed in this block to a file; failed writes are ignored."""
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        steady = SteadyStream(file)
+        steady = RobustStream(file)
         try:
             with redirect_stdout(cast(Any, steady)), redirect_stderr(cast(Any, steady)):
                 yield
         finally:
-            steady.let_go()
+            steady.guard_final_flush()
 
 
 def _train(cell: Cell, stopping: Stopping) -> str:
@@ -155,8 +155,8 @@ def _evaluate(cell: Cell, stopping: Stopping) -> str:
                 embedder.variables, embedder.step
             )
             file.parent.mkdir(exist_ok=True)
-            beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-            write_results(file, found, beside)
+            extra = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+            write_results(file, found, extra)
             said.append(f"{clips} {found.summary()}")
     return "; ".join(said)
 

@@ -67,20 +67,20 @@ class Row:
 class Table:
     """Rows and columns.
 
-    ``base``: data set -> overrides of all its rows. ``beside``: data set -> name of an appearance-only row, or such a
-    name for each row; rows with a pose branch then use its features, of the same seed and split, instead of training
-    their own appearance branch.
+    ``base``: data set -> overrides of all its rows. ``features_from``: data set -> name of an appearance-only row, or
+    such a name for each row; rows with a pose branch then use its features, of the same seed and split, instead of
+    training their own appearance branch.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     base: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    beside: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    features_from: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
 
-    def beside_row(self, data_set: str, row: str) -> str:
+    def features_row(self, data_set: str, row: str) -> str:
         """Name of the row whose appearance features a row uses on a data set; empty: none."""
-        found = self.beside.get(data_set, "")
+        found = self.features_from.get(data_set, "")
         return found if isinstance(found, str) else found.get(row, "")
 
     @property
@@ -142,9 +142,9 @@ def _problems(table: Table) -> list[str]:
             wrong.append(f"a column is of {column.of!r}, expected one of {', '.join(RESULT_ROWS)}")
         if column.clips and column.clips not in CLIPS:
             wrong.append(f"a column's clips are {column.clips!r}, expected one of {', '.join(CLIPS)}")
-    for name in {*table.base, *table.beside} - set(table.data_sets):
-        wrong.append(f"base or beside names {name!r}, but the columns are of {listed(table.data_sets)}")
-    for row in dict.fromkeys(table.beside_row(name, row) for name in table.beside for row in names):
+    for name in {*table.base, *table.features_from} - set(table.data_sets):
+        wrong.append(f"base or features_from names {name!r}, but the columns are of {listed(table.data_sets)}")
+    for row in dict.fromkeys(table.features_row(name, row) for name in table.features_from for row in names):
         if row and row not in names:
-            wrong.append(f"beside names the row {row!r}, which does not exist")
+            wrong.append(f"features_from names the row {row!r}, which does not exist")
     return wrong

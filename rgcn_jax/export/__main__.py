@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") 
     parser.flag(
         "--to", "formats, of folder,stablehlo,onnx,savedmodel; folder is implied", default="folder", metavar="FORMATS"
     )
-    parser.path("--out", "DIR", "a new folder", required=True)
+    parser.path("--out", "DIR", "folder to write, which must not exist", required=True)
     parser.flag("--licence", "licence of the weights, for the model card", default="", metavar="NAME")
     known, overrides = parser.parse_known_args(arguments)
 

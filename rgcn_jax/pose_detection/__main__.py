@@ -31,11 +31,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     if report is None:
         print(last_line(f"{out} is already complete", "rgcn-jax", *prepare))
         return
-    taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
+    resumed = f" ({report.resumed:,} more by earlier calls)" if report.resumed else ""
     rate = report.detected / max(report.working_seconds, 1e-9)
     print(
         printable(
-            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{taken_over}, {rate:.1f} crops/s without the "
+            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{resumed}, {rate:.1f} crops/s without the "
             f"start of {options.workers} processes."
         )
     )
@@ -54,7 +54,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
     parser.path("--out", "FILE.npz", "keypoint store to write", required=True)
-    parser.flag("--backend", "which detector", required=True, choices=tuple(BACK_ENDS))
+    parser.flag("--backend", "pose detector", required=True, choices=tuple(BACK_ENDS))
     parser.path("--model", "FILE", "weights: movenet-thunder.json (with its .bin), or an .onnx file", required=True)
     margins = ", ".join(f"{backend.margin} for {name}" for name, backend in BACK_ENDS.items())
     parser.flag(

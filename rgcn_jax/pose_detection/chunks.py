@@ -71,13 +71,13 @@ class Chunks:
         """Whether an earlier call with the same settings completed the store."""
         self._lock = -1
         with as_input_error(f"{self.folder} cannot be used", "choose another --out"):
-            self._look_at_the_store(settings)
+            self._check_store(settings)
             if self.complete:
                 return
             self.folder.mkdir(exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
             try:
-                self._take_up(settings)
+                self._open_folder(settings)
             except BaseException:
                 self.close()
                 raise
@@ -87,7 +87,7 @@ class Chunks:
         if self._lock >= 0:
             os.close(self._lock)
 
-    def _look_at_the_store(self, settings: Mapping[str, Any]) -> None:
+    def _check_store(self, settings: Mapping[str, Any]) -> None:
         """Determine whether an earlier call completed the store, possibly without removing the chunks."""
         if not self._made_with.exists() and self._out.exists() and not self.folder.exists():
             raise InputError(f"{self._out} already exists: remove it, or choose another --out.")
@@ -101,7 +101,7 @@ class Chunks:
         else:
             self.complete = True
 
-    def _take_up(self, settings: Mapping[str, Any]) -> None:
+    def _open_folder(self, settings: Mapping[str, Any]) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # 1.5 times as fast for thi
 
 
 @contextlib.contextmanager
-def _without_announcements() -> Iterator[None]:
+def _suppress_onednn_message() -> Iterator[None]:
     """Suppress TensorFlow's message about oneDNN, which it prints to stderr at any log level."""
     kept = os.dup(2)
     try:
@@ -33,7 +33,7 @@ def _without_announcements() -> Iterator[None]:
 
 
 try:
-    with _without_announcements():
+    with _suppress_onednn_message():
         from rgcn_jax.data.clips.tensorflow_cpu import tf  # isort: skip  before what comes with it
         from google.protobuf import json_format
 except InputError as error:

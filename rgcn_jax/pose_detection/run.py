@@ -43,13 +43,13 @@ class Options:
 @dataclass(frozen=True)
 class Report:
     """Summary of a call. ``keypoints``: keypoints of all N frames, as stored. ``coverage``: how many were detected.
-    ``taken_over``: frames finished by earlier calls. ``detected``: frames finished by this one. ``seconds``: duration
+    ``resumed``: frames finished by earlier calls. ``detected``: frames finished by this one. ``seconds``: duration
     of this call, including the start of processes. ``working_seconds``: mean duration per process, excluding it.
     """
 
     keypoints: Float32[np.ndarray, "n 14 3"]
     coverage: Coverage
-    taken_over: int
+    resumed: int
     detected: int
     seconds: float
     working_seconds: float

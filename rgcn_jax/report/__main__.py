@@ -68,9 +68,9 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     )
     parser.path("run", "RUN", "folder of the run")
     parser.path("baselines", "BASELINE", "folders of runs to compare it with", nargs="*")
-    parser.path("--out", "FILE.html", "the page", required=True)
+    parser.path("--out", "FILE.html", "HTML file to write", required=True)
     parser.path("--figures", "DIR", "folder to write the figures to, as SVG and PDF")
-    parser.whole("--queries", "rank lists", default=40, most=1000)
+    parser.whole("--queries", "number of rank lists", default=40, most=1000)
     parser.switch("--no-images", "omit images of persons")
     parser.flag(
         "--allow-import",

@@ -86,10 +86,10 @@ def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path
         "provenance": ("Provenance", numbers.provenance_table(runs)),
     }
     sections = [(anchor, found[0], section(anchor, *found)) for anchor, found in titled.items() if found is not None]
-    beside = f", beside {', '.join(other.name for other in runs[1:])}" if len(runs) > 1 else ""
+    others = f", compared with {', '.join(other.name for other in runs[1:])}" if len(runs) > 1 else ""
     model = run.embedder.config.model
     lead = (
-        f'<p class="soft">{text(model.appearance)} + {text(model.pose)}, step {run.evaluation.step}{text(beside)}</p>'
+        f'<p class="soft">{text(model.appearance)} + {text(model.pose)}, step {run.evaluation.step}{text(others)}</p>'
     )
     return page(f"Report: {run.name}", lead, sections, style, library())
 

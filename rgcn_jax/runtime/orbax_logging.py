@@ -15,12 +15,12 @@ def suppress_orbax_logging() -> None:
     cannot be read or written.
     """
     absl_logging.set_verbosity(absl_logging.FATAL)
-    logging.getLogger("asyncio").addFilter(_is_of_others)
+    logging.getLogger("asyncio").addFilter(_is_not_from_orbax)
     if not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook(sys.unraisablehook)
 
 
-def _is_of_others(record: logging.LogRecord) -> bool:
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
     raised_at = record.exc_info[2] if record.exc_info else None
     return "orbax" not in record.getMessage() and not _passes_orbax(raised_at)
 

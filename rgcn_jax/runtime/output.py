@@ -18,7 +18,7 @@ _BAR = re.compile(r"(\r|[\n\x1b\[A]*$)")
 """Prefixes of tqdm's output: a progress bar, or cursor movements between bars."""
 
 
-class SteadyStream:
+class RobustStream:
     """Wrapper of a text stream that raises no OSError.
 
     ``lost`` counts the lines that could not be written; ``reason`` is the cause. Other attributes are those of the
@@ -52,7 +52,7 @@ class SteadyStream:
         except (OSError, ValueError) as error:
             self._failed(error, "\n")
 
-    def let_go(self) -> None:
+    def guard_final_flush(self) -> None:
         """Prevent an error in Python's final flush of the stream, which would change the exit status."""
         self.flush()
         if self.reason:
@@ -78,15 +78,15 @@ class SteadyStream:
 
 
 @contextmanager
-def steady_output() -> Iterator[None]:
-    """Replace stdout and stderr by ``SteadyStream``; at the end, report lines lost on one of them on the other.
+def robust_output() -> Iterator[None]:
+    """Replace stdout and stderr by ``RobustStream``; at the end, report lines lost on one of them on the other.
 
     Closed file descriptors 0 to 2 (``>&-``) are first opened on the null device; otherwise a file of the run would get
     their number, and libraries would write messages into it.
     """
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr
-    out, err = (SteadyStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)  # noqa: SIM115
+    out, err = (RobustStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)  # noqa: SIM115
     sys.stdout, sys.stderr = cast(Any, out), cast(Any, err)
     try:
         yield
@@ -96,7 +96,7 @@ def steady_output() -> Iterator[None]:
             if stream.lost:
                 other.write(f"{stream.lost} lines of {name} could not be written ({stream.reason})\n")
         for stream in (out, err):
-            stream.let_go()
+            stream.guard_final_flush()
         sys.stdout, sys.stderr = before
 
 

@@ -31,13 +31,13 @@ class Stopping:
     handle signals, entering has no effect.
 
     A separate thread receives the signals, since the main thread cannot handle them while it waits for a device. Before
-    the first step, the first signal exits immediately with ``processes.AGAIN``. During a step it sets ``asked``, and
+    the first step, the first signal exits immediately with ``processes.AGAIN``. During a step it sets ``received``, and
     the loop finishes the step and saves. Within ``interruptible`` (an evaluation, after the state was saved) it raises
     ``Stopped``. A second SIGTERM or SIGINT exits immediately with 128 + signal number.
     """
 
     def __init__(self):
-        self.asked = ""
+        self.received = ""
         """Name of the received signal, or empty."""
         self._steps_begun = self._interruptible = False
         self._before: dict[int, Any] = {}
@@ -57,8 +57,8 @@ class Stopping:
             return
         self._interruptible = bool(self._before)
         try:
-            if self.asked:
-                raise Stopped(self.asked)
+            if self.received:
+                raise Stopped(self.received)
             yield
         finally:
             self._interruptible = False
@@ -86,10 +86,10 @@ class Stopping:
         self._wakes.close()  # ends the thread
 
     def _in_main_thread(self, number: int, _: object) -> None:
-        self.asked = self.asked or signal.Signals(number).name
+        self.received = self.received or signal.Signals(number).name
         if self._interruptible:
             self._interruptible = False
-            raise Stopped(self.asked)
+            raise Stopped(self.received)
 
     def _listen(self, wakes: socket.socket) -> None:
         first = ""
@@ -103,7 +103,7 @@ class Stopping:
                     continue
                 if first:
                     _leave(128 + number, f"{name} after {first}: exiting at once; the last checkpoint is kept")
-                first = self.asked = name
+                first = self.received = name
                 processes.signal_received = True
                 if not self._steps_begun:
                     _leave(processes.AGAIN, f"received {name} before the first step: rerun the same command")

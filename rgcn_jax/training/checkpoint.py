@@ -101,7 +101,7 @@ class Checkpoints:
                 raise
             kept = self.latest_step()
             raise InputError(
-                f"a checkpoint cannot be written below {self._folder} ({_words(error)}); "
+                f"a checkpoint cannot be written below {self._folder} ({_description(error)}); "
                 + ("there is none yet" if kept is None else f"the last good one is of step {kept}")
                 + ": free disk space or fix the permissions, then rerun the same command to resume."
             ) from error
@@ -139,7 +139,7 @@ class Checkpoints:
         for step in sorted(self._managers[kind].all_steps(), reverse=True):
             state, record, error = target, {}, None
             try:
-                state, record = self._read(kind, step, target), self._sealed(kind, step)["record"]
+                state, record = self._read(kind, step, target), self._verified_record(kind, step)["record"]
             except DamagedError as found:
                 error = found
             if parallel.in_any(error is not None):
@@ -179,7 +179,7 @@ class Checkpoints:
         parallel.in_any(False)
         return [str(path.relative_to(self._folder.parent)) for path in found]
 
-    def _sealed(self, kind: str, step: int) -> dict[str, Any]:
+    def _verified_record(self, kind: str, step: int) -> dict[str, Any]:
         """Record and hashes of a checkpoint."""
         path = self._folder / kind / str(step)
         try:
@@ -193,7 +193,7 @@ class Checkpoints:
 
     def _read(self, kind: str, step: int, target: TrainState) -> TrainState:
         path, manager = self._folder / kind / str(step), self._managers[kind]
-        sealed = self._sealed(kind, step)
+        sealed = self._verified_record(kind, step)
         if sealed["structure"] != json_hash(structure(target)):
             raise self._another_model(kind, step, target)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
@@ -202,7 +202,7 @@ class Checkpoints:
         except Exception as error:  # any failure to read it
             if processes.is_peer_exit(error):
                 raise
-            raise DamagedError(f"the checkpoint {path} is damaged: {_words(error)}.") from error
+            raise DamagedError(f"the checkpoint {path} is damaged: {_description(error)}.") from error
         if content_hash(host_leaves(state)) != sealed["state"]:
             raise DamagedError(f"the checkpoint {path} is damaged: checksum mismatch.")
         return state
@@ -213,7 +213,7 @@ class Checkpoints:
             stored = self._managers[kind].item_metadata(step)["state"]
             differing = _differences(_arrays(stored), _arrays(target)) or "the optimiser state differs"
         except Exception as error:  # the structures differ; only the description fails
-            differing = _words(error)
+            differing = _description(error)
         return InputError(
             f"the checkpoint {self._folder / kind / str(step)} is of another model ({differing}): use the config that "
             "it was trained with, or another --workdir."
@@ -241,7 +241,7 @@ class Checkpoints:
                 raise
 
 
-def _words(error: Exception) -> str:
+def _description(error: Exception) -> str:
     """Type and text of an error; the end of a long text, where TensorStore states the cause."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) <= 200 else '... ' + text[-200:]}"

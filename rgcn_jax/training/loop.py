@@ -72,7 +72,9 @@ class Loop:
             with jax.transfer_guard(guard):
                 state, metrics = run.train_step(state, batch)
             log.add(step, metrics)
-            evaluation = self._between_steps(step, state, log, stop_anywhere(bool(self.stopping.asked))) or evaluation
+            evaluation = (
+                self._between_steps(step, state, log, stop_anywhere(bool(self.stopping.received))) or evaluation
+            )
         self.seconds.now("profile")
         self.profile.stop()
         evaluation = evaluation or self._evaluate(state, total)  # resumed after the last step
@@ -145,6 +147,6 @@ class Loop:
         self.seconds.now("checkpoint")
         self.checkpoints.wait()
         return Stopped(
-            f"received {self.stopping.asked or 'a signal in another process'}: checkpoint saved at step "
+            f"received {self.stopping.received or 'a signal in another process'}: checkpoint saved at step "
             f"{self.progress.step} of {self.run.total_steps}; rerun the same command to resume."
         )

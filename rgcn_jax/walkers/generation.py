@@ -15,7 +15,7 @@ from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
 from rgcn_jax.walkers.mistakes import HIDDEN_MISSES, hidden_by_body, misplace, with_middle_neck
 from rgcn_jax.walkers.outfit import Outfit, change_clothes, draw_changes, draw_outfits
-from rgcn_jax.walkers.population import Person, draw_person, on_a_day
+from rgcn_jax.walkers.population import Person, draw_person, with_session_noise
 from rgcn_jax.walkers.render import Painter, Place, draw_frames
 from rgcn_jax.walkers.scenery import LENGTH, occluder_shapes, panorama
 from rgcn_jax.walkers.session import draw_course, walk_course, with_another_posture
@@ -150,7 +150,7 @@ class Walkers:
     def _film(self, take: _Take) -> _Shot:
         """Compute the person's motion and the camera's view."""
         rng = self._rng(_TAKES, take.number, 1)
-        person = on_a_day(take.person, rng, self.spec.session_noise)
+        person = with_session_noise(take.person, rng, self.spec.session_noise)
         start, spec = rng.uniform(0, 2 * np.pi), self.spec
         turn = np.zeros(take.frames)
         if spec.speed_variation or spec.slowing or spec.turning or spec.posture_changes:

@@ -104,7 +104,7 @@ def _check_halves(walkers: Walkers, title: str, most: int) -> None:
         )
 
 
-def _once_a_camera(walkers: Walkers) -> list[Tracklet]:
+def _first_tracklets(walkers: Walkers) -> list[Tracklet]:
     """The first tracklet of every person in cameras 1 and 2; no distractors."""
     first: dict[tuple[int, int], Tracklet] = {}
     for tracklet in (*walkers.split.train, *walkers.split.gallery):
@@ -133,7 +133,7 @@ def ilids_vid(walkers: Walkers) -> Plan:
     numbers = np.sort(rng.choice(np.arange(1, count + count // 10 + 2), count, replace=False)).tolist()
     number = dict(zip(sorted(walkers.people), numbers, strict=True))
     files = []
-    for tracklet in _once_a_camera(walkers):
+    for tracklet in _first_tracklets(walkers):
         camera, person = f"cam{tracklet.camera_id}", f"person{number[tracklet.person_id]:03}"
         start = int(rng.integers(1, 20000))
         names = tuple(
@@ -157,9 +157,9 @@ def prid2011(walkers: Walkers) -> Plan:
     """
     _check_halves(walkers, "PRID2011", 8999)
     rng = np.random.default_rng([walkers.spec.seed, 103])
-    strangers = [t for t in walkers.split.gallery if t.person_id == DISTRACTOR_ID and t.camera_id <= 2]
-    numbered = [(t, t.person_id) for t in _once_a_camera(walkers)]
-    numbered += [(t, number) for number, t in enumerate(strangers, 1 + max(walkers.people))]
+    distractors = [t for t in walkers.split.gallery if t.person_id == DISTRACTOR_ID and t.camera_id <= 2]
+    numbered = [(t, t.person_id) for t in _first_tracklets(walkers)]
+    numbered += [(t, number) for number, t in enumerate(distractors, 1 + max(walkers.people))]
     files = []
     for tracklet, number in numbered:
         folder = f"prid_2011/multi_shot/cam_{'ab'[tracklet.camera_id - 1]}/person_{number:04}"

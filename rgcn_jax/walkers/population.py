@@ -85,7 +85,7 @@ def draw_posture(rng: np.random.Generator) -> Posture:
     return get_args(Posture)[rng.choice(len(_POSTURE_SHARES), p=_POSTURE_SHARES)]
 
 
-def on_a_day(person: Person, rng: np.random.Generator, session_noise: float) -> Person:
+def with_session_noise(person: Person, rng: np.random.Generator, session_noise: float) -> Person:
     """The person in one tracklet: parameters vary by ``session_noise`` standard deviations of the population."""
     moved = person.parameters + session_noise * _STD * rng.standard_normal(len(PARAMETERS))
     return Person(np.clip(moved, _LOW, _HIGH), person.posture)

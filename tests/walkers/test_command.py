@@ -34,7 +34,7 @@ def test_draws_a_contact_sheet(tmp_path):
         (["--out={}/full"], "full is not empty"),
         (["--out={}/new", "--train-identities=4"], "train_identities is 4: expected a multiple of group_size (3)"),
         (["--out={}/new", "--image-width=0"], "--image-width: expected a whole number of 1 or more, found '0'"),
-        (["--contact-sheet={}/sheet.txt"], "must name a .png or .jpg file"),
+        (["--contact-sheet={}/sheet.txt"], "expected a .png or .jpg file"),
         (["--contact-sheet={}/nowhere/sheet.png"], "cannot be written"),
     ],
 )

@@ -210,7 +210,7 @@ def test_openpose_has_no_middle_of_one_hip_and_nobody_without_keypoints():
 
 def test_a_folder_with_something_in_it_is_left_alone(small, tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(InputError, match=r"is not empty.*name a new folder"):
+    with pytest.raises(InputError, match=r"is not empty.*choose a new folder"):
         write(small, tmp_path, "mars", *SIZE)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 

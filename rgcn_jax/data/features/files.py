@@ -70,7 +70,7 @@ def _rows(part: str, found: Mapping[Role, tuple[Path, str, Any]]) -> Rows:
     if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
         raise InputError(f"{path}: {len(bad):,} rows of {key} are not finite, the first is row {bad[0] + 1}.")
 
-    def beside(what: str, convert: Callable[[Any], Any], kind: str) -> Any:
+    def column(what: str, convert: Callable[[Any], Any], kind: str) -> Any:
         if Role(part, what) not in found:
             return None
         there, name, raw = found[Role(part, what)]
@@ -83,9 +83,9 @@ def _rows(part: str, found: Mapping[Role, tuple[Path, str, Any]]) -> Rows:
 
     return Rows(
         features,
-        beside("person_ids", _whole_numbers, "whole numbers"),
-        beside("camera_ids", _whole_numbers, "whole numbers"),
-        beside("names", _texts, "names of frames"),
+        column("person_ids", _whole_numbers, "whole numbers"),
+        column("camera_ids", _whole_numbers, "whole numbers"),
+        column("names", _texts, "names of frames"),
     )
 
 

@@ -183,7 +183,7 @@ def test_training_people_may_have_other_numbers_one_for_one(tmp_path, root, spli
     data = DataConfig(name="mars", root=str(root), features=str(tmp_path / "out.npz"))
     opened = open_data(data, (32, 16), with_pose=False)
     assert (opened.shape, len(opened.split.junk)) == ((WIDTH,), 0)
-    assert "junk tracklets have no appearance features: the protocol junk_kept is left out" in capsys.readouterr().out
+    assert "junk tracklets have no appearance features: the protocol junk_kept is omitted" in capsys.readouterr().out
     arrays["train_pids"][0] = arrays["train_pids"][-1]
     np.savez(tmp_path / "f.npz", **arrays, **both(split))
     error = commands.fails(main, arguments([tmp_path / "f.npz"], root, tmp_path / "other.npz"), capsys)
@@ -265,7 +265,9 @@ def test_files_that_are_none(name, tmp_path, root, capsys):
     assert str(tmp_path / name) in error
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
-    assert "it is no file" in commands.fails(main, arguments([tmp_path / name], root, tmp_path / "out.npz"), capsys)
+    assert "not a regular file" in commands.fails(
+        main, arguments([tmp_path / name], root, tmp_path / "out.npz"), capsys
+    )
     assert "absent" in commands.fails(main, arguments([tmp_path / f"absent{name}"], root, tmp_path / "o.npz"), capsys)
 
 

@@ -15,7 +15,7 @@ from rgcn_jax.runtime.preemption import SIGNALS
 from rgcn_jax.runtime.processes import AGAIN
 
 
-def run_side_by_side(arguments: Sequence[str], jobs: int) -> int:
+def run_parallel_jobs(arguments: Sequence[str], jobs: int) -> int:
     """Start ``python -m rgcn_jax.sweep`` with the arguments ``jobs`` times and wait for all.
 
     Signals are forwarded; each job then saves its run.
