@@ -8,11 +8,11 @@ written.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def against_pytorch(
     turns, images = scale.steps, scale.step.images
     record.add_times("JAX alone", in_turn({"JAX": ours}, turns)["JAX"], images)
     tasks = {"JAX": ours}
-    for kind in scale.kinds if find_spec("torch") else ():
+    for kind in scale.kinds:
         start = time.perf_counter()
         try:
             tasks[kind] = theirs(kind)
@@ -96,16 +96,18 @@ def gib(count: int) -> float:
     return round(count / 2**30, 3)
 
 
-def peak_memory() -> float | None:
-    """JAX's peak memory on the device since the process started, in GiB; None on a CPU."""
-    found = jax.local_devices()[0].memory_stats()
-    return gib(found["peak_bytes_in_use"]) if found else None
+def peak_memory(statistics: Mapping[str, int] | None) -> float | None:
+    """JAX's peak memory on the device since the process started, in GiB, from the device's ``memory_stats()``; None
+    where the device does not report it (a CPU, some allocators).
+    """
+    peak = (statistics or {}).get("peak_bytes_in_use")
+    return None if peak is None else gib(peak)
 
 
 def step(pose: str, scale: Scale, record: Record) -> None:
     """Benchmark the training step against PyTorch, eager and compiled: frames/s and peak memory."""
     _, run = compiled_step(pose, scale, record)
-    record.add("JAX: peak GiB", peak_memory())
+    record.add("JAX: peak GiB", peak_memory(jax.local_devices()[0].memory_stats()))
     batch, variables = step_case.make_batch(scale.step), step_case.make_variables(pose, scale.step)
 
     def theirs(kind: str) -> Callable[[], object]:
@@ -122,14 +124,19 @@ def extraction(scale: Scale, record: Record) -> None:
     ours = step_case.extraction("LGCN", scale.step, batch, variables)
     theirs = lambda kind: torch_extraction("LGCN", scale.step, kind, batch, variables)  # noqa: E731
     against_pytorch(record, ours, theirs, scale)
-    record.add("JAX: peak GiB", peak_memory())
+    record.add("JAX: peak GiB", peak_memory(jax.local_devices()[0].memory_stats()))
 
 
 def trace(scale: Scale, record: Record) -> None:
     """Profile three steps of AP + LGCN."""
     compiled, run = compiled_step("LGCN", scale, record)
     run()
-    for name, value in profile.of_calls(run, 3, compiled.as_text()).items():
+    try:
+        program = compiled.as_text()
+    except RuntimeError as error:  # read from the cache of compiled programs, where not every backend keeps the text
+        record.add("lines of the model", f"not known: {error}"[:200])
+        program = None
+    for name, value in profile.of_calls(run, 3, program).items():
         record.add(name, value)
 
 
@@ -137,28 +144,30 @@ def pose_models(scale: Scale, record: Record) -> None:
     """Benchmark each pose model, forward and backward in float32, against eager PyTorch; the recurrent ones with the
     input product before and in the scan, as a loop and unrolled.
     """
-    if find_spec("torch"):
+    if scale.kinds:
         import torch
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    for name in ("LGCN", "RGCN", "GCNLSTM", "GCNRNN", "STGCN", "EvolveGCN-O", "EvolveGCN-H"):
-        case = draw(name, scale.clips, scale.frames, scale.features, 0)
-        tasks: dict[str, Callable[[], object]] = {}
-        with jax.default_matmul_precision("highest"):
-            if hasattr(case.module, "project_in_scan"):
-                for place in (False, True):
-                    for unroll in (1, scale.frames):
-                        module = case.module.clone(project_in_scan=place, unroll=unroll)
-                        label = f"product {'in' if place else 'before'} the scan"
-                        tasks[f"{label}, {'loop' if unroll == 1 else 'unrolled'}"] = jax_task(
-                            replace(case, module=module)
-                        )
-            else:
-                tasks["JAX"] = jax_task(case)
-            if find_spec("torch"):
+    recurrent = ("LGCN", "RGCN", "GCNLSTM", "GCNRNN")
+    with jax.default_matmul_precision("highest"):
+        for name in (*recurrent, "STGCN", "EvolveGCN-O", "EvolveGCN-H"):
+            case = draw(name, scale.clips, scale.frames, scale.features, 0)
+            tasks: dict[str, Callable[[], object]] = {"JAX": jax_task(case)}
+            if scale.kinds:
                 tasks["PyTorch"] = torch_task(case)
-            for label, times in in_turn(tasks, scale.calls).items():
-                record.add_times(f"{name}: {label}", times)
+            times = in_turn(tasks, scale.calls)
+            for label, of_task in times.items():
+                record.add_times(f"{name}: {label}", of_task)
+        for name in recurrent:
+            case = draw(name, scale.clips, scale.frames, scale.features, 0)
+            tasks = {}
+            for place in (False, True):
+                for unroll in (1, scale.frames):
+                    module = case.module.clone(project_in_scan=place, unroll=unroll)
+                    label = f"product {'in' if place else 'before'} the scan, {'loop' if unroll == 1 else 'unrolled'}"
+                    tasks[label] = jax_task(replace(case, module=module))
+            for label, of_task in in_turn(tasks, scale.calls).items():
+                record.add_times(f"{name}: {label}", of_task)
 
 
 def share(scale: Scale, record: Record) -> None:
@@ -211,6 +220,18 @@ PARTS: Mapping[str, Callable[[Scale, Record], None]] = {
 }
 
 
+def without_pytorch(platform: str) -> str:
+    """Why there is nothing of PyTorch to compare with on ``platform``, that of JAX's devices; empty where there is."""
+    try:
+        import torch
+    except Exception as error:  # not installed, or a library of its CUDA does not load beside JAX's
+        return f"PyTorch cannot be imported ({type(error).__name__}: {error})"[:300]
+    cuda = torch.cuda.is_available()
+    if cuda != (platform == "gpu"):
+        return f"PyTorch {torch.__version__} runs on {'a GPU' if cuda else 'the CPU'}, JAX on {platform}"
+    return ""
+
+
 def main() -> None:
     """Run one part in this process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.parts")
@@ -218,13 +239,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--rehearse", action="store_true", help="toy sizes")
     a = parser.parse_args()
-    jax.config.update("jax_compilation_cache_dir", str(a.out / "compiled"))
+    platform = jax.default_backend()
+    if platform == "cpu" and not a.rehearse:
+        raise SystemExit("JAX sees no GPU, and the full sizes are not for a CPU: install jax[cuda13], or --rehearse.")
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(a.out / "compiled")
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     record = Record(a.out / f"{a.part}.json")
-    record.add("on", f"{libraries(find_spec('torch') is not None)}; {machine()}")
+    scale, missing = TOY if a.rehearse else FULL, without_pytorch(platform)
+    record.add("on", f"{libraries(not missing)}; {machine()}")
+    if missing:
+        record.add("without PyTorch", missing)
+        scale = replace(scale, kinds=())
     # Use the device before any clock starts.
     jax.block_until_ready(jnp.ones((256, 256)) @ jnp.asarray(np.ones((256, 256), np.float32)))
-    PARTS[a.part](TOY if a.rehearse else FULL, record)
+    PARTS[a.part](scale, record)
     record.add("complete", True)
 
 

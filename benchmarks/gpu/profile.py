@@ -90,17 +90,20 @@ def op_names(program: str) -> dict[str, str]:
 def kernels(data: Any, instructions: dict[str, str]) -> Iterable[tuple[str, str, float]]:
     """Yield (kernel, instruction, nanoseconds) of every span that is a kernel.
 
-    On a GPU these are the spans of its streams, with the instruction as an attribute. On a CPU they are spans of host
+    On a GPU these are the spans of its streams, with the instruction as an attribute. A kernel launched by a CUDA graph
+    may lack it and is identified by its own name, the instruction's with underscores. On a CPU they are spans of host
     threads with the name of an instruction.
     """
     planes = list(data.planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:") and "CUSTOM" not in plane.name]
+    by_kernel = {re.sub(r"[.\-]", "_", name): name for name in instructions}
     for plane in devices:
         for line in plane.lines:
             if line.name.startswith("Stream"):
                 for event in line.events:
                     stats = {str(key): value for key, value in event.stats}
-                    yield event.name, str(stats.get("hlo_op", event.name)), event.duration_ns
+                    instruction = stats.get("hlo_op") or by_kernel.get(event.name, event.name)
+                    yield event.name, str(instruction), event.duration_ns
     if devices:
         return
     for plane in planes:

@@ -7,6 +7,7 @@ neighbouring keypoints, the bones, at least sixfold and loses one combination of
 follows every layer; eq. 7 has one, outside.
 """
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -30,7 +31,9 @@ def project(
     total = jnp.promote_types(dtype, jnp.float32)
     x, w = jnp.asarray(x).astype(dtype), jnp.asarray(w).astype(dtype)
     if w.ndim == 2:
-        return jnp.matmul(x, w, preferred_element_type=total)
+        # As rows: in the gradient of w XLA's CPU would else transpose the other factor, column by column.
+        rows = jnp.matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), w, preferred_element_type=total)
+        return rows.reshape(*x.shape[:-1], w.shape[1])
     x = x.reshape(*x.shape[:-1], *w.shape[:2])
     gates = jnp.einsum("...kc,kcm->...km", x, w, preferred_element_type=total)
     return gates.reshape(*gates.shape[:-2], -1)
