@@ -31,8 +31,9 @@ def usable_cores(membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS) -> int:
 def limit_threads(
     environment: MutableMapping[str, str] = os.environ, membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS
 ) -> None:
-    """Sets the variables ``BY_AFFINITY`` to the usable cores where a quota allows fewer than the affinity does; a
-    variable that is set already stays. Call it before JAX and TensorFlow start; worker processes inherit it.
+    """Set the variables ``BY_AFFINITY`` to the usable cores if a quota allows fewer than the affinity does.
+
+    Variables that are already set are kept. Call it before JAX and TensorFlow start; worker processes inherit it.
     """
     cores = usable_cores(membership, cgroups)
     if cores < _cores_by_affinity():

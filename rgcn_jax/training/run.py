@@ -39,7 +39,7 @@ class Run:
     mesh: Mesh
     train_step: Callable
     compile_step: Callable[[TrainState], object]
-    """Compiles ``train_step`` for a state before there is a batch."""
+    """Compiles ``train_step`` for a state, before a batch exists."""
     scorer: Scorer
     state: TrainState
     total_steps: int

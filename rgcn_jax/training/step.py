@@ -133,12 +133,12 @@ def local_losses(
 
 
 def batch_shapes(clips: int, frames: int, shape: tuple[int, ...], mesh: Mesh) -> DeviceBatch:
-    """Shapes, types and devices of a batch, to compile the step before there is one.
+    """Shapes, types and shardings of a batch, to compile the step before a batch exists.
 
     Args:
-      clips: in the batch, of all processes.
-      frames: in a clip.
-      shape: of what a clip shows (``data.clips.reader.Data``).
+      clips: clips per batch, over all processes.
+      frames: frames per clip.
+      shape: shape of the content of a clip (``data.clips.reader.Data``).
       mesh: the devices.
     """
     shown = ((clips, frames, *shape, 3), jnp.uint8) if len(shape) == 2 else ((clips, *shape), jnp.float32)
