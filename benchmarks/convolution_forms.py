@@ -1,12 +1,12 @@
-"""The layers of ResNet-50 in each form that ``rgcn_jax.models.cpu`` could compute them in: GFLOP/s.
+"""Benchmark of ResNet-50's layers in each implementation of ``rgcn_jax.models.cpu``, in GFLOP/s.
 
     python -m benchmarks.convolution_forms --images 8 --height 256 --width 128
 
-For every shape of layer: the forward pass, the gradient for the input and the gradient for the kernel, each by XLA's
-convolution and by gathered patches and one product; for a 1x1 kernel's gradient also ``pointwise_kernel_gradient``. A
-line ends with what ``convolution_form`` and ``input_gradient_form`` choose; of kernels' gradients a 1x1's is the last
-form, a larger one's XLA's. Numbers are by processor time (of all threads), which other load on the machine hardly
-touches; the first line has a plain matrix product to compare with.
+For every layer shape: forward pass, gradient of the input and gradient of the kernel, each by XLA's convolution and by
+gathered patches and one product; for the gradient of a 1x1 kernel also ``pointwise_kernel_gradient``, which is the form
+in use. Each line ends with the choices of ``convolution_form`` and ``input_gradient_form``. Results are by processor
+time (of all threads), which other load on the machine hardly affects; the first line has a plain matrix product for
+comparison.
 """
 
 import argparse
@@ -32,7 +32,7 @@ FORMS = {"convolution": xla_convolution, "patches": patches_convolution}
 
 
 def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
-    """The forms of forward pass and gradients, by name."""
+    """Implementations of forward pass and gradients, by name."""
     k, stride, padding = layer.kernel, layer.stride, layer.kernel // 2
     rng = np.random.default_rng(0)
 
@@ -64,7 +64,7 @@ def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One line a layer shape."""
+    """Print one line per layer shape."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.convolution_forms")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--height", type=int, default=256)

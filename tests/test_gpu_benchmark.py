@@ -61,7 +61,7 @@ def test_sigterm_ends_the_part_that_runs_and_writes_the_table(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "| pose | | not begun |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| pose | | not started |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert not commands_with("benchmarks.gpu.parts", str(tmp_path))
 
 
@@ -103,7 +103,7 @@ def test_a_part_that_takes_too_long_ends_and_keeps_what_it_has_found(tmp_path):
     assert run("ranking", tmp_path, 0.3, rehearse=True).startswith("cut off after 0 s")
     # The next part begins with no time left, and is named.
     assert main(["--parts=pose", "--seconds=0", f"--out={tmp_path}", "--rehearse"]) == 1
-    assert "| pose | | not begun: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| pose | | not started: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
 
 
 def test_a_part_that_fails_is_named_with_its_error(tmp_path):

@@ -1,10 +1,10 @@
-"""The parts of ``benchmarks/gpu.sh``, each one process: measures, and writes what it finds as it finds it.
+"""Parts of ``benchmarks/gpu.sh``, one process each, which write results as soon as they are measured.
 
     python -m benchmarks.gpu.parts step-LGCN --out=FOLDER
 
-JAX is measured and written first, then again in turn with PyTorch as soon as PyTorch is ready. That both compute the
-same is checked elsewhere, in float64 (``benchmarks.train_step``, ``benchmarks.pose_branch``); here the loss of the
-first batch is written beside PyTorch's.
+JAX is measured first, then again in alternation with PyTorch once PyTorch is ready. Agreement of both in float64 is
+checked elsewhere (``benchmarks.train_step``, ``benchmarks.pose_branch``); here the losses of the first batch are
+written.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from rgcn_jax.evaluation.rank_protocols import rank_features
 
 
 def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, Times]:
-    """Calls each once, which compiles, and then times them in turn."""
+    """Call each task once, which compiles it, and then time them in alternation."""
     for task in tasks.values():
         task()
     return time_in_turn(tasks, turns, calls)
@@ -49,8 +49,8 @@ def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 
 def against_pytorch(
     record: Record, ours: Callable[[], object], theirs: Callable[[str], Callable[[], object]], scale: Scale
 ) -> None:
-    """Times ``ours`` alone, then in turn with PyTorch, then with torch.compile too. What fails in PyTorch is written
-    down and costs its own row only.
+    """Time ``ours`` alone, then in alternation with PyTorch, then with torch.compile too; failures in PyTorch are
+    recorded and affect only their own row.
     """
     turns, images = scale.steps, scale.step.images
     record.add_times("JAX alone", in_turn({"JAX": ours}, turns)["JAX"], images)
@@ -74,8 +74,8 @@ def against_pytorch(
 
 
 def compiled_step(pose: str, scale: Scale, record: Record, micro_batches: int = 1) -> tuple[Any, Callable[[], Any]]:
-    """The compiled training step and a call that takes it; writes seconds to compile, memory by XLA's count and the
-    first loss.
+    """The compiled training step and a task that runs it; records compile time, memory by XLA's count and the first
+    loss.
     """
     sizes = replace(scale.step, micro_batches=micro_batches)
     mesh = parallel.make_mesh(1)
@@ -92,20 +92,20 @@ def compiled_step(pose: str, scale: Scale, record: Record, micro_batches: int = 
 
 
 def gib(count: int) -> float:
-    """Bytes in GiB."""
+    """Convert bytes to GiB."""
     return round(count / 2**30, 3)
 
 
 def peak_memory(statistics: Mapping[str, int] | None) -> float | None:
-    """The most that JAX has had of the device's memory since the process began, GiB, from the device's
-    ``memory_stats()``; None where it does not say, as a CPU and some allocators.
+    """JAX's peak memory on the device since the process started, in GiB, from the device's ``memory_stats()``; None
+    where the device does not report it (a CPU, some allocators).
     """
     peak = (statistics or {}).get("peak_bytes_in_use")
     return None if peak is None else gib(peak)
 
 
 def step(pose: str, scale: Scale, record: Record) -> None:
-    """The training step beside PyTorch, eager and compiled; frames/s and peak memory."""
+    """Benchmark the training step against PyTorch, eager and compiled: frames/s and peak memory."""
     _, run = compiled_step(pose, scale, record)
     record.add("JAX: peak GiB", peak_memory(jax.local_devices()[0].memory_stats()))
     batch, variables = step_case.make_batch(scale.step), step_case.make_variables(pose, scale.step)
@@ -119,7 +119,7 @@ def step(pose: str, scale: Scale, record: Record) -> None:
 
 
 def extraction(scale: Scale, record: Record) -> None:
-    """Features of AP + LGCN for a batch on the device."""
+    """Benchmark feature extraction of AP + LGCN for a batch on the device."""
     batch, variables = step_case.make_batch(scale.step), step_case.make_variables("LGCN", scale.step)
     ours = step_case.extraction("LGCN", scale.step, batch, variables)
     theirs = lambda kind: torch_extraction("LGCN", scale.step, kind, batch, variables)  # noqa: E731
@@ -128,7 +128,7 @@ def extraction(scale: Scale, record: Record) -> None:
 
 
 def trace(scale: Scale, record: Record) -> None:
-    """Where the time of three steps of AP + LGCN goes."""
+    """Profile three steps of AP + LGCN."""
     compiled, run = compiled_step("LGCN", scale, record)
     run()
     try:
@@ -141,8 +141,8 @@ def trace(scale: Scale, record: Record) -> None:
 
 
 def pose_models(scale: Scale, record: Record) -> None:
-    """Each pose model, forward and backward in float32, beside eager PyTorch; then the recurrent ones with the product
-    of the input before the scan and in it, as a loop and unrolled.
+    """Benchmark each pose model, forward and backward in float32, against eager PyTorch; the recurrent ones with the
+    input product before and in the scan, as a loop and unrolled.
     """
     if scale.kinds:
         import torch
@@ -171,7 +171,7 @@ def pose_models(scale: Scale, record: Record) -> None:
 
 
 def share(scale: Scale, record: Record) -> None:
-    """The step without a pose branch beside the branches alone."""
+    """Benchmark the step without a pose branch and the branches alone."""
     batch = step_case.make_batch(scale.step)
     aspect = scale.step.width / scale.step.height
     _, without = compiled_step("none", scale, record)
@@ -188,14 +188,14 @@ def share(scale: Scale, record: Record) -> None:
 
 
 def micro_batches(scale: Scale, record: Record) -> None:
-    """AP + LGCN with the step's clips in micro-batches."""
+    """Benchmark AP + LGCN with micro-batches."""
     for count in scale.micro_batches:
         _, run = compiled_step("LGCN", scale, record, count)
         record.add_times(f"{count} micro-batch(es)", in_turn({"": run}, scale.steps)[""], scale.step.images)
 
 
 def ranking(scale: Scale, record: Record) -> None:
-    """From features to mAP on the host, by one protocol, at growing sizes."""
+    """Benchmark from features to mAP on the host, for one protocol and increasing sizes."""
     for queries, entries, appearance, pose in scale.rankings:
         embeddings, roles = random_case(queries, entries, appearance, pose)
         features = fuse(embeddings, "fused", "normalized")
@@ -236,7 +236,7 @@ def main() -> None:
     """Run one part in this process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.parts")
     parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the results")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--rehearse", action="store_true", help="toy sizes")
     a = parser.parse_args()
     platform = jax.default_backend()
@@ -251,7 +251,7 @@ def main() -> None:
     if missing:
         record.add("without PyTorch", missing)
         scale = replace(scale, kinds=())
-    # The device is there and computes, before the clock of anything runs.
+    # Use the device before any clock starts.
     jax.block_until_ready(jnp.ones((256, 256)) @ jnp.asarray(np.ones((256, 256), np.float32)))
     PARTS[a.part](scale, record)
     record.add("complete", True)
