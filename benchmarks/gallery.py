@@ -145,7 +145,7 @@ def rectified(widths: Widths, start: int, count: int) -> Embeddings:
 def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
     """Returns when a server has built the index of what was added, and has loaded it; the seconds that took.
 
-    Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW where it may use one core only.
+    Raises TimeoutError after ``limit`` seconds: a server builds indices with the lowest priority.
     """
     if "://" not in uri:
         return 0.0
