@@ -21,11 +21,10 @@ grow with the number of pairs.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Integer
+from jaxtyping import Float32, Float64, Integer
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.pair_counts import Block, count_pairs, keep_levels, resample_persons
@@ -151,61 +150,19 @@ def verify(
                 pairs = distances[rows, first:][counted]
                 yield Block(person, np.broadcast_to(others, counted.shape)[counted], pairs)
 
-    return _verification(blocks, len(names), fprs, resamples, seed)
+    return verify_blocks(blocks, len(names), fprs, resamples, seed)
 
 
-def verify_pairs(
-    distances: Float[np.ndarray, "p"],
-    person_ids: Integer[np.ndarray, "p 2"],
-    *,
+def verify_blocks(
+    blocks: Callable[[], Iterator[Block]],
+    num_persons: int,
     fprs: Sequence[float] = FPRS,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Verification:
-    """Verification over given pairs, for distances that are no Euclidean ones, or for a published list of pairs.
-
-    Args:
-        distances: of each pair; finite, at least 0, taken as float32. All pairs count: leave out those in one camera.
-        person_ids: of both tracklets of each pair; above 0.
-        fprs: the wanted FPRs, in (0, 1).
-        resamples: of the persons, for the intervals; 0 for none.
-        seed: of the resampling.
-
-    Raises:
-        InputError: a distance is negative or not finite, a person id is not positive, or there is no genuine or no
-            impostor pair.
-        ValueError: the lengths do not fit, or a wanted FPR is not in (0, 1).
+    """Verification over given pairs: counts them all, reads the operating points, and their intervals from resampled
+    counts. Arguments and errors as for ``verify``; ``blocks``: yields all pairs, and again for the resampling.
     """
-    if person_ids.shape != (len(distances), 2):
-        raise ValueError(f"person_ids has shape {person_ids.shape}, expected {(len(distances), 2)}")
-    if (person_ids <= 0).any():
-        raise InputError(
-            f"The person ids of pairs must be positive, found {person_ids.min()}: leave junk and distractors out."
-        )
-    distances = distances.astype(np.float32) + 0.0  # -0 becomes 0
-    bad = np.flatnonzero(~(np.isfinite(distances) & (distances >= 0)))
-    if len(bad):
-        raise InputError(
-            f"The distance of pair {bad[0]} is {distances[bad[0]]}, but distances must be finite and at least 0. "
-            "Are they similarities? Use 1 - similarity."
-        )
-    names, persons = np.unique(person_ids, return_inverse=True)
-    persons = np.sort(persons.reshape(-1, 2), axis=1)
-    order = np.argsort(persons[:, 0], kind="stable")
-    starts = np.searchsorted(persons[order, 0], np.arange(len(names) + 1))
-
-    def blocks() -> Iterator[Block]:
-        for person, (first, end) in enumerate(pairwise(starts)):
-            pairs = order[first:end]
-            yield Block(person, persons[pairs, 1], distances[pairs])
-
-    return _verification(blocks, len(names), fprs, resamples, seed)
-
-
-def _verification(
-    blocks: Callable[[], Iterator[Block]], num_persons: int, fprs: Sequence[float], resamples: int, seed: int
-) -> Verification:
-    """Counts all pairs, reads the operating points, and their intervals from resampled counts."""
     if any(not 0 < fpr < 1 for fpr in fprs):
         raise ValueError(f"a wanted FPR must be in (0, 1), got {tuple(fprs)}")
     counts = count_pairs(blocks())
