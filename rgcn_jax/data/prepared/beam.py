@@ -8,8 +8,7 @@ may repeat it.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rgcn_jax.data.prepared.shard_task import ShardTask
-from rgcn_jax.data.prepared.shard_worker import work
+from rgcn_jax.data.prepared.shard import ShardTask, work
 from rgcn_jax.errors import InputError
 
 

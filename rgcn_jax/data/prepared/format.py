@@ -16,10 +16,10 @@ While it is written the folder is called ``1.0.0.partial``: an unfinished data s
 """
 
 import json
-import re
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.handed_over import read_text
@@ -30,6 +30,8 @@ VERSION = "1.0.0"
 PARTIAL = f"{VERSION}.partial"
 ARRAY_RECORD = "array_record"
 MARKER, INDEX, KEYPOINTS = "rgcn_jax.json", "index.npz", "keypoints.npy"
+
+Fields = TypeVar("Fields")
 
 
 def builder_name(dataset: str) -> str:
@@ -51,6 +53,29 @@ class Shard:
     size: int
 
 
+@dataclass(frozen=True)
+class Marker:
+    """The contents of ``rgcn_jax.json``.
+
+    ``height``, ``width``: of the prepared frames in pixels. ``frame_size``: that of all frames as they were
+    distributed, where they share one. ``partitions``: number of each published split -> its description. ``source``: a
+    hash of all that decides about the data. ``hashes``: SHA-256 of the index and the keypoints. ``shards``: ``Shard``s.
+    """
+
+    format: str
+    version: int
+    dataset: str
+    height: int
+    width: int
+    has_keypoints: bool
+    junk_has_keypoints: bool
+    frame_size: list | tuple | None
+    partitions: dict
+    source: str
+    hashes: dict
+    shards: list
+
+
 def find(root: Path, dataset: str) -> Path | None:
     """The folder of a prepared data set, if ``root`` is one or holds one; None if ``root`` is something else.
 
@@ -60,7 +85,7 @@ def find(root: Path, dataset: str) -> Path | None:
     below = root / builder_name(dataset)
     for folder in (root, root / VERSION, below / VERSION):
         if (folder / MARKER).is_file():
-            found = read_marker(folder)["dataset"]
+            found = read_marker(folder).dataset
             if found != dataset:
                 raise InputError(f"{folder} was prepared from {found!r}, not {dataset!r}: set data.name to {found!r}.")
             return folder
@@ -73,56 +98,32 @@ def find(root: Path, dataset: str) -> Path | None:
     return None
 
 
-def frame_size(folder: Path) -> tuple[int, int]:
-    """Height and width in pixels of the frames in a prepared folder. Raises InputError if it is none."""
-    marker = read_marker(folder)
-    return marker["height"], marker["width"]
-
-
-_FIELDS = {
-    "format": str,
-    "version": int,
-    "dataset": str,
-    "height": int,
-    "width": int,
-    "shards": list,
-    "partitions": dict,
-    "has_keypoints": bool,
-    "junk_has_keypoints": bool,
-}
-"""Of the marker, besides ``frame_size``: [height, width] or null, and ``hashes``: SHA-256 of index and keypoints."""
-
-
-def read_marker(folder: Path) -> dict[str, Any]:
-    """The fields of ``rgcn_jax.json``. Raises InputError: it is missing or damaged, or of a newer version."""
+def read_marker(folder: Path) -> Marker:
+    """The contents of ``rgcn_jax.json``. Raises InputError: it is missing or damaged, or of a newer version."""
     with as_input_error(f"{folder / MARKER} cannot be read", "prepare the data again", MALFORMED):
-        marker = json.loads(read_text(folder / MARKER))
-        if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+        fields = json.loads(read_text(folder / MARKER))
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise ValueError(f"it is not of the format {FORMAT!r}")
-        if wrong := [name for name, kind in _FIELDS.items() if type(marker.get(name)) is not kind]:
-            raise ValueError(f"it has no {wrong[0]}, or something else in its place")
-        hashes = marker.get("hashes", {})
-        if not isinstance(hashes, dict) or not {*hashes} <= {INDEX, KEYPOINTS}:
-            raise ValueError(f"its hashes are not those of {INDEX} and {KEYPOINTS}")
-        sizes = [[marker["height"], marker["width"]], *([marker["frame_size"]] if marker.get("frame_size") else [])]
-        for size in sizes:
-            if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 2**16 for n in size):
-                raise ValueError(f"{size} is no height and width of a frame")
-    if marker["version"] > FORMAT_VERSION:
+        marker = _from_json(Marker, fields)
+        sizes = (marker.height, marker.width, *(marker.frame_size or ()))
+        if len(sizes) not in (2, 4) or not all(type(n) is int and 0 < n < 2**16 for n in sizes):
+            raise ValueError(f"{sizes} is no height and width of a frame")
+        shards = [_from_json(Shard, shard) for shard in marker.shards]
+        for shard in shards:
+            if shard.file != os.path.basename(shard.file):  # a path could lead elsewhere
+                raise ValueError(f"{shard.file[:200]!r} is no name of a shard")
+    if marker.version > FORMAT_VERSION:
         raise InputError(
-            f"{folder} was prepared in version {marker['version']} of its format, this program reads version "
+            f"{folder} was prepared in version {marker.version} of its format, this program reads version "
             f"{FORMAT_VERSION}: update rgcn_jax, or prepare the data again with this one."
         )
-    return marker
+    return replace(marker, shards=shards)
 
 
-def parse_shard(fields: Any, dataset: str) -> Shard:
-    """A shard of the marker's list. Raises ValueError where it is none."""
-    kinds = {"file": str, "frames": int, "size": int}
-    if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != kinds:
-        raise ValueError(f"{str(fields)[:200]} is no shard")
-    shard = Shard(**fields)
-    # Nor may it be a path, which could lead elsewhere.
-    if not re.fullmatch(rf"{re.escape(builder_name(dataset))}-\w+\.{ARRAY_RECORD}-[0-9]+-of-[0-9]+", shard.file):
-        raise ValueError(f"{shard.file[:200]!r} is no name of a shard")
-    return shard
+def _from_json(kind: type[Fields], fields: Any) -> Fields:
+    """A dataclass from a JSON object. Raises ValueError where a field is missing or of another type."""
+    types = get_type_hints(kind)
+    for name, expected in types.items():
+        if type(fields.get(name)) not in (get_args(expected) or (expected,)):
+            raise ValueError(f"it has no {name}, or something else in its place")
+    return kind(**{name: fields[name] for name in types})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rgcn_jax.data.datasets.registry import DATA_SETS
-from rgcn_jax.data.prepared.format import VERSION, builder_name, frame_size
+from rgcn_jax.data.prepared.format import VERSION, builder_name, read_marker
 from rgcn_jax.data.prepared.tfds_format import features, tfds
 from rgcn_jax.errors import InputError
 
@@ -43,7 +43,8 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Height and width of the frames, not known before they are prepared."""
         if not self.data_path.is_dir():
             return None, None
-        return frame_size(Path(self.data_dir))
+        marker = read_marker(Path(self.data_dir))
+        return marker.height, marker.width
 
     # The base class's is wrapped by a decorator, which makes it an attribute to the type checker.
     def download_and_prepare(self, **options: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
