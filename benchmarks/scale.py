@@ -3,6 +3,7 @@
     python -m benchmarks.scale                        # every part
     python -m benchmarks.scale startup ranking
     python -m benchmarks.scale ranking --full         # 10,000 queries against 500,000 tracklets: minutes
+    python -m benchmarks.scale --save=scale.jsonl     # and benchmarks/scale_chart.py draws it
 
 Each row is a process of its own, so its memory is its own: the most that it held, above what Python and the imports
 hold before. Seconds are those of the processor, which other load on the machine disturbs less than the clock's. The
@@ -194,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--full", action="store_true", help="the largest rows too, which take minutes")
     parser.add_argument("--rows", type=int, default=99, help="of each part, the smallest first (default: all)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="append each row to it, as a line of JSON")
     parser.add_argument("--measure", nargs=3, metavar=("PART", "FIRST", "SECOND"), help=argparse.SUPPRESS)
     a = parser.parse_args(argv)
     if a.measure:
@@ -211,6 +213,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             command = [sys.executable, "-m", "benchmarks.scale", "--measure", part, str(first), str(second)]
             process = subprocess.run(command, check=True, capture_output=True, text=True)
             found = json.loads(process.stdout.splitlines()[-1])
+            if a.save:
+                with a.save.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"part": part, "first": first, "second": second, **found}) + "\n")
             each = f"{1e6 * found['seconds'] / found['units']:,.2f} a {found['unit']}"
             print(f"| {first:,} | {second:,} | {found['seconds']:.2f} | {found['memory']:.0f} | {each} |", flush=True)
 

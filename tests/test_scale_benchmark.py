@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import scale
+from benchmarks import scale, scale_chart
 
 
 @pytest.mark.parametrize("part", scale.PARTS)
@@ -23,12 +23,17 @@ def test_the_lists_are_those_of_the_layout(tmp_path):
     assert {len(tracklet.frames) for tracklet in (*split.train, *split.gallery)} == {3}
 
 
-def test_a_row_is_a_process_of_its_own(capsys):
-    scale.main(["sampling", "--rows=1"])
+def test_a_row_is_a_process_of_its_own_and_is_kept_and_drawn(capsys, tmp_path):
+    scale.main(["sampling", "--rows=1", f"--save={tmp_path / 'rows.jsonl'}"])
     row = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")]
     assert row[1:3] == ["2,000", "60"]
     assert float(row[3]) >= 0
     assert row[5].endswith(" a batch")
+    kept = scale_chart.read_rows(tmp_path / "rows.jsonl")
+    assert [(r["first"], r["second"], r["unit"]) for r in kept["sampling"]] == [(2000, 60, "batch")]
+    pytest.importorskip("matplotlib")
+    scale_chart.main([str(tmp_path / "rows.jsonl"), str(tmp_path / "chart.png")])
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_part_is_named(capsys):

@@ -298,11 +298,11 @@ def test_memory_does_not_hold_all_pairs():
 
 def test_one_camera_has_no_genuine_pair():
     features, ids, _ = random_case()
-    with pytest.raises(InputError, match="0 genuine pairs .*exclude_same_camera=False"):
+    with pytest.raises(InputError, match="0 genuine .*exclude_same_camera"):
         verify(features, ids, np.ones_like(ids))
     with pytest.raises(InputError, match="0 impostor pairs"):
         verify(features, np.ones_like(ids), np.arange(len(ids)))
-    with pytest.raises(InputError, match="0 persons form 0 genuine pairs"):
+    with pytest.raises(InputError, match="found 0 genuine pairs"):
         verify(features, np.zeros_like(ids), np.ones_like(ids))
 
 

@@ -121,6 +121,7 @@ class Job:
             sampler=sampler,
             mesh=mesh,
             train_step=counting(self.reported, dict(losses)),
+            compile_step=lambda state: None,
             scorer=self.scorer,
             state=parallel.replicate(state, mesh),
             total_steps=total,

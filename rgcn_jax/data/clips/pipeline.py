@@ -7,7 +7,7 @@ threads.
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from rgcn_jax.data.clips import pixels
+from rgcn_jax.data.clips.ahead import ReadAhead
 from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
@@ -72,7 +73,7 @@ class ClipReader:
       keypoints: where the keypoints come from.
       height: of the frames that come out, in pixels.
       width: of the frames, in pixels.
-      ahead: batches that are finished in advance, while the device works on one.
+      ahead: batches that are finished in advance, while the device works on one; a thread assembles them.
       threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
         that wait for a compiled loop do not work.
 
@@ -92,9 +93,11 @@ class ClipReader:
         self._frames, self._keypoints, self._size = frames, keypoints, (height, width)
         self._ahead, self._threads = ahead, threads
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+    def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        plans = iter(plans)
+        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader")
+
+    def _batches(self, plans: Iterator[BatchPlan]) -> Generator[Batch, None, None]:
         first = next(plans, None)
         if first is None:
             return
@@ -152,7 +155,7 @@ class ClipReader:
         dataset = dataset.map(self._read_clip, num_parallel_calls=threads, deterministic=True)
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
-        return dataset.prefetch(self._ahead * clips).with_options(options)
+        return dataset.prefetch(clips).with_options(options)
 
     def _read_clip(self, clip: dict[str, tf.Tensor]) -> tf.Tensor:
         spec = tf.TensorSpec((*self._size, 3), tf.uint8)

@@ -1,4 +1,4 @@
-"""List files of the data sets: reading, names of frames that carry ids, and frames in the order of their numbers."""
+"""List files of the data sets: reading, parsing of frame names that contain ids, and frames in numerical order."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader
@@ -21,11 +21,11 @@ def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
     Args:
       title: name of the data set in messages.
       root: folder of the data set.
-      name: path of the file in it.
-      advice: where the file is to be had.
+      name: path of the file below the root.
+      advice: where to obtain the file.
 
     Raises:
-      InputError: it cannot be read; the message has what is there instead.
+      InputError: the file cannot be read; the message lists what is there instead.
     """
     try:
         return read_file(root / name, LARGEST_LIST).removeprefix(b"\xef\xbb\xbf")
@@ -36,7 +36,7 @@ def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
 
 
 def text_lines(text: bytes, path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text in UTF-8, stripped. Raises InputError with the path where it is none."""
+    """The lines of a text in UTF-8, stripped. Raises InputError with the path for another encoding."""
     try:
         return [line.strip() for line in text.decode("utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
@@ -49,18 +49,21 @@ def parse_names(
     """Frame names of one fixed form, and the numbers in them.
 
     Args:
-      lines: a name each.
-      like: one such name, whose digits stand for any digits.
-      fields: what a number is -> where it stands in the name.
-      path: of the list, for the message.
-      junk: beginning of the names whose first field is ``JUNK_ID``; empty: there are none.
+      lines: one name each.
+      like: an example of such a name, whose digits stand for any digits.
+      fields: name of a number -> its position in the frame name.
+      path: path of the list, for the message.
+      junk: beginning of the names whose first field is ``JUNK_ID``; empty for none.
 
     Raises:
-      InputError: a line is not of this form.
+      InputError: a line does not have this form.
     """
     form, size = np.frombuffer(like.encode(), np.uint8), len(like)
-    wrong = next((i for i, line in enumerate(lines) if len(line) != size), None)
-    characters = np.frombuffer(b"".join(lines[:wrong]), np.uint8).reshape(-1, size)
+    wrong = None
+    if {*map(len, lines)} - {size}:
+        wrong = next(i for i, line in enumerate(lines) if len(line) != size)
+    text = b"\n".join([*lines[:wrong], b""])
+    characters = np.frombuffer(text, np.uint8).reshape(-1, size + 1)[:, :size]
     is_junk = np.all(characters[:, : len(junk)] == np.frombuffer(junk, np.uint8), axis=1) & bool(junk)
     any_digit, is_digit = ((c >= ord("0")) & (c <= ord("9")) for c in (form, characters))
     fits = np.where(any_digit, is_digit, characters == form)
@@ -72,16 +75,21 @@ def parse_names(
             f"{path}: line {wrong + 1} must be a frame name like {like} ({', '.join(fields)}), found "
             f"{lines[wrong][:60].decode('utf-8', 'replace')!r}."
         )
-    digits = characters.astype(np.int64) - ord("0")
-    numbers = {field: digits[:, s] @ 10 ** np.arange(s.stop - s.start)[::-1] for field, s in fields.items()}
+    numbers = {field: _number(characters[:, s]) for field, s in fields.items()}
     numbers[next(iter(fields))][is_junk] = JUNK_ID
-    return [line.decode() for line in lines], numbers
+    # Decoded as one text: for a million names, a quarter of the time of decoding one by one.
+    return text.decode().splitlines(), numbers
+
+
+def _number(digits: UInt8[np.ndarray, "lines digits"]) -> Int64[np.ndarray, "lines"]:
+    """The numbers that rows of decimal digit characters represent."""
+    return (digits - np.uint8(ord("0"))).astype(np.int64) @ 10 ** np.arange(digits.shape[1])[::-1]
 
 
 def numbered_frames(folders: FolderReader, folder: str, pattern: re.Pattern[str], like: str) -> tuple[str, ...]:
     """Paths of the frames in a folder in the order of their numbers, the only group of ``pattern``.
 
-    A name like none (``like`` is an example) and a number that is there twice are noted in ``folders``.
+    A name of another form (``like`` is an example) and a duplicate number are recorded in ``folders``.
     """
     frames: dict[int, str] = {}
     for name in folders.frames(folder):

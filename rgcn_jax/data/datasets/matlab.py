@@ -1,4 +1,4 @@
-"""Matrices of whole numbers from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
+"""Integer matrices from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
 
 from math import prod
 from pathlib import Path
@@ -16,17 +16,17 @@ _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 
 
 def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarray, "rows columns"]:
-    """A matrix of whole numbers.
+    """Read an integer matrix.
 
     Args:
       path: the ``.mat`` file.
       key: name of the matrix in it.
       title: name of the data set in messages.
-      source: where the file comes from: "the info folder", "the archive".
+      source: origin of the file: "the info folder", "the archive".
 
     Raises:
-      InputError: the file is missing, damaged or no MATLAB file, has no such matrix, or it is something else; or
-        the library that reads this format is not installed.
+      InputError: the file is missing, damaged or not a MATLAB file, lacks the matrix or has another type of value; or
+        the library for this format is not installed.
     """
     if not path.is_file():
         raise InputError(
@@ -64,22 +64,22 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
             names = list(file)
             if key in names:
                 data = numbers_in(file, key, 8 * mat5.LARGEST)
-                return None if data is None else np.asarray(data[()]).T  # MATLAB counts the axes from the other end
-    except Exception as error:  # of nearly any type, on damaged files
+                return None if data is None else np.asarray(data[()]).T  # MATLAB's axes are reversed
+    except Exception as error:  # almost any type, on damaged files
         raise _damaged(path, source, error) from error
     raise _absent(path, key, source, names)
 
 
 def numbers_in(file: Any, key: str, largest: int) -> Any:
-    """The dataset of numbers called ``key`` of an open HDF5 file. None for anything else, one of more than ``largest``
-    bytes, and one whose contents another file has, which HDF5 would follow.
+    """Numeric dataset ``key`` of an open HDF5 file; None for anything else, for more than ``largest`` bytes, and for
+    contents in other files, which HDF5 would follow.
     """
     import h5py
 
     data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
     if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual or data.dtype.kind not in "iuf":
         return None
-    chunk = prod(data.chunks or ()) * data.dtype.itemsize  # unpacked whole, however little of it is used
+    chunk = prod(data.chunks or ()) * data.dtype.itemsize  # decompressed as a whole
     return data if max(data.nbytes, 4 * chunk) <= largest else None
 
 

@@ -1,7 +1,7 @@
-"""Data set check, ``python -m rgcn_jax.data.prepare --check``: finds all problems at once and writes nothing.
+"""Data set check, ``python -m rgcn_jax.data.prepare --check``: reports all problems at once and writes nothing.
 
-One problem does not hide the others: where lists or folders are invalid, every image below the root is decoded all the
-same; where keypoints are missing, those that are there are read.
+Problems do not hide each other: if lists or folders are invalid, all images below the root are decoded anyway; if
+keypoints are missing, the existing ones are read.
 """
 
 from argparse import Namespace
@@ -34,20 +34,20 @@ from rgcn_jax.types import Tracklet, unique_frames
 
 
 def check(options: Namespace) -> tuple[list[str], str, int]:
-    """Checks a data set, and writes a report with all names if requested.
+    """Check a data set and write a report with all names if requested.
 
     Args:
-      options: of the command.
+      options: parsed flags of the command.
 
     Returns:
-      Lines for the terminal: the first problems and remarks with their first names; what was found, in a clause; and 0
-      where the data set can be used, else 1.
+      Lines for the terminal (the first problems and remarks, with their first names), a summary, and the exit status: 0
+      if the data set is usable, else 1.
     """
     problems: list[Finding] = []
     notes: list[Finding] = []
     found = {"problem": problems, "remark": notes}
     if options.report:
-        _write_report(options.report, found)  # that it can be written is known before anything takes hours
+        _write_report(options.report, found)  # fails now if it cannot be written, not after hours
     with collected_warnings(notes):
         seen = _look(options, problems, notes)
     lines = [f"{kind}: {finding.text}" for kind, findings in found.items() for finding in findings[:SHOWN]]
@@ -63,8 +63,8 @@ def check(options: Namespace) -> tuple[list[str], str, int]:
 
 
 def _write_report(path: Path, found: Mapping[str, Sequence[Finding]]) -> None:
-    """A text file: each finding's line, and below it all its names, a line each after two blanks; a name that is no
-    text has backslashes. Raises InputError: it cannot be written.
+    """Write a text file with a line per finding, followed by all of its names, indented; names that are not UTF-8 are
+    escaped. Raises InputError: it cannot be written.
     """
     cannot = as_input_error(f"the report {path} cannot be written", "choose another --report")
     with cannot, atomic_file(path) as file:
@@ -75,7 +75,7 @@ def _write_report(path: Path, found: Mapping[str, Sequence[Finding]]) -> None:
 
 
 def _look(options: Namespace, problems: list[Finding], notes: list[Finding]) -> str:
-    """Adds the problems of a data set, the images first, and the remarks; returns what was checked, as a clause."""
+    """Add problems (of images first) and remarks of a data set; return a summary of what was checked."""
     try:
         source = read_splits(options.dataset, options.root, options.follow_links)
     except NoDataSet as error:
@@ -109,7 +109,7 @@ def _of(error: InputError) -> Finding:
 
 
 def _look_below(options: Namespace, known: InputError, problems: list[Finding]) -> int:
-    """The same of a folder that cannot be listed as a data set, by the reason that is ``known``; how many images."""
+    """Check a folder that cannot be listed as a data set, for the ``known`` reason; return the number of images."""
     if not options.root.is_dir():
         return 0
     folders = FolderReader(options.dataset, options.root, options.follow_links)
@@ -121,7 +121,7 @@ def _look_below(options: Namespace, known: InputError, problems: list[Finding]) 
 
 
 def _images(options: Namespace, tracklets: Sequence[Tracklet]) -> list[Finding]:
-    """Decode every frame; what is wrong with them, in their order."""
+    """Decode every frame and return the problems in order."""
     root, size = options.root, (options.height, options.width)
     tasks = []
     for number, part in enumerate(cut(tracklets, 1024)):
@@ -136,9 +136,7 @@ def _images(options: Namespace, tracklets: Sequence[Tracklet]) -> list[Finding]:
 
 
 def _other_sizes(source: Source) -> list[Finding]:
-    """First frames that are not of the size that all frames of the data set must have, if it has one, as far as they
-    can be read.
-    """
+    """First frames whose size differs from that of the data set, if it has one; unreadable images are ignored."""
     wanted, names = source.splits[1].frame_size, []
     for tracklet in source.tracklets if wanted else ():
         with suppress(InputError):
@@ -153,9 +151,7 @@ def _other_sizes(source: Source) -> list[Finding]:
 
 
 def _damaged_keypoints(path: Path, source: Source, skeleton: str | None, known: InputError) -> list[Finding]:
-    """Keypoint files in a folder that cannot be used, but for those that ``known`` names; none if ``path`` is no
-    folder.
-    """
+    """Unusable keypoint files in a folder, except those named in ``known``; none if ``path`` is not a folder."""
     if not path.is_dir():
         return []
     names = formats.damaged_files(path, unique_frames(source.tracklets), skeleton)

@@ -1,18 +1,18 @@
-"""The prepared format of a data set: the files in its folder, and how the folder is found. Needs no TensorFlow.
+"""Format of prepared data (ArrayRecord): the files of a folder, its marker, and finding it. Needs no TensorFlow.
 
-``python -m rgcn_jax.data.prepare`` writes it, below a folder that may hold several data sets::
+``python -m rgcn_jax.data.prepare`` writes it into a folder that may contain several data sets::
 
     OUT/mars_pose/1.0.0/
-        mars_pose-train.array_record-00000-of-00063    the frames, 8,192 or a few more in a shard
+        mars_pose-train.array_record-00000-of-00063    the frames, 8,192 or a few more per shard
         mars_pose-test.array_record-00000-of-00084
-        dataset_info.json, features.json               so that TensorFlow Datasets opens it without this package
+        dataset_info.json, features.json               for TensorFlow Datasets, without this package
         index.npz                                      the tracklets and their subsets in each split
         keypoints.npy                                  [frames, 14, 3], normalised coordinates, confidence
-        rgcn_jax.json                                  the size of the frames, the shards, versions
+        rgcn_jax.json                                  the marker: frame size, shards, hashes
 
-A record is one frame, so that a clip costs the reading of its own frames and no others. The frames of a tracklet follow
-one another in the order of time; a frame's row counts all records of all shards in their order.
-While it is written the folder is called ``1.0.0.partial``: an unfinished data set cannot be opened.
+A record is one frame, so a clip reads only its own frames. The frames of a tracklet are consecutive and in temporal
+order; the row of a frame counts the records of all shards in order. During writing the folder is named
+``1.0.0.partial``, so an unfinished data set cannot be opened.
 """
 
 import json
@@ -26,7 +26,7 @@ from rgcn_jax.runtime.handed_over import read_text
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
 VERSION = "1.0.0"
-"""The folder's name, which TensorFlow Datasets takes for the version of the data set."""
+"""Name of the folder, which is the version of the data set for TensorFlow Datasets."""
 PARTIAL = f"{VERSION}.partial"
 ARRAY_RECORD = "array_record"
 MARKER, INDEX, KEYPOINTS = "rgcn_jax.json", "index.npz", "keypoints.npy"
@@ -35,18 +35,18 @@ Fields = TypeVar("Fields")
 
 
 def builder_name(dataset: str) -> str:
-    """What TensorFlow Datasets calls it: ``tfds.builder("mars_pose", data_dir=OUT)``."""
+    """Name of the data set in TensorFlow Datasets: ``tfds.builder("mars_pose", data_dir=OUT)``."""
     return f"{dataset}_pose"
 
 
 def shard_name(dataset: str, subset: str, number: int, count: int) -> str:
-    """``mars_pose-train.array_record-00000-of-00063``."""
+    """File name of a shard: ``mars_pose-train.array_record-00000-of-00063``."""
     return f"{builder_name(dataset)}-{subset}.{ARRAY_RECORD}-{number:05}-of-{count:05}"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of records: its name, how many there are, its size in bytes."""
+    """Shard: file name, number of records, size in bytes."""
 
     file: str
     frames: int
@@ -55,11 +55,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class Marker:
-    """The contents of ``rgcn_jax.json``.
+    """Contents of the marker ``rgcn_jax.json``.
 
-    ``height``, ``width``: of the prepared frames in pixels. ``frame_size``: that of all frames as they were
-    distributed, where they share one. ``partitions``: number of each published split -> its description. ``source``: a
-    hash of all that decides about the data. ``hashes``: SHA-256 of the index and the keypoints. ``shards``: ``Shard``s.
+    ``height``, ``width``: size of the prepared frames in pixels. ``frame_size``: size of the original frames, if all
+    have the same. ``partitions``: number of each published split -> its description. ``source``: hash of the images,
+    keypoints and settings. ``hashes``: SHA-256 of index and keypoints by file name. ``shards``: list of ``Shard``.
     """
 
     format: str
@@ -77,10 +77,10 @@ class Marker:
 
 
 def find(root: Path, dataset: str) -> Path | None:
-    """The folder of a prepared data set, if ``root`` is one or holds one; None if ``root`` is something else.
+    """Find the folder of a prepared data set in ``root``, or ``root`` itself; None if there is none.
 
     Raises:
-      InputError: it is of another data set, or its preparation was not finished.
+      InputError: it is another data set, or its preparation is unfinished.
     """
     below = root / builder_name(dataset)
     for folder in (root, root / VERSION, below / VERSION):
@@ -99,7 +99,7 @@ def find(root: Path, dataset: str) -> Path | None:
 
 
 def read_marker(folder: Path) -> Marker:
-    """The contents of ``rgcn_jax.json``. Raises InputError: it is missing or damaged, or of a newer version."""
+    """Read the marker. Raises InputError: it is missing, damaged, or of a newer version."""
     with as_input_error(f"{folder / MARKER} cannot be read", "prepare the data again", MALFORMED):
         fields = json.loads(read_text(folder / MARKER))
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
@@ -110,7 +110,7 @@ def read_marker(folder: Path) -> Marker:
             raise ValueError(f"{sizes} is no height and width of a frame")
         shards = [_from_json(Shard, shard) for shard in marker.shards]
         for shard in shards:
-            if shard.file != os.path.basename(shard.file):  # a path could lead elsewhere
+            if shard.file != os.path.basename(shard.file):  # a path could point outside of the folder
                 raise ValueError(f"{shard.file[:200]!r} is no name of a shard")
     if marker.version > FORMAT_VERSION:
         raise InputError(
@@ -121,7 +121,7 @@ def read_marker(folder: Path) -> Marker:
 
 
 def _from_json(kind: type[Fields], fields: Any) -> Fields:
-    """A dataclass from a JSON object. Raises ValueError where a field is missing or of another type."""
+    """Create a dataclass from a JSON object. Raises ValueError: a field is missing or has another type."""
     types = get_type_hints(kind)
     for name, expected in types.items():
         if type(fields.get(name)) not in (get_args(expected) or (expected,)):

@@ -1,9 +1,8 @@
 """Opening of prepared data: tracklets, splits, shards and keypoints, with checks of the files. Needs no TensorFlow.
 
-The tracklets and their subsets in each published split are in the index, ``index.npz``. Its arrays: ``names`` (of all
-frames, UTF-8, NUL between two), ``person_id``, ``camera_id``, ``clothes_id`` (absent from what earlier versions wrote:
-unknown) and ``num_frames`` of the tracklets, and for each split, such as 1, the tracklets' positions in ``train_1``,
-``query_1``, ``gallery_1``, ``junk_1``.
+The index, ``index.npz``, contains the tracklets and their subsets in each published split as arrays: ``names`` (of all
+frames, UTF-8, separated by NUL), ``person_id``, ``camera_id``, ``clothes_id`` (optional) and ``num_frames`` of the
+tracklets; and positions of tracklets for each split, such as 1: ``train_1``, ``query_1``, ``gallery_1``, ``junk_1``.
 """
 
 import hashlib
@@ -27,9 +26,7 @@ SUBSETS = ("train", "query", "gallery", "junk")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set: its tracklets in the order of their records, and its splits by number, from 1. As a
-    ``KeypointSource`` it reads the rows of a tracklet from the disk.
-    """
+    """A prepared data set and ``KeypointSource``: tracklets in the order of their records, splits by number from 1."""
 
     folder: Path
     marker: Marker
@@ -44,17 +41,17 @@ class Prepared:
 
     @cached_property
     def frames_hash(self) -> str:
-        """SHA-256 over the shards' names, numbers of frames and sizes."""
+        """SHA-256 of the names, record counts and sizes of the shards."""
         text = "\n".join(f"{shard.file} {shard.frames} {shard.size}" for shard in self.marker.shards)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def keypoints(self) -> np.ndarray:
-        """The keypoints of all frames [frames, 14, 3], read as they are needed."""
+        """Keypoints of all frames [frames, 14, 3], memory-mapped."""
         return np.load(self.folder / KEYPOINTS, mmap_mode="r", allow_pickle=False)
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """A copy of the keypoints of a tracklet's frames."""
+        """Read the keypoints of a tracklet's frames."""
         first = self.first_rows[tracklet]
         return np.array(self.keypoints[first : first + len(tracklet.frames)])
 
@@ -62,11 +59,11 @@ class Prepared:
 def open_prepared(folder: Path) -> Prepared:
     """Open a prepared data set.
 
-    Every shard must have its size, so that an incomplete copy is an error now and not at step 10,000; index and
-    keypoints must have their hashes.
+    Sizes of all shards and hashes of index and keypoints are checked, so that an incomplete copy fails now and not at
+    step 10,000.
 
     Raises:
-      InputError: a file is missing or damaged, or of a newer version.
+      InputError: a file is missing, damaged, or of a newer version.
     """
     marker = read_marker(folder)
     if wrong := _damage(folder, marker):
@@ -74,7 +71,7 @@ def open_prepared(folder: Path) -> Prepared:
             f"The prepared data in {folder} is damaged: {listed(wrong, separator='; ')}. Copy it again, or prepare it "
             "again."
         )
-    with as_input_error(  # a file whose hash was made to fit raises nearly anything
+    with as_input_error(  # a forged file, whose hash fits, may raise anything
         f"The prepared data in {folder} is damaged", "prepare it again", Exception
     ):
         tracklets, subsets = read_index(folder / INDEX)
@@ -99,11 +96,11 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def _damage(folder: Path, marker: Marker) -> list[str]:
-    """The files that are missing or not what was written, each with the reason."""
+    """Find missing and damaged files; each with the reason."""
     wrong = []
     for shard in marker.shards:
         path = folder / shard.file
-        size = path.stat().st_size if os.path.isfile(path) else None  # pathlib's raises for too long a name
+        size = path.stat().st_size if os.path.isfile(path) else None  # pathlib raises for overlong names
         if size != shard.size:
             wrong.append(f"{shard.file} is {'missing' if size is None else f'{size:,} bytes, not {shard.size:,}'}")
     for name in (INDEX, KEYPOINTS):
@@ -116,7 +113,7 @@ def _damage(folder: Path, marker: Marker) -> list[str]:
 
 
 def index_arrays(tracklets: Sequence[Tracklet], splits: Mapping[int, Split]) -> dict[str, np.ndarray]:
-    """The arrays of the index of some tracklets and the splits that choose among them."""
+    """Create the arrays of the index from tracklets and splits."""
     position = {tracklet: i for i, tracklet in enumerate(tracklets)}
     names = "\0".join(frame for t in tracklets for frame in t.frames)
     return {
@@ -134,10 +131,10 @@ def index_arrays(tracklets: Sequence[Tracklet], splits: Mapping[int, Split]) -> 
 
 
 def read_index(path: Path) -> tuple[tuple[Tracklet, ...], dict[str, tuple[Tracklet, ...]]]:
-    """The tracklets, and those of each subset of each split by names such as ``train_1``.
+    """Read the tracklets, and the tracklets of each subset by names such as ``train_1``.
 
     Raises:
-      Exception: of nearly any kind, where the file is missing or damaged.
+      Exception: any, if the file is missing or damaged.
     """
     index, _ = read_arrays(path)
     if wrong := [name for name, array in index.items() if array.ndim != 1 or array.dtype.kind not in "iu"]:

@@ -15,16 +15,16 @@ _IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}
 
 
 class Records:
-    """The records of prepared data: an ``EncodedFrames``. Shards are opened when they are first needed."""
+    """Records of prepared data as ``EncodedFrames``. Shards are opened on first use."""
 
     def __init__(self, prepared: Prepared):
         self._prepared = prepared
         self._shards = prepared.marker.shards
         self._readers: list[Any] = [None] * len(self._shards)
-        self._starts = np.cumsum([0, *(shard.frames for shard in self._shards)])[:-1]  # row of each first record
+        self._starts = np.cumsum([0, *(shard.frames for shard in self._shards)])[:-1]  # row of the first record of each
 
     def fetch(self, plan: BatchPlan) -> Shaped[np.ndarray, "b t"]:
-        """Serialized records, of the plan's frames and no others."""
+        """Read the serialized records of the plan's frames."""
         first = np.array([self._prepared.first_rows[t] for t in plan.tracklets])
         rows = (first[:, None] + plan.frames).ravel()
         shard_of = np.searchsorted(self._starts, rows, side="right") - 1
@@ -35,11 +35,11 @@ class Records:
         return records.reshape(plan.frames.shape)
 
     def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
-        """The bytes of the image file in a record."""
+        """Encoded image of a record."""
         return tf.io.parse_single_example(fetched, _IMAGE)["image"]
 
     def name(self, frame: str) -> str:
-        """The frame's name in the data set as it was distributed."""
+        """Name of a frame in the original data set, for messages."""
         return f"{frame} in {self._prepared.folder}"
 
     def _read(self, shard: int, positions: list[int]) -> list[bytes]:

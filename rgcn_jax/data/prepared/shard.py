@@ -1,6 +1,6 @@
-"""Shards of prepared data as tasks of worker processes: frames are read, checked, resized where needed, and written.
+"""Shards of prepared data as tasks of worker processes: frames are read, checked, resized if needed, and written.
 
-Runs in the worker processes of the preparation. TensorFlow is imported in these alone, when ``work`` is called.
+TensorFlow is imported only in the worker processes, by ``work``.
 """
 
 import hashlib
@@ -22,19 +22,18 @@ from rgcn_jax.runtime.files import atomic_path
 from rgcn_jax.types import Tracklet
 
 QUALITY = 95
-"""JPEG quality of a frame that had another size, colours at half the resolution (4:2:0), as cameras write them."""
-
+"""JPEG quality of resized frames, with 4:2:0 chroma subsampling."""
 
 FRAMES_PER_SHARD = 8192
-"""A shard takes tracklets until it has so many frames: about 60 to 100 MB of crops of 256 x 128 pixels. What is lost
-when a preparation is killed are the shards that were being written.
+"""Minimum number of frames per shard but the last: about 60 to 100 MB of crops of 256 x 128 pixels. If the preparation
+is killed, the shards in progress are lost.
 """
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Some tracklets with their numbers in the data set, the keypoints of all their frames, and where to write them;
-    without a ``path`` the frames are only checked.
+    """Tracklets with their numbers in the data set, the keypoints of their frames, and the file to write; without a
+    ``path`` the frames are only checked.
     """
 
     path: Path | None
@@ -46,12 +45,12 @@ class ShardTask:
 
     @property
     def frames(self) -> int:
-        """How many frames it has."""
+        """Number of frames."""
         return len(self.keypoints)
 
     def key(self) -> str:
-        """A hash of all that decides about the shard: settings, tracklets, keypoints, and of each image name, size and
-        time of modification. Images are not read; one that was copied with a new time counts as another.
+        """Content key of the shard: hash of settings, tracklets, keypoints, and of name, size and modification time of
+        each image. Images are not read; a copy with a new modification time counts as another image.
         """
         digest = hashlib.sha256(repr((FORMAT_VERSION, self.height, self.width)).encode())
         digest.update(self.keypoints.tobytes())
@@ -61,14 +60,14 @@ class ShardTask:
                 try:
                     status = (self.root / frame).stat()
                     found = status.st_size, status.st_mtime_ns
-                except OSError:  # reported when it is read
+                except OSError:  # reported on reading
                     found = None
                 digest.update(repr((frame, found)).encode())
         return digest.hexdigest()[:32]
 
 
 def cut(tracklets: Sequence[Tracklet], frames_per_shard: int) -> list[list[Tracklet]]:
-    """Consecutive tracklets in groups, each with just enough of them to reach ``frames_per_shard``."""
+    """Group consecutive tracklets, each group with just enough of them to reach ``frames_per_shard``."""
     groups, frames = [], frames_per_shard
     for tracklet in tracklets:
         if frames >= frames_per_shard:
@@ -87,14 +86,14 @@ def work(task: ShardTask, advance: Callable[[], None]) -> dict[str, str]:
 
 
 def run(task: ShardTask, advance: Callable[[], None]) -> dict[str, str]:
-    """Writes the shard of a task atomically; or, of a task without a path, only checks its frames.
+    """Write the shard of a task atomically, or only check its frames if the task has no path.
 
     Args:
-      task: what to do.
-      advance: is called after each frame.
+      task: the task.
+      advance: called after each frame.
 
     Returns:
-      The frames that cannot be used with the reason, the end of a sentence; a shard with one is not written.
+      Unusable frames with the reason, the end of a sentence. A shard with unusable frames is not written.
 
     Raises:
       OSError: the shard cannot be written.
@@ -116,7 +115,7 @@ def run(task: ShardTask, advance: Callable[[], None]) -> dict[str, str]:
 
 
 def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: int, tracklet: Tracklet) -> bytes:
-    """A record, of the same bytes whenever it is written."""
+    """Serialize a record, deterministically."""
     from rgcn_jax.data.clips.tensorflow_cpu import tf
     from rgcn_jax.data.prepared import tfds_format
 
@@ -135,7 +134,7 @@ def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: in
 
 
 def _fitted(task: ShardTask, name: str) -> bytes:
-    """An image file at the task's size: its own bytes if it has that. Raises InputError."""
+    """Encoded image at the task's size; the original bytes if it has that size. Raises InputError."""
     from rgcn_jax.data.clips import pixels
     from rgcn_jax.data.clips.tensorflow_cpu import tf
 
@@ -152,13 +151,13 @@ def _fitted(task: ShardTask, name: str) -> bytes:
 
 @contextmanager
 def _shard_file(path: Path, bad: Collection[str]) -> Iterator[Any]:
-    """An ArrayRecord writer whose file appears at ``path`` once it is on the disk, if nothing is ``bad`` then."""
+    """ArrayRecord writer whose file is moved to ``path`` after flushing, unless there are ``bad`` frames."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     writer = None
     try:
         with atomic_path(path) as part:
-            # One record a chunk, to be read by itself. Compressing images again gains nothing.
+            # One record per chunk, for random access. Images are compressed already.
             writer = ArrayRecordWriter(str(part), "group_size:1,uncompressed")
             yield writer
             writer.close()

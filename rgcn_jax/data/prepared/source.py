@@ -1,4 +1,4 @@
-"""Input of the data preparation: a data set as it was distributed, its keypoints, and remarks on both.
+"""Input of the data preparation: an original data set, its keypoints, and remarks on both.
 
 Needs no TensorFlow.
 """
@@ -21,12 +21,12 @@ from rgcn_jax.errors import listed
 from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet, unique_frames
 
 SHOWN = 20
-"""Names that a sentence has at most."""
+"""Maximum number of names in a message."""
 
 
 class Finding(NamedTuple):
-    """Something that is wrong with a data set, or only odd: a sentence, without its names or with the first few of
-    them; and all frames, files, persons or tracklets that it is about.
+    """A problem or a remark: the message, which may contain the first names, and all affected frames, files, persons or
+    tracklets.
     """
 
     text: str
@@ -34,16 +34,16 @@ class Finding(NamedTuple):
 
 
 def counted(names: Sequence[str], text: str) -> list[Finding]:
-    """A finding about so many things, the first of which follow the text; none if there are no names."""
+    """Finding with the number of names before the text and the first names after it; none without names."""
     return [Finding(f"{len(names):,} {text}: {listed(names, SHOWN)}", tuple(names))] if names else []
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set with all its published splits, and each of its tracklets once.
+    """A data set with all of its published splits and its distinct tracklets.
 
-    ``splits``: by split number. ``subsets``: those of ``train`` first, then those of ``test``; where there are several
-    splits, all belong to ``frames``.
+    ``splits``: by split number. ``subsets``: tracklets of ``train`` and ``test``; of several splits, all are in
+    ``frames``.
     """
 
     dataset: str
@@ -53,12 +53,12 @@ class Source:
 
     @property
     def tracklets(self) -> tuple[Tracklet, ...]:
-        """All tracklets, in the order in which they are prepared."""
+        """All tracklets, in the order of preparation."""
         return tuple(t for subset in self.subsets.values() for t in subset)
 
     @property
     def junk(self) -> set[Tracklet]:
-        """Those that are junk in any split."""
+        """Tracklets that are junk in any split."""
         return {t for split in self.splits.values() for t in split.junk}
 
 
@@ -67,11 +67,11 @@ def read_splits(dataset: str, root: Path, follow_links: bool = False) -> Source:
 
     Args:
       dataset: a key of ``DATA_SETS``.
-      root: its folder.
-      follow_links: read what is a symbolic link out of the folder, too.
+      root: folder of the data set.
+      follow_links: whether to follow symbolic links out of the folder.
 
     Raises:
-      InputError: the folder is not as it must be.
+      InputError: the data set is invalid.
     """
     data_set = DATA_SETS[dataset]
     first = data_set.load(root, follow_links=follow_links)
@@ -89,15 +89,16 @@ def read_splits(dataset: str, root: Path, follow_links: bool = False) -> Source:
 def read_keypoints(
     path: Path, source: Source, skeleton: str | None = None, units: str | None = None, lenient: bool = False
 ) -> tuple[KeypointTable, list[Finding]]:
-    """Read the keypoints of all tracklets; where those of the junk cannot be read, of all others. ``skeleton`` and
-    ``units`` as for ``table.read_source``. ``lenient``: images that are not as they must be are no obstacle
-    (``frame_sizes``).
+    """Read the keypoints of all tracklets, or of all but the junk if those of the junk cannot be read.
+
+    ``skeleton`` and ``units``: see ``table.read_source``. ``lenient``: whether invalid images are ignored, see
+    ``frame_sizes``.
 
     Returns:
-      The keypoints, and what is odd about them.
+      The keypoints and remarks on them.
 
     Raises:
-      InputError: as ``table.read_source`` does.
+      InputError: see ``table.read_source``.
     """
     table, detections = read_source(
         path, source.splits[1], source.tracklets, source.junk, lenient=lenient, skeleton=skeleton, units=units
@@ -113,15 +114,13 @@ def read_keypoints(
 
 
 def unused_keypoints(path: Path, source: Source, entries: Sequence[str] = ()) -> list[Finding]:
-    """Keypoints of no frame, if there are any: the files of a folder; of a file these entries."""
+    """Keypoints that belong to no frame: files of a folder, or these entries of a file."""
     names = formats.unused_files(path, unique_frames(source.tracklets)) if path.is_dir() else entries
     return counted(names, f"entries of {path} are keypoints of no frame of the data set")
 
 
 def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
-    """What is odd about a data set, though it can be used: short tracklets, identities that training can hardly use,
-    queries without a match.
-    """
+    """Remarks on a usable data set: short tracklets, persons with one camera or tracklet, queries without a match."""
     found = [Finding(text) for text in turned(source.root, source.tracklets)]
     for subset, tracklets in source.subsets.items():
         short = sorted((t for t in tracklets if len(t.frames) < frames_per_clip), key=lambda t: len(t.frames))
@@ -149,7 +148,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
 
 @contextmanager
 def collected_warnings(findings: list[Finding]) -> Iterator[None]:
-    """Python's warnings of the block, each once."""
+    """Collect the distinct UserWarnings of the block as findings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield

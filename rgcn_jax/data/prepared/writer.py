@@ -1,8 +1,8 @@
 """Writer of prepared data: resumable, atomic, with content-addressed shards.
 
-All is written into ``1.0.0.partial``, which becomes ``1.0.0`` when it is complete. There the name of a shard ends with
-its key, a hash of the names, sizes and times of its images, of their keypoints and of the settings: a shard that has
-its name need not be written again, and one of other images or settings is not used.
+Files are written into ``1.0.0.partial``, which is renamed to ``1.0.0`` when complete. Until then the name of a shard
+ends with its content key (``ShardTask.key``): an existing shard with the right name is not written again, and one of
+other images, keypoints or settings is not used.
 """
 
 import errno
@@ -49,19 +49,19 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Preparation:
-    """One preparation; a context manager that locks the folder.
+    """Preparation of a data set; a context manager that locks the folder.
 
     Args:
-      out: folder that holds prepared data sets.
-      source: what is prepared.
-      keypoints: of its tracklets, those of the junk may be missing; None: appearance only.
-      height: of the frames, in pixels.
-      width: of the frames, in pixels.
-      frames_per_shard: a shard takes tracklets until it has so many.
+      out: folder of prepared data sets.
+      source: the data set.
+      keypoints: keypoints of the tracklets, optionally without junk; None: appearance only.
+      height: height of the prepared frames in pixels.
+      width: width of the prepared frames in pixels.
+      frames_per_shard: minimum number of frames per shard.
 
     Raises:
-      InputError: the data set is prepared already from other images, keypoints or settings, another process prepares
-        it, or the folder cannot be written.
+      InputError: the data set was already prepared from other images, keypoints or settings, another process is
+        preparing it, or the folder cannot be written.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Preparation:
     ):
         below = out / prepared_format.builder_name(source.dataset)
         self.folder, self._partial = below / VERSION, below / PARTIAL
-        self.finished = os.path.isfile(self.folder / MARKER)  # pathlib's raises for too long a name
+        self.finished = os.path.isfile(self.folder / MARKER)  # pathlib raises for overlong names
         self._source, self._keypoints, self._size = source, keypoints, (height, width)
         self._index = index_arrays(source.tracklets, source.splits)
         self._tasks = self._cut(frames_per_shard)
@@ -104,24 +104,23 @@ class Preparation:
 
     @property
     def unused(self) -> list[Path]:
-        """Finished shards of other images, keypoints or settings; they are deleted when all others are there."""
+        """Finished shards of other images, keypoints or settings, which are deleted on completion."""
         shards = self._partial.glob(f"[!.]*.{prepared_format.ARRAY_RECORD}-*")
         return [path for path in shards if path not in self._tasks]
 
     @property
     def missing(self) -> list[ShardTask]:
-        """Shards that are to be written."""
+        """Tasks of the shards that are not written yet."""
         return [task for path, task in self._tasks.items() if not path.is_file()]
 
     def run(self, workers: int) -> list[str]:
-        """Writes the missing shards with a progress bar, then renames the folder.
+        """Write the missing shards with a progress bar, then rename the folder.
 
         Returns:
-          What was prepared, for the terminal.
+          Lines for the terminal: what was prepared, and the coverage of the keypoints.
 
         Raises:
-          InputError: frames cannot be used (all are named), the disk is full, or a worker died. Finished
-            shards are kept.
+          InputError: frames are unusable (all are named), the disk is full, or a worker died. Finished shards are kept.
         """
         bad: dict[str, str] = {}
         missing = self.missing
@@ -147,7 +146,7 @@ class Preparation:
         return lines
 
     def _cut(self, frames_per_shard: int) -> dict[Path, ShardTask]:
-        """The shards by their paths, in the order of their records."""
+        """Tasks of all shards by path, in the order of their records."""
         tasks, number = {}, 0
         for subset, tracklets in self._source.subsets.items():
             parts = cut(tracklets, frames_per_shard)
@@ -166,7 +165,7 @@ class Preparation:
         return np.zeros((len(tracklet.frames), 14, 3), np.float32)
 
     def _hash(self) -> str:
-        """A hash of all that decides about the prepared data."""
+        """Hash of everything that determines the prepared data."""
         digest = hashlib.sha256("\n".join(path.name for path in self._tasks).encode())
         for name in sorted(self._index):
             digest.update(name.encode() + self._index[name].tobytes())
@@ -174,7 +173,7 @@ class Preparation:
         return digest.hexdigest()
 
     def _finish(self) -> list[Shard]:
-        from rgcn_jax.data.prepared import tfds_format  # takes half a second, and belongs to an extra
+        from rgcn_jax.data.prepared import tfds_format  # takes half a second, and needs an extra
 
         source, keypoints, (height, width) = self._source, self._keypoints, self._size
         write_arrays(self._partial / INDEX, self._index, compressed=True)
@@ -203,14 +202,14 @@ class Preparation:
         with atomic_file(self._partial / MARKER, "w") as file:
             file.write(json.dumps(asdict(marker), indent=1) + "\n")
         (self._partial / _LOCK).unlink()
-        for path in self._tasks:  # last, so that hardly a kill finds finished shards without their keys
+        for path in self._tasks:  # last, since shards without keys are not reused after a kill
             path.rename(path.with_name(path.stem))
         os.rename(self._partial, self.folder)
         return shards
 
     @contextmanager
     def _write_errors(self) -> Iterator[None]:
-        """An OSError of the block as InputError; of a full disk with the room that is still needed."""
+        """Raise an OSError of the block as InputError; for a full disk with the space still needed."""
         try:
             yield
         except OSError as error:
