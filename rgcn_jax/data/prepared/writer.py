@@ -75,10 +75,10 @@ class Preparation:
     ):
         below = out / prepared_format.builder_name(source.dataset)
         self.folder, self._partial = below / VERSION, below / PARTIAL
-        self.finished = os.path.isfile(self.folder / MARKER)  # pathlib raises for overlong names
         self._source, self._keypoints, self._size = source, keypoints, (height, width)
         self._index = index_arrays(source.tracklets, source.splits)
         self._tasks = self._cut(frames_per_shard)
+        self.finished = os.path.isfile(self.folder / MARKER)  # pathlib raises for overlong names
 
     def __enter__(self) -> "Preparation":
         if not self.finished:
