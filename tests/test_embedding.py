@@ -312,7 +312,7 @@ def test_a_features_file_without_statistics_scores_but_not_standardized(scored, 
     [
         ("somewhere/t999,1,1,query", "names 0 tracklets"),
         ("somewhere/t000,one,1,query", "whole numbers"),
-        ("somewhere/t000,1,1,probe", "the role must be"),
+        ("somewhere/t000,1,1,probe", "expected the role"),
         ("somewhere/t000,1,1,query\nsomewhere/t000,2,1,query", "twice"),
     ],
 )
@@ -335,7 +335,7 @@ def test_wrong_input_of_an_embedder_is_one_sentence(world):
         ((frames, 100 * keypoints), "normalised coordinates"),
         ((frames, np.nan * keypoints), "not finite"),
         ((frames, keypoints[:1]), "has 2 frames"),
-        ((frames,), "give keypoints"),
+        ((frames,), "expected keypoints"),
         (([frames], [keypoints, keypoints]), "of 1 tracklets"),
     ]:
         with pytest.raises(InputError, match=problem):

@@ -140,7 +140,7 @@ def test_the_total_is_eq_19():
     assert float(alone.total) == pytest.approx(1.3)
     pose_alone = losses.combine(jnp.float32(1.0), None, jnp.float32(0.1), "adaptive", False)
     assert [float(x) for x in pose_alone[:5]] == pytest.approx([1.1, 1.0, 0.0, 0.1, 0.0])
-    with pytest.raises(ValueError, match="neither branch"):
+    with pytest.raises(ValueError, match="triplet losses"):
         losses.combine(jnp.float32(1.0), None, None, "adaptive", False)
 
 

@@ -1,4 +1,4 @@
-"""Opening of data sets by name: tracklets and a reader of their clips, from memory or from disk."""
+"""Opening of data sets by name: tracklets and a reader of their clips, from memory or disk."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
-"""What training with evaluation needs of a split."""
+"""Subsets required for training with evaluation."""
 
 
 def open_data(
@@ -29,14 +29,14 @@ def open_data(
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
 ) -> Data:
-    """Opens the data set of a config: generated, as distributed or prepared, by what the folder contains.
+    """Open the data set of a config: walkers, an original data set or a prepared one, determined from the folder.
 
     Args:
-      data: which data set, where it and its keypoints are, and which of its published splits.
-      size: height and width of the frames that come out, in pixels.
+      data: name, root, keypoints and split of the data set.
+      size: height and width of the frames after resizing, in pixels.
       with_pose: False for appearance only: all keypoints are then "not detected".
       required: subsets of the split that must not be empty.
-      with_frames: False for a model without an appearance branch: no frame is rendered, decoded or read.
+      with_frames: False for a model without an appearance branch, for which no frame is rendered or read.
 
     Raises:
       InputError: the folder, the split, the keypoints or the features are missing or do not fit.
@@ -56,7 +56,7 @@ def open_data(
     if with_pose and not data.keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to the files of a "
-            "pose detector or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
+            "pose estimator or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
     return _open_folder(data, size, with_pose, required, with_frames)
 
@@ -79,7 +79,7 @@ def _open_folder(
         return _without_frames(split, table)
     if data.features:
         return _with_features(_path(data.features), split, table)
-    from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
+    from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow
 
     reader = FileReader(split.root, table, *size)
     return Data(split, reader, size, _keypoints_of(table), _detected(table), _hashes(split, table))
@@ -103,7 +103,7 @@ def _open_prepared(
         )
     if size != (prepared.height, prepared.width):
         raise InputError(
-            f"{where} holds frames of {prepared.height} x {prepared.width} pixels, but image_height and image_width "
+            f"{where} has frames of {prepared.height} x {prepared.width} pixels, but image_height and image_width "
             f"are {size[0]} and {size[1]}: set these, or prepare the data with --height={size[0]} --width={size[1]}."
         )
     if data.split not in prepared.splits:
@@ -121,7 +121,7 @@ def _open_prepared(
         return _without_frames(split, table)
     if data.features:
         return _with_features(_path(data.features), split, table)
-    from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
+    from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow
 
     hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
     return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), _detected(table), hashes)
@@ -138,7 +138,7 @@ def _print_split(name: str, split: Split) -> None:
 
 
 def _without_junk(split: Split, what: str = "usable keypoints") -> Split:
-    print(f"junk tracklets have no {what}: the protocol junk_kept is left out", flush=True)
+    print(f"junk tracklets have no {what}: the protocol junk_kept is omitted", flush=True)
     return replace(split, junk=())
 
 
@@ -148,11 +148,11 @@ def _check_subsets(split: Split, required: Sequence[str]) -> None:
         hint = ""
         if {t.person_id for t in split.gallery} == {UNKNOWN_ID}:
             hint = (
-                " Its tracklets are of unknown persons, for it has no folder train, query or gallery: rgcn-jax embed "
+                " Its tracklets have no labels, since there is no folder train, query or gallery: rgcn-jax embed "
                 "embeds them."
             )
         raise InputError(
-            f"{split.root} has no tracklets for {' and '.join(empty)}: this needs {', '.join(required)}.{hint}"
+            f"{split.root} has no tracklets for {' and '.join(empty)}, expected all of {', '.join(required)}.{hint}"
         )
 
 
@@ -169,7 +169,7 @@ def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
 
 
 def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
-    """Of the keypoints that were read from files, tracklet by tracklet: the same for loose and for prepared data."""
+    """Hash of the keypoints of all tracklets; the same for loose and prepared data."""
     if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
         return {}
     tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
@@ -183,7 +183,7 @@ def _keypoints_of(source: KeypointSource) -> Reader:
 
 
 def _detected(source: KeypointSource) -> KeypointSource | None:
-    """None of a source in which nothing is ever detected."""
+    """None for a source without any detections."""
     return None if isinstance(source, NoKeypoints) else source
 
 
@@ -206,5 +206,5 @@ def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) ->
 
 
 def _path(text: str) -> Path:
-    """A path of a config; ``~`` is the home folder."""
+    """A path of a config, with ``~`` expanded."""
     return Path(os.path.expanduser(text))

@@ -21,7 +21,7 @@ def test_count_matches(exclude_same_camera):
 
 def test_everybody_in_one_camera_only():
     ids = np.arange(1, 7)
-    with pytest.raises(InputError, match="None of the 6 queries .* 6 gallery .* 6 persons .* one camera"):
+    with pytest.raises(InputError, match="6 queries .* 6 gallery .* 6 persons .* one camera"):
         evaluate_ranking(np.ones((6, 6), np.float32), ids, ids, ids, ids)
 
 
@@ -32,7 +32,7 @@ def test_one_camera_id_for_all():
 
 
 def test_no_person_in_common():
-    with pytest.raises(InputError, match="No person .* gallery"):
+    with pytest.raises(InputError, match="No .*person .* gallery"):
         evaluate_ranking(np.ones((1, 2), np.float32), np.array([1]), np.array([2, 0]), np.array([1]), np.array([1, 2]))
 
 

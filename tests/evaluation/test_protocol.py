@@ -201,11 +201,11 @@ def test_protocols_are_constant():
 
 def test_wrong_headline():
     tracklets, roles = test_tracklets(two_cameras())
-    with pytest.raises(InputError, match=r"must be one of official, .*found 'mars'"):
+    with pytest.raises(InputError, match=r"protocol 'mars': expected one of official"):
         scorable_protocols(tracklets, roles, "mars")
-    with pytest.raises(InputError, match="'junk_kept' does not apply"):
+    with pytest.raises(InputError, match="'junk_kept' is not applicable"):
         scorable_protocols(tracklets, roles, "junk_kept")
-    with pytest.raises(InputError, match="'query_excluded' does not apply"):
+    with pytest.raises(InputError, match="'query_excluded' is not applicable"):
         scorable_protocols(tracklets, roles, "query_excluded")
 
 
@@ -262,7 +262,7 @@ def test_the_same_camera_beside_the_others():
 def test_no_hint_where_the_same_camera_does_not_help():
     embeddings, tracklets, roles = one_camera(*random_case())
     gallery = np.isin(embeddings.person_ids, embeddings.person_ids[roles.query], invert=True)
-    with pytest.raises(InputError, match="No person .* gallery") as error:
+    with pytest.raises(InputError, match="No .*person .* gallery") as error:
         scorable_protocols(tracklets, roles._replace(gallery=gallery))
     assert "same_camera_allowed" not in str(error.value)
 
@@ -276,7 +276,7 @@ def test_features_that_are_not_finite():
 
 def test_lengths_must_fit():
     embeddings, roles = random_case()
-    with pytest.raises(ValueError, match="lengths .*120.*119"):
+    with pytest.raises(ValueError, match=r"length.*120.*119"):
         evaluate_protocols(embeddings, roles._replace(query=roles.query[1:]))
 
 

@@ -255,7 +255,7 @@ def test_metrics_are_constant():
 
 
 def test_unknown_ap():
-    with pytest.raises(ValueError, match="ap .*'mean', 'trapezoid'.*'matlab'"):
+    with pytest.raises(ValueError, match=r"ap .*'matlab'.*'mean', 'trapezoid'"):
         evaluate_ranking(**HAND, ap="matlab")
 
 

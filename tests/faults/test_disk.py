@@ -78,7 +78,7 @@ def test_a_checkpoint_that_does_not_fit_is_told_and_the_one_before_it_stays(tmp_
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", state(1), {})
         checkpoints.wait()
-        reported = r"a checkpoint cannot be written below .*File too large.*the last good one is of step 1: make room"
+        reported = r"a checkpoint cannot be written below .*File too large.*the last good one is of step 1"
         with full_after(1000):
             checkpoints.save("latest", state(2), {})
             with pytest.raises(InputError, match=reported):
@@ -123,7 +123,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path):
 def test_a_second_run_is_refused_also_where_somebody_removed_the_lock_file(tmp_path):
     with WorkDir(tmp_path):
         (tmp_path / "lock").unlink()
-        with pytest.raises(InputError, match=r"another run \(unknown\) trains in"):
+        with pytest.raises(InputError, match=r"another run \(unknown\) is training in"):
             WorkDir(tmp_path).__enter__()
         (tmp_path / "lock").write_text("")
         with pytest.raises(InputError, match="another run"):

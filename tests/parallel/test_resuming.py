@@ -53,5 +53,5 @@ def test_the_best_of_later_steps_on_other_devices_is_quarantined(tmp_path, capsy
     shutil.rmtree(checkpoints / "latest")
     shutil.copytree(tmp_path / "kept", checkpoints / "latest")
     train(tmp_path, 2, 2, own, "--config.allow_config_change")
-    assert "the best checkpoint, of step 2, is of the config before" in capsys.readouterr().out
+    assert "the best checkpoint, of step 2, is of the previous config" in capsys.readouterr().out
     assert (checkpoints / "quarantine" / "best-2-1").is_dir()

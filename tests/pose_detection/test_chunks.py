@@ -26,7 +26,7 @@ def test_damaged_and_foreign_chunks_are_not_believed(tmp_path):
         assert done.tolist() == [True, False, False]
         assert "4.npz" in damaged
         assert not (chunks.folder / "4.npz").exists()
-    with pytest.raises(InputError, match="Another process is writing to"):
+    with pytest.raises(InputError, match="another process is writing to"):
         Chunks(tmp_path / "k.npz", settings)
     chunks.close()
     Chunks(tmp_path / "k.npz", settings).close()

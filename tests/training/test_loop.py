@@ -142,7 +142,7 @@ def test_after_a_signal_it_finishes_the_step_saves_and_resumes_from_there(tmp_pa
 
     def interrupted(state, batch):
         if int(state.step) == 5:
-            job.stopping.asked = "SIGTERM"
+            job.stopping.received = "SIGTERM"
         return step(state, batch)
 
     job.run_.__dict__["train_step"] = interrupted
@@ -160,7 +160,7 @@ def test_an_evaluation_that_was_cut_off_is_made_up_for(tmp_path):
     whole.run()
 
     def interrupt(step):
-        cut.stopping.asked = "SIGINT"
+        cut.stopping.received = "SIGINT"
         raise Stopped("SIGINT")
 
     cut.scorer.interrupt = interrupt

@@ -1,4 +1,4 @@
-"""Iterator whose items a thread computes in advance, from the moment it is made."""
+"""Iterator whose items a thread computes in advance, starting at construction."""
 
 import queue
 import threading
@@ -9,15 +9,15 @@ Item = TypeVar("Item")
 
 
 class ReadAhead(Iterator[Item], Generic[Item]):
-    """The items of a generator, of which a thread keeps ``ahead`` ready and has one more in hand.
+    """The items of a generator, computed by a thread: up to ``ahead`` are ready, and one more is in progress.
 
-    An error in the thread is raised where its item is asked for. ``close``, or dropping the iterator, ends the thread
-    after the item in hand.
+    An error in the thread is raised when its item is requested. ``close``, or dropping the iterator, ends the thread
+    after the item in progress.
     """
 
     def __init__(self, items: Generator[Item, None, None], ahead: int, name: str):
         self._closed, self._ready, self._ended = threading.Event(), queue.Queue(maxsize=ahead), False
-        # A function that does not know this object: else the thread would keep it, and it could not be dropped.
+        # A function without a reference to this object: otherwise the thread would keep the object alive.
         work = threading.Thread(target=_work, args=(items, self._closed, self._ready), daemon=True, name=name)
         work.start()
 
@@ -32,7 +32,7 @@ class ReadAhead(Iterator[Item], Generic[Item]):
         return item
 
     def close(self) -> None:
-        """Ends the thread soon, and the iterator at once."""
+        """End the iterator at once, and the thread after its current item."""
         self._ended = True
         self._closed.set()
         while not self._ready.empty():  # the thread may wait for a free place
@@ -49,7 +49,7 @@ def _work(items: Generator, closed: threading.Event, ready: queue.Queue) -> None
             ready.put((item, None))
             if closed.is_set():
                 break
-    except BaseException as raised:  # passed on, and raised where the item is asked for
+    except BaseException as raised:  # raised again when the item is requested
         error = raised
     finally:
         items.close()

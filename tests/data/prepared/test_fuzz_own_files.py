@@ -125,5 +125,5 @@ def test_the_settings_of_an_unfinished_detection(tmp_path, text):
     parts = tmp_path / "k.npz.parts"
     parts.mkdir(exist_ok=True)
     (parts / "settings.json").write_bytes(text)
-    with pytest.raises(InputError, match="holds unfinished work with"):
+    with pytest.raises(InputError, match="contains unfinished work with"):
         Chunks(tmp_path / "k.npz", {"model": "a"})
