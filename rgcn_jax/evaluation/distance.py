@@ -6,8 +6,8 @@
 - ``euclidean``: the concatenation [f_a ; f_p] as it is, all that the paper states;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
 - ``standardized``: every dimension is standardised by its mean and standard deviation on the training set (the model's
-running statistics), then as ``normalized`` (decision, not in the paper: the scales of the branches of a trained model
-differ by orders of magnitude);
+  running statistics), then as ``normalized`` (decision, not in the paper: the scales of the branches of a trained model
+  differ by orders of magnitude);
 - ``calibrated``: single branches as ``standardized``; the fused row is not a Euclidean distance (``calibrated.py``).
 
 Distances are computed as ``|x|^2 + |y|^2 - 2 x.y``, one matrix product. In float32 this cancels catastrophically for

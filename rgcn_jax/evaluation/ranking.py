@@ -4,7 +4,7 @@ The rules are the usual ones (docs/metrics.md). For each query, by increasing di
 
 - junk (person id -1) is ignored: it takes no rank;
 - the same person in the query's own camera is ignored, since it is usually the same walk; if clothes ids are given,
-also the same person in the query's own clothes;
+  also the same person in the query's own clothes;
 - a tracklet of the same person in another camera is a match; all others, including distractors (id 0), are not;
 - a query without a match is skipped and counted. Queries with id 0 or -1 never have one;
 - entries at equal distances have no order: metrics are expectations over all orders of them (``ties``).

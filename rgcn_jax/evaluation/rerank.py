@@ -7,7 +7,7 @@ k-reciprocal re-ranking (Zhong, Zheng, Cao and Li, "Re-ranking person re-identif
 CVPR 2017), with the paper's k1 = 20, k2 = 6 and lambda = 0.3. N(p, k) is p with its k nearest tracklets:
 
 - reciprocal neighbours: R(p, k) = {g in N(p, k): p in N(g, k)}; R*(p) is R(p, k1), extended by R(q, k1 / 2) for each q
-in it if at least two thirds of that lie in R(p, k1) (eq. 4);
+  in it if at least two thirds of that lie in R(p, k1) (eq. 4);
 - V_p(g) = exp(-d(p, g)) for g in R*(p), else 0, scaled to sum 1; d is the squared distance over its maximum from p;
 - local query expansion: V_p becomes the mean of V over p and its k2 - 1 nearest (eq. 11);
 - d_J(p, g) = 1 - sum min(V_p, V_g) / sum max(V_p, V_g), and d* = (1 - lambda) d_J + lambda d (eq. 10, 12).

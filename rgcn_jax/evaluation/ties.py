@@ -5,10 +5,10 @@ of the model, so metrics are expectations over all orders, equally likely. In cl
 m matches, behind b nearer entries with h matches:
 
 - place j of the group holds a match with probability m / n, preceded by (j - 1) (m - 1) / (n - 1) other matches of the
-group on average, so its precision is (h + 1 + (j - 1) (m - 1) / (n - 1)) / (b + j) (McSherry and Najork, "Computing
-information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008);
+  group on average, so its precision is (h + 1 + (j - 1) (m - 1) / (n - 1)) / (b + j) (McSherry and Najork, "Computing
+  information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008);
 - the first match is behind place j with probability C(n - j, m) / C(n, m), at place (n + 1) / (m + 1) on average; the
-same holds for the last match, counted from the end.
+  same holds for the last match, counted from the end.
 """
 
 from typing import NamedTuple

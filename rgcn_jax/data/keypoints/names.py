@@ -5,7 +5,7 @@ names, these are matched, since no other frame can be meant:
 
 - another image suffix (``.png`` for ``.jpg``), backslashes for slashes, composed or decomposed accents (NFC, NFD);
 - if no name equals a frame's: additional leading folders (``D:\data\MARS\bbox_train\...``), missing ones (without
-``bbox_train``), or a common prefix of all names (MMPose's ``results_``).
+  ``bbox_train``), or a common prefix of all names (MMPose's ``results_``).
 """
 
 import unicodedata

@@ -4,10 +4,10 @@ It is an ``.npz`` archive without pickled objects, readable by ``np.load``, with
 
 - ``names`` [N], text: distinct paths of the frames relative to the data set's root, with forward slashes;
 - ``keypoints`` [N, 14, 3], float32: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected; in the
-order of ``rgcn_jax.skeleton.KEYPOINTS``;
+  order of ``rgcn_jax.skeleton.KEYPOINTS``;
 - ``header``, JSON text: ``{"format": "rgcn_jax keypoints", "version": 1, "detector": "alphapose", "skeleton": "coco17",
-"threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...}, "cameras": {"1":
-{...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as in ``coverage.py``.
+  "threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...}, "cameras": {"1":
+  {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as in ``coverage.py``.
 
 Values are stored unchanged, so training from the store is bit-identical to training from the detector's files. It takes
 about 140 bytes per frame (170 MB for the 1.19 million frames of MARS), twice as much as float16, which would move a
