@@ -191,8 +191,8 @@ def verify_blocks(
             eer_interval = percentile_interval(_equal_error_rates(drawn.fpr, drawn.tpr))
             for wanted, point in points.items():
                 if point:
-                    at_wanted = [np.interp(wanted, x, y) for x, y in zip(drawn.fpr, drawn.tpr, strict=True)]
-                    points[wanted] = replace(point, interval=percentile_interval(np.array(at_wanted)))
+                    interpolated = [np.interp(wanted, x, y) for x, y in zip(drawn.fpr, drawn.tpr, strict=True)]
+                    points[wanted] = replace(point, interval=percentile_interval(np.array(interpolated)))
     nearest = int(np.argmin(np.abs(fpr + tpr - 1)))
     return Verification(
         eer=float(_equal_error_rates(fpr[None], tpr[None])[0]),
