@@ -28,6 +28,7 @@ def open_data(
     with_pose: bool,
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
+    gives_way: bool = False,
 ) -> Data:
     """Opens the data set of a config: generated, as distributed or prepared, by what the folder contains.
 
@@ -37,6 +38,7 @@ def open_data(
       with_pose: False for appearance only: all keypoints are then "not detected".
       required: subsets of the split that must not be empty.
       with_frames: False for a model without an appearance branch: no frame is rendered, decoded or read.
+      gives_way: whether frames are read at lower priority than the process, because the model runs on the same cores.
 
     Raises:
       InputError: the folder, the split, the keypoints or the features are missing or do not fit.
@@ -46,23 +48,28 @@ def open_data(
             f"data.split is {data.split}, but only {' and '.join(SEVERAL_SPLITS)} have several splits: leave it at 1."
         )
     if data.name == "walkers":
-        return _open_walkers(data, size, with_frames)
+        return _open_walkers(data, size, with_frames, gives_way)
     if not data.root:
         raise InputError(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{data.name}."
         )
     if there := find(_path(data.root), data.name):
-        return _open_prepared(there, data, size, with_pose, required, with_frames)
+        return _open_prepared(there, data, size, with_pose, required, with_frames, gives_way)
     if with_pose and not data.keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to the files of a "
             "pose detector or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
-    return _open_folder(data, size, with_pose, required, with_frames)
+    return _open_folder(data, size, with_pose, required, with_frames, gives_way)
 
 
 def _open_folder(
-    data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str], with_frames: bool
+    data: DataConfig,
+    size: tuple[int, int],
+    with_pose: bool,
+    required: Sequence[str],
+    with_frames: bool,
+    gives_way: bool,
 ) -> Data:
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
@@ -81,7 +88,7 @@ def _open_folder(
         return _with_features(_path(data.features), split, table)
     from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
 
-    reader = FileReader(split.root, table, *size)
+    reader = FileReader(split.root, table, *size, gives_way=gives_way)
     return Data(split, reader, size, _keypoints_of(table), _detected(table), _hashes(split, table))
 
 
@@ -92,6 +99,7 @@ def _open_prepared(
     with_pose: bool,
     required: Sequence[str],
     with_frames: bool,
+    gives_way: bool,
 ) -> Data:
     prepared = open_prepared(where)
     if data.keypoints:
@@ -124,7 +132,8 @@ def _open_prepared(
     from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
 
     hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
-    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), _detected(table), hashes)
+    reader = PreparedReader(prepared, table, gives_way=gives_way)
+    return Data(split, reader, size, _keypoints_of(table), _detected(table), hashes)
 
 
 def _print_doubts(what: str, remarks: Sequence[str]) -> None:
@@ -192,7 +201,7 @@ def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
     return Data(split, read, (0,), read, _detected(keypoints), _hashes(split, keypoints))
 
 
-def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) -> Data:
+def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool, gives_way: bool) -> Data:
     from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
     from rgcn_jax.walkers import generate
 
@@ -202,7 +211,8 @@ def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) ->
         return _without_frames(walkers.split, source)
     if data.features:
         return _with_features(_path(data.features), walkers.split, source)
-    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size, _keypoints_of(source), source)
+    reader = MemoryReader(partial(read_batch, source=source), gives_way=gives_way)
+    return Data(walkers.split, reader, size, _keypoints_of(source), source)
 
 
 def _path(text: str) -> Path:

@@ -1,6 +1,7 @@
 """Feature extraction: the compiled step from a batch of clips to features, and the mean feature of each tracklet."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -89,18 +90,18 @@ class Extractor:
         """
         # Of several processes each reads its own clips of a batch; the features are those of the whole plan.
         plans = islice(cutting.plans(tracklets), skip, None)
-        batches = read(islice(cutting.plans(tracklets), skip, None))
-        for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self.step(variables, parallel.shard(batch, self._mesh))
+        with closing(read(islice(cutting.plans(tracklets), skip, None))) as batches:
+            for plan, batch in zip(plans, batches, strict=True):
+                yield plan, self.step(variables, parallel.shard(batch, self._mesh))
 
     def whole(
         self, variables: Any, read_keypoints: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
     ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
         """f_p of tracklets as one clip each, batch by batch, all but the first ``skip``; f_a has no columns."""
         plans = islice(cutting.whole_plans(tracklets), skip, None)
-        batches = read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))
-        for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self._pose_step(variables, parallel.shard(batch, self._mesh))
+        with closing(read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))) as batches:
+            for plan, batch in zip(plans, batches, strict=True):
+                yield plan, self._pose_step(variables, parallel.shard(batch, self._mesh))
 
     def tracklets(
         self,

@@ -90,12 +90,12 @@ def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
 
 class MemoryReader:
     """A ``Reader`` that makes each batch by a function of its plan, such as ``read_batch`` with its source; one thread
-    works ``ahead`` batches in advance.
+    works ``ahead`` batches in advance, at lower priority if it ``gives_way`` (``ReadAhead``).
     """
 
-    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2):
-        self._read, self._ahead = read, ahead
+    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2, gives_way: bool = False):
+        self._read, self._ahead, self._gives_way = read, ahead, gives_way
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader")
+        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader", self._gives_way)

@@ -60,7 +60,7 @@ def _open(path: str) -> Any:
 
 
 class PreparedReader(ClipReader):
-    """A ``ClipReader`` of prepared data, at the size in which it was prepared."""
+    """A ``ClipReader`` of prepared data, at the size in which it was prepared; ``options`` are its last ones."""
 
-    def __init__(self, prepared: Prepared, keypoints: KeypointSource, ahead: int = 2, threads: int = 0):
-        super().__init__(Records(prepared), keypoints, prepared.height, prepared.width, ahead, threads)
+    def __init__(self, prepared: Prepared, keypoints: KeypointSource, **options: Any):
+        super().__init__(Records(prepared), keypoints, prepared.height, prepared.width, **options)
