@@ -1,7 +1,7 @@
-"""Lets the models be imported where jaxtyping is not installed: import this module before anything of ``rgcn_jax``.
+"""Stand-in for jaxtyping where it is not installed: import this module before anything of ``rgcn_jax``.
 
-Some machines with a GPU have jax, flax, optax, numpy and PyTorch and no way to install more. The annotations are not
-checked by a benchmark anyhow, so a stand-in of the names that the package uses will do.
+Some GPU machines have jax, flax, optax, numpy and PyTorch, but nothing else can be installed. Benchmarks do not check
+the annotations.
 """
 
 import sys
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 
 class _Annotation:
-    """``Float[Array, "b d"]`` and its like: anything may be asked of it, nothing is checked."""
+    """Replacement for annotations such as ``Float[Array, "b d"]``, without checks."""
 
     def __class_getitem__(cls, _: object) -> type:
         return cls

@@ -1,4 +1,4 @@
-"""The pose branch alone: pose input, pose model and readout, forward and backward. Needs jax, flax, optax and NumPy."""
+"""Benchmark task of the pose branch: pose input, model and readout, forward and backward. Needs jax, flax and optax."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from rgcn_jax.models.two_branch import TwoBranch
 
 
 def branch_task(model: TwoBranch, batch: Mapping[str, Any], kind: str, aspect: float) -> Callable[[], object]:
-    """A call that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and waits.
+    """A task that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and blocks.
 
-    ``kind``: ``model.pose_input`` of the config. ``aspect``: width of a crop over its height.
+    ``kind``: the config's ``model.pose_input``. ``aspect``: width of a crop over its height.
     """
     encoder: Any = model.pose
     readout: Any = model.readout

@@ -1,12 +1,12 @@
-"""The layers of ResNet-50 in each form that ``rgcn_jax.models.cpu`` could compute them in: GFLOP/s.
+"""Benchmark of ResNet-50's layers in each implementation of ``rgcn_jax.models.cpu``, in GFLOP/s.
 
     python -m benchmarks.convolution_forms --images 8 --height 256 --width 128
 
-For every shape of layer: the forward pass, the gradient for the input and the gradient for the kernel, each by XLA's
-convolution, by gathered patches and one product, and as one product for each place of the kernel, the last as
-``kernel_gradient`` has it. A line ends with what ``convolution_form``, ``input_gradient_form`` and
-``kernel_gradient_form`` choose. Numbers are by processor time (of all threads), which other load on the machine hardly
-touches; the first line has a plain matrix product to compare with.
+For every layer shape: forward pass, gradient of the input and gradient of the kernel, each by XLA's convolution, by
+gathered patches and one product, and as one product per kernel position (for the latter see ``kernel_gradient``). Each
+line ends with the choices of ``convolution_form``, ``input_gradient_form`` and ``kernel_gradient_form``. Results are by
+processor time (of all threads), which other load on the machine hardly affects; the first line has a plain matrix
+product for comparison.
 """
 
 import argparse
@@ -33,7 +33,7 @@ FORMS = {"convolution": xla_convolution, "patches": patches_convolution}
 
 
 def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
-    """The forms of forward pass and gradients, by name."""
+    """Implementations of forward pass and gradients, by name."""
     k, stride, padding = layer.kernel, layer.stride, layer.kernel // 2
     rng = np.random.default_rng(0)
 
@@ -64,7 +64,7 @@ def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """One line a layer shape."""
+    """Print one line per layer shape."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.convolution_forms")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--height", type=int, default=256)

@@ -1,15 +1,15 @@
-"""Embedding beside the bare extraction step, and loading a model beside starting its training.
+"""Benchmark of embedding compared with the bare extraction step, and of loading compared with the start of training.
 
     python -m benchmarks.embedding
     python -m benchmarks.embedding --tracklets=1000 --stage-sizes=3,4,6,3 --width=64 --height=256 --image-width=128
 
-Extraction: the compiled step on batches that are on the device already is the bare speed. ``Extractor.tracklets`` has
-to read, batch and average too, and an ``Embedder`` to take arrays and return an ``Embedding`` a tracklet. Tracklets are
+Extraction: the baseline is the compiled step on batches that are already on the device. ``Extractor.tracklets`` also
+reads, batches and averages, and an ``Embedder`` takes arrays and returns an ``Embedding`` per tracklet. Tracklets are
 random pixels in memory, of one to three clips.
 
 Loading: a run of the ResNet-50 of configs/mars.py with random weights, saved once; ``rgcn_jax.load`` and the start of
-its training (data of a few walkers) in processes of their own. Memory is the peak above that of a process that has
-imported JAX and used a device.
+its training (on a few walkers) run in separate processes. Memory is the peak above that of a process that has imported
+JAX and used a device.
 """
 
 import argparse
@@ -62,7 +62,7 @@ print(f"{time.perf_counter() - start:.2f} {peak() - before:.0f} {before:.0f}")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints both tables."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.embedding", description="Embedding and loading.")
     parser.add_argument("--tracklets", type=int, default=1000)
     parser.add_argument("--stage-sizes", default="1,1,1")
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def extraction(options: argparse.Namespace) -> None:
-    """The table of speeds."""
+    """Print the table of speeds."""
     config = Config(
         image_height=options.height,
         image_width=options.image_width,
@@ -100,7 +100,7 @@ def extraction(options: argparse.Namespace) -> None:
     source = CachedSource(lambda t: frames[place[t]], lambda t: keypoints[place[t]])
     read = MemoryReader(partial(read_batch, source=source))
     cutting = Cutting("dense", config.frames_per_clip, config.evaluation.clips_per_batch)
-    # A few batches in turn: all of them would not fit on the device, and one would stay in the cache.
+    # A few batches in turn: all would not fit on the device, and a single one would stay in the cache.
     plans = list(cutting.plans(tracklets))
     ready = [parallel.shard(batch, embedder.mesh) for batch in read(plans[:8])]
     step = embedder.extractor.step
@@ -127,7 +127,7 @@ def extraction(options: argparse.Namespace) -> None:
 
 
 def _embedder(config: Config) -> Embedder:
-    """Of random weights."""
+    """An embedder with random weights."""
     mesh = parallel.make_mesh(0)
     empty = SavedModel(Path("random"), config, 0, {}, "")
     model = empty.model(mesh)
@@ -136,7 +136,7 @@ def _embedder(config: Config) -> Embedder:
 
 
 def loading() -> None:
-    """The table of seconds and memory."""
+    """Print the table of seconds and memory."""
     config = Config(data=DataConfig(name="walkers", walkers=FEW), model=ModelConfig(pose_features=512))
     with tempfile.TemporaryDirectory() as scratch:
         run = Path(scratch, "run")

@@ -1,12 +1,12 @@
-"""Time of an evaluation at MARS's size, beside that of another checkout of this project.
+"""Benchmark of an evaluation at MARS's size, compared with another checkout of this project.
 
     git worktree add /tmp/before COMMIT
     python -m benchmarks.evaluation_time --beside=/tmp/before
 
-Random features of 12,180 tracklets in the roles of MARS (1,980 queries in a gallery of 11,310, junk), 2,048 and 512
-dimensions: three rows under every protocol that applies, to mAP and CMC in per cent; then, where a checkout has them,
-the 95 % intervals and all else that results.json holds. CPU seconds of one process, so that other load on the machine
-disturbs them little; both checkouts in turn, the minimum of each.
+Random features of 12,180 tracklets with the roles of MARS (1,980 queries in a gallery of 11,310, junk), of 2,048 and
+512 dimensions: three rows under every applicable protocol, to mAP and CMC in per cent; then, if supported, the 95 %
+intervals and the rest of results.json. CPU seconds of one process, which other load hardly affects; checkouts
+alternate, and the minimum of each is used.
 """
 
 import argparse
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def worker(count: int, queries: int) -> None:
-    """Prints the CPU seconds of one evaluation as JSON; takes this checkout or an earlier one."""
+    """Print the CPU seconds of one evaluation as JSON, in this checkout or an earlier one."""
     from rgcn_jax.evaluation.protocol import Roles
     from rgcn_jax.evaluation.ranking import as_percentages
     from rgcn_jax.types import Embeddings
@@ -65,9 +65,11 @@ def worker(count: int, queries: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the seconds of both checkouts and the ratio."""
-    parser = argparse.ArgumentParser(description="Time of an evaluation at MARS's size beside another checkout's.")
-    parser.add_argument("--beside", type=Path, help="the root of another checkout")
+    """Print the seconds of both checkouts and the ratio."""
+    parser = argparse.ArgumentParser(
+        description="Time of an evaluation at MARS's size, compared with another checkout."
+    )
+    parser.add_argument("--beside", type=Path, help="root of the other checkout")
     parser.add_argument("--tracklets", type=int, default=12_180)
     parser.add_argument("--queries", type=int, default=1980)
     parser.add_argument("--repetitions", type=int, default=3)

@@ -1,14 +1,14 @@
-"""Fusion by the quality of the keypoints beside fixed weights, where keypoints are missing: mAP and a paired test.
+"""Fusion by keypoint quality compared with fixed weights, with missing keypoints: mAP and a paired test.
 
     rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train
     python -m benchmarks.fusion_by_quality --model=RUN --features=FILE.npz
 
-f_a comes from the file; f_p is embedded again with each keypoint of each frame left out with a probability, which no
-model is trained for. ``weight 1`` is the distance standardized with the default pose weight, ``weight w`` with that of
-the run, which its author may have chosen by test scores; ``calibrated`` is the model's ``fusion.json``, or else learned
-here from the training persons, of whom a quarter, half and three quarters of the keypoints were left out too.
-Differences are of the average precision of the same queries, with 95 % intervals over persons
-(``significance.paired_difference``). At 100 % nobody has a keypoint.
+f_a comes from the file; f_p is recomputed with each keypoint of each frame dropped with a probability, for which no
+model is trained. ``weight 1`` is the distance standardized with the default pose weight, ``weight w`` with that of the
+run, which may have been chosen on test data; ``calibrated`` uses the model's ``fusion.json``, or is learned here from
+the training persons, with a quarter, half and three quarters of their keypoints dropped. Differences are of the average
+precision of the same queries, with 95 % intervals over persons (``significance.paired_difference``). At 100 % there are
+no keypoints.
 """
 
 import argparse
@@ -39,7 +39,7 @@ DROPOUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
 
 
 def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet]) -> Fusion:
-    """From the training tracklets, whose features these are."""
+    """Learn the fusion from the training tracklets and their features."""
     samples = [pose_with_dropout(embedder, data, tracklets, rate) for rate in (0.0, *RATES)]
     return learn_fusion(features.embeddings, embedder.statistics, samples, features.num_frames)
 
@@ -47,7 +47,7 @@ def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Seq
 def scored(
     embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet], fusion: Fusion, rate: float
 ) -> dict[str, RankingMetrics | None]:
-    """Rows of both branches, of fixed weights and of the calibrated fusion, at one rate of dropout."""
+    """Rows of both branches, of fixed weights and of the calibrated fusion, at one dropout rate."""
     sample = pose_with_dropout(embedder, data, tracklets, rate, seed=1)
     embeddings = features.embeddings._replace(pose=sample.pose)
     settings, statistics = embedder.config.evaluation, embedder.statistics
@@ -65,17 +65,21 @@ def scored(
 
 
 def written(test: Difference) -> str:
-    """``+2.1 [+1.0, +3.4] p = 0.0006``."""
+    """Format a difference: ``+2.1 [+1.0, +3.4] p = 0.0006``."""
     between = "" if test.interval is None else f" [{test.interval[0]:+.1f}, {test.interval[1]:+.1f}]"
     return f"{test.value:+.1f}{between} p = {test.p_value:.4f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the parameters and a line for each rate of dropout."""
-    parser = argparse.ArgumentParser(description="Fusion by quality beside fixed weights under keypoint dropout.")
+    """Print the parameters and a line for each dropout rate."""
+    parser = argparse.ArgumentParser(
+        description="Fusion by quality compared with fixed weights under keypoint dropout."
+    )
     parser.add_argument("--model", type=path_argument, required=True, help="the folder of a run")
-    parser.add_argument("--features", type=path_argument, required=True, help="its features, with those of training")
-    parser.add_argument("--out", type=Path, help="the numbers as JSON")
+    parser.add_argument(
+        "--features", type=path_argument, required=True, help="its features, including those of training"
+    )
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
     known = parser.parse_args(arguments)
     embedder = Embedder(open_model(known.model))
     data = open_process_data(embedder.config)

@@ -1,13 +1,13 @@
-"""Do keypoints of real people tell them apart? Verification on a small MARS-like folder that nothing was trained on.
+"""Verification by keypoints of real persons, on a small MARS-like folder that no model was trained on.
 
     python -m benchmarks.gait [--data=DIR] [--models walkers-gait runs/pose-0 ...]
 
-For each model, for untrained weights of the first one, and for limb lengths over the torso's: the area under the ROC of
-pairs of tracklets (the probability that a pair of one person is nearer than a pair of two), 50 being chance, with a
-95 % interval over persons. Pairs are of two cameras; beside all of them those of two visits, where ``source.csv`` in
-the folder says which video track a frame is from: "camera 2" of one visit there is the later part of the same walk.
+For each model, for untrained weights of the first one, and for limb lengths relative to the torso: the area under the
+ROC of pairs of tracklets (the probability that a genuine pair is nearer than an impostor pair; chance is 50), with a 95
+% interval over persons. Pairs are of two cameras; also, those of two visits, if ``source.csv`` in the folder states
+which video track a frame is from: "camera 2" of one visit is the later part of the same walk.
 
-Nothing is drawn, trained or chosen here. Without the folder it says so and ends.
+Nothing is trained or selected here. Without the folder it prints a message and exits.
 """
 
 import argparse
@@ -34,8 +34,9 @@ DEFAULT = Path(os.environ.get("RGCN_JAX_REAL_DATA", Path(__file__).parents[2] / 
 def auc(
     distances: Float[np.ndarray, "n n"], people: Int[np.ndarray, "n"], pairs: Bool[np.ndarray, "n n"], resamples: int
 ) -> tuple[float, float, float]:
-    """Area under the ROC of the pairs, ties half, and its 95 % interval: persons are drawn again, and a pair counts as
-    often as its persons were (n for a genuine pair, n_i n_j for an impostor pair). In per cent.
+    """Area under the ROC of the pairs in per cent, with ties counted half, and its 95 % interval by resampling persons.
+
+    A genuine pair of a person drawn n times counts n times, an impostor pair n_i n_j times.
     """
     first, second = np.nonzero(np.triu(pairs, 1))
     same = people[first] == people[second]
@@ -60,8 +61,9 @@ def auc(
 
 
 def limb_ratios(keypoints: Sequence[Float[np.ndarray, "_ 14 3"]], aspect: float) -> Float[np.ndarray, "n n"]:
-    """Distances of tracklets by the median length of each edge of the skeleton over the median torso, each divided by
-    its deviation over the tracklets; an edge that one of two tracklets never shows is left out.
+    """Distances of tracklets by the median length of each edge of the skeleton relative to the median torso length.
+
+    Each is divided by its deviation over tracklets; edges that either tracklet never shows are ignored.
     """
     rows = []
     for found in keypoints:
@@ -80,7 +82,7 @@ def _median(values: np.ndarray) -> float:
 
 
 def pose_distances(embedder: Embedder, keypoints: Sequence[np.ndarray]) -> Float[np.ndarray, "n n"]:
-    """Distances of tracklets by f_p, as the model's own evaluation has them."""
+    """Distances of tracklets by f_p, as in the model's evaluation."""
     embeddings = embedder(None, list(keypoints))
     return np.asarray(embedder.distance(embeddings, embeddings, row="pose"))
 
@@ -88,8 +90,8 @@ def pose_distances(embedder: Embedder, keypoints: Sequence[np.ndarray]) -> Float
 def untrained_distances(
     name: str, seeds: Sequence[int], keypoints: Sequence[np.ndarray]
 ) -> list[Float[np.ndarray, "n n"]]:
-    """The same by fresh weights. Their running statistics are of nothing, so each dimension of f_p is divided by its
-    deviation over the tracklets; the input is standardised as the model does it.
+    """The same with untrained weights, dividing each dimension of f_p by its deviation over the tracklets, since
+    running statistics are missing; the input is standardised as in the model.
     """
     saved = open_model(name)
     embedder = Embedder(saved)  # compiled once
@@ -106,7 +108,7 @@ def untrained_distances(
 
 
 def visits(root: Path, tracklets: Sequence[Tracklet]) -> list[str] | None:
-    """The video track of each tracklet; None where the folder does not say."""
+    """The video track of each tracklet; None if the folder does not state it."""
     if not (root / "source.csv").is_file():
         return None
     with (root / "source.csv").open(encoding="utf-8") as file:
@@ -120,10 +122,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DEFAULT, help="a folder in the layout of MARS with keypoints.npz")
     parser.add_argument("--models", nargs="+", default=["walkers-gait"], help="models without an appearance branch")
     parser.add_argument("--untrained", type=int, default=3, help="seeds of untrained weights; their mean is printed")
-    parser.add_argument("--resamples", type=int, default=1000, help="of the persons, for the intervals")
+    parser.add_argument("--resamples", type=int, default=1000, help="resamples of the persons, for the intervals")
     a = parser.parse_args(argv)
     if not a.data.is_dir():
-        print(f"skipped: there is no folder {a.data}; name one by --data")
+        print(f"skipped: the folder {a.data} does not exist; set another by --data")
         return
     split = mars.load(a.data)
     tracklets = [*split.train, *split.gallery]
@@ -139,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{len(set(people.tolist()))} people, {len(tracklets)} tracklets; genuine pairs: "
         + ", ".join(f"{n} of {name}" for name, n in zip(of_two, genuine, strict=True))
     )
-    aspect = 0.5  # of crops in the layout of MARS
+    aspect = 0.5  # aspect ratio of crops in MARS's layout
     rows = {"limb lengths / torso": [limb_ratios(keypoints, aspect)]}
     if a.untrained:
         rows[f"{a.models[0]}, untrained"] = untrained_distances(a.models[0], range(a.untrained), keypoints)

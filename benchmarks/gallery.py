@@ -1,19 +1,19 @@
-"""Additions and queries a second and memory of a gallery, beside faiss's exact index over the same features.
+"""Benchmark of a gallery, compared with faiss's exact index: additions and queries per second, and memory.
 
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m benchmarks.gallery --counts 10000 100000
     python -m benchmarks.gallery --milvus FILE.db --counts 10000
     python -m benchmarks.gallery --milvus milvus://127.0.0.1:19530/bench?index=HNSW --counts 100000 --widths 512 128
 
-Random features, of the size of MARS's models, 2,048 and 512 dimensions, unless --widths; of distance "normalized". The
-gallery adds 1,000 tracklets at a time, each addition on the disk when it returns, and is opened again, so that it reads
-from the disk what faiss (IndexFlatL2, of the same rows) holds in memory; the first search, which verifies all
-checksums, is measured by itself. Then both search, one query and 64 queries at a time; the best of each is kept, in
-processor time, which other load on the machine disturbs less than wall time, so both must run in one thread. Both must
-find the same entries. Memory: of a process of its own for either, its own (anonymous pages), and for the gallery in
-brackets with the pages of its files that the system keeps in its cache while there is room.
+Random features with the dimensions of MARS's models, 2,048 and 512, unless --widths; distance "normalized". The gallery
+adds 1,000 tracklets at a time, each addition being on disk when it returns, and is opened again, so that it reads from
+disk what faiss (IndexFlatL2, same rows) holds in memory; the first search, which verifies all checksums, is measured
+separately. Then both search, with one query and 64 queries at a time; the best of each is used, in processor time,
+which other load on the machine affects less than wall time, so both must run in one thread. Both must find the same
+entries. Memory is measured in separate processes: anonymous pages, and for the gallery, in brackets, including the
+pages of its files in the system's cache.
 
-With --milvus tracklets of 500 persons are added to Milvus and searched there, once the index is built, in wall time, by
-the appearance alone and by both branches; recall is the share of the k nearest of an exact search that is found.
+With --milvus, tracklets of 500 persons are added to Milvus and searched there once the index is built, in wall time, by
+appearance and by both branches; recall is the fraction of the k nearest of an exact search that is found.
 """
 
 import argparse
@@ -43,7 +43,7 @@ K = 20
 
 @dataclass
 class Model:
-    """What a gallery reads of an embedder."""
+    """The attributes of an embedder that a gallery reads."""
 
     hash: str
     config: Config
@@ -52,7 +52,7 @@ class Model:
 
 
 def model(widths: Widths) -> Model:
-    """A model of distance "normalized"."""
+    """A model with the distance "normalized"."""
     config = Config()
     config = replace(config, evaluation=replace(config.evaluation, distance="normalized"))
     zeros = [np.zeros(width, np.float32) for width in widths for _ in range(2)]
@@ -60,19 +60,19 @@ def model(widths: Widths) -> Model:
 
 
 def features(widths: Widths, start: int, count: int) -> Embeddings:
-    """Tracklets from number ``start`` on."""
+    """Features of tracklets from number ``start`` on."""
     rng = np.random.default_rng(start)
     a, p = (np.maximum(rng.standard_normal((count, width), np.float32), 0) for width in widths)
     return Embeddings(a, p, np.zeros(count, np.int32), np.zeros(count, np.int32))
 
 
 def rows(found: Embeddings) -> np.ndarray:
-    """The same rows as the gallery keeps, for faiss."""
+    """The rows as the gallery stores them, for faiss."""
     return np.concatenate([x / np.linalg.norm(x, axis=1, keepdims=True) for x in found[:2]], axis=1)
 
 
 def best(search, queries: int, seconds: float) -> float:
-    """Queries a second of processor time: the best of repetitions for some seconds."""
+    """Queries per second of processor time: the best of repetitions for some seconds."""
     times, end = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.process_time()
@@ -88,7 +88,7 @@ def memory() -> tuple[float, float]:
 
 
 def fill(folder: Path, widths: Widths, count: int) -> float:
-    """Adds tracklets; returns additions a second, without the time that their features take to draw."""
+    """Add tracklets; return additions per second, without the time to generate features."""
     gallery, seconds = Gallery.open(folder, model(widths)), 0.0
     for start in range(0, count, TOGETHER):
         found = features(widths, start, min(TOGETHER, count - start))
@@ -100,7 +100,7 @@ def fill(folder: Path, widths: Widths, count: int) -> float:
 
 
 def measure(kind: str, folder: Path, widths: Widths, count: int, seconds: float) -> dict:
-    """What one form reaches, measured in a process of its own."""
+    """Measure one implementation in a separate process."""
     queries = features(widths, 10**9, QUERIES)
     begin = time.perf_counter()
     if kind == "gallery":
@@ -133,7 +133,7 @@ def measure(kind: str, folder: Path, widths: Widths, count: int, seconds: float)
 
 
 def rectified(widths: Widths, start: int, count: int) -> Embeddings:
-    """As ``features``, of 500 persons with a tenth of noise, so that neighbours mean something to an index."""
+    """Like ``features``, but of 500 persons with a tenth of noise, so that an index has meaningful neighbours."""
     rng = np.random.default_rng(start)
     person = rng.integers(0, 500, count)
     middle = np.random.default_rng(1)
@@ -143,9 +143,9 @@ def rectified(widths: Widths, start: int, count: int) -> Embeddings:
 
 
 def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
-    """Returns when a server has built the index of what was added, and has loaded it; the seconds that took.
+    """Wait until a server has built and loaded the index; return the seconds.
 
-    Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW where it may use one core only.
+    Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW index with a single core.
     """
     if "://" not in uri:
         return 0.0
@@ -165,7 +165,7 @@ def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
 
 
 def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: float) -> None:
-    """Prints additions a second, milliseconds a query and recall of a gallery in Milvus."""
+    """Print additions per second, milliseconds per query and recall of a gallery in Milvus."""
     exact, there = Gallery.open(folder / "exact", model(widths)), Gallery.open(uri, model(widths))
     wall = 0.0
     for start in range(0, count, TOGETHER):
@@ -193,15 +193,15 @@ def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: 
 
 
 def main() -> None:
-    """Prints a table a count."""
-    parser = argparse.ArgumentParser(description="A gallery beside faiss's exact index.")
+    """Print one table per count."""
+    parser = argparse.ArgumentParser(description="A gallery compared with faiss's exact index.")
     parser.add_argument("--counts", type=int, nargs="+", default=[10_000])
     parser.add_argument("--widths", type=int, nargs=2, default=WIDTHS, help="dimensions of appearance and pose")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of repetitions of each measurement")
-    parser.add_argument("--folder", help="where the galleries are written (default: a temporary folder)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of each measurement")
+    parser.add_argument("--folder", help="folder for the galleries (default: a temporary folder)")
     parser.add_argument("--alone", action="store_true", help="without faiss, which holds all features in memory")
     parser.add_argument("--measure", nargs=3, metavar=("KIND", "FOLDER", "COUNT"), help=argparse.SUPPRESS)
-    parser.add_argument("--milvus", metavar="URI", help="measure a gallery there instead, which must be a new one")
+    parser.add_argument("--milvus", metavar="URI", help="measure a new gallery there instead")
     known = parser.parse_args()
     widths: Widths = tuple(known.widths)
     if known.measure:

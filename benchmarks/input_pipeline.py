@@ -1,13 +1,13 @@
-"""The training pipeline beside the bare decoding that it contains, and reading prepared data beside loose files.
+"""Benchmark of the training input pipeline compared with bare decoding, and of prepared data compared with loose files.
 
     python benchmarks/input_pipeline.py                       # writes walkers in MARS's layout into a temporary folder
     python benchmarks/input_pipeline.py --root=MARS --keypoints=mars_keypoints.npz --scratch=DIR
 
-Everything at 256 x 128 pixels, T = 10 frames, 8 people x 4 clips, crop and flip with probability 0.5. All tasks take
-turns in one process. Printed are the best rates, by the clock and by the CPU time of this process, and the medians of
-the ratios within a turn, so that other load on the machine disturbs them little. A pipeline is measured in the middle
-of its run: without its start (building its graph, 0.5 to 1 s) and its end (stopping its threads, up to 0.5 s). As in
-the commands, the process keeps the memory that it frees; --give-back leaves that to the C library.
+At 256 x 128 pixels, T = 10 frames, 8 persons x 4 clips, crop and flip with probability 0.5. Tasks alternate in one
+process. It prints the best rates, by wall and CPU time of this process, and the medians of the ratios within a round,
+so that other load on the machine has little effect. A pipeline is measured in steady state, without its start (building
+the graph, 0.5 to 1 s) and end (stopping threads, up to 0.5 s). As in the commands, the process retains freed memory,
+unless --give-back.
 """
 
 import argparse
@@ -43,23 +43,23 @@ except ImportError:
     simplejpeg = None
 HEIGHT, WIDTH, T, PEOPLE, CLIPS = 256, 128, 10, 8, 4
 BATCH = PEOPLE * CLIPS * T
-WARM_UP, AHEAD = 3, 5  # batches; a pipeline has fewer in the making
+WARM_UP, AHEAD = 3, 5  # batches; more than a pipeline prefetches
 
 
 class Clock:
-    """Wall and CPU seconds of what is done between ``start`` and ``stop``; frames per second of each."""
+    """Measures wall and CPU seconds between ``start`` and ``stop``; returns frames per second of each."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the measurement."""
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def stop(self, frames: int) -> tuple[float, float]:
-        """The rates."""
+        """Stop the measurement and return the rates."""
         return frames / (time.perf_counter() - self._wall), frames / (time.process_time() - self._cpu)
 
 
 def sampler(split: Split, erase: float) -> IdentitySampler:
-    """The recipe's batches."""
+    """The sampler of the paper's recipe."""
     return IdentitySampler(
         split.train,
         identities=PEOPLE,
@@ -72,8 +72,8 @@ def sampler(split: Split, erase: float) -> IdentitySampler:
 
 
 def pipeline(reader: ClipReader, split: Split, steps: int, erase: float = 0.0) -> tuple[float, float]:
-    """The whole way from the plan to the batch in memory; as many batches are being made ahead at the end as at the
-    beginning.
+    """Rates of the whole pipeline, from plans to batches in memory, with equally many prefetched batches at start and
+    end.
     """
     batches = reader(sampler(split, erase).plans(0, WARM_UP + steps + AHEAD))
     for _ in range(WARM_UP):
@@ -89,7 +89,7 @@ def pipeline(reader: ClipReader, split: Split, steps: int, erase: float = 0.0) -
 
 
 def bare_tensorflow(images: Sequence[bytes]) -> tuple[float, float]:
-    """``tf.io.decode_jpeg`` of files that are in memory, mapped in parallel."""
+    """Rates of ``tf.io.decode_jpeg`` on files in memory, mapped in parallel."""
     data = tf.data.Dataset.from_tensor_slices(list(images)).map(
         lambda encoded: tf.io.decode_jpeg(encoded, channels=3), num_parallel_calls=tf.data.AUTOTUNE
     )
@@ -104,7 +104,7 @@ def bare_tensorflow(images: Sequence[bytes]) -> tuple[float, float]:
 
 
 def bare_simplejpeg(images: Sequence[bytes]) -> tuple[float, float]:
-    """The package simplejpeg (libjpeg-turbo) in a thread for each core."""
+    """Rates of simplejpeg (libjpeg-turbo) with one thread per core."""
     cores = usable_cores()
     parts = [images[i::cores] for i in range(cores)]
 
@@ -120,7 +120,7 @@ def bare_simplejpeg(images: Sequence[bytes]) -> tuple[float, float]:
 
 
 def random_plans(tracklets: Sequence[Tracklet], frames: int) -> Iterator[BatchPlan]:
-    """Random frames, in batches of single frames."""
+    """Plans of random frames, in batches of single frames."""
     rng = random.Random(0)
     box, flip, erase = no_transform(BATCH)
     for start in range(0, frames, BATCH):
@@ -140,7 +140,7 @@ def random_plans(tracklets: Sequence[Tracklet], frames: int) -> Iterator[BatchPl
 
 
 def read_prepared(prepared: Prepared, plans: Sequence[BatchPlan]) -> tuple[float, float]:
-    """The records of random frames."""
+    """Rates of reading records of random frames."""
     records, clock = Records(prepared), Clock()
     clock.start()
     frames = sum(records.fetch(plan).size for plan in plans)
@@ -148,7 +148,7 @@ def read_prepared(prepared: Prepared, plans: Sequence[BatchPlan]) -> tuple[float
 
 
 def read_loose(root: Path, plans: Sequence[BatchPlan]) -> tuple[float, float]:
-    """The files of random frames."""
+    """Rates of reading files of random frames."""
     clock, frames = Clock(), 0
     clock.start()
     for plan in plans:
@@ -160,7 +160,7 @@ def read_loose(root: Path, plans: Sequence[BatchPlan]) -> tuple[float, float]:
 
 
 def forget(paths: Sequence[Path]) -> None:
-    """Drops files from the page cache, as far as the system lets an ordinary user."""
+    """Drop files from the page cache, as far as an ordinary user is allowed to."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
@@ -169,7 +169,7 @@ def forget(paths: Sequence[Path]) -> None:
 
 
 def ready(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Path, Path]:
-    """Root, keypoints and prepared folder, made where they are not given."""
+    """Root, keypoints and prepared folder, which are created if not given."""
     root = arguments.root or scratch / "walkers"
     if not root.exists():
         size = ["--train-identities=24", "--test-identities=12", "--min-frames=40", "--max-frames=80"]
@@ -182,12 +182,12 @@ def ready(arguments: argparse.Namespace, scratch: Path) -> tuple[Path, Path, Pat
 
 
 def run(module: str, *arguments: str) -> None:
-    """A command of the package."""
+    """Run a command of the package."""
     subprocess.run([sys.executable, "-m", module, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def measure(tasks: dict[str, Callable[[], tuple[float, float]]], repetitions: int) -> dict[str, np.ndarray]:
-    """The rates of each task [repetitions, 2]; they take turns."""
+    """Rates of each task [repetitions, 2], in alternation."""
     rates = {name: [] for name in tasks}
     for _ in range(repetitions):
         for name, task in tasks.items():
@@ -205,14 +205,16 @@ def table(title: str, rates: dict[str, np.ndarray], base: str) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="The training pipeline beside bare decoding.")
+    parser = argparse.ArgumentParser(description="The training pipeline compared with bare decoding.")
     parser.add_argument("--root", type=Path, help="a data set in MARS's layout; default: walkers")
     parser.add_argument("--keypoints", type=Path, help="its keypoints; default: ROOT/openpose")
-    parser.add_argument("--scratch", type=Path, help="folder for what is written and kept; default: a temporary one")
-    parser.add_argument("--steps", type=int, default=40, help=f"batches of {BATCH} frames a repetition")
-    parser.add_argument("--frames", type=int, default=50_000, help="random frames to read a repetition")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder for written files, which are kept; default: a temporary one"
+    )
+    parser.add_argument("--steps", type=int, default=40, help=f"batches of {BATCH} frames per repetition")
+    parser.add_argument("--frames", type=int, default=50_000, help="random frames to read per repetition")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--give-back", action="store_true", help="freed memory goes back as the C library sees fit")
+    parser.add_argument("--give-back", action="store_true", help="do not retain freed memory")
     arguments = parser.parse_args()
     kept = not arguments.give_back and retain_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
@@ -230,7 +232,7 @@ def main() -> None:
         print(
             f"{platform.machine()}, {usable_cores()} core(s); TensorFlow {tf.__version__}; {len(paths):,} images of "
             f"{HEIGHT} x {WIDTH}, {np.mean([len(i) for i in images]) / 1e3:.1f} kB each; "
-            f"{arguments.repetitions} repetitions; freed memory is {'kept' if kept else 'given back'}"
+            f"{arguments.repetitions} repetitions; freed memory is {'retained' if kept else 'not retained'}"
         )
         steps = arguments.steps
         tasks = {

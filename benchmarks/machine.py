@@ -1,4 +1,4 @@
-"""What a benchmark ran on, for the first lines of its output."""
+"""Description of the machine and libraries, for the first lines of a benchmark's output."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from rgcn_jax.runtime.cores import usable_cores
 
 
 def machine() -> str:
-    """The processor, how many of its cores this process may use, and the load of the last minute."""
+    """Processor, number of usable cores, and load average of the last minute."""
     name = platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -21,9 +21,9 @@ def machine() -> str:
 
 
 def libraries(with_torch: bool) -> str:
-    """JAX's and PyTorch's version, device and CUDA.
+    """Versions, device and CUDA of JAX and PyTorch.
 
-    Ends the program where one of both sees a GPU and the other does not.
+    Exits if only one of them finds a GPU.
     """
     import jax
 

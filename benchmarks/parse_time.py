@@ -1,10 +1,10 @@
-"""How long it takes to parse a data set: trees of empty files with names as in DukeMTMC-VideoReID and iLIDS-VID.
+"""Benchmark of parsing a data set: trees of empty files with names as in DukeMTMC-VideoReID and iLIDS-VID.
 
     python benchmarks/parse_time.py --share=0.1
 
-At a share of 1 the trees have the published numbers of people, tracklets and, on average, frames. Nothing but the names
-is read in parsing, so empty files do. Printed are seconds of a first and of a second reading (the listings are then in
-memory), and frames per second; what a slow disk or a network adds is not in them.
+At a share of 1 the trees have the published numbers of persons, tracklets and, on average, frames. Parsing reads only
+names, so empty files suffice. It prints the seconds of a first and a second reading (with cached listings), and frames
+per second, without the effect of a slow disk or network.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from scipy.io import savemat
 
 from rgcn_jax.data.datasets import dukemtmc_vidreid, ilids_vid
 
-FRAMES = 168  # of a tracklet of DukeMTMC-VideoReID on average
+FRAMES = 168  # mean length of a tracklet of DukeMTMC-VideoReID
 PEOPLE, FRAMES_ILIDS = 300, 73
 
 
 def duke_names(share: float) -> Iterator[str]:
-    """Paths of the frames."""
+    """Paths of the frames of DukeMTMC-VideoReID."""
     for part, first, tracklets, each in (("train", 1, 2196, 3), ("query", 2001, 702, 1), ("gallery", 2001, 2636, 2)):
         for number in range(max(1, round(share * tracklets))):
             person, track = first + number // each, number % each
@@ -36,7 +36,7 @@ def duke_names(share: float) -> Iterator[str]:
 
 
 def ilids_names(share: float) -> Iterator[str]:
-    """The same, by this package."""
+    """Paths of the frames of iLIDS-VID."""
     for person in range(1, 2 * max(1, round(share * PEOPLE / 2)) + 1):
         for camera in ("cam1", "cam2"):
             for frame in range(1, FRAMES_ILIDS + 1):
@@ -44,11 +44,11 @@ def ilids_names(share: float) -> Iterator[str]:
 
 
 def main() -> None:
-    """Writes the trees, times the parsing, prints a table and takes them away."""
+    """Write the trees, time the parsing, print a table and remove the trees."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=0.1, help="of the published size, 0 to 1 (default: 0.1)")
+    parser.add_argument("--share", type=float, default=0.1, help="fraction of the published size (default: 0.1)")
     share = parser.parse_args().share
-    warnings.simplefilter("ignore")  # the counts are not the published ones
+    warnings.simplefilter("ignore")  # counts differ from the published ones
     print(f"{'layout':18}{'frames':>10}{'first, s':>10}{'second, s':>10}{'frames/s':>12}")
     for module, names in ((dukemtmc_vidreid, duke_names), (ilids_vid, ilids_names)):
         with tempfile.TemporaryDirectory() as folder:

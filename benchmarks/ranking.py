@@ -1,10 +1,10 @@
-"""Time from features to mAP beside the bare matrix product that it contains.
+"""Benchmark from features to mAP, compared with the matrix product that it contains.
 
     python benchmarks/ranking.py
 
 Random features of MARS's size: 1,980 queries, 11,310 gallery tracklets, 2,560 dimensions. One row and one protocol are
-evaluated, with everything: fusing both branches, centring, distances, ranking, mAP. Product and evaluation are timed in
-turn, in one process, and the minimum of each is kept, so that other load on the machine disturbs the ratio little.
+evaluated completely: fusion of both branches, centring, distances, ranking, mAP. Product and evaluation alternate in
+one process, and the minimum of each is used, so that other load on the machine has little effect on the ratio.
 """
 
 import argparse
@@ -29,8 +29,8 @@ def seconds(function) -> float:
 
 
 def random_case(queries: int, gallery: int, appearance: int, pose: int) -> tuple[Embeddings, Roles]:
-    """Random features and ids; the first ``queries`` of the ``gallery`` tracklets are the queries too. As on MARS
-    there are 13 tracklets a person, about 11 in other cameras than the query's.
+    """Random features and ids; the first ``queries`` of the ``gallery`` tracklets are also queries. As on MARS there
+    are 13 tracklets per person, about 11 of them in other cameras than the query's.
     """
     rng = np.random.default_rng(0)
     embeddings = Embeddings(
@@ -44,9 +44,9 @@ def random_case(queries: int, gallery: int, appearance: int, pose: int) -> tuple
 
 def main() -> None:
     """Print the times in seconds and the ratio."""
-    parser = argparse.ArgumentParser(description="Time of the evaluation beside its bare matrix product.")
+    parser = argparse.ArgumentParser(description="Time of the evaluation compared with its matrix product.")
     parser.add_argument("--queries", type=int, default=1980)
-    parser.add_argument("--gallery", type=int, default=11310, help="with the queries")
+    parser.add_argument("--gallery", type=int, default=11310, help="including the queries")
     parser.add_argument("--repetitions", type=int, default=7)
     arguments = parser.parse_args()
     embeddings, roles = random_case(arguments.queries, arguments.gallery, 2048, 512)

@@ -1,12 +1,12 @@
-"""What the state of a recurrent pose encoder does beyond the length that it was trained with: gates, cell, f_p.
+"""State of a recurrent pose encoder beyond the clip length of its training: gates, cell and f_p.
 
     python -m benchmarks.recurrent_states RUN ...
 
-The first 40 frames of the test tracklets that have as many. After 1, 5, 10, 20 and 40 of them, over tracklets, nodes
-and dimensions: of LGCN and GCN&LSTM the mean activation of the forget gate f, the share of it above 0.95, the mean of
-what the graph adds before its sigmoid, and the root mean square of the cell c; the root mean square of H; and how far
-f_p has moved from where it is after ten frames: the mean shift of a dimension over its standard deviation between
-tracklets, root mean square over the dimensions.
+Uses the first 40 frames of sufficiently long test tracklets. After 1, 5, 10, 20 and 40 frames, over tracklets, nodes
+and dimensions: for LGCN and GCN&LSTM the mean activation of the forget gate f, the fraction of it above 0.95, the mean
+input of the graph to its sigmoid, and the root mean square of the cell c; the root mean square of H; and the shift of
+f_p relative to ten frames: the mean shift of a dimension over its standard deviation between tracklets, root mean
+square over dimensions.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FRAMES, AT, TRAINED = 40, (1, 5, 10, 20, 40), 10
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parses the command line and prints a table for each run."""
+    """Parse the command line and print a table for each run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs with a recurrent pose encoder")
     for run in parser.parse_args(argv).runs:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def states(embedder: Embedder) -> list[list[float]]:
-    """The lines of the table, a number a column; NaN for what an encoder without gates does not have."""
+    """Rows of the table; NaN for values that an encoder without gates does not have."""
     x, h, features = _encoded(embedder)
     found = gates(embedder.model.pose, embedder.variables["params"]["pose"], x)
     shift = features.mean(1) - features[AT.index(TRAINED)].mean(0)
@@ -83,8 +83,8 @@ def _encoded(embedder: Embedder) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def gates(encoder: Any, params: Any, x: Float[np.ndarray, "b t v c"]) -> dict[str, np.ndarray]:
-    """Of LGCN or GCN&LSTM, from their equations, each [B, T, V, n]: "graph", what the graph adds to the forget gate
-    before its sigmoid; "f", the gate; "c", the cell; "h". Empty of another encoder.
+    """Gates of LGCN or GCN&LSTM from their equations, each [B, T, V, n]: "graph", the graph's input to the forget
+    gate's sigmoid; "f", the gate; "c", the cell; "h". Empty for other encoders.
     """
     if isinstance(encoder, LGCN):
         symbol, recurrent, product = "W", "U", params.get("P")

@@ -1,21 +1,20 @@
-"""What a training step on ResNet-50 costs at least: arithmetic and memory traffic of the trunk, and the peaks of
-devices.
+"""Roofline bound of a training step on ResNet-50: arithmetic and memory traffic, and peak rates of devices.
 
-Arithmetic counts the convolutions: two operations a multiplication, once forward and twice backward (for the input
-and for the kernel; the first layer has no gradient for its input, which is counted all the same, as is customary).
+Arithmetic counts convolutions: two operations per multiplication, once forward and twice backward (for the input and
+for the kernel; the missing input gradient of the first layer is counted too, as is customary).
 
-Traffic counts each activation every time that it has to pass through memory, where a convolution runs by itself and
-normalisation by separate passes, fused only with the ReLU and the addition that follow it (what compilers make of the
-network as it is written; a kernel that fuses normalisation into the convolution needs less, so more than 100 % is
-possible). With i and o the numbers that a convolution reads and writes:
+Traffic counts each activation whenever it must pass through memory, if convolutions are separate operations and
+normalisation separate passes, fused only with the following ReLU and addition (as compilers do; a kernel that fuses
+normalisation into the convolution needs less, so more than 100 % is possible). For i and o, the values that a
+convolution reads and writes:
 
     convolution              forward i + o     backward (o + i) for the input, (o + i) for the kernel
     statistics               forward o         backward 2 o: gradient and normalised value, reduced
     normalise, ReLU, add     forward 2 o       backward 3 o: gradient and value in, gradient out
     shortcut                 forward o         backward o
 
-Weights, optimiser and the rest of the model are left out (below 1 % at 320 frames). The bound is the sum over the
-passes of the longer of arithmetic and traffic.
+Weights, optimiser and the rest of the model are ignored (below 1 % at 320 frames). The bound is the sum over passes of
+the maximum of arithmetic and traffic time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from typing import NamedTuple
 
 
 class Layer(NamedTuple):
-    """A convolution of the trunk: kernel, stride, map that comes in, channels in and out."""
+    """A convolution of the ResNet: kernel, stride, size of the input map, channels in and out."""
 
     kernel: int
     stride: int
@@ -32,26 +31,26 @@ class Layer(NamedTuple):
     channels: int
     features: int
     shortcut: bool = False
-    """Whether the block's addition follows its normalisation."""
+    """Whether its normalisation is followed by the block's addition."""
 
     @property
     def inputs(self) -> int:
-        """Numbers read, an image."""
+        """Values read per image."""
         return self.height * self.width * self.channels
 
     @property
     def outputs(self) -> int:
-        """Numbers written, an image."""
+        """Values written per image."""
         return -(-self.height // self.stride) * -(-self.width // self.stride) * self.features
 
     @property
     def flop(self) -> int:
-        """Operations of the forward pass, an image."""
+        """Operations of the forward pass per image."""
         return 2 * self.outputs * self.kernel**2 * self.channels
 
 
 class Peak(NamedTuple):
-    """Of a device, as its maker publishes it (dense): FLOP/s by dtype, bytes/s of its memory."""
+    """Peak rates of a device as published by its maker (dense): FLOP/s by dtype, bytes/s of its memory."""
 
     flops: dict[str, float]
     bandwidth: float
@@ -65,12 +64,13 @@ PEAKS = {
     "A100": Peak({"bfloat16": 312e12, "float32": 156e12}, 1.555e12),
     "V100": Peak({"bfloat16": 15.7e12, "float32": 15.7e12}, 0.9e12),
 }
-"""By a part of JAX's ``device_kind``; the first that fits. float32 is TF32 where there is such; V100's tensor cores
-know no bfloat16."""
+"""By a substring of JAX's ``device_kind``; the first match applies. float32 is TF32 if supported; V100's tensor cores
+do not support bfloat16.
+"""
 
 
 def peak_of(device_kind: str) -> Peak | None:
-    """The published peak of a device, None where it is not in ``PEAKS``."""
+    """The published peak of a device; None if it is not in ``PEAKS``."""
     return next((peak for name, peak in PEAKS.items() if name.lower() in device_kind.lower()), None)
 
 
@@ -93,12 +93,12 @@ def trunk_layers(
 
 
 def training_flop(layers: Sequence[Layer]) -> int:
-    """Operations of forward and backward, an image."""
+    """Operations of forward and backward pass per image."""
     return 3 * sum(layer.flop for layer in layers)
 
 
 def seconds_at_least(layers: Sequence[Layer], peak: Peak, dtype: str) -> float:
-    """The bound of the module's docstring for one image of a training step."""
+    """The bound described above for one image of a training step."""
     size, flops = {"bfloat16": 2, "float32": 4}[dtype], peak.flops[dtype]
     total = 0.0
     for layer in layers:

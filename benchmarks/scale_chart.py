@@ -1,10 +1,10 @@
-"""Chart of cost against work, from the rows that ``python -m benchmarks.scale --save=FILE`` kept.
+"""Chart of cost against work, from the rows that ``python -m benchmarks.scale --save=FILE`` wrote.
 
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.scale --full --save=scale.jsonl
     python -m benchmarks.scale_chart scale.jsonl docs/images/scale.png
 
-A panel a part, both axes logarithmic: points are rows, the dashed line is cost in proportion to work through the last
-one; in the panel of sampling, constant cost. Needs matplotlib (the extra ``report``).
+One panel per part, with logarithmic axes: points are rows, the dashed line is cost proportional to work through the
+last point; constant cost in the panel of sampling. Needs matplotlib (the extra ``report``).
 """
 
 import argparse
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 class Axes(NamedTuple):
-    """What a panel shows: work and cost of a row, what they are called, and whether the cost should grow with it."""
+    """Axes of a panel: work and cost of a row, their labels, and whether the cost should grow with the work."""
 
     work: Callable[[Row], float]
     cost: Callable[[Row], float]
@@ -39,14 +39,14 @@ AXES = {
 
 
 def read_rows(path: Path) -> dict[str, list[Row]]:
-    """The last row that was kept of each part and its two numbers, in the order of the work."""
+    """The last row of each part and its two numbers, in the order of the work."""
     kept = {(r["part"], r["first"], r["second"]): r for r in map(json.loads, path.read_text("utf-8").splitlines())}
     found = {part: [row for row in kept.values() if row["part"] == part] for part in AXES}
     return {part: sorted(rows, key=AXES[part].work) for part, rows in found.items() if rows}
 
 
 def draw(rows: Mapping[str, Sequence[Row]], path: Path) -> None:
-    """Writes the chart; the suffix of ``path`` chooses the format."""
+    """Write the chart; the suffix of ``path`` determines the format."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.3 * len(rows), 2.3), layout="constrained")
@@ -63,10 +63,10 @@ def draw(rows: Mapping[str, Sequence[Row]], path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Reads the rows and draws them."""
+    """Read the rows and draw them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_chart", description="Chart of cost against work.")
-    parser.add_argument("rows", type=Path, help="of python -m benchmarks.scale --save=FILE")
-    parser.add_argument("out", type=Path, help="the picture: .png, .svg or .pdf")
+    parser.add_argument("rows", type=Path, help="file that python -m benchmarks.scale --save=FILE wrote")
+    parser.add_argument("out", type=Path, help="image file: .png, .svg or .pdf")
     a = parser.parse_args(argv)
     draw(read_rows(a.rows), a.out)
 

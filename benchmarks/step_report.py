@@ -1,4 +1,4 @@
-"""Checks, times and prints for ``benchmarks.train_step``."""
+"""Checks, timing and output of ``benchmarks.train_step``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,14 +19,14 @@ from rgcn_jax.config import LossConfig
 from rgcn_jax.training.step import make_train_step
 
 FLOAT64_LOSS, FLOAT64_GRADIENT, FLOAT32_LOSS = 1e-9, 1e-6, 1e-4
-"""Relative differences between JAX and PyTorch up to which they agree."""
+"""Maximum relative differences between JAX and PyTorch."""
 
 GIB = 2**30
 
 
 def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
-    """Between JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32: the largest relative difference of
-    a loss term, and of a gradient (of its largest absolute value).
+    """Differences of JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32: the largest relative
+    difference of a loss term, and of a gradient (relative to its largest absolute value).
     """
     import torch
 
@@ -48,7 +48,7 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
         model = step_case.make_model(pose, small)
         appearance: Any = model.appearance
         model = model.clone(appearance=appearance.clone(trunk=appearance.trunk.clone(dtype=jnp.float64)))
-        optimizer = optax.sgd(1.0)  # the change of the parameters is the gradient
+        optimizer = optax.sgd(1.0)  # so that the change of parameters is the gradient
         step = make_train_step(model, optimizer, LossConfig(), parallel.make_mesh(1), jnp.float64)
         state = step_case.make_state(wide, optimizer)
         batch["keypoints"] = batch["keypoints"].astype(np.float64)
@@ -59,10 +59,10 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
     terms, theirs = torch_reference.loss_and_gradients(reference, batch, torch.float64)
     ours = torch_reference.in_torch_layout(gradients, pose)
     if missing := ours.keys() ^ theirs.keys():
-        raise ValueError(f"{pose}: gradients in one of JAX and PyTorch: {sorted(missing)}.")
+        raise ValueError(f"{pose}: gradients that only one of JAX and PyTorch has: {sorted(missing)}.")
     loss = max(abs(float(metrics[name]) - value) / max(abs(value), 1e-3) for name, value in terms.items())
     scale = max(np.abs(value).max() for value in theirs.values())
-    # A gradient that is zero but for rounding (of a bias before a normalisation) has no scale of its own.
+    # A gradient that is zero except for rounding (of a bias before a normalisation) has no scale.
     gradient = max(
         np.abs(ours[n].reshape(g.shape) - g).max() / max(np.abs(g).max(), 1e-6 * scale) for n, g in theirs.items()
     )
@@ -70,9 +70,7 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
 
 
 def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> tuple[float, float]:
-    """The loss of the batch's first clips (two identities; more take more memory than what is timed) in float32, in JAX
-    and in PyTorch, without TF32.
-    """
+    """Loss of the batch's first clips (two identities, to limit memory) in float32 without TF32, in JAX and PyTorch."""
     import torch
 
     from benchmarks import torch_reference
@@ -92,9 +90,9 @@ def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], varia
 
 
 def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> str:
-    """A line that says how far JAX and PyTorch agree; ends the program where they do not."""
+    """A line about the agreement of JAX and PyTorch; exits if they do not agree."""
     if sizes.micro_batches > 1:
-        return f"{pose}: not compared, PyTorch does not divide the batch"
+        return f"{pose}: not compared, since PyTorch has no micro-batches"
     loss, gradient = differences_float64(pose, sizes)
     ours, theirs = first_losses(pose, sizes, batch, variables)
     single = abs(ours - theirs) / abs(theirs)
@@ -104,7 +102,7 @@ def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: 
     )
     if not (loss <= FLOAT64_LOSS and gradient <= FLOAT64_GRADIENT and single <= FLOAT32_LOSS):
         raise SystemExit(
-            f"JAX and PyTorch do not agree, so nothing is timed. {found}; allowed are {FLOAT64_LOSS:.0e}, "
+            f"JAX and PyTorch do not agree, so nothing is timed. {found}; expected at most {FLOAT64_LOSS:.0e}, "
             f"{FLOAT64_GRADIENT:.0e} and {FLOAT32_LOSS:.0e}."
         )
     return found
@@ -113,10 +111,9 @@ def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: 
 def print_steps(
     poses: Mapping[str, str], sizes: Sizes, kinds: Sequence[str], repetitions: int, with_extraction: bool
 ) -> None:
-    """The part "step": a block a model, printed as it is measured, so that one that does not fit into memory costs the
-    later ones only.
+    """Print the part "step" model by model, so that running out of memory affects only later ones.
 
-    Ends the program where JAX and PyTorch do not run on the same kind of device, or do not agree.
+    Exits if JAX and PyTorch do not run on the same kind of device, or do not agree.
     """
     device, flop = jax.devices()[0], training_flop(list(_layers(sizes)))
     print(
@@ -151,7 +148,7 @@ def print_steps(
 
 
 def _print_extraction(title: str, sizes: Sizes, times: Mapping[str, Times], on_cpu: bool) -> None:
-    """Frames/s of each library; on the CPU by processor time too."""
+    """Print frames/s of each library; on the CPU by processor time too."""
     rates = [f"{kind} {sizes.images / t.best:.1f}" for kind, t in times.items()]
     by_cpu = ", ".join(f"{sizes.images / min(t.cpu):.1f}" for t in times.values())
     print(f"{title:12}extraction, frames/s: " + ", ".join(rates) + f"; by processor time {by_cpu}" * on_cpu, flush=True)
@@ -171,9 +168,7 @@ def _time(tasks: Mapping[str, Callable[[], object]], repetitions: int) -> dict[s
 def torch_step(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
 ) -> tuple[Callable[[], object], int]:
-    """PyTorch's step, eager or by torch.compile, and the bytes that it had in use at most, of what was not in use
-    before; on the CPU PyTorch does not say.
-    """
+    """PyTorch's step, eager or by torch.compile, and its peak memory in bytes, which is not available on the CPU."""
     import torch
 
     from benchmarks import torch_reference
@@ -185,7 +180,7 @@ def torch_step(
     task = torch_reference.train_task(model, batch, *rates, sizes.dtype == "bfloat16", kind == "torch.compile")
     if not cuda:
         return task, 0
-    task()  # compiles, and has cuDNN choose
+    task()  # compiles, and selects cuDNN algorithms
     torch.cuda.reset_peak_memory_stats()
     task()
     return task, torch.cuda.max_memory_allocated() - before
@@ -194,7 +189,7 @@ def torch_step(
 def torch_extraction(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
 ) -> Callable[[], object]:
-    """A call that extracts the batch's features by PyTorch, eager or by torch.compile, and waits."""
+    """A task that extracts the batch's features in PyTorch, eager or by torch.compile, and blocks."""
     from benchmarks import torch_reference
 
     model = torch_reference.build(sizes.fields(pose), variables["params"])
@@ -202,7 +197,7 @@ def torch_extraction(
 
 
 def _print_steps(title: str, sizes: Sizes, times: Mapping[str, Times], flop: int) -> None:
-    """One row a library."""
+    """Print one row per library."""
     device = jax.devices()[0]
     peak, on_cpu = peak_of(device.device_kind), device.platform == "cpu"
     header = f"{'':28}{'step, s':>20}{'frames/s':>10}{'TFLOP/s':>9}" + f"{'roofline':>10}" * (peak is not None)
@@ -222,7 +217,7 @@ def _print_steps(title: str, sizes: Sizes, times: Mapping[str, Times], flop: int
 
 
 def print_memory(poses: Sequence[str], sizes: Sizes) -> None:
-    """The part "memory": one row a way to use less of it."""
+    """Print the part "memory": one row per way to save memory."""
     print(
         f"Memory of a training step of configs/mars.py by XLA's count for {jax.default_backend()}, GiB: {sizes.clips} "
         f"clips x {sizes.frames} frames of {sizes.height} x {sizes.width}, last stride {sizes.model['last_stride']}, "
@@ -236,7 +231,7 @@ def print_memory(poses: Sequence[str], sizes: Sizes) -> None:
 
 
 def print_scaling(poses: Sequence[str], sizes: Sizes, steps: int = 3) -> None:
-    """The part "scaling"."""
+    """Print the part "scaling"."""
     print(f"Losses of {steps} steps of {sizes.clips} clips x {sizes.frames} frames on fake CPU devices")
     for pose in poses:
         one: list[float] = []

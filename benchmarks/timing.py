@@ -1,4 +1,4 @@
-"""Times of several tasks that are run in turn, so that other load on the machine disturbs their ratios little."""
+"""Timing of several tasks in alternation, so that other load on the machine has little effect on their ratios."""
 
 import statistics
 import time
@@ -11,27 +11,27 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Times:
-    """Of all calls of one task, in seconds: on the clock, and of the processor, summed over this process's threads."""
+    """Times of all calls of a task in seconds: wall time, and processor time summed over this process's threads."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     @property
     def best(self) -> float:
-        """The shortest time on the clock."""
+        """Minimum wall time."""
         return min(self.wall)
 
     @property
     def median(self) -> float:
-        """The median of the times on the clock."""
+        """Median wall time."""
         return statistics.median(self.wall)
 
 
 def time_in_turn(tasks: Mapping[Name, Callable[[], object]], turns: int, calls: int = 1) -> dict[Name, Times]:
-    """Times of every task over ``turns`` rounds; in each every task is called ``calls`` times, one after another.
+    """Time every task in ``turns`` rounds, in each of which every task is called ``calls`` times.
 
-    A task has to wait for its own result. Nothing is warmed up here. With more than one call a turn, what the task
-    before has left behind (threads still awake, caches) touches the first one only.
+    A task must block until its result is ready. Nothing is warmed up here. With more than one call per round,
+    after-effects of the previous task (active threads, caches) affect only the first one.
     """
     times = {name: Times() for name in tasks}
     for _ in range(turns):

@@ -1,11 +1,11 @@
-"""The pose models of ``rgcn_jax.models`` in PyTorch, the same maths on the same parameters, to check and time against.
+"""The pose models of ``rgcn_jax.models`` in PyTorch, on the same parameters, for comparison of results and speed.
 
-Written as one writes them in PyTorch for speed: eager; what does not depend on the state for all frames at once, frames
-first, a hand-written loop for RGCN and LGCN with their gates fused and sum and product in one call (``addmm``);
-``nn.RNN`` and ``nn.LSTM`` over all nodes at once; ST-GCN by ``Conv2d`` in its authors' layout [B, C, T, V].
+Implemented for speed: eager; parts that do not depend on the state for all frames at once, frames first; a loop for
+RGCN and LGCN with fused gates and ``addmm``; ``nn.RNN`` and ``nn.LSTM`` over all nodes at once; ST-GCN by ``Conv2d`` in
+its authors' layout [B, C, T, V].
 
-In: X [B, T, V, C]. Out: H [B, T, V, n]. Only what the benchmark compares is here: one graph layer, every frame counts,
-training mode. Measured on a CPU and not taken: RGCN's and LGCN's graph convolution inside the loop (1 % slower and 4 %
+In: X [B, T, V, C]. Out: H [B, T, V, n]. Restricted to what the benchmark compares: one graph layer, all frames valid,
+training mode. Measured on a CPU and rejected: RGCN's and LGCN's graph convolution inside the loop (1 % slower and 4 %
 faster), ST-GCN in ``channels_last`` (6 % slower).
 """
 
@@ -28,7 +28,7 @@ def _empty(*shape: int) -> nn.Parameter:
 
 
 class _Graph(nn.Module):
-    """A_hat as a buffer, and the two changes of layout."""
+    """A_hat as a buffer, and two layout conversions."""
 
     a_hat: Tensor
 
@@ -63,7 +63,7 @@ class RGCN(_Graph):
 
 
 class LGCN(_Graph):
-    """The LSTM form; the gates f, i, o, g side by side."""
+    """The LSTM variant; gates f, i, o, g are concatenated."""
 
     def __init__(self, channels: int, features: int):
         super().__init__()
@@ -88,7 +88,7 @@ class GCNRecurrent(_Graph):
     def __init__(self, recurrent: type[nn.RNN] | type[nn.LSTM], channels: int, features: int):
         super().__init__()
         self.W_g, self.recurrent = _empty(channels, features), recurrent(features, features)
-        # PyTorch has two biases that are only ever added up: the second stays 0.
+        # PyTorch has two biases, which are only used as their sum: the second stays 0.
         nn.init.zeros_(dict(self.recurrent.named_parameters())["bias_hh_l0"]).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class STGCNBlock(nn.Module):
             self.projection = nn.Sequential(nn.Conv2d(channels, features, 1, bias=False), nn.BatchNorm2d(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to the block's output."""
+        """X to the output of the block."""
         y = self.graph(x).unflatten(1, (len(self.partition), -1))
         y = torch.einsum("bkctv,kvw->bctw", y, self.partition * self.M)
         y = self.bn_t(self.temporal(torch.relu(self.bn_g(y))))
@@ -126,7 +126,7 @@ class STGCNBlock(nn.Module):
 
 
 class STGCN(nn.Module):
-    """BatchNorm over the V C numbers of a frame, then the blocks; ``widths`` of all of them."""
+    """BatchNorm over the V C values of a frame, followed by blocks with ``widths``."""
 
     def __init__(self, channels: int, widths: tuple[int, ...], variant: str):
         super().__init__()
@@ -143,8 +143,9 @@ class STGCN(nn.Module):
 
 
 class EvolvingLayer(nn.Module):
-    """One layer of EvolveGCN by the matrix GRU; the gates U, R, C one below the other in ``W`` and ``B``, U and R in
-    ``V_UR``. With ``p`` variant "H", else "O".
+    """One layer of EvolveGCN with the matrix GRU; gates U, R, C are stacked in ``W`` and ``B``, U and R in ``V_UR``.
+
+    With ``p`` it is variant "H", else "O".
     """
 
     def __init__(self, channels: int, features: int, summary: bool):
@@ -154,7 +155,7 @@ class EvolvingLayer(nn.Module):
         self.V_C, self.p = _empty(channels, channels), _empty(channels) if summary else None
 
     def evolve(self, q: Tensor, z: Tensor) -> Tensor:
-        """Q_{t-1} [..., C, n] and the first columns of Z_t to Q_t; the last column stands for all that follow."""
+        """Q_{t-1} [..., C, n] and the first columns of Z_t to Q_t; all further columns equal the last."""
         wz = self.W @ z
         if wz.shape[-1] < q.shape[-1]:
             wz = nn.functional.pad(wz, (0, q.shape[-1] - wz.shape[-1]), mode="replicate")
@@ -198,7 +199,7 @@ class EvolveGCN(_Graph):
 
 
 def _build(name: str, params: Mapping[str, Any]) -> nn.Module:
-    """The module of the sizes that the parameters have."""
+    """Create the module with the sizes of the parameters."""
     if name == "RGCN":
         return RGCN(*params["W_x"].shape)
     if name == "LGCN":
@@ -213,7 +214,7 @@ def _build(name: str, params: Mapping[str, Any]) -> nn.Module:
 
 
 def _gates(fused: np.ndarray, order: str) -> np.ndarray:
-    """[..., 4n], gates f, i, o, g side by side, to [4n, ...] with the gates in PyTorch's order, one below another."""
+    """[..., 4n] with concatenated gates f, i, o, g to [4n, ...] with stacked gates in PyTorch's order."""
     blocks = dict(zip("fiog", np.split(fused.T, 4), strict=True))
     return np.concatenate([blocks[gate] for gate in order])
 
@@ -256,7 +257,7 @@ def _evolving(params: Mapping[str, Any]) -> Arrays:
 
 
 def in_torch_layout(name: str, params: Any) -> Arrays:
-    """JAX parameters, or their gradients, as those of the PyTorch module, by its names: a relabelling of entries."""
+    """JAX parameters, or their gradients, by the names and in the layout of the PyTorch module."""
     if name in ("RGCN", "LGCN"):
         return dict(params)
     if name == "GCNRNN":
@@ -274,13 +275,13 @@ def reference(name: str, params: Any) -> nn.Module:
       params: its "params", NumPy arrays.
 
     Raises:
-      ValueError: the parameters are not those of the PyTorch module, by name or by shape.
+      ValueError: names or shapes of the parameters differ from those of the PyTorch module.
     """
     module, values = _build(name, params), in_torch_layout(name, params)
     trained = {key: parameter for key, parameter in module.named_parameters() if parameter.requires_grad}
     shapes = [{(k, tuple(v.shape)) for k, v in both.items()} for both in (trained, values)]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"{name}: parameters in only one of PyTorch and JAX: {sorted(shapes[0] ^ shapes[1])}.")
+        raise ValueError(f"{name}: parameters that only one of PyTorch and JAX has: {sorted(shapes[0] ^ shapes[1])}.")
     with torch.no_grad():
         for key, parameter in trained.items():
             parameter.copy_(torch.tensor(values[key]))

@@ -1,9 +1,9 @@
-"""The network, the losses and the step of ``configs/mars.py`` in PyTorch, to check and time against.
+"""Network, losses and training step of ``configs/mars.py`` in PyTorch, for comparison of results and speed.
 
-Written as one writes them in PyTorch for speed: ``channels_last``, ``autocast`` to bfloat16 around the network where
-asked for (losses in float32), fused Adam on a GPU, cuDNN's search for the best algorithm; ``torch.compile`` by flag.
-The pose models are those of ``benchmarks.torch_pose``. Frames come as uint8 and are normalised on the device. Left out:
-the running statistics of f_a and f_p, two small normalisations that nothing in the step reads.
+Implemented for speed: ``channels_last``, optional ``autocast`` to bfloat16 around the network (losses in float32),
+fused Adam on a GPU, cuDNN's algorithm search; optional ``torch.compile``. The pose models are those of
+``benchmarks.torch_pose``. Frames are uint8 and normalised on the device. The running statistics of f_a and f_p are
+omitted: two small normalisations whose results the step does not use.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ MARGIN, SMOOTHING = 0.3, 0.1
 
 
 class Bottleneck(nn.Module):
-    """Torchvision's block, version 1.5."""
+    """torchvision's block, version 1.5."""
 
     def __init__(self, channels: int, width: int, stride: int):
         super().__init__()
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The trunk: images [N, 3, H, W] to pooled features [N, D]."""
+    """ResNet: images [N, 3, H, W] to pooled features [N, D]."""
 
     def __init__(self, stage_sizes: tuple[int, ...], width: int, last_stride: int):
         super().__init__()
@@ -69,7 +69,7 @@ class ResNet(nn.Module):
 
 
 class TwoBranch(nn.Module):
-    """AP, a recurrent pose model or none, dual attention, classifier; all frames count."""
+    """AP, a recurrent pose model or none, dual attention, classifier; all frames are valid."""
 
     mean: Tensor
     std: Tensor
@@ -87,7 +87,7 @@ class TwoBranch(nn.Module):
             self.register_buffer(name, 255.0 * torch.tensor(values), persistent=False)
 
     def forward(self, frames: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Frames [B, T, H, W, 3], uint8 or normalised already, and keypoints [B, T, 14, 3] to (f_a, f_p, logits)."""
+        """Frames [B, T, H, W, 3], uint8 or normalised, and keypoints [B, T, 14, 3] to (f_a, f_p, logits)."""
         images = frames.flatten(0, 1)
         if not frames.is_floating_point():
             images = (images.float() - self.mean) / self.std
@@ -117,9 +117,7 @@ def triplet(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def objective(features: tuple[Tensor, Tensor | None, Tensor], labels: Tensor) -> dict[str, Tensor]:
-    """The loss of eq. 19 with the adaptive weight, and its terms, by the names of the JAX metrics; from (f_a, f_p,
-    logits).
-    """
+    """Loss of eq. 19 with adaptive weight, and its terms by JAX's names, from (f_a, f_p, logits)."""
     f_a, f_p, logits = features
     logits = logits if logits.dtype == torch.float64 else logits.float()
     identity = nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
@@ -134,7 +132,7 @@ def objective(features: tuple[Tensor, Tensor | None, Tensor], labels: Tensor) ->
 
 
 def in_torch_layout(params: Mapping[str, Any], pose: str) -> dict[str, np.ndarray]:
-    """The parameters, or gradients, of the JAX model by the names and in the layout of ``TwoBranch``."""
+    """Parameters, or gradients, of the JAX model by the names and in the layout of ``TwoBranch``."""
 
     def trunk(at: str, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
         found = {}
@@ -159,17 +157,17 @@ def in_torch_layout(params: Mapping[str, Any], pose: str) -> dict[str, np.ndarra
 
 
 def build(fields: Mapping[str, Any], params: Mapping[str, Any], dtype: torch.dtype = torch.float32) -> TwoBranch:
-    """The network with the JAX model's parameters, on the GPU where there is one, in training mode.
+    """Build the network with the JAX model's parameters, on the GPU if there is one, in training mode.
 
     Raises:
-      RuntimeError: the parameters are not those of the PyTorch network, by name or by shape.
+      RuntimeError: names or shapes of the parameters differ.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = TwoBranch(fields, params)
     values = {name: torch.tensor(np.asarray(v)) for name, v in in_torch_layout(params, fields["pose"]).items()}
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if trained.keys() != values.keys():
-        raise RuntimeError(f"parameters in only one of PyTorch and JAX: {sorted(trained.keys() ^ values.keys())}")
+        raise RuntimeError(f"parameters that only one of PyTorch and JAX has: {sorted(trained.keys() ^ values.keys())}")
     with torch.no_grad():
         for name, parameter in trained.items():
             if parameter.shape != values[name].shape:
@@ -194,7 +192,7 @@ def train_task(
     half: bool,
     compiled: bool,
 ) -> Callable[[], dict[str, Tensor]]:
-    """A call that takes one step of Adam with coupled L2, waits and returns the loss terms. ``half``: autocast to
+    """A task that takes one step of Adam with coupled L2, blocks and returns the loss terms. ``half``: autocast to
     bfloat16.
     """
     frames, keypoints, labels = on_device(batch)
@@ -218,7 +216,7 @@ def train_task(
 
 
 def extraction_task(model: TwoBranch, batch: Mapping[str, np.ndarray], half: bool, compiled: bool) -> Callable[[], Any]:
-    """A call that computes the features in evaluation mode, in which it leaves the model, and waits."""
+    """A task that computes features and blocks; it leaves the model in evaluation mode."""
     frames, keypoints, _ = on_device(batch)
     model.eval()
     forward = torch.compile(model) if compiled else model

@@ -1,24 +1,24 @@
-"""The training step as a whole: frames/s, arithmetic, memory and time to compile, beside the same in PyTorch.
+"""Benchmark of the training step, compared with PyTorch: frames/s, arithmetic, memory and compile time.
 
     python -m benchmarks.train_step
 
-Runs where jax, flax, optax and NumPy are installed, and PyTorch for the comparison; frames are noise, no TensorFlow, no
-data. Without more arguments: AP, AP + RGCN and AP + LGCN at ResNet-50 and 256 x 128, on a GPU at the paper's 32 clips x
-10 frames in bfloat16, on a CPU at 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
+Requires jax, flax, optax and NumPy, and PyTorch for the comparison; frames are noise, so neither TensorFlow nor data
+are needed. By default: AP, AP + RGCN and AP + LGCN with ResNet-50 at 256 x 128, on a GPU with the paper's 32 clips x 10
+frames in bfloat16, on a CPU with 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
 
 Parts:
-  step        the training step (forward, backward, Adam) of JAX and PyTorch in turn, one process, and extraction
-  memory      what a step takes by XLA's count for this backend, whole and divided, with and without recomputation, at
-              the paper's batch unless set otherwise; nothing is run, so it needs no such memory
-  scaling     losses of some steps on 1, 2 and 4 fake CPU devices: the same numbers; says nothing of speed
+  step        the training step (forward, backward, Adam) of JAX and PyTorch in alternation, and extraction
+  memory      memory of a step by XLA's count for this backend, whole and in micro-batches, with and without
+              rematerialisation, by default for the paper's batch; nothing is run, so the memory is not needed
+  scaling     losses of some steps on 1, 2 and 4 fake CPU devices, which must be equal; no timing
 
-Before anything is timed both sides must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to
-1e-6 of its largest value, and the first loss in float32 of the first clips that are timed to 1e-4 (without TF32).
-Ratios are of minima; medians stand beside them, on the CPU the processor's time too, which other load on the machine
-hardly touches. Each model is measured and printed by itself. Cold is the first model's time to compile; on a GPU later
-ones may find some kernels chosen already: ask for one model (--models) to know its own.
+Before timing both must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to 1e-6 of its
+largest value, and the first loss in float32 of the first clips to 1e-4 (without TF32). Ratios are of minima; medians
+are printed too, and on the CPU processor times, which other load hardly affects. Each model is measured and printed
+separately. Cold is the compile time of the first model; on a GPU later models may reuse selected kernels: measure one
+model at a time (--models) to avoid this.
 
-Roofline: see ``benchmarks.roofline``; where the device's peak is not known (any CPU) that column is left out.
+Roofline: see ``benchmarks.roofline``; omitted if the device's peak is not known (any CPU).
 """
 
 import argparse
@@ -44,24 +44,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--last-stride", type=int, choices=(1, 2), default=1)
-    parser.add_argument("--stage-sizes", type=int, nargs="+", default=(3, 4, 6, 3), help="of the trunk")
+    parser.add_argument("--stage-sizes", type=int, nargs="+", default=(3, 4, 6, 3), help="stages of the ResNet")
     parser.add_argument("--trunk-width", type=int, default=64)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16, on a CPU float32")
     parser.add_argument("--remat", default="none", help="model.remat of rgcn_jax/config.py")
     parser.add_argument("--micro-batches", type=int, default=1, help="batch.micro_batches of rgcn_jax/config.py")
-    parser.add_argument("--repetitions", type=int, help="turns of one step each; default: 20, on a CPU 5")
+    parser.add_argument("--repetitions", type=int, help="rounds of one step each; default: 20, on a CPU 5")
     parser.add_argument("--compile", action="store_true", help="PyTorch also by torch.compile, which takes minutes")
     parser.add_argument("--no-torch", action="store_true", help="JAX alone")
-    parser.add_argument("--no-extraction", action="store_true", help="the training step alone")
+    parser.add_argument("--no-extraction", action="store_true", help="the training step only")
     a = parser.parse_args(argv)
     with_torch = a.part == "step" and not a.no_torch
     if with_torch and find_spec("torch") is None:
         parser.error("PyTorch is not installed: pip install -e '.[bench]', or --no-torch.")
-    # Before either library is loaded. PyTorch's threads would otherwise spin while they wait, through JAX's turn too;
-    # and JAX would take three quarters of a GPU's memory for itself.
+    # Before either library is loaded. PyTorch's threads would otherwise spin while JAX is timed, and JAX would
+    # allocate three quarters of a GPU's memory.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    retain_freed_memory()  # as every command of ours does; for both sides
+    retain_freed_memory()  # as in all commands, for both libraries
     import jax
 
     if a.part == "scaling":

@@ -1,13 +1,12 @@
-"""The share of a training step that the pose branch adds to appearance alone (AP), by ``configs/mars.py``.
+"""Relative cost of the pose branch in a training step of ``configs/mars.py``, compared with appearance only (AP).
 
-Timed in one run: the whole training step (forward, backward, Adam) without a pose branch and with each pose model, in
-turn; and the pose branch alone, that is pose input, model and dual attention, forward and backward, at the same number
-of clips. Two shares come out of it:
+Timed in one run: the training step (forward, backward, Adam) without a pose branch and with each pose model, in
+alternation; and the pose branch alone (pose input, model and dual attention, forward and backward) for the same number
+of clips. Two ratios result:
 
-  by step  (step with the branch - step without) / step without: all that the branch adds, with its triplets and its
-           part of the classifier and of Adam, but as the difference of two long times, which on a CPU differ by more
-           from one step to the next
-  alone    branch alone / step without: not with the small things named, but free of the trunk's noise
+  by step  (step with the branch - step without) / step without: includes its triplet loss and its part of the
+           classifier and of Adam, but is the difference of two long times, which on a CPU vary more between steps
+  alone    branch alone / step without: excludes these, but is free of the noise of the ResNet
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ from rgcn_jax.training.step import make_train_step
 from rgcn_jax.types import Batch
 
 IDENTITIES = 625
-"""MARS's training identities: outputs of the classifier."""
+"""Training identities of MARS, the outputs of the classifier."""
 
 PAPER_HOURS = {
     "none": 28.30,
@@ -42,12 +41,12 @@ PAPER_HOURS = {
     "EvolveGCN-O": 37.36,
     "EvolveGCN-H": 37.36,
 }
-"""The paper's training times on MARS (table IV, two V100); of EvolveGCN it does not say which variant."""
+"""The paper's training times on MARS (table IV, two V100); the variant of EvolveGCN is not stated."""
 
 
 @dataclass(frozen=True)
 class StepSizes:
-    """What may differ from ``configs/mars.py``; ``stage_sizes`` None: ResNet-50's."""
+    """Sizes that override ``configs/mars.py``; ``stage_sizes`` None: ResNet-50's."""
 
     clips: int
     height: int
@@ -67,7 +66,7 @@ def make_config(pose: str, sizes: StepSizes) -> Config:
 
 
 def make_batch(config: Config, clips: int) -> Batch:
-    """Noise in the shapes of a training batch, two clips an identity."""
+    """Noise in the shapes of a training batch, two clips per identity."""
     rng = np.random.default_rng(0)
     shape = (clips, config.frames_per_clip)
     return Batch(
@@ -80,13 +79,13 @@ def make_batch(config: Config, clips: int) -> Batch:
 
 
 def make_model(config: Config) -> TwoBranch:
-    """The model, in the form for this machine's devices."""
+    """The model for this machine's devices."""
     platform = jax.default_backend()
     return build_model(asdict(config.model), IDENTITIES, config.dtype, axis_name=parallel.AXIS, platform=platform)
 
 
 def step_task(config: Config, batch: Batch) -> Callable[[], None]:
-    """A call that takes one training step on one device and waits for it; the state lives on between calls."""
+    """A task that takes one training step on one device and blocks; the state is kept between calls."""
     mesh = parallel.make_mesh(1)
     o = config.optimizer
     optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)
@@ -105,7 +104,7 @@ def step_task(config: Config, batch: Batch) -> Callable[[], None]:
 
 
 def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> None:
-    """Times and prints the part "step"."""
+    """Time and print the part "step"."""
     appearance = make_config("none", sizes)
     batch = make_batch(appearance, sizes.clips)
     steps = {"none": step_task(appearance, batch)}
@@ -133,7 +132,7 @@ def print_share(names: Sequence[str], sizes: StepSizes, repetitions: int) -> Non
 
 
 def print_table(names: Sequence[str], steps: Mapping[str, Times], branches: Mapping[str, Times], on_cpu: bool) -> None:
-    """One row a pose model; on the CPU the share by processor time too, which other load hardly touches."""
+    """Print one row per pose model; on the CPU also the ratio by processor time, which other load hardly affects."""
     without = steps["none"]
     header = f"{'':12}{'step, s':>18}" + f"{'CPU, s':>9}" * on_cpu + f"{'branch alone, ms':>19}"
     print(header + f"{'share by step':>16}" + f"{'by CPU':>9}" * on_cpu + f"{'alone':>9}{'paper':>9}")

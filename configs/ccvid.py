@@ -1,4 +1,4 @@
-r"""CCVID (Gu et al., 2022), whose persons change clothes, the recipe of mars.py.
+r"""CCVID (Gu et al., 2022), in which persons change clothes, with the recipe of mars.py.
 
     python -m rgcn_jax.main --config=configs/ccvid.py --config.data.root=/path/to/CCVID \
         --config.data.keypoints=/path/to/openpose \

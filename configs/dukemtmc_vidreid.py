@@ -4,14 +4,14 @@ r"""DukeMTMC-VideoReID (Wu et al., 2018), the paper's recipe: ResNet-50 + AP + R
         --config.data.keypoints=/path/to/openpose \
         --config.model.pretrained=/path/to/resnet50.safetensors
 
-DukeMTMC was withdrawn by its authors in 2019, because the people in it had not agreed. This file is for those who must
-compare with published numbers and may use the copy that they have; it is no invitation to look for one.
+DukeMTMC was withdrawn by its authors in 2019, since the people in it had not consented. This file is for those who must
+compare with published results and are allowed to use their copy; it is not an invitation to look for one.
 
-Hardware: the paper does not say. Expected: the paper has one number, mAP 96.5 and Rank-1 97.1, of BiC + LGCN (add
+Hardware: not stated in the paper. Expected: the paper has one result, mAP 96.5 and Rank-1 97.1, for BiC + LGCN (add
 --config.model.appearance=BiC --config.model.pose=LGCN).
-Not yet run here: no number of this project on DukeMTMC-VideoReID exists.
+Not yet run here: this project has no results on DukeMTMC-VideoReID.
 
-Its images are every twelfth of the video, so a clip of ten frames in a row spans two seconds.
+Its images are every twelfth frame of the video, so ten consecutive frames span two seconds.
 """
 
 from ml_collections import ConfigDict
@@ -24,5 +24,5 @@ def get_config() -> ConfigDict:
     c = default_config()
     c.data.name = "dukemtmc_vidreid"
     c.model.pose_input = "crop"
-    c.model.batch_norm_variance = "unbiased"  # PyTorch's estimate, as in the field's code
+    c.model.batch_norm_variance = "unbiased"  # PyTorch's estimate, as in published code
     return c

@@ -4,13 +4,14 @@ r"""iLIDS-VID (Wang et al., 2014), the paper's recipe: ResNet-50 + AP + RGCN + D
         --config.data.keypoints=/path/to/openpose --config.data.split=1 \
         --config.model.pretrained=/path/to/resnet50.safetensors
 
-Hardware: the paper trained 3.25 hours on one V100. Expected, the paper's numbers: mAP 89.4, Rank-1 84.7 (AP alone:
+Hardware: the paper trained 3.25 hours on one V100. Expected, the paper's results: mAP 89.4, Rank-1 84.7 (AP alone:
 87.6, 82.0).
-Not yet run here: no number of this project on iLIDS-VID exists.
+Not yet run here: this project has no results on iLIDS-VID.
 
-A split has 150 queries, one true match each, so a Rank-1 has a standard error of about three points: the field reports
-the mean of --config.data.split=1 to 10. The paper's Rank-1 values are multiples of 1/150, those of a single split, and
-it does not say which. Its pose input is "2D position", taken as the share of the crop, as in mars.py.
+A split has 150 queries with one match each, so Rank-1 has a standard error of about three points: the mean over
+--config.data.split=1 to 10 is usually reported. The paper's Rank-1 values are multiples of 1/150, those of a single
+split, which it does not name. Its pose input is "2D position", read as normalised coordinates of the crop, as in
+mars.py.
 """
 
 from ml_collections import ConfigDict
@@ -23,5 +24,5 @@ def get_config() -> ConfigDict:
     c = default_config()
     c.data.name = "ilids_vid"
     c.model.pose_input = "crop"
-    c.model.batch_norm_variance = "unbiased"  # PyTorch's estimate, as in the field's code
+    c.model.batch_norm_variance = "unbiased"  # PyTorch's estimate, as in published code
     return c

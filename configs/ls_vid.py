@@ -1,4 +1,4 @@
-r"""LS-VID (Li et al., 2019), the recipe of mars.py.
+r"""LS-VID (Li et al., 2019), with the recipe of mars.py.
 
     python -m rgcn_jax.main --config=configs/ls_vid.py --config.data.root=/path/to/LS-VID \
         --config.data.keypoints=/path/to/openpose \

@@ -1,16 +1,16 @@
-r"""MARS with BiCnet-TKS's released recipe (Hou et al., CVPR 2021), appearance alone: for comparison with its numbers.
+r"""MARS with the released recipe of BiCnet-TKS (Hou et al., CVPR 2021), appearance only, to compare with its results.
 
     python -m rgcn_jax.main --config=configs/mars_bicnet_released.py --config.data.root=/path/to/MARS \
         --config.model.pretrained=/path/to/resnet50.safetensors
 
-The objective: triplets by cosine distance with margin 0.5 of the features after the BN neck, plain cross-entropy, and
-the diversity loss; retrieval by the cosine after the neck ("normalized" of the one branch). Batches of 16 people x 4
+Objective: triplet loss by cosine distance with margin 0.5 on features after the BN neck, plain cross-entropy, and the
+diversity loss; retrieval by cosine after the neck ("normalized" of the single branch). Batches of 16 persons x 4
 clips of 8 frames; Adam at 3.5e-4, times 0.1 after 40, 80 and 120 of 150 epochs; flip and random erasing, no crop. Its
-epoch is one pass over MARS's training tracklets, 117 steps; one here, a pass over the identities, has 39.
-Differences: a clip's frame stride is drawn from 1 to 4 instead of fixed at 4; a test tracklet is cut into clips of 8
+epoch is one pass over MARS's training tracklets, 117 steps; here an epoch is one pass over the identities, 39 steps.
+Differences: the frame stride of a clip is drawn from 1 to 4 instead of being 4; a test tracklet is cut into clips of 8
 frames.
-Hardware: 64 clips x 8 frames of 256 x 128: a GPU of the larger kind. Expected, its authors': mAP 86.0, Rank-1 90.2.
-Not yet run here: no number of this project on MARS exists.
+Hardware: 64 clips x 8 frames of 256 x 128 need a large GPU. Expected, its authors' results: mAP 86.0, Rank-1 90.2.
+Not yet run here: this project has no results on MARS.
 """
 
 from ml_collections import ConfigDict

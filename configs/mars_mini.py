@@ -1,8 +1,8 @@
-"""The whole path of MARS on a small set in its layout, on a CPU in a minute: a test of the program on real input.
+"""End-to-end test on a small data set in MARS's layout: real input, on a CPU in a minute.
 
     python -m rgcn_jax.main --config=configs/mars_mini.py --config.data.root=DIR --config.data.keypoints=DIR/openpose
 
-Not a benchmark: a handful of people say nothing about quality. Expected: nothing.
+Not a benchmark: a handful of persons do not measure quality.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from rgcn_jax.config_io import packaged_config
 
 
 def get_config() -> ConfigDict:
-    """The paper's recipe, shrunk."""
+    """The paper's recipe, reduced in size."""
     c = packaged_config("mars")
     c.num_epochs = 0
     c.num_steps = 60

@@ -1,16 +1,16 @@
-r"""MARS with a modern recipe instead of the paper's: what the field's strong baselines add, each option named.
+r"""MARS with a modern recipe instead of the paper's: the options of strong baselines.
 
     python -m rgcn_jax.main --config=configs/mars_strong.py --config.data.root=/path/to/MARS \
         --config.data.keypoints=/path/to/keypoints.npz \
         --config.model.pretrained=/path/to/resnet50.safetensors
 
-Not the paper's: neck "batchnorm" and the distance "standardized", which is the cosine of what the neck gives (Luo et
-al., 2019); random erasing, p 0.5; max pooling of the last map; 16 people x 4 clips of 8 frames; Adam at 3.5e-4 with a
-warm-up of 10 epochs; "centred" pose input with a learned keypoint embedding. Optimiser and length follow BiCnet-TKS's
-public recipe, 150 epochs of 117 steps and x0.1 at 40, 80 and 120: an epoch here, one pass over the identities, has 39
-steps, so 450, 120, 240 and 360.
-Hardware: 64 clips x 8 frames of 256 x 128, bfloat16: a GPU of the larger kind.
-Not yet run here: no number of this project on MARS exists.
+Differences to the paper: neck "batchnorm" and distance "standardized", the cosine after the neck (Luo et al., 2019);
+random erasing, p 0.5; max pooling of the last map; 16 persons x 4 clips of 8 frames; Adam at 3.5e-4 with a warm-up of
+10 epochs; "centred" pose input with a learned keypoint embedding. Optimiser and length follow BiCnet-TKS's public
+recipe, 150 epochs of 117 steps and x0.1 at 40, 80 and 120. Here an epoch, one pass over the identities, has 39 steps,
+so these become 450, 120, 240 and 360.
+Hardware: 64 clips x 8 frames of 256 x 128 in bfloat16 need a large GPU.
+Not yet run here: this project has no results on MARS.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-r"""MEVID (Davila et al., 2023), whose persons change clothes, the recipe of mars.py.
+r"""MEVID (Davila et al., 2023), in which persons change clothes, with the recipe of mars.py.
 
     python -m rgcn_jax.main --config=configs/mevid.py --config.data.root=/path/to/MEVID \
         --config.data.keypoints=/path/to/openpose \

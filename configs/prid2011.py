@@ -1,4 +1,4 @@
-r"""PRID2011 (Hirzer et al., 2011), the recipe of ilids_vid.py on one of the field's ten splits.
+r"""PRID2011 (Hirzer et al., 2011), with the recipe of ilids_vid.py, on one of the ten usual splits.
 
     python -m rgcn_jax.main --config=configs/prid2011.py --config.data.root=/path/to/PRID2011 \
         --config.data.keypoints=/path/to/openpose --config.data.split=1 \

@@ -1,9 +1,9 @@
-"""configs/walkers.py on persons who change clothes: appearance must fail where pose need not.
+"""configs/walkers.py with persons who change clothes, where appearance fails but pose need not.
 
     python -m rgcn_jax.main --config=configs/walkers_clothes.py
 
-Everybody has two outfits, in training too; skin, hair and its style stay. The headline is the protocol in which a query
-is searched in other clothes. What it reaches is in docs/walkers-results.md.
+Every person has two outfits, in training too; skin, hair and hairstyle are constant. The headline is the protocol in
+which matches wear other clothes than the query. See docs/walkers-results.md for its results.
 """
 
 from ml_collections import ConfigDict

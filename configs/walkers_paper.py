@@ -1,10 +1,10 @@
-"""The paper's two branches on the embedded, generated data set: what docs/walkers-results.md compares.
+"""The paper's two branches on the synthetic walkers data set, as compared in docs/walkers-results.md.
 
     python -m rgcn_jax.main --config=configs/walkers_paper.py
 
-No graph layer, loss or optimiser beyond the paper; but a small trunk on small crops, "centred" pose input with a
-keypoint embedding, BN neck and standardised fusion. Every pose model, readout and input of the paper's tables is one
-override away. configs/walkers.py adds what lifts the pose branch.
+Graph layer, losses and optimiser are the paper's; it has a small ResNet on small crops, "centred" pose input with a
+keypoint embedding, a BN neck and standardised fusion. Overrides select any pose model, readout and input of the
+paper's tables. configs/walkers.py adds options that improve the pose branch.
 """
 
 from dataclasses import asdict
@@ -16,11 +16,11 @@ from rgcn_jax.walkers import WalkersSpec
 
 
 def get_config() -> ConfigDict:
-    """The paper's pose branch beside a small trunk."""
+    """The paper's pose branch with a small ResNet."""
     c = default_config()
     c.data.name = "walkers"
-    # Every field of WalkersSpec, at its default: --config.data.walkers.variation=1.5 and the like. Its seed draws the
-    # people, cameras and walks; config.seed draws weights and batches.
+    # All fields of WalkersSpec can be overridden: --config.data.walkers.variation=1.5. Its seed determines persons,
+    # cameras and motion; config.seed weights and batches.
     c.data.walkers = ConfigDict(asdict(WalkersSpec()))
     c.image_height, c.image_width = 64, 32
     c.num_epochs = 30
@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     c.batch.max_frame_stride = 4
     c.model.stage_sizes, c.model.width = (1, 1, 1), 16
     c.model.pose_features = 128
-    c.model.keypoint_embedding = 8  # beside "centred": what worked best, docs/walkers-results.md
+    c.model.keypoint_embedding = 8  # best with "centred", see docs/walkers-results.md
     c.model.neck = "batchnorm"
     c.optimizer.learning_rate = 1e-3
     c.optimizer.decay_every_epochs = 20

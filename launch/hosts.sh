@@ -5,12 +5,12 @@
 #
 # FOLDER is the checkout, with its .venv, on every machine (PYTHON for another interpreter). The machines reach the first one by
 # its name in HOSTS (COORDINATOR for another) at port PORT (8476). SSH is the command (default: ssh -o BatchMode=yes
-# -o ServerAliveInterval=15, so that a connection that has died is noticed).
+# -o ServerAliveInterval=15, to detect broken connections).
 #
-# SIGTERM and SIGINT (Ctrl-C) are passed on: the run saves and ends with status 75; so it does when the connection breaks. The
-# same command resumes. Status: 0, or the first that is not; one that failed outranks 75. When one ends so, the rest get 60 s.
+# SIGTERM and SIGINT (Ctrl-C) are forwarded: the run saves a checkpoint and exits with 75, also if a connection breaks. The
+# same command resumes. Exit status: the first failure, else 75, else 0. After a failure the others have 60 s to exit.
 set -euo pipefail
-set -m # each ssh gets a group of its own, so that Ctrl-C does not end it before the run has saved
+set -m # each ssh gets its own process group, so that Ctrl-C does not kill it before the run has saved
 # shellcheck source=launch/wait_for_all.bash
 source "$(dirname "${BASH_SOURCE[0]}")/wait_for_all.bash"
 
@@ -19,8 +19,8 @@ read -ra ssh <<<"${SSH:-ssh -o BatchMode=yes -o ServerAliveInterval=15}"
 folder=${FOLDER:?must name the folder of the checkout on every machine}
 address=${COORDINATOR:-${hosts[0]#*@}}:${PORT:-8476}
 
-# On the machine: a line on the standard input is a signal for the run; its end is SIGTERM, and SIGKILL a minute later.
-# In one line: not every shell there reads what bash quotes a line break as.
+# Remotely, a line on standard input is a signal for the run; end of file means SIGTERM, and SIGKILL after a minute.
+# On one line, since not every remote shell understands how bash quotes line breaks.
 # shellcheck disable=SC2016 # expanded there
 far_side='exec 3<&0; "$@" & run=$!; { while read -r signal; do kill -s "$signal" "$run"; done'
 # shellcheck disable=SC2016
@@ -38,7 +38,7 @@ for i in "${!hosts[@]}"; do
   printf -v start '%q ' env "JAX_COORDINATOR_ADDRESS=$address" "JAX_NUM_PROCESSES=${#hosts[@]}" "JAX_PROCESS_ID=$i" \
     bash -c "$far_side" run "${PYTHON:-.venv/bin/python}" -m rgcn_jax.main "$@"
   mkfifo "$folder_of_pipes/$i"
-  exec {pipe}<>"$folder_of_pipes/$i" # open at both ends: neither side waits for the other
+  exec {pipe}<>"$folder_of_pipes/$i" # opened for reading and writing, so that neither side blocks
   pipes[i]=$pipe
   "${ssh[@]}" "${hosts[$i]}" "$remote&& $start" <"$folder_of_pipes/$i" > >(sed -u "s/^/[${hosts[$i]}] /") 2>&1 &
   running[$!]=$i

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# One machine: PROCESSES processes train one model together, the GPUs (if there are any) shared out equally.
+# One machine: PROCESSES processes train one model together; GPUs, if any, are divided equally.
 #
 #   launch/local.sh PROCESSES --config=configs/mars.py [--workdir=DIR] [--config.field=value ...]
 #
 # One process drives all GPUs of a machine, so `python -m rgcn_jax.main` alone is enough there; several read and decode
 # in as many processes. PYTHON is the interpreter (default: python). GPUs are those of CUDA_VISIBLE_DEVICES, else all.
 #
-# SIGTERM and SIGINT (Ctrl-C) are passed on: the run saves and ends with status 75. The same command resumes.
-# Status: 0, or the first that is not; one that failed outranks 75. When one process ends so, the rest get 60 s.
+# SIGTERM and SIGINT (Ctrl-C) are forwarded: the run saves a checkpoint and exits with status 75. The same command resumes it.
+# Exit status: the first failure, else 75, else 0. After a failure the other processes have 60 s to exit.
 set -euo pipefail
-set -m # each process gets a group of its own, so that Ctrl-C reaches it once, by us
+set -m # each process gets its own group, so that Ctrl-C reaches it once, through this script
 # shellcheck source=launch/wait_for_all.bash
 source "$(dirname "${BASH_SOURCE[0]}")/wait_for_all.bash"
 
@@ -34,7 +34,7 @@ fi
 share=$((${#gpus[@]} / processes))
 
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-# On a CPU a step's large arrays lie in huge pages (docs/performance.md); not read where the C library is not glibc.
+# On a CPU, use huge pages for the large arrays of a step (docs/performance.md); ignored without glibc.
 export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
 export JAX_COORDINATOR_ADDRESS=127.0.0.1:$port JAX_NUM_PROCESSES=$processes
 

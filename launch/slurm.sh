@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SLURM: one process a node, which drives all GPUs of the node. From the checkout's root, on a shared file system:
+# SLURM: one process per node, which uses all its GPUs. From the checkout's root, on a shared file system:
 #
 #   sbatch --nodes=2 --gpus-per-node=8 launch/slurm.sh --config=configs/mars.py --workdir=/shared/runs/mars [...]
 #
@@ -18,11 +18,11 @@ set -euo pipefail
 
 : "${SLURM_JOB_NODELIST:?is not set: start this by sbatch}"
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-# A port of the job's own: two jobs may share a node.
+# A port derived from the job id, since two jobs may share a node.
 export JAX_COORDINATOR_ADDRESS=${nodes[0]}:$((20000 + SLURM_JOB_ID % 10000)) JAX_NUM_PROCESSES=$SLURM_NTASKS
 
 # Since version 22.05 srun does not inherit --cpus-per-task from sbatch, and would bind the run to a single core.
-# The processes end by themselves when one of them dies, with a message each; --wait is for the case that they do not.
+# When a process dies the others exit by themselves, each with a message; --wait is a fallback.
 status=0
 # shellcheck disable=SC2016 # the number of the process is known on its node only
 srun ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} --kill-on-bad-exit=0 --wait=120 bash -c 'JAX_PROCESS_ID=$SLURM_PROCID exec "$0" -m rgcn_jax.main "$@"' \

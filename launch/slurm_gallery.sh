@@ -6,7 +6,7 @@
 #
 # PYTHON is the interpreter (default: .venv/bin/python). The arguments are those of rgcn-jax gallery add. The jobs share the
 # tracklets by locks in the gallery's folder (docs/gallery.md). A job that is preempted or reaches its time limit is queued
-# again, a hundred times at most; what it has added stays, and the others take the rest.
+# again, at most a hundred times; what it has added is kept, and the others continue.
 #SBATCH --job-name=rgcn_jax-gallery
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=16

@@ -14,7 +14,7 @@ __all__ = ["Embedder", "Embedding", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """The names of ``__all__``, imported when they are used: JAX takes seconds, which no help page should wait for."""
+    """Import the names of ``__all__`` on first use, so that ``import rgcn_jax`` does not import JAX."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rgcn_jax import embedder

@@ -1,7 +1,8 @@
-"""The program ``rgcn-jax COMMAND``, also ``python -m rgcn_jax COMMAND``: the list of commands and their dispatch.
+"""Entry point of ``rgcn-jax COMMAND`` (or ``python -m rgcn_jax COMMAND``): the list of commands and their dispatch.
 
-Each command is ``main(arguments, prog)`` of a module that can also be run by itself, such as ``python -m
-rgcn_jax.data.prepare``. It is imported when it is called, so that the help page needs neither JAX nor TensorFlow.
+Each command is the function ``main(arguments, prog)`` of a module that also runs on its own, such as ``python -m
+rgcn_jax.data.prepare``. The module is imported when the command is called, so the help page imports neither JAX nor
+TensorFlow.
 """
 
 import difflib
@@ -15,7 +16,7 @@ from rgcn_jax.errors import InputError
 
 
 class Command(NamedTuple):
-    """A command: its name, the module that has its ``main``, and what it does, for the help page."""
+    """A command: its name, the module that defines its ``main``, and its summary on the help page."""
 
     name: str
     module: str
@@ -25,42 +26,42 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("walkers", "rgcn_jax.walkers.__main__", "write the generated data set to disk, or draw a contact sheet"),
     Command("tracks", "rgcn_jax.data.mot", "cut a video and its tracks into a data set"),
-    Command("detect", "rgcn_jax.pose_detection.__main__", "run a pose detector over a data set"),
-    Command("keypoints", "rgcn_jax.data.keypoints.__main__", "convert keypoints of another program to a store"),
-    Command("features", "rgcn_jax.data.features.__main__", "convert appearance features of another program"),
+    Command("detect", "rgcn_jax.pose_detection.__main__", "run a pose detector on the frames of a data set"),
+    Command("keypoints", "rgcn_jax.data.keypoints.__main__", "convert keypoint files of pose estimators to a store"),
+    Command("features", "rgcn_jax.data.features.__main__", "convert appearance features of another model"),
     Command("prepare", "rgcn_jax.data.prepare", "check a data set and prepare it for training"),
     Command("train", "rgcn_jax.main", "train a model and evaluate it, or resume a run"),
     Command("evaluate", "rgcn_jax.evaluate", "evaluate a model on any data set, or score a features file"),
-    Command("embed", "rgcn_jax.embed", "features of the tracklets of any data set, to a file"),
-    Command("sweep", "rgcn_jax.sweep", "train all runs of a table of the paper, or your own, and print it"),
-    Command("compare", "rgcn_jax.compare", "compare two configurations, or rows, with intervals and p-values"),
+    Command("embed", "rgcn_jax.embed", "write the features of all tracklets of a data set to a file"),
+    Command("sweep", "rgcn_jax.sweep", "train all runs of a table of the paper, or of your own, and print the table"),
+    Command("compare", "rgcn_jax.compare", "compare two configurations, or two rows, with intervals and p-values"),
     Command("robustness", "rgcn_jax.robustness", "evaluate a model under corrupted keypoints and frames"),
-    Command("report", "rgcn_jax.report.__main__", "write a page about a run, and its figures for a paper"),
-    Command("calibrate", "rgcn_jax.calibrate", "measure the thresholds of a model at fixed false positive rates"),
-    Command("export", "rgcn_jax.export.__main__", "write a model to share, and for ONNX, TensorFlow and StableHLO"),
+    Command("report", "rgcn_jax.report.__main__", "write an HTML page about a run, and figures for a paper"),
+    Command("calibrate", "rgcn_jax.calibrate", "measure a model's thresholds at fixed false positive rates"),
+    Command("export", "rgcn_jax.export.__main__", "write a model folder to share, or ONNX, TensorFlow or StableHLO"),
     Command("gallery", "rgcn_jax.gallery.__main__", "enrol tracklets and search for the same person"),
 )
-"""In the order in which one needs them."""
+"""All commands, in the order of a typical workflow."""
 
 
 def help_page(prog: str) -> str:
-    """What ``--help`` prints."""
+    """The text that ``--help`` prints."""
     width = max(len(command.name) for command in COMMANDS)
     lines = "\n".join(f"  {command.name:<{width}}  {command.does}" for command in COMMANDS)
     return (
         f"usage: {prog} COMMAND [flags]\n\n"
         "Video person re-identification with a pose branch, in JAX and Flax.\n\n"
-        f"commands, in the order in which one needs them:\n{lines}\n\n"
+        f"commands, in the order of a typical workflow:\n{lines}\n\n"
         f"{prog} COMMAND --help lists the flags of a command; {prog} --version prints the version.\n"
-        f"To see it work, without any data: {prog} train --config=walkers"
+        f"To try it without any data: {prog} train --config=walkers"
     )
 
 
 def dispatch(arguments: Sequence[str], prog: str = "rgcn-jax") -> object:
-    """Runs the command that the first argument names, with the others; returns its exit status.
+    """Run the command that the first argument names, with the remaining arguments, and return its exit status.
 
     Raises:
-      InputError: there is no such command, and whatever the command raises.
+      InputError: the command is unknown, or the command itself raises it.
     """
     name, *rest = arguments or ["--help"]
     if name in ("--help", "-h", "help"):
@@ -72,13 +73,13 @@ def dispatch(arguments: Sequence[str], prog: str = "rgcn-jax") -> object:
     modules = {command.name: command.module for command in COMMANDS}
     if name not in modules:
         near = difflib.get_close_matches(name.lower(), modules)
-        hint = f"near ones are {', '.join(near)}" if near else f"expected one of {', '.join(modules)}"
-        raise InputError(f"unknown command {name}: {hint}; see {prog} --help.")
+        hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(modules)}."
+        raise InputError(f"unknown command {name}: {hint} {prog} --help lists them.")
     return importlib.import_module(modules[name]).main(rest, prog=f"{prog} {name}")
 
 
 def main() -> None:
-    """The console script."""
+    """Entry point of the console script ``rgcn-jax``."""
     run_command(dispatch, prog="rgcn-jax")
 
 

@@ -1,5 +1,7 @@
-"""The command ``rgcn-jax calibrate``, also ``python -m rgcn_jax.calibrate``: measure how well a model verifies that two
-tracklets show one person, and keep its thresholds at fixed false positive rates in its folder (``calibration.json``).
+"""The command ``rgcn-jax calibrate``: verification metrics of a model, and its thresholds at fixed false positive
+rates.
+
+Also ``python -m rgcn_jax.calibrate``. The thresholds are stored in the model's folder as ``calibration.json``.
 """
 
 from argparse import Namespace
@@ -11,21 +13,20 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.shipped import is_shipped
 
-if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
     from rgcn_jax.embedder import Embedder
     from rgcn_jax.evaluation.feature_set import FeatureSet
     from rgcn_jax.evaluation.verification import Verification
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate") -> None:
-    """Parses the command line, verifies all pairs of tracklets, prints the rates and writes the thresholds.
+    """Parse the command line, verify all pairs of tracklets, print the rates and write the thresholds.
 
     Raises:
-      InputError: an argument is invalid, the model or the data cannot be read, or there are no pairs of one person in
-        two cameras.
+        InputError: an argument is invalid, the model or the data cannot be read, or no person was seen by two cameras.
     """
     known, overrides = _parse(arguments, prog)
-    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
     from rgcn_jax.calibration import CALIBRATION_FILE, Calibration, settings_of, write_calibration
     from rgcn_jax.evaluation.verification import verify
 
@@ -55,14 +56,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate
     )
     write_calibration(calibration)
     rates = [fpr for fpr, point in found["fused"].tpr.items() if point is not None]
-    then = "calibrate on more persons: there are too few pairs for a threshold"
+    then = "too few pairs for any threshold: calibrate on a data set with more persons"
     if rates:
         then = f"rgcn_jax.load({str(known.model)!r}).same_person(a, b, fpr={min(rates):g}) in Python"
     print(last_line(f"thresholds: {calibration.path}", then=then))
 
 
 def _learn_fusion(known: Namespace, embedder: "Embedder") -> None:
-    """Learns the fusion by quality from the training persons and keeps it beside the model."""
+    """Learn the fusion by quality from the training persons and store it in the model's folder."""
     from rgcn_jax import parallel
     from rgcn_jax.calibrate_fusion import learn_from_training_persons
     from rgcn_jax.calibration import FUSION_FILE, write_fusion
@@ -85,7 +86,7 @@ def _learn_fusion(known: Namespace, embedder: "Embedder") -> None:
 
 
 def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
-    """The features of a file of this model, or of the data set's tracklets."""
+    """Features of the data set's tracklets, or those of ``--features`` if they were computed by this model."""
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
     from rgcn_jax.evaluation.scorer import scorer_from_config
     from rgcn_jax.training.run import open_process_data
@@ -101,8 +102,8 @@ def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
         made_with = features.header.get("clips")
         if made_with != config.evaluation.clips:
             raise InputError(
-                f"{known.features} was embedded with evaluation.clips={made_with!r}, the model now has "
-                f"{config.evaluation.clips!r}: thresholds need the same."
+                f"{known.features} was embedded with evaluation.clips={made_with!r}, but the model has "
+                f"evaluation.clips={config.evaluation.clips!r}: embed again, or set the field to the value of the file."
             )
         return with_labels(features, known.labels) if known.labels else features
     required = ("train",) if known.persons == "train" else ("query", "gallery")
@@ -114,17 +115,17 @@ def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
 
 
 def _table(found: "dict[str, Verification]") -> str:
-    """The rates of every row, in per cent with 95 % intervals over persons, and the thresholds."""
+    """The rates of every row in per cent, with 95 % intervals over persons, and the thresholds."""
     first = next(iter(found.values()))
     lines = [
-        f"{first.num_genuine:,} pairs of one person in two cameras, {first.num_impostor:,} pairs of two of "
+        f"{first.num_genuine:,} genuine pairs (across cameras), {first.num_impostor:,} impostor pairs of "
         f"{first.num_persons:,} persons; per cent, with 95 % intervals over persons"
     ]
     for row, verification in found.items():
         lines.append(f"{row:<11} EER {_rate(verification.eer, verification.eer_interval)}")
         for fpr, point in verification.tpr.items():
             if point is None:
-                lines.append(f"{'':<11} TPR at FPR {fpr:g}: too few pairs of different persons")
+                lines.append(f"{'':<11} TPR at FPR {fpr:g}: too few impostor pairs")
             else:
                 rate = _rate(point.tpr, point.interval)
                 lines.append(f"{'':<11} TPR at FPR {fpr:g}: {rate}, threshold {point.threshold:.6g}")
@@ -139,40 +140,42 @@ def _rate(rate: float, interval: tuple[float, float] | None) -> str:
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog,
-        "Measure genuine and impostor pairs of tracklets: equal error rate, true positive rate at fixed false positive "
-        "rates, and the thresholds, which are kept in the model's folder.",
-        epilog="Calibrate on persons that the model was not trained on, filmed as those will be that it is used for.",
+        "Measure the equal error rate and the true positive rate at fixed false positive rates over all genuine and "
+        "impostor pairs of tracklets, and store the thresholds in the model's folder.",
+        epilog="Calibrate on persons that the model was not trained on, recorded under the conditions of its use.",
         config_fields=True,
     )
     add_model_flags(parser)
     add_data_flags(parser)
     parser.flag(
         "--persons",
-        "whose tracklets: those of query and gallery, or of the training set",
+        "persons to verify: those of query and gallery, or those of the training set",
         choices=("test", "train"),
         default="test",
     )
     parser.switch(
         "--fusion",
-        "learn instead from training persons how to fuse appearance and pose by the quality of the keypoints, for "
-        "evaluation.distance=calibrated (docs/metrics.md); kept as fusion.json",
+        "instead, learn from the training persons how to fuse appearance and pose by keypoint quality, for "
+        "evaluation.distance=calibrated (docs/metrics.md), and store it as fusion.json",
     )
-    parser.path("--features", "FILE.npz", "take a features file of this model instead")
-    parser.path("--labels", "FILE.csv", "its persons, cameras and roles")
-    parser.whole("--resamples", "of the persons, for the intervals", default=1000, least=0)
-    parser.path("--out", "FILE.json", "the calibration (default: in the model's folder)")
+    parser.path("--features", "FILE.npz", "use the features in this file, which this model must have computed")
+    parser.path("--labels", "FILE.csv", "persons, cameras and roles of the tracklets of --features")
+    parser.whole("--resamples", "bootstrap resamples of the persons, for the intervals", default=1000, least=0)
+    parser.path(
+        "--out", "FILE.json", "the file to write (default: calibration.json or fusion.json in the model's folder)"
+    )
     known, overrides = parser.parse_known_args(arguments)
     if known.out is None and is_shipped(known.model):
         raise InputError(
-            f"{known.model} is a part of the package, which keeps no thresholds: make a folder of your own of it, "
-            f"rgcn-jax export --model={known.model} --out=DIR, and calibrate that; or name a file by --out=FILE.json."
+            f"{known.model} is part of the package, which is not written to: export a copy, rgcn-jax export "
+            f"--model={known.model} --out=DIR, and calibrate that, or set --out=FILE.json."
         )
     if known.fusion and known.features:
-        raise InputError("--fusion embeds the training persons itself: leave out --features.")
+        raise InputError("--fusion embeds the training persons itself: omit --features.")
     if known.labels and not known.features:
-        raise InputError("--labels is for --features=FILE.npz only: a data set has its own.")
+        raise InputError("--labels needs --features=FILE.npz: a data set has its own labels.")
     if known.features and (known.dataset or known.root):
-        raise InputError("expected either --features=FILE.npz or --dataset and --root.")
+        raise InputError("--features was given together with --dataset or --root: expected one or the other.")
     return known, overrides
 
 

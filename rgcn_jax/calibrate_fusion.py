@@ -1,4 +1,4 @@
-"""Learns the fusion of ``evaluation.distance="calibrated"`` from a model's training persons: ``calibrate --fusion``."""
+"""Learn the fusion of ``evaluation.distance="calibrated"`` from a model's training persons: ``calibrate --fusion``."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,22 +19,22 @@ from rgcn_jax.evaluation.scorer import scorer_from_config
 from rgcn_jax.types import Tracklet
 
 RATES = (0.25, 0.5, 0.75)
-"""Shares of keypoints that are left out, so that the weight of the pose is learned for every quality."""
+"""Keypoint dropout rates at which poses are embedded, so that training covers every keypoint quality."""
 
 
 def learn_from_training_persons(embedder: Embedder, data: Data) -> Fusion:
-    """The fusion of a model from the training tracklets of its data set.
+    """Learn the fusion of a model from the training tracklets of its data set.
 
     Args:
       embedder: the model.
-      data: opened with its training subset.
+      data: the data set, opened with its training subset.
 
     Raises:
-      InputError: the model lacks a branch, or the training persons form no pairs.
+      InputError: the model has only one branch, or no training person was seen by two cameras.
     """
     config = embedder.config
     if not (config.with_pose and config.with_appearance):
-        raise InputError(f"the model {embedder.path} has one branch, so there is nothing to fuse.")
+        raise InputError(f"the model {embedder.path} has one branch only, so there is nothing to fuse.")
     scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
     found = scorer.train_features(embedder.variables, embedder.step)
     samples = [pose_with_dropout(embedder, data, data.split.train, rate) for rate in (0.0, *RATES)]
@@ -44,7 +44,7 @@ def learn_from_training_persons(embedder: Embedder, data: Data) -> Fusion:
 def pose_with_dropout(
     embedder: Embedder, data: Data, tracklets: Sequence[Tracklet], rate: float, seed: int = 0
 ) -> PoseSample:
-    """f_p of tracklets whose keypoints are missing with the probability ``rate``, and the quality of the others."""
+    """f_p of tracklets whose keypoints are dropped with probability ``rate``, and the quality of the rest."""
     if data.keypoints is None:
         raise InputError("the data set has no keypoints.")
     config = embedder.config

@@ -1,8 +1,7 @@
-"""Calibration: the distance thresholds of a model at fixed false positive rates, kept as ``calibration.json``, and its
-fusion by quality (``evaluation.calibrated``), kept as ``fusion.json``.
+"""Calibration files of a model: thresholds (``calibration.json``) and fusion by quality (``fusion.json``).
 
-``rgcn-jax calibrate`` measures and writes it; ``Embedder.same_person`` and searches read it. A threshold belongs to the
-weights, the distance, its pose weight and the clips that it was measured with, and is refused for others.
+``rgcn-jax calibrate`` writes them; ``Embedder.same_person`` and searches read them. A threshold is valid only for the
+weights, distance, pose weight and clips that it was measured with; reading it for others raises an error.
 """
 
 import json
@@ -27,7 +26,7 @@ class Calibration:
     """Verification results of a model on a data set.
 
     ``rows``: row ("appearance", "pose", "fused") -> ``Verification.to_json()``. ``settings``: distance, pose weight and
-    clips. ``path``: of the file.
+    clips. ``path``: the file.
     """
 
     path: Path
@@ -37,22 +36,22 @@ class Calibration:
     rows: Mapping[str, Any]
 
     def threshold(self, model: str, evaluation: EvaluationConfig, row: str, fpr: float) -> float:
-        """The distance below which two tracklets are accepted as the same person.
+        """The distance threshold below which two tracklets are accepted as the same person.
 
         Args:
           model: hash of the weights whose features are compared.
           evaluation: the settings of the comparison.
           row: "appearance", "pose" or "fused".
-          fpr: false positive rate, one of those that were calibrated.
+          fpr: false positive rate, one of the calibrated ones.
 
         Raises:
-          InputError: it was calibrated for another model or other settings, or not at this rate.
+          InputError: the calibration is of other weights or settings, or has no threshold at this rate.
         """
-        redo = "run rgcn-jax calibrate again."
+        redo = "rerun rgcn-jax calibrate."
         if model != self.model:
             raise InputError(f"{self.path} is the calibration of other weights: {redo}")
         if (now := settings_of(evaluation)) != self.settings:
-            raise InputError(f"{self.path} was measured with {dict(self.settings)}, the model now has {now}: {redo}")
+            raise InputError(f"{self.path} was measured with {dict(self.settings)}, but the model has {now}: {redo}")
         if row not in self.rows:
             raise InputError(f"{self.path} has no row {row!r}: expected one of {', '.join(self.rows)}.")
         points = self.rows[row]["tpr_at_fpr"]
@@ -60,8 +59,8 @@ class Calibration:
         if fpr not in found:
             rates = ", ".join(f"{rate:g}" for rate in sorted(found)) or "no rate"
             raise InputError(
-                f"{self.path} has no threshold at a false positive rate of {fpr:g}, but at {rates}: choose one of "
-                "these, or calibrate on a data set with more pairs of different persons."
+                f"{self.path} has no threshold at a false positive rate of {fpr:g}, only at {rates}: choose one of "
+                "these, or calibrate on a data set with more impostor pairs."
             )
         return float(found[fpr]["threshold"])
 
@@ -76,7 +75,7 @@ def settings_of(evaluation: EvaluationConfig) -> dict[str, Any]:
 
 
 def write_calibration(calibration: Calibration) -> None:
-    """Writes ``calibration.path``, atomically. Raises InputError."""
+    """Write ``calibration.path`` atomically. Raises InputError where it cannot be written."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -89,16 +88,16 @@ def write_calibration(calibration: Calibration) -> None:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """The calibration in the folder of a model; None where there is none.
+    """Read the calibration in a model's folder; None if there is none.
 
     Raises:
-      InputError: the file is no calibration.
+      InputError: the file is not a calibration.
     """
     path = folder / CALIBRATION_FILE
     if not path.exists():
         return None
     with as_input_error(
-        f"{path} is not a calibration of this program", "remove it and run rgcn-jax calibrate again", MALFORMED
+        f"{path} is not a calibration of this program", "remove it and rerun rgcn-jax calibrate", MALFORMED
     ):
         content = json.loads(read_text(path))
         if content["format"] != FORMAT or content["version"] != VERSION:
@@ -109,32 +108,32 @@ def read_calibration(folder: Path) -> Calibration | None:
                 interval = (point or {}).get("interval") or (0, 0)
                 numbers = [*interval, *(() if point is None else (point["threshold"], point["tpr"]))]
                 if not 0 <= float(rate) <= 1 or len(interval) != 2 or not {*map(type, numbers)} <= {int, float}:
-                    raise ValueError(f"the point {rate!r} is none")
+                    raise ValueError(f"invalid operating point {rate!r}")
     return Calibration(path, *fields)
 
 
 def write_fusion(path: Path, fusion: Fusion, model: str, data_set: str, clips: str) -> None:
-    """Writes the fusion of the weights with the hash ``model``, atomically. Raises InputError."""
+    """Write the fusion of the weights with hash ``model`` atomically. Raises InputError where it cannot be written."""
     learned = {"model": model, "data_set": data_set, "clips": clips, "fusion": fusion.to_json()}
     write_text(path, json.dumps({"format": FUSION_FORMAT, "version": VERSION, **learned}, indent=2) + "\n")
 
 
 def read_fusion(folder: Path, model: str, clips: str) -> Fusion | None:
-    """The fusion in the folder of a model; None where there is none.
+    """Read the fusion in a model's folder; None if there is none.
 
     Args:
-      folder: of the model.
+      folder: the model's folder.
       model: hash of its weights.
-      clips: how its tracklets are cut.
+      clips: its ``evaluation.clips``.
 
     Raises:
-      InputError: the file is none, or was learned with other weights or clips.
+      InputError: the file is not a fusion, or was learned with other weights or clips.
     """
     path = folder / FUSION_FILE
     if not path.exists():
         return None
     with as_input_error(
-        f"{path} is not a fusion of this program", "remove it and run rgcn-jax calibrate --fusion again", MALFORMED
+        f"{path} is not a fusion of this program", "remove it and rerun rgcn-jax calibrate --fusion", MALFORMED
     ):
         content = json.loads(read_text(path))
         if content["format"] != FUSION_FORMAT or content["version"] != VERSION:
@@ -142,7 +141,7 @@ def read_fusion(folder: Path, model: str, clips: str) -> Fusion | None:
         learned, fusion = (content["model"], content["clips"]), Fusion.from_json(content["fusion"])
     if learned != (model, clips):
         raise InputError(
-            f"{path} was learned with other weights, or with evaluation.clips={learned[1]!r} instead of {clips!r}: run "
-            "rgcn-jax calibrate --fusion again."
+            f"{path} was learned with other weights, or with evaluation.clips={learned[1]!r} instead of {clips!r}: "
+            "rerun rgcn-jax calibrate --fusion."
         )
     return fusion

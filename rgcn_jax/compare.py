@@ -1,5 +1,6 @@
-"""The command ``rgcn-jax compare``, also ``python -m rgcn_jax.compare``: whether a configuration beats another, or the
-fused row the appearance row, and by how much, with intervals and p-values over persons.
+"""The command ``rgcn-jax compare``, also ``python -m rgcn_jax.compare``: compare two configurations, or two rows.
+
+Differences come with intervals and p-values over persons.
 """
 
 import json
@@ -15,7 +16,7 @@ from rgcn_jax.runtime.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare") -> None:
-    """Parses the command line, compares, prints a table and writes ``--out``.
+    """Parse the command line, compare the runs, print a table and write ``--out``.
 
     Raises:
       InputError: an argument is invalid, or the runs cannot be read or paired.
@@ -26,14 +27,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
     if known.rows:
         rows = [(known.rows[0], known.rows[1])]
         if len(groups) != 1:
-            raise InputError(f"--rows compares rows of one configuration, but these runs have {len(groups)}.")
+            raise InputError(f"--rows compares rows of one configuration: found runs of {len(groups)} configurations.")
         paired = [(run, run) for run in runs]
     else:
         if len(groups) != 2:
             raise InputError(
                 f"expected runs of two configurations, found {len(groups)}: "
-                f"{listed([str(runs[0].path) for runs in groups])}. Runs that differ in seed, split and place only are "
-                "one configuration."
+                f"{listed([str(runs[0].path) for runs in groups])}. Runs that differ only in seed, split and path "
+                "count as one configuration."
             )
         paired = pairs(*groups)
         rows = [(row, row) for row in ("appearance", "pose", "fused") if all(_has(pair, row) for pair in paired)]
@@ -45,12 +46,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
     print(_table(comparison))
     if known.out:
         write_text(known.out, json.dumps(as_json(comparison, first, second), indent=2) + "\n")
-    made = f"comparison: {known.out}" if known.out else "not kept: --out=FILE.json writes it"
+    made = f"comparison: {known.out}" if known.out else "not saved: --out=FILE.json writes it"
     folders = [path for path in dict.fromkeys((second.path, first.path)) if path.is_dir()]
     if folders:
         print(last_line(made, "rgcn-jax", "report", *folders, "--out=report.html"))
     else:
-        print(last_line(made, then="see where runs differ: rgcn-jax report RUN BASELINE --out=report.html"))
+        print(last_line(made, then="rgcn-jax report RUN BASELINE --out=report.html shows where the runs differ"))
 
 
 def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:
@@ -58,7 +59,7 @@ def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:
 
 
 def _table(comparison: Comparison) -> str:
-    """The cells as text."""
+    """The comparison as a text table."""
     first = comparison.cells[0]
     lines = [
         f"protocol {comparison.protocol}, {comparison.num_pairs} pair(s) of runs, {first.num_queries:,} queries of "
@@ -81,19 +82,19 @@ def _table(comparison: Comparison) -> str:
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser = Parser(
         prog,
-        "Compare two configurations, each run with one or several seeds or splits, paired by query; or two rows of one "
+        "Compare two configurations, each with one or more seeds or splits, paired by query; or two rows of one "
         "configuration.",
         epilog='Example: rgcn-jax compare runs/base-* runs/rgcn-*. "Does pose help": rgcn-jax compare runs/rgcn-* '
         "--rows=appearance,fused.",
     )
-    parser.path("runs", "RUN", "folders of runs, or files of evaluations/", nargs="+")
+    parser.path("runs", "RUN", "run folders, or result files in evaluations/", nargs="+")
     parser.flag("--rows", "compare two rows of the same runs", type=_two_rows, metavar="A,B")
-    parser.flag("--protocol", "under which (default: that of the first run)", metavar="NAME")
-    parser.whole("--resamples", "of the persons", default=10_000)
-    parser.path("--out", "FILE.json", "also write the comparison")
+    parser.flag("--protocol", "evaluation protocol (default: that of the first run)", metavar="NAME")
+    parser.whole("--resamples", "resamples of the persons", default=10_000)
+    parser.path("--out", "FILE.json", "file to write the comparison to")
     known = parser.parse_args(arguments)
     if known.out and not known.out.parent.is_dir():
-        raise InputError(f"--out={known.out}: there is no folder {Path(known.out).parent}.")
+        raise InputError(f"--out={known.out}: the folder {Path(known.out).parent} does not exist.")
     return known
 
 

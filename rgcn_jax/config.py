@@ -1,8 +1,8 @@
-"""The typed config: every setting of a run, with its default, meaning, range and whether it may change on resume.
+"""The typed config: all settings of a run with default, meaning, range and whether they may change on resume.
 
-Defaults are the paper's recipe (section IV-A) where the paper gives one. Users edit a ``ConfigDict`` made of them
-(``default_config``, the files of ``configs/``) and override it on the command line; ``config_io.typed`` turns that into
-a ``Config`` once, at the entry point.
+Defaults are those of the paper (section IV-A) where it states them. Users edit a ``ConfigDict`` with the same fields
+(``default_config``, the files in ``configs/``) and override fields on the command line; the entry point converts it to
+a ``Config`` by ``config_io.typed``.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -14,33 +14,33 @@ from rgcn_jax.config_training import LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
 
-if TYPE_CHECKING:  # a program that trains on arrays does without ml_collections
+if TYPE_CHECKING:  # training on arrays does not need ml_collections
     import ml_collections
 
 DATA_SETS = ("walkers", "mars", "dukemtmc_vidreid", "ilids_vid", "prid2011", "ls_vid", "ccvid", "mevid", "folder")
-"""Names of ``data.name``."""
+"""Choices of ``data.name``."""
 
 RECURRENT_ENCODERS = ("RGCN", "LGCN")
-"""The paper's pose encoders, in which nothing but a ReLU stands between graph and recurrence."""
+"""The paper's pose encoders, with only a ReLU between graph convolution and recurrence."""
 
 LAYERED_ENCODERS = (*RECURRENT_ENCODERS, "GCNRNN", "GCNLSTM")
-"""Pose encoders whose number of graph layers can be chosen."""
+"""Pose encoders with a variable number of graph layers."""
 
 POSITIONS, ADDITIONS = ("crop", "centred"), ("confidence", "velocity", "bones")
-"""What ``model.pose_input`` begins with, and what may be added to it."""
+"""Coordinates of ``model.pose_input``, and the channels that may be appended to them."""
 
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """P x K clips, and in how many steps of computation."""
+    """The batch: P x K clips, computed in one or more micro-batches."""
 
     identities: int = setting(8, "P: identities in a batch.", minimum=1)
-    clips_per_identity: int = setting(4, "K: clips of each.", minimum=1)
+    clips_per_identity: int = setting(4, "K: clips of each identity in a batch.", minimum=1)
     micro_batches: int = setting(
-        1, "Compute each device's clips in so many micro-batches, one after another, to save memory.", minimum=1
+        1, "Number of micro-batches into which each device splits its clips, to save memory.", minimum=1
     )
     max_frame_stride: int = setting(
-        8, "A training clip takes every s-th frame, s uniform in 1 to this where it fits.", minimum=1
+        8, "Largest stride of a training clip: every s-th frame, s uniform in 1 to this as far as it fits.", minimum=1
     )
 
     @property
@@ -51,18 +51,18 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The data set and its keypoints."""
+    """The data set, its keypoints and precomputed features."""
 
-    name: str = setting("", "The data set.", choices=DATA_SETS)
+    name: str = setting("", "Name of the data set.", choices=DATA_SETS)
     root: str = setting(
-        "", "Its folder, as distributed or as `rgcn-jax prepare` wrote it. Unused by walkers.", may_change=True
+        "", "Folder of the data set, original or written by `rgcn-jax prepare`. Unused by walkers.", may_change=True
     )
     split: int = setting(
         1, "Split number, from 1: iLIDS-VID and PRID2011 have ten published splits, the others one.", minimum=1
     )
     keypoints: str = setting(
         "",
-        "Files of a pose detector or a keypoint store (docs/keypoints.md). Empty for prepared data.",
+        "Keypoint files of a pose estimator, or a keypoint store (docs/keypoints.md). Empty for prepared data.",
         may_change=True,
     )
     features: str = setting(
@@ -74,105 +74,111 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The two branches."""
+    """The appearance branch, the pose branch and what follows them."""
 
     appearance: str = setting(
         "AP",
-        "Appearance model, over frames: average pooling, attention (AA-conv: that of Video-Person-ReID), recurrent; "
-        "BiCnet-TKS; or f_a precomputed elsewhere (data.features). none: pose only, no frame is read.",
+        "Appearance model, applied to the frames: average pooling (AP), attention (AA; AA-conv as in "
+        "Video-Person-ReID), recurrent aggregation (RA) or BiCnet-TKS (BiC). precomputed: f_a read from data.features. "
+        "none: pose only; no frame is read.",
         choices=("AP", "AA", "AA-conv", "RA", "BiC", "precomputed", "none"),
         plugin=True,
     )
     pose: str = setting(
         "RGCN",
-        "Pose encoder; none: appearance only. STGCN-compat: the partition of ST-GCN's released code.",
+        "Pose encoder. none: appearance only. STGCN-compat: with the graph partition of ST-GCN's released code.",
         choices=("none", *LAYERED_ENCODERS, "STGCN", "STGCN-compat", "EvolveGCN-O", "EvolveGCN-H"),
         plugin=True,
     )
     readout: str = setting(
-        "DAM", "Dual, node or time attention, or the mean.", choices=("DAM", "NAM", "TAM", "mean"), plugin=True
+        "DAM",
+        "Readout: dual (DAM), node (NAM) or time attention (TAM), or the mean.",
+        choices=("DAM", "NAM", "TAM", "mean"),
+        plugin=True,
     )
-    pose_features: int = setting(512, "Dimensions of f_p; a node has half of them under DAM, else all.", minimum=1)
-    graph_layers: int = setting(1, "L of eq. 7, for RGCN, LGCN, GCNRNN and GCNLSTM.", minimum=1)
-    graph_relu_each_layer: bool = setting(False, "A ReLU after every graph layer; the paper prints one outside.")
+    pose_features: int = setting(512, "Dimension of f_p. A node has half of it under DAM, else all.", minimum=1)
+    graph_layers: int = setting(1, "Graph layers, L of eq. 7 (RGCN, LGCN, GCNRNN, GCNLSTM).", minimum=1)
+    graph_relu_each_layer: bool = setting(False, "ReLU after every graph layer, not only after the last (the paper).")
     graph_self: bool = setting(
         False,
-        "Each graph layer sees [Z, A_hat Z] instead of A_hat Z, which damps what distinguishes a keypoint from its "
-        "neighbours; not in the paper.",
+        "Each graph layer takes [Z, A_hat Z] instead of A_hat Z, which keeps differences between neighbouring "
+        "keypoints; not in the paper.",
     )
     product: bool = setting(
-        False, "RGCN and LGCN: a product with a matrix P between graph and recurrence; not in the paper."
+        False, "Matrix product P between graph convolution and recurrence (RGCN, LGCN); not in the paper."
     )
     pose_input: str = setting(
         "centred",
-        'Coordinates: "crop" (the paper: normalised by the crop) or "centred" (at the hips, in torso lengths); then '
-        'any of "+confidence", "+velocity", "+bones".',
+        'Input coordinates: "crop" (the paper: normalised by the crop) or "centred" (origin at the hips, unit torso '
+        'length), followed by any of "+confidence", "+velocity", "+bones".',
     )
     pose_fill: bool = setting(
         False,
-        "Fill gaps of a keypoint inside a clip linearly, its ends by the nearest; else a missing keypoint is 0. Not in "
-        "the paper.",
+        "Fill gaps of a keypoint within a clip by linear interpolation, and by the nearest value at the ends; "
+        "otherwise a missing keypoint is 0. Not in the paper.",
     )
     pose_norm: bool = setting(
         False,
-        "Standardise each coordinate of each keypoint by running statistics of where it was seen; not in the paper.",
+        "Standardise each coordinate of each keypoint by running statistics over detected keypoints; not in the paper.",
     )
-    keypoint_embedding: int = setting(0, "Learned channels that tell the keypoints apart; not in the paper.", minimum=0)
-    dropout: float = setting(0.0, "In the blocks of ST-GCN.", minimum=0, maximum=0.99)
+    keypoint_embedding: int = setting(
+        0, "Channels of a learned embedding of each keypoint, appended to its input; not in the paper.", minimum=0
+    )
+    dropout: float = setting(0.0, "Dropout rate in the blocks of ST-GCN.", minimum=0, maximum=0.99)
     neck: str = setting(
         "none",
-        "batchnorm: the classifier sees normalised features, the triplets the raw ones. batchnorm_all: triplets and "
-        "retrieval, too, see them, with a learned scale and offset (BiCnet-TKS).",
+        "batchnorm: the classifier takes normalised features, the triplet losses raw ones. batchnorm_all: triplet "
+        "losses and retrieval take normalised features too, with a learned scale and offset (BiCnet-TKS).",
         choices=("none", "batchnorm", "batchnorm_all"),
     )
     batch_norm_variance: str = setting(
         "biased",
-        "Estimate of the running variances, of which evaluation alone sees anything: biased (Flax) or unbiased "
-        "(PyTorch).",
+        "Estimator of the running variances, which only evaluation uses: biased (Flax) or unbiased (PyTorch).",
         choices=("biased", "unbiased"),
     )
-    stage_sizes: tuple[int, ...] = setting((3, 4, 6, 3), "Blocks of each stage of the ResNet; ResNet-50's.")
-    width: int = setting(64, "Channels of the first stage, before expansion.", minimum=1)
+    stage_sizes: tuple[int, ...] = setting((3, 4, 6, 3), "Blocks in each stage of the ResNet; default: ResNet-50.")
+    width: int = setting(64, "Channels of the first stage of the ResNet, before expansion.", minimum=1)
     last_stride: int = setting(
-        1, "Of the last stage: 1 is the field's convention, 2 the classification network's.", minimum=1, maximum=2
+        1, "Stride of the last stage: 1 is usual in re-identification, 2 in classification.", minimum=1, maximum=2
     )
-    pooling: str = setting("mean", "Of the last map.", choices=("mean", "max"))
+    pooling: str = setting("mean", "Spatial pooling of the last feature map.", choices=("mean", "max"))
     remat: str = setting(
         "none",
-        "Rematerialisation: blocks computes the trunk's blocks again in the backward pass; less memory, more time.",
+        "Rematerialisation: blocks recomputes the ResNet's blocks in the backward pass, for less memory and more time.",
         choices=("none", "blocks"),
         may_change=True,
     )
     pretrained: str = setting(
         "",
-        "A ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/pretrained.md). Empty: random.",
+        "Pretrained weights: a ResNet-50 of torchvision, timm or a ReID project, or BiCnet-TKS (docs/pretrained.md). "
+        "Empty: random initialisation.",
         may_change=True,
     )
     init_from: str = setting(
         "",
-        "Folder of a run whose best weights (else its latest) to begin with, but for the classifier; instead of "
-        "pretrained.",
+        "Folder of a run whose best weights (else its latest), without the classifier, initialise the model; instead "
+        "of pretrained.",
         may_change=True,
     )
     pose_pretrained: str = setting(
         "",
-        "A trained pose branch to begin with: walkers-gait, which is in the package (docs/gait.md), a model folder or "
-        "the folder of a run; its pose fields of model must be the same.",
+        "Pretrained pose branch: walkers-gait, which is part of the package (docs/gait.md), a model folder or a run "
+        "folder. The pose fields of its model section must be the same.",
         may_change=True,
     )
 
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """Devices."""
+    """Use of devices."""
 
     num_devices: int = setting(
-        0, "Devices to use; 0: all. Several processes use all of theirs.", minimum=0, may_change=True
+        0, "Number of devices to use; 0: all. Several processes always use all.", minimum=0, may_change=True
     )
     batch_norm: str = setting(
         "global",
-        "global: batch statistics over all clips of a batch; device: over each device's clips, as PyTorch's "
-        "DataParallel has it.",
+        "Batch statistics. global: over all clips of a batch. device: over each device's clips, as in PyTorch's "
+        "DataParallel.",
         choices=("global", "device"),
     )
 
@@ -181,39 +187,46 @@ class ParallelConfig:
 class Config:
     """All settings of a run."""
 
-    seed: int = setting(0, "Of initialisation and of every batch.", minimum=0, maximum=2**31 - 1)
-    num_epochs: int = setting(800, "An epoch is one pass over the training identities.", minimum=0, may_change=True)
-    num_steps: int = setting(
-        0, "Stops there instead of after num_epochs; 0: num_epochs decides.", minimum=0, may_change=True
+    seed: int = setting(0, "Seed of the initialisation and of all batches.", minimum=0, maximum=2**31 - 1)
+    num_epochs: int = setting(
+        800, "Training epochs; an epoch is one pass over the training identities.", minimum=0, may_change=True
     )
-    eval_every_epochs: int = setting(100, "And at the end; 0: at the end only.", minimum=0, may_change=True)
-    checkpoint_every_steps: int = setting(1000, "And at each evaluation and at the end.", minimum=0, may_change=True)
-    log_every_steps: int = setting(20, "Steps between records of metrics.jsonl.", minimum=0, may_change=True)
+    num_steps: int = setting(
+        0, "Training steps, instead of num_epochs; 0: num_epochs applies.", minimum=0, may_change=True
+    )
+    eval_every_epochs: int = setting(
+        100,
+        "Epochs between evaluations; 0: only at the end, where the model is always evaluated.",
+        minimum=0,
+        may_change=True,
+    )
+    checkpoint_every_steps: int = setting(
+        1000, "Steps between checkpoints; also saved at each evaluation and at the end.", minimum=0, may_change=True
+    )
+    log_every_steps: int = setting(20, "Steps between records in metrics.jsonl.", minimum=0, may_change=True)
     tracker: str = setting(
         "none",
-        "wandb, mlflow: log there, too (docs/tracking.md).",
+        "Experiment tracker to log to as well: wandb or mlflow (docs/tracking.md).",
         choices=("none", "wandb", "mlflow"),
         may_change=True,
     )
     on_nonfinite: str = setting(
         "stop",
-        "A step with a NaN or Inf in loss or gradient: stop, with its batch listed; or skip the step and count it.",
+        "On a NaN or Inf in the loss or gradient: stop and report the batch, or skip the step and count it.",
         choices=("stop", "skip"),
         may_change=True,
     )
     allow_config_change: bool = setting(
-        False, "Resume a run of another config; what changed is printed and recorded.", may_change=True
+        False, "Resume a run with another config; the changes are printed and recorded.", may_change=True
     )
     profile_steps: str = setting("", 'Steps to profile, such as "100:110" (docs/performance.md).', may_change=True)
-    compilation_cache: bool = setting(
-        True, "Keep compiled programs in the user's cache, ~/.cache/rgcn_jax/compiled.", may_change=True
-    )
-    frames_per_clip: int = setting(10, "T.", minimum=1)
-    image_height: int = setting(256, "Of the frames that the model sees, in pixels.", minimum=1)
-    image_width: int = setting(128, "Of the frames that the model sees, in pixels.", minimum=1)
+    compilation_cache: bool = setting(True, "Keep compiled programs in ~/.cache/rgcn_jax/compiled.", may_change=True)
+    frames_per_clip: int = setting(10, "T: frames in a clip.", minimum=1)
+    image_height: int = setting(256, "Height of the frames after resizing, in pixels.", minimum=1)
+    image_width: int = setting(128, "Width of the frames after resizing, in pixels.", minimum=1)
     dtype: str = setting(
         "float32",
-        "Of the computation; parameters, statistics, recurrence and losses stay float32.",
+        "Data type of the computation; parameters, statistics, recurrence and losses stay float32.",
         choices=("float32", "bfloat16"),
     )
     batch: BatchConfig = field(default_factory=BatchConfig)
@@ -232,37 +245,37 @@ class Config:
 
     @property
     def with_appearance(self) -> bool:
-        """Whether there is an appearance branch; no frame is read without one."""
+        """Whether there is an appearance branch. Without one no frame is read."""
         return self.model.appearance != "none"
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of the frames that the model sees, in pixels."""
+        """Height and width of the frames after resizing, in pixels."""
         return self.image_height, self.image_width
 
     @property
     def aspect(self) -> float:
-        """Width of a crop over its height."""
+        """Aspect ratio of a crop: width over height."""
         return self.image_width / self.image_height
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields as JSON and ``ConfigDict`` take them, section by section."""
+        """All fields as nested dicts of plain values, for JSON and ``ConfigDict``."""
         return asdict(self)
 
 
 def default_config() -> "ml_collections.ConfigDict":
-    """The paper's recipe without a data set, as a locked ``ConfigDict``: what ``get_config()`` of a file begins with.
+    """The default config, the paper's recipe without a data set, as a locked ``ConfigDict``.
 
-    Locked: a field that does not exist cannot be set.
+    ``get_config()`` of a config file starts from it. Locked: setting an unknown field raises an error.
     """
     return to_config_dict(Config())
 
 
 def to_config_dict(config: Config) -> "ml_collections.ConfigDict":
-    """A typed config as the locked ``ConfigDict`` that overrides are applied to."""
+    """Convert a typed config to a locked ``ConfigDict``, to which overrides can be applied."""
     from ml_collections import ConfigDict, FieldReference
 
     values = config.to_dict()
-    values["loss"]["appearance_weight"] = str(config.loss.appearance_weight)  # a ConfigDict's field has one type
-    values["loss"]["margin"] = FieldReference(config.loss.margin, field_type=object)  # but this takes both
+    values["loss"]["appearance_weight"] = str(config.loss.appearance_weight)  # a ConfigDict field has a single type
+    values["loss"]["margin"] = FieldReference(config.loss.margin, field_type=object)  # a number or "soft"
     return ConfigDict(values).lock()

@@ -1,4 +1,4 @@
-"""The table of all config fields, generated from their declarations, for the docs and for ``rgcn-jax train --help``.
+"""The table of all config fields, generated for the docs and for ``rgcn-jax train --help``.
 
 ``python -m rgcn_jax.config_help > docs/config.md`` writes the page of the docs.
 """
@@ -13,10 +13,9 @@ from rgcn_jax.fields import expected, leaves
 HEAD = """# Config fields
 
 Every field can be set on the command line: `rgcn-jax train --config=mars --config.model.pose=LGCN`.
-A config file starts from `rgcn_jax.config.default_config()` and changes what differs. Choices are
-read without regard to case. A run can be resumed with other values of the fields marked in the last
-column; another value of any other field needs another `--workdir`, or
-`--config.allow_config_change`.
+A config file starts from `rgcn_jax.config.default_config()` and overrides fields. Choices are not
+case-sensitive. A run can be resumed with other values of the fields marked in the last column; to
+change any other field, use another `--workdir` or `--config.allow_config_change`.
 
 This page is generated: `python -m rgcn_jax.config_help > docs/config.md`.
 
@@ -26,7 +25,7 @@ This page is generated: `python -m rgcn_jax.config_help > docs/config.md`.
 
 
 def rows() -> Iterator[tuple[str, str, str, str, bool]]:
-    """Of each field: dotted name, default, meaning, what it may hold, whether it may change on resume."""
+    """Yield (dotted name, default, meaning, allowed values, may change on resume) of every field."""
     config = Config()
     for name, field, value in leaves(config):
         section = config
@@ -47,7 +46,7 @@ def page() -> str:
 
 
 def listing() -> str:
-    """All fields for a terminal: name and default, and below it the meaning and the values."""
+    """All fields for a terminal: name and default, followed by meaning and allowed values."""
     return "\n".join(
         f"  --config.{name}={value}\n"
         + textwrap.fill(f"{meaning} ({values})", 96, initial_indent=" " * 6, subsequent_indent=" " * 6)

@@ -1,7 +1,7 @@
-"""Config files, command-line overrides and ``config.json``: from what users write to a typed ``Config``, and back.
+"""Loading, overriding and saving configs: config files, command-line overrides and ``config.json``.
 
-A config of an earlier version is still read: fields that it lacks take their defaults, renamed ones are translated, and
-a line says so. On the command line an old name is an error that names the new one.
+The ``config.json`` of an earlier version is still read: missing fields take their defaults, renamed ones are
+translated, and both are reported. On the command line an old name is an error that states the new one.
 """
 
 import difflib
@@ -25,29 +25,29 @@ from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.handed_over import read_text
 
 CONFIG_FILE = "config.json"
-"""Name of the file in a work directory that keeps the config of the run."""
+"""Name of the config file in a run folder."""
 
 RENAMED = {
     "batch.parts": "batch.micro_batches",
     "loss.pose_weight": "loss.appearance_weight",
     "model.recompute": "model.remat",
 }
-"""Fields of earlier versions: old name -> new name."""
+"""Renamed fields: old name -> new name."""
 
 RENAMED_VALUES = {("model.appearance", "given"): "precomputed"}
-"""Choices of earlier versions: (field, old choice) -> new choice."""
+"""Renamed choices: (field, old choice) -> new choice."""
 
 
 def typed(config: ConfigDict | Mapping[str, Any], say: Callable[[str], object] = print, name: str = "config") -> Config:
-    """The typed config of a ``ConfigDict``, or of plain values section by section.
+    """Convert a ``ConfigDict``, or nested dicts of plain values, to a typed ``Config``.
 
     Args:
-      config: fields that it lacks take their defaults.
-      say: is called with a line on these.
-      name: of the config, in messages.
+      config: missing fields take their defaults.
+      say: called with a line that lists missing fields.
+      name: name of the config in messages.
 
     Raises:
-      InputError: all that is wrong with it: unknown fields, values out of range, combinations that do not go together.
+      InputError: lists all errors: unknown fields, values out of range and invalid combinations.
     """
     plain = config.to_dict() if isinstance(config, ConfigDict) else config
     problems: list[str] = []
@@ -70,25 +70,26 @@ def typed(config: ConfigDict | Mapping[str, Any], say: Callable[[str], object] =
 
 
 def configs_folder() -> Path:
-    """The folder of the configs that come with the package: ``rgcn_jax/configs`` where it is installed, the
-    repository's ``configs`` in a checkout.
-    """
+    """The folder of the packaged configs: ``rgcn_jax/configs``, or ``configs`` of the repository in a checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 
 
 def packaged_config(name: str) -> ConfigDict:
-    """The config that comes with the package under a name, such as "mars"; for another one to change."""
+    """Load a packaged config by its name, such as "mars", for use in another config file."""
     return load_config_file(name)
 
 
 def load_config_file(path: str) -> ConfigDict:
-    """The locked config that ``get_config()`` of a Python file returns; of ``file.py:text`` it is
-    ``get_config("text")``. A name without ``.py``, such as "mars", is a config that comes with the package.
+    """Load the locked config that ``get_config()`` of a Python file returns.
+
+    Args:
+      path: a file; ``file.py:text`` calls ``get_config("text")``; a name without ``.py``, such as "mars", is a packaged
+        config.
 
     Raises:
-      InputError: there is no such file, or it has no ``get_config`` that returns a config.
+      InputError: the file does not exist, or its ``get_config`` is missing or fails.
     """
     file = _config_path(path.split(":")[0])
     import_from_current_folder()
@@ -97,12 +98,12 @@ def load_config_file(path: str) -> ConfigDict:
     try:
         loader.exec_module(module)
         config = module.get_config(*path.split(":")[1:])
-    except Exception as error:  # whatever is wrong in a user's file
+    except Exception as error:  # a user's file may raise anything
         renamed = "".join(
             f" {old} is now called {new}." for old, new in RENAMED.items() if f'"{old.split(".")[1]}"' in str(error)
         )
         raise InputError(
-            f"--config={path}: get_config() of this file fails ({type(error).__name__}: {error}).{renamed}"
+            f"--config={path}: get_config() of this file failed ({type(error).__name__}: {error}).{renamed}"
         ) from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={path}: get_config() must return a ConfigDict, found {type(config).__name__}.")
@@ -111,50 +112,53 @@ def load_config_file(path: str) -> ConfigDict:
 
 
 def _config_path(name: str) -> Path:
-    """The file: the packaged one for a bare name, else the one at that path. Raises ``InputError`` without one."""
+    """The packaged config for a bare name, else the file at that path. Raises ``InputError`` if it does not exist."""
     file, packaged = Path(name).expanduser(), configs_folder() / f"{name}.py"
     if file.name == name and os.path.isfile(packaged):
         return packaged
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long
         return file
     names = sorted(p.stem for p in configs_folder().glob("*.py"))
-    if file.suffix == ".py" and file.stem in names:  # README's path, where the package was installed from a wheel
-        raise InputError(f"--config={name}: no such file here; for the packaged config write --config={file.stem}.")
+    if file.suffix == ".py" and file.stem in names:  # the path in README, but installed from a wheel
+        raise InputError(f"--config={name}: no such file; the packaged config is --config={file.stem}.")
     here = [p for p in Path("configs").glob("*.py") if p.stem != "__init__" and p.resolve().parent != configs_folder()]
     files = f"; files here: {', '.join(sorted(map(str, here)))}" if here else ""
-    raise InputError(f"--config={name}: no such file or packaged config; packaged are {', '.join(names)}{files}.")
+    raise InputError(f"--config={name}: expected a file or one of the packaged configs {', '.join(names)}{files}.")
 
 
 def import_from_current_folder() -> None:
-    """A config file may import its neighbours: ``python -m`` looks for modules in the current folder, a console script
-    does not. Last of all, so that nothing installed is shadowed.
+    """Allow a config file to import modules from the current folder, as under ``python -m``.
+
+    The folder is appended to ``sys.path``, so it shadows no installed module.
     """
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
 
 
 def load_config_json(path: Path, say: Callable[[str], object] = print) -> ConfigDict:
-    """The locked config that ``save_config`` wrote, also in an earlier version.
+    """Load the locked config that ``save_config`` wrote, possibly in an earlier version.
 
-    ``say`` is called with a line where fields are missing or have been renamed since.
+    Args:
+      path: the file.
+      say: called with a line on missing or renamed fields.
 
     Raises:
-      InputError: there is no such file, or it does not hold a valid config.
+      InputError: the file does not exist, or is not a valid config.
     """
     if not path.is_file():
-        raise InputError(f"no {path}: --workdir must be the folder of a run of rgcn-jax train.")
-    with as_input_error(f"{path} is not the config that a run wrote", "start the run again", MALFORMED):
+        raise InputError(f"{path} does not exist: --workdir must be the folder of a run of rgcn-jax train.")
+    with as_input_error(f"{path} is not the config of a run", "start the run again", MALFORMED):
         values = json.loads(read_text(path))
     if not isinstance(values, dict):
-        raise InputError(f"{path} is not the config that a run wrote ({type(values).__name__}): start the run again.")
+        raise InputError(f"{path} is not the config of a run ({type(values).__name__}): start the run again.")
     values, renamed = _translated(values)
     if renamed:
-        say(f"{path} is of an earlier version: {'; '.join(renamed)}")
+        say(f"{path} was written by an earlier version: {'; '.join(renamed)}")
     return to_config_dict(typed(values, say, str(path)))
 
 
 def _translated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The values under today's names, and what was renamed."""
+    """The values under their present names, and a description of each renaming."""
     renamed: list[str] = []
     values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
     for old, new in RENAMED.items():
@@ -171,16 +175,16 @@ def _translated(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Writes the config as JSON, atomically."""
+    """Write the config as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
-    """The config with ``--config.x.y=value`` arguments applied; each value takes the type of the field.
+    """Apply ``--config.x.y=value`` arguments to a config; values are converted to the field's type.
 
     Raises:
-      InputError: a field is unknown (the near ones are listed), a value does not fit its type, or an argument is no
+      InputError: a field is unknown (similar ones are listed), a value has the wrong type, or an argument is not an
         override.
     """
     known = list(_names(config))
@@ -191,8 +195,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
                 raise InputError(f"the config field {name} is now called {RENAMED[name]}.")
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
             near += [k for k in known if k.split(".")[-1] == name.split(".")[-1] and k not in near]
-            hint = f"near ones are {', '.join(near)}" if near else f"there are {', '.join(known)}"
-            raise InputError(f"unknown config field {name!r}: {hint}.")
+            hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(known)}."
+            raise InputError(f"unknown config field {name!r}: {hint}")
     values, line = flags.FlagValues(), ["", *arguments]
     holder = config_flags.DEFINE_config_dict("config", config, lock_config=True, flag_values=values, sys_argv=line)
     try:
@@ -205,11 +209,13 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
 
 
 def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, tuple[Any, Any]]:
-    """Fields in which the config saved at ``path`` differs, but for those that may change on resume: name -> (before,
-    now). None where there is no config yet.
+    """Compare a config with the one saved at ``path``, except for fields that may change on resume.
+
+    Returns:
+      name -> (saved value, new value); empty if no config was saved.
 
     Raises:
-      InputError: there are some and ``allow_change`` is off: its run cannot be resumed.
+      InputError: fields differ and ``allow_change`` is False, so the run cannot be resumed.
     """
     if not path.exists():
         return {}
@@ -222,8 +228,8 @@ def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, 
     if differing and not allow_change:
         fields = "; ".join(f"{name} {then!r}, not {value!r}" for name, (then, value) in differing.items())
         raise InputError(
-            f"{path.parent} holds a run with {fields}: choose another --workdir for this one, or the config of the run "
-            "to resume it; --config.allow_config_change resumes it with the new one all the same, and records that."
+            f"{path.parent} holds a run with {fields}: choose another --workdir, or restore the run's config to resume "
+            "it; --config.allow_config_change resumes it with the new config and records the change."
         )
     return differing
 

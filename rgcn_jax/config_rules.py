@@ -9,30 +9,30 @@ STEPS = re.compile(r"(\d{1,15}):(\d{1,15})")
 
 
 def profiled_steps(config: Config) -> tuple[int, int] | None:
-    """First and last step of ``profile_steps``, both recorded; None for none."""
+    """First and last step of ``profile_steps``, inclusive; None if it is empty."""
     found = STEPS.fullmatch(config.profile_steps)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def conflicts(config: Config) -> Iterator[str]:
-    """What is wrong with a config whose fields are each in their range, a clause for each."""
+    """Yield a message for each invalid combination of fields that are valid one by one."""
     if not config.num_steps and not config.num_epochs:
-        yield "num_steps and num_epochs are both 0, so there is nothing to train: set one of them"
+        yield "num_steps and num_epochs are both 0: set one of them, otherwise there is nothing to train"
     steps = profiled_steps(config)
     if config.profile_steps and (steps is None or not 1 <= steps[0] <= steps[1]):
         yield (
             f'profile_steps is {config.profile_steps!r}: expected "first:last", steps counted from 1, such as '
-            '"100:110", or nothing'
+            '"100:110", or an empty string'
         )
     if config.model.pretrained and config.model.init_from:
         yield (
-            f"model.pretrained is {config.model.pretrained!r} and model.init_from is {config.model.init_from!r}: give "
-            "one of them"
+            f"model.pretrained is {config.model.pretrained!r} and model.init_from is {config.model.init_from!r}: set "
+            "only one of them"
         )
     if config.model.pose_pretrained and config.model.init_from:
         yield (
             f"model.pose_pretrained is {config.model.pose_pretrained!r} and model.init_from is "
-            f"{config.model.init_from!r}, which has a pose branch of its own: give one of them"
+            f"{config.model.init_from!r}, which has its own pose branch: set only one of them"
         )
     if config.model.pose_pretrained and not config.with_pose:
         yield f"model.pose_pretrained is {config.model.pose_pretrained!r}, but model.pose is none: leave it empty"
@@ -45,13 +45,12 @@ def _appearance(config: Config) -> Iterator[str]:
     model, data = config.model, config.data
     if model.appearance == "BiC" and len(model.stage_sizes) != 4:
         yield (
-            f"model.stage_sizes is {model.stage_sizes}, but the appearance model BiC has four stages: give four "
+            f"model.stage_sizes is {model.stage_sizes}, but the appearance model BiC has four stages: set four "
             "numbers, or choose another appearance model"
         )
     if model.appearance == "BiC" and model.pooling != "mean":
         yield (
-            f"model.pooling is {model.pooling!r}, but the appearance model BiC has a pooling of its own: leave it at "
-            "'mean'"
+            f"model.pooling is {model.pooling!r}, but the appearance model BiC has its own pooling: leave it at 'mean'"
         )
     if model.appearance != "precomputed" and data.features:
         yield (
@@ -59,7 +58,7 @@ def _appearance(config: Config) -> Iterator[str]:
             "precomputed to use the features, or leave data.features empty"
         )
     if model.appearance == "none" and not config.with_pose:
-        yield "model.appearance and model.pose are both none, so there is nothing to train: choose one of them"
+        yield "model.appearance and model.pose are both none: choose a model for at least one branch"
     if model.appearance == "none" and config.loss.appearance_triplet != "raw":
         yield (
             f"loss.appearance_triplet is {config.loss.appearance_triplet!r}, but model.appearance is none: leave it at "
@@ -75,7 +74,7 @@ def _appearance(config: Config) -> Iterator[str]:
     for name, value, without in (("pretrained", model.pretrained, ""), ("remat", model.remat, "none")):
         if value != without:
             yield (
-                f"model.{name} is {value!r}, but with model.appearance={model.appearance} there is no trunk: leave it "
+                f"model.{name} is {value!r}, but model.appearance={model.appearance} has no ResNet: leave it "
                 f"at {without!r}"
             )
 
@@ -87,8 +86,8 @@ def _pose(model: ModelConfig) -> Iterator[str]:
         yield f"model.pose_input is {model.pose_input!r}: expected {' or '.join(POSITIONS)}, then {choices}"
     if model.readout == "DAM" and model.pose_features % 2:
         yield (
-            f"model.pose_features is {model.pose_features}, which the readout DAM cannot divide into two equal "
-            "vectors: choose a multiple of 2"
+            f"model.pose_features is {model.pose_features}, which the readout DAM must split into two equal "
+            "vectors: choose an even number"
         )
     if model.pose not in LAYERED_ENCODERS:
         for name, value, fixed in (
@@ -102,13 +101,13 @@ def _pose(model: ModelConfig) -> Iterator[str]:
                 )
         if model.graph_self:
             yield (
-                f"model.graph_self is True, but the pose encoder {model.pose} has a graph convolution of its own: "
+                f"model.graph_self is True, but the pose encoder {model.pose} has its own graph convolution: "
                 f"leave it at False, or choose one of {', '.join(LAYERED_ENCODERS)}"
             )
     if model.product and model.pose not in RECURRENT_ENCODERS:
         yield (
-            f"model.product is True, but it is for {' and '.join(RECURRENT_ENCODERS)}, which have no product between "
-            f"graph and recurrence: leave it at False with the pose encoder {model.pose}"
+            f"model.product is True, but it applies only to {' and '.join(RECURRENT_ENCODERS)}: leave it at False with "
+            f"the pose encoder {model.pose}"
         )
     if model.dropout and not model.pose.startswith("STGCN"):
-        yield f"model.dropout is {model.dropout}, but the pose encoder {model.pose} has none: leave it at 0"
+        yield f"model.dropout is {model.dropout}, but the pose encoder {model.pose} has no dropout: leave it at 0"

@@ -1,5 +1,6 @@
-"""The command ``rgcn-jax embed``, also ``python -m rgcn_jax.embed``: features of the tracklets of any data set, to a
-features file (``evaluation/feature_set.py``). Resumable; all devices and all processes of a launch take part.
+"""The command ``rgcn-jax embed``, also ``python -m rgcn_jax.embed``: write features of all tracklets of a data set.
+
+The output is a features file (``evaluation/feature_set.py``). Resumable; runs on all devices and processes of a launch.
 """
 
 from argparse import Namespace
@@ -15,7 +16,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.types import Tracklet
 
-if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
     from rgcn_jax.data.clips.reader import Data
     from rgcn_jax.embedder import Embedder
     from rgcn_jax.evaluation.embed import TrackletFeature
@@ -24,13 +25,13 @@ if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments co
 
 @on_interrupt("rerun the same command to resume.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -> None:
-    """Parses the command line, embeds every tracklet once and writes the features file.
+    """Parse the command line, embed every tracklet once and write the features file.
 
     Raises:
       InputError: an argument is invalid, or the model or the data cannot be read.
     """
     known, overrides = _parse(arguments, prog)
-    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
     from rgcn_jax.evaluation.embed import Cutting, to_embeddings
     from rgcn_jax.evaluation.feature_set import check_target, of_tracklets, write_features
     from rgcn_jax.evaluation.pose_quality import pose_quality
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
     }
     parts = EmbeddingParts(known.out, plan) if parallel.is_first() else None
     if parts is not None and parts.discarded:
-        print("discarded: features of an interrupted run with another model, data set or setting", flush=True)
+        print("discarded: features of an interrupted run with another model, data set or settings", flush=True)
     done = parallel.number_of_first(parts.done if parts else 0)
     if done:
         print(f"resuming after {done:,} of {len(tracklets):,} tracklets", flush=True)
@@ -84,8 +85,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
 
 
 def _tracklets(data: "Data", with_train: bool) -> tuple[list[Tracklet], "Roles"]:
-    """The distinct tracklets to embed and their roles: the test tracklets, then those of the training set if they are
-    asked for or there are no others.
+    """The distinct tracklets to embed and their roles: test tracklets, then training tracklets.
+
+    The latter are included if ``with_train`` is set or there are no test tracklets.
     """
     from rgcn_jax.evaluation.protocol import Roles, test_tracklets
 
@@ -100,7 +102,7 @@ def _tracklets(data: "Data", with_train: bool) -> tuple[list[Tracklet], "Roles"]
 def _features(
     embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], cutting: Any, done: int
 ) -> Iterator["TrackletFeature"]:
-    """The features of all tracklets but the first ``done``, from the same batches as without an interruption."""
+    """Yield the features of all tracklets after the first ``done``, from the same batches as an uninterrupted run."""
     from rgcn_jax.evaluation.embed import Readers
 
     readers = Readers(data.read, data.read_keypoints)
@@ -110,7 +112,7 @@ def _features(
 def _collect(
     features: Iterator["TrackletFeature"], parts: EmbeddingParts | None, done: int, total: int, save_every: int
 ) -> None:
-    """Consumes the features, writes part files, and shows the progress; in all but the first process no more."""
+    """Consume the features; the first process also writes part files and prints the progress."""
     waiting: list[TrackletFeature] = []
     with tqdm(total=total, initial=done, desc="embed", unit="tracklet", disable=None if parts else True) as bar:
         for feature in features:
@@ -127,16 +129,16 @@ def _collect(
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog,
-        "Embed the tracklets of any data set, also a folder without training set, labels or queries: write their "
-        "features to a file that can be scored again without the model. Rerun the same command to resume.",
+        "Embed the tracklets of any data set, including a folder without training set, labels or queries. The features "
+        "file can be scored later without the model. Rerun the same command to resume.",
         epilog="Fields of the run's config can be changed, such as --config.evaluation.clips=even.",
         config_fields=True,
     )
     add_model_flags(parser)
     add_data_flags(parser)
-    parser.path("--out", "FILE.npz", "the features file", required=True)
+    parser.path("--out", "FILE.npz", "the features file to write", required=True)
     parser.switch("--with-train", "embed the training tracklets too")
-    parser.whole("--save-every", "tracklets between part files", default=200)
+    parser.whole("--save-every", "tracklets per part file", default=200)
     return parser.parse_known_args(arguments)
 
 

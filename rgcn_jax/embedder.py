@@ -1,11 +1,10 @@
-"""The embedder: a trained model as a function from frames and keypoints of a tracklet to its features.
+"""The embedder: a trained model as a function from the frames and keypoints of a tracklet to its features.
 
     embedder = rgcn_jax.load("runs/mars")
     a, b = embedder([frames_a, frames_b], [keypoints_a, keypoints_b])
     embedder.distance(a, b)
 
-No data set, optimiser or classifier is needed; frames and keypoints are arrays in memory. ``rgcn-jax embed`` embeds a
-data set on disk.
+Frames and keypoints are arrays in memory; no data set is needed. ``rgcn-jax embed`` embeds a data set on disk.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,14 +32,14 @@ from rgcn_jax.types import UNKNOWN_ID, Embeddings, Tracklet
 
 
 class Attention(NamedTuple):
-    """Attention weights of the C clips that a tracklet was cut into."""
+    """Attention weights of a tracklet that was cut into C clips."""
 
     node: Float32[np.ndarray, "c 14"] | None
-    """Over the keypoints, eq. 10; None where the readout has no such weights."""
+    """Over the keypoints, eq. 10; None if the readout has none."""
     time: Float32[np.ndarray, "c t"] | None
-    """Over the frames of a clip, eq. 13; or None."""
+    """Over the frames of a clip, eq. 13; None if the readout has none."""
     frames: Int32[np.ndarray, "c t"]
-    """Position in the tracklet of each frame of each clip; -1 where a clip is padded."""
+    """Index in the tracklet of each frame of each clip; -1 for padding."""
 
 
 class Embedding(NamedTuple):
@@ -49,22 +48,21 @@ class Embedding(NamedTuple):
     appearance: Float32[np.ndarray, "d_a"]
     """f_a."""
     pose: Float32[np.ndarray, "d_p"]
-    """f_p; of length 0 without a pose branch."""
+    """f_p; empty without a pose branch."""
     fused: Float32[np.ndarray, "d"]
-    """Both branches by the run's own fusion: the Euclidean distance of two of these is the distance of the fused row.
-    """
+    """Both branches, scaled such that Euclidean distances are those of the fused row."""
     attention: Attention
 
 
 class Embedder:
-    """A model ready to embed tracklets. ``load`` makes one.
+    """A model ready to embed tracklets, made by ``load``.
 
     Attributes:
-      config: of the run that trained the model.
-      step: that its weights are of.
-      hash: SHA-256 of the weights; features of two hashes must not be compared.
-      statistics: mean and standard deviation of every feature on the training set.
-      calibration: thresholds that ``rgcn-jax calibrate`` wrote into the model's folder; None where it has none.
+      config: config of the run that trained the model.
+      step: training step of its weights.
+      hash: SHA-256 of the weights; features of different hashes must not be compared.
+      statistics: mean and standard deviation of every feature over the training set.
+      calibration: thresholds that ``rgcn-jax calibrate`` wrote to the model's folder, or None.
     """
 
     def __init__(self, saved: SavedModel, num_devices: int = 0):
@@ -89,19 +87,18 @@ class Embedder:
     ) -> list[Embedding]: ...
 
     def __call__(self, frames: Any, keypoints: Any = None) -> Embedding | list[Embedding]:
-        """Features of one tracklet, or of each of a list of tracklets of any lengths.
+        """Embed one tracklet, or each of a list of tracklets of any lengths.
 
-        A tracklet is cut into clips as the run's evaluation does it (``evaluation.clips``), frames are resized to the
-        run's size, and clips of all tracklets share batches, padded to a power of two of clips: few shapes are
-        compiled.
+        A tracklet is cut into clips by the model's ``evaluation.clips`` and its frames are resized. Clips of all
+        tracklets share batches, padded to a power of two to limit the number of compiled shapes.
 
         Args:
-          frames: RGB, uint8 [T, H, W, 3]; of a model with precomputed appearance features f_a [D], float.
-          keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, [T, 14, 3];
-            (0, 0, 0) where not detected. Needed by a model with a pose branch only.
+          frames: RGB, uint8 [T, H, W, 3]; f_a, float [D], for a model with precomputed appearance features.
+          keypoints: float [T, 14, 3]: x and y in normalised coordinates of the crop, in [0, 1], and confidence; (0, 0,
+            0) where not detected. Required only by a model with a pose branch.
 
         Raises:
-          InputError: an array has another shape or type, coordinates are not normalised, or keypoints are missing.
+          InputError: an array has the wrong shape or type, coordinates are not normalised, or keypoints are missing.
         """
         single = isinstance(frames, np.ndarray) or isinstance(keypoints, np.ndarray)
         all_frames: Any = [frames] if single else frames
@@ -126,8 +123,8 @@ class Embedder:
         found = self.extractor.tracklets(self.variables, readers, inputs.tracklets, cutting, on_batch=note)
         features = to_embeddings(inputs.tracklets, list(found))
         index = np.concatenate([plan.index for plan in plans])
-        frames = _side_by_side([np.where(plan.frame_mask, plan.frames, -1) for plan in plans], -1)
-        weights = {name: _side_by_side(jax.device_get(parts), 0) for name, parts in attention.items()}
+        frames = _concatenate_padded([np.where(plan.frame_mask, plan.frames, -1) for plan in plans], -1)
+        weights = {name: _concatenate_padded(jax.device_get(parts), 0) for name, parts in attention.items()}
         fused = self.features(features, "fused" if features.pose.shape[1] else "appearance")
         return [
             Embedding(
@@ -144,9 +141,7 @@ class Embedder:
         ]
 
     def _cutting(self, tracklets: Sequence[Tracklet]) -> Cutting:
-        """Batches of as few clips as hold all of them: a power of two, at most ``evaluation.clips_per_batch``, that
-        the devices divide.
-        """
+        """Batches of the smallest power of two times the device count that holds all clips, or ``clips_per_batch``."""
         settings = self.config.evaluation
         clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
         devices = self.mesh.size
@@ -156,7 +151,7 @@ class Embedder:
         return Cutting(settings.clips, self.config.frames_per_clip, size)
 
     def features(self, embeddings: Embeddings, row: str = "fused") -> Float32[np.ndarray, "n d"]:
-        """A feature per tracklet whose Euclidean distance is that of a row ("appearance", "pose" or "fused")."""
+        """One feature per tracklet, whose Euclidean distances are those of a row ("appearance", "pose" or "fused")."""
         settings = self.config.evaluation
         return fuse(embeddings, row, settings.distance, settings.pose_weight, self.statistics)
 
@@ -169,15 +164,15 @@ class Embedder:
     ) -> Float[np.ndarray, "a b"]: ...
 
     def distance(self, a: Any, b: Any, row: str = "fused") -> Any:
-        """The run's own distance of two embeddings, or of each of a list to each of another.
+        """The model's distance between two embeddings, or between all pairs of two lists.
 
         Args:
-          a: an embedding, or A of them.
-          b: an embedding, or B of them.
+          a: one embedding, or a list of A.
+          b: one embedding, or a list of B.
           row: "fused", "appearance" or "pose".
 
         Raises:
-          InputError: the row is unknown, or the model has no pose branch and "pose" is asked for.
+          InputError: the row is unknown, or is "pose" and the model has no pose branch.
         """
         if row not in ROWS:
             raise InputError(f"unknown row {row!r}: expected one of {', '.join(ROWS)}.")
@@ -190,20 +185,19 @@ class Embedder:
         if row == "fused":
             return np.stack([e.fused for e in embeddings])
         if row == "pose" and not self.config.with_pose:
-            raise InputError(f"the model {self.path} has no pose branch: its rows are appearance and fused.")
+            raise InputError(f"the model {self.path} has no pose branch: expected the row appearance or fused.")
         none = np.full(len(embeddings), UNKNOWN_ID, np.int32)
         columns = np.stack([e.appearance for e in embeddings]), np.stack([e.pose for e in embeddings])
         return self.features(Embeddings(*columns, none, none), row)
 
     def stream(self, torso: float | None = None) -> PoseStream:
-        """The pose feature of one person frame by frame (``models/pose_stream.py``), for RGCN and LGCN.
+        """A frame-by-frame embedder of one person's poses (``models/pose_stream.py``), for RGCN and LGCN.
 
         Args:
-          torso: scale of a "centred" pose input in crop heights, ``clip_torso`` of a tracklet; None: measured as frames
-            arrive.
+          torso: scale of a "centred" pose input in crop heights, from ``clip_torso``; None: estimated as frames arrive.
 
         Raises:
-          InputError: the model has another pose encoder or readout, or none.
+          InputError: the pose encoder or readout does not support streaming.
         """
         try:
             return PoseStream(self.model, jax.device_get(self.variables), torso)
@@ -211,27 +205,27 @@ class Embedder:
             raise InputError(f"the model {self.path} cannot embed frame by frame: {error}") from error
 
     def same_person(self, a: Embedding, b: Embedding, fpr: float = 1e-3) -> bool:
-        """Whether two tracklets are called the same person at a false positive rate that was calibrated.
+        """Whether two tracklets are classified as the same person at a calibrated false positive rate.
 
         Args:
-          a: one tracklet's embedding.
-          b: another's.
-          fpr: share of pairs of different persons that are called the same, as measured by ``rgcn-jax calibrate``.
+          a: embedding of one tracklet.
+          b: embedding of the other.
+          fpr: fraction of impostor pairs that are accepted, as measured by ``rgcn-jax calibrate``.
 
         Raises:
-          InputError: the model was not calibrated, not for its present settings, or not at this rate.
+          InputError: the model was not calibrated, or not with its present settings or at this rate.
         """
         if self.calibration is None:
             raise InputError(
-                f"the model {self.path} has no thresholds: calibrate it, rgcn-jax calibrate --model={self.path} "
+                f"the model {self.path} has no thresholds: run rgcn-jax calibrate --model={self.path} "
                 "--dataset=NAME --root=DIR."
             )
         threshold = self.calibration.threshold(self.hash, self.config.evaluation, "fused", fpr)
         return self.distance(a, b) <= threshold
 
 
-def _side_by_side(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
-    """The rows of all parts, padded to the longest."""
+def _concatenate_padded(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
+    """Concatenate the rows of all parts, padded to the longest."""
     longest = max(part.shape[1] for part in parts)
     padded = [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=filler) for part in parts]
     return np.concatenate(padded)
@@ -240,16 +234,16 @@ def _side_by_side(parts: Sequence[np.ndarray], filler: int) -> np.ndarray:
 def load(
     path: str | Path, checkpoint: str = "latest", *, allow_imports: Collection[str] = (), num_devices: int = 0
 ) -> Embedder:
-    """Loads the model of a run, of a model folder that ``rgcn-jax export`` wrote, or of the package.
+    """Load the model of a run, of a model folder written by ``rgcn-jax export``, or of the package.
 
     Args:
-      path: the folder; or "walkers-gait", a pose encoder that was trained on generated people and embeds anybody's
+      path: the folder; or "walkers-gait", a pose encoder trained on synthetic pedestrians that embeds anyone's
         keypoints (docs/gait.md).
-      checkpoint: of a run, "latest" or "best".
-      allow_imports: modules of one's own that the model's config names and that may be imported.
-      num_devices: devices to use; 0: all.
+      checkpoint: "latest" or "best"; applies to a run.
+      allow_imports: modules that the model's config names and that may be imported.
+      num_devices: number of devices to use; 0: all.
 
     Raises:
-      InputError: there is no model, it is damaged, or its config would import a module that is not allowed.
+      InputError: the model does not exist or is damaged, or its config names a module that is not allowed.
     """
     return Embedder(open_model(path, checkpoint, allow_imports=allow_imports), num_devices)

@@ -1,7 +1,7 @@
-"""Resumable embedding: the features of the tracklets so far, in part files beside the features file to be.
+"""Resumable embedding: part files that hold the features computed so far, next to the features file.
 
-``.NAME.npz.parts/`` holds ``plan.json``, which says what is embedded by which model, and the features of consecutive
-tracklets in files that are each written atomically. A killed process loses the tracklets since the last of them.
+``.NAME.npz.parts/`` holds ``plan.json`` (model, data set and settings) and files with the features of consecutive
+tracklets, each written atomically. A killed process loses only the tracklets after the last part file.
 """
 
 import json
@@ -23,15 +23,16 @@ PLAN_FILE = "plan.json"
 
 
 class EmbeddingParts:
-    """The part files of one features file; only the first of several processes makes one.
+    """The part files of one features file. Of several processes only the first creates one.
 
     Args:
       out: the features file.
-      plan: what decides the features: model, data set, settings; JSON. Parts of another plan are discarded.
+      plan: everything that the features depend on (model, data set, settings), as JSON values. Parts of another plan
+        are discarded.
 
     Attributes:
-      done: tracklets whose features are in part files.
-      discarded: whether there were parts of another plan.
+      done: number of tracklets in part files.
+      discarded: whether parts of another plan were discarded.
 
     Raises:
       InputError: the folder cannot be written, or a part file is damaged.
@@ -54,7 +55,7 @@ class EmbeddingParts:
         write_text(self._folder / PLAN_FILE, text)
 
     def _find(self) -> None:
-        """The part files that follow each other from the first tracklet on."""
+        """Find the contiguous part files that start at the first tracklet."""
         remove_unfinished(self._folder)
         named = [(re.fullmatch(r"([0-9]{8,12})-([0-9]{8,12})", p.stem), p) for p in self._folder.glob("*.npz")]
         by_start = {int(found[1]): (int(found[2]), p) for found, p in named if found and int(found[1]) < int(found[2])}
@@ -64,7 +65,7 @@ class EmbeddingParts:
             self.done = end
 
     def add(self, features: Sequence[TrackletFeature]) -> None:
-        """Writes the features of the next tracklets. Raises InputError: the file cannot be written."""
+        """Write the features of the next tracklets. Raises InputError if the file cannot be written."""
         end = self.done + len(features)
         path = self._folder / f"{self.done:08d}-{end:08d}.npz"
         with writing(path):
@@ -79,7 +80,7 @@ class EmbeddingParts:
         self.done = end
 
     def read(self) -> Iterator[TrackletFeature]:
-        """The features of all tracklets so far, in order. Raises InputError: a part file is damaged."""
+        """Yield the features of all tracklets so far, in order. Raises InputError if a part file is damaged."""
         ends = [*(start for start, _ in self._files[1:]), self.done]
         for (start, path), end in zip(self._files, ends, strict=True):
             with as_input_error(f"{path} is damaged", "remove it and rerun the same command", MALFORMED):
@@ -92,5 +93,5 @@ class EmbeddingParts:
                 yield TrackletFeature(i, appearance, pose)
 
     def remove(self) -> None:
-        """Removes the part files: the features file is there."""
+        """Remove the part files, after the features file has been written."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,21 +1,21 @@
-"""The error for invalid input, and how names and lists are shown in messages."""
+"""``InputError``, the exception for invalid input, and helpers to format its messages."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 MALFORMED = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
-"""What is raised where a file is read that is damaged or that another program wrote."""
+"""Exceptions that parsing a damaged or foreign file may raise."""
 
 
 class InputError(ValueError):
     """Raised for invalid input (config, data, files) that the user can fix.
 
-    The message is one sentence or two: the thing, what was expected, what was found, what to do. The commands print it
-    without a traceback and exit with status 2.
+    The message names the thing, what was expected, what was found and what to do. Commands print it without a traceback
+    and exit with status 2.
 
     Args:
-      message: the sentence; of many files that are wrong it names the first few.
-      names: all of them then, as clauses such as "a/b.jpg is empty", for whoever wants a list.
+      message: one or two sentences; where many files are wrong, it names the first few.
+      names: the full list of errors, as clauses such as "a/b.jpg is empty".
     """
 
     def __init__(self, message: str = "", names: Sequence[str] = ()):
@@ -27,12 +27,12 @@ class InputError(ValueError):
 def as_input_error(
     what: str, todo: str = "", kinds: type[Exception] | tuple[type[Exception], ...] = OSError
 ) -> Iterator[None]:
-    """Turns errors of the block into an ``InputError`` with the message "WHAT (reason): TODO.".
+    """Convert exceptions of the block to an ``InputError`` with the message "WHAT (reason): TODO.".
 
     Args:
       what: the thing and what is wrong with it, such as "a.npz cannot be read".
       todo: what the user can do.
-      kinds: classes of the errors.
+      kinds: exception classes to convert.
     """
     try:
         yield
@@ -41,12 +41,13 @@ def as_input_error(
             reason = error.strerror or str(error)
         else:
             reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        reason = " ".join(reason.split())  # libraries draw arrows below the place
         raise InputError(f"{what} ({reason}){todo and f': {todo}'}.") from error
 
 
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Raises an ImportError of the block as ``InputError`` with the ``pip install`` of the extra that has the library.
+    """Convert an ImportError of the block to an ``InputError`` that states the extra to install.
 
     ``what``: what needs which library, such as "Reading prepared data needs array_record".
     """
@@ -57,18 +58,20 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """The text with what could steer a terminal or forge a name, control characters and marks of writing direction,
-    or bytes that are no text, written as their numbers; lines stay lines. What commands print passes through it.
+    """Escape characters that could control a terminal or disguise a name; line breaks are kept.
+
+    These are control characters, bidirectional marks and undecodable bytes. All output of the commands passes through
+    it.
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def listed(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:
-    """The first few names or clauses of a list, and how many more there are.
+    """Join the first few names or clauses of a list, followed by the number of the rest.
 
     Args:
-      names: what is listed.
-      most: how many are shown.
+      names: the list.
+      most: number of names to show.
       separator: ", " between names, "; " between clauses.
 
     Example::

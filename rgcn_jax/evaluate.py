@@ -1,5 +1,6 @@
-"""The command ``rgcn-jax evaluate``, also ``python -m rgcn_jax.evaluate``: score a model on any data set, or a features
-file without its model.
+"""The command ``rgcn-jax evaluate``, also ``python -m rgcn_jax.evaluate``: score a model on a data set.
+
+Or score a features file, which needs no model.
 """
 
 from argparse import Namespace
@@ -14,13 +15,13 @@ from rgcn_jax.config_io import override, typed
 from rgcn_jax.errors import InputError
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder, results_path
 
-if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
     from rgcn_jax.evaluation.feature_set import FeatureSet
     from rgcn_jax.evaluation.results import Evaluation
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate") -> None:
-    """Parses the command line, scores a model or a features file, prints the rows of every protocol and writes them.
+    """Parse the command line, score a model or a features file, print the rows of every protocol and write them.
 
     Raises:
       InputError: an argument is invalid, or the model, its data or the features cannot be read.
@@ -35,14 +36,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
 
 
 def _evaluate(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
-    """The evaluation, and where its results are."""
+    """Run one evaluation; return it and the path of its results file."""
     if known.model:
         return _evaluate_model(known, [*data_overrides(known), *overrides])
     return _evaluate_features(known, overrides)
 
 
 def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
-    from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
     from rgcn_jax.calibration import read_fusion
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
@@ -55,8 +56,8 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evalua
     fusion = read_fusion(known.model, embedder.hash, config.evaluation.clips) if _fuses(config) else None
     if fusion is None and _fuses(config) and config.evaluation.distance == "calibrated":
         raise InputError(
-            f"{known.model} has no fusion for evaluation.distance=calibrated: rgcn-jax calibrate --model={known.model} "
-            "--fusion."
+            f"{known.model} has no fusion for evaluation.distance=calibrated: run rgcn-jax calibrate "
+            f"--model={known.model} --fusion."
         )
     path = results_path(known.model, _name(config, known.checkpoint, known.fit_pose_weight), known.out)
     if known.save_features and parallel.is_first():
@@ -78,8 +79,8 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evalua
     if known.save_features:
         write_features(known.save_features, features)
         print(f"features of {len(features.first_frames)} tracklets: {known.save_features}")
-    beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-    write_results(path, evaluation, beside | fitted | analysis)
+    extra = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+    write_results(path, evaluation, extra | fitted | analysis)
     print(last_line(f"results: {path}", "rgcn-jax", "report", known.model, "--out=report.html"))
     return evaluation, path
 
@@ -94,7 +95,7 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "tuple[Eva
         features = with_labels(features, known.labels)
     if not features.roles.query.any():
         raise InputError(
-            f"{known.features} has no query, so there is nothing to score: give persons, cameras and roles of its "
+            f"{known.features} has no query, so there is nothing to score: set persons, cameras and roles of its "
             f"tracklets by --labels=FILE.csv (docs/embedding.md)."
         )
     of_model, name = features.header.get("config"), str(known.features)
@@ -105,7 +106,7 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "tuple[Eva
     if known.fit_pose_weight:
         train = features.take(~(features.roles.query | features.roles.gallery | features.roles.junk))
         if not len(train.first_frames):
-            raise InputError(f"{known.features} has no training tracklets: save it by --save-features --with-train.")
+            raise InputError(f"{known.features} has no training tracklets: write it with --save-features --with-train.")
     config, fitted = _fit_pose_weight(config, train)
     result = score(features, config.evaluation)
     analysis = _analysis(known, result, config)
@@ -117,8 +118,10 @@ def _evaluate_features(known: Namespace, overrides: Sequence[str]) -> "tuple[Eva
 
 
 def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config, dict[str, Any]]:
-    """The config with the pose weight that is best on the training tracklets, and how it was found, for the results;
-    both as they are without tracklets.
+    """Choose the pose weight with the highest mAP on the training tracklets.
+
+    Returns:
+      The config with that weight, and the entry for the results; the config as it is and {} if ``train`` is None.
     """
     if train is None:
         return config, {}
@@ -127,13 +130,13 @@ def _fit_pose_weight(config: Config, train: "FeatureSet | None") -> tuple[Config
     found = mAP_by_weight(train, config.evaluation.distance)
     weight = best_weight(found)
     shown = ", ".join(f"{w:g}: {value:.1f}" for w, value in found.items())
-    print(f"pose weight {weight:g}, of mAP (%) over {len(train.first_frames):,} training tracklets {shown}")
+    print(f"pose weight {weight:g}; mAP (%) over {len(train.first_frames):,} training tracklets: {shown}")
     entry = {"weight": weight, "train_mAP": {f"{w:g}": value for w, value in found.items()}}
     return replace(config, evaluation=replace(config.evaluation, pose_weight=weight)), {"fitted_pose_weight": entry}
 
 
 def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dict[str, Any]:
-    """``{"analysis": ...}`` of the headline protocol where it is asked for."""
+    """The entry ``analysis`` of the results, for the headline protocol; {} without ``--analysis``."""
     if not known.analysis:
         return {}
     from rgcn_jax.evaluation.analysis import analyse
@@ -164,7 +167,7 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
 
 
 def _summary(analysis: Mapping[str, Any]) -> str:
-    """A few lines of the analysis for the terminal; all of it is in the results."""
+    """A short summary of the analysis for the terminal."""
     if not analysis:
         return ""
     from rgcn_jax.evaluation.tables import format_value
@@ -195,7 +198,7 @@ def _fuses(config: Config) -> bool:
 
 
 def _name(config: Config, checkpoint: str, fitted: bool) -> str:
-    """Name of the results: what was evaluated, and how."""
+    """Base name of the results file: data set, split, checkpoint, distance, weight and clips."""
     data, settings = config.data, config.evaluation
     split = f"-split{data.split}" if data.split != 1 else ""
     weight = "-fitted" if fitted else f"-w{settings.pose_weight:g}" if settings.pose_weight != 1 else ""
@@ -203,58 +206,60 @@ def _name(config: Config, checkpoint: str, fitted: bool) -> str:
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
-    """The flags, and the arguments that set fields of the config."""
+    """Parse flags and config overrides."""
     parser = Parser(
         prog,
-        "Evaluate a model under every protocol, on its own data set or on another one; or score a features file, "
-        "without a model (--features=FILE.npz and no --model).",
+        "Evaluate a model under every protocol, on its own data set or another one; or score a features file without a "
+        "model (--features=FILE.npz and no --model).",
         epilog="Fields of the run's config can be changed, such as --config.evaluation.distance=normalized. The best "
-        "checkpoint is the one with the highest mAP on the test set, as is usual in the field; the latest has no such "
-        "advantage.",
+        "checkpoint is selected by mAP on the test set, as is usual in the field, and is thus biased upwards; the "
+        "latest is not.",
         config_fields=True,
     )
     add_model_flags(parser, required=False)
     add_data_flags(parser)
-    parser.path("--features", "FILE.npz", "without --model: the features to score; with it: as --save-features")
+    parser.path("--features", "FILE.npz", "without --model: features to score; with it: same as --save-features")
     parser.path(
         "--save-features",
         "FILE.npz",
-        "also save the features of all test tracklets; a file of another model is never overwritten",
+        "write the features of all test tracklets; a file of another model is never overwritten",
     )
-    parser.switch("--with-train", "and of the training tracklets, so that data.features can be the file")
+    parser.switch("--with-train", "also write features of the training tracklets, as data.features requires")
     parser.switch(
         "--analysis",
-        "also verification, open-set search, re-ranking and slices (docs/metrics.md): a minute or two on MARS",
+        "verification, open-set search, re-ranking and slices too (docs/metrics.md): a minute or two on MARS",
     )
     parser.switch(
         "--fit-pose-weight",
-        "choose evaluation.pose_weight by the mAP over the training tracklets, then score the test tracklets",
+        "choose evaluation.pose_weight by mAP over the training tracklets, then score the test tracklets",
     )
     parser.path(
-        "--attributes", "FILE.csv", "annotated attributes of the tracklets, for --analysis: the rows of look-alikes"
+        "--attributes", "FILE.csv", "attribute annotations of the tracklets, for the look-alike rows of --analysis"
     )
     parser.switch(
         "--all-splits",
-        "evaluate on every published split of iLIDS-VID or PRID2011, and print the mean and its standard error; "
-        "{split} in --model or --features is the number of the split",
+        "evaluate every published split of iLIDS-VID or PRID2011 and print mean and standard error; {split} in --model "
+        "or --features stands for the split number",
     )
     parser.path(
-        "--labels", "FILE.csv", "person, camera and role of the tracklets of a features file (docs/embedding.md)"
+        "--labels", "FILE.csv", "persons, cameras and roles of the tracklets of a features file (docs/embedding.md)"
     )
-    parser.path("--out", "FILE.json", "the results (default: evaluations/NAME.json beside the model or the features)")
+    parser.path(
+        "--out", "FILE.json", "the results file (default: evaluations/NAME.json next to the model or the features)"
+    )
     known, overrides = parser.parse_known_args(arguments)
     if known.model:
         known.save_features = known.save_features or known.features
     elif not known.features:
         raise InputError("expected --model=DIR to evaluate a model, or --features=FILE.npz to score features.")
     elif known.save_features:
-        raise InputError("--save-features needs --model=DIR: features of a file are saved already.")
+        raise InputError("--save-features needs --model=DIR: a features file is saved already.")
     if known.with_train and not known.save_features:
-        raise InputError("--with-train is for --save-features=FILE.npz only: give both.")
+        raise InputError("--with-train needs --save-features=FILE.npz.")
     if known.attributes and not known.analysis:
-        raise InputError("--attributes is for --analysis only: give both.")
+        raise InputError("--attributes needs --analysis.")
     if known.labels and known.model:
-        raise InputError("--labels is for --features=FILE.npz without --model: a data set has its own.")
+        raise InputError("--labels is for --features=FILE.npz without --model: a data set has its own labels.")
     return known, overrides
 
 

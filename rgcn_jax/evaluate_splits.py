@@ -1,7 +1,7 @@
 """Mean and standard error over the published splits of a data set: ``rgcn-jax evaluate --all-splits``.
 
-As the field reports iLIDS-VID and PRID2011, which have ten splits. The splits share persons, so the standard error,
-s / sqrt(n) with the deviation s of n splits, is smaller than that of ten independent samples would be.
+The usual report for iLIDS-VID and PRID2011, which have ten splits. The splits share persons, so the standard error, s /
+sqrt(n) for the standard deviation s of n splits, underestimates that of independent samples.
 """
 
 import json
@@ -16,23 +16,22 @@ from rgcn_jax.command import last_line
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import write_text
 
-if TYPE_CHECKING:  # imports JAX, which takes seconds
+if TYPE_CHECKING:  # not at run time: it imports JAX, which takes seconds
     from rgcn_jax.evaluation.results import Evaluation
 
 _OF = re.compile(r"split ([0-9]+) of ([0-9]+)")
 
 
 def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "tuple[Evaluation, Path]"]) -> dict[str, Any]:
-    """Evaluates every published split, prints and writes mean and standard error of each row, and returns what is
-    written.
+    """Evaluate every published split, print and write mean and standard error of each row, and return what was written.
 
     Args:
-      known: the flags; ``{split}`` in ``model``, ``features`` and ``save_features`` is the number of the split. ``out``
-        is where the means go.
-      evaluate: evaluates one split, and says where its results are.
+      known: the flags; ``{split}`` in ``model``, ``features`` and ``save_features`` stands for the split number.
+        ``out`` is the file of the means.
+      evaluate: evaluates one split; returns the evaluation and the path of its results.
 
     Raises:
-      InputError: the data set has one split only, or a split cannot be evaluated.
+      InputError: the data set has only one split, or a split cannot be evaluated.
     """
     found: list[Evaluation] = []
     files: list[Path] = []
@@ -44,7 +43,7 @@ def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "tuple[Eva
         if described is None or int(described[1]) != number:
             raise InputError(
                 f"--all-splits: expected split {number} of a data set with several published splits, found "
-                f"{evaluation.data_set or 'features that do not say of which'}."
+                f"{evaluation.data_set or 'features without a split description'}."
             )
         count = int(described[2])
         found.append(evaluation)
@@ -94,7 +93,7 @@ def _of_split(known: Namespace, number: int) -> Namespace:
 
 
 def _plain(path: Path) -> Path:
-    """The folder above the first part of a path that names a split."""
+    """The folder above the first path component that contains ``{split}``."""
     parts = path.parts
     named = next((i for i, part in enumerate(parts) if "{split}" in part), len(parts))
     return Path(*parts[:named])

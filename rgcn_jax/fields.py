@@ -1,6 +1,6 @@
-"""Declared fields: dataclasses whose fields carry their meaning, range or choices, and the checks made of them.
+"""Validated dataclass fields: each declares its meaning, range or choices, and is checked against them.
 
-``WalkersSpec`` and every section of ``config.py`` are declared with ``setting``. Imports nothing of ours.
+``WalkersSpec`` and all sections of ``config.py`` are declared with ``setting``. Imports no module of the package.
 """
 
 import difflib
@@ -22,16 +22,16 @@ def setting(
     plugin: bool = False,
     may_change: bool = False,
 ) -> Any:
-    """A dataclass field.
+    """Declare a dataclass field with its documentation and validation rules.
 
     Args:
-      default: its value where nothing is said.
-      meaning: for the tables and the command line's help.
-      minimum: of a number, included.
-      maximum: of a number, included; infinity itself is never allowed.
-      choices: of a text, compared without regard to case and kept as spelled here; (): any text.
-      plugin: whether "module:name" is allowed besides the choices.
-      may_change: whether a run may be resumed with another value: the field changes neither what is trained nor how.
+      default: default value.
+      meaning: description for tables and the command-line help.
+      minimum: smallest allowed number.
+      maximum: largest allowed number; infinity itself is never allowed.
+      choices: allowed texts, not case-sensitive, stored as spelled here; (): any text.
+      plugin: whether "module:name" is allowed in addition to the choices.
+      may_change: whether a run may be resumed with another value, since the field does not affect the training result.
     """
     metadata = {
         "help": meaning,
@@ -45,7 +45,7 @@ def setting(
 
 
 def expected(declared: Field, kind: Any) -> str:
-    """What a field of this type may hold, in words: "one of AP, AA, RA", "a whole number of 1 or more", ..."""
+    """Describe the allowed values of a field: "one of AP, AA, RA", "a whole number of 1 or more", ..."""
     kinds, rules = _kinds(kind), declared.metadata
     if tuple in kinds:
         return "whole numbers of 1 or more, such as (3, 4, 6, 3)"
@@ -64,7 +64,7 @@ def expected(declared: Field, kind: Any) -> str:
 
 
 def _kinds(kind: Any) -> set[type]:
-    """Of int | float: {int, float}; of tuple[int, ...]: {tuple}."""
+    """The types in an annotation: {int, float} for int | float, {tuple} for tuple[int, ...]."""
     return {tuple} if get_origin(kind) is tuple else set(get_args(kind)) or {kind}
 
 
@@ -75,7 +75,7 @@ def _bounds(least: int | float, most: int | float) -> str:
 
 
 def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
-    """(dotted name, field, value) of every field of a dataclass and of the dataclasses in it, in order."""
+    """Yield (dotted name, field, value) of every field of a dataclass and of nested dataclasses, in order."""
     for declared in fields(values):
         value = getattr(values, declared.name)
         if is_dataclass(value):
@@ -85,7 +85,7 @@ def leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Field, Any]]:
 
 
 def out_of_range(values: Any) -> list[str]:
-    """What is wrong with the values of one dataclass, such as "cameras must be a whole number from 2 to 8: found 1"."""
+    """List invalid values of one dataclass, such as "cameras must be a whole number from 2 to 8: found 1"."""
     types = get_type_hints(type(values))
     wrong = []
     for declared in fields(values):
@@ -96,20 +96,21 @@ def out_of_range(values: Any) -> list[str]:
 
 
 def build(kind: type, given: Mapping[str, Any], prefix: str, problems: list[str], missing: list[str]) -> Any:
-    """A dataclass from plain values, section by section.
+    """Build a dataclass from nested dicts of plain values.
 
     Args:
       kind: the dataclass.
-      given: name -> value; of a section, another mapping. Lists become tuples, whole numbers floats where one is due.
-      prefix: of the names in messages.
-      problems: what is wrong with each field is added here; such a field keeps its default.
-      missing: names of the fields that ``given`` lacks, which keep their defaults, are added here.
+      given: name -> value; a section is a nested dict. Lists are converted to tuples, and whole numbers to floats where
+        the field is a float.
+      prefix: prefix of field names in messages.
+      problems: errors are appended here; a field with an error keeps its default.
+      missing: names of fields that ``given`` lacks, and that keep their defaults, are appended here.
     """
     types, values = get_type_hints(kind), {}
     declared = {f.name: f for f in fields(kind)}
     for name in sorted(given.keys() - declared.keys(), key=str):
         near = difflib.get_close_matches(name, declared, n=3, cutoff=0.5)
-        problems.append(f"{prefix}{name} is no field" + (f": near ones are {', '.join(near)}" if near else ""))
+        problems.append(f"{prefix}{name} is not a field" + (f": did you mean {', '.join(near)}?" if near else ""))
     for name, f in declared.items():
         section = f.default is MISSING
         if name not in given:
@@ -118,7 +119,7 @@ def build(kind: type, given: Mapping[str, Any], prefix: str, problems: list[str]
             else:
                 missing.append(f"{prefix}{name}")
         elif section and not isinstance(given[name], Mapping):
-            problems.append(f"{prefix}{name} is {reprlib.repr(given[name])}: expected a section with fields of its own")
+            problems.append(f"{prefix}{name} is {reprlib.repr(given[name])}: expected a section with its own fields")
             values[name] = types[name]()
         elif section:
             values[name] = build(types[name], given[name], f"{prefix}{name}.", problems, missing)
@@ -129,23 +130,23 @@ def build(kind: type, given: Mapping[str, Any], prefix: str, problems: list[str]
                 problems.append(f"{prefix}{name} is {reprlib.repr(given[name])}: expected {error}")
     try:
         return kind(**values)
-    except ValueError as error:  # a rule of the dataclass itself, such as WalkersSpec's
+    except ValueError as error:  # raised by the dataclass's own check, such as that of WalkersSpec
         problems.append(f"{prefix.rstrip('.')}: {error}")
         return kind()
 
 
 def _parsed(declared: Field, kind: Any, value: Any) -> Any:
-    """The value in the field's type and in the spelling of its choices. Raises ValueError with what was expected."""
+    """Convert a value to the field's type and spelling. Raises ValueError that states what was expected."""
     kinds = _kinds(kind)
     if tuple in kinds and isinstance(value, list):
         value = tuple(value)
     elif isinstance(value, str):
         value = {choice.lower(): choice for choice in declared.metadata["choices"]}.get(value.lower(), value)
-        if float in kinds and value not in declared.metadata["choices"]:  # a choice or a number, from a command line
+        if float in kinds and value not in declared.metadata["choices"]:  # a choice or a number, as text
             with suppress(ValueError):
                 value = float(value)
     elif isinstance(value, int) and not isinstance(value, bool) and int not in kinds and float in kinds:
-        with suppress(OverflowError):  # a whole number of hundreds of digits is out of range as it is
+        with suppress(OverflowError):  # too large for a float: reported as out of range
             value = float(value)
     if not _fits(declared, kind, value):
         raise ValueError(expected(declared, kind))

@@ -1,8 +1,7 @@
-"""The training objective (eq. 15-19): batch-hard triplet per branch, identity loss, adaptive weight.
+"""Training objective (eq. 15-19): batch-hard triplet loss per branch, identity loss and adaptive weight.
 
-Pure functions of arrays. The triplet and identity losses come as the mean over the clips of a batch; the paper sums the
-triplet over the batch (decision: the mean has the same minimiser for a scaled weight and does not depend on the batch
-size).
+Pure functions of arrays. Losses are means over the clips of a batch. The paper sums the triplet loss; decision: the
+mean does not depend on the batch size and has the same minimiser for a scaled weight.
 """
 
 from typing import NamedTuple
@@ -15,11 +14,11 @@ TRIPLET_DISTANCES = ("euclidean", "cosine")
 
 
 def squared_distances(a: Float[ArrayLike, "a d"], b: Float[ArrayLike, "b d"]) -> Float[Array, "a b"]:
-    """Squared Euclidean distances between the rows of a and b, in float32 (or float64), never negative.
+    """Squared Euclidean distances between the rows of a and b, in float32 or float64, never negative.
 
-    ``|a|^2 + |b|^2 - 2ab`` with the mean of b subtracted from both first: distances do not change, but the cancellation
-    that costs un-centred features up to 15 % of the distance in float32 is avoided. ``precision=HIGHEST`` keeps TF32
-    and bfloat16 passes out of the product.
+    ``|a|^2 + |b|^2 - 2ab``, after subtracting the mean of b from both: this avoids cancellation, which costs uncentred
+    features up to 15 % of the distance in float32. ``precision=HIGHEST`` keeps TF32 and bfloat16 passes out of the
+    product.
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     dtype = jnp.promote_types(a.dtype, jnp.float32)
@@ -40,22 +39,21 @@ def batch_hard_triplet_loss(
 ) -> Float[Array, ""]:
     """Batch-hard triplet loss, eq. 15 (f_a) and 16 (f_p): mean over anchors of max(0, margin + positive - negative).
 
-    With the margin "soft" it is log(1 + exp(positive - negative)) (Hermans et al., 2017): no threshold in units of a
-    distance whose scale nobody knows, and a gradient that fades out instead of stopping.
+    With margin "soft" it is log(1 + exp(positive - negative)) (Hermans et al., 2017), which needs no threshold in units
+    of the distance and whose gradient fades out instead of stopping.
 
     Args:
-      features: the anchors, one row a clip.
-      labels: class label of each anchor. A batch of one identity has no negative; its loss is 0.
-      margin: delta, in units of the distance (0.3: decision, the paper gives no value), or "soft".
-      candidates: the clips among which each anchor's hardest positive and negative are sought: the whole batch, where
-        ``features`` are one device's part of it. None: ``features``.
-      candidate_labels: class label of each candidate; given exactly where ``candidates`` are.
-      distance: "euclidean", of the features as they are (not normalised here); or "cosine", 1 - cos in [0, 2] (not in
-        the paper; BiCnet-TKS's released code).
+      features: the anchors, one row per clip.
+      labels: class label of each anchor. With a single identity there is no negative, and the loss is 0.
+      margin: delta, in units of the distance (0.3: decision, the paper states no value), or "soft".
+      candidates: clips to mine for the hardest positive and negative: the global batch if ``features`` are those of one
+      device. None: ``features``.
+      candidate_labels: class label of each candidate; required if ``candidates`` is given.
+      distance: "euclidean", of unnormalised features; or "cosine", 1 - cos in [0, 2] (not in the paper; BiCnet-TKS's
+      released code).
 
     Raises:
-      ValueError: candidates without labels, or labels without candidates; the margin is another text; or the distance
-        is unknown.
+      ValueError: only one of candidates and candidate_labels is given, or the margin or distance is invalid.
     """
     if isinstance(margin, str) and margin != "soft":
         raise ValueError(f'margin is {margin!r}: expected a number or "soft"')
@@ -78,11 +76,11 @@ def _hardest_distances(
     candidates: Float[ArrayLike, "c d"],
     candidate_labels: Int[ArrayLike, "c"],
 ) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
-    """For each anchor the distance to its farthest positive and to its nearest negative among the candidates.
+    """Distance of each anchor to its farthest positive and to its nearest negative among the candidates.
 
-    The anchor itself may be among the candidates and counts as a positive at distance 0, so an identity with one clip
-    is defined. Without any negative the second is +inf. Only the two chosen distances go through the square root, and
-    the root is taken of max(d^2, 1e-12): the gradient is finite everywhere, and 0 between exact duplicates.
+    An anchor that is itself a candidate is a positive at distance 0, so an identity with one clip is well-defined.
+    Without a negative the second distance is +inf. The square root is taken of the two selected distances only, as
+    sqrt(max(d^2, 1e-12)): the gradient is finite everywhere, and 0 between exact duplicates.
     """
     squared = squared_distances(anchors, candidates)
     same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
@@ -97,7 +95,7 @@ def _hardest_cosine_distances(
     candidates: Float[ArrayLike, "c d"],
     candidate_labels: Int[ArrayLike, "c"],
 ) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
-    """``_hardest_distances`` by 1 - cos. A zero vector has the distance 1 to all."""
+    """``_hardest_distances`` for 1 - cos. A zero vector has distance 1 to all others."""
     similarities = jnp.matmul(_unit(anchors), _unit(candidates).T, precision=jax.lax.Precision.HIGHEST)
     same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
     positive = jnp.where(same, 1.0 - similarities, 0.0).max(axis=1)
@@ -105,7 +103,7 @@ def _hardest_cosine_distances(
 
 
 def _unit(features: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
-    """Rows of length 1, in float32 or float64; a zero row stays zero, with a finite gradient."""
+    """Scale rows to unit length, in float32 or float64; a zero row stays zero, with a finite gradient."""
     features = jnp.asarray(features)
     features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     return features * jax.lax.rsqrt(jnp.maximum((features**2).sum(axis=1, keepdims=True), 1e-12))
@@ -114,8 +112,8 @@ def _unit(features: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
 def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], smoothing: float) -> Float[Array, ""]:
     """Softmax cross-entropy over the training identities, eq. 17, mean over clips.
 
-    ``smoothing`` s moves s of the target's mass evenly over all identities (0: the paper's words; the recipes it
-    follows use 0.1). The softmax runs over the identities; the paper's index N there is a slip.
+    ``smoothing`` s spreads the fraction s of the target's probability evenly over all identities (the paper: 0; the
+    recipes it builds on: 0.1). The softmax is over the identities; the paper's index N there is an error.
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     log_p = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
@@ -126,11 +124,10 @@ def identity_loss(logits: Float[ArrayLike, "b k"], labels: Int[ArrayLike, "b"], 
 def adaptive_weight(
     loss_a: Float[ArrayLike, ""], loss_p: Float[ArrayLike, ""], stop_gradient: bool = True
 ) -> Float[Array, ""]:
-    """The weight lambda = L_a / (L_a + L_p), eq. 18, in [0, 1]; 0.5 where both losses are 0.
+    """Adaptive weight lambda = L_a / (L_a + L_p), eq. 18, in [0, 1]; 0.5 where both losses are 0.
 
-    The branch that lags behind gets the larger weight.
-
-    Decision: no gradient flows through lambda, since through it the smaller of the two losses would be pushed up.
+    The branch with the larger loss gets the larger weight. Decision: no gradient flows through lambda, since it would
+    increase the smaller of the two losses.
     """
     loss_a, loss_p = jnp.asarray(loss_a), jnp.asarray(loss_p)
     total = loss_a + loss_p
@@ -139,7 +136,7 @@ def adaptive_weight(
 
 
 class LossTerms(NamedTuple):
-    """The objective and its parts, scalars."""
+    """The objective and its terms, scalars."""
 
     total: Float[Array, ""]
     identity: Float[Array, ""]
@@ -147,7 +144,7 @@ class LossTerms(NamedTuple):
     pose: Float[Array, ""]
     weight: Float[Array, ""]
     auxiliary: Float[Array, ""] | None = None
-    """What the appearance model adds of its own; None where it adds nothing."""
+    """Auxiliary loss of the appearance model, or None."""
 
 
 def combine(
@@ -158,16 +155,16 @@ def combine(
     weight_gradient: bool,
     auxiliary: Float[ArrayLike, ""] | None = None,
 ) -> LossTerms:
-    """L = L_id + lambda L_a + (1 - lambda) L_p, eq. 19, and the auxiliary loss where there is one.
+    """Total loss L = L_id + lambda L_a + (1 - lambda) L_p, eq. 19, plus the auxiliary loss if there is one.
 
     Args:
       identity: L_id.
-      appearance: L_a; None without an appearance branch, and then L = L_id + L_p and lambda is 0.
-      pose: L_p; None without a pose branch, and then L = L_id + L_a and lambda is 1.
-      appearance_weight: "adaptive", or a fixed lambda of table VII. As the paper has it, lambda weighs the *appearance*
-        triplet: 1.0 trains no pose triplet.
-      weight_gradient: let the gradient through the adaptive lambda.
-      auxiliary: already weighted loss of the appearance model (BiCnet-TKS: 0.01 times its diversity loss), or None.
+      appearance: L_a; None without an appearance branch: then L = L_id + L_p and lambda is 0.
+      pose: L_p; None without a pose branch: then L = L_id + L_a and lambda is 1.
+      appearance_weight: "adaptive", or a fixed lambda as in table VII. As in the paper, lambda is the weight of the
+        *appearance* triplet: 1.0 trains no pose triplet.
+      weight_gradient: whether to backpropagate through the adaptive lambda.
+      auxiliary: weighted auxiliary loss of the appearance model (BiCnet-TKS: 0.01 times its diversity loss), or None.
     """
     identity = jnp.asarray(identity)
     appearance, pose = (None if loss is None else jnp.asarray(loss) for loss in (appearance, pose))
@@ -184,7 +181,7 @@ def _weighted(
     one, zero = jnp.ones_like(identity), jnp.zeros_like(identity)
     if appearance is None:
         if pose is None:
-            raise ValueError("neither branch has a triplet loss: give at least one")
+            raise ValueError("both triplet losses are None: expected at least one")
         return LossTerms(identity + pose, identity, zero, pose, zero)
     if pose is None:
         return LossTerms(identity + appearance, identity, appearance, zero, one)

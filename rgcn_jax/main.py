@@ -14,21 +14,21 @@ from rgcn_jax.runtime.time_accounting import Seconds
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -> None:
-    """Parses the command line and trains. On SIGTERM, SIGINT or SIGHUP the state is saved (``runtime/preemption.py``).
+    """Parse the command line and train. On SIGTERM, SIGINT or SIGHUP the state is saved (``runtime/preemption.py``).
 
     Args:
-      arguments: of the command line; None: those of this process.
+      arguments: command line; None: ``sys.argv[1:]``.
       prog: how the command was called, for its usage line.
 
     Raises:
       InputError: an argument, the config or the data are invalid.
-      Stopped: a signal was received, and the state is saved.
+      Stopped: a signal was received, and the state was saved.
     """
     seconds = Seconds()
     parser = Parser(
         prog,
         "Train a video re-identification model and evaluate it. Rerun the same command to resume.",
-        epilog=f"fields of the config and their defaults (docs/config.md):\n{listing()}",
+        epilog=f"config fields and their defaults (docs/config.md):\n{listing()}",
         config_fields=True,
     )
     parser.flag(
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -
     workdir = known.workdir or (Path("runs") / Path(known.config.split(":")[0]).stem)
 
     with Stopping() as stopping:
-        from rgcn_jax import parallel  # after the arguments: these import JAX, which takes seconds
+        from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
         from rgcn_jax.training.train import train
 
         parallel.start_processes()

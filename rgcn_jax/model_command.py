@@ -1,4 +1,4 @@
-"""Command-line flags for a trained model and its data, shared by several commands; paths of results."""
+"""Command-line flags for a trained model and its data, shared by several commands; path of a results file."""
 
 import os
 from argparse import Namespace
@@ -12,24 +12,24 @@ from rgcn_jax.config_io import import_from_current_folder
 from rgcn_jax.errors import InputError
 from rgcn_jax.shipped import SHIPPED
 
-if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
     from rgcn_jax.embedder import Embedder
 
 
 def add_model_flags(parser: Parser, required: bool = True) -> None:
-    """``--model``, ``--checkpoint`` and ``--allow-import``."""
+    """Add ``--model``, ``--checkpoint`` and ``--allow-import``."""
     parser.add_argument(
         "--model",
         "--workdir",
         required=required,
         type=path_argument,
         metavar="DIR",
-        help=f"the folder of a run, a model folder, or {', '.join(SHIPPED)}, which is in the package",
+        help=f"a run folder, a model folder, or {', '.join(SHIPPED)}, which is part of the package",
     )
-    parser.flag("--checkpoint", "which checkpoint of a run", choices=("latest", "best"), default="latest")
+    parser.flag("--checkpoint", "checkpoint of a run", choices=("latest", "best"), default="latest")
     parser.flag(
         "--allow-import",
-        "a Python module of your own that the model's config names and that may be imported; may be repeated",
+        "a Python module that the model's config names and that may be imported; may be repeated",
         action="append",
         default=[],
         metavar="MODULE",
@@ -37,17 +37,17 @@ def add_model_flags(parser: Parser, required: bool = True) -> None:
 
 
 def add_data_flags(parser: Parser) -> None:
-    """``--dataset``, ``--root``, ``--keypoints`` and ``--split``; by default all are those of the run."""
-    parser.flag("--dataset", "another data set than the run's", choices=DATA_SETS)
+    """Add ``--dataset``, ``--root``, ``--keypoints`` and ``--split``; their defaults are those of the run."""
+    parser.flag("--dataset", "a data set other than the run's", choices=DATA_SETS)
     parser.path("--root", "DIR", "folder of the data set, as data.root")
-    parser.path("--keypoints", "PATH", "its keypoints, as data.keypoints")
-    parser.whole("--split", "which of its published splits")
+    parser.path("--keypoints", "PATH", "keypoints of the data set, as data.keypoints")
+    parser.whole("--split", "published split of the data set, as data.split")
 
 
 def data_overrides(known: Namespace) -> list[str]:
-    """The arguments for fields of the config that the flags of ``add_data_flags`` stand for.
+    """Convert the flags of ``add_data_flags`` to config overrides.
 
-    With another data set or root nothing of the run's own data set is left: its keypoints are not the new one's.
+    Another data set or root resets all fields of the run's own data set, such as its keypoints.
     """
     fields = {"name": known.dataset, "root": known.root, "keypoints": known.keypoints, "split": known.split}
     if known.dataset or known.root:
@@ -58,10 +58,10 @@ def data_overrides(known: Namespace) -> list[str]:
 
 
 def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
-    """The model of ``--model`` on all devices of all processes; these are joined first.
+    """Join the processes of the job and load the model of ``--model`` on all their devices.
 
     Raises:
-      InputError: there is no model, its config would import a module that is not allowed, or the processes differ.
+      InputError: the model does not exist, its config names a module that is not allowed, or the processes differ.
     """
     from rgcn_jax import parallel
     from rgcn_jax.embedder import Embedder
@@ -79,15 +79,15 @@ def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
 
 
 def results_path(folder: Path, name: str, out: Path | None) -> Path:
-    """Where an evaluation is written: ``out``, or ``evaluations/NAME.json`` in a folder, or that in the current folder
-    where nothing can be written in the first.
+    """Path of a results file: ``out``, else ``evaluations/NAME.json`` in the folder or, if that is read-only, in the
+    current folder.
 
     Raises:
-      InputError: ``out`` is no .json file in an existing folder.
+      InputError: ``out`` is not a .json file in an existing folder, or neither folder can be written.
     """
     if out is not None:
         if out.suffix != ".json" or not out.parent.is_dir():
-            raise InputError(f"--out={out}: expected a file that ends in .json, in a folder that exists.")
+            raise InputError(f"--out={out}: expected a .json file in an existing folder.")
         return out
     for place in (folder / "evaluations", Path("evaluations")):
         try:
@@ -97,6 +97,6 @@ def results_path(folder: Path, name: str, out: Path | None) -> Path:
         if os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             return place / f"{name}.json"
     raise InputError(
-        f"the results can be written neither to {folder / 'evaluations'} nor to evaluations in the current folder: "
-        "name a file by --out=FILE.json."
+        f"neither {folder / 'evaluations'} nor evaluations in the current folder can be written: set the results file "
+        "by --out=FILE.json."
     )

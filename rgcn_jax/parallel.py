@@ -1,7 +1,7 @@
-"""Data parallelism: the device mesh, joining of several processes, and all version-sensitive JAX calls for them.
+"""Data parallelism: device mesh, multi-process setup, and all version-sensitive JAX calls for them.
 
-One axis, ``AXIS``: each device holds a part of the clips of a batch and a copy of everything else. The same code
-runs on one device and on many, of one process or of several: each process reads the clips of its own devices.
+One mesh axis, ``AXIS``: each device holds a part of the clips of a batch and a copy of everything else. The same code
+runs on one or many devices, in one or several processes; each process reads the clips of its own devices.
 """
 
 import atexit
@@ -27,26 +27,26 @@ REPLICATED = PartitionSpec()
 SHARDED = PartitionSpec(AXIS)
 
 START_SECONDS = 300
-"""How long the processes of a job wait for each other at the start; schedulers start them minutes apart."""
+"""Timeout for the processes of a job to find each other at the start; schedulers may start them minutes apart."""
 
 HEARTBEAT_SECONDS = 30
-"""After so long without a heartbeat of a process JAX aborts all others. Its default of 100 s is more than a minute."""
+"""Seconds without a heartbeat after which JAX aborts the other processes. JAX's default is 100 s."""
 
 
 def start_processes() -> None:
-    """Joins the other processes of the job, if there are others (``processes.place``), before any device is used.
+    """Join the other processes of the job, if any (``processes.place``); must precede any use of a device.
 
-    From then on standard output of all but the first process is discarded.
+    Afterwards, standard output of all processes but the first is discarded.
 
     Raises:
-      InputError: the environment is not as it must be, process 0 is not there, or the processes have not equally many
+      InputError: the environment is invalid, process 0 cannot be reached, or the processes have unequal numbers of
         devices.
     """
     there = processes.place()
     if there is None:
         return
     processes.find_coordinator(there, START_SECONDS)
-    # It would take SIGTERM, which is the training loop's (rgcn_jax/training/train.py).
+    # It would handle SIGTERM, which training/train.py handles.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         there.address,
@@ -59,12 +59,12 @@ def start_processes() -> None:
     processes.joined = True
     atexit.register(jax.distributed.shutdown)
     if there.index:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the life of the process)
     counts = [sum(device.process_index == process for device in jax.devices()) for process in range(there.count)]
-    if len(set(counts)) > 1:  # JAX's own words for it, at the first thing that all do together, name no device
+    if len(set(counts)) > 1:  # JAX's own error, at the first collective operation, names no device
         raise InputError(
-            f"the processes have {', '.join(map(str, counts))} devices, in their order: give each equally many "
-            "(CUDA_VISIBLE_DEVICES hides some), or leave some processes out."
+            f"the processes have {', '.join(map(str, counts))} devices, in their order: start each with the same "
+            "number (CUDA_VISIBLE_DEVICES hides devices), or leave out some processes."
         )
 
 
@@ -74,8 +74,9 @@ def is_first() -> bool:
 
 
 def check_same(what: str, text: str) -> None:
-    """Raises ``InputError`` in all processes, which must all call it, where a text, such as the config, is not the same
-    in all of them; ``what`` names it in the message.
+    """Raise ``InputError`` in all processes if a text, such as the config, differs between them.
+
+    A collective call: all processes must make it. ``what`` names the text in the message.
     """
     if jax.process_count() == 1:
         return
@@ -89,102 +90,98 @@ def check_same(what: str, text: str) -> None:
 
 
 def in_any(flag: bool) -> bool:
-    """Whether the flag is set in any process; all must call it, and wait for each other."""
+    """Whether the flag is set in any process; a collective call."""
     return bool(flag if jax.process_count() == 1 else multihost_utils.process_allgather(np.bool_(flag)).any())
 
 
 def check_shared(folder: Path) -> None:
-    """Raises ``InputError`` in all processes, which must all call it, where the folder is not one to all of them, but
-    one on each machine's own disk.
-    """
+    """Raise ``InputError`` in all processes if they do not share the folder's file system; a collective call."""
     if jax.process_count() == 1:
         return
     name = f".shared-{int(multihost_utils.broadcast_one_to_all(np.int32(os.getpid())))}"
     if is_first():
         with writing(folder / name):
             (folder / name).touch()
-    multihost_utils.sync_global_devices("a file is there")
+    multihost_utils.sync_global_devices("probe file written")
     missing = np.flatnonzero(~multihost_utils.process_allgather(np.bool_((folder / name).exists())))
     if is_first():
         (folder / name).unlink()
     if missing.size:
         raise InputError(
             f"{folder} of process {', '.join(map(str, missing))} is not the folder of process 0: all processes save a "
-            "run together, so choose a folder that all machines share."
+            "run together, so choose a folder on a file system that all machines share."
         )
 
 
 def decided_by_first(flag: bool) -> bool:
-    """The first process's flag, in all processes, which must all call it: what numbers on different machines, equal
-    but for rounding, must not decide.
+    """The first process's flag, in all processes; a collective call.
+
+    For decisions based on values that may differ between machines by rounding.
     """
     return bool(flag if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(np.bool_(flag)))
 
 
 def number_of_first(number: int) -> int:
-    """The first process's number, in all processes, which must all call it."""
+    """The first process's number, in all processes; a collective call."""
     return int(number if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
 def make_mesh(num_devices: int) -> Mesh:
-    """A mesh of the first ``num_devices`` devices (0: all); of several processes: of all devices, in the order of the
-    processes, so that each holds consecutive clips.
+    """Create a mesh of the first ``num_devices`` devices (0: all).
+
+    With several processes it has all devices, in the order of the processes, so that each holds consecutive clips.
 
     Raises:
-      InputError: there are fewer devices, or not all of several processes' devices are asked for.
+      InputError: there are fewer devices, or ``num_devices`` is less than all devices of several processes.
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if num_devices > len(devices):
         raise InputError(
             f"parallel.num_devices is {num_devices}, but JAX sees {len(devices)} {devices[0].platform} device(s): "
-            "lower it, or 0 for all there are."
+            "lower it, or set it to 0 for all devices."
         )
     if num_devices not in (0, len(devices)) and jax.process_count() > 1:
         raise InputError(
             f"parallel.num_devices is {num_devices}, but {jax.process_count()} processes use all their devices: leave "
-            "it at 0, and hide devices from JAX where some are not to be used (CUDA_VISIBLE_DEVICES)."
+            "it at 0, and hide devices from JAX by CUDA_VISIBLE_DEVICES."
         )
     return Mesh(np.array(devices[: num_devices or len(devices)]), (AXIS,))
 
 
 def check_divides(clips: int, mesh: Mesh, what: str) -> None:
-    """Raises ``InputError`` unless a batch of ``clips`` (called ``what`` in the message) divides by the devices."""
+    """Raise ``InputError`` unless ``clips`` is a multiple of the number of devices; ``what`` names the batch size."""
     if clips % mesh.size:
         raise InputError(
-            f"{what} makes batches of {clips} clips, which do not divide by {mesh.size} devices: change it, or set "
+            f"{what} makes batches of {clips} clips, which {mesh.size} devices cannot share equally: change it, or set "
             "parallel.num_devices to a divisor."
         )
 
 
 def over_clips(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) -> Callable:
-    """``jax.shard_map`` with the check of varying axes on, so that an unreduced output is an error and not a wrong
-    number.
+    """``jax.shard_map`` with the check of varying axes, which turns an unreduced output into an error.
 
-    Inside, reduce the loss over ``AXIS`` and differentiate *outside*: the gradient of the mapped function is then the
-    gradient of the whole batch, on any number of devices.
+    Reduce the loss over ``AXIS`` inside and differentiate *outside*: the gradient is then that of the global batch, on
+    any number of devices.
     """
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=True)
 
 
 def gather_clips(x: jax.Array) -> jax.Array:
-    """The rows of all devices, in order; inside ``over_clips``. Hard mining needs it: the hardest clip may be
-    elsewhere.
-    """
+    """Concatenate the rows of all devices in order, inside ``over_clips``; for mining over the global batch."""
     return jax.lax.all_gather(x, AXIS, tiled=True)
 
 
 def mean_over_devices(x: Any) -> Any:
-    """Mean over devices of a tree of per-device means; inside ``over_clips``."""
+    """Mean over devices of a tree of per-device means; used inside ``over_clips``."""
     return jax.lax.pmean(x, AXIS)
 
 
 def normalisation_axis(batch_norm: str) -> str | None:
-    """The ``axis_name`` of a model in training, by ``parallel.batch_norm``.
+    """The ``axis_name`` of the model's batch normalisation in training, from ``parallel.batch_norm``.
 
-    "global": a batch is normalised by the statistics of all its clips, on however many devices they are. "device": each
-    device normalises by those of its own clips, and the running statistics are the first device's, as PyTorch's
-    ``DataParallel`` has it; what is trained then depends on the number of devices. Losses and mining are over the whole
-    batch either way.
+    "global": batch statistics are over all clips, whatever the number of devices. "device": over each device's own
+    clips, and the running statistics are the first device's, as in PyTorch's ``DataParallel``; the result then depends
+    on the number of devices. Losses and mining are over the global batch in both cases.
 
     Raises:
       InputError: it is neither.
@@ -196,18 +193,18 @@ def normalisation_axis(batch_norm: str) -> str | None:
 
 
 def of_first_device(tree: Any) -> Any:
-    """The first device's values, on all devices, exactly; inside ``over_clips``."""
+    """Broadcast the first device's values to all devices, exactly; used inside ``over_clips``."""
     first = jax.lax.axis_index(AXIS) == 0
     return jax.tree.map(lambda x: jax.lax.psum(jax.numpy.where(first, x, jax.numpy.zeros_like(x)), AXIS), tree)
 
 
 def on_each_device(tree: Any) -> Any:
-    """The same values, from here on each device's own; inside ``over_clips``."""
+    """Mark the values as varying over devices; used inside ``over_clips``."""
     return jax.lax.pcast(tree, AXIS, to="varying")
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """A copy of the tree on every device. Several processes must hand over the same tree.
+    """Copy a tree to every device. All processes must pass the same tree.
 
     Raises:
       InputError: they do not.
@@ -230,7 +227,7 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
 
 def shard(batch: Any, mesh: Mesh) -> Any:
-    """The clips of a batch divided over the devices; of several processes each hands over the clips of its own."""
+    """Divide the clips of a batch over the devices. Each process passes the clips of its own devices."""
     sharding = NamedSharding(mesh, SHARDED)
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
@@ -238,10 +235,10 @@ def shard(batch: Any, mesh: Mesh) -> Any:
 
 
 class AnyProcess:
-    """Whether any process has raised a flag: called once a step by each, it answers the same in all at the same step.
+    """Whether any process has raised a flag, without blocking on the devices.
 
-    A single process's answer is its flag. Of several it is what they said a step earlier, so that nobody waits for the
-    devices.
+    Each process calls it once per step, and all get the same answer at the same step. With several processes the answer
+    is that of the flags of the previous step.
     """
 
     def __init__(self, mesh: Mesh):
@@ -250,7 +247,7 @@ class AnyProcess:
         self._before: jax.Array | None = None
 
     def __call__(self, raised: bool) -> bool:
-        """``raised``: this process's flag."""
+        """``raised``: the flag of this process."""
         if jax.process_count() == 1:
             return bool(raised)
         flags = np.full(self._mesh.local_mesh.size, raised, np.int32)

@@ -1,5 +1,6 @@
-"""The command ``rgcn-jax robustness``, also ``python -m rgcn_jax.robustness``: how the rows of a model fall when
-keypoints are missing, noisy, swapped or another detector's, and when frames are covered, fewer or further apart.
+"""The command ``rgcn-jax robustness``, also ``python -m rgcn_jax.robustness``: metrics under corrupted input.
+
+Keypoints are dropped, noisy, swapped or from another detector; frames are occluded, fewer or at a lower rate.
 """
 
 from argparse import ArgumentTypeError, Namespace
@@ -14,21 +15,21 @@ from rgcn_jax.experiments.corruptions import CORRUPTIONS
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.runtime import processes
 
-if TYPE_CHECKING:  # imports JAX, which takes seconds, and the arguments come first
+if TYPE_CHECKING:  # not at run time: it imports JAX, which takes seconds
     from rgcn_jax.evaluation.results import Evaluation
     from rgcn_jax.experiments.robustness import Robustness
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustness") -> None:
-    """Parses the command line, evaluates the model at every level, prints a line each and writes the curves.
+    """Parse the command line, evaluate the model at every level, print a line for each and write the curves.
 
     Raises:
       InputError: an argument is invalid, the model, its data or the other keypoints cannot be read, or the file cannot
-        be written.
+      be written.
     """
     known, overrides = _parse(arguments, prog)
     if processes.place() is not None:
-        raise InputError("robustness runs in one process: unset the variables that name several (docs/launch.md).")
+        raise InputError("robustness runs in one process: unset the variables of a multi-process job (docs/launch.md).")
     from rgcn_jax.calibration import read_fusion
     from rgcn_jax.experiments.robustness import (
         OTHER_KEYPOINTS,
@@ -83,18 +84,18 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
 
 
 def _applies(of_frames: bool, config: Any) -> bool:
-    """Whether a corruption reaches a branch of the model as it is read."""
+    """Whether a corruption affects an input of the model."""
     if of_frames:
         return not config.data.features
     return config.with_pose
 
 
 def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
-    """The keypoints of another detector, of the test tracklets."""
+    """Load the test tracklets' keypoints of another detector."""
     from rgcn_jax.data.keypoints import table
 
     split = data.split
-    if split.name == "walkers":  # whose frames are no files that have a size
+    if split.name == "walkers":  # its frames are rendered, so there are no files to measure
         split = replace(split, frame_size=measured.frame_size)
     found = table.load(known.other_keypoints, split, measured.tracklets)
     for remark in found.remarks:
@@ -103,7 +104,7 @@ def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
 
 
 def _line(name: str, at: dict[str, Any]) -> str:
-    """One level: mAP and Rank-1 of the rows."""
+    """One level as a line: mAP and Rank-1 of each row."""
     level = "" if at["level"] is None else f"{at['level']:g}"
     rows = ", ".join(f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in at["rows"].items())
     return f"{name:<16}{level:>5}  mAP/Rank-1 (%): {rows}"
@@ -112,8 +113,8 @@ def _line(name: str, at: dict[str, Any]) -> str:
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog,
-        "Evaluate a model on corrupted test tracklets: missed, noisy, swapped and another detector's keypoints, "
-        "missing spans, occlusion, fewer frames and a lower frame rate. Rerun the same command to resume.",
+        "Evaluate a model on corrupted test tracklets: missing, noisy and swapped keypoints, keypoints of another "
+        "detector, occlusion, missing spans, fewer frames and a lower frame rate. Rerun the same command to resume.",
         epilog="Fields of the run's config can be changed, such as --config.evaluation.clips=even. Example: rgcn-jax "
         "robustness --model=runs/walkers",
         config_fields=True,
@@ -122,7 +123,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     add_data_flags(parser)
     parser.flag(
         "--corruptions",
-        f"which, of {', '.join(CORRUPTIONS)} (default: all that the model and its data allow)",
+        f"corruptions to apply, of {', '.join(CORRUPTIONS)} (default: all that the model and its data allow)",
         type=_names,
         default=[],
         metavar="A,B",
@@ -130,15 +131,15 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[
     parser.path(
         "--other-keypoints",
         "PATH",
-        "keypoints of the same tracklets by another detector, in any format that data.keypoints takes",
+        "keypoints of the same tracklets by another detector, in any format that data.keypoints accepts",
     )
-    parser.whole("--seed", "of the corruptions", default=0, least=0)
+    parser.whole("--seed", "seed of the corruptions", default=0, least=0)
     parser.path(
-        "--out", "FILE.json", "the curves, and FILE.csv beside it (default: robustness.json in the model's folder)"
+        "--out", "FILE.json", "the curves, also written as FILE.csv (default: robustness.json in the model's folder)"
     )
     known, overrides = parser.parse_known_args(arguments)
     if known.out and (known.out.suffix != ".json" or not known.out.parent.is_dir()):
-        raise InputError(f"--out={known.out}: expected a file that ends in .json, in a folder that exists.")
+        raise InputError(f"--out={known.out}: expected a .json file in an existing folder.")
     return known, overrides
 
 

@@ -1,7 +1,6 @@
-"""A saved model: config and weights of a run, or of a model folder, read without data set, optimiser and classifier.
+"""Loading of saved models: config and weights of a run or of a model folder, without the classifier.
 
-A model folder is what people share: ``config.json`` as in a run, and ``model.safetensors``
-(``training/model_folder.py``).
+A model folder is for sharing: ``config.json`` as in a run, and ``model.safetensors`` (``training/model_folder.py``).
 """
 
 from collections.abc import Collection, Sequence
@@ -27,8 +26,10 @@ from rgcn_jax.training.weights import Weights, read_weights
 
 
 class SavedModel(NamedTuple):
-    """``variables``: NumPy arrays, without the classifier; ``hash``: SHA-256 over them, the same for a run and for the
-    folder that it was exported to.
+    """A config with its weights.
+
+    ``variables``: NumPy arrays, without the classifier. ``hash``: SHA-256 of them, the same for a run and its exported
+    model folder.
     """
 
     path: Path
@@ -38,17 +39,17 @@ class SavedModel(NamedTuple):
     hash: str
 
     def build(self, mesh: Mesh) -> TwoBranch:
-        """The model without classifier, for the devices of a mesh.
+        """Build the model, without classifier, for the devices of a mesh.
 
         Raises:
-          InputError: the weights are those of another model than the config describes.
+          InputError: the weights do not fit the model that the config describes.
         """
         model = self.model(mesh)
         _check_fit(self, model)
         return model
 
     def model(self, mesh: Mesh) -> TwoBranch:
-        """The model of the config, whatever the weights."""
+        """The model that the config describes, without comparing it with the weights."""
         return model_from_config(self.config, 0, mesh)
 
 
@@ -59,17 +60,17 @@ def open_model(
     allow_imports: Collection[str] = (),
     overrides: Sequence[str] = (),
 ) -> SavedModel:
-    """Opens the folder of a run or a model folder for reading; nothing in it is created or changed.
+    """Read a run folder or a model folder; nothing in it is changed.
 
     Args:
-      path: the folder, or the name of a model of the package (``rgcn_jax.shipped``).
-      checkpoint: of a run, "latest" or "best". A model folder has one.
-      allow_imports: modules that its config may import for model parts of one's own ("MODULE:NAME"); a package stands
-        for all of its modules. Importing runs code, so nothing is imported that is not named here.
+      path: the folder, or the name of a packaged model (``rgcn_jax.shipped``).
+      checkpoint: "latest" or "best"; applies to a run.
+      allow_imports: modules that the config may import for custom model parts ("MODULE:NAME"), including their
+        submodules. Importing runs code, so no other module is imported.
       overrides: ``--config.field=value`` arguments.
 
     Raises:
-      InputError: there is no model, its weights are damaged, or its config names a module that is not allowed.
+      InputError: the model does not exist, its weights are damaged, or its config names a module that is not allowed.
     """
     path = model_path(path)
     is_folder = (path / WEIGHTS_FILE).is_file()
@@ -89,7 +90,7 @@ def open_model(
 
 
 def save_model(folder: Path, model: SavedModel) -> None:
-    """Writes ``config.json`` and ``model.safetensors`` of a model folder; the folder must exist.
+    """Write ``config.json`` and ``model.safetensors`` to an existing folder.
 
     Raises:
       InputError: they cannot be written.
@@ -99,7 +100,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
 
 
 def _check_imports(path: Path, config: Config, allowed: Collection[str]) -> None:
-    """Raises ``InputError`` where the config would import a module that is not allowed."""
+    """Raise ``InputError`` if the config names a module that is not allowed."""
     refused = [
         module
         for module in plugin_modules((config.model.appearance, config.model.pose, config.model.readout))
@@ -107,14 +108,13 @@ def _check_imports(path: Path, config: Config, allowed: Collection[str]) -> None
     ]
     if refused:
         raise InputError(
-            f"the model {path} would import and run the Python module {' and '.join(refused)}, which is not allowed "
-            f"yet: if you trust it, allow it by --allow-import={refused[0]} or "
-            f"load(path, allow_imports=[{refused[0]!r}])."
+            f"the model {path} would import and run the Python module {' and '.join(refused)}, which is not allowed: "
+            f"if you trust it, allow it by --allow-import={refused[0]} or load(path, allow_imports=[{refused[0]!r}])."
         )
 
 
 def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
-    """Raises ``InputError`` where the model's parameters are not those of the weights."""
+    """Raise ``InputError`` if names or shapes of the weights differ from those of the model."""
     config = saved.config
     statistics = saved.variables["batch_stats"].get("statistics_appearance", {"mean": np.zeros(1)})
     one = (1, config.frames_per_clip)
@@ -128,19 +128,19 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
     )
     need, found = structure(expected), structure(saved.variables)
     wrong = [
-        f"{name} is {found.get(name, 'missing')}, in the model {need.get(name, 'absent')}"
+        f"{name} is {found.get(name, 'missing')}, expected {need.get(name, 'no such parameter')}"
         for name in sorted({*need, *found})
         if need.get(name) != found.get(name)
     ]
     if wrong:
         raise InputError(
-            f"the weights of {saved.path} are those of another model than its config describes: "
+            f"the weights of {saved.path} do not fit the model that its config describes: "
             f"{listed(wrong, 3, separator='; ')}."
         )
 
 
 def _contents(path: Path) -> str:
-    """What there is in a folder, in words."""
+    """List the contents of a folder, for a message."""
     if not path.is_dir():
         return "a file" if path.exists() else "no such folder"
     return listed(sorted(entry.name for entry in path.iterdir()), 6) or "an empty folder"

@@ -1,6 +1,6 @@
-"""The 14-keypoint skeleton of the paper (section III-C1, figure 4), its graph, and conversions from other skeletons.
+"""The 14-keypoint skeleton of the paper (section III-C1, figure 4), its graph, and conversion from other skeletons.
 
-The paper counts nodes from 1; here they count from 0. Its "head" is OpenPose's nose.
+Nodes are counted from 0, in the paper from 1. The paper's "head" is OpenPose's nose.
 """
 
 from collections.abc import Mapping
@@ -30,16 +30,16 @@ KEYPOINTS = (
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13))
 
 PARENTS = (1, 1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12)
-"""For each keypoint its neighbour on the way to the neck; the neck's is itself."""
+"""Parent of each keypoint in the tree rooted at the neck; the neck is its own parent."""
 
 FLIP_ORDER = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10)
-"""``keypoints[..., FLIP_ORDER, :]`` swaps left and right: what a mirrored image needs besides the mirrored x."""
+"""``keypoints[..., FLIP_ORDER, :]`` swaps left and right; a mirrored image also needs x mirrored."""
 
-_SHOULDERS, _HIPS = (2, 5), (8, 11)  # right and left, of the 14
+_SHOULDERS, _HIPS = (2, 5), (8, 11)  # right and left
 
 
 class _Source(NamedTuple):
-    """A skeleton of V keypoints. ``order``: for each of the 14 its index, or a pair of which it is the midpoint."""
+    """A skeleton of V keypoints. ``order``: for each of the 14, its index, or the two whose midpoint it is."""
 
     size: int
     order: tuple[int | tuple[int, int], ...]
@@ -70,11 +70,11 @@ _SOURCES = MappingProxyType(
 )
 
 SKELETONS: Mapping[str, int] = MappingProxyType({name: source.size for name, source in _SOURCES.items()})
-"""The skeletons that ``to_14`` converts: name -> number of keypoints."""
+"""Skeletons that ``to_14`` converts: name -> number of keypoints."""
 
 
 def adjacency() -> Float32[np.ndarray, "14 14"]:
-    """A: symmetric, binary, zero diagonal, the 13 edges of figure 4."""
+    """Adjacency matrix A of the 13 edges of figure 4: symmetric, binary, zero diagonal."""
     a = np.zeros((14, 14), np.float32)
     for i, j in EDGES:
         a[i, j] = a[j, i] = 1.0
@@ -82,38 +82,37 @@ def adjacency() -> Float32[np.ndarray, "14 14"]:
 
 
 def normalized_adjacency() -> Float32[np.ndarray, "14 14"]:
-    """A_hat = D^-1/2 (A + I) D^-1/2 with D the degree of A + I (the paper's section III-C1, after Kipf and Welling)."""
+    """A_hat = D^-1/2 (A + I) D^-1/2, where D is the degree matrix of A + I (section III-C1, after Kipf and Welling)."""
     a = adjacency().astype(np.float64) + np.eye(14)
     scale = 1.0 / np.sqrt(a.sum(axis=1))
     return (scale[:, None] * a * scale[None, :]).astype(np.float32)
 
 
 def detected(keypoints: Float[np.ndarray, "*batch 3"]) -> Bool[np.ndarray, "*batch"]:
-    """Which keypoints (x, y, confidence) were detected: confidence above 0, and not exactly at (0, 0).
+    """Mask of detected keypoints (x, y, confidence): confidence above 0, and not exactly at (0, 0).
 
-    Ultralytics zeroes the coordinates of a keypoint below its threshold and keeps the confidence; others write (0, 0)
-    for what they did not find.
+    Both conditions are needed: below its threshold Ultralytics zeroes the coordinates but keeps the confidence.
     """
     return (keypoints[..., 2] > 0) & ((keypoints[..., 0] != 0) | (keypoints[..., 1] != 0))
 
 
 def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np.ndarray, "*batch 14 3"]:
-    """Keypoints of another skeleton as the 14 of this project.
+    """Convert keypoints of another skeleton to the 14 keypoints.
 
     Args:
-      keypoints: x, y and confidence, in any unit; V of the source skeleton. What is not ``detected`` is left out
-        before anything is derived from it.
+      keypoints: x, y and confidence, in any unit; V is that of the source skeleton. Keypoints that are not ``detected``
+        are ignored.
       source: one of ``SKELETONS``: "openpose_body25", "openpose_coco18", "coco17" (AlphaPose, RTMPose, ViTPose,
         YOLO-pose), "blazepose33", "halpe26", "h36m17", "mpii16", ...
 
     Returns:
       The 14 keypoints in the order of ``KEYPOINTS``; (0, 0, 0) where not detected. A skeleton without a neck gets the
-      midpoint of the shoulders, one without a nose the midpoint of neck and top of the head (H36M-17 has a nose); a
-      midpoint has the lower confidence of its two ends and is missing if either is. Halpe's neck is used, but for one
-      that lies far from the shoulders (``_without_stray_necks``).
+      midpoint of the shoulders, one without a nose the midpoint of neck and top of the head. A midpoint has the lower
+      confidence of its two ends and is missing if either is. Halpe's neck is used unless it is far from the shoulders
+      (``_without_stray_necks``).
 
     Raises:
-      ValueError: the source is unknown, or V is not the source's.
+      ValueError: the source is unknown, or V is not that of the source.
     """
     if source not in _SOURCES:
         raise ValueError(f"unknown skeleton {source!r}: expected one of {', '.join(_SOURCES)}.")
@@ -132,19 +131,19 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
 def in_crops(
     keypoints: Float[np.ndarray, "t 14 3"], aspect: float = 0.5, margin: float = 1.25
 ) -> Float32[np.ndarray, "t 14 3"]:
-    """Keypoints of one person in pixels of a whole frame as a model wants them: x and y as fractions of a crop.
+    """Normalise keypoints given in pixels of a whole frame: x and y as fractions of an estimated person crop.
 
-    The crops are what a person detector would cut out: in the middle of the detected keypoints of each frame, their
-    height ``margin`` times the extent of these. The logarithm of the height is a straight line over the frames (least
-    squares), so that a missing ankle makes no crop smaller and a person who comes nearer keeps one size.
+    The crop approximates a person detector's: centred on the detected keypoints of each frame, with ``margin`` times
+    their vertical extent as its height. The log-height is a least-squares line over the frames, so that a missing ankle
+    does not shrink a crop, and a person who approaches the camera keeps the same size in the crop.
 
     Args:
-      keypoints: x and y in pixels, and confidence; what is not ``detected`` is (0, 0, 0) in the result.
-      aspect: width of a crop over its height; that of the model (``config.aspect``).
+      keypoints: x and y in pixels, and confidence. Keypoints that are not ``detected`` are (0, 0, 0) in the result.
+      aspect: width of a crop over its height, as the model expects it (``config.aspect``).
       margin: height of a crop over the vertical extent of the keypoints.
 
     Raises:
-      ValueError: no frame shows two keypoints at different heights.
+      ValueError: no frame has two keypoints at different heights.
     """
     seen = detected(keypoints)
     low, high = (np.where(seen[..., None], keypoints[..., :2], empty) for empty in (np.inf, -np.inf))
@@ -154,7 +153,7 @@ def in_crops(
     extent = np.where(anything, high[:, 1], 0.0) - np.where(anything, low[:, 1], 0.0)
     there = np.flatnonzero(extent > 0)
     if not len(there):
-        raise ValueError("no frame shows two keypoints at different heights: there is no person to cut out.")
+        raise ValueError("expected at least one frame with two keypoints at different heights, found none.")
     line = np.polynomial.Polynomial.fit(there, np.log(extent[there]), min(1, len(there) - 1), domain=[])
     height = margin * np.exp(line(np.arange(len(keypoints))))
     size = height[:, None] * [aspect, 1.0]
@@ -172,10 +171,10 @@ def _middle(found: Float[np.ndarray, "*batch v 3"], first: int, second: int) -> 
 
 
 def _without_stray_necks(bodies: Float32[np.ndarray, "*batch 14 3"]) -> Float32[np.ndarray, "*batch 14 3"]:
-    """Replaces a neck that is farther from the middle of the shoulders than half the torso by that middle.
+    """Replace a neck that is farther than half the torso length from the midpoint of the shoulders by that midpoint.
 
-    The length of the torso is the longest of: middle of the shoulders to middle of the hips, to the head, and the
-    distance of the shoulders, as far as they were detected. A missing neck, or shoulder, changes nothing.
+    The torso length is the longest of: midpoint of the shoulders to midpoint of the hips, the same to the head, and the
+    distance between the shoulders, as far as these were detected. A missing neck or shoulder changes nothing.
     """
     middle, hips = _middle(bodies, *_SHOULDERS), _middle(bodies, *_HIPS)
     right, left = (bodies[..., i, :] for i in _SHOULDERS)
@@ -187,6 +186,6 @@ def _without_stray_necks(bodies: Float32[np.ndarray, "*batch 14 3"]) -> Float32[
 
 
 def _distance(a: Float[np.ndarray, "*batch 3"], b: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch"]:
-    """Between two keypoints; 0 where either was not detected."""
+    """Distance between two keypoints; 0 if either was not detected."""
     there = (a[..., 2] > 0) & (b[..., 2] > 0)
     return np.where(there, np.linalg.norm(a[..., :2] - b[..., :2], axis=-1), 0.0)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.experiments.cells import SPLIT_COUNTS, Cell, cells, number_list
+from rgcn_jax.experiments.parallel_jobs import run_parallel_jobs
 from rgcn_jax.experiments.results_table import FORMATS, fill
-from rgcn_jax.experiments.side_by_side import run_side_by_side
 from rgcn_jax.experiments.sweep import Sweep, read_record, record
 from rgcn_jax.experiments.table import Table, load_table
 from rgcn_jax.runtime import processes
@@ -19,25 +19,25 @@ SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax sweep") -> int:
-    """Parses the command line, trains what is missing, prints the table and writes it in all formats.
+    """Parse the command line, train the missing runs, print the table and write it in all formats.
 
     Returns:
-      The exit status: 1 where a run failed.
+      The exit status: 1 if a run failed.
 
     Raises:
       InputError: an argument, the table or a config is invalid.
-      Stopped: a signal was received, and the state of the current run is saved.
+      Stopped: a signal was received, and the state of the current run was saved.
     """
     known, overrides = _parse(arguments, prog)
     table = load_table(known.table)
     if known.print:
         if not read_record(known.out):
-            raise InputError(f"--out={known.out}: nothing has been run there; leave --print out to begin.")
+            raise InputError(f"--out={known.out}: no runs found there; omit --print to start them.")
         print(fill(table, known.out).write(known.format), end="")
-        print(_last_line(f"runs: {known.out}", known, _other(known)), file=sys.stderr)  # the output may go to a file
+        print(_last_line(f"runs: {known.out}", known, _other(known)), file=sys.stderr)  # stdout has the table only
         return 0
     wanted = _cells(known, table, overrides)
-    status = run_side_by_side(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
+    status = run_parallel_jobs(_of_job(known, overrides), known.jobs) if known.jobs > 1 else _run(wanted, known)
     if known.no_table:
         print(_last_line(f"runs: {known.out}", known, failed=status))
         return status
@@ -55,14 +55,14 @@ def _other(known: Namespace) -> str:
 
 
 def _last_line(result: str, known: Namespace, *flags: str, failed: int = 0) -> str:
-    """What to type next: the table again, in another format; or what has failed, once more."""
+    """The last line: the command that prints the table in another format, or what to do about failed runs."""
     if failed:
-        return last_line(result, then="see log.txt of the runs that failed, and rerun the same command")
+        return last_line(result, then="see log.txt of the failed runs, then rerun the same command")
     return last_line(result, "rgcn-jax", "sweep", known.table, f"--out={known.out}", "--print", *flags)
 
 
 def _of_job(known: Namespace, overrides: Sequence[str]) -> list[str]:
-    """The command line of one of several processes."""
+    """The command line of one of several worker processes."""
     names = [f"--dataset={name}" for name in known.dataset]
     index, count = known.only
     return [
@@ -78,12 +78,12 @@ def _of_job(known: Namespace, overrides: Sequence[str]) -> list[str]:
 
 
 def _cells(known: Namespace, table: Table, overrides: Sequence[str]) -> list[Cell]:
-    """The runs to do, all configs checked; what was asked for is recorded."""
+    """The runs of the sweep, with all configs validated; the requested runs are recorded in the output folder."""
     if processes.place() is not None:
-        raise InputError("a sweep runs in processes that do not know of each other: use --only=I/N (docs/sweeps.md).")
+        raise InputError("a sweep does not use JAX's multi-process mode: divide it by --only=I/N (docs/sweeps.md).")
     unknown = set(known.dataset) - set(table.data_sets)
     if unknown:
-        raise InputError(f"--dataset={', '.join(sorted(unknown))}: the table has {', '.join(table.data_sets)}.")
+        raise InputError(f"--dataset={', '.join(sorted(unknown))}: expected one of {', '.join(table.data_sets)}.")
     names = known.dataset or (["walkers"] if "walkers" in table.data_sets else table.data_sets)
     seeds, splits = number_list(known.seeds, "--seeds", 0), number_list(known.splits, "--splits", 1)
     wanted: list[Cell] = []
@@ -93,7 +93,7 @@ def _cells(known: Namespace, table: Table, overrides: Sequence[str]) -> list[Cel
             raise InputError(f"--splits={known.splits}: {name} has splits 1 to {most}.")
         found = cells(table, name, seeds, splits, overrides, known.out)
         if not found[0].config.data.root and name != "walkers":
-            raise InputError(f"{name}: data.root is empty; name its folder with --config.data.root=DIR.")
+            raise InputError(f"{name}: data.root is empty: set its folder by --config.data.root=DIR.")
         wanted += found
     for name in names:
         pairs = [(c.config.seed, c.config.data.split) for c in wanted if c.data_set == name]
@@ -102,7 +102,7 @@ def _cells(known: Namespace, table: Table, overrides: Sequence[str]) -> list[Cel
 
 
 def _run(wanted: Sequence[Cell], known: Namespace) -> int:
-    """Trains this process's share; returns the exit status."""
+    """Train the runs of this process; return the exit status."""
     index, count = known.only
     share = list({cell.folder: cell for cell in wanted}.values())[index::count]
     done = sum(cell.results() is not None for cell in share)
@@ -117,34 +117,38 @@ def _run(wanted: Sequence[Cell], known: Namespace) -> int:
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog,
-        "Train all runs of a table, each in its own folder, and print the table. Finished runs are never run again; "
-        "rerun the same command to resume.",
+        "Train all runs of a table, each in its own folder, and print the table. Finished runs are skipped; rerun the "
+        "same command to resume.",
         epilog="Fields of all configs can be changed, such as --config.data.root=/data/MARS. Example: rgcn-jax sweep "
         "table3 --dataset=walkers --seeds=0:2 --out=runs/tables",
         config_fields=True,
     )
     parser.add_argument("table", metavar="TABLE", help="a table file, or the name of a packaged one such as table3")
-    parser.path("--out", "DIR", "folder of all runs", required=True)
+    parser.path("--out", "DIR", "folder for all runs", required=True)
     parser.flag(
         "--dataset",
-        "of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
+        "data set of the table; may be repeated (default: walkers, which needs no data, if the table has it)",
         action="append",
         default=[],
         metavar="NAME",
     )
-    parser.flag("--seeds", "seeds A to B, both included, or a list A,B,C", default="0", metavar="A:B")
-    parser.flag("--splits", "the splits of iLIDS-VID and PRID2011", default="1", metavar="A:B")
+    parser.flag("--seeds", "seeds, as a range A:B with both included, or a list A,B,C", default="0", metavar="A:B")
+    parser.flag("--splits", "splits of iLIDS-VID and PRID2011, in the same form", default="1", metavar="A:B")
     parser.flag(
-        "--only", "every N-th run from the I-th on, I from 0 to N-1", type=_share, default=(0, 1), metavar="I/N"
+        "--only",
+        "every N-th run, starting with the I-th, I from 0 to N-1 (default: 0/1, all)",
+        type=_share,
+        default=(0, 1),
+        metavar="I/N",
     )
-    parser.whole("--jobs", "runs at a time, on their own GPUs or cores", default=1, most=1000)
-    parser.switch("--no-table", "train only")
-    parser.switch("--print", "train nothing, print what there is")
-    parser.flag("--format", "of the printed table", choices=FORMATS, default=FORMATS[0])
+    parser.whole("--jobs", "number of runs at a time, each on its own GPUs or cores", default=1, most=1000)
+    parser.switch("--no-table", "train without printing the table")
+    parser.switch("--print", "print the table of the finished runs, without training")
+    parser.flag("--format", "format of the printed table", choices=FORMATS, default=FORMATS[0])
     known, overrides = parser.parse_known_args(arguments)
     known.name = known.table.rsplit("/", 1)[-1].removesuffix(".py")
     if known.print and overrides:
-        raise InputError("--print takes the config fields of the sweep itself: leave the --config fields out.")
+        raise InputError("--print uses the config of the sweep itself: omit the --config fields.")
     return known, overrides
 
 

@@ -1,4 +1,4 @@
-"""Tracklets that are arrays in memory: their checks, and the batch of a plan of them."""
+"""Validation of tracklets given as in-memory arrays, and reading of their batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,32 +15,36 @@ from rgcn_jax.skeleton import detected
 from rgcn_jax.types import UNKNOWN_ID, Batch, Tracklet
 
 LARGEST_COORDINATE = 3.0
-"""A keypoint lies in or near its crop, whose size is 1; above this, coordinates are taken for pixels and refused."""
+"""Bound on normalised coordinates, which are in or near [0, 1]; larger ones are rejected as pixels."""
 
 
 class TrackletArrays:
-    """Tracklets of any lengths, checked: ``tracklets`` stands for them in plans, ``read`` is the batch of one plan.
+    """Validated tracklets of any lengths: ``tracklets`` are their handles in plans, ``read`` returns the batch of a
+    plan.
 
     Args:
-      config: of the model that embeds them.
-      frames: of each tracklet RGB, uint8 [T, H, W, 3] of any size; where the appearance is precomputed f_a [D]; not
-        read, and may be None, for a model without an appearance branch.
-      keypoints: of each tracklet [T, 14, 3], normalised coordinates and confidence; None for a model without poses.
+      config: config of the model that embeds them.
+      frames: one array per tracklet: RGB, uint8 [T, H, W, 3] of any size; f_a [D] if the appearance is precomputed.
+        Ignored, and may be None, for a model without an appearance branch.
+      keypoints: one array per tracklet: [T, 14, 3], normalised coordinates and confidence; None for a model without a
+        pose branch.
 
     Raises:
-      InputError: an array has another shape or type, coordinates are not normalised, or lengths differ.
+      InputError: an array has the wrong shape or type, coordinates are not normalised, or lengths differ.
     """
 
     def __init__(self, config: Config, frames: Sequence[Any] | None, keypoints: Sequence[Any] | None):
         self._size, precomputed = config.frame_size, config.model.appearance in ("precomputed", "none")
         if config.with_pose and keypoints is None:
-            raise InputError("the model has a pose branch: give keypoints [T, 14, 3] beside the frames.")
+            raise InputError("the model has a pose branch: expected keypoints [T, 14, 3] in addition to the frames.")
         if not config.with_appearance:
             frames = [np.zeros(0, np.float32)] * len(keypoints or ())
         if frames is None:
-            raise InputError("the model has an appearance branch: give frames.")
+            raise InputError("the model has an appearance branch: expected frames, found None.")
         if keypoints is not None and len(keypoints) != len(frames):
-            raise InputError(f"there are frames of {len(frames)} tracklets and keypoints of {len(keypoints)}.")
+            raise InputError(
+                f"expected one keypoint array per tracklet: found {len(frames)} tracklets, {len(keypoints)} arrays."
+            )
         self._frames = [_checked_features(i, x) if precomputed else _checked_frames(i, x) for i, x in enumerate(frames)]
         if keypoints is None:
             lengths = [1 if precomputed else len(x) for x in self._frames]
@@ -49,13 +53,13 @@ class TrackletArrays:
             self._keypoints = [_checked_keypoints(i, x) for i, x in enumerate(keypoints)]
         for i, (x, k) in enumerate(zip(self._frames, self._keypoints, strict=True)):
             if not precomputed and len(x) != len(k):
-                raise InputError(f"tracklet {i} has {len(x)} frames, but keypoints of {len(k)}.")
+                raise InputError(f"tracklet {i} has {len(x)} frames, but keypoints of {len(k)} frames.")
         self.tracklets = [
             Tracklet(tuple(f"{i}/{t}" for t in range(len(k))), UNKNOWN_ID, 0) for i, k in enumerate(self._keypoints)
         ]
 
     def read(self, plan: BatchPlan) -> Batch:
-        """The batch of one plan."""
+        """Read the batch of a plan."""
         which = [int(tracklet.frames[0].split("/")[0]) for tracklet in plan.tracklets]
         return Batch(
             frames=np.stack([self._shown(i, frames) for i, frames in zip(which, plan.frames, strict=True)]),
@@ -66,11 +70,11 @@ class TrackletArrays:
         )
 
     def read_keypoints(self, plan: BatchPlan) -> Batch:
-        """The batch of one plan without frames."""
+        """Read the batch of a plan without frames."""
         return read_without_frames(plan, self)
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """The keypoints of one of the tracklets."""
+        """The keypoints of a tracklet."""
         return self._keypoints[int(tracklet.frames[0].split("/")[0])]
 
     def _shown(self, i: int, positions: np.ndarray) -> np.ndarray:
@@ -92,7 +96,7 @@ def _checked_features(i: int, features: Any) -> Float32[np.ndarray, "d"]:
     found = np.asarray(features)
     if found.dtype.kind != "f" or found.ndim != 1:
         raise InputError(
-            f"the model takes precomputed appearance features: of tracklet {i} expected floats [D], found "
+            f"the model takes precomputed appearance features: expected floats [D] for tracklet {i}, found "
             f"{found.dtype} {list(found.shape)}."
         )
     return found.astype(np.float32)
@@ -107,11 +111,11 @@ def _checked_keypoints(i: int, keypoints: Any) -> Float32[np.ndarray, "t 14 3"]:
         )
     found = found.astype(np.float32)
     if not np.isfinite(found).all():
-        raise InputError(f"the keypoints of tracklet {i} have values that are not finite: (0, 0, 0) is not detected.")
+        raise InputError(f"the keypoints of tracklet {i} contain NaN or Inf: set undetected keypoints to (0, 0, 0).")
     largest = np.abs(found[..., :2]).max()
     if largest > LARGEST_COORDINATE:
         raise InputError(
-            f"the keypoints of tracklet {i} reach {largest:g}: expected normalised coordinates, x divided by the "
-            "width and y by the height of the crop."
+            f"the keypoints of tracklet {i} reach {largest:g}: expected normalised coordinates, x divided by the width "
+            "and y by the height of the crop."
         )
     return np.where(detected(found)[..., None], found, 0.0).astype(np.float32)

@@ -1,11 +1,11 @@
-"""Write two small checkpoints to tests/models/data/, as PyTorch projects save theirs, and what PyTorch makes of one.
+"""Writes two small checkpoints of PyTorch projects to tests/models/data/, and PyTorch's features of one of them.
 
     python -m scripts.make_checkpoint_fixtures
 
-Needs PyTorch (made with 2.13 on the CPU); the tests need only the files. ``bicnet.pth.tar`` is a BiCnet-TKS as its
-authors' program saves one (PyTorch 1.7), in half precision, ``bicnet_features.npz`` its f_a of drawn clips;
-``video_person_reid.pth.tar`` has the weights of ``small_trunk.npz`` under Video-Person-ReID's names, in the form of
-before PyTorch 1.6, from a model in ``nn.DataParallel``.
+Requires PyTorch (made with 2.13 on the CPU); the tests use only the files. ``bicnet.pth.tar`` is a BiCnet-TKS as saved
+by its authors' program (PyTorch 1.7), in half precision, and ``bicnet_features.npz`` its f_a of random clips.
+``video_person_reid.pth.tar`` has the weights of ``small_trunk.npz`` under Video-Person-ReID's names, in the format of
+PyTorch before 1.6, from a model in ``nn.DataParallel``.
 """
 
 from collections import OrderedDict
@@ -20,7 +20,7 @@ DATA = Path(__file__).parents[1] / "tests" / "models" / "data"
 
 
 def write_bicnet(folder: Path) -> None:
-    """The checkpoint and its features."""
+    """Write the BiCnet-TKS checkpoint and its features."""
     weights = drawn(bicnet_shapes())
     state = OrderedDict((name, torch.from_numpy(value).half()) for name, value in weights.items())
     state["bn1.num_batches_tracked"] = torch.tensor(7)
@@ -29,7 +29,7 @@ def write_bicnet(folder: Path) -> None:
 
 
 def write_video_person_reid(folder: Path) -> None:
-    """The checkpoint; its features are those of ``small_trunk.npz``."""
+    """Write the Video-Person-ReID checkpoint, whose features are those of ``small_trunk.npz``."""
     with np.load(folder / "small_trunk.npz", allow_pickle=False) as file:
         state = OrderedDict((f"module.{sequential(name)}", torch.from_numpy(file[name])) for name in file.files)
     state["module.classifier.weight"] = torch.zeros(5, 16)

@@ -1,10 +1,10 @@
-"""Write tests/models/data/: what PyTorch computes with ResNet-50, and two small weight files that PyTorch wrote.
+"""Writes tests/models/data/: PyTorch's results for ResNet-50, and two small weight files of PyTorch.
 
     python scripts/make_resnet50_reference.py
 
-Needs PyTorch (made with 2.13 on the CPU), which is no dependency of the project; the tests need only the files. The
-network is written here from He et al., CVPR 2016, with the stride in the 3x3 convolution; its state dict has
-torchvision's names. Its weights and input come from `resnet50_reference_weights.py`.
+Requires PyTorch (made with 2.13 on the CPU), which is not a dependency of the project; the tests use only the files.
+The network is implemented here following He et al., CVPR 2016, with the stride in the 3x3 convolution and torchvision's
+names in the state dict. Weights and input come from `resnet50_reference_weights.py`.
 """
 
 from pathlib import Path
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 DATA = Path(__file__).parents[1] / "tests" / "models" / "data"
 STORED = 8
-"""Values stored of each gradient and of each running statistic."""
+"""Number of values stored of each gradient and of each running statistic."""
 
 
 class Block(nn.Module):
-    """Bottleneck, d_in -> 4 * width channels."""
+    """Bottleneck block, d_in -> 4 * width channels."""
 
     def __init__(self, d_in: int, width: int, stride: int):
         super().__init__()
@@ -72,23 +72,23 @@ class Trunk(nn.Module):
 
 
 def reference_trunk(last_stride: int) -> Trunk:
-    """ResNet-50 with the drawn weights; nothing but the step counters of BatchNorm may be missing."""
+    """ResNet-50 with the generated weights; only BatchNorm's step counters may be missing."""
     trunk = Trunk(STAGES, last_stride)
     state = {name: torch.from_numpy(value) for name, value in draw_weights().items()}
     missing, unexpected = trunk.load_state_dict(state, strict=False)
     if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
-        raise SystemExit(f"the drawn weights do not fit: missing {missing}, unexpected {unexpected}")
+        raise SystemExit(f"the generated weights do not fit: missing {missing}, unexpected {unexpected}")
     return trunk
 
 
 def write_reference(path: Path) -> None:
-    """Features in evaluation mode (both last strides); in training mode features, running statistics and gradients."""
+    """Write features in evaluation mode (both last strides); in training mode also statistics and gradients."""
     images = torch.from_numpy(draw_images().transpose(0, 3, 1, 2).copy())
     found: dict[str, np.ndarray] = {}
     with torch.no_grad():
         for last_stride in (1, 2):
             found[f"evaluation_last_stride_{last_stride}"] = reference_trunk(last_stride).eval()(images).numpy()
-    # In float64: in float32 a ReLU whose input is nearly 0 opens on one machine and not on another; gradients jump.
+    # In float64: in float32 rounding differs between machines, and so does a ReLU whose input is nearly 0.
     trunk = reference_trunk(1).double().train()
     features = trunk(images.double())
     (features * torch.from_numpy(draw_cotangent()).double()).sum().backward()
@@ -103,7 +103,7 @@ def write_reference(path: Path) -> None:
     for name, buffer in trunk.named_buffers():
         if not name.endswith("num_batches_tracked"):
             found[f"running/{name}"] = buffer[:STORED].numpy()
-    # One array for each group: hundreds of small entries would cost more than their content.
+    # One array per group, since hundreds of small entries would have more overhead than content.
     groups: dict[str, np.ndarray] = {name: value for name, value in found.items() if "/" not in name}
     for group in ("gradient", "gradient_norm", "running"):
         names = [name for name in found if name.startswith(f"{group}/")]
@@ -113,7 +113,7 @@ def write_reference(path: Path) -> None:
 
 
 def write_small_files(folder: Path) -> None:
-    """A trunk of one stage, width 4, as `torch.save` writes it: plain, legacy, and a checkpoint with mixed types."""
+    """Write a ResNet of one stage, width 4, by `torch.save`: plain, legacy, and a checkpoint with mixed types."""
     torch.manual_seed(0)
     trunk = Trunk(((1, 4),), 1)
     for name, buffer in trunk.named_buffers():

@@ -1,12 +1,12 @@
-r"""Mutation testing: changes one operator or constant of a module at a time and runs the tests that should notice.
+r"""Mutation testing: change one operator or constant of a module at a time and run the tests that should detect it.
 
     python scripts/mutate.py rgcn_jax/losses.py tests/test_losses.py tests/training/test_step.py
     python scripts/mutate.py --sample=40 --seed=0 rgcn_jax/evaluation/ranking.py tests/evaluation/test_ranking.py
     python scripts/mutate.py rgcn_jax/losses.py tests/test_losses.py --lines 31 60
 
 Each mutant runs in a fork of this process, which has imported the libraries but neither the package nor the tests, so
-that a mutant takes seconds. Source files are not changed: the fork's import sees the changed text. A mutant is killed
-where a test fails, or takes ten times as long as without a change. Those that survive are listed with their line.
+a mutant takes seconds. Source files are not changed: the fork's importer returns the changed text. A mutant is killed
+if a test fails, or takes ten times as long as without the change. Surviving mutants are listed with their line.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PRELOADED = (
     *("beartype", "jaxtyping", "hypothesis", "xdist.plugin"),
 )
 
-QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # of plug-ins whose module was imported already
+QUIET = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # for plug-ins that were already imported
 
 SWAPS: dict[type, type] = {
     **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult},
@@ -43,13 +43,13 @@ SWAPS: dict[type, type] = {
 
 
 def changes(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
-    """What may be done to a copy of this node."""
+    """Yield functions that mutate a copy of this node."""
     if isinstance(node, ast.BinOp | ast.BoolOp) and type(node.op) in SWAPS:
         yield lambda n: setattr(n, "op", SWAPS[type(node.op)]())
     if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
         yield lambda n: n.ops.__setitem__(0, SWAPS[type(node.ops[0])]())  # pyright: ignore
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
-        yield lambda n: setattr(n, "operand", ast.UnaryOp(copy.copy(node.op), node.operand))  # twice is not at all
+        yield lambda n: setattr(n, "operand", ast.UnaryOp(copy.copy(node.op), node.operand))  # removes the operator
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bool):
             yield lambda n: setattr(n, "value", not node.value)
@@ -61,8 +61,8 @@ def changes(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
 
 
 def spots(tree: ast.Module) -> list[tuple[int, int]]:
-    """(number of the node in ``ast.walk``, number of its change), without annotations, docstrings, error texts, and
-    ``strict`` of ``zip``, which asserts and computes nothing.
+    """(index of the node in ``ast.walk``, index of its change), excluding annotations, docstrings, error messages, and
+    ``strict`` of ``zip``, which only asserts.
     """
     left_out: set[int] = set()
     for node in ast.walk(tree):
@@ -75,7 +75,7 @@ def spots(tree: ast.Module) -> list[tuple[int, int]]:
 
 
 def mutant(tree: ast.Module, spot: tuple[int, int]) -> tuple[str, int, str, str]:
-    """(source, line, the expression or statement before, after)."""
+    """(source, line, original expression or statement, mutated one)."""
     changed = copy.deepcopy(tree)
     node = list(ast.walk(changed))[spot[0]]
     before = ast.unparse(node)
@@ -84,11 +84,11 @@ def mutant(tree: ast.Module, spot: tuple[int, int]) -> tuple[str, int, str, str]
 
 
 def run_tests(path: Path, source: str | None, tests: list[str], limit: float) -> bool:
-    """Whether the tests pass in a fork that sees ``source`` as the text of ``path``."""
+    """Whether the tests pass in a fork where ``path`` has the text ``source``."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
-        if source is not None:  # what the tests say of a mutant is of no interest
+        if source is not None:  # suppress the output of tests of mutants
             pretend(path, source)
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
@@ -112,11 +112,11 @@ def run_tests(path: Path, source: str | None, tests: list[str], limit: float) ->
 
 
 def pretend(path: Path, source: str) -> None:
-    """Every import in this process reads ``source`` in place of the file, and no compiled form of it."""
+    """Make imports in this process read ``source`` instead of the file, without cached bytecode."""
     loader = importlib.machinery.SourceFileLoader
     get_data, path_stats = loader.get_data, loader.path_stats
 
-    def stats(self: importlib.machinery.SourceFileLoader, name: str):  # no time stamp: no cached bytecode is asked for
+    def stats(self: importlib.machinery.SourceFileLoader, name: str):  # without a time stamp no bytecode is looked up
         if Path(name) == path:
             raise OSError(name)
         return path_stats(self, name)
@@ -126,17 +126,17 @@ def pretend(path: Path, source: str) -> None:
 
 
 def main() -> int:
-    """Parses the command line; status 1 where a mutant survives."""
+    """Parse the command line; return 1 if a mutant survives."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("module", type=Path)
     parser.add_argument("tests", nargs="+")
-    parser.add_argument("--sample", type=int, default=0, help="so many mutants at random; default: all")
+    parser.add_argument("--sample", type=int, default=0, help="number of random mutants; default: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lines", type=int, nargs="+", default=[], help="mutants of these lines only: of survivors")
+    parser.add_argument("--lines", type=int, nargs="+", default=[], help="only mutants of these lines")
     options = parser.parse_args()
     path = options.module.resolve()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # JAX has started no thread yet
+    warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # JAX has not started threads yet
     for name in PRELOADED:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="rgcn-jax-mutants-") as folder:
@@ -145,7 +145,7 @@ def main() -> int:
 
 
 def mutate(path: Path, tests: list[str], sample: int, seed: int, lines: Container[int] = ()) -> int:
-    """Runs the mutants of a module and prints those that survive, and the score; status 1 where one does."""
+    """Run the mutants of a module; print survivors and score; return 1 if any survives."""
     began = time.monotonic()
     if not run_tests(path, None, tests, 3600):
         sys.exit("the tests fail without any change")

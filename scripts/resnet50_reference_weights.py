@@ -1,14 +1,14 @@
-"""Made-up ResNet-50 weights that can be drawn again anywhere: NumPy alone, the same on every machine.
+"""Random ResNet-50 weights that are reproducible on every machine, with NumPy only.
 
-Used by `make_resnet50_reference.py`, which runs PyTorch on them, and by the test that compares this project's
-ResNet-50 with what came out. Names and shapes are those of torchvision's state dict, without the classifier.
+Used by `make_resnet50_reference.py`, which runs PyTorch on them, and by the test that compares this project's ResNet-50
+with its results. Names and shapes are those of torchvision's state dict, without the classifier.
 """
 
 import numpy as np
 
 SEED = 2209
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
-"""Blocks and inner width of each stage."""
+"""Number of blocks and inner width of each stage."""
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
@@ -35,8 +35,8 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def draw_weights() -> dict[str, np.ndarray]:
-    """Every tensor in float32, each from a generator of its own. The last norm of a block is kept small, so that 16
-    blocks do not explode.
+    """All tensors in float32, each from its own generator. The last norm of a block is small, so that 16 blocks do not
+    diverge.
     """
     weights = {}
     for index, (name, shape) in enumerate(shapes().items()):
@@ -59,5 +59,5 @@ def draw_images() -> np.ndarray:
 
 
 def draw_cotangent() -> np.ndarray:
-    """[2, 2048]: gradients are those of the sum of pooled features times this."""
+    """[2, 2048]: gradients are those of the sum of this times the pooled features."""
     return np.random.default_rng([SEED, 10_001]).standard_normal((2, 2048)).astype(np.float32)

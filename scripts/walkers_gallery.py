@@ -1,11 +1,11 @@
-"""Videos of walkers by four cameras, enrolled and searched: the ranking must be that of the evaluation.
+"""End-to-end check of galleries: videos of walkers, enrolled and searched, must rank as the evaluation does.
 
     python -m scripts.walkers_gallery --model=runs/walkers --out=/tmp/walkers_gallery --kills=3
 
-Renders the test identities of the walkers that the model was trained on as a video a camera (``cam1.mp4``), with tracks
-in MOTChallenge's format (``cam1.txt``) and the keypoints of the crops (``keypoints.npz``); adds them to a gallery by
-``rgcn-jax gallery add``, which is killed some times; evaluates the same crops by ``rgcn-jax evaluate``; searches for
-the tracklets of camera 1 by ``rgcn-jax gallery search``; and compares mAP and Rank-1. Exit status 1 where they differ.
+Renders the test identities of the model's walkers as one video per camera (``cam1.mp4``), with tracks in MOTChallenge's
+format (``cam1.txt``) and keypoints of the crops (``keypoints.npz``). Adds them by ``rgcn-jax gallery add``, which is
+killed several times; evaluates the same crops by ``rgcn-jax evaluate``; searches for the tracklets of camera 1 by
+``rgcn-jax gallery search``; and compares mAP and Rank-1. Exit status 1 if they differ.
 """
 
 import argparse
@@ -33,14 +33,14 @@ START = "2026-11-30T09:00"
 def write_video(
     folder: Path, camera: int, tracklets: Sequence[Tracklet], walkers: Walkers, size: tuple[int, int], rate: float
 ) -> dict[str, np.ndarray]:
-    """Writes one video, its persons side by side, each in a column of its own, and its track file.
+    """Write a video with its persons in separate columns, and its track file.
 
     Args:
-      folder: where ``camN.mp4`` and ``camN.txt`` go.
+      folder: folder of ``camN.mp4`` and ``camN.txt``.
       camera: N.
-      tracklets: of it, one of a person.
-      walkers: whose they are.
-      size: height and width of a person in pixels; a crop is twice as high as it is wide.
+      tracklets: tracklets of the camera, one per person.
+      walkers: the data set of the tracklets.
+      size: height and width of a person in pixels; a crop is twice as high as wide.
       rate: frames per second.
 
     Returns:
@@ -68,7 +68,7 @@ def write_video(
 
 
 def write_keypoints(path: Path, keypoints: Mapping[str, np.ndarray]) -> None:
-    """The keypoints of all crops in an array file, for the subsets query and gallery."""
+    """Write the keypoints of all crops to an array file, for the subsets query and gallery."""
     names = [f"{subset}/{name}" for subset in ("gallery", "query") for name in keypoints]
     np.savez(path, names=names, keypoints=[*keypoints.values(), *keypoints.values()], units="shares")
 
@@ -80,7 +80,7 @@ def video_flags(folder: Path, camera: int) -> list[str]:
 
 
 def as_data_set(crops: Path, root: Path) -> None:
-    """The crops of a gallery as a data set in the layout ``folder``, whose queries are the tracklets of camera 1."""
+    """Arrange the crops of a gallery as a data set in the layout ``folder``, with queries from camera 1."""
     for video in sorted(crops.iterdir()):
         shutil.copytree(video / "gallery", root / "gallery", dirs_exist_ok=True)
     for one in (root / "gallery").glob("*/1"):
@@ -88,8 +88,8 @@ def as_data_set(crops: Path, root: Path) -> None:
 
 
 def scores(queries: Sequence[Mapping]) -> tuple[float, float]:
-    """MAP and Rank-1 in percent of ranked lists in a search's JSON, by the definition: the same person in
-    the query's own camera is ignored.
+    """The mAP and Rank-1 in per cent of ranked lists in a search's JSON, ignoring the same person in the query's
+    camera.
     """
     precisions, first = [], []
     for found in queries:
@@ -103,7 +103,7 @@ def scores(queries: Sequence[Mapping]) -> tuple[float, float]:
 
 
 def killed_after(arguments: Sequence[str], tracklets: int) -> None:
-    """Runs ``gallery add`` and kills it (SIGKILL) when so many tracklets are added."""
+    """Run ``gallery add`` and kill it (SIGKILL) after a number of tracklets."""
     command = [sys.executable, "-m", "rgcn_jax", "gallery", "add", *arguments, "--save-every=1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -117,17 +117,17 @@ def killed_after(arguments: Sequence[str], tracklets: int) -> None:
 
 
 def command(*arguments: str) -> None:
-    """Runs a command of ``rgcn-jax``."""
+    """Run a command of ``rgcn-jax``."""
     subprocess.run([sys.executable, "-m", "rgcn_jax", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
-    """Renders, adds, evaluates, searches and compares."""
+    """Render, add, evaluate, search and compare."""
     parser = argparse.ArgumentParser(description="Videos of walkers, enrolled and searched.")
     parser.add_argument("--model", required=True, help="a run on walkers")
     parser.add_argument("--out", required=True, type=Path, help="a new folder")
     parser.add_argument("--gallery", help="default: people in the folder; FILE.db for Milvus Lite; milvus://...")
-    parser.add_argument("--kills", type=int, default=3, help="of additions; at most one a camera")
+    parser.add_argument("--kills", type=int, default=3, help="number of kills of gallery add; at most one per camera")
     parser.add_argument("--persons", type=int, default=20)
     known = parser.parse_args()
     out, model = known.out, f"--model={known.model}"

@@ -1,17 +1,35 @@
 """Spoils files: values of their JSON replaced, removed or doubled, arrays of other types and shapes, bytes changed."""
 
+import contextlib
 import io
 import json
 import math
 import struct
+import warnings
 from typing import Any
 
 import jaxtyping
 import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
 
-from tests.data.datasets.test_fuzz import refused_or_read
+from rgcn_jax.errors import InputError
 
 MUTANTS = 100
+
+short = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@contextlib.contextmanager
+def refused_or_read():
+    """Suppresses ``InputError`` and warnings; any other exception goes on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with contextlib.suppress(InputError):
+            yield
+
 
 ODD: tuple[Any, ...] = (
     None, True, False, -1, 0, 2**31, 2**70, 10**400, 1.5, math.nan, math.inf, "", "x", "\ud800", "../../x", "0" * 300,
@@ -51,11 +69,17 @@ def spoilt_value(value, rng):
     return found
 
 
-def spoilt_bytes(content, rng):
-    """Bytes replaced, removed, put in or repeated; or cut off."""
+def spoilt_bytes(content, rng, near_ends=False):
+    """Bytes replaced, removed, put in or repeated; or cut off. Anywhere, or most of them ``near_ends``: where formats
+    have their descriptions.
+    """
     changed = bytearray(content)
     for _ in range(rng.integers(1, 4)):
-        at = int(rng.integers(len(changed) or 1))
+        if near_ends:
+            distance = int(min(rng.exponential(600), max(len(changed) - 1, 0)))
+            at = distance if rng.random() < 0.6 else max(len(changed) - 1 - distance, 0)
+        else:
+            at = int(rng.integers(len(changed) or 1))
         match rng.integers(5):
             case 0:
                 changed[at : at + 1] = rng.bytes(1)
@@ -155,3 +179,13 @@ def _try_mutants(file, read, spoil, before, tmp_path):
                 read()
         except Exception as error:
             raise AssertionError(f"{type(error).__name__} for {mutant[:2000]!r}") from error
+
+
+def damaged_files_test(readers):
+    """The test that each file of a table, name -> (prepare, spoil) of ``read_or_refused``, is read or refused."""
+
+    @pytest.mark.parametrize("name", readers)
+    def test(name, tmp_path):
+        read_or_refused(*readers[name], tmp_path)
+
+    return test

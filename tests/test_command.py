@@ -107,7 +107,7 @@ def test_the_usage_line_names_the_program_that_was_called(name, capsys):
 
 @pytest.mark.parametrize(("wrong", "near"), [("trian", "train"), ("eval", "evaluate"), ("Prepare", "prepare")])
 def test_an_unknown_command_is_told_with_near_ones(wrong, near, capsys):
-    assert f"unknown command {wrong}: near ones are {near}" in fails(dispatch, [wrong], capsys)
+    assert f"unknown command {wrong}: did you mean {near}" in fails(dispatch, [wrong], capsys)
 
 
 def test_an_unknown_command_like_none_is_told_with_all(capsys):
@@ -129,7 +129,7 @@ def test_an_unknown_command_like_none_is_told_with_all(capsys):
 def test_a_typo_of_a_flag_is_told_with_near_ones(main, arguments, near, capsys):
     error = fails(main, arguments, capsys)
     assert "unknown flag" in error
-    assert near in error.partition("near ones are")[2]
+    assert near in error.partition("did you mean")[2]
 
 
 def test_a_field_without_its_prefix_is_told_how_fields_are_set(capsys):
@@ -160,8 +160,8 @@ def test_fields_of_the_config_keep_their_underscores():
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--work=x", "unknown flag --work: near ones are --work-dir"),  # nothing is abbreviated
-        ("--work-dir=", "--work-dir: expected a path, found nothing"),
+        ("--work=x", "unknown flag --work: did you mean --work-dir"),  # nothing is abbreviated
+        ("--work-dir=", "--work-dir: expected a path"),
         (f"--work-dir={'x' * 300}", "--work-dir: xxx.* is too long for a path"),
         ("--work-dir", "--work-dir: expected one argument"),
         ("--count=0", "--count: expected a whole number from 1 to 9, found '0'"),
@@ -190,6 +190,7 @@ def test_help_shows_defaults_once():
         (0, 0, ""),
         (1, 1, ""),
         (InputError("no such file"), 2, "error: no such file\n"),
+        (InputError("a\nerror: b is missing"), 2, "error: a\\nerror: b is missing\n"),
         (KeyboardInterrupt(), 130, "interrupted: nothing is written.\n"),
         (Stopped("saved"), 75, "saved\n"),
         (SystemExit(3), 3, ""),

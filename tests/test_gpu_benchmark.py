@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import jax
@@ -15,8 +16,8 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.gpu import profile
-from benchmarks.gpu.__main__ import LIMITS, main, run
-from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.__main__ import IN_ALL, LIMITS, limit_of, main, run
+from benchmarks.gpu.parts import PARTS, peak_memory, without_pytorch
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.sizes import TOY
 from benchmarks.timing import Times
@@ -60,7 +61,7 @@ def test_sigterm_ends_the_part_that_runs_and_writes_the_table(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "| pose | | not begun |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| pose | | not started |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert not commands_with("benchmarks.gpu.parts", str(tmp_path))
 
 
@@ -80,7 +81,7 @@ def commands_with(*words):
 def test_every_part_finds_something(tmp_path):
     """All in this process, beside eager PyTorch where it is installed: ``--rehearse`` itself adds torch.compile."""
     tiny = replace(TOY.step, height=16, width=8, model={**TOY.step.model, "stage_sizes": (1,)})
-    scale = replace(TOY, step=tiny, kinds=("PyTorch",), features=4)
+    scale = replace(TOY, step=tiny, kinds=("PyTorch",) if find_spec("torch") else (), features=4)
     for name, part in PARTS.items():
         record = Record(tmp_path / f"{name}.json")
         part(scale, record)
@@ -92,15 +93,17 @@ def test_every_part_finds_something(tmp_path):
     assert "LGCN: product in the scan, unrolled" in both
 
 
-def test_each_part_has_a_limit():
+def test_each_part_has_a_limit_which_grows_with_the_time_that_there_is():
     assert list(PARTS) == list(LIMITS)
+    assert limit_of("ranking", 60) == limit_of("ranking", IN_ALL) == LIMITS["ranking"]
+    assert limit_of("ranking", 2 * IN_ALL) == 2 * LIMITS["ranking"]
 
 
 def test_a_part_that_takes_too_long_ends_and_keeps_what_it_has_found(tmp_path):
     assert run("ranking", tmp_path, 0.3, rehearse=True).startswith("cut off after 0 s")
     # The next part begins with no time left, and is named.
     assert main(["--parts=pose", "--seconds=0", f"--out={tmp_path}", "--rehearse"]) == 1
-    assert "| pose | | not begun: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "| pose | | not started: the time is up |" in (tmp_path / "summary.md").read_text(encoding="utf-8")
 
 
 def test_a_part_that_fails_is_named_with_its_error(tmp_path):
@@ -140,6 +143,91 @@ def test_a_profile_names_the_kernels_and_the_lines_that_they_come_from():
     assert found["ms of kernels a call"] > 0
     assert found["share by kind"]["matrix products"] > 0.5
     assert "classifier" in found["longest kernels"][0]["line"]
+
+
+def encoded(*fields):
+    """A Protocol Buffers message of (number, value): an int as a varint, else as bytes with their length."""
+
+    def varint(value):
+        found = bytearray()
+        while value > 127:
+            found.append(value & 127 | 128)
+            value >>= 7
+        return bytes([*found, value])
+
+    message = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            message += varint(number << 3) + varint(value)
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            message += varint(number << 3 | 2) + varint(len(value)) + value
+    return message
+
+
+def gpu_profile(events, streams=("Stream #14(Compute)", "XLA Ops")):
+    """A profile as the GPU plug-in writes it (tsl's xplane.proto): the device's plane, whose streams have the kernels
+    with the instruction of each as a reference to a name, and the host's plane beside it. ``events``: (kernel,
+    instruction or "", microseconds).
+    """
+    names = {name: 10 + i for i, name in enumerate(dict.fromkeys(kernel for kernel, _, _ in events))}
+    instructions = {name: 50 + i for i, name in enumerate(dict.fromkeys(of for _, of, _ in events))}
+    spans = []
+    for kernel, instruction, microseconds in events:
+        stats = [(4, encoded((1, 1), (7, instructions[instruction])))] if instruction else []
+        spans.append((4, encoded((1, names[kernel]), (2, 0), (3, 1_000_000 * microseconds), *stats)))
+    lines = [(3, encoded((1, 14 + i), (2, name), *spans)) for i, name in enumerate(streams)]
+    kernels = [(4, encoded((1, i), (2, encoded((1, i), (2, name))))) for name, i in names.items()]
+    known = {"hlo_op": 1, **instructions}
+    stats = [(5, encoded((1, i), (2, encoded((1, i), (2, name))))) for name, i in known.items()]
+    device = encoded((1, 1), (2, "/device:GPU:0"), *lines, *kernels, *stats)
+    host_line = encoded((1, 1), (2, "python"), (4, encoded((1, 10), (3, 10**12))))
+    host = encoded((1, 2), (2, "/host:CPU"), (3, host_line), *kernels)
+    return jax.profiler.ProfileData.from_serialized_xspace(encoded((1, host), (1, device)))
+
+
+def test_the_kernels_of_a_gpu_are_those_of_its_streams():
+    """Once each, though other lines of the device repeat them, and none of the host's. A kernel of a CUDA graph names
+    no instruction: its own name is the instruction's.
+    """
+    lines = profile.op_names(
+        '  %loop_add_fusion.3 = f32[8]{0} fusion(%p), metadata={op_name="jit(step)/trunk/layer1_0/bn1/add"}\n'
+        '  ROOT %cudnn-conv.1 = bf16[8]{0} custom-call(%p), metadata={op_name="jit(step)/trunk/conv1/conv"}\n'
+    )
+    data = gpu_profile(
+        [
+            ("sm90_xmma_fprop_implicit_gemm", "cudnn-conv.1", 30),
+            ("loop_add_fusion_3", "", 10),
+            ("MemcpyD2D", "", 5),
+        ]
+    )
+    found = [(kernel, lines.get(instruction, ""), ns) for kernel, instruction, ns in profile.kernels(data, lines)]
+    assert found == [
+        ("sm90_xmma_fprop_implicit_gemm", "jit(step)/trunk/conv1/conv", 30_000),
+        ("loop_add_fusion_3", "jit(step)/trunk/layer1_0/bn1/add", 10_000),
+        ("MemcpyD2D", "", 5_000),
+    ]
+
+
+def test_peak_memory_is_what_the_device_says():
+    """The dictionary is of the kind that JAX's allocator on a GPU returns (``Device.memory_stats``)."""
+    statistics = {"num_allocs": 12, "bytes_in_use": 2**29, "peak_bytes_in_use": 3 * 2**30, "bytes_limit": 2**37}
+    assert peak_memory(statistics) == 3.0
+    assert peak_memory(None) is None
+    assert peak_memory({"bytes_in_use": 2**29}) is None
+
+
+def test_full_sizes_want_a_gpu(tmp_path):
+    state = run("ranking", tmp_path, 120, rehearse=False)
+    assert state.startswith("failed with status 1: ")
+    assert "--rehearse" in state
+
+
+def test_pytorch_for_another_device_is_left_out():
+    """Then JAX is measured alone, instead of nothing."""
+    assert without_pytorch("gpu")
+    if find_spec("torch"):
+        assert without_pytorch("cpu") == ""
 
 
 @pytest.mark.parametrize(

@@ -112,12 +112,12 @@ def test_the_commands_of_a_model(root, last):
     model = "--model=runs/mars_mini"
     assert last("robustness", model, "--corruptions=missing_span")[0] == "report"
     assert last("compare", "runs/mars_mini", "--rows=appearance,fused") == report
-    assert "calibrate on more persons" in last("calibrate", model, "--resamples=0")
+    assert "with more persons" in last("calibrate", model, "--resamples=0")
     assert last(*last("calibrate", model, "--fusion")) == report
     assert last("export", model, "--out=shared").startswith("rgcn_jax.load('shared')")
     compare = last(*last("embed", model, "--out=f.npz"))
     assert compare[0] == "compare"
-    assert last(*compare).startswith("see where runs differ")
+    assert last(*compare).startswith("where the runs differ")
     search = last("gallery", "add", "--gallery=people", model, "--features=f.npz", f"--root={root}")
     assert last(*search) == "open found.html in a browser"
     assert last("gallery", "info", "--gallery=people", model) == search

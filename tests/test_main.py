@@ -123,7 +123,7 @@ def test_the_same_command_again_resumes_and_finds_nothing_to_do(finished, root, 
 def test_another_config_is_refused_unless_that_is_asked_for_and_then_it_is_noted(finished, root, tmp_path, capsys):
     workdir = Path(shutil.copytree(finished[0], tmp_path / "run"))
     change = mars_folder.arguments(root, f"--workdir={workdir}", "--config.loss.margin=0.5")
-    with pytest.raises(InputError, match=r"loss\.margin 0\.3, not 0\.5: .*--config\.allow_config_change"):
+    with pytest.raises(InputError, match=r"loss\.margin 0\.3, not 0\.5.*allow_config_change"):
         main.main(change)
     main.main([*change, "--config.allow_config_change"])
     assert "loss.margin was 0.3 and is 0.5" in capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_other_keypoints_under_the_same_path_are_refused(finished, root, tmp_pat
     body[:] = [value if i % 3 else 0.99 * value for i, value in enumerate(body)]  # x, by a little
     file.write_text(json.dumps(pose))
     command = mars_folder.arguments(other, f"--workdir={workdir}")
-    assert "other data: its keypoints are not those of the steps before" in fails(main.main, command, capsys)
+    assert "other data: keypoints" in fails(main.main, command, capsys)
     main.main([*command, "--config.allow_config_change"])
     (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
     assert [*noted["changes"]] == ["data: keypoints"]
@@ -156,7 +156,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_other_versions_are_noted(fin
     inputs = json.loads((workdir / "inputs.json").read_text())
     (workdir / "inputs.json").write_text(json.dumps(inputs | {"ways": ["another"]}))
     command = mars_folder.arguments(root, f"--workdir={workdir}")
-    assert "put there from another run" in fails(main.main, command, capsys)
+    assert "copied from another run" in fails(main.main, command, capsys)
     (workdir / "inputs.json").write_text(json.dumps(inputs | {"versions": inputs["versions"] | {"jax": "0.0"}}))
     main.main(command)
     (noted,) = json.loads((workdir / "results.json").read_text())["config_changes"]
@@ -303,7 +303,7 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
     assert "holds a run with model.width 4, not 8; seed 0, not 7: choose another --workdir" in reported
     assert (finished[0] / "config.json").read_text() == before
     (tmp_path / "file").write_text("")
-    assert "cannot be made a folder" in message(tmp_path / "file" / "run")
+    assert "cannot be created" in message(tmp_path / "file" / "run")
 
 
 @pytest.mark.slow
@@ -311,7 +311,7 @@ def test_what_only_shows_when_the_model_is_made_is_one_sentence(finished, root, 
 def test_divergence_stops_at_once_and_is_not_logged(root, tmp_path):
     overrides = ("--config.optimizer.learning_rate=1e30", "--config.checkpoint_every_steps=1")
     arguments = mars_folder.arguments(root, f"--workdir={tmp_path}", *overrides)
-    with pytest.raises(InputError, match=r"training diverged: at step 2 .* is nan.*Lower optimizer.learning_rate"):
+    with pytest.raises(InputError, match="step 2 .* nan.*optimizer.learning_rate"):
         main.main(arguments)
     listed = json.loads((tmp_path / "nonfinite" / "step-2.json").read_text())
     assert "nan" in listed.values()
@@ -329,11 +329,11 @@ def test_evaluate_without_a_run_is_one_sentence(finished, root, tmp_path, capsys
 
     assert f"no model in {tmp_path}: expected the folder of a run" in message(f"--workdir={tmp_path}")
     run = f"--workdir={finished[0]}"
-    assert "must end in .npz" in message(run, "--features=x.csv")
-    assert "there is no folder nowhere" in message(run, "--features=nowhere/x.npz")
+    assert ".npz" in message(run, "--features=x.csv")
+    assert "the folder nowhere does not exist" in message(run, "--features=nowhere/x.npz")
     assert "unknown config field 'evaluation.dist'" in message(run, "--config.evaluation.dist=cosine")
     (tmp_path / "config.json").write_text('{"seed": 0,')
-    assert "is not the config that a run wrote" in message(f"--workdir={tmp_path}")
+    assert "config.json is not the config of a run" in message(f"--workdir={tmp_path}")
 
 
 def test_evaluate_of_a_run_without_checkpoints_is_one_sentence(finished, tmp_path, capsys):

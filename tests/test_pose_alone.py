@@ -31,7 +31,7 @@ def test_the_parameters_are_those_of_the_pose_branch_and_its_classifier():
     pose, n = 4 * 8 + 8 * 8 + 8 + 2 * 8, 16
     assert count_parameters(variables["params"]) == pose + 14 * 2 + n + (n + 1) * tiny.IDENTITIES
     assert set(variables["batch_stats"]) == {"pose_norm", "statistics_pose"}
-    with pytest.raises(ValueError, match="neither is there"):
+    with pytest.raises(ValueError, match="found neither"):
         initialise(model.clone(pose=None, readout=None), 0, tiny.FRAMES, 0)
 
 
@@ -87,7 +87,7 @@ def test_a_run_on_walkers_renders_no_frame(tmp_path, monkeypatch, capsys):
     assert [len(e.attention.frames[0][e.attention.frames[0] >= 0]) for e in many] == [2, 15]
     np.testing.assert_allclose(one.pose, other.pose, atol=1e-6)
     assert embedder.distance(one, other) < 1e-3
-    with pytest.raises(InputError, match="give keypoints"):
+    with pytest.raises(InputError, match="expected keypoints"):
         embedder(np.zeros((5, 8, 4, 3), np.uint8))
 
 

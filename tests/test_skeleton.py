@@ -130,7 +130,7 @@ def test_to_14_clears_what_was_not_detected_and_keeps_leading_axes():
 def test_to_14_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="unknown skeleton 'mpii'"):
         skeleton.to_14(np.zeros((16, 3)), "mpii")
-    with pytest.raises(ValueError, match=r"coco17 has 17 keypoints, but the array of shape \(18, 3\) has 18"):
+    with pytest.raises(ValueError, match=r"coco17 .*17 .*\(18, 3\)"):
         skeleton.to_14(np.zeros((18, 3)), "coco17")
 
 
@@ -168,5 +168,5 @@ def test_what_is_missing_stays_missing_and_makes_no_crop_smaller():
     assert np.abs(shown - (found[4, 0, 1] - found[4, 1:13, 1])).max() < 0.02 * height
     one = skeleton.in_crops(pixels[:1])
     assert np.isfinite(one).all()
-    with pytest.raises(ValueError, match="no person to cut out"):
+    with pytest.raises(ValueError, match="two keypoints at different heights"):
         skeleton.in_crops(np.zeros((4, 14, 3)))

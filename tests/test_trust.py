@@ -51,12 +51,12 @@ def unescaped(source):
     return [n for n, line in enumerate(source.splitlines(), 1) if "print(" in line and "{error}" in line]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda p: str(p.relative_to(REPOSITORY)))
-def test_nothing_that_is_handed_over_is_run(file):
-    name = str(file.relative_to(REPOSITORY))
-    found = [(line, what) for line, what in dangers(file.read_text(encoding="utf-8")) if (name, what) not in ALLOWED]
-    assert not found
-    assert not unescaped(file.read_text(encoding="utf-8"))
+def test_nothing_that_is_handed_over_is_run():
+    sources = {str(file.relative_to(REPOSITORY)): file.read_text(encoding="utf-8") for file in FILES}
+    assert "rgcn_jax/torch_files/pickles.py" in sources
+    found = [(n, line, what) for n, text in sources.items() for line, what in dangers(text) if (n, what) not in ALLOWED]
+    assert found == []
+    assert {name: lines for name, text in sources.items() if (lines := unescaped(text))} == {}
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,6 @@ def test_names_cannot_steer_a_terminal(capsys):
         run_command(command)
     reported = capsys.readouterr().err
     escaped = r"evil\x1b]0;owned\x07\x1b[2J\u202egpj.exe\r\x9b"
-    assert reported == f"error: {escaped}: no such file;\nthere is größe.jpg\n"
+    assert reported == f"error: {escaped}: no such file;\\nthere is größe.jpg\n"  # one line
     assert printable("\udce9.jpg") == r"\udce9.jpg"  # a name that is no UTF-8
     assert printable("Zoë 李\n") == "Zoë 李\n"

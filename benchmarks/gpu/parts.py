@@ -1,18 +1,18 @@
-"""The parts of ``benchmarks/gpu.sh``, each one process: measures, and writes what it finds as it finds it.
+"""Parts of ``benchmarks/gpu.sh``, one process each, which write results as soon as they are measured.
 
     python -m benchmarks.gpu.parts step-LGCN --out=FOLDER
 
-JAX is measured and written first, then again in turn with PyTorch as soon as PyTorch is ready. That both compute the
-same is checked elsewhere, in float64 (``benchmarks.train_step``, ``benchmarks.pose_branch``); here the loss of the
-first batch is written beside PyTorch's.
+JAX is measured first, then again in alternation with PyTorch once PyTorch is ready. Agreement of both in float64 is
+checked elsewhere (``benchmarks.train_step``, ``benchmarks.pose_branch``); here the losses of the first batch are
+written.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from rgcn_jax.evaluation.rank_protocols import rank_features
 
 
 def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 1) -> dict[str, Times]:
-    """Calls each once, which compiles, and then times them in turn."""
+    """Call each task once, which compiles it, and then time them in alternation."""
     for task in tasks.values():
         task()
     return time_in_turn(tasks, turns, calls)
@@ -49,13 +49,13 @@ def in_turn(tasks: Mapping[str, Callable[[], object]], turns: int, calls: int = 
 def against_pytorch(
     record: Record, ours: Callable[[], object], theirs: Callable[[str], Callable[[], object]], scale: Scale
 ) -> None:
-    """Times ``ours`` alone, then in turn with PyTorch, then with torch.compile too. What fails in PyTorch is written
-    down and costs its own row only.
+    """Time ``ours`` alone, then in alternation with PyTorch, then with torch.compile too; failures in PyTorch are
+    recorded and affect only their own row.
     """
     turns, images = scale.steps, scale.step.images
     record.add_times("JAX alone", in_turn({"JAX": ours}, turns)["JAX"], images)
     tasks = {"JAX": ours}
-    for kind in scale.kinds if find_spec("torch") else ():
+    for kind in scale.kinds:
         start = time.perf_counter()
         try:
             tasks[kind] = theirs(kind)
@@ -74,8 +74,8 @@ def against_pytorch(
 
 
 def compiled_step(pose: str, scale: Scale, record: Record, micro_batches: int = 1) -> tuple[Any, Callable[[], Any]]:
-    """The compiled training step and a call that takes it; writes seconds to compile, memory by XLA's count and the
-    first loss.
+    """The compiled training step and a task that runs it; records compile time, memory by XLA's count and the first
+    loss.
     """
     sizes = replace(scale.step, micro_batches=micro_batches)
     mesh = parallel.make_mesh(1)
@@ -92,20 +92,22 @@ def compiled_step(pose: str, scale: Scale, record: Record, micro_batches: int = 
 
 
 def gib(count: int) -> float:
-    """Bytes in GiB."""
+    """Convert bytes to GiB."""
     return round(count / 2**30, 3)
 
 
-def peak_memory() -> float | None:
-    """The most that JAX has had of the device's memory since the process began, GiB; a CPU does not say."""
-    found = jax.local_devices()[0].memory_stats()
-    return gib(found["peak_bytes_in_use"]) if found else None
+def peak_memory(statistics: Mapping[str, int] | None) -> float | None:
+    """JAX's peak memory on the device since the process started, in GiB, from the device's ``memory_stats()``; None
+    where the device does not report it (a CPU, some allocators).
+    """
+    peak = (statistics or {}).get("peak_bytes_in_use")
+    return None if peak is None else gib(peak)
 
 
 def step(pose: str, scale: Scale, record: Record) -> None:
-    """The training step beside PyTorch, eager and compiled; frames/s and peak memory."""
+    """Benchmark the training step against PyTorch, eager and compiled: frames/s and peak memory."""
     _, run = compiled_step(pose, scale, record)
-    record.add("JAX: peak GiB", peak_memory())
+    record.add("JAX: peak GiB", peak_memory(jax.local_devices()[0].memory_stats()))
     batch, variables = step_case.make_batch(scale.step), step_case.make_variables(pose, scale.step)
 
     def theirs(kind: str) -> Callable[[], object]:
@@ -117,52 +119,59 @@ def step(pose: str, scale: Scale, record: Record) -> None:
 
 
 def extraction(scale: Scale, record: Record) -> None:
-    """Features of AP + LGCN for a batch on the device."""
+    """Benchmark feature extraction of AP + LGCN for a batch on the device."""
     batch, variables = step_case.make_batch(scale.step), step_case.make_variables("LGCN", scale.step)
     ours = step_case.extraction("LGCN", scale.step, batch, variables)
     theirs = lambda kind: torch_extraction("LGCN", scale.step, kind, batch, variables)  # noqa: E731
     against_pytorch(record, ours, theirs, scale)
-    record.add("JAX: peak GiB", peak_memory())
+    record.add("JAX: peak GiB", peak_memory(jax.local_devices()[0].memory_stats()))
 
 
 def trace(scale: Scale, record: Record) -> None:
-    """Where the time of three steps of AP + LGCN goes."""
+    """Profile three steps of AP + LGCN."""
     compiled, run = compiled_step("LGCN", scale, record)
     run()
-    for name, value in profile.of_calls(run, 3, compiled.as_text()).items():
+    try:
+        program = compiled.as_text()
+    except RuntimeError as error:  # read from the cache of compiled programs, where not every backend keeps the text
+        record.add("lines of the model", f"not known: {error}"[:200])
+        program = None
+    for name, value in profile.of_calls(run, 3, program).items():
         record.add(name, value)
 
 
 def pose_models(scale: Scale, record: Record) -> None:
-    """Each pose model, forward and backward in float32, beside eager PyTorch; the recurrent ones with the product of
-    the input before the scan and in it, as a loop and unrolled.
+    """Benchmark each pose model, forward and backward in float32, against eager PyTorch; the recurrent ones with the
+    input product before and in the scan, as a loop and unrolled.
     """
-    if find_spec("torch"):
+    if scale.kinds:
         import torch
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    for name in ("LGCN", "RGCN", "GCNLSTM", "GCNRNN", "STGCN", "EvolveGCN-O", "EvolveGCN-H"):
-        case = draw(name, scale.clips, scale.frames, scale.features, 0)
-        tasks: dict[str, Callable[[], object]] = {}
-        with jax.default_matmul_precision("highest"):
-            if hasattr(case.module, "project_in_scan"):
-                for place in (False, True):
-                    for unroll in (1, scale.frames):
-                        module = case.module.clone(project_in_scan=place, unroll=unroll)
-                        label = f"product {'in' if place else 'before'} the scan"
-                        tasks[f"{label}, {'loop' if unroll == 1 else 'unrolled'}"] = jax_task(
-                            replace(case, module=module)
-                        )
-            else:
-                tasks["JAX"] = jax_task(case)
-            if find_spec("torch"):
+    recurrent = ("LGCN", "RGCN", "GCNLSTM", "GCNRNN")
+    with jax.default_matmul_precision("highest"):
+        for name in (*recurrent, "STGCN", "EvolveGCN-O", "EvolveGCN-H"):
+            case = draw(name, scale.clips, scale.frames, scale.features, 0)
+            tasks: dict[str, Callable[[], object]] = {"JAX": jax_task(case)}
+            if scale.kinds:
                 tasks["PyTorch"] = torch_task(case)
-            for label, times in in_turn(tasks, scale.calls).items():
-                record.add_times(f"{name}: {label}", times)
+            times = in_turn(tasks, scale.calls)
+            for label, of_task in times.items():
+                record.add_times(f"{name}: {label}", of_task)
+        for name in recurrent:
+            case = draw(name, scale.clips, scale.frames, scale.features, 0)
+            tasks = {}
+            for place in (False, True):
+                for unroll in (1, scale.frames):
+                    module = case.module.clone(project_in_scan=place, unroll=unroll)
+                    label = f"product {'in' if place else 'before'} the scan, {'loop' if unroll == 1 else 'unrolled'}"
+                    tasks[label] = jax_task(replace(case, module=module))
+            for label, of_task in in_turn(tasks, scale.calls).items():
+                record.add_times(f"{name}: {label}", of_task)
 
 
 def share(scale: Scale, record: Record) -> None:
-    """The step without a pose branch beside the branches alone."""
+    """Benchmark the step without a pose branch and the branches alone."""
     batch = step_case.make_batch(scale.step)
     aspect = scale.step.width / scale.step.height
     _, without = compiled_step("none", scale, record)
@@ -179,14 +188,14 @@ def share(scale: Scale, record: Record) -> None:
 
 
 def micro_batches(scale: Scale, record: Record) -> None:
-    """AP + LGCN with the step's clips in micro-batches."""
+    """Benchmark AP + LGCN with micro-batches."""
     for count in scale.micro_batches:
         _, run = compiled_step("LGCN", scale, record, count)
         record.add_times(f"{count} micro-batch(es)", in_turn({"": run}, scale.steps)[""], scale.step.images)
 
 
 def ranking(scale: Scale, record: Record) -> None:
-    """From features to mAP on the host, by one protocol, at growing sizes."""
+    """Benchmark from features to mAP on the host, for one protocol and increasing sizes."""
     for queries, entries, appearance, pose in scale.rankings:
         embeddings, roles = random_case(queries, entries, appearance, pose)
         features = fuse(embeddings, "fused", "normalized")
@@ -211,20 +220,40 @@ PARTS: Mapping[str, Callable[[Scale, Record], None]] = {
 }
 
 
+def without_pytorch(platform: str) -> str:
+    """Why there is nothing of PyTorch to compare with on ``platform``, that of JAX's devices; empty where there is."""
+    try:
+        import torch
+    except Exception as error:  # not installed, or a library of its CUDA does not load beside JAX's
+        return f"PyTorch cannot be imported ({type(error).__name__}: {error})"[:300]
+    cuda = torch.cuda.is_available()
+    if cuda != (platform == "gpu"):
+        return f"PyTorch {torch.__version__} runs on {'a GPU' if cuda else 'the CPU'}, JAX on {platform}"
+    return ""
+
+
 def main() -> None:
     """Run one part in this process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.parts")
     parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the results")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--rehearse", action="store_true", help="toy sizes")
     a = parser.parse_args()
-    jax.config.update("jax_compilation_cache_dir", str(a.out / "compiled"))
+    platform = jax.default_backend()
+    if platform == "cpu" and not a.rehearse:
+        raise SystemExit("JAX sees no GPU, and the full sizes are not for a CPU: install jax[cuda13], or --rehearse.")
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(a.out / "compiled")
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     record = Record(a.out / f"{a.part}.json")
-    record.add("on", f"{libraries(find_spec('torch') is not None)}; {machine()}")
-    # The device is there and computes, before the clock of anything runs.
+    scale, missing = TOY if a.rehearse else FULL, without_pytorch(platform)
+    record.add("on", f"{libraries(not missing)}; {machine()}")
+    if missing:
+        record.add("without PyTorch", missing)
+        scale = replace(scale, kinds=())
+    # Use the device before any clock starts.
     jax.block_until_ready(jnp.ones((256, 256)) @ jnp.asarray(np.ones((256, 256), np.float32)))
-    PARTS[a.part](TOY if a.rehearse else FULL, record)
+    PARTS[a.part](scale, record)
     record.add("complete", True)
 
 

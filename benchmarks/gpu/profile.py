@@ -1,8 +1,8 @@
-"""Where the time of some calls goes, by JAX's own profile: the longest kernels, and what kind of work they are.
+"""Profile of some calls with JAX's profiler: the longest kernels, and the time by kind of work.
 
-A kernel is known by its name and by the line of the model that it comes from: XLA writes that (`op_name`, such as
-``jit(step)/.../trunk/layer1_0/bn1/...``) beside each instruction of the compiled program, and the profile names the
-instruction. Needs no TensorFlow and no TensorBoard.
+A kernel is identified by its name and by the line of the model that it comes from: XLA stores the latter (`op_name`,
+such as ``jit(step)/.../trunk/layer1_0/bn1/...``) with each instruction of the compiled program, and the profile has the
+instruction's name. Requires neither TensorFlow nor TensorBoard.
 """
 
 import re
@@ -23,19 +23,19 @@ KINDS = (
     ("matrix products", r"gemm|dot|cublas|cutlass|matmul|nvjet"),
     ("normalisation, ReLU, addition", r"bn\d?|norm|reduce|relu|max|fusion|add|mul|sub|select"),
 )
-"""Patterns of a kernel's name and its line of the model, in lower case; the first that is found counts."""
+"""Patterns of a kernel's name and line of the model, in lower case; the first match applies."""
 
 NO_KERNEL = re.compile(r"^(\d+$|jit_|thunk|.*::|threadpool|execute|while|call|step)", re.IGNORECASE)
-"""Spans of the profile that hold other spans, on a CPU."""
+"""Spans of the profile that contain other spans, on a CPU."""
 
 
 def of_calls(call: Callable[[], object], count: int, program: str | None) -> dict[str, Any]:
-    """The profile of ``count`` calls: milliseconds a call by kind, and of the longest kernels.
+    """Profile ``count`` calls: milliseconds per call by kind, and of the longest kernels.
 
     Args:
-      call: waits for its result, and is compiled already.
-      count: calls.
-      program: the text of the compiled program, ``Compiled.as_text()``.
+      call: a compiled task that blocks.
+      count: number of calls.
+      program: text of the compiled program, ``Compiled.as_text()``.
     """
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
@@ -53,7 +53,7 @@ def of_calls(call: Callable[[], object], count: int, program: str | None) -> dic
 
 
 def summary(spans: Counter[tuple[str, str]], count: int) -> dict[str, Any]:
-    """Of nanoseconds by (kernel, line of the model) in ``count`` calls: shares by kind, and the longest kernels."""
+    """Summarise nanoseconds by (kernel, line of the model) in ``count`` calls: share by kind, longest kernels."""
     total = sum(spans.values()) or 1
     kinds: Counter[str] = Counter()
     for (name, line), nanoseconds in spans.items():
@@ -67,13 +67,13 @@ def summary(spans: Counter[tuple[str, str]], count: int) -> dict[str, Any]:
 
 
 def milliseconds(nanoseconds: float, count: int) -> float:
-    """Of one of ``count`` calls."""
+    """Milliseconds of one of ``count`` calls."""
     return round(nanoseconds / 1e6 / count, 4)
 
 
 def kind_of(name: str, line: str) -> str:
-    """The kind of work of a kernel. Its own name decides (transpose_fusion); that of a fusion alone says nothing, and
-    the line of the model does.
+    """Kind of work of a kernel, by its own name (transpose_fusion) or, if that is only "fusion", by the line of the
+    model.
     """
     own, of_model = name.lower(), "/".join(line.lower().split("/")[-3:])
     if "fusion" in own and not any(re.search(pattern, own) for _, pattern in KINDS[:-1]):
@@ -88,19 +88,22 @@ def op_names(program: str) -> dict[str, str]:
 
 
 def kernels(data: Any, instructions: dict[str, str]) -> Iterable[tuple[str, str, float]]:
-    """(kernel, instruction, nanoseconds) of every span that is a kernel.
+    """Yield (kernel, instruction, nanoseconds) of every span that is a kernel.
 
-    On a GPU these are the spans of its streams, and the instruction is among their attributes. On a CPU they are those
-    of the host's threads that carry an instruction's name.
+    On a GPU these are the spans of its streams, with the instruction as an attribute. A kernel launched by a CUDA graph
+    may lack it and is identified by its own name, the instruction's with underscores. On a CPU they are spans of host
+    threads with the name of an instruction.
     """
     planes = list(data.planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:") and "CUSTOM" not in plane.name]
+    by_kernel = {re.sub(r"[.\-]", "_", name): name for name in instructions}
     for plane in devices:
         for line in plane.lines:
             if line.name.startswith("Stream"):
                 for event in line.events:
                     stats = {str(key): value for key, value in event.stats}
-                    yield event.name, str(stats.get("hlo_op", event.name)), event.duration_ns
+                    instruction = stats.get("hlo_op") or by_kernel.get(event.name, event.name)
+                    yield event.name, str(instruction), event.duration_ns
     if devices:
         return
     for plane in planes:

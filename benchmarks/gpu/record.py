@@ -1,6 +1,4 @@
-"""The results of one part: a JSON file that is complete after every measurement, so that a part that is cut off has
-said what it had found.
-"""
+"""Results of one part: a JSON file that is complete after every measurement."""
 
 import json
 from pathlib import Path
@@ -10,14 +8,14 @@ from benchmarks.timing import Times
 
 
 class Record:
-    """Values by name; ``add`` prints the value and writes the file again."""
+    """Values by name; ``add`` prints the value and rewrites the file."""
 
     def __init__(self, path: Path):
         self._path = path
         self._values: dict[str, Any] = {}
 
     def add(self, name: str, value: Any) -> None:
-        """Adds a plain value."""
+        """Add a plain value."""
         self._values[name] = value
         print(f"  {name}: {json.dumps(value)}", flush=True)
         scratch = self._path.with_suffix(".new")
@@ -25,13 +23,13 @@ class Record:
         scratch.replace(self._path)
 
     def add_times(self, name: str, times: Times, images: int = 0, **more: Any) -> None:
-        """Minimum and median in milliseconds; with ``images``, how many of them a second."""
+        """Add minimum and median in milliseconds; with ``images``, also images per second."""
         value = {"ms": round(1e3 * times.best, 4), "median_ms": round(1e3 * times.median, 4), "calls": len(times.wall)}
         rate = {"per_second": round(images / times.best, 1)} if images else {}
         self.add(name, {**value, **rate, **more})
 
     def add_ratios(self, times: dict[str, Times], ours: str = "JAX") -> None:
-        """How many times as fast ``ours`` is as each other, by minima and by medians of calls in turn."""
+        """Add the speedup of ``ours`` over each other, by minima and by medians of calls in alternation."""
         for name, t in times.items():
             if name != ours:
                 mine = times[ours]

@@ -1,4 +1,4 @@
-"""At what sizes the parts run: the paper's, and toy ones for the rehearsal on a CPU."""
+"""Sizes of the parts: the paper's, and toy sizes for a rehearsal on a CPU."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from benchmarks.step_case import Sizes
 
 @dataclass(frozen=True)
 class Scale:
-    """``step``: the training step. ``clips``, ``frames``, ``features``: of a pose model by itself. ``rankings``:
-    queries, entries (the queries are among them) and dimensions of f_a and f_p. ``micro_batches``: of a step. ``steps``
-    and ``calls``: how often each is timed. ``kinds``: of PyTorch's steps.
+    """``step``: sizes of the training step. ``clips``, ``frames``, ``features``: sizes of a pose model alone.
+    ``rankings``: numbers of queries, entries (including queries) and dimensions of f_a and f_p. ``micro_batches``:
+    micro-batches of a step. ``steps``, ``calls``: number of repetitions. ``kinds``: kinds of PyTorch steps.
     """
 
     step: Sizes

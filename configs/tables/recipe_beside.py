@@ -1,19 +1,19 @@
-"""The recipe beside the fixed appearance features of AP, on walkers: docs/pose-recipe.md.
+"""The pose recipe with precomputed appearance features of AP, on walkers: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_beside --seeds=0:2 --out=runs/recipe-beside
 
-The pose branch learns at five times the learning rate of the rest.
+The learning rate of the pose branch is five times that of the rest.
 """
 
 from rgcn_jax.experiments.recipe import BESIDE
 from rgcn_jax.experiments.table import Column, Row, Table
 
 LARGE = {"batch.identities": 16, "num_epochs": 128, "optimizer.warmup_epochs": 12}
-"""As many steps of twice the clips."""
+"""The same number of steps with twice the clips."""
 
 
 def get_table() -> Table:
-    """Six rows, below the appearance branch alone."""
+    """Appearance only, followed by six rows."""
     rows = [
         Row("AP", {"model.pose": "none"}),
         Row("paper, RGCN", {}),
@@ -29,4 +29,4 @@ def get_table() -> Table:
         for clips in ("", "full")
         for metric in ("rank1", "mAP")
     ]
-    return Table("The recipe beside appearance features", tuple(columns), tuple(rows), beside={"walkers": "AP"})
+    return Table("The recipe with appearance features", tuple(columns), tuple(rows), features_from={"walkers": "AP"})

@@ -1,4 +1,4 @@
-"""Pose inputs with the recipe, RGCN with dual attention, pose alone, on walkers: docs/pose-recipe.md.
+"""Pose inputs with the recipe: RGCN with dual attention, pose only, on walkers: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_inputs --seeds=0:2 --out=runs/recipe-options
 """

@@ -1,5 +1,4 @@
-"""Pose encoders trained with longer clips, evaluated at and beyond that length, pose alone, on walkers:
-docs/pose-recipe.md.
+"""Clip length in training and evaluation, pose only, on walkers: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_length --seeds=0:3 --out=runs/recipe
 

@@ -1,4 +1,4 @@
-"""Recurrent pose encoders with every readout and the same recipe, pose alone, on walkers: docs/pose-recipe.md.
+"""Recurrent pose encoders and readouts with the same recipe, pose only, on walkers: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_models --seeds=0:3 --out=runs/recipe
 

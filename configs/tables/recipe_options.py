@@ -1,8 +1,8 @@
-"""Ablation of the recipe, RGCN with dual attention, pose alone, on walkers: docs/pose-recipe.md.
+"""Ablation of the recipe: RGCN with dual attention, pose only, on walkers: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_options --seeds=0:2 --out=runs/recipe-options
 
-Each option alone beside the paper's branch, and the recipe without it.
+Each option added to the paper's pose branch, and removed from the recipe.
 """
 
 from rgcn_jax.experiments.recipe import COLUMNS, LITERAL, OPTIONS, RECIPE, TWO_LAYERS, WITHOUT

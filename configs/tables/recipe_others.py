@@ -1,9 +1,8 @@
-"""EvolveGCN and ST-GCN with the recipe, pose alone, on walkers: docs/pose-recipe.md. Slow: ST-GCN is a network of ten
-blocks.
+"""EvolveGCN and ST-GCN with the recipe, pose only, on walkers: docs/pose-recipe.md.
+
+Slow: ST-GCN has ten blocks. They have their own graph convolutions, so there is no self term.
 
 rgcn-jax sweep recipe_others --seeds=0:1 --out=runs/recipe-others
-
-Their graph convolutions are their own, so there is no self term.
 """
 
 from rgcn_jax.experiments.recipe import COLUMNS, RECIPE, WITHOUT

@@ -1,9 +1,10 @@
-"""The pose branch of configs/walkers_pose.py from random weights and from "walkers-gait", after few steps,
-with cameras all round: docs/pose-recipe.md.
+"""Short training of the pose branch of configs/walkers_pose.py from random weights and from "walkers-gait".
+
+With cameras in all directions: docs/pose-recipe.md.
 
 rgcn-jax sweep recipe_pretrained --seeds=100:102 --out=runs/recipe-pretrained
 
-The seeds are others than those that "walkers-gait" was trained with.
+The seeds differ from those with which "walkers-gait" was trained.
 """
 
 from rgcn_jax.experiments.recipe import COLUMNS, RECIPE, TWO_LAYERS
@@ -15,7 +16,7 @@ BASE = (
     | {"model.product": True, "batch.identities": 16, "data.walkers.views": "round", "data.walkers.cameras": 8}
 )
 STEPS = {30: 1, 100: 2, 300: 4}
-"""Steps and, of them, epochs of warm-up; an epoch has seven steps."""
+"""Steps, and epochs of warm-up among them; an epoch has seven steps."""
 
 START = {"random": "", "walkers-gait": "walkers-gait"}
 
@@ -30,4 +31,4 @@ def get_table() -> Table:
         for steps, warmup in STEPS.items()
         for start, of in START.items()
     ]
-    return Table("A training that begins with walkers-gait", COLUMNS, tuple(rows), base={"walkers": BASE})
+    return Table("Training initialised with walkers-gait", COLUMNS, tuple(rows), base={"walkers": BASE})

@@ -2,9 +2,9 @@
 
 rgcn-jax sweep table3 --dataset=walkers --seeds=0:2 --out=runs/tables
 
-Both branches are trained together, as in the paper; on walkers a pose branch is trained beside the fixed features of
-the row's own appearance model. There all rows have the same small trunk of four stages, which BiCnet-TKS needs, and few
-steps: 36 runs (three seeds) take a quarter of an hour of one CPU core.
+Both branches are trained together, as in the paper; on walkers the pose branch is trained with precomputed features of
+the row's own appearance model. There all rows have the same small ResNet of four stages, as BiCnet-TKS requires, and
+few steps: 36 runs (three seeds) take a quarter of an hour on one CPU core.
 """
 
 from rgcn_jax.experiments.table import Row, Table, columns, published
@@ -36,7 +36,7 @@ PUBLISHED = {
     "BiC+RGCN": ((86.0, 90.7), (91.5, 89.6)),
     "BiC+LGCN": ((86.5, 91.1), (91.6, 90.2)),
 }
-"""mAP and Rank-1 on MARS and on iLIDS-VID."""
+"""The paper's mAP and Rank-1 on MARS and on iLIDS-VID."""
 
 
 def _row(name: str) -> Row:
@@ -53,5 +53,5 @@ def get_table() -> Table:
         columns("mars", "ilids_vid", "walkers"),
         tuple(map(_row, PUBLISHED)),
         base={"walkers": WALKERS},
-        beside={"walkers": {name: name.partition("+")[0] for name in PUBLISHED}},
+        features_from={"walkers": {name: name.partition("+")[0] for name in PUBLISHED}},
     )

@@ -1,9 +1,9 @@
-"""Tables IV (MARS) and V (iLIDS-VID): RGCN and LGCN beside other temporal graph networks, over AP.
+"""Tables IV (MARS) and V (iLIDS-VID): RGCN and LGCN compared with other temporal graph networks, with AP.
 
 rgcn-jax sweep table4 --dataset=walkers --seeds=0:2 --out=runs/tables
 
-The paper trained MARS on two V100, iLIDS-VID on one. On walkers the pose branches are trained beside the fixed
-features of AP.
+The paper trained MARS on two V100, iLIDS-VID on one. On walkers the pose branches are trained with precomputed features
+of AP.
 """
 
 from rgcn_jax.experiments.table import Column, Row, Table, columns
@@ -35,11 +35,11 @@ def _row(name: str, pose: str | None, *by_data_set: tuple[float, float, float] |
 
 
 def get_table() -> Table:
-    """Nine rows, one of them the paper's EvolveGCN, of which it does not say whether it is -O or -H."""
+    """Nine rows, including the paper's EvolveGCN, whose variant (-O or -H) it does not state."""
     minutes = (Column("mars", "minutes"), Column("ilids_vid", "minutes"), Column("walkers", "minutes"))
     return Table(
         "Tables IV and V: comparison with the other temporal GCN models",
         (*columns("mars"), minutes[0], *columns("ilids_vid"), minutes[1], *columns("walkers"), minutes[2]),
         tuple(_row(*row) for row in ROWS),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -2,8 +2,8 @@
 
 rgcn-jax sweep table6 --dataset=walkers --seeds=0:2 --out=runs/tables
 
-f_p has the same number of dimensions in every row, so a node has half of them under DAM. On walkers the pose branches
-are trained beside the fixed features of AP.
+f_p has the same dimension in every row, so a node has half of it under DAM. On walkers the pose branches are trained
+with precomputed features of AP.
 """
 
 from rgcn_jax.experiments.table import Row, Table, columns, published
@@ -18,7 +18,7 @@ PUBLISHED = {
     "LGCN+NAM": ((81.6, 85.9), (89.0, 84.7)),
     "LGCN+DAM": ((82.3, 88.0), (90.4, 86.0)),
 }
-"""mAP and Rank-1 on MARS and on iLIDS-VID."""
+"""The paper's mAP and Rank-1 on MARS and on iLIDS-VID."""
 
 
 def _row(name: str) -> Row:
@@ -28,11 +28,11 @@ def _row(name: str) -> Row:
 
 
 def get_table() -> Table:
-    """Eight rows, below the appearance branch alone."""
+    """Appearance only, followed by eight rows."""
     alone = Row("AP", {"model.pose": "none"}, published(mars=(81.1, 85.2), ilids_vid=(87.6, 82.0)))
     return Table(
         "Table VI: validation of the dual-attention mechanism",
         columns("mars", "ilids_vid", "walkers"),
         (alone, *map(_row, PUBLISHED)),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -2,7 +2,7 @@
 
 rgcn-jax sweep table7 --dataset=walkers --seeds=0:2 --out=runs/tables
 
-On walkers the pose branches are trained beside the fixed features of AP.
+On walkers the pose branches are trained with precomputed features of AP.
 """
 
 from rgcn_jax.experiments.table import Row, Table, columns, published
@@ -15,11 +15,11 @@ PUBLISHED = {
     ("LGCN", "0.5"): ((82.0, 87.1), (89.5, 84.7)),
     ("LGCN", "1.0"): ((81.7, 87.3), (89.3, 84.3)),
 }
-"""mAP and Rank-1 on MARS and on iLIDS-VID."""
+"""The paper's mAP and Rank-1 on MARS and on iLIDS-VID."""
 
 
 def get_table() -> Table:
-    """Six rows, below the appearance branch alone."""
+    """Appearance only, followed by six rows."""
     alone = Row("AP", {"model.pose": "none"}, published(mars=(81.1, 85.2), ilids_vid=(87.6, 82.0)))
     rows = [
         Row(
@@ -33,5 +33,5 @@ def get_table() -> Table:
         "Table VII: comparison with the different values of lambda",
         columns("mars", "ilids_vid", "walkers"),
         (alone, *rows),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

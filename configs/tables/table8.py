@@ -1,9 +1,9 @@
-"""Table VIII: published systems, quoted, beside BiCnet-TKS with LGCN.
+"""Table VIII: quoted results of published systems, compared with BiCnet-TKS with LGCN.
 
 rgcn-jax sweep table8 --dataset=mars --config.data.root=/path/to/MARS --out=runs/tables
 
-The numbers are those that table VIII of Pan et al. prints for MARS, who took them from the papers named; these were not
-looked up again. Its columns of DukeMTMC-VideoReID and iLIDS-VID have gaps and are left out.
+The results are as printed for MARS in table VIII of Pan et al., who quote the papers named; the originals were not
+consulted. Its incomplete columns of DukeMTMC-VideoReID and iLIDS-VID are omitted.
 """
 
 from rgcn_jax.experiments.table import Column, Row, Table

@@ -1,4 +1,4 @@
-"""Pose inputs of RGCN on walkers, beside the fixed features of AP: docs/walkers-results.md.
+"""Pose inputs of RGCN on walkers, with precomputed features of AP: docs/walkers-results.md.
 
 rgcn-jax sweep walkers_inputs --seeds=0:2 --out=runs/tables
 """
@@ -21,10 +21,10 @@ INPUTS = (
 
 
 def get_table() -> Table:
-    """Ten rows, below the appearance branch alone."""
+    """Appearance only, followed by ten rows."""
     rows = [Row("AP", {"model.pose": "none"})]
     for place, embedding in INPUTS:
         name = f"RGCN {place}" + (f" embedding {embedding}" if embedding else "")
         rows.append(Row(name, {"model.pose_input": place, "model.keypoint_embedding": embedding}))
     columns = tuple(Column("walkers", metric, of) for of in ("pose", "fused") for metric in ("rank1", "mAP"))
-    return Table("Pose inputs on walkers", columns, tuple(rows), beside={"walkers": "AP"})
+    return Table("Pose inputs on walkers", columns, tuple(rows), features_from={"walkers": "AP"})

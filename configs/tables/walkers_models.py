@@ -1,8 +1,8 @@
-"""Every pose encoder with every readout on walkers, beside the fixed features of AP: docs/walkers-results.md.
+"""Pose encoders and readouts on walkers, with precomputed features of AP: docs/walkers-results.md.
 
 rgcn-jax sweep walkers_models --seeds=0:2 --out=runs/tables
 
-"wide" has f_p of 256 dimensions, so that a node has 128 under DAM as under the other readouts.
+"wide" has f_p of 256 dimensions, so that a node has 128 under DAM, as under the other readouts.
 """
 
 from rgcn_jax.experiments.table import Column, Row, Table
@@ -21,5 +21,5 @@ def get_table() -> Table:
         "Pose models and readouts on walkers",
         (*columns, Column("walkers", "minutes")),
         tuple(rows),
-        beside={"walkers": "AP"},
+        features_from={"walkers": "AP"},
     )

@@ -1,4 +1,4 @@
-"""Opening of data sets by name: tracklets and a reader of their clips, from memory or from disk."""
+"""Opening of data sets by name: tracklets and a reader of their clips, from memory or disk."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split
 
 ALL_SUBSETS = ("train", "query", "gallery")
-"""What training with evaluation needs of a split."""
+"""Subsets required for training with evaluation."""
 
 
 def open_data(
@@ -28,17 +28,17 @@ def open_data(
     with_pose: bool,
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
-    gives_way: bool = False,
+    low_priority: bool = False,
 ) -> Data:
-    """Opens the data set of a config: generated, as distributed or prepared, by what the folder contains.
+    """Open the data set of a config: walkers, an original data set or a prepared one, determined from the folder.
 
     Args:
-      data: which data set, where it and its keypoints are, and which of its published splits.
-      size: height and width of the frames that come out, in pixels.
+      data: name, root, keypoints and split of the data set.
+      size: height and width of the frames after resizing, in pixels.
       with_pose: False for appearance only: all keypoints are then "not detected".
       required: subsets of the split that must not be empty.
-      with_frames: False for a model without an appearance branch: no frame is rendered, decoded or read.
-      gives_way: whether frames are read at lower priority than the process, because the model runs on the same cores.
+      with_frames: False for a model without an appearance branch, for which no frame is rendered or read.
+      low_priority: read frames at a lower priority than the process, because the model runs on the same cores.
 
     Raises:
       InputError: the folder, the split, the keypoints or the features are missing or do not fit.
@@ -48,19 +48,19 @@ def open_data(
             f"data.split is {data.split}, but only {' and '.join(SEVERAL_SPLITS)} have several splits: leave it at 1."
         )
     if data.name == "walkers":
-        return _open_walkers(data, size, with_frames, gives_way)
+        return _open_walkers(data, size, with_frames, low_priority)
     if not data.root:
         raise InputError(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{data.name}."
         )
     if there := find(_path(data.root), data.name):
-        return _open_prepared(there, data, size, with_pose, required, with_frames, gives_way)
+        return _open_prepared(there, data, size, with_pose, required, with_frames, low_priority)
     if with_pose and not data.keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to the files of a "
-            "pose detector or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
+            "pose estimator or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
-    return _open_folder(data, size, with_pose, required, with_frames, gives_way)
+    return _open_folder(data, size, with_pose, required, with_frames, low_priority)
 
 
 def _open_folder(
@@ -69,7 +69,7 @@ def _open_folder(
     with_pose: bool,
     required: Sequence[str],
     with_frames: bool,
-    gives_way: bool,
+    low_priority: bool,
 ) -> Data:
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
@@ -86,9 +86,9 @@ def _open_folder(
         return _without_frames(split, table)
     if data.features:
         return _with_features(_path(data.features), split, table)
-    from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow, which nothing before needs
+    from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow
 
-    reader = FileReader(split.root, table, *size, gives_way=gives_way)
+    reader = FileReader(split.root, table, *size, low_priority=low_priority)
     return Data(split, reader, size, _keypoints_of(table), _detected(table), _hashes(split, table))
 
 
@@ -99,7 +99,7 @@ def _open_prepared(
     with_pose: bool,
     required: Sequence[str],
     with_frames: bool,
-    gives_way: bool,
+    low_priority: bool,
 ) -> Data:
     prepared = open_prepared(where)
     if data.keypoints:
@@ -111,7 +111,7 @@ def _open_prepared(
         )
     if size != (prepared.height, prepared.width):
         raise InputError(
-            f"{where} holds frames of {prepared.height} x {prepared.width} pixels, but image_height and image_width "
+            f"{where} has frames of {prepared.height} x {prepared.width} pixels, but image_height and image_width "
             f"are {size[0]} and {size[1]}: set these, or prepare the data with --height={size[0]} --width={size[1]}."
         )
     if data.split not in prepared.splits:
@@ -129,10 +129,10 @@ def _open_prepared(
         return _without_frames(split, table)
     if data.features:
         return _with_features(_path(data.features), split, table)
-    from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow, which nothing before needs
+    from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow
 
     hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
-    reader = PreparedReader(prepared, table, gives_way=gives_way)
+    reader = PreparedReader(prepared, table, low_priority=low_priority)
     return Data(split, reader, size, _keypoints_of(table), _detected(table), hashes)
 
 
@@ -147,7 +147,7 @@ def _print_split(name: str, split: Split) -> None:
 
 
 def _without_junk(split: Split, what: str = "usable keypoints") -> Split:
-    print(f"junk tracklets have no {what}: the protocol junk_kept is left out", flush=True)
+    print(f"junk tracklets have no {what}: the protocol junk_kept is omitted", flush=True)
     return replace(split, junk=())
 
 
@@ -157,11 +157,11 @@ def _check_subsets(split: Split, required: Sequence[str]) -> None:
         hint = ""
         if {t.person_id for t in split.gallery} == {UNKNOWN_ID}:
             hint = (
-                " Its tracklets are of unknown persons, for it has no folder train, query or gallery: rgcn-jax embed "
+                " Its tracklets have no labels, since there is no folder train, query or gallery: rgcn-jax embed "
                 "embeds them."
             )
         raise InputError(
-            f"{split.root} has no tracklets for {' and '.join(empty)}: this needs {', '.join(required)}.{hint}"
+            f"{split.root} has no tracklets for {' and '.join(empty)}, expected all of {', '.join(required)}.{hint}"
         )
 
 
@@ -178,7 +178,7 @@ def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
 
 
 def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
-    """Of the keypoints that were read from files, tracklet by tracklet: the same for loose and for prepared data."""
+    """Hash of the keypoints of all tracklets; the same for loose and prepared data."""
     if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
         return {}
     tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
@@ -192,7 +192,7 @@ def _keypoints_of(source: KeypointSource) -> Reader:
 
 
 def _detected(source: KeypointSource) -> KeypointSource | None:
-    """None of a source in which nothing is ever detected."""
+    """None for a source without any detections."""
     return None if isinstance(source, NoKeypoints) else source
 
 
@@ -201,7 +201,7 @@ def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
     return Data(split, read, (0,), read, _detected(keypoints), _hashes(split, keypoints))
 
 
-def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool, gives_way: bool) -> Data:
+def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool, low_priority: bool) -> Data:
     from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
     from rgcn_jax.walkers import generate
 
@@ -211,10 +211,10 @@ def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool, gi
         return _without_frames(walkers.split, source)
     if data.features:
         return _with_features(_path(data.features), walkers.split, source)
-    reader = MemoryReader(partial(read_batch, source=source), gives_way=gives_way)
+    reader = MemoryReader(partial(read_batch, source=source), low_priority=low_priority)
     return Data(walkers.split, reader, size, _keypoints_of(source), source)
 
 
 def _path(text: str) -> Path:
-    """A path of a config; ``~`` is the home folder."""
+    """A path of a config, with ``~`` expanded."""
     return Path(os.path.expanduser(text))

@@ -1,19 +1,19 @@
-"""Convert a video and its multi-object tracks (MOT) to a data set in the layout ``folder``, one tracklet a track.
+"""Convert a video and its multi-object tracks (MOT) to a data set in the layout ``folder``, one tracklet per track.
 
 ::
 
     python -m rgcn_jax.data.mot --video=street.mp4 --tracks=gt.txt --out=street
 
-The tracks are in MOTChallenge's format: lines of ``frame,id,left,top,width,height,confidence,...``. Frames count from
-1; boxes are in pixels from the frame's upper left corner; what comes after the confidence is not read. Some trackers
-write the right and lower border in place of width and height: ``--boxes=corners``. A line whose confidence is 0 is left
-out: so MOTChallenge marks what is not a person to be scored. ``--video`` may also be MOTChallenge's folder of images.
+Tracks are in MOTChallenge's format: lines of ``frame,id,left,top,width,height,confidence,...``. Frames are counted from
+1; boxes are in pixels from the upper left corner of the frame; columns after the confidence are ignored. Some trackers
+write the right and lower border instead of width and height: ``--boxes=corners``. Lines with confidence 0 are skipped,
+since MOTChallenge marks non-persons this way. ``--video`` may also be MOTChallenge's folder of images.
 
-A box is first made twice as high as it is wide: the side that is too short grows about the middle of the box, so that
-nobody is stretched when crops are resized to 2:1 later. What then lies outside of the frame repeats the frame's
-border. Crops keep the video's resolution. A track's id is the person id: two tracks are two persons.
+A box is first extended to be twice as high as wide, about its centre, so that persons are not distorted when crops are
+resized to 2:1 later. Parts outside of the frame replicate its border. Crops keep the video's resolution. Track ids
+become person ids.
 
-``--add`` adds the video of another camera to the folder. Where its ids name other persons, ``--first-person`` renumbers
+``--add`` adds the video of another camera to the folder. If its ids are of other persons, ``--first-person`` renumbers
 them.
 """
 
@@ -38,18 +38,17 @@ from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
 from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 
 ASPECT = 2.0
-"""Height of a crop by its width."""
+"""Aspect ratio of a crop: height over width."""
 
-_TOO_LARGE = 4  # a box of so many times the frame's width or height is a mistake
+_TOO_LARGE = 4  # boxes larger than this many times the frame's width or height are errors
 
 
 def cut(frame: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3"] | None:
-    """The crop of a box, twice as high as it is wide (to a pixel); None if the box lies outside of the frame or is
-    more than four times as large.
+    """The crop of a box, twice as high as wide (to a pixel); None if it is outside of the frame or far too large.
 
     Args:
       frame: the whole frame.
-      box: in its pixels.
+      box: the box in pixels of the frame.
     """
     height, width = frame.shape[:2]
     if min(box.left + box.width, width) <= max(box.left, 0) or min(box.top + box.height, height) <= max(box.top, 0):
@@ -78,33 +77,33 @@ def convert(
     Args:
       video: a video file, or a folder of images, the first of which is frame 1.
       tracks: the track file.
-      out: the folder to write; there must be none of that name, unless ``add``.
-      camera: its number, from 1.
+      out: the folder to write, which must not exist unless ``add``.
+      camera: number of the camera, from 1.
       subset: "train", "query" or "gallery".
-      boxes_as: "size": lines have width and height, as MOTChallenge's; "corners": right and lower border. None: the
-        first, and boxes that look like the second are refused.
-      add: to a data set that has no tracklet of this camera in this subset. A process that is killed while the
-        tracklets are moved into it leaves it so that the same call adds the rest.
-      first_person: the persons are numbered from this one on, in the order of the tracks' ids. None: by these ids.
+      boxes_as: "size": lines have width and height, like MOTChallenge's; "corners": right and lower border. None:
+        "size", but boxes that look like corners are rejected.
+      add: whether to add to a data set that has no tracklet of this camera in this subset. If the process is killed
+        while tracklets are moved, the same call adds the rest.
+      first_person: number of the first person, in the order of track ids. None: track ids are used.
 
     Returns:
-      The numbers of crops, of tracklets, and of lines of confidence 0 that were left out.
+      The numbers of crops, of tracklets, and of skipped lines with confidence 0.
 
     Raises:
-      InputError: the video or the tracks cannot be read, a line is wrong or outside of the video, the folder is there
-        already or cannot be written. Nothing is left behind.
-      ValueError: the subset or the camera are not as they must be.
+      InputError: the video or the tracks cannot be read, a line is invalid or outside of the video, the folder already
+        exists or cannot be written. Nothing is left behind.
+      ValueError: the subset or the camera is invalid.
     """
     if subset not in SUBSETS or camera < 1:
         raise ValueError(
-            f"the subset must be one of {', '.join(SUBSETS)} and the camera 1 or more: found {subset}, {camera}."
+            f"expected a subset of {', '.join(SUBSETS)} and a camera of 1 or more: found {subset}, {camera}."
         )
     if os.path.lexists(out) and not add:
         raise InputError(
-            f"{out} exists already, and nothing in it will be overwritten: name a new folder, or add another camera to "
-            "this one by --add."
+            f"{out} already exists, and nothing in it is overwritten: choose a new folder, or add another camera to it "
+            "by --add."
         )
-    with as_input_error(f"The track file {tracks} cannot be read"):
+    with as_input_error(f"the track file {tracks} cannot be read"):
         text = read_file(tracks, LARGEST_LIST)
     boxes, left_out = parse_tracks(text, tracks, boxes_as == "corners")
     target = staging_folder(out, subset, camera, text + str(first_person).encode()) if add else out
@@ -112,9 +111,9 @@ def convert(
         persons = {track: i for i, track in enumerate(sorted({box.track for box in boxes}), first_person)}
         boxes = [box._replace(track=persons[box.track]) for box in boxes]
     if not out.parent.is_dir():
-        raise InputError(f"{out} cannot be written: there is no folder {out.parent}, make it first.")
+        raise InputError(f"{out} cannot be written: the folder {out.parent} does not exist, create it first.")
     if unfinished := find_unfinished(target.parent, target.name):
-        raise InputError(f"{unfinished[0]} was left by a killed run, or a running one writes it: remove it first.")
+        raise InputError(f"{unfinished[0]} is of a running or killed command: remove it if none is running.")
     with writing(out):
         if not (add and target.is_dir()):
             with atomic_folder(target) as folder:
@@ -138,14 +137,14 @@ def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera
             crop = cut(frame, box)
             if crop is None:
                 size = f"{frame.shape[1]} x {frame.shape[0]}"
-                problems.append(f"line {box.line}: the box lies outside of the frame ({size} pixels) or is far larger")
+                problems.append(f"line {box.line}: the box is outside of the frame ({size} pixels) or far larger")
                 continue
             name = f"{box.track:04}_c{camera}_f{box.frame:06}.jpg"
             _write_image(folder / str(box.track) / str(camera) / "0001" / name, crop)
         if read == last:
             break
     if not read:
-        raise InputError(f"The video {video} has no frame that can be decoded: convert it with ffmpeg first.")
+        raise InputError(f"the video {video} has no frame that can be decoded: convert it with ffmpeg first.")
     for late in by_frame.values():
         problems += [f"line {b.line}: frame {b.frame}, but the video has {read} frames that can be read" for b in late]
     raise_all(tracks, problems)
@@ -156,24 +155,24 @@ def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:
         raise InputError(f"{path.name} cannot be encoded.")
-    path.write_bytes(data.tobytes())  # which, unlike cv2.imwrite, fails on a full disk
+    path.write_bytes(data.tobytes())  # unlike cv2.imwrite, raises an error on a full disk
 
 
 def video_frames(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """The frames of a video file or of a folder of images, in order; OpenCV's channels, blue first."""
+    """Yield the frames of a video file or of a folder of images, in order, in OpenCV's BGR."""
     if video.is_dir():
-        folders = FolderReader("The folder of images", video)
+        folders = FolderReader("the folder of images", video)
         names = folders.listing("").files
         folders.check()
         for name in natural_order(name for name in names if name.lower().endswith(IMAGES)):
             yield read_image(video / name)[..., ::-1]
         return
-    if not video.is_file():  # OpenCV would take an address on the network, too
-        raise InputError(f"The video {video} does not exist.")
+    if not video.is_file():  # OpenCV would also open network addresses
+        raise InputError(f"the video {video} does not exist.")
     capture = cv2.VideoCapture(str(video))
     try:
         if not capture.isOpened():
-            raise InputError(f"The video {video} cannot be opened: convert it with ffmpeg first, to H.264 in MP4.")
+            raise InputError(f"the video {video} cannot be opened: convert it with ffmpeg first, to H.264 in MP4.")
         while (frame := capture.read()[1]) is not None:
             yield frame
     finally:
@@ -182,27 +181,27 @@ def video_frames(video: Path) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
 
 @on_interrupt("nothing is written.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") -> None:
-    """Cuts the persons out of a video along their tracks, into a data set in the layout "folder".
+    """Cut persons out of a video along their tracks, and write a data set in the layout "folder".
 
     Raises:
       InputError: an argument, the video or the tracks are invalid.
     """
-    parser = Parser(prog, 'Cut the persons out of a video along their tracks, into a data set in the layout "folder".')
+    parser = Parser(prog, 'Cut persons out of a video along their tracks, and write a data set in the layout "folder".')
     parser.path("--video", "PATH", "video file, or folder of its frames", required=True)
     parser.path("--tracks", "FILE", "track file in MOTChallenge's format", required=True)
     parser.path("--out", "DIR", "folder to write; must not exist, unless --add", required=True)
     parser.whole("--camera", "number of the camera, from 1", default=1, most=999_999_999)
     parser.flag(
         "--boxes",
-        "what follows a box's left and top: width and height, or right and lower border (default: size, and what "
-        "looks like corners is refused)",
+        "meaning of the numbers after left and top: width and height (size), or right and lower border (corners) "
+        "(default: size; boxes that look like corners are rejected)",
         choices=("size", "corners"),
     )
     parser.flag("--split", "split to write into", choices=SUBSETS, default="gallery")
-    parser.switch("--add", "add the video of another camera; equal ids in its tracks are equal persons")
+    parser.switch("--add", "add the video of another camera; equal track ids are equal persons")
     parser.whole(
         "--first-person",
-        "number the persons from N on, where the ids of another video mean other persons (default: by track id)",
+        "number the persons from N on, if track ids of the videos are unrelated (default: by track id)",
         most=900_000_000,
     )
     known = parser.parse_args(arguments)
@@ -210,7 +209,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax tracks") 
         known.video, known.tracks, known.out, known.camera, known.split, known.boxes, known.add, known.first_person
     )
     if left_out:
-        print(f"left out {left_out:,} lines of confidence 0")
+        print(f"skipped {left_out:,} lines of confidence 0")
     detect = ("detect", "--dataset=folder", f"--root={known.out}", "--backend=rtmpose", "--model=rtmpose.onnx")
     done = "added" if known.add else "wrote"
     print(

@@ -1,8 +1,7 @@
-"""Adds the tracklets of another camera to a data set in the layout "folder"; what a killed process left is finished.
+"""Adding the tracklets of another camera to a data set in the layout "folder"; resumable after a kill.
 
-The crops are written to ``OUT/.tracks-SUBSET-CAMERA-DIGEST``, which gets this name when all are there, and moved
-to ``OUT/SUBSET/PERSON/CAMERA`` from there. The same addition, rerun, finishes the moves; the digest says what is the
-same.
+Crops are written to ``OUT/.tracks-SUBSET-CAMERA-DIGEST``, which gets this name when complete, and then moved to
+``OUT/SUBSET/PERSON/CAMERA``. Rerunning the same command finishes the moves; the digest identifies it.
 """
 
 import hashlib
@@ -15,30 +14,30 @@ from rgcn_jax.errors import InputError
 
 
 def staging_folder(out: Path, subset: str, camera: int, what: bytes) -> Path:
-    """Where the crops of an addition are collected before they are moved.
+    """Folder in which the crops of an addition are collected before they are moved.
 
     Args:
       out: the data set.
       subset: "train", "query" or "gallery".
-      camera: that is added.
-      what: is added: contents of the track file, and how its persons are numbered.
+      camera: the camera to add.
+      what: identifies the addition: contents of the track file, and numbering of its persons.
 
     Raises:
-      InputError: there is no data set, or it has this camera in this subset already.
+      InputError: there is no data set, or it already has this camera in this subset.
     """
     if not any((out / name).is_dir() for name in SUBSETS):
         raise InputError(
-            f"{out} is no data set that can be added to (it has no folder {', '.join(SUBSETS[:-1])} or {SUBSETS[-1]}): "
-            "leave out --add for the first camera."
+            f"{out} is not a data set that can be extended (it has no folder {', '.join(SUBSETS[:-1])} or "
+            f"{SUBSETS[-1]}): omit --add for the first camera."
         )
     staged = out / f".tracks-{subset}-{camera}-{hashlib.sha256(what).hexdigest()[:16]}"
     if not staged.is_dir() and (there := next(_of_camera(out / subset, camera), None)):
-        raise InputError(f"{there} exists already, and nothing in it will be overwritten: give another --camera.")
+        raise InputError(f"{there} already exists, and nothing in it is overwritten: set another --camera.")
     return staged
 
 
 def move_tracklets(staged: Path, folder: Path, camera: int) -> None:
-    """Moves the tracklets of a camera into a subset; called again after a kill it moves the rest. Raises OSError."""
+    """Move the tracklets of a camera to a subset; after a kill, a second call moves the rest. Raises OSError."""
     folder.mkdir(exist_ok=True)
     persons = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal()}  # "0007" is person 7
     for source in sorted(staged.iterdir()):

@@ -1,4 +1,4 @@
-"""Track files in MOTChallenge's format, ``frame,id,left,top,width,height,confidence,...``: parsing and checks."""
+"""Parser of track files in MOTChallenge's format, ``frame,id,left,top,width,height,confidence,...``."""
 
 import os
 import warnings
@@ -9,16 +9,16 @@ from typing import NamedTuple
 from rgcn_jax.data.datasets.lists import text_lines
 from rgcn_jax.errors import InputError, listed
 
-_LARGEST = 1e6  # no frame number and no pixel is above it
+_LARGEST = 1e6  # bound on frame numbers and pixels
 
 
 class Box(NamedTuple):
-    """Where a track is in a frame of the video; pixels, of the upper left corner, possibly outside of the frame."""
+    """Box of a track in a frame, in pixels from the upper left corner, possibly outside of the frame."""
 
     line: int
-    """Of the track file, from 1."""
+    """Line of the track file, from 1."""
     frame: int
-    """Of the video, from 1."""
+    """Frame of the video, from 1."""
     track: int
     left: float
     top: float
@@ -28,16 +28,16 @@ class Box(NamedTuple):
 
 
 def parse_tracks(text: bytes, path: str | os.PathLike[str], corners: bool = False) -> tuple[list[Box], int]:
-    """The boxes of a track file in MOTChallenge's format, by frame and track, and how many lines of confidence 0 were
-    left out.
+    """Parse the boxes of a track file, sorted by frame and track; return them and the number of skipped lines
+    (confidence 0).
 
     Args:
       text: contents of the file.
-      path: of the file, for messages.
-      corners: the lines have right and lower border in place of width and height.
+      path: path of the file, for messages.
+      corners: whether lines have right and lower border instead of width and height.
 
     Raises:
-      InputError: lines are malformed, or a track is twice in a frame; all are read before the first few are reported.
+      InputError: lines are malformed, or a track occurs twice in a frame; the message lists the first few.
 
     Warns:
       UserWarning: confidences are above 1.
@@ -54,38 +54,38 @@ def parse_tracks(text: bytes, path: str | os.PathLike[str], corners: bool = Fals
             left_out += 1
         elif boxes.setdefault((box.frame, box.track), box) is not box:
             first = boxes[box.frame, box.track].line
-            problems.append(f"line {number}: track {box.track} is in frame {box.frame} already, by line {first}")
+            problems.append(f"line {number}: track {box.track} is already in frame {box.frame}, by line {first}")
     raise_all(path, problems)
     largest = max((box.confidence for box in boxes.values()), default=0.0)
     if largest > 1:
         number = sum(box.confidence > 1 for box in boxes.values())
         warnings.warn(
             f"{path}: {number:,} of {len(boxes):,} confidences are above 1, up to {largest:g}: is the seventh column "
-            "the confidence? It is not used but for 0, which leaves a line out.",
+            "the confidence? It is only used to skip lines where it is 0.",
             stacklevel=2,
         )
     if not boxes:
-        what = f"{left_out} lines of confidence 0 and no other" if left_out else "no track"
-        raise InputError(f"{path} holds {what}: expected lines of frame,id,left,top,width,height,confidence.")
+        what = f"only {left_out} lines of confidence 0" if left_out else "no track"
+        raise InputError(f"{path} contains {what}: expected lines of frame,id,left,top,width,height,confidence.")
     return [boxes[key] for key in sorted(boxes)], left_out
 
 
 def _parse_line(line: str, number: int, corners: bool) -> Box | str | None:
-    """The box; or what is wrong, as the end of a sentence; or None where the confidence is 0."""
+    """The box, a clause that describes an error, or None if the confidence is 0."""
     try:
-        values = [float(field) for field in line.replace("_", "?").split(",")[:7]]  # Python takes 1_0 for 10
+        values = [float(field) for field in line.replace("_", "?").split(",")[:7]]  # Python reads 1_0 as 10
     except ValueError:
-        return "has something other than numbers: expected frame,id,left,top,width,height,confidence"
+        return "contains something other than numbers: expected frame,id,left,top,width,height,confidence"
     if len(values) < 6:
         return f"has {len(values)} numbers: expected frame,id,left,top,width,height,confidence"
-    if not all(abs(value) <= _LARGEST for value in values):  # nor is NaN
+    if not all(abs(value) <= _LARGEST for value in values):  # also rejects NaN
         return "has a number that is not finite or above 1e6"
     frame, track, left, top, width, height = values[:6]
     if frame < 1 or frame != int(frame):
-        return f"is of frame {frame:g}: frames are whole numbers and count from 1"
+        return f"is of frame {frame:g}: expected a whole number of 1 or more"
     if track < 1 or track != int(track):
         hint = "this is a file of detections: run a tracker first" if track == -1 else "add a number to all ids"
-        return f"is of track {track:g}: tracks are whole numbers of 1 or more ({hint})"
+        return f"is of track {track:g}: expected a whole number of 1 or more ({hint})"
     if corners:
         width, height = width - left, height - top
     if width <= 0 or height <= 0:
@@ -97,20 +97,20 @@ def _parse_line(line: str, number: int, corners: bool) -> Box | str | None:
 
 
 def check_corners(tracks: Path, boxes: Sequence[Box], width: int, height: int) -> None:
-    """Raises InputError where the boxes are rather corners: several reach far out of the frame as they are, and all
-    lie in it if width and height are taken for the right and lower border.
+    """Raise InputError if boxes look like corners: several extend far beyond the frame, and none would if width and
+    height were the right and lower border.
     """
     beyond = sum(b.left + b.width > 1.02 * width or b.top + b.height > 1.02 * height for b in boxes)
     as_corners = all(b.left < b.width <= width + 2 and b.top < b.height <= height + 2 for b in boxes)
     if as_corners and beyond >= max(0.1 * len(boxes), 1):
         raise InputError(
-            f"{tracks}: {beyond:,} of the {len(boxes):,} boxes reach beyond the frame ({width} x {height} pixels), "
-            "but all lie in it if the third and fourth number are the right and lower border (corners): pass "
-            "--boxes=corners, or --boxes=size if they are width and height."
+            f"{tracks}: {beyond:,} of the {len(boxes):,} boxes extend beyond the frame ({width} x {height} pixels), "
+            "but none if the third and fourth number are the right and lower border (corners): set --boxes=corners, or "
+            "--boxes=size if they are width and height."
         )
 
 
 def raise_all(path: str | os.PathLike[str], problems: Sequence[str]) -> None:
-    """Raises InputError where a file of tracks has problems."""
+    """Raise InputError if a track file has problems."""
     if problems:
         raise InputError(f"{path}: {listed(problems, separator='; ')}.")

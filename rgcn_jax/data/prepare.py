@@ -1,10 +1,10 @@
-"""Data preparation: convert a data set as it was distributed to ArrayRecord shards, or only check it for errors.
+"""Data preparation: convert an original data set to ArrayRecord shards, or only check it for errors.
 
     python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --out=PREPARED
     python -m rgcn_jax.data.prepare --dataset=mars --root=MARS --keypoints=mars_keypoints.npz --check --report=mars.txt
 
-Killed at any moment, the first command resumes when it is rerun. ``prepared/format.py`` describes the files in
-PREPARED. Training opens it by ``--config.data.name=mars --config.data.root=PREPARED``.
+If killed, the first command resumes when it is rerun. ``prepared/format.py`` describes the files in PREPARED. Training
+reads them with ``--config.data.name=mars --config.data.root=PREPARED``.
 """
 
 from argparse import Namespace
@@ -25,12 +25,12 @@ from rgcn_jax.errors import printable
 from rgcn_jax.runtime.cores import usable_cores
 
 LARGEST_SIDE = 4096
-"""Of prepared frames, in pixels."""
+"""Maximum height and width of prepared frames, in pixels."""
 
 
 @on_interrupt("what is finished is kept; rerun the same command to resume.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax prepare") -> int:
-    """Prepares a data set, or checks it; returns the exit status: 0, or 1 for a data set that the check finds unusable.
+    """Prepare or check a data set; return the exit status: 0, or 1 if the check finds it unusable.
 
     Raises:
       InputError: an argument or the data set is invalid.
@@ -42,30 +42,30 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax prepare")
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser = Parser(
         prog,
-        "Prepare a data set for training, once: frames resized and checked, with keypoints and ids, in TensorFlow "
-        "Datasets' format. If interrupted, rerun the same command to resume.",
+        "Prepare a data set for training: resized and checked frames, with keypoints and ids, in the format of "
+        "TensorFlow Datasets. Rerun the same command to resume.",
     )
-    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
-    parser.path("--root", "DIR", "folder of the data set as it was distributed", required=True)
-    parser.path("--keypoints", "PATH", "folder or file of keypoints; without: appearance only")
+    parser.flag("--dataset", "data set whose layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--root", "DIR", "folder of the original data set", required=True)
+    parser.path("--keypoints", "PATH", "keypoint files or store; without it, appearance only")
     add_source_flags(parser)
     add_follow_links(parser)
-    parser.path("--out", "DIR", "folder to write to; it may hold several prepared data sets")
-    parser.whole("--height", "of the frames, in pixels", default=256, most=LARGEST_SIDE)
-    parser.whole("--width", "of the frames, in pixels", default=128, most=LARGEST_SIDE)
-    parser.whole("--workers", "processes (default: one for each core that may be used)", default=usable_cores())
-    parser.flag("--beam", "write on many machines by Apache Beam with these options of its pipeline", metavar="OPTIONS")
-    parser.switch("--check", "prepare nothing, list all that is wrong")
-    parser.path("--report", "FILE", "with --check: a text file for every name that is found")
-    parser.whole("--frames-per-clip", "shorter tracklets are remarked on", default=10)
-    parser.whole("--frames-per-shard", "a file takes tracklets until it has so many frames", default=FRAMES_PER_SHARD)
+    parser.path("--out", "DIR", "folder to write to, which may hold several prepared data sets")
+    parser.whole("--height", "height of the frames, in pixels", default=256, most=LARGEST_SIDE)
+    parser.whole("--width", "width of the frames, in pixels", default=128, most=LARGEST_SIDE)
+    parser.whole("--workers", "number of processes (default: number of usable cores)", default=usable_cores())
+    parser.flag("--beam", "write on many machines by Apache Beam, with these pipeline options", metavar="OPTIONS")
+    parser.switch("--check", "do not prepare, but list all errors")
+    parser.path("--report", "FILE", "text file for the full list of --check")
+    parser.whole("--frames-per-clip", "shorter tracklets are reported", default=10)
+    parser.whole("--frames-per-shard", "minimum number of frames in a file", default=FRAMES_PER_SHARD)
     options = parser.parse_args(arguments)
     if options.check == (options.out is not None):
         parser.error("expected either --out=DIR or --check")
     if options.beam is not None and (options.check or not options.beam):
-        parser.error("--beam=OPTIONS is for --out=DIR, such as --beam=runner=FlinkRunner,flink_master=HOST:8081")
+        parser.error("--beam=OPTIONS needs --out=DIR, such as --beam=runner=FlinkRunner,flink_master=HOST:8081")
     if options.report and not options.check:
-        parser.error("--report=FILE is for --check only")
+        parser.error("--report=FILE needs --check")
     return options
 
 
@@ -99,12 +99,12 @@ def _prepare(options: Namespace) -> int:
     ) as preparation:
         train = ("train", f"--config={options.dataset}", f"--config.data.root={options.out}")
         if preparation.finished:
-            _say(last_line(f"{preparation.folder} is prepared already", "rgcn-jax", *train))
+            _say(last_line(f"{preparation.folder} is already prepared", "rgcn-jax", *train))
             return 0
         if preparation.unused:
             _say(
-                f"remark: {len(preparation.unused):,} finished shards are not used, because their images or keypoints "
-                "have changed since, or were prepared with other settings"
+                f"remark: {len(preparation.unused):,} finished shards are not used, since their images or keypoints "
+                "have changed, or they were prepared with other settings"
             )
         if options.beam:
             missing = preparation.missing

@@ -1,6 +1,6 @@
-"""Analysis of an evaluation from the same features: verification, open-set search, re-ranking rows and slices.
+"""Analysis of an evaluation: verification, open-set search, re-ranking, multi-query and slices, from the same features.
 
-Each number is defined in docs/metrics.md. At the size of MARS this takes a minute or two, so it is done on request.
+All metrics are defined in docs/metrics.md. The analysis takes a minute or two on MARS and is therefore optional.
 """
 
 from collections.abc import Mapping
@@ -38,25 +38,25 @@ def analyse(
     attributes: Attributes | None = None,
     fused: Distances | None = None,
 ) -> dict[str, Any]:
-    """Verification, open-set search and re-ranking of each row, camera pairs and slices, as JSON takes them.
+    """Compute verification, open-set search, re-ranking, camera pairs and slices, as JSON values.
 
     Args:
-        rows: the metrics of the rows under the protocol, see ``rank_protocols.evaluate_protocols``.
-        embeddings: of the same N distinct test tracklets.
-        roles: what each of them is.
-        protocol: decides gallery and same camera.
-        kind: of the distance.
-        pose_weight: of the fused row.
-        statistics: of the training set, for the kind ``standardized``.
-        num_frames: of the tracklets, for slices by length; 0 where unknown.
-        keypoint_share: of the tracklets' keypoints the detected ones, in [0, 1], for slices; NaN where unknown.
-        look_alikes: number of the group of each tracklet that looks alike (``attributes.group_labels``); -1 for none.
-        attributes: of the tracklets, for look-alikes and the ranking by attributes.
-        fused: distances of the fused row, for the kind ``calibrated``; as there are no features of it, there is then no
-            re-ranking and no multi-query of this row.
+        rows: metrics of the rows under the protocol, from ``rank_protocols.evaluate_protocols``.
+        embeddings: embeddings of the same N distinct test tracklets.
+        roles: role of each tracklet.
+        protocol: protocol of gallery and same camera.
+        kind: distance kind.
+        pose_weight: weight of f_p in the fused row.
+        statistics: training-set statistics, for the kind ``standardized``.
+        num_frames: tracklet lengths, for slices by length; 0 if unknown.
+        keypoint_share: fraction of the keypoints detected in each tracklet, in [0, 1], for slices; NaN if unknown.
+        look_alikes: index of each tracklet's group of look-alikes (``attributes.group_labels``); -1 for none.
+        attributes: annotated attributes, for look-alikes and the ranking by attributes.
+        fused: distances of the fused row, for the kind ``calibrated``. They come without features, so re-ranking and
+          multi-query of this row are omitted.
 
     Raises:
-        InputError: a feature is not finite, there is only one person, or ``standardized`` without statistics.
+        InputError: a feature is not finite, there is only one person, or ``standardized`` lacks statistics.
     """
     present = {row: metrics for row, metrics in rows.items() if metrics is not None}
     query_ids = embeddings.person_ids[roles.query]

@@ -1,9 +1,9 @@
-"""Annotated attributes of tracklets (clothes, bags, hair): look-alike queries, and the ranking by attributes alone.
+"""Annotated attributes of tracklets (clothes, bags, hair): look-alike queries and ranking by attributes only.
 
-The file is CSV. Its first line is ``person-id,camera,tracklet`` and then the names of the attributes; a line a
-tracklet follows, in whole numbers. The public annotation of MARS (MARS-Attribute) has this form, with twelve attributes
-of all 16,360 labelled tracklets. ``tracklet`` is a number of the annotation's own: within a person and camera, the
-lines in the order of their numbers are the tracklets in the order of their first frames' names.
+The file is CSV with the header ``person-id,camera,tracklet`` followed by attribute names, and one line of whole numbers
+per tracklet. This is the format of MARS-Attribute, the public annotation of MARS with twelve attributes of all 16,360
+labelled tracklets. ``tracklet`` is the annotation's own number: within a person and camera, lines sorted by it
+correspond to tracklets sorted by the name of their first frame.
 """
 
 import csv
@@ -26,7 +26,7 @@ from rgcn_jax.types import Embeddings
 
 KEYS = ("person-id", "camera", "tracklet")
 OUTFIT = ("Tops.c", "Tops.l", "Bottoms.c", "Bottoms.l", "Bottoms.t")
-"""Colour and length of the top; colour, length and type of the bottom: the attributes that are an outfit."""
+"""Attributes that define an outfit: colour and length of the top; colour, length and type of the bottom."""
 
 _LARGEST = 2**26  # bytes
 _ROWS_AT_A_TIME = 128
@@ -34,19 +34,19 @@ _ROWS_AT_A_TIME = 128
 
 @dataclass(frozen=True)
 class Attributes:
-    """Values of A named attributes of N tracklets; -1 throughout where a tracklet is not annotated."""
+    """Values of A named attributes of N tracklets; all -1 for a tracklet without annotation."""
 
     names: tuple[str, ...]
     values: Int64[np.ndarray, "n a"]
 
     @property
     def annotated(self) -> Bool[np.ndarray, "n"]:
-        """Which tracklets have attributes."""
+        """Mask of annotated tracklets."""
         return np.min(self.values, axis=1) >= 0
 
     def outfits(self, person_ids: Integer[np.ndarray, "n"]) -> Int64[np.ndarray, "n"] | None:
-        """A number for the outfit of each tracklet's person: the most frequent value of each attribute of ``OUTFIT``
-        over the person's tracklets, the smallest of equals. -1 without annotation; None where an attribute is missing.
+        """Index of the outfit of each tracklet's person: the most frequent value of each attribute of ``OUTFIT`` over
+        the person's tracklets, the smallest in case of a tie. -1 without annotation; None if an attribute is missing.
         """
         if not set(OUTFIT) <= set(self.names):
             return None
@@ -58,7 +58,7 @@ class Attributes:
         return _numbered(worn)
 
     def combinations(self) -> Int64[np.ndarray, "n"]:
-        """A number for all attributes of each tracklet together; -1 without annotation."""
+        """Index of each tracklet's combination of all attributes; -1 without annotation."""
         return _numbered(self.values)
 
 
@@ -68,17 +68,17 @@ def read_attributes(
     person_ids: Integer[np.ndarray, "n"],
     camera_ids: Integer[np.ndarray, "n"],
 ) -> Attributes:
-    """The attributes of N tracklets from a file. Those of junk and distractors have none; other lines are ignored.
+    """Read the attributes of N tracklets. Junk and distractors have none; superfluous lines are ignored.
 
     Args:
-        path: the file, see the module.
+        path: the file, in the format described above.
         first_frames: path of the first frame of each tracklet.
-        person_ids: of the tracklets.
-        camera_ids: of the tracklets.
+        person_ids: person ids of the tracklets.
+        camera_ids: camera ids of the tracklets.
 
     Raises:
-        InputError: the file cannot be read or is not of that form, or the numbers of tracklets of a person and camera
-            differ.
+        InputError: the file cannot be read or has another format, or does not have as many lines for a person and
+          camera as there are tracklets.
     """
     names, lines = _read_lines(path)
     own: dict[tuple[int, int], list[int]] = {}
@@ -98,9 +98,9 @@ def read_attributes(
     if differ:
         (person, camera), here, there = differ[0]
         raise InputError(
-            f"{path} does not fit the data set: {len(differ)} of {len(keys)} persons in a camera have another number "
-            f"of tracklets, the first is person {person} in camera {camera} with {here} tracklets and {there} lines of "
-            "the file. Is it the annotation of this data set?"
+            f"{path} does not fit the data set: {len(differ)} of {len(keys)} pairs of person and camera have another "
+            f"number of tracklets, such as person {person} in camera {camera} with {here} tracklets and {there} lines "
+            "of the file. Is it the annotation of this data set?"
         )
     return Attributes(names, values)
 
@@ -108,24 +108,24 @@ def read_attributes(
 def look_alike_queries(
     labels: Integer[np.ndarray, "n"], person_ids: Integer[np.ndarray, "n"], roles: Roles
 ) -> Bool[np.ndarray, "q"]:
-    """Which queries have the label of another person in the gallery.
+    """Mask of the queries whose label another person in the gallery shares.
 
     Args:
-        labels: such as ``Attributes.outfits``; -1 is none.
-        person_ids: of the same N tracklets.
-        roles: what each of them is.
+        labels: labels such as ``Attributes.outfits``; -1 for none.
+        person_ids: person ids of the same N tracklets.
+        roles: role of each tracklet.
     """
     gallery = roles.gallery & (labels >= 0) & (person_ids > 0)
     pairs = np.unique(np.stack([labels[gallery], person_ids[gallery]]), axis=1)
-    wearers = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
+    persons_wearing = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
     of_query, persons = labels[roles.query], person_ids[roles.query]
     among_them = {(int(label), int(person)) for label, person in pairs.T}
     itself = [(int(label), int(person)) in among_them for label, person in zip(of_query, persons, strict=True)]
-    return (of_query >= 0) & (wearers[of_query] - np.array(itself, int) > 0)
+    return (of_query >= 0) & (persons_wearing[of_query] - np.array(itself, int) > 0)
 
 
 def group_labels(person_ids: Integer[np.ndarray, "n"], groups: Sequence[Sequence[int]]) -> Int64[np.ndarray, "n"]:
-    """A number for the group of each tracklet's person, such as the look-alikes of walkers; -1 for none."""
+    """Index of the group of each tracklet's person, such as the look-alikes of walkers; -1 for none."""
     number = {person: i for i, group in enumerate(groups) for person in group}
     return np.array([number.get(person, -1) for person in person_ids.tolist()], np.int64)
 
@@ -133,20 +133,19 @@ def group_labels(person_ids: Integer[np.ndarray, "n"], groups: Sequence[Sequence
 def shared_outfits(
     groups: Any, person_ids: Integer[np.ndarray, "n"], clothes_ids: Integer[np.ndarray, "n"]
 ) -> Int64[np.ndarray, "n"]:
-    """A number for what each tracklet's person wears in it, the same for all persons of a group in the same clothes, as
-    the walkers' look-alikes are; -1 for none.
+    """Index of each tracklet's group and outfit, shared by look-alikes in the same clothes; -1 for none.
 
     Args:
-        groups: lists of person ids, as the header of a features file has them.
-        person_ids: of the tracklets.
-        clothes_ids: of the tracklets, numbered alike in a group.
+        groups: lists of person ids, from the header of a features file.
+        person_ids: person ids of the tracklets.
+        clothes_ids: clothes ids of the tracklets, with the same numbering within a group.
 
     Raises:
-        InputError: the groups are no lists of whole numbers.
+        InputError: the groups are not lists of whole numbers.
     """
     good = isinstance(groups, list) and all(isinstance(group, list) for group in groups)
     if not good or not all(type(person) is int for group in groups for person in group):
-        raise InputError("the look_alikes in the header of the features are no lists of person ids.")
+        raise InputError("the look_alikes in the header of the features are not lists of person ids.")
     labels = group_labels(person_ids, groups)
     return _numbered(np.stack([labels, np.where(labels < 0, -1, clothes_ids)], axis=1))
 
@@ -154,9 +153,9 @@ def shared_outfits(
 def rank_by_attributes(
     attributes: Attributes, embeddings: Embeddings, roles: Roles, protocol: Protocol
 ) -> RankingMetrics:
-    """Metrics of the ranking by the number of attributes that differ: what annotated clothes alone achieve.
+    """Metrics of ranking by the number of differing attributes, a baseline that uses annotated clothes only.
 
-    Only annotated tracklets are gallery. Nearly all distances are tied.
+    Only annotated tracklets are in the gallery. Nearly all distances are tied.
 
     Raises:
         InputError: no query has a match.
@@ -177,20 +176,20 @@ def _blocks(values: np.ndarray, queries: np.ndarray) -> Iterator[tuple[slice, Fl
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:
-    """Equal rows have equal numbers; -1 for a row of -1."""
+    """Index of the distinct row that each row equals; -1 for a row of -1."""
     numbers = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return np.where((values >= 0).all(axis=1), numbers, -1)
 
 
 def _read_lines(path: Path) -> tuple[tuple[str, ...], dict[tuple[int, int], list[tuple[int, list[int]]]]]:
-    """Names of the attributes, and by person and camera the number and values of each line."""
+    """Read the attribute names and, by person and camera, the number and values of each line."""
     with as_input_error(f"the attributes {path} cannot be read", kinds=(OSError, UnicodeError, csv.Error)):
         reader = csv.reader(io.StringIO(read_text(path, _LARGEST).removeprefix("\ufeff"), newline=""))
         header, *rows = list(reader) or [[]]
     names = tuple(header[len(KEYS) :])
     if tuple(header[: len(KEYS)]) != KEYS or not names or len(set(names)) != len(names):
         raise InputError(
-            f"{path}: the first line must be {','.join(KEYS)} and then the names of the attributes, each once; found "
+            f"{path}: expected the header {','.join(KEYS)} followed by distinct attribute names, found "
             f"{','.join(header)[:200]!r}."
         )
     lines: dict[tuple[int, int], list[tuple[int, list[int]]]] = {}

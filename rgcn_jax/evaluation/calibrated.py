@@ -1,16 +1,16 @@
-"""Quality-aware score fusion: the distance ``calibrated``, from log-likelihood ratios of both branches.
+"""Quality-aware score fusion: the distance ``calibrated``, based on log-likelihood ratios of both branches.
 
-A pair of tracklets has the distances d_a and d_p of the kind ``standardized`` and the quality x, the mean of both
-tracklets' (1, share of keypoints detected, their mean confidence, log frames / log 1000). With the parameters of a
+A pair of tracklets has the distances d_a and d_p of the kind ``standardized`` and the quality x, the mean over both
+tracklets of (1, fraction of keypoints detected, their mean confidence, log frames / log 1000). With the parameters of a
 ``Fusion``:
 
     LLR_a = a - b d_a
-    LLR_p = beta . x - exp(gamma . x) d_p;   0 where either tracklet has no detected keypoint
+    LLR_p = beta . x - exp(gamma . x) d_p;   0 if either tracklet has no detected keypoint
     d     = (c - LLR_a - LLR_p) / b
 
-Both are logarithms of P(d | one person) / P(d | two persons), calibrated by logistic regression of each branch on pairs
-of training persons, whose classes have equal weight (``learn_fusion``); independent evidence adds. c is a constant of
-the parameters, with which no distance is negative. Where pose is missing altogether d = d_a + constant.
+LLR_a and LLR_p estimate log P(d | same person) / P(d | different persons). They are fitted by logistic regression on
+pairs of training persons with equal class weights (``learn_fusion``) and summed as independent evidence. c is a
+constant of the parameters that makes all distances non-negative. Without any pose d = d_a + constant.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,12 +27,14 @@ from rgcn_jax.evaluation.pose_quality import PoseQuality
 from rgcn_jax.types import Embeddings
 
 QUALITIES = ("constant", "keypoint_share", "keypoint_confidence", "log_frames")
-_LONGEST = 1000  # frames, from where on length counts no more
+_LONGEST = 1000  # frames; longer tracklets count as this long
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """``appearance``: a and b; ``pose_bias``: beta; ``pose_log_slope``: gamma, in the order of ``QUALITIES``."""
+    """Parameters: ``appearance``: a and b; ``pose_bias``: beta; ``pose_log_slope``: gamma, in the order of
+    ``QUALITIES``.
+    """
 
     appearance: tuple[float, float]
     pose_bias: tuple[float, ...]
@@ -44,7 +46,7 @@ class Fusion:
 
     @classmethod
     def from_json(cls, found: Any) -> "Fusion":
-        """Of ``to_json``. Raises ValueError where it is none."""
+        """Inverse of ``to_json``. Raises ValueError for invalid parameters."""
         counts = {"appearance": 2, "pose_bias": len(QUALITIES), "pose_log_slope": len(QUALITIES)}
         if not isinstance(found, Mapping) or set(found) != set(counts):
             raise ValueError(f"expected {', '.join(counts)}")
@@ -52,15 +54,15 @@ class Fusion:
             values = found[name]
             numbers = isinstance(values, list) and all(type(v) in (int, float) and np.isfinite(v) for v in values)
             if not numbers or len(values) != count:
-                raise ValueError(f"{name} must be {count} finite numbers")
+                raise ValueError(f"{name}: expected {count} finite numbers")
         if found["appearance"][1] <= 0:
-            raise ValueError("the slope of the appearance must be positive")
+            raise ValueError("appearance: expected a positive slope")
         a, b = map(float, found["appearance"])
         return cls((a, b), *(tuple(map(float, found[name])) for name in ("pose_bias", "pose_log_slope")))
 
 
 def qualities(quality: PoseQuality, num_frames: Integer[np.ndarray, "n"]) -> Float64[np.ndarray, "n 4"]:
-    """x_t of each tracklet, see the module."""
+    """Quality x of each tracklet, as defined above."""
     frames = np.log(np.clip(num_frames, 1, _LONGEST)) / np.log(_LONGEST)
     return np.stack([np.ones(len(num_frames)), quality.share, quality.confidence, frames], axis=1)
 
@@ -69,14 +71,14 @@ class CalibratedDistances:
     """``pairwise.Distances`` of the fused row of N tracklets.
 
     Args:
-      embeddings: their features.
-      statistics: of the training set.
-      quality: of their keypoints.
-      num_frames: of the tracklets.
-      fusion: as it was learned.
+      embeddings: features of the tracklets.
+      statistics: training-set statistics.
+      quality: quality of the keypoints.
+      num_frames: tracklet lengths.
+      fusion: learned parameters.
 
     Raises:
-      InputError: a feature is not finite, or the quality, length or statistics are unknown.
+      InputError: a feature is not finite, or quality, lengths or statistics are missing.
     """
 
     def __init__(
@@ -89,21 +91,21 @@ class CalibratedDistances:
     ):
         if quality is None or not np.isfinite(quality.share).all() or not (num_frames > 0).all():
             raise InputError(
-                'The distance "calibrated" needs keypoint_share, keypoint_confidence and num_frames of every tracklet, '
-                "which these features do not say: embed them again, rgcn-jax embed."
+                'the distance "calibrated" needs keypoint_share, keypoint_confidence and num_frames of every tracklet, '
+                "which these features lack: embed again, rgcn-jax embed."
             )
         branches = (fuse(embeddings, row, "standardized", 1.0, statistics) for row in ("appearance", "pose"))
-        x = qualities(quality, num_frames) / 2  # the mean of two tracklets is the sum of their halves
+        x = qualities(quality, num_frames) / 2  # so that the sum over a pair is its mean
         self._appearance, self._pose = (Euclidean(branch) for branch in branches)
         self._seen: Bool[np.ndarray, "n"] = quality.share > 0
         self._bias = (x @ np.array(fusion.pose_bias)).astype(np.float32)
         self._slope = np.where(self._seen, np.exp(x @ np.array(fusion.pose_log_slope)), 0).astype(np.float32)
         bias = np.array(fusion.pose_bias)
-        most = max(bias[0] + np.maximum(bias[1:], 0).sum(), 0)  # every x but the first is in [0, 1]
+        most = max(bias[0] + np.maximum(bias[1:], 0).sum(), 0)  # all components of x except the first are in [0, 1]
         self._scale, self._shift = np.float32(1 / fusion.appearance[1]), np.float32(most / fusion.appearance[1])
 
     def take(self, rows: np.ndarray) -> "CalibratedDistances":
-        """Of some of the tracklets."""
+        """Distances among a subset of the tracklets."""
         taken = object.__new__(CalibratedDistances)
         taken._scale, taken._shift = self._scale, self._shift
         taken._appearance, taken._pose = self._appearance.take(rows), self._pose.take(rows)
@@ -111,13 +113,13 @@ class CalibratedDistances:
         return taken
 
     def between(self, rows: slice, columns: slice) -> Float32[np.ndarray, "rows columns"]:
-        """From some tracklets to others."""
+        """Distances between two ranges of tracklets."""
         found = self._unshifted(rows, columns)
         found += self._shift
         return np.maximum(found, 0, out=found)
 
     def _unshifted(self, rows: slice, columns: slice) -> Float32[np.ndarray, "rows columns"]:
-        """Less the constant, which would round away small differences: a row without pose is the appearance's."""
+        """Distances without the constant, which would round away small differences."""
         of_pose = self._pose.between(rows, columns)
         of_pose *= self._slope[columns]
         of_pose *= self._slope[rows, None]
@@ -132,7 +134,7 @@ class CalibratedDistances:
     def blocks(
         self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
-        """As ``distance.distance_blocks`` yields them, less the constant."""
+        """Blocks as from ``distance.distance_blocks``, without the constant."""
         count = max(block_elements // max(len(self._seen), 1), 1)
         asked = self.take(np.concatenate([queries, np.arange(len(self._seen))]))
         for start in range(0, len(queries), count):

@@ -1,4 +1,4 @@
-"""Feature extraction: the compiled step from a batch of clips to features, and the mean feature of each tracklet."""
+"""Feature extraction: from tracklets to batches of clips, through the model, to the mean feature of each tracklet."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -21,14 +21,14 @@ from rgcn_jax.types import Embeddings, Tracklet
 
 @dataclass(frozen=True)
 class Cutting:
-    """How tracklets are cut into clips and these into batches: ``sampling.evaluation_plans``."""
+    """Division of tracklets into clips and of clips into batches (``sampling.evaluation_plans``)."""
 
     clips: str
     frames_per_clip: int
     clips_per_batch: int
 
     def plans(self, tracklets: Sequence[Tracklet]) -> Iterator[BatchPlan]:
-        """Every clip of every tracklet exactly once, in order."""
+        """Yield batches that contain every clip of every tracklet once, in order."""
         return evaluation_plans(
             tracklets,
             clips=self.clips,
@@ -37,44 +37,44 @@ class Cutting:
         )
 
     def whole_plans(self, tracklets: Sequence[Tracklet]) -> Iterator[BatchPlan]:
-        """Every tracklet as one clip of all its frames, in order."""
+        """Yield batches in which every tracklet is one clip of all its frames, in order."""
         return whole_plans(tracklets, frames_per_clip=self.frames_per_clip, clips_per_batch=self.clips_per_batch)
 
     def num_clips(self, tracklets: Sequence[Tracklet]) -> int:
-        """How many clips tracklets are cut into."""
+        """The number of clips of the tracklets."""
         return num_evaluation_batches(
             tracklets, clips=self.clips, frames_per_clip=self.frames_per_clip, clips_per_batch=1
         )
 
 
 class TrackletFeature(NamedTuple):
-    """The mean over the clips of one tracklet, float32."""
+    """Mean feature of a tracklet over its clips, float32."""
 
-    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index on purpose
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index intentionally
     appearance: Float32[np.ndarray, "d_a"]
     pose: Float32[np.ndarray, "d_p"]
 
 
 class Readers(NamedTuple):
-    """How clips are read: with what the appearance model takes, and keypoints alone (None: not at all)."""
+    """Readers of batches: with the input of the appearance model, and with keypoints only (None: not available)."""
 
     clips: Reader
     keypoints: Reader | None = None
 
 
 class Extractor:
-    """Extracts features of tracklets: compiles once for each shape of a batch, whatever is read how often.
+    """Extracts features of tracklets; compiles once per batch shape.
 
-    With the clips "full", f_p of a tracklet is that of all its frames as one masked clip, which needs keypoints only,
-    and f_a that of "dense": no more frames are in memory than a batch of clips has.
+    With the clips "full", f_p is computed from all frames of a tracklet as one masked clip, which reads keypoints only,
+    and f_a from the clips of "dense", so memory is bounded by a batch of clips.
 
     Args:
       model: a ``TwoBranch``, with or without classifier.
-      mesh: the devices; those of other processes take part, each process reading the clips of its own.
-      dtype: of the frames that the model is called with.
+      mesh: the devices. With several processes each reads the clips of its own devices.
+      dtype: data type of the frames passed to the model.
 
     Attributes:
-      step: the compiled step, ``make_embed_step``.
+      step: the compiled step, from ``make_embed_step``.
     """
 
     def __init__(self, model: TwoBranch, mesh: Mesh, dtype: Any):
@@ -85,10 +85,8 @@ class Extractor:
     def clips(
         self, variables: Any, read: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
     ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
-        """The features of each batch with its plan, all batches but the first ``skip``. The values of a batch need not
-        be computed yet when it is yielded.
-        """
-        # Of several processes each reads its own clips of a batch; the features are those of the whole plan.
+        """Yield each batch plan after the first ``skip``, with its features, which may still be being computed."""
+        # With several processes each reads its own clips of a batch; the features are those of the global batch.
         plans = islice(cutting.plans(tracklets), skip, None)
         with closing(read(islice(cutting.plans(tracklets), skip, None))) as batches:
             for plan, batch in zip(plans, batches, strict=True):
@@ -97,7 +95,7 @@ class Extractor:
     def whole(
         self, variables: Any, read_keypoints: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
     ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
-        """f_p of tracklets as one clip each, batch by batch, all but the first ``skip``; f_a has no columns."""
+        """Yield f_p of tracklets as one clip each, batch by batch, after the first ``skip``; f_a has no columns."""
         plans = islice(cutting.whole_plans(tracklets), skip, None)
         with closing(read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))) as batches:
             for plan, batch in zip(plans, batches, strict=True):
@@ -112,8 +110,10 @@ class Extractor:
         done: int = 0,
         on_batch: Callable[[BatchPlan, ClipFeatures], object] = lambda *_: None,
     ) -> Iterator[TrackletFeature]:
-        """The features of all tracklets but the first ``done``, in order, from the same batches whatever ``done`` is.
-        ``on_batch`` is called after each batch that f_p comes from (f_a, without a pose branch).
+        """Yield the features of the tracklets after the first ``done``, in order, from batches that do not depend on
+        ``done``.
+
+        ``on_batch`` is called after each batch that f_p is computed from (f_a, without a pose branch).
         """
 
         def means(clips: Iterable[tuple[BatchPlan, ClipFeatures]], called: bool) -> Iterator[TrackletFeature]:
@@ -132,7 +132,7 @@ class Extractor:
             yield from means(clips, True)
             return
         if readers.keypoints is None:
-            raise InputError('evaluation.clips is "full", but this data set has no reader of keypoints: choose "even".')
+            raise InputError('evaluation.clips is "full", but this data set has no keypoint reader: choose "even".')
         skip = done // cutting.clips_per_batch
         poses = means(self.whole(variables, readers.keypoints, tracklets, cutting, skip), True)
         if self._model.appearance is None:
@@ -143,15 +143,15 @@ class Extractor:
 
 
 def tracklet_means(clips: Iterable[tuple[Int32[np.ndarray, "b"], ClipFeatures]]) -> Iterator[TrackletFeature]:
-    """The mean feature of each tracklet, in order, each as soon as its last clip was seen.
+    """Yield the mean feature of each tracklet, in order, as soon as its last clip has been read.
 
     Args:
-      clips: for each batch its ``index`` (which tracklet each clip is of, ascending; -1 for padding) and its features.
+      clips: for each batch its ``index`` (tracklet of each clip, ascending; -1 for padding) and its features.
 
-    Memory does not grow with the number of tracklets. While a batch is computed, the one before it is summed.
+    Memory does not depend on the number of tracklets. A batch is summed while the next one is computed.
     """
     pending: tuple[int, np.ndarray, np.ndarray, int] | None = None
-    for index, features in _one_behind(clips):
+    for index, features in _delayed(clips):
         rows = np.flatnonzero(index >= 0)
         if not len(rows):
             continue
@@ -173,8 +173,8 @@ def _mean(index: int, sum_a: np.ndarray, sum_p: np.ndarray, count: int) -> Track
     return TrackletFeature(index, (sum_a / count).astype(np.float32), (sum_p / count).astype(np.float32))
 
 
-def _one_behind(items: Iterable) -> Iterator:
-    """The items, each after the next one was asked for: what is asynchronous in it runs meanwhile."""
+def _delayed(items: Iterable) -> Iterator:
+    """Yield the items with a delay of one, so that asynchronous work on the next one overlaps."""
     waiting = []
     for item in items:
         waiting.append(item)
@@ -184,19 +184,19 @@ def _one_behind(items: Iterable) -> Iterator:
 
 
 def to_embeddings(tracklets: Sequence[Tracklet], features: Sequence[TrackletFeature]) -> Embeddings:
-    """The features of all tracklets, in their order, with their ids.
+    """Combine the features of all tracklets, in their order, with their ids.
 
     Raises:
       InputError: a feature is not finite.
-      ValueError: they are not those of these tracklets.
+      ValueError: the features are not those of these tracklets.
     """
     if [feature.index for feature in features] != list(range(len(tracklets))):
-        raise ValueError(f"features of {len(features)} tracklets, not of {len(tracklets)} in their order.")
+        raise ValueError(f"expected features of {len(tracklets)} tracklets in their order, found {len(features)}.")
     appearance = np.stack([feature.appearance for feature in features])
     pose = np.stack([feature.pose for feature in features])
     if not (np.isfinite(appearance).all() and np.isfinite(pose).all()):
         raise InputError(
-            "the model gave a feature that is not finite: its parameters have diverged; lower the learning rate."
+            "the model returned a non-finite feature, so its parameters have diverged: lower the learning rate."
         )
     return Embeddings(
         appearance=appearance,

@@ -1,4 +1,4 @@
-"""The compiled feature extraction: from a batch of clips to their features. Knows neither data set nor config."""
+"""The compiled feature-extraction step, from a batch of clips to features. Independent of data set and config."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,18 +15,18 @@ from rgcn_jax.types import DeviceBatch
 
 
 class ClipFeatures(NamedTuple):
-    """What the model makes of a batch of clips, float32, on every device."""
+    """Features of a batch of clips, float32, replicated on all devices."""
 
     appearance: Float[Array, "b d_a"]
     pose: Float[Array, "b d_p"]
     attention: dict[str, Array]
-    """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
+    """Attention weights of the readout: "node" [B, 14] and "time" [B, T], if it has them."""
 
 
 def make_embed_step(
     model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
 ) -> Callable[[Any, DeviceBatch], ClipFeatures]:
-    """The compiled feature extraction: (variables, batch) -> ``ClipFeatures`` of all clips."""
+    """Compile the feature extraction: (variables, batch) -> ``ClipFeatures`` of all clips."""
 
     def embed(variables: Any, batch: DeviceBatch) -> ClipFeatures:
         frames = normalise_frames(batch["frames"], dtype)

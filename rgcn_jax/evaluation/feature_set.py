@@ -1,15 +1,15 @@
-"""Features of a data set's tracklets with all that is needed to score them again: the features file (``.npz``).
+"""Features files (``.npz``): features of a data set's tracklets with all that is needed to score them.
 
-Arrays of the file, a row a tracklet: ``appearance`` [N, D_a] and ``pose`` [N, D_p] float32 (no pose columns without a
-pose branch), ``person_ids`` and ``camera_ids`` [N] int32 (``UNKNOWN_ID`` and 0 where unknown), ``first_frames`` [N]
-(path of each tracklet's first frame, relative to the root of the data set), ``num_frames`` [N], ``is_query``,
-``is_gallery`` and ``is_junk`` [N]; optionally ``clothes_ids`` [N] int32 (0 where unknown), ``keypoint_share`` and
-``keypoint_confidence`` [N] float32 (``pose_quality``; NaN where unknown); ``mean_a``, ``std_a`` [D_a], ``mean_p`` and
-``std_p`` [D_p], the statistics of the training set; and ``header``, a JSON text with the model's hash, its config, the
-data set and versions; also groups of person ids that share their outfits (``look_alikes``) and the model's calibrated
-fusion (``fusion``), where there are. A tracklet with no role is one of the training set.
+Arrays of the file, with one row per tracklet: ``appearance`` [N, D_a] and ``pose`` [N, D_p] float32 (no pose columns
+without a pose branch), ``person_ids`` and ``camera_ids`` [N] int32 (``UNKNOWN_ID`` and 0 if unknown), ``first_frames``
+[N] (path of the first frame, relative to the data set's root), ``num_frames`` [N], ``is_query``, ``is_gallery`` and
+``is_junk`` [N]. Optional: ``clothes_ids`` [N] int32 (0 if unknown), ``keypoint_share`` and ``keypoint_confidence`` [N]
+float32 (``pose_quality``; NaN if unknown); ``mean_a``, ``std_a`` [D_a], ``mean_p`` and ``std_p`` [D_p], the
+training-set statistics; and ``header``, JSON text with the model's hash, config, data set and versions, and, if any,
+the groups of person ids with shared outfits (``look_alikes``) and the model's calibrated fusion (``fusion``). A
+tracklet without a role belongs to the training set.
 
-A file without ``header`` and statistics, such as another program's features, is read too.
+Files of other programs, without ``header`` and statistics, can be read as well.
 """
 
 import csv
@@ -39,7 +39,7 @@ _OPTIONAL = {"clothes_ids": ("iu", 1), "keypoint_share": ("f", 1), "keypoint_con
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features of N tracklets, who they are and what each is for; ``header``: see the module, empty where unknown."""
+    """Features of N tracklets with their ids and roles; ``header`` as in the file, empty if unknown."""
 
     embeddings: Embeddings
     roles: Roles
@@ -48,21 +48,21 @@ class FeatureSet:
     statistics: FeatureStatistics | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
     quality: PoseQuality | None = None
-    """Of the keypoints; None where it is unknown."""
+    """Quality of the keypoints; None if unknown."""
 
     @property
     def model(self) -> str:
-        """Hash of the model's weights; empty where the file does not say."""
+        """Hash of the model's weights; empty if the file does not state it."""
         return str(self.header.get("model", ""))
 
     @property
     def tracklets(self) -> list[Tracklet]:
-        """The tracklets, of whose frames only the first is known."""
+        """The tracklets, with their first frame only."""
         ids = zip(*(column.tolist() for column in self.embeddings[2:]), strict=True)
         return [Tracklet((name,), *labels) for name, labels in zip(self.first_frames, ids, strict=True)]
 
     def take(self, rows: np.ndarray) -> "FeatureSet":
-        """Some of the tracklets, by a mask or by positions."""
+        """Select tracklets by a mask or by indices."""
         return FeatureSet(
             Embeddings(*(column[rows] for column in self.embeddings)),
             Roles(*(role[rows] for role in self.roles)),
@@ -82,7 +82,7 @@ def of_tracklets(
     header: Mapping[str, Any],
     quality: PoseQuality | None = None,
 ) -> FeatureSet:
-    """The features of tracklets whose frames are known."""
+    """Combine tracklets, their features and roles to a ``FeatureSet``."""
     return FeatureSet(
         embeddings,
         roles,
@@ -95,7 +95,7 @@ def of_tracklets(
 
 
 def join(first: FeatureSet, second: FeatureSet) -> FeatureSet:
-    """The tracklets of two sets of one model, one after the other; the header is the first's."""
+    """Concatenate the tracklets of two sets of the same model; the header is that of the first."""
     qualities = [s.quality or PoseQuality.unknown(len(s.first_frames)) for s in (first, second)]
     return FeatureSet(
         Embeddings(*(np.concatenate(pair) for pair in zip(first.embeddings, second.embeddings, strict=True))),
@@ -109,7 +109,7 @@ def join(first: FeatureSet, second: FeatureSet) -> FeatureSet:
 
 
 def write_features(path: Path, features: FeatureSet) -> None:
-    """Writes the features file atomically; ``check_target`` has to be called before.
+    """Write the features file atomically; call ``check_target`` first.
 
     Raises:
       InputError: it cannot be written.
@@ -135,16 +135,16 @@ def write_features(path: Path, features: FeatureSet) -> None:
 
 
 def check_target(path: Path, model: str) -> None:
-    """Checks, before anything is computed for it, that a features file of this model can be written to ``path``.
+    """Check early that a features file of this model can be written to ``path``.
 
     Raises:
-      InputError: the name does not end in .npz, there is no such folder, it cannot be written, or what is there is no
-        features file or one of another model: it is never overwritten.
+      InputError: the name does not end in .npz, the folder does not exist or cannot be written, or the file exists and
+        is not a features file of this model, which is never overwritten.
     """
     if path.suffix != ".npz":
-        raise InputError(f"{path}: the name of a features file must end in .npz.")
+        raise InputError(f"{path}: expected the name of a features file to end in .npz.")
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; create it first.")
+        raise InputError(f"{path}: the folder {path.parent} does not exist: create it first.")
     there = path.exists()
     if there and (not path.is_file() or _header(path).get("model") != model):
         raise InputError(
@@ -158,7 +158,7 @@ def check_target(path: Path, model: str) -> None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The header of a features file; empty where it has none, or is no such file."""
+    """The header of a features file; empty if it has none, or is not a features file."""
     try:
         arrays, _ = read_arrays(path, ("header",))
         header = json.loads(str(arrays["header"]))
@@ -168,10 +168,10 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def read_features(path: Path) -> FeatureSet:
-    """Reads a features file.
+    """Read a features file.
 
     Raises:
-      InputError: it cannot be read, an array is missing or of another type or length, or it is of a later version.
+      InputError: it cannot be read, an array is missing or has a wrong type or length, or its version is newer.
     """
     with as_input_error(f"the features {path} cannot be read", kinds=MALFORMED):
         found, there = read_arrays(path)
@@ -179,14 +179,14 @@ def read_features(path: Path) -> FeatureSet:
     roles = {"is_query": ("b", 1), "is_gallery": ("b", 1)}
     if missing := [name for name in {**needed, **roles} if name not in found]:
         raise InputError(
-            f"{path} is not a features file: it has no {' and no '.join(missing)}, found "
-            f"{', '.join(there) or 'nothing'}."
+            f"{path} is not a features file: expected the arrays {', '.join(missing)} too, found "
+            f"{', '.join(there) or 'none'}."
         )
     header = _header(path)
     if header.get("version", VERSION) != VERSION:
         raise InputError(
-            f"{path} is a features file of version {header['version']}, this program reads version {VERSION}: update "
-            "rgcn_jax."
+            f"{path} is a features file of version {header['version']}, but this program reads version {VERSION}: "
+            "update rgcn_jax."
         )
     count = found["first_frames"].size
     found.setdefault("pose", np.zeros((count, 0), np.float32))
@@ -201,11 +201,11 @@ def read_features(path: Path) -> FeatureSet:
         if array.dtype.kind not in kind or array.ndim != dimensions or array.shape[0] != count:
             raise InputError(
                 f"{path}: {name} is {array.dtype} {list(array.shape)}, expected {dimensions} dimensions, the first of "
-                f"{count} tracklets."
+                f"size {count}."
             )
     for name in ("person_ids", "camera_ids", "clothes_ids", "num_frames"):
         if count and not -(2**31) <= int(found[name].min()) <= int(found[name].max()) < 2**31:
-            raise InputError(f"{path}: {name} has {int(found[name].max())}, expected whole numbers of 32 bits.")
+            raise InputError(f"{path}: {name} contains {int(found[name].max())}, expected 32-bit integers.")
     a, p = (found[name].astype(np.float32, copy=False) for name in ("appearance", "pose"))
     ids = (found[name].astype(np.int32) for name in ("person_ids", "camera_ids", "clothes_ids"))
     quality = PoseQuality(*(found[name].astype(np.float32) for name in ("keypoint_share", "keypoint_confidence")))
@@ -221,26 +221,26 @@ def read_features(path: Path) -> FeatureSet:
 
 
 def _statistics(path: Path, found: Mapping[str, np.ndarray], d_a: int, d_p: int) -> FeatureStatistics | None:
-    """The statistics of the training set; None where the file has none."""
+    """The training-set statistics; None if the file has none."""
     names = FeatureStatistics._fields
     if not any(name in found for name in names):
         return None
     for name, size in zip(names, (d_a, d_a, d_p, d_p), strict=True):
         shape = found[name].shape if name in found else None
         if shape != (size,) or found[name].dtype.kind not in "fiu":
-            raise InputError(f"{path}: the statistic {name} is of shape {shape}, expected ({size},).")
+            raise InputError(f"{path}: {name} has shape {shape}, expected ({size},).")
     return FeatureStatistics(*(found[name].astype(np.float32) for name in names))
 
 
 def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
-    """The features with persons, cameras and roles from a CSV file.
+    """Replace persons, cameras and roles by those of a CSV file.
 
-    Its first line is ``tracklet,person,camera,role``, then a line a tracklet: the path of its first frame or of the
-    folder that this lies in, relative to the root of the data set; a positive whole number (0: distractor, -1: junk);
-    a positive whole number; and ``query``, ``gallery`` or ``both``. Tracklets without a line keep what they have.
+    Its header is ``tracklet,person,camera,role``. ``tracklet``: path of the first frame or of its folder, relative to
+    the data set's root. ``person``: a positive whole number (0: distractor, -1: junk). ``camera``: a positive whole
+    number. ``role``: ``query``, ``gallery`` or ``both``. Tracklets without a line keep their values.
 
     Raises:
-      InputError: the file cannot be read, a line is wrong, or names no tracklet of the features or one twice.
+      InputError: the file cannot be read, a line is invalid, or a tracklet is unknown or occurs twice.
     """
     place: dict[str, list[int]] = {}
     for row, name in enumerate(features.first_frames):
@@ -253,7 +253,7 @@ def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
     with cannot, TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames != ["tracklet", "person", "camera", "role"]:
-            raise InputError(f"{path}: the first line must be tracklet,person,camera,role; found {reader.fieldnames}.")
+            raise InputError(f"{path}: expected the header tracklet,person,camera,role, found {reader.fieldnames}.")
         for line in reader:
             rows = place.get(line["tracklet"] or "", [])
             if len(rows) != 1 or rows[0] in seen:
@@ -265,9 +265,9 @@ def with_labels(features: FeatureSet, path: Path) -> FeatureSet:
             seen.add(rows[0])
             person, camera = line["person"] or "", line["camera"] or ""
             if not re.fullmatch(r"-1|[0-9]{1,9}", person) or not re.fullmatch("[0-9]{1,9}", camera):
-                raise InputError(f"{path}, line {reader.line_num}: person and camera must be whole numbers.")
+                raise InputError(f"{path}, line {reader.line_num}: expected whole numbers for person and camera.")
             if line["role"] not in ("query", "gallery", "both"):
-                raise InputError(f"{path}, line {reader.line_num}: the role must be query, gallery or both.")
+                raise InputError(f"{path}, line {reader.line_num}: expected the role query, gallery or both.")
             persons[rows[0]], cameras[rows[0]] = int(person), int(camera)
             roles.query[rows[0]] = line["role"] != "gallery"
             roles.gallery[rows[0]] = line["role"] != "query"

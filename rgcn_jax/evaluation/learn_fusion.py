@@ -1,9 +1,9 @@
-"""Learning a ``calibrated.Fusion`` from training persons: logistic calibration of each branch (Platt, 1999).
+"""Learning a ``calibrated.Fusion`` from training persons: logistic (Platt) calibration of each branch.
 
-All pairs of a person in two cameras, and as many pairs of two persons, at most ``MOST_PAIRS`` of each, drawn at random.
-Both classes have the same weight, so that the logit is a log-likelihood ratio. Platt's targets, 1 - 1 / (P + 2) and
-1 / (P + 2) with P persons in place of 1 and 0, bound what P persons can show: training persons are separated almost
-perfectly, and the pairs of a person depend on each other.
+Uses pairs of the same person in two cameras, and equally many pairs of different persons, at most ``MOST_PAIRS`` of
+each, drawn at random. Classes are weighted equally, so that the logit is a log-likelihood ratio. Targets are Platt's
+(1999), 1 - 1 / (P + 2) and 1 / (P + 2) for P persons, instead of 1 and 0: training persons are separated almost
+perfectly, and pairs of one person are not independent.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from rgcn_jax.types import Embeddings
 
 MOST_PAIRS = 50_000
 RIDGE = 1e-4
-_ROWS = 4096  # pairs whose features are gathered at a time
+_ROWS = 4096  # pairs per chunk of gathered features
 
 
 class PoseSample(NamedTuple):
-    """f_p of N tracklets and the quality of the keypoints that it was computed from."""
+    """f_p of N tracklets and the quality of their keypoints."""
 
     pose: Float32[np.ndarray, "n d_p"]
     quality: PoseQuality
@@ -38,17 +38,18 @@ def learn_fusion(
     num_frames: Integer[np.ndarray, "n"],
     seed: int = 0,
 ) -> Fusion:
-    """Calibrates both branches on the pairs of N tracklets of training persons.
+    """Calibrate both branches on pairs of N training tracklets.
 
     Args:
-      embeddings: of the tracklets; person and camera ids are read, and f_a.
-      statistics: of the training set.
-      samples: f_p of the same tracklets, as detected and with keypoints left out, so that all qualities are seen.
-      num_frames: of the tracklets.
-      seed: of the drawn pairs.
+      embeddings: f_a, person ids and camera ids of the tracklets.
+      statistics: training-set statistics.
+      samples: f_p of the same tracklets, with all keypoints and with some dropped, to cover all qualities.
+      num_frames: tracklet lengths.
+      seed: random seed of the pairs.
 
     Raises:
-      InputError: there are no pairs of a person in two cameras or of two persons, or a feature is not finite.
+      InputError: there is no pair of the same person in two cameras or of different persons, or a feature is not
+        finite.
     """
     first, second, same = draw_pairs(embeddings.person_ids, embeddings.camera_ids, seed)
     targets = _targets(same, len(np.unique(embeddings.person_ids[first[same]])))
@@ -71,10 +72,10 @@ def learn_fusion(
 def draw_pairs(
     person_ids: Integer[np.ndarray, "n"], camera_ids: Integer[np.ndarray, "n"], seed: int = 0, most: int = MOST_PAIRS
 ) -> tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "p"], np.ndarray]:
-    """Positions of the tracklets of P pairs, and which pairs are of one person, in two cameras then.
+    """Draw P pairs: indices of their two tracklets, and whether they show the same person (in two cameras).
 
     Raises:
-      InputError: there is no pair of a person in two cameras, or only one person.
+      InputError: there is no pair of the same person in two cameras, or only one person.
     """
     rng = np.random.default_rng(seed)
     genuine = []
@@ -86,7 +87,8 @@ def draw_pairs(
     own = np.concatenate(genuine) if genuine else np.zeros((0, 2), int)
     if len(genuine) < 2 or not len(own):
         raise InputError(
-            f"Nothing to learn the fusion from: {len(own)} pairs of one person in two cameras, {len(genuine)} persons."
+            f"nothing to learn the fusion from: expected persons in two cameras, found {len(own)} pairs of one person "
+            f"in two cameras and {len(genuine)} persons."
         )
     own = rng.permutation(own)[:most]
     persons = np.flatnonzero(person_ids > 0)
@@ -109,9 +111,7 @@ def _distances(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> F
 
 
 def _fit(x: np.ndarray, d: np.ndarray, same: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Beta and gamma that minimise the cross-entropy of the logits beta . x - exp(gamma . x) d, classes weighted
-    equally.
-    """
+    """Minimise the class-balanced cross-entropy of the logits beta . x - exp(gamma . x) d; return beta and gamma."""
     weights = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
     k = x.shape[1]
 

@@ -1,6 +1,6 @@
-"""Valid queries: which have a match in the gallery, from person and camera ids alone, without distances.
+"""Counts of the matches of each query, from person and camera ids only, without distances.
 
-The rules are those of ``ranking``. For the check before a model is trained or run, and for the chance level.
+For checks before training or embedding, and for the chance level. The rules are those of ``ranking``.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int64, Integer
 from rgcn_jax.errors import InputError
 
 Clothes = tuple[Integer[np.ndarray, "q"], Integer[np.ndarray, "g"]]
-"""Clothes ids of queries and gallery; the same person in the same clothes is then ignored."""
+"""Clothes ids of queries and gallery. If given, the same person in the same clothes is ignored."""
 
 
 def count_matches(
@@ -21,16 +21,15 @@ def count_matches(
     exclude_same_camera: bool = True,
     clothes: Clothes | None = None,
 ) -> tuple[Int64[np.ndarray, "q"], Int64[np.ndarray, "q"]]:
-    """For each query the number of its matches and of all entries that take a rank, which needs no distances.
+    """Count, for each query, its matches and all entries that take a rank.
 
-    The arguments are those of ``ranking.evaluate_ranking``. The first over the second is the Rank-1 that a random
-    ranking expects.
+    Their ratio is the expected Rank-1 of a random ranking. Arguments are those of ``ranking.evaluate_ranking``.
     """
     person = query_ids > 0
     ids = gallery_ids[in_gallery]
     matches = _occurrences(query_ids, ids) * person
     candidates = np.full(len(query_ids), len(ids), np.int64)
-    ignored = []  # what is ignored where it is equal, beside the person
+    ignored = []  # labels whose equality, for the same person, excludes an entry
     if exclude_same_camera:
         ignored.append((query_cameras, gallery_cameras[in_gallery]))
     if clothes is not None:
@@ -38,7 +37,7 @@ def count_matches(
     own = np.zeros(len(query_ids), np.int64)
     for labels in ignored:
         own += _of_same(query_ids, ids, labels)
-    if len(ignored) == 2:  # those that are equal in both were counted twice
+    if len(ignored) == 2:  # entries equal in both were subtracted twice
         own -= _of_same(query_ids, ids, *ignored)
     own *= person
     return matches - own, candidates - own
@@ -55,7 +54,7 @@ def check_any_match(
 ) -> None:
     """Raise InputError, with the counts and the likely cause, if no query has a match.
 
-    The arguments are those of ``ranking.evaluate_ranking``.
+    Arguments are those of ``ranking.evaluate_ranking``.
     """
     ids = query_ids, gallery_ids, query_cameras, gallery_cameras
     matches, _ = count_matches(*ids, in_gallery, exclude_same_camera, clothes)
@@ -65,11 +64,11 @@ def check_any_match(
     persons = persons[persons > 0]
     cameras = np.union1d(query_cameras, gallery_cameras)
     if len(query_ids) == 0 or not in_gallery.any():
-        cause = "One of them is empty: check the split."
+        cause = "The query or the gallery is empty: check the split."
     elif len(persons) == 0:
-        cause = "No person of the queries is in the gallery: check that both come from the same split."
+        cause = "No query person is in the gallery: check that both come from the same split."
     elif clothes is not None and count_matches(*ids, in_gallery, exclude_same_camera)[0].any():
-        cause = "Nobody changes clothes: check the clothes ids."
+        cause = "No person changes clothes: check the clothes ids."
     elif len(cameras) == 1:
         cause = f"All tracklets have camera id {cameras[0]}: check that the camera ids are read from the file names."
     else:
@@ -86,8 +85,8 @@ def check_any_match(
 def _of_same(
     query_ids: np.ndarray, gallery_ids: np.ndarray, *labels: tuple[np.ndarray, np.ndarray]
 ) -> Int64[np.ndarray, "q"]:
-    """For each query the number of entries of its person that have the same labels, each of (queries', gallery's)."""
-    # One number for each combination, so that combinations can be counted as persons are.
+    """Count, for each query, the entries of the same person with equal labels; each is (of queries, of gallery)."""
+    # Combinations are encoded as one number each, to be counted like persons.
     codes = np.concatenate([query_ids, gallery_ids]).astype(np.int64)
     for pair in labels:
         _, numbers = np.unique(np.concatenate(pair), return_inverse=True)
@@ -96,6 +95,6 @@ def _of_same(
 
 
 def _occurrences(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """How often each value occurs."""
+    """Number of occurrences of each value."""
     ordered = np.sort(among)
     return np.searchsorted(ordered, values, side="right") - np.searchsorted(ordered, values, side="left")

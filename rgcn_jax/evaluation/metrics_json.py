@@ -12,16 +12,16 @@ from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
 def ranking_json(
     metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"], resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """mAP, mINP and Rank-k in per cent, not rounded; ``intervals`` of the same names (95 %, over persons; None for
-    fewer than ``significance.MIN_PERSONS``); and the counts that they rest on.
+    """mAP, mINP and Rank-k in per cent, unrounded, with intervals and counts, as JSON values.
 
-    Without any valid query the values are None.
+    ``intervals`` has the 95 % interval over persons of each (None below ``significance.MIN_PERSONS`` persons). Without
+    a valid query all values are None.
 
     Args:
-        metrics: of Q queries.
+        metrics: metrics of Q queries.
         query_ids: their person ids.
-        resamples: for the intervals.
-        seed: of the resampling.
+        resamples: number of bootstrap resamples for the intervals.
+        seed: random seed of the resampling.
     """
     valid = metrics.valid
     values = values_by_query(metrics)

@@ -1,9 +1,9 @@
-"""Multi-query: a person is searched by all tracklets of it in the query's camera at once, by their mean feature.
+"""Multi-query evaluation: each query is the mean feature of all its person's tracklets in its camera.
 
-As in the multi-query setting of Market-1501 (Zheng et al., "Scalable person re-identification: a benchmark", ICCV
-2015). A row of its own, never the headline: it uses tracklets that single queries do not have. The ranking ignores the
-person in the query's camera, so none of these tracklets is among what is found. Where the query's clothes are ignored
-too, only tracklets in these clothes are pooled: others would give away what is searched for.
+As in Market-1501 (Zheng et al., "Scalable person re-identification: a benchmark", ICCV 2015). It is reported as a
+separate row, since single queries do not use these tracklets. The ranking ignores the person in the query's camera, so
+no pooled tracklet can be a match. If the protocol also ignores the query's clothes, only tracklets in these clothes are
+pooled, since others would leak the matches.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ def multi_query_metrics(
 
     Args:
       features: one row per tracklet, see ``distance.fuse``.
-      embeddings: of the same tracklets; the ids are read.
-      roles: what each of them is; query and gallery tracklets are pooled.
-      protocol: decides the gallery.
+      embeddings: ids of the same tracklets.
+      roles: role of each tracklet; query and gallery tracklets are pooled.
+      protocol: protocol that selects the gallery.
 
     Returns:
-      None where the protocol counts the query's own camera, or no query has a further tracklet.
+      None if the protocol counts matches in the query's own camera, or no query has a further tracklet.
 
     Raises:
       InputError: a feature is not finite, or no query has a match.
@@ -53,7 +53,7 @@ def multi_query_metrics(
 
 
 def _blocks(asked: np.ndarray, features: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
-    """Distances of features to all N."""
+    """Yield blocks of distances from features to all N."""
     both = np.concatenate([asked, features])
     for rows, distances in distance_blocks(both, np.arange(len(asked)), overwrite=True):
         yield rows, distances[:, len(asked) :]

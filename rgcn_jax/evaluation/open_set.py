@@ -1,16 +1,16 @@
-"""Open-set search: is the person of a query in the gallery at all? FNIR at fixed FPIR, and the DET curve.
+"""Open-set search: whether the person of a query is in the gallery at all. FNIR at fixed FPIR, and the DET curve.
 
-The gallery holds enrolled persons (ids above 0). A query raises an alarm when its nearest entry is *below* a threshold
-t; the same person in the query's own camera is ignored, as in the ranking. With
+The gallery holds enrolled persons (ids above 0). A search raises an alarm if its nearest entry is *below* a threshold
+t. The same person in the query's own camera is ignored, as in the ranking. Definitions:
 
-- searches for known persons: queries with a match in the gallery,
-- searches for unknown ones: every distractor (id 0), therefore in no gallery here, and queries without a match,
-- FNIR(t), the share of known searches whose nearest match is not below t (false negative identification rate),
-- FPIR(t), the share of unknown searches whose nearest entry is below t (false positive identification rate),
+- mated searches: queries with a match in the gallery;
+- non-mated searches: all distractors (id 0), which are removed from the gallery here, and queries without a match;
+- FNIR(t): fraction of mated searches whose nearest match is not below t (false negative identification rate);
+- FPIR(t): fraction of non-mated searches whose nearest entry is below t (false positive identification rate).
 
 FNIR at FPIR f is read at the largest t whose FPIR is at most f (ISO/IEC 19795-1; Grother, Ngan and Hanaoka, NISTIR
-8271, without a limit on the rank). The 95 % intervals resample persons, known and unknown ones apart; each distractor
-tracklet counts as a person of its own.
+8271, without a limit on the rank). The 95 % intervals resample mated and non-mated persons separately; each distractor
+tracklet counts as one person.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ from rgcn_jax.types import DISTRACTOR_ID, Embeddings
 
 FPIRS = (0.1, 0.01)
 DET_POINTS = 64
-_ELEMENTS = 2**22  # distances at a time
+_ELEMENTS = 2**22  # distances per block
 
 
 @dataclass(frozen=True)
 class SearchPoint:
-    """FNIR at a wanted FPIR: ``threshold`` is the largest whose ``fpir`` is at most the wanted one.
+    """FNIR at a requested FPIR; ``threshold`` is the largest whose ``fpir`` is at most that.
 
-    ``interval``: 95 % interval of the FNIR; None where there are too few persons.
+    ``interval``: 95 % interval of the FNIR; None if there are too few persons.
     """
 
     fnir: float
@@ -47,11 +47,11 @@ class SearchPoint:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How well a threshold on the nearest distance separates known from unknown persons.
+    """Open-set metrics of a threshold on the nearest distance.
 
-    ``points`` has None for an FPIR that the unknown searches are too few to measure: at least
-    ``verification.MIN_FALSE_ACCEPTS`` false alarms are needed. ``det`` holds rows of (threshold, FPIR, FNIR), one for
-    each distance of an unknown search, ascending.
+    A value of ``points`` is None if there are too few non-mated searches to measure the FPIR: at least
+    ``verification.MIN_FALSE_ACCEPTS`` false alarms are required. ``det`` has rows of (threshold, FPIR, FNIR), one per
+    distance of a non-mated search, ascending.
     """
 
     points: dict[float, SearchPoint | None]
@@ -61,9 +61,7 @@ class OpenSet:
     det: Float64[np.ndarray, "k 3"]
 
     def to_json(self) -> dict[str, Any]:
-        """Rates in per cent, for ``results.json``; what could not be measured is None. Of the DET curve at most
-        ``DET_POINTS`` points (threshold, FPIR, FNIR).
-        """
+        """Rates in per cent, as JSON values; None if not measured. At most ``DET_POINTS`` rows of the DET curve."""
         shown = np.unique(np.linspace(0, len(self.det) - 1, DET_POINTS).round().astype(int))
         points = {
             f"{fpir:g}": point
@@ -94,28 +92,28 @@ def open_set(
     resamples: int = 1000,
     seed: int = 0,
 ) -> OpenSet:
-    """Open-set search with the queries and distractors of a test set.
+    """Evaluate open-set search with the queries and distractors of a test set.
 
     Args:
-        features: one row per tracklet, see ``distance.fuse``; or the distances.
-        embeddings: of the same N tracklets; person and camera ids are read.
-        roles: what each of them is.
-        protocol: decides the gallery, and whether the query's own camera is ignored.
-        fpirs: the wanted FPIRs, in (0, 1).
-        resamples: of the persons, for the intervals; 0 for none.
-        seed: of the resampling.
+        features: one row per tracklet, see ``distance.fuse``; or distances.
+        embeddings: person and camera ids of the same N tracklets.
+        roles: role of each tracklet.
+        protocol: protocol that selects the gallery, and whether the query's own camera is ignored.
+        fpirs: FPIRs to report, in (0, 1).
+        resamples: number of bootstrap resamples of the persons; 0: no intervals.
+        seed: random seed of the resampling.
 
     Raises:
-        InputError: a feature is not finite, or there is no search for a known, or none for an unknown person.
-        ValueError: a wanted FPIR is not in (0, 1).
+        InputError: a feature is not finite, or there is no mated or no non-mated search.
+        ValueError: an FPIR is not in (0, 1).
     """
     if any(not 0 < fpir < 1 for fpir in fpirs):
-        raise ValueError(f"a wanted FPIR must be in (0, 1), got {tuple(fpirs)}")
+        raise ValueError(f"expected FPIRs in (0, 1), found {tuple(fpirs)}")
     persons, cameras, clothes = embeddings.person_ids, embeddings.camera_ids, embeddings.clothes_ids
     enrolled = gallery_of(protocol, roles) & (persons > 0)
     distractors = (persons == DISTRACTOR_ID) & (roles.query | roles.gallery)
     searches = np.flatnonzero((roles.query & (persons > 0)) | distractors)
-    to_match, to_stranger = np.full((2, len(searches)), np.inf)
+    to_match, to_non_match = np.full((2, len(searches)), np.inf)
     for rows, distances in as_distances(features).blocks(searches, _ELEMENTS):
         block = searches[rows]
         distances[:, ~enrolled] = np.inf
@@ -124,38 +122,38 @@ def open_set(
         if not protocol.same_clothes:
             match &= clothes[block, None] != clothes
         to_match[rows] = np.where(match, distances, np.inf).min(axis=1)
-        to_stranger[rows] = np.where(same, np.inf, distances).min(axis=1)
+        to_non_match[rows] = np.where(same, np.inf, distances).min(axis=1)
     known = np.isfinite(to_match)
     if not known.any() or known.all():
         raise InputError(
-            f"Open-set search needs known and unknown persons: {int(known.sum())} of {len(searches)} searches are for "
-            "a person with a match in the gallery. Unknown are distractors (person id 0) and queries without a match."
+            f"open-set search needs mated and non-mated searches: {int(known.sum())} of {len(searches)} searches have "
+            "a match in the gallery. Non-mated are distractors (person id 0) and queries without a match."
         )
-    units = np.where(persons[searches] > 0, persons[searches], -1 - searches)  # a distractor is a person of its own
-    mated, strangers = _Searches.of(to_match[known], units[known]), _Searches.of(to_stranger[~known], units[~known])
+    units = np.where(persons[searches] > 0, persons[searches], -1 - searches)  # each distractor is one person
+    mated, non_mated = _Searches.of(to_match[known], units[known]), _Searches.of(to_non_match[~known], units[~known])
     points: dict[float, SearchPoint | None] = {}
     for fpir in fpirs:
-        allowed = np.floor(fpir * len(strangers.distances) * (1 + 1e-12))  # 0.29 * 100 is a little less than 29
+        allowed = np.floor(fpir * len(non_mated.distances) * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
         points[fpir] = None
         if allowed >= MIN_FALSE_ACCEPTS:
-            threshold = strangers.distances[int(allowed)]
-            interval = _interval(mated, strangers, fpir, resamples, seed)
+            threshold = non_mated.distances[int(allowed)]
+            interval = _interval(mated, non_mated, fpir, resamples, seed)
             points[fpir] = SearchPoint(
-                mated.share_missed(threshold), strangers.share_below(threshold), float(threshold), interval
+                mated.share_missed(threshold), non_mated.share_below(threshold), float(threshold), interval
             )
-    thresholds = np.unique(strangers.distances)
-    rates = [(t, strangers.share_below(t), mated.share_missed(t)) for t in thresholds]
+    thresholds = np.unique(non_mated.distances)
+    rates = [(t, non_mated.share_below(t), mated.share_missed(t)) for t in thresholds]
     return OpenSet(
         points,
         num_known=len(mated.distances),
-        num_unknown=len(strangers.distances),
+        num_unknown=len(non_mated.distances),
         num_enrolled=len(np.unique(persons[enrolled])),
         det=np.array(rates, np.float64),
     )
 
 
 class _Searches(NamedTuple):
-    """Nearest distances of searches, ascending, and the number of each one's person."""
+    """Ascending nearest distances of searches, with the person index of each."""
 
     distances: np.ndarray
     persons: np.ndarray
@@ -177,16 +175,16 @@ class _Searches(NamedTuple):
         return (len(self.distances) - below) / len(self.distances)
 
 
-def _interval(mated: _Searches, strangers: _Searches, fpir: float, resamples: int, seed: int) -> Interval | None:
-    """Of the FNIR at an FPIR: each resample has its own threshold."""
-    if not resamples or min(mated.num_persons, strangers.num_persons) < MIN_PERSONS:
+def _interval(mated: _Searches, non_mated: _Searches, fpir: float, resamples: int, seed: int) -> Interval | None:
+    """Interval of the FNIR at an FPIR; each resample has its own threshold."""
+    if not resamples or min(mated.num_persons, non_mated.num_persons) < MIN_PERSONS:
         return None
     rates = []
-    draws = (draw_persons(part.num_persons, resamples, seed + i) for i, part in enumerate((mated, strangers)))
-    for of_mated, of_strangers in zip(*draws, strict=True):
-        alarms = np.cumsum(of_strangers[strangers.persons], dtype=np.float64)
+    draws = (draw_persons(part.num_persons, resamples, seed + i) for i, part in enumerate((mated, non_mated)))
+    for of_mated, of_non_mated in zip(*draws, strict=True):
+        alarms = np.cumsum(of_non_mated[non_mated.persons], dtype=np.float64)
         at = int(np.searchsorted(alarms, fpir * alarms[-1] * (1 + 1e-12), side="right"))
-        missed = mated.distances >= strangers.distances[at]
+        missed = mated.distances >= non_mated.distances[at]
         weights = of_mated[mated.persons]
         rates.append(weights[missed].sum() / weights.sum())
     return percentile_interval(np.array(rates, np.float64))

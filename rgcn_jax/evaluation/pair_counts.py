@@ -1,8 +1,8 @@
-"""Counts of genuine and impostor pairs below thresholds of the distance, for all persons and for resampled ones.
+"""Counts of genuine and impostor pairs below distance thresholds, for all persons and for bootstrap resamples.
 
-Pairs come in blocks, as their distances are computed, and are counted by the first 16 significant bits of the float32
-distance, which is about what rounding leaves of a distance from a matrix product. So memory is bounded whatever the
-number of pairs. A threshold is a float32 number with these 16 bits; the number of distances below it is exact.
+Pairs arrive in blocks and are counted by the first 16 significant bits of their float32 distance, about the precision
+of a distance from a matrix product. So memory does not depend on the number of pairs. Thresholds are float32 numbers of
+16 significant bits; the count below each is exact.
 """
 
 from collections.abc import Iterable
@@ -13,17 +13,17 @@ from jaxtyping import Float, Float32, Float64, Int64, Integer, UInt32
 
 from rgcn_jax.evaluation.significance import draw_persons
 
-_DROPPED_BITS = np.uint32(8)  # of a float32's 24 significant ones
-_NUM_KEYS = 2 ** (31 - 8)  # of the distances that are not negative
+_DROPPED_BITS = np.uint32(8)  # of the 24 significant bits of float32
+_NUM_KEYS = 2 ** (31 - 8)  # of non-negative distances
 
 LEVELS_BY_FPR, LEVELS_BY_TPR = 192, 64
-"""Thresholds at which resampled pairs are counted, where there are more distances; between them lines are drawn."""
+"""Numbers of thresholds at which resampled pairs are counted at most; rates in between are interpolated linearly."""
 
 
 class Block(NamedTuple):
-    """Pairs of one person with the persons ``others``, which are not smaller; equal in genuine pairs.
+    """Pairs of one person with ``others``, whose indices are not smaller; equal for genuine pairs.
 
-    Persons are numbered from 0, and blocks ascend by person.
+    Persons have indices from 0, and blocks are in ascending order of ``person``.
     """
 
     person: int
@@ -32,7 +32,7 @@ class Block(NamedTuple):
 
 
 class PairCounts(NamedTuple):
-    """Pairs below each of K ascending thresholds: none below the first, all below the last."""
+    """Numbers of pairs below each of K ascending thresholds: none below the first, all below the last."""
 
     keys: UInt32[np.ndarray, "k"]
     genuine: Int64[np.ndarray, "k"]
@@ -40,15 +40,15 @@ class PairCounts(NamedTuple):
 
     @property
     def thresholds(self) -> Float32[np.ndarray, "k"]:
-        """As distances."""
+        """The thresholds as distances."""
         return _thresholds(self.keys)
 
     def threshold(self, at: int) -> float:
-        """Number ``at`` of them."""
+        """The threshold with index ``at``."""
         return float(self.thresholds[at])
 
     def middle_of_gap(self, at: int) -> float:
-        """The threshold with the same counts as number ``at`` that is the farthest from any distance."""
+        """The middle of the range of thresholds with the same counts as that with index ``at``."""
         if not 0 < at < len(self.keys) - 1:
             return self.threshold(at)
         below, above = _thresholds(np.array([self.keys[at - 1] + 1, self.keys[at]], np.uint32)).astype(np.float64)
@@ -56,7 +56,7 @@ class PairCounts(NamedTuple):
 
 
 class ResampledRates(NamedTuple):
-    """FPR and TPR of B resamples at K thresholds; the persons that have a genuine pair."""
+    """FPR and TPR of B resamples at K thresholds, and the number of persons with a genuine pair."""
 
     fpr: Float64[np.ndarray, "b k"]
     tpr: Float64[np.ndarray, "b k"]
@@ -64,8 +64,8 @@ class ResampledRates(NamedTuple):
 
 
 def count_pairs(blocks: Iterable[Block]) -> PairCounts:
-    """The pairs below every threshold at which a count changes."""
-    genuine, impostor = np.zeros((2, _NUM_KEYS), np.int64)  # the system maps only the pages that are written
+    """Count the pairs below every threshold at which a count changes."""
+    genuine, impostor = np.zeros((2, _NUM_KEYS), np.int64)  # the OS allocates only pages that are written
     smallest, end = _NUM_KEYS, 0
     for person, others, distances in blocks:
         keys = _keys(distances)
@@ -82,7 +82,7 @@ def count_pairs(blocks: Iterable[Block]) -> PairCounts:
 
 
 def keep_levels(counts: PairCounts) -> PairCounts:
-    """Some hundred of the thresholds: geometric in FPR, and even in TPR. All of them where there are not more."""
+    """Select some hundred thresholds, geometrically spaced in FPR and evenly in TPR; all if there are fewer."""
     if len(counts.keys) <= LEVELS_BY_FPR + LEVELS_BY_TPR:
         return counts
     by_fpr = np.append(0, np.geomspace(1, counts.impostor[-1], LEVELS_BY_FPR - 1).round())
@@ -98,17 +98,17 @@ def keep_levels(counts: PairCounts) -> PairCounts:
 def resample_persons(
     blocks: Iterable[Block], num_persons: int, counts: PairCounts, resamples: int, seed: int
 ) -> ResampledRates:
-    """Rates when as many persons as there are, are drawn with replacement.
+    """Rates for bootstrap resamples of the persons.
 
-    A person drawn n times counts its genuine pairs n times; an impostor pair counts n m times. Of each person's pairs
-    the numbers below the thresholds are formed, and multiplied by the draws of all resamples at once.
+    A person drawn n times counts its genuine pairs n times; an impostor pair of persons drawn n and m times counts n m
+    times. Per-person counts below the thresholds are multiplied by the draws of all resamples at once.
 
     Args:
         blocks: those of ``counts``.
         num_persons: P.
-        counts: their thresholds are used.
-        resamples: B. Those without any genuine or impostor pair are left out.
-        seed: of the draws.
+        counts: provides the thresholds.
+        resamples: B. Resamples without any genuine or impostor pair are dropped.
+        seed: random seed.
     """
     size = len(counts.keys)
     draws = draw_persons(num_persons, resamples, seed)
@@ -128,10 +128,10 @@ def resample_persons(
 
 
 def _keys(distances: Float[np.ndarray, "p"]) -> UInt32[np.ndarray, "p"]:
-    """The first bits of float32 numbers that are not negative: they ascend as the numbers do."""
+    """The leading bits of non-negative float32 numbers, as integers in the same order."""
     return distances.view(np.uint32) >> _DROPPED_BITS
 
 
 def _thresholds(keys: UInt32[np.ndarray, "k"]) -> Float32[np.ndarray, "k"]:
-    """The smallest distance of each key."""
+    """The smallest distance with each key."""
     return (keys << _DROPPED_BITS).view(np.float32)

@@ -1,4 +1,4 @@
-"""Distances among tracklets of any kind, Euclidean ones of a feature or others (``calibrated``), in blocks."""
+"""Pairwise distances of tracklets in blocks: Euclidean, or others such as ``calibrated``."""
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -11,27 +11,28 @@ from rgcn_jax.evaluation.distance import BLOCK_ELEMENTS, distance_blocks, square
 
 @runtime_checkable
 class Distances(Protocol):
-    """Distances between every two of N tracklets, float32, at least 0; small is similar."""
+    """Distances between all pairs of N tracklets, float32, non-negative; small means similar."""
 
     def take(self, rows: np.ndarray) -> "Distances":
-        """Of some of the tracklets, by a mask or by positions."""
+        """Distances among a subset of the tracklets, given by a mask or indices."""
         ...
 
     def between(self, rows: slice, columns: slice) -> Float32[np.ndarray, "rows columns"]:
-        """From some tracklets to others, in a new array."""
+        """Distances between two ranges of tracklets, as a new array."""
         ...
 
     def blocks(
         self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
-        """As ``distance.distance_blocks`` yields them: the array may be written over by the next block. They may differ
-        from those of ``between`` by a constant.
+        """Blocks as from ``distance.distance_blocks``; the next block may overwrite the array.
+
+        They may differ from those of ``between`` by a constant.
         """
         ...
 
 
 class Euclidean:
-    """``Distances`` of one feature per tracklet. Raises InputError: a feature is not finite."""
+    """Euclidean ``Distances`` of one feature per tracklet. Raises InputError if a feature is not finite."""
 
     def __init__(self, features: Float32[np.ndarray, "n d"]):
         squared_norms(features, "feature")
@@ -41,11 +42,11 @@ class Euclidean:
         self._squares = np.einsum("nd,nd->n", self._features, self._features)
 
     def take(self, rows: np.ndarray) -> "Euclidean":
-        """Of some of the tracklets."""
+        """Distances among a subset of the tracklets."""
         return Euclidean(self._given[rows])
 
     def between(self, rows: slice, columns: slice) -> Float32[np.ndarray, "rows columns"]:
-        """From some tracklets to others."""
+        """Distances between two ranges of tracklets."""
         distances = (-2 * self._features[rows]) @ self._features[columns].T
         distances += self._squares[columns]
         distances += self._squares[rows, None]
@@ -54,10 +55,10 @@ class Euclidean:
     def blocks(
         self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
-        """As ``distance.distance_blocks`` yields them."""
+        """Blocks as from ``distance.distance_blocks``."""
         return distance_blocks(self._given, queries, block_elements=block_elements)
 
 
 def as_distances(given: Float32[np.ndarray, "n d"] | Distances) -> Distances:
-    """Distances as they are, or the Euclidean ones of features."""
+    """Return distances unchanged; convert features to their Euclidean distances."""
     return Euclidean(given) if isinstance(given, np.ndarray) else given

@@ -1,4 +1,4 @@
-"""Pose quality of tracklets: share of keypoints detected, and mean confidence of the detected ones."""
+"""Pose quality of tracklets: fraction of keypoints detected, and their mean confidence."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,8 +10,10 @@ from rgcn_jax.types import Tracklet
 
 
 class PoseQuality(NamedTuple):
-    """Of N tracklets: the share of the 14 keypoints of all frames that were detected, in [0, 1], and their mean
-    confidence, 0 where there is none. NaN where it is unknown.
+    """Pose quality of N tracklets.
+
+    ``share``: fraction of the 14 keypoints of all frames that were detected, in [0, 1]. ``confidence``: their mean
+    confidence, 0 if there are none. Both are NaN if unknown.
     """
 
     share: Float32[np.ndarray, "n"]
@@ -19,18 +21,18 @@ class PoseQuality(NamedTuple):
 
     @classmethod
     def unknown(cls, count: int) -> "PoseQuality":
-        """NaN throughout."""
+        """All NaN."""
         return cls(*np.full((2, count), np.nan, np.float32))
 
 
 def pose_quality(
     keypoints_of: Callable[[Tracklet], Float32[np.ndarray, "f 14 3"]], tracklets: Sequence[Tracklet]
 ) -> PoseQuality:
-    """The quality of each tracklet's keypoints.
+    """Measure the quality of each tracklet's keypoints.
 
     Args:
-      keypoints_of: x, y and confidence of all frames of a tracklet; (0, 0, 0) where not detected.
-      tracklets: N of them.
+      keypoints_of: returns x, y and confidence in all frames of a tracklet; (0, 0, 0) where not detected.
+      tracklets: N tracklets.
     """
     found = np.zeros((2, len(tracklets)), np.float32)
     for i, tracklet in enumerate(tracklets):

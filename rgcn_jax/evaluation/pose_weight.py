@@ -1,7 +1,7 @@
-"""The weight of f_p in the fused distance, chosen on the training persons: no test person has a say in it.
+"""Choice of the pose weight of the fused distance by mAP on the training persons, without using the test set.
 
-Every training tracklet is ranked against all others under the official protocol, with each of ``WEIGHTS`` as the pose
-weight w of ``distance.fuse``; the weight with the highest mAP wins.
+Every training tracklet is ranked against all others under the official protocol, for each of ``WEIGHTS`` as the pose
+weight w of ``distance.fuse``.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, scorable_protocols
 from rgcn_jax.evaluation.rank_protocols import rank_features
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-"""0: appearance alone; 1: both branches have the same say."""
+"""Candidate weights. 0: appearance only; 1: equal weights."""
 
 
 def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = WEIGHTS) -> dict[float, float]:
@@ -23,14 +23,14 @@ def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = W
 
     Args:
       train: features of the training tracklets.
-      distance: of ``distance.KINDS``.
+      distance: one of ``distance.KINDS``.
       weights: w >= 0.
 
     Raises:
       InputError: the model lacks a branch, the distance has no weight, or no person was seen by two cameras.
     """
     if not (train.embeddings.appearance.shape[1] and train.embeddings.pose.shape[1]):
-        raise InputError("the pose weight is of a model with both branches, and this one has one.")
+        raise InputError("the model has one branch only, so there is no pose weight.")
     if distance not in ("normalized", "standardized"):
         raise InputError(f"the distance {distance} has no pose weight: choose normalized or standardized.")
     everyone = np.ones(len(train.first_frames), bool)
@@ -46,6 +46,6 @@ def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = W
 
 
 def best_weight(found: dict[float, float]) -> float:
-    """The weight of the highest mAP; of several, the one nearest to 1."""
+    """The weight with the highest mAP; in case of a tie, the one nearest to 1."""
     most = max(found.values())
     return min((w for w, value in found.items() if value == most), key=lambda w: (abs(w - 1), w))

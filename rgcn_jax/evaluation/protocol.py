@@ -1,9 +1,9 @@
-"""Named evaluation protocols (which tracklets are gallery), all computed from one set of features.
+"""Named evaluation protocols, all computed from one set of features.
 
-Four incompatible ways to score MARS are in public code, and they differ by as much as a paper gains. So a protocol
-has a name, every result carries it, and all of them are computed at once: ``test_tracklets`` lists the distinct
-tracklets of a split with their roles, the model embeds each of them once, and
-``rank_protocols.evaluate_protocols`` returns the metrics by protocol and row.
+Four incompatible ways to score MARS are in public code, and their results differ by as much as a paper's improvement.
+So protocols are named, each result states its protocol, and all are computed at once: ``test_tracklets`` lists the
+distinct tracklets of a split with their roles, the model embeds each once, and ``rank_protocols.evaluate_protocols``
+returns the metrics by protocol and row.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 class Protocol:
     """A named way to score a split.
 
-    ``queries_in_gallery``: whether queries that the data set has in its gallery stay there. ``junk_in_gallery``:
-    whether junk tracklets are gallery entries that never match. ``ap``: the form of average precision
-    (``ranking.AP_FORMS``). ``same_camera``: whether the same person in the query's own camera is a match; it is ignored
-    otherwise. As a query would then find itself, queries are not in such a gallery. ``same_clothes``: whether the same
-    person in the query's own clothes is a match; it is ignored otherwise.
+    ``queries_in_gallery``: whether queries in the data set's gallery stay there. ``junk_in_gallery``: whether junk
+    tracklets are gallery entries that never match. ``ap``: form of average precision (``ranking.AP_FORMS``).
+    ``same_camera``: whether the same person in the query's own camera is a match; otherwise it is ignored. Such a
+    gallery contains no queries, since each would find itself. ``same_clothes``: whether the same person in the query's
+    own clothes is a match; otherwise it is ignored.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Protocol:
 
     @property
     def ranking_key(self) -> tuple[bool, bool, bool, bool]:
-        """What decides the ranks: protocols that differ in the form of AP alone have the same."""
+        """Fields that determine the ranks: equal for protocols that differ only in the form of AP."""
         return self.queries_in_gallery, self.junk_in_gallery, self.same_camera, self.same_clothes
 
 
@@ -52,17 +52,19 @@ PROTOCOLS = {
         Protocol(
             "official", True, False, "mean", "the data set's own gallery (MARS: with the queries); BiCnet-TKS, AP3D"
         ),
-        Protocol("official_matlab", True, False, "trapezoid", "official, AP by trapezoid as in the MARS MATLAB code"),
+        Protocol(
+            "official_matlab", True, False, "trapezoid", "official, with the trapezoidal AP of MARS's MATLAB code"
+        ),
         Protocol("query_excluded", False, False, "mean", "the gallery without the queries; torchreid and others"),
-        Protocol("junk_kept", True, True, "mean", "junk tracklets stay as entries that never match; AGRL"),
+        Protocol("junk_kept", True, True, "mean", "junk tracklets are gallery entries that never match; AGRL"),
         Protocol(
             "clothes_changed",
-            *(True, False, "mean", "official, and the query's person in the query's clothes is ignored too; CAL"),
+            *(True, False, "mean", "official, also ignoring the query's person in the query's clothes; CAL"),
             same_clothes=False,
         ),
         Protocol(
             "same_camera_allowed",
-            *(False, False, "mean", "the query's own camera counts, without the queries; for one camera"),
+            *(False, False, "mean", "matches in the query's own camera count, queries excluded; for one camera"),
             same_camera=True,
         ),
     )
@@ -71,10 +73,10 @@ PROTOCOLS = {
 
 
 class Roles(NamedTuple):
-    """What each of N distinct test tracklets is. A tracklet may be query and gallery at once.
+    """Roles of N distinct test tracklets. A tracklet may be both query and gallery.
 
-    ``gallery`` is the data set's own (official) gallery: for MARS with the queries, for iLIDS-VID without. ``junk``
-    belongs to no gallery.
+    ``gallery`` is the data set's official gallery: for MARS with the queries, for iLIDS-VID without. ``junk`` tracklets
+    are in no gallery.
     """
 
     query: Bool[np.ndarray, "n"]
@@ -83,10 +85,9 @@ class Roles(NamedTuple):
 
 
 def test_tracklets(split: Split) -> tuple[list[Tracklet], Roles]:
-    """The distinct tracklets of query, gallery and junk, each once, and their roles.
+    """The distinct tracklets of query, gallery and junk, and their roles.
 
-    The order is the gallery's, then the queries that are not in it, then junk. Whatever has the junk id is junk, even
-    if the split has it elsewhere.
+    Order: gallery, queries that are not in the gallery, junk. A tracklet with the junk id is always junk.
     """
     position = {tracklet: i for i, tracklet in enumerate(dict.fromkeys([*split.gallery, *split.query, *split.junk]))}
     roles = Roles(*np.zeros((3, len(position)), bool))
@@ -96,11 +97,11 @@ def test_tracklets(split: Split) -> tuple[list[Tracklet], Roles]:
     return list(position), roles
 
 
-vars(test_tracklets)["__test__"] = False  # not a test, in spite of its name
+vars(test_tracklets)["__test__"] = False  # pytest must not collect it
 
 
 def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:
-    """Which of the N tracklets are gallery entries under a protocol."""
+    """Mask of the tracklets that are gallery entries under a protocol."""
     gallery = roles.gallery & ~roles.junk
     if not protocol.queries_in_gallery:
         gallery = gallery & ~roles.query
@@ -108,7 +109,7 @@ def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:
 
 
 def clothes_of(protocol: Protocol, clothes_ids: Integer[np.ndarray, "n"], roles: Roles) -> Clothes | None:
-    """The clothes of queries and of all N tracklets where the protocol ignores the query's own; else None."""
+    """Clothes ids of queries and of all N tracklets if the protocol ignores the query's own clothes; else None."""
     return None if protocol.same_clothes else (clothes_ids[roles.query], clothes_ids)
 
 
@@ -118,18 +119,18 @@ def applicable_protocols(
     roles: Roles,
     clothes_ids: Integer[np.ndarray, "n"] | None = None,
 ) -> dict[str, Protocol]:
-    """The protocols that say something about these tracklets, by name, in the order of ``PROTOCOLS``.
+    """Protocols that are meaningful for these tracklets, by name, in the order of ``PROTOCOLS``.
 
-    The two official ones always do. ``query_excluded`` is left out where no query is in the gallery, or no query keeps
-    a match without them; ``junk_kept`` where there is no junk; ``clothes_changed`` unless the clothes of all persons
-    are known and a query has a match in others. ``same_camera_allowed`` has to be asked for: tracklets of one camera
-    may be one walk, and such scores compare with no published ones.
+    The two official ones always are. ``query_excluded`` requires queries in the gallery, and a match without them;
+    ``junk_kept`` requires junk; ``clothes_changed`` requires known clothes of all persons, and a match in other
+    clothes. ``same_camera_allowed`` is used only on request, since tracklets of one camera may be of one walk and its
+    results are not comparable to published ones.
 
     Args:
-        person_ids: of the N distinct test tracklets.
-        camera_ids: of the same.
-        roles: what each of them is.
-        clothes_ids: of the same; None: unknown.
+        person_ids: person ids of the N distinct test tracklets.
+        camera_ids: camera ids of the same.
+        roles: role of each tracklet.
+        clothes_ids: clothes ids of the same; None: unknown.
     """
     columns = persons_and_cameras(person_ids, camera_ids, roles)
     clothes_ids = np.zeros_like(person_ids) if clothes_ids is None else clothes_ids
@@ -149,22 +150,22 @@ def applicable_protocols(
 def scorable_protocols(
     tracklets: Sequence[Tracklet], roles: Roles, headline: str = "official"
 ) -> tuple[dict[str, Protocol], float]:
-    """What can be scored on these tracklets, found out before a model is trained or run.
+    """The protocols that can be scored on these tracklets, determined before training or embedding.
 
     Args:
         tracklets: the distinct test tracklets, see ``test_tracklets``.
-        roles: what each of them is.
-        headline: name of the protocol whose numbers stand for the run.
+        roles: role of each tracklet.
+        headline: name of the headline protocol.
 
     Returns:
-        The applicable protocols by name (beside ``same_camera_allowed`` those under which a query has a match), and the
-        chance level: the Rank-1, as a share, that a random ranking expects under the headline protocol.
+        The applicable protocols by name (including ``same_camera_allowed``, if a query has a match under it), and the
+        chance level: the expected Rank-1 of a random ranking under the headline protocol, as a fraction.
 
     Raises:
-        InputError: the headline protocol is unknown or does not apply, or no query has a match under it.
+        InputError: the headline protocol is unknown or not applicable, or no query has a match under it.
     """
     if headline not in PROTOCOLS:
-        raise InputError(f"The protocol must be one of {', '.join(PROTOCOLS)}, found {headline!r}.")
+        raise InputError(f"unknown protocol {headline!r}: expected one of {', '.join(PROTOCOLS)}.")
     ids = [(tracklet.person_id, tracklet.camera_id, tracklet.clothes_id) for tracklet in tracklets]
     person_ids, camera_ids, clothes_ids = np.array(ids, np.int32).reshape(-1, 3).T
     columns = persons_and_cameras(person_ids, camera_ids, roles)
@@ -181,7 +182,7 @@ def scorable_protocols(
     }
     if headline not in protocols and (lacks := absent[headline]):
         raise InputError(
-            f"The protocol {headline!r} does not apply: this data set has no {lacks}. "
+            f"The protocol {headline!r} is not applicable: this data set has no {lacks}. "
             f"Choose one of {', '.join(protocols)}."
         )
     check_match_under(PROTOCOLS[headline], columns, roles, clothes_ids)
@@ -190,7 +191,7 @@ def scorable_protocols(
 
 
 def rules_of(protocol: Protocol, roles: Roles, clothes_ids: np.ndarray) -> tuple[np.ndarray, bool, Clothes | None]:
-    """Which tracklets are gallery, and whether the same person in the query's camera and clothes is ignored."""
+    """The gallery mask, whether the query's own camera is ignored, and the clothes to compare."""
     return gallery_of(protocol, roles), not protocol.same_camera, clothes_of(protocol, clothes_ids, roles)
 
 
@@ -205,7 +206,7 @@ def persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: R
 
 
 def check_match_under(protocol: Protocol, columns: Columns, roles: Roles, clothes_ids: np.ndarray) -> None:
-    """``check_any_match`` with the protocol's name in the message, and another protocol where that one helps."""
+    """Like ``check_any_match``; the message names the protocol, and another one under which queries have matches."""
     try:
         check_any_match(*columns, *rules_of(protocol, roles, clothes_ids))
     except InputError as error:
@@ -215,4 +216,4 @@ def check_match_under(protocol: Protocol, columns: Columns, roles: Roles, clothe
             f" If the persons were seen by one camera only, --config.evaluation.protocol={other.name} counts their "
             f"tracklets in the query's own camera as matches: {helped} of {len(columns[0])} queries have one."
         )
-        raise InputError(f"Protocol {protocol.name!r}: {error}{hint if helped else ''}") from None
+        raise InputError(f"protocol {protocol.name!r}: {error}{hint if helped else ''}") from None

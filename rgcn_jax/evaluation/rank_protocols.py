@@ -1,4 +1,4 @@
-"""Ranking under named protocols (``protocol``): metrics by protocol and row, from one set of features."""
+"""Ranking metrics by named protocol (``protocol``) and row, from one set of features."""
 
 from collections.abc import Iterable, Mapping
 
@@ -28,32 +28,30 @@ def evaluate_protocols(
     protocols: Mapping[str, Protocol] | None = None,
     fused: Distances | None = None,
 ) -> dict[str, dict[str, RankingMetrics | None]]:
-    """Rank with the appearance, the pose and the fused feature under every protocol.
+    """Rank by the appearance, pose and fused features under every protocol.
 
-    The distances of a row are computed once for all protocols, a block of queries at a time.
+    The distances of a row are computed once for all protocols, one block of queries at a time.
 
     Args:
-        embeddings: of N distinct test tracklets (``test_tracklets``).
-        roles: what each of the N is.
-        kind: of the distance, one of ``distance.KINDS``.
-        pose_weight: of the fused row, see ``distance.fuse``.
-        statistics: of the training set, for the kinds ``standardized`` and ``calibrated``.
-        protocols: by default ``applicable_protocols`` of these tracklets.
+        embeddings: N distinct test tracklets (``test_tracklets``).
+        roles: role of each tracklet.
+        kind: distance kind, one of ``distance.KINDS``.
+        pose_weight: weight of f_p in the fused row, see ``distance.fuse``.
+        statistics: training-set statistics, for the kinds ``standardized`` and ``calibrated``.
+        protocols: default: ``applicable_protocols`` of these tracklets.
         fused: distances of the fused row, for the kind ``calibrated``.
 
     Returns:
-        ``result[protocol name][row]``. The rows of a branch that the model lacks, and then ``fused`` too, are
-        None.
+        ``result[protocol name][row]``. The row of a missing branch is None, and then so is ``fused``.
 
     Raises:
-        InputError: a feature is not finite; under a protocol no query has a match; ``standardized`` without statistics.
-        ValueError: the lengths do not fit, or the kind is unknown.
+        InputError: a feature is not finite, no query has a match under a protocol, or ``standardized`` lacks
+          statistics.
+        ValueError: lengths differ, or the kind is unknown.
     """
     if any(len(array) != len(embeddings.person_ids) for array in (*embeddings, *roles)):
         lengths = [len(array) for array in embeddings], [len(array) for array in roles]
-        raise ValueError(
-            f"embeddings and roles are of different tracklets: their lengths are {lengths[0]}, {lengths[1]}"
-        )
+        raise ValueError(f"embeddings and roles must have the same length, found {lengths[0]} and {lengths[1]}")
     if protocols is None:
         protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles, embeddings.clothes_ids)
     results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
@@ -75,17 +73,17 @@ def rank_features(
     protocols: Mapping[str, Protocol],
     overwrite: bool = False,
 ) -> dict[str, RankingMetrics]:
-    """Metrics by protocol of one Euclidean feature per tracklet, never holding more than a block of distances.
+    """Metrics by protocol of one Euclidean feature per tracklet, computed block by block.
 
     Args:
         features: one row per tracklet, see ``distance.fuse``.
-        embeddings: of the same N tracklets; person, camera and clothes ids are read.
-        roles: what each of the N is.
-        protocols: by name.
-        overwrite: whether ``features`` may be changed in place, which saves a copy of them.
+        embeddings: person, camera and clothes ids of the same N tracklets.
+        roles: role of each tracklet.
+        protocols: protocols by name.
+        overwrite: whether to change ``features`` in place, which saves a copy.
 
     Raises:
-        InputError: a feature is not finite, or under a protocol no query has a match.
+        InputError: a feature is not finite, or no query has a match under a protocol.
     """
     return rank_blocks(distance_blocks(features, np.flatnonzero(roles.query), overwrite), embeddings, roles, protocols)
 
@@ -96,16 +94,16 @@ def rank_blocks(
     roles: Roles,
     protocols: Mapping[str, Protocol],
 ) -> dict[str, RankingMetrics]:
-    """Metrics by protocol of distances of any kind, from the queries to all tracklets.
+    """Metrics by protocol of arbitrary distances from the queries to all tracklets.
 
     Args:
-        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
-        embeddings: of the N tracklets; person, camera and clothes ids are read.
-        roles: what each of the N is.
-        protocols: by name.
+        distances: blocks of all queries in their order, as from ``distance.distance_blocks``.
+        embeddings: person, camera and clothes ids of the N tracklets.
+        roles: role of each tracklet.
+        protocols: protocols by name.
 
     Raises:
-        InputError: a distance is not finite, or under a protocol no query has a match.
+        InputError: a distance is not finite, or no query has a match under a protocol.
     """
     queries = np.flatnonzero(roles.query)
     persons, cameras, clothes_ids = embeddings.person_ids, embeddings.camera_ids, embeddings.clothes_ids

@@ -1,16 +1,15 @@
-"""CMC and mAP of a ranking, exact and without a full sort.
+"""CMC and mAP of a distance matrix, exact and without sorting.
 
-Distances come in, with the person and camera ids of queries and gallery; a ``RankingMetrics`` goes out. The rules are
-the field's (docs/metrics.md). For each query, in order of growing distance:
+The rules are the usual ones (docs/metrics.md). For each query, by increasing distance:
 
 - junk (person id -1) is ignored: it takes no rank;
-- the same person in the query's own camera is ignored, as it is in most cases the same walk; where clothes are given
+- the same person in the query's own camera is ignored, since it is usually the same walk; if clothes ids are given,
   also the same person in the query's own clothes;
-- another camera's tracklet of the same person is a match; anything else, a distractor (id 0) too, is a wrong answer;
-- a query without any match is skipped and counted. Queries of id 0 or -1 never have one;
-- entries at equal distances have no order: every number is the expectation over all orders of them (``ties``).
+- a tracklet of the same person in another camera is a match; all others, including distractors (id 0), are not;
+- a query without a match is skipped and counted. Queries with id 0 or -1 never have one;
+- entries at equal distances have no order: metrics are expectations over all orders of them (``ties``).
 
-A large matrix is scored a block of queries at a time (``evaluate_ranking`` of each, ``merge_queries`` of all).
+To score a large matrix in blocks of queries, merge the results of ``evaluate_ranking`` by ``merge_queries``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,12 +31,12 @@ AP_FORMS = ("mean", "trapezoid")
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """How well Q queries found their matches: mAP, mINP, CMC and counts, all derived from the ranks of the matches.
+    """Ranking metrics of Q queries: mAP, mINP, CMC and counts, all derived from the ranks of the matches.
 
-    ``match_ranks`` holds for each query the ranks of its matches, 1 is best, ascending; empty for a skipped query. A
-    match that is tied has the best rank of its tie, and ``tie_sizes`` holds the number of entries at the distance of
-    each match, 1 where it stands alone. ``num_gallery`` entries take part (before the query's own camera is left out).
-    ``ap`` is the form of average precision, ``mean`` or ``trapezoid``.
+    ``match_ranks`` holds the ascending ranks of each query's matches, from 1; empty for a skipped query. A tied match
+    has the best rank of its tie; ``tie_sizes`` holds the number of entries at the distance of each match, 1 without a
+    tie. ``num_gallery``: number of entries that take part, before the query's own camera is ignored. ``ap``: form of
+    average precision, ``mean`` or ``trapezoid``.
     """
 
     match_ranks: Sequence[Int64[np.ndarray, "_"]]
@@ -47,10 +46,10 @@ class RankingMetrics:
 
     def __post_init__(self) -> None:
         if self.ap not in AP_FORMS:
-            raise ValueError(f"ap must be one of {AP_FORMS}, got {self.ap!r}")
+            raise ValueError(f"ap is {self.ap!r}: expected one of {AP_FORMS}")
 
     def with_ap(self, ap: str) -> "RankingMetrics":
-        """The metrics of the same ranking with the other form of average precision.
+        """Metrics of the same ranking with the other form of average precision.
 
         Raises:
             ValueError: ``ap`` is unknown.
@@ -58,19 +57,19 @@ class RankingMetrics:
         return replace(self, ap=ap)
 
     def select(self, queries: Bool[np.ndarray, "q"]) -> "RankingMetrics":
-        """The metrics of some of the queries, against the same gallery."""
+        """Metrics of a subset of the queries, with the same gallery."""
         chosen = np.flatnonzero(queries).tolist()
         ranks, sizes = ([of_query[i] for i in chosen] for of_query in (self.match_ranks, self.tie_sizes))
         return replace(self, match_ranks=ranks, tie_sizes=sizes)
 
     @property
     def valid(self) -> Bool[np.ndarray, "q"]:
-        """Which queries have a match."""
+        """Mask of queries that have a match."""
         return np.array([len(ranks) > 0 for ranks in self.match_ranks], bool)
 
     @cached_property
     def tied(self) -> Bool[np.ndarray, "q"]:
-        """Which queries have a match at the distance of an entry that is none: only there does the order matter."""
+        """Mask of queries with a match that is tied with a non-match: only there does the order of ties matter."""
         tied = [
             sizes.max(initial=1) > 1 and any(group.size > group.matches for group in _tie_groups(ranks, sizes))
             for ranks, sizes in zip(self.match_ranks, self.tie_sizes, strict=True)
@@ -79,10 +78,10 @@ class RankingMetrics:
 
     @cached_property
     def average_precision(self) -> Float64[np.ndarray, "q"]:
-        """Of each query, in [0, 1], in the order of the queries; NaN for a skipped one.
+        """Average precision of each query, in [0, 1]; NaN for a skipped one.
 
-        Hit k at rank r has precision k / r. ``trapezoid`` averages it with the precision one rank earlier, which is
-        (k - 1) / (r - 1), or 1 at rank 1.
+        Match k at rank r has precision k / r. ``trapezoid`` averages it with the precision one rank earlier, (k - 1) /
+        (r - 1), or 1 at rank 1.
         """
         average_precision = np.full(len(self.match_ranks), np.nan)
         for index in np.flatnonzero(self.valid).tolist():
@@ -101,7 +100,7 @@ class RankingMetrics:
 
     @cached_property
     def inverse_negative_penalty(self) -> Float64[np.ndarray, "q"]:
-        """Of each query the number of its matches over the rank of the last; NaN for a skipped one (INP, Ye et al.)."""
+        """INP of each query (Ye et al.): number of matches over the rank of the last; NaN for a skipped one."""
         penalty = np.full(len(self.match_ranks), np.nan)
         for index in np.flatnonzero(self.valid).tolist():
             ranks, sizes = self.match_ranks[index], self.tie_sizes[index]
@@ -114,16 +113,16 @@ class RankingMetrics:
 
     @cached_property
     def first_match_rank(self) -> Float64[np.ndarray, "q"]:
-        """Rank of each query's first match, in the order of the queries; 0 for a skipped one."""
+        """Rank of each query's first match; 0 for a skipped one."""
         return np.array([
             group.before + (group.size + 1) / (group.matches + 1) if group else 0.0 for group in self._first_groups
         ])  # fmt: skip
 
     @cached_property
     def found_within(self) -> Float64[np.ndarray, "q k"]:
-        """At [i, k - 1] the probability that query i has a match among the first k; NaN for a skipped one.
+        """Probability at [i, k - 1] that query i has a match within rank k; NaN for a skipped one.
 
-        It is 0 or 1 but for ties. For k up to ``num_gallery``, at most ``MAX_CMC_RANK``.
+        It is 0 or 1 without ties. k goes up to ``num_gallery``, at most ``MAX_CMC_RANK``.
         """
         length = min(self.num_gallery, MAX_CMC_RANK)
         found = np.zeros((len(self.match_ranks), length))
@@ -140,41 +139,41 @@ class RankingMetrics:
 
     @cached_property
     def mAP(self) -> float:
-        """Mean of ``average_precision`` over the valid queries, in [0, 1]; NaN where no query is valid."""
+        """Mean of ``average_precision`` over the valid queries, in [0, 1]; NaN if there are none."""
         return _mean(self.average_precision[self.valid])
 
     @cached_property
     def mINP(self) -> float:
-        """The mean of ``inverse_negative_penalty``."""
+        """Mean of ``inverse_negative_penalty`` over the valid queries."""
         return _mean(self.inverse_negative_penalty[self.valid])
 
     @cached_property
     def cmc(self) -> Float64[np.ndarray, "k"]:
-        """Cumulative matching characteristic: at k - 1 the fraction of valid queries with a match among the first k.
+        """Cumulative matching characteristic: at k - 1 the fraction of valid queries with a match within rank k.
 
-        For k up to ``num_gallery``, at most ``MAX_CMC_RANK``; NaN where no query is valid.
+        k goes up to ``num_gallery``, at most ``MAX_CMC_RANK``; NaN if no query is valid.
         """
         found = self.found_within[self.valid]
         return found.mean(axis=0) if len(found) else np.full(found.shape[1], np.nan)
 
     @property
     def num_valid_queries(self) -> int:
-        """Queries that have a match."""
+        """Number of queries that have a match."""
         return int(self.valid.sum())
 
     @property
     def num_skipped_queries(self) -> int:
-        """Queries that have none; they count nowhere else."""
+        """Number of queries without a match; no metric includes them."""
         return len(self.match_ranks) - self.num_valid_queries
 
     @property
     def num_tied_queries(self) -> int:
-        """Queries for which the order of equal distances matters."""
+        """Number of queries for which the order of ties matters."""
         return int(self.tied.sum())
 
     @property
     def _first_groups(self) -> Iterator[TieGroup | None]:
-        """Of each query the entries at the distance of its first match."""
+        """Yield the tie group of each query's first match."""
         for ranks, sizes in zip(self.match_ranks, self.tie_sizes, strict=True):
             yield next(_tie_groups(ranks, sizes), None)
 
@@ -192,30 +191,28 @@ def evaluate_ranking(
     clothes: Clothes | None = None,
     require_match: bool = True,
 ) -> RankingMetrics:
-    """Rank the gallery for each query by a distance matrix, and score the ranking: mAP and CMC.
+    """Rank the gallery for each query by a distance matrix, and compute mAP and CMC.
 
-    With ``exclude_same_camera=False`` the same person in the same camera is a match. Nothing then distinguishes a query
-    that is in the gallery from a further tracklet of its person, so it finds itself: leave the queries out of such a
-    gallery.
+    With ``exclude_same_camera=False`` the same person in the same camera is a match. A query that is in such a gallery
+    finds itself, so exclude the queries from it.
 
     Args:
-        distances: from each query to each gallery entry, small is similar; finite.
+        distances: distance of each query to each gallery entry, finite; small means similar.
         query_ids: person ids of the queries.
         gallery_ids: person ids of the gallery (-1 junk, 0 distractor).
         query_cameras: camera ids of the queries.
         gallery_cameras: camera ids of the gallery.
-        ap: ``mean``, the mean of the precision at each match, or ``trapezoid``, where the precision just before each
-            match counts as much as that at it, as in the official MATLAB code of MARS.
+        ap: ``mean``, the mean of the precision at each match, or ``trapezoid``, the mean of the precisions at and just
+          before each match, as in the official MATLAB code of MARS.
         exclude_same_camera: whether to ignore the query's person in the query's camera.
-        in_gallery: which columns take part; the others are ignored. Junk takes part where it is marked here (AGRL's
-            protocol), as an entry that never matches. None: all but junk.
-        clothes: ids of the queries' and of the gallery's clothes, where the same person in the same clothes is to be
-            ignored too, whatever the camera.
-        require_match: whether it is an error that no query has a match. Not of a block of queries, which may be few.
+        in_gallery: mask of the columns that take part; the others are ignored. Junk included here is an entry that
+          never matches (AGRL's protocol). None: all but junk.
+        clothes: clothes ids of queries and gallery, to ignore the same person in the same clothes in any camera.
+        require_match: whether to raise an error if no query has a match; False for a block of queries.
 
     Raises:
         InputError: a distance is not finite, or no query has a match.
-        ValueError: the lengths do not fit, or ``ap`` is unknown.
+        ValueError: lengths differ, or ``ap`` is unknown.
     """
     distances, query_ids, gallery_ids = np.asarray(distances), np.asarray(query_ids), np.asarray(gallery_ids)
     query_cameras, gallery_cameras = np.asarray(query_cameras), np.asarray(gallery_cameras)
@@ -238,29 +235,29 @@ def evaluate_ranking(
 
 
 def merge_queries(blocks: Sequence[RankingMetrics]) -> RankingMetrics:
-    """The metrics of all queries from those of blocks of queries against the same gallery, in order.
+    """Merge the metrics of blocks of queries with the same gallery, in order.
 
     Raises:
-        ValueError: there is no block, or the blocks are of different galleries or forms of average precision.
+        ValueError: there is no block, or galleries or forms of average precision differ.
     """
     if len({(block.num_gallery, block.ap) for block in blocks}) != 1:
-        raise ValueError("the blocks must be one or more, of the same gallery and form of average precision")
+        raise ValueError("expected one or more blocks of the same gallery and form of average precision")
     ranks = [ranks for block in blocks for ranks in block.match_ranks]
     sizes = [sizes for block in blocks for sizes in block.tie_sizes]
     return replace(blocks[0], match_ranks=ranks, tie_sizes=sizes)
 
 
 def as_percentages(metrics: RankingMetrics) -> dict[str, float]:
-    """``{"mAP", "rank1", "rank5", "rank10", "rank20"}`` in per cent, as the paper's tables have them, not rounded.
+    """``{"mAP", "rank1", "rank5", "rank10", "rank20"}`` in per cent, unrounded.
 
-    In a gallery of fewer entries than k, Rank-k is the share at its last rank: all queries have found a match by then.
+    In a gallery of fewer than k entries, Rank-k is that of the last rank, by which all queries have found a match.
     """
     shares = {f"rank{k}": metrics.cmc[min(k, len(metrics.cmc)) - 1] for k in PERCENTAGE_RANKS}
     return {"mAP": 100 * metrics.mAP} | {name: 100 * float(share) for name, share in shares.items()}
 
 
 def _tie_groups(ranks: np.ndarray, sizes: np.ndarray) -> Iterator[TieGroup]:
-    """The groups of equal distances that hold matches of a query, the nearest first."""
+    """Yield the tie groups that contain matches of a query, the nearest first."""
     hits = 0
     while hits < len(ranks):
         matches = int(np.count_nonzero(ranks == ranks[hits]))
@@ -269,5 +266,5 @@ def _tie_groups(ranks: np.ndarray, sizes: np.ndarray) -> Iterator[TieGroup]:
 
 
 def _mean(values: np.ndarray) -> float:
-    """NaN of nothing."""
+    """Mean of the values; NaN if empty."""
     return float(values.mean()) if len(values) else float("nan")

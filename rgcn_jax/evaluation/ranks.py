@@ -1,7 +1,6 @@
-"""Ranks of the matches of each query, counted in the rows of a distance matrix, without a sort.
+"""Ranks of the matches of each query, by counting nearer entries in the rows of a distance matrix.
 
-A match's rank is one more than the number of gallery entries that are nearer. A query has few matches (11 on MARS), so
-counting is faster than sorting, and it needs one row of the matrix at a time.
+A query has few matches (11 on MARS), so counting is faster than sorting, and needs only one row at a time.
 """
 
 import numpy as np
@@ -19,11 +18,11 @@ def match_ranks(
     exclude_same_camera: bool,
     clothes: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """``match_ranks`` and ``tie_sizes`` of ``RankingMetrics``.
+    """Compute ``match_ranks`` and ``tie_sizes`` of ``RankingMetrics``.
 
-    The arguments are those of ``evaluate_ranking``. One match costs two passes over its row.
+    Arguments are those of ``evaluate_ranking``. Each match costs two passes over its row.
     """
-    # An ignored entry goes to infinity, behind everything, by adding this row: cheaper than to index it.
+    # Adding this row moves ignored entries to infinity, which is cheaper than indexing.
     absent = np.where(in_gallery, 0, np.inf).astype(distances.dtype)
     candidates = _same_person(query_ids, gallery_ids)
     row = np.empty(distances.shape[1], distances.dtype)
@@ -33,8 +32,8 @@ def match_ranks(
         if not np.isfinite(distances[index], out=before).all():
             column = int(np.flatnonzero(~before)[0])
             raise InputError(
-                f"The distance between query {index} and gallery entry {column} is {distances[index, column]}, but "
-                "distances must be finite. Are the features finite (did the training diverge)?"
+                f"the distance between query {index} and gallery entry {column} is {distances[index, column]}: "
+                "expected a finite number. Are the features finite (did the training diverge)?"
             )
         matches = same[in_gallery[same]]
         np.add(distances[index], absent, out=row)
@@ -56,7 +55,7 @@ def match_ranks(
 
 
 def _same_person(query_ids: np.ndarray, gallery_ids: np.ndarray) -> list[np.ndarray]:
-    """For each query the ascending gallery positions of its person; none for junk and distractors."""
+    """Ascending gallery indices of each query's person; none for junk and distractors."""
     order = np.argsort(gallery_ids, kind="stable")
     ordered = gallery_ids[order]
     first = np.searchsorted(ordered, query_ids, side="left")

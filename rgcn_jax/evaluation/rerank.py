@@ -1,18 +1,18 @@
-"""Re-ranking by k-reciprocal neighbours, and query expansion: rows of their own beside the plain distance.
+"""Re-ranking by k-reciprocal neighbours, and query expansion, reported in separate rows.
 
-Both use the neighbourhood in the test set, the other queries too, so they are no properties of a feature alone and are
-never a headline. They yield blocks of distances as ``distance.distance_blocks`` does.
+Both use the neighbourhood in the test set, including the other queries, so they are not properties of the features
+alone and never the headline. They yield blocks of distances like ``distance.distance_blocks``.
 
 k-reciprocal re-ranking (Zhong, Zheng, Cao and Li, "Re-ranking person re-identification with k-reciprocal encoding",
-CVPR 2017), with the paper's k1 = 20, k2 = 6 and lambda = 0.3. N(p, k) are p and its k nearest tracklets;
+CVPR 2017), with the paper's k1 = 20, k2 = 6 and lambda = 0.3. N(p, k) is p with its k nearest tracklets:
 
-- R(p, k) = {g in N(p, k): p in N(g, k)} are reciprocal neighbours; R*(p) is R(p, k1), and R(q, k1 / 2) of each q in it
-  of which at least two thirds lie in R(p, k1) (eq. 4);
-- V_p(g) = exp(-d(p, g)) for g in R*(p), else 0, scaled to the sum 1; d is the squared distance over its largest from p;
-- V_p becomes the mean of V over p and its k2 - 1 nearest (local query expansion, eq. 11);
+- reciprocal neighbours: R(p, k) = {g in N(p, k): p in N(g, k)}; R*(p) is R(p, k1), extended by R(q, k1 / 2) for each q
+  in it if at least two thirds of that lie in R(p, k1) (eq. 4);
+- V_p(g) = exp(-d(p, g)) for g in R*(p), else 0, scaled to sum 1; d is the squared distance over its maximum from p;
+- local query expansion: V_p becomes the mean of V over p and its k2 - 1 nearest (eq. 11);
 - d_J(p, g) = 1 - sum min(V_p, V_g) / sum max(V_p, V_g), and d* = (1 - lambda) d_J + lambda d (eq. 10, 12).
 
-Scaling d and V is not in the paper but in its code, without which the result depends on the unit of the features.
+The scaling of d and V is from the paper's code; without it the result depends on the scale of the features.
 
 Query expansion (Chum et al., "Total recall", ICCV 2007): the query's feature is replaced by the mean of itself and its
 k nearest gallery features.
@@ -34,7 +34,7 @@ from rgcn_jax.types import Embeddings
 K1, K2, LAMBDA = 20, 6, 0.3
 EXPANSION = 5
 ROWS_AT_A_TIME = 512
-_ELEMENTS = 2**22  # distances at a time where they are sorted
+_ELEMENTS = 2**22  # distances sorted at a time
 
 Blocks = Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]
 
@@ -46,9 +46,9 @@ def reranked_rows(
 
     Args:
         features: one row per tracklet, see ``distance.fuse``.
-        embeddings: of the same tracklets; person and camera ids are read.
-        roles: what each of them is.
-        protocol: decides the gallery; queries and gallery are the neighbourhood.
+        embeddings: person and camera ids of the same tracklets.
+        roles: role of each tracklet.
+        protocol: protocol that selects the gallery; the neighbourhood is queries and gallery.
 
     Raises:
         InputError: a feature is not finite, or no query has a match.
@@ -68,13 +68,13 @@ def expanded_blocks(
     gallery: Bool[np.ndarray, "n"],
     k: int = EXPANSION,
 ) -> Blocks:
-    """Distances to all N from each query's mean with its k nearest gallery tracklets.
+    """Distances to all N from the mean of each query and its k nearest gallery tracklets.
 
     Args:
-        features: of N tracklets.
-        queries: positions of the queries.
-        gallery: which tracklets can be a neighbour; a query is none of itself.
-        k: neighbours.
+        features: features of N tracklets.
+        queries: indices of the queries.
+        gallery: mask of tracklets that can be neighbours; a query is never its own neighbour.
+        k: number of neighbours.
     """
     expanded = np.empty((len(queries), features.shape[1]), np.float32)
     for rows, distances in distance_blocks(features, queries, block_elements=_ELEMENTS):
@@ -96,15 +96,15 @@ def k_reciprocal_blocks(
     k2: int = K2,
     weight: float = LAMBDA,
 ) -> Blocks:
-    """Distances d* from the queries to all N, in [0, 1]; 1 to a tracklet that takes no part.
+    """Distances d* from the queries to all N, in [0, 1]; 1 to tracklets outside the neighbourhood.
 
     Args:
-        features: of N tracklets.
-        queries: positions of the queries, which take part.
-        takes_part: the neighbourhood, queries and gallery.
+        features: features of N tracklets.
+        queries: indices of the queries, which are in the neighbourhood.
+        takes_part: mask of the neighbourhood, queries and gallery.
         k1: size of the reciprocal neighbourhood.
-        k2: of the local query expansion.
-        weight: lambda, of the original distance.
+        k2: size of the local query expansion.
+        weight: lambda, the weight of the original distance.
     """
     part = np.flatnonzero(takes_part)
     own = features[part]
@@ -113,7 +113,7 @@ def k_reciprocal_blocks(
     farthest = np.empty(len(part), np.float32)
     for rows, distances in distance_blocks(own, np.arange(len(part)), block_elements=_ELEMENTS):
         farthest[rows] = distances.max(axis=1)
-        distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = -1  # itself is the nearest
+        distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = -1  # a tracklet is its own nearest
         neighbours[rows] = _nearest(distances, k1 + 1)[0]
     scale = np.where(farthest > 0, farthest, 1) ** 2
     encoded = _encode(own, neighbours, scale)
@@ -128,13 +128,13 @@ def k_reciprocal_blocks(
         of_block = np.ones((len(distances), len(features)), np.float32)
         for row, query in enumerate(position[rows]):
             shared = _sum_of_minima(encoded, by_column, int(query))
-            jaccard = 1 - shared / (total[query] + total - shared)  # the maxima sum to what the minima leave
+            jaccard = 1 - shared / (total[query] + total - shared)  # max(a, b) = a + b - min(a, b)
             of_block[row, part] = (1 - weight) * jaccard + weight * distances[row] ** 2 / scale[query]
         yield rows, of_block
 
 
 def _encode(features: np.ndarray, neighbours: np.ndarray, scale: np.ndarray) -> Any:
-    """The sparse matrix of V_p(g), before the local query expansion."""
+    """Sparse matrix of V_p(g), before the local query expansion."""
     k1 = neighbours.shape[1] - 1
     half = neighbours[:, : round(k1 / 2) + 1]
     reciprocal, half_reciprocal = _reciprocal(neighbours), _reciprocal(half)
@@ -162,7 +162,7 @@ def _encode(features: np.ndarray, neighbours: np.ndarray, scale: np.ndarray) -> 
 
 
 def _reciprocal(neighbours: Int64[np.ndarray, "n k"]) -> Bool[np.ndarray, "n k"]:
-    """Which of each tracklet's neighbours have it among theirs."""
+    """Mask of each tracklet's neighbours that have it among their own neighbours."""
     found = np.empty(neighbours.shape, bool)
     for start in range(0, len(neighbours), ROWS_AT_A_TIME):
         rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(neighbours)))
@@ -171,7 +171,7 @@ def _reciprocal(neighbours: Int64[np.ndarray, "n k"]) -> Bool[np.ndarray, "n k"]
 
 
 def _sum_of_minima(encoded: Any, by_column: Any, query: int) -> np.ndarray:
-    """Sum over g of min(V_query(g), V_p(g)), for every p: only the columns that the query has are read."""
+    """Sum over g of min(V_query(g), V_p(g)) for every p; reads only the nonzero columns of the query."""
     entries = slice(encoded.indptr[query], encoded.indptr[query + 1])
     columns, values = encoded.indices[entries], encoded.data[entries]
     of_columns = by_column[:, columns]
@@ -180,7 +180,7 @@ def _sum_of_minima(encoded: Any, by_column: Any, query: int) -> np.ndarray:
 
 
 def _nearest(distances: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The columns of the k smallest distances of each row, ascending, and these distances."""
+    """Columns of the k smallest distances of each row, ascending, and these distances."""
     k = min(k, distances.shape[1])
     found = np.sort(np.argpartition(distances, k - 1, axis=1)[:, :k], axis=1)
     of_found = np.take_along_axis(distances, found, axis=1)

@@ -1,4 +1,4 @@
-"""The result of an evaluation: rows of mAP and CMC under every protocol, as a table, as JSON and per query."""
+"""Evaluation results: mAP and CMC by protocol and row, as a table, as JSON, and per query."""
 
 import json
 from collections.abc import Mapping
@@ -21,27 +21,27 @@ RESULTS_FILE = "results.json"
 
 
 def headline_mAP(rows: Mapping[str, Any]) -> float:
-    """The fused row's mAP, or that of the one branch there is, in per cent; also of a record of ``metrics.jsonl``."""
+    """The mAP in per cent of the fused row, else of the model's only row; also for a record of ``metrics.jsonl``."""
     return next(rows[row] for row in ("fused", "appearance", "pose") if row in rows)["mAP"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a model at a step, and everything that names them."""
+    """Metrics of a model at a training step, with data set, protocol and settings."""
 
     step: int
     data_set: str
-    """Its name, and which of its splits where it has several."""
+    """Name of the data set, and its split if there are several."""
     protocol: str
-    """The headline's."""
+    """Name of the headline protocol."""
     distance: str
     clips: str
     chance_rank1: float
-    """Rank-1 in per cent that a random ranking expects under the headline protocol."""
+    """Expected Rank-1 of a random ranking under the headline protocol, in per cent."""
     metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
-    """By protocol and row; a row is None where the model lacks a branch of it."""
+    """Metrics by protocol and row; the row of a missing branch is None."""
     features: FeatureSet
-    """What was ranked."""
+    """The features that were ranked."""
 
     @property
     def rows(self) -> dict[str, dict[str, float]]:
@@ -49,7 +49,7 @@ class Evaluation:
         return self.protocol_rows(self.protocol)
 
     def protocol_rows(self, protocol: str) -> dict[str, dict[str, float]]:
-        """The rows of any protocol, in per cent."""
+        """The rows of a protocol, in per cent."""
         return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
 
     @property
@@ -59,11 +59,11 @@ class Evaluation:
 
     @property
     def headline_mAP(self) -> float:
-        """The fused row's mAP, or that of the one branch there is: what "best" means."""
+        """The mAP of the fused row, else of the model's only row; selects the best checkpoint."""
         return headline_mAP(self.rows)
 
     def description(self) -> dict[str, Any]:
-        """The data set, the settings and the counts that the rows depend on."""
+        """Data set, settings and counts that the rows depend on."""
         counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
         return {
             "data_set": self.data_set,
@@ -77,17 +77,17 @@ class Evaluation:
         }
 
     def summary(self) -> str:
-        """One line: mAP / Rank-1 of the rows."""
+        """A line with mAP / Rank-1 of the rows."""
         parts = (f"{row} {numbers['mAP']:.1f}/{numbers['rank1']:.1f}" for row, numbers in self.rows.items())
         return f"mAP/Rank-1 (%): {', '.join(parts)}"
 
     def table(self) -> str:
-        """The headline as a table, the other protocols as a line each."""
+        """The headline protocol as a table, followed by a line for each other protocol."""
         rows = self.metrics[self.protocol]
         intervals = {row: metric_intervals(m, self.query_ids) for row, m in rows.items() if m is not None}
         lines = [format_table(rows, self.protocol, self.distance, intervals)]
         lines.append(
-            f"(per cent, ± half the 95 % interval over persons; a random ranking expects Rank-1 "
+            f"(per cent, ± half the 95 % interval over persons; expected Rank-1 of a random ranking "
             f"{self.chance_rank1:.1f})"
         )
         for name, rows in self.metrics.items():
@@ -106,7 +106,7 @@ class Evaluation:
         return f"{row} {', '.join(format_value(values[name], intervals[name]) for name in ('mAP', 'rank1'))}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Rows, counts, settings and all protocols, as JSON takes them; ``metrics`` with intervals over persons."""
+        """Rows, counts, settings and all protocols as JSON values; ``metrics`` includes intervals over persons."""
         return {
             "step": self.step,
             **self.rows,
@@ -119,30 +119,31 @@ class Evaluation:
         }
 
 
-def write_results(path: Path, evaluation: Evaluation, beside: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes an evaluation as JSON with what else is ``beside`` it (config, provenance), and the scores of every query
-    to ``queries_path(path)``, both atomically; returns the former.
+def write_results(path: Path, evaluation: Evaluation, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an evaluation and ``extra`` (config, provenance) as JSON, and per-query scores to ``queries_path(path)``.
+
+    Both are written atomically. Returns the JSON values.
 
     Raises:
       InputError: they cannot be written.
     """
-    results = {**evaluation.to_dict(), **beside}
+    results = {**evaluation.to_dict(), **extra}
     _write_queries(queries_path(path), evaluation)
     write_text(path, json.dumps(results, indent=2) + "\n")
     return results
 
 
 def queries_path(results: Path) -> Path:
-    """NAME.queries.npz beside NAME.json."""
+    """NAME.queries.npz for NAME.json, in the same folder."""
     return results.with_suffix(".queries.npz")
 
 
 def _write_queries(path: Path, evaluation: Evaluation) -> None:
-    """Writes the scores of every query to an ``.npz`` file, for paired tests and rank lists.
+    """Write the scores of every query to an ``.npz`` file, for paired tests and rank lists.
 
-    Arrays, a row a query: ``first_frames``, ``person_ids``, ``camera_ids``; and for each protocol and row
+    Arrays, with one row per query: ``first_frames``, ``person_ids``, ``camera_ids``; and for each protocol and row
     ``PROTOCOL/ROW/METRIC`` with the metrics mAP (average precision), mINP, rank1, rank5, rank10 and rank20 in per cent,
-    and first_match, the rank of the first match; NaN, or 0 of first_match, where the query has no match.
+    and first_match, the rank of the first match. Without a match these are NaN, and first_match is 0.
     """
     queries = evaluation.features.take(evaluation.features.roles.query)
     arrays = {

@@ -1,7 +1,8 @@
-"""Scoring a model: three rows (appearance, pose, fused) of mAP and CMC, under every protocol, from one set of features.
+"""Scoring of a model: mAP and CMC of the appearance, pose and fused rows, under every protocol, from one set of
+features.
 
-``Scorer`` embeds the test tracklets of a data set and ranks them; ``score`` ranks features that are there already, as
-from a features file. Training and the command ``rgcn_jax.evaluate`` use both.
+``Scorer`` embeds the test tracklets of a data set and ranks them; ``score`` ranks given features, such as those of a
+features file. Used in training and by the command ``evaluate``.
 """
 
 import sys
@@ -32,10 +33,10 @@ from rgcn_jax.types import Embeddings, Tracklet
 
 
 class Scorer:
-    """Evaluates variables on the test tracklets of a data set; compiles once, whatever is evaluated how often.
+    """Evaluates model variables on the test tracklets of a data set; compiles once.
 
     Raises:
-      InputError: the protocol does not apply to the data set, or no query has a match.
+      InputError: the protocol is not applicable to the data set, or no query has a match.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Scorer:
         self._extractor = Extractor(model, mesh, dtype)
 
     def embed(self, variables: Any, tracklets: Sequence[Tracklet] | None = None) -> Embeddings:
-        """Features of tracklets (None: the test tracklets), each exactly once."""
+        """Embed tracklets (None: the test tracklets), each once."""
         tracklets = self.tracklets if tracklets is None else tracklets
         readers = Readers(self._data.read, self._data.read_keypoints)
         silent = not (sys.stderr.isatty() and parallel.is_first())
@@ -62,7 +63,7 @@ class Scorer:
         return to_embeddings(tracklets, found)
 
     def features(self, variables: Any, step: int, header: Mapping[str, Any] | None = None) -> FeatureSet:
-        """Features of the test tracklets; ``header``: what else is to be known of them."""
+        """Features of the test tracklets; ``header``: additional entries of the header."""
         statistics = statistics_of(variables["batch_stats"])
         described = {**self._described(step), **(header or {})}
         quality = self._quality(self.tracklets)
@@ -89,20 +90,20 @@ class Scorer:
         return described
 
     def evaluate(self, variables: Any, step: int) -> Evaluation:
-        """Embeds and ranks; of several processes each ranks all features."""
+        """Embed and rank the test tracklets. With several processes each ranks all features."""
         return score(self.features(variables, step), self._settings)
 
 
 def score(features: FeatureSet, settings: EvaluationConfig) -> Evaluation:
-    """Ranks features under every protocol that applies to them.
+    """Rank features under every applicable protocol.
 
     Args:
-      features: of the test tracklets; those of no role are not read.
+      features: features of the test tracklets; tracklets without a role are ignored.
       settings: protocol, distance and pose weight.
 
     Raises:
-      InputError: the protocol does not apply, no query has a match, a feature is not finite, or the distance
-        "standardized" or "calibrated" is asked for and what it needs is missing.
+      InputError: the protocol is not applicable, no query has a match, a feature is not finite, or the requirements of
+        the distance "standardized" or "calibrated" are missing.
     """
     tested = features.roles.query | features.roles.gallery | features.roles.junk
     features = features if tested.all() else features.take(tested)
@@ -130,17 +131,17 @@ def score(features: FeatureSet, settings: EvaluationConfig) -> Evaluation:
 
 
 def calibrated_distances(features: FeatureSet) -> CalibratedDistances | None:
-    """Distances of the fused row for the kind "calibrated"; None where there is no such row.
+    """Distances of the fused row for the kind "calibrated"; None if there is no such row.
 
     Raises:
-      InputError: the features have no fusion, or no quality of the keypoints.
+      InputError: the features lack the fusion, or the keypoint quality.
     """
     embeddings = features.embeddings
     if "fused" not in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
         return None
     with as_input_error(
-        'The distance "calibrated" needs the fusion of the model, which these features lack',
-        "learn it, rgcn-jax calibrate --model=DIR --fusion, and embed again",
+        'the distance "calibrated" needs the fusion of the model, which these features lack',
+        "learn it by rgcn-jax calibrate --model=DIR --fusion, and embed again",
         ValueError,
     ):
         fusion = Fusion.from_json(features.header.get("fusion"))
@@ -148,13 +149,13 @@ def calibrated_distances(features: FeatureSet) -> CalibratedDistances | None:
 
 
 def statistics_of(batch_stats: Mapping[str, Any]) -> FeatureStatistics:
-    """The running statistics of the features that a model keeps, on the host."""
+    """The model's running statistics of the features, on the host."""
     (mean_a, std_a), (mean_p, std_p) = jax.device_get(feature_statistics(batch_stats))
     return FeatureStatistics(mean_a, std_a, mean_p, std_p)
 
 
 def model_from_config(config: Config, num_identities: int, mesh: Mesh) -> TwoBranch:
-    """The model of a config for the devices of ``mesh``, for training and for scoring alike."""
+    """Build the model of a config for the devices of ``mesh``, for training or scoring."""
     return build_model(
         asdict(config.model),
         num_identities,
@@ -166,7 +167,7 @@ def model_from_config(config: Config, num_identities: int, mesh: Mesh) -> TwoBra
 
 
 def scorer_from_config(config: Config, model: TwoBranch, data: Data, mesh: Mesh) -> Scorer:
-    """The scorer of a config; ``model`` is ``model_from_config``'s."""
+    """Build the scorer of a config; ``model`` is from ``model_from_config``."""
     return Scorer(
         model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=model.dtype, settings=config.evaluation
     )

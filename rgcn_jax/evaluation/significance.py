@@ -1,12 +1,12 @@
-"""Intervals and paired tests of ranking metrics, by resampling the persons of the queries.
+"""Confidence intervals and paired tests of ranking metrics, by resampling the persons of the queries.
 
-The queries of one person depend on each other (the same clothes, the same gallery entries), so whole persons are drawn:
-as many as there are, with replacement, and a person drawn n times has all its queries counted n times. The gallery
-stays as it is. The 95 % interval holds the middle of the resampled means (percentile bootstrap).
+Queries of one person are not independent (same clothes, same gallery entries), so whole persons are resampled with
+replacement: a person drawn n times has all its queries counted n times. The gallery is unchanged. The 95 % interval is
+that of the percentile bootstrap.
 
-Two rankings of the same queries are compared pair by pair: the interval of the mean difference from the same draws, and
-the p-value of a randomisation test that exchanges both rankings for each person by the flip of a coin (Smucker, Allan
-and Carterette, "A comparison of statistical significance tests for information retrieval evaluation", CIKM 2007).
+Two rankings of the same queries are compared pairwise: by the interval of the mean difference from the same resamples,
+and by the p-value of a randomisation test that swaps the two rankings of each person with probability 0.5 (Smucker,
+Allan and Carterette, "A comparison of statistical significance tests for information retrieval evaluation", CIKM 2007).
 """
 
 from functools import lru_cache
@@ -18,23 +18,23 @@ from jaxtyping import Float, Float32, Float64, Integer
 from rgcn_jax.evaluation.ranking import PERCENTAGE_RANKS, RankingMetrics
 
 MIN_PERSONS = 10
-"""With fewer persons there is no interval: the draws would repeat a handful of values."""
+"""Minimum number of persons for an interval; with fewer, resamples take only a few distinct values."""
 
 Interval = tuple[float, float]
 
 
 class Difference(NamedTuple):
-    """Of two means over the same queries: the second minus the first."""
+    """Difference of two means over the same queries: second minus first."""
 
     value: float
     interval: Interval | None
     p_value: float
-    """Two-sided; the probability of so large a difference if the two were interchangeable."""
+    """Two-sided p-value of the randomisation test."""
 
 
-@lru_cache(maxsize=2)  # all rows and protocols have the same persons
+@lru_cache(maxsize=2)  # the persons are the same in all rows and protocols
 def draw_persons(num_persons: int, resamples: int, seed: int) -> Float32[np.ndarray, "b p"]:
-    """How often each of P persons is drawn in each of B resamples; read-only."""
+    """Number of times each of P persons is drawn in each of B resamples; read-only."""
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(num_persons, np.full(num_persons, 1 / num_persons), resamples).astype(np.float32)
     draws.setflags(write=False)
@@ -42,13 +42,13 @@ def draw_persons(num_persons: int, resamples: int, seed: int) -> Float32[np.ndar
 
 
 def percentile_interval(values: Float64[np.ndarray, "b"]) -> Interval:
-    """The middle 95 %."""
+    """The 2.5th and 97.5th percentiles."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
 def values_by_query(metrics: RankingMetrics) -> dict[str, Float64[np.ndarray, "q"]]:
-    """mAP, mINP and Rank-k of each query, in per cent; NaN for a skipped one. Their means are the metrics."""
+    """Compute mAP, mINP and Rank-k of each query, in per cent; NaN for a skipped one. Their means are the metrics."""
     found = metrics.found_within
     at_rank = {f"rank{k}": found[:, min(k, found.shape[1]) - 1] for k in PERCENTAGE_RANKS}
     values = {"mAP": metrics.average_precision, "mINP": metrics.inverse_negative_penalty} | at_rank
@@ -61,10 +61,10 @@ def interval_over_persons(
     """95 % interval of the mean of ``values``; None for fewer than ``MIN_PERSONS`` persons.
 
     Args:
-        values: of each query; NaN is left out.
-        person_ids: of the queries.
+        values: value of each query; NaN is ignored.
+        person_ids: person ids of the queries.
         resamples: B.
-        seed: of the draws: the same persons and seed give the same draws.
+        seed: random seed; the same persons and seed give the same resamples.
     """
     sums, counts = _by_person(values, person_ids)
     if len(counts) < MIN_PERSONS:
@@ -79,7 +79,7 @@ def metric_intervals(
     """The interval of each of ``values_by_query``, in per cent; None for fewer than ``MIN_PERSONS`` persons."""
     sums, counts = {}, np.zeros(0)
     for name, values in values_by_query(metrics).items():
-        sums[name], counts = _by_person(values, query_ids)  # the counts are the same for all
+        sums[name], counts = _by_person(values, query_ids)  # counts are the same for all metrics
     if len(counts) < MIN_PERSONS:
         return dict.fromkeys(sums)
     draws = draw_persons(len(counts), resamples, seed).astype(np.float64)
@@ -94,21 +94,21 @@ def paired_difference(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Difference:
-    """Mean of ``second - first`` over the queries that both have, its 95 % interval, and the p-value.
+    """Mean of ``second - first`` over the queries with both values, its 95 % interval, and the p-value.
 
     Args:
-        first: a value of each query, such as the average precision of one row; NaN is left out.
-        second: of the same queries.
-        person_ids: of the queries.
-        resamples: of the interval and of the test.
-        seed: of both.
+        first: value of each query, such as the average precision of one row; NaN is ignored.
+        second: values of the same queries.
+        person_ids: person ids of the queries.
+        resamples: number of resamples for the interval and for the test.
+        seed: random seed of both.
 
     Raises:
         ValueError: no query has both values.
     """
     sums, counts = _by_person(second - first, person_ids)
     if not len(counts):
-        raise ValueError("there is no query with both values")
+        raise ValueError("expected at least one query with both values, found none")
     observed = sums.sum()
     signs = np.random.default_rng(seed).integers(0, 2, (resamples, len(sums)), np.int8)
     exchanged = (2.0 * signs - 1) @ sums
@@ -121,7 +121,7 @@ def paired_difference(
 
 
 def _by_person(values: np.ndarray, person_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each person the sum and the number of its values that are not NaN; persons without any are left out."""
+    """Sum and number of the values of each person, without NaN; persons without values are dropped."""
     there = ~np.isnan(values)
     _, person = np.unique(person_ids[there], return_inverse=True)
     counts = np.bincount(person)

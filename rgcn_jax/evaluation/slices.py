@@ -1,8 +1,8 @@
-"""Metrics by slice of the queries: camera pair, tracklet length, share of detected keypoints, look-alikes.
+"""Metrics by slice of the queries: camera pair, tracklet length, fraction of detected keypoints, look-alikes.
 
-A slice is some of the queries against the whole gallery, so its metrics come from the ranks that are there; only a
-camera pair has another gallery. Every slice has its counts and intervals over persons, and the paired difference of the
-fused and the appearance row: whether pose helps there.
+A slice is a subset of the queries with the whole gallery, so its metrics follow from the existing ranks; only camera
+pairs have another gallery. Each slice has counts, intervals over persons, and the paired difference of the fused and
+the appearance row.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,8 +28,8 @@ def slice_json(
     """By slice: metrics of every row with intervals and counts, and ``fused_minus_appearance`` of their AP.
 
     Args:
-        rows: metrics of all queries, by row; a row that is None is left out.
-        masks: by name of the slice, which queries are in it. A slice without a valid query is left out.
+        rows: metrics of all queries by row; rows that are None are skipped.
+        masks: mask of the queries by slice name. Slices without a valid query are skipped.
         query_ids: person ids of the queries.
     """
     present = {row: metrics for row, metrics in rows.items() if metrics is not None}
@@ -51,14 +51,14 @@ def slice_json(
 
 
 def by_value(values: Real[np.ndarray, "q"], unit: str, parts: int = PARTS) -> dict[str, Bool[np.ndarray, "q"]]:
-    """Queries in parts of about equal size by a value, such as the number of frames: every query is in one of them.
+    """Divide the queries into parts of about equal size by a value, such as the number of frames.
 
-    Names are ``2 to 19 frames``; parts with the same name are one.
+    Names are such as ``2 to 19 frames``; parts with the same name are merged.
 
     Args:
-        values: of each query; finite.
-        unit: what the values count, for the names.
-        parts: how many, at most.
+        values: value of each query; finite.
+        unit: unit of the values, for the names.
+        parts: maximum number of parts.
     """
     if not len(values):
         return {}
@@ -79,15 +79,15 @@ def by_camera_pair(
     roles: Roles,
     protocol: Protocol,
 ) -> dict[tuple[int, int], RankingMetrics]:
-    """Metrics of the queries of one camera against the gallery of one camera, by (query camera, gallery camera).
+    """Metrics of the queries of one camera with the gallery of one camera, by (query camera, gallery camera).
 
-    Pairs without a valid query are left out; of one camera there is none but where the protocol has matches in it.
+    Pairs without a valid query are skipped, as are pairs of one camera unless the protocol has matches there.
 
     Args:
-        distances: blocks of all queries in their order, as ``distance.distance_blocks`` yields them.
-        embeddings: of the N tracklets; person, camera and clothes ids are read.
-        roles: what each of them is.
-        protocol: decides the gallery.
+        distances: blocks of all queries in their order, as from ``distance.distance_blocks``.
+        embeddings: person, camera and clothes ids of the N tracklets.
+        roles: role of each tracklet.
+        protocol: protocol that selects the gallery.
     """
     queries = np.flatnonzero(roles.query)
     persons, cameras = embeddings.person_ids, embeddings.camera_ids

@@ -1,4 +1,4 @@
-"""Ranking metrics as a table for the terminal, and values rounded to what their interval allows."""
+"""Formatting of ranking metrics: tables for the terminal, and values rounded according to their interval."""
 
 import math
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ def format_table(
     kind: str,
     intervals: Mapping[str, Mapping[str, Interval | None]] | None = None,
 ) -> str:
-    """The rows of one protocol as a table for the terminal, in per cent, under a line that says what was measured.
+    """Format the rows of one protocol as a table for the terminal, in per cent, with a heading.
 
     Args:
-        rows: metrics by row name; a row that is None is left out.
-        protocol: its name.
-        kind: the distance kind.
-        intervals: by row and metric, of ``significance.metric_intervals``; None prints one decimal and no interval.
+        rows: metrics by row name; rows that are None are skipped.
+        protocol: name of the protocol.
+        kind: distance kind.
+        intervals: intervals by row and metric, from ``significance.metric_intervals``; None: one decimal, no interval.
 
     Example::
 
@@ -30,7 +30,7 @@ def format_table(
     """
     present = {name: metrics for name, metrics in rows.items() if metrics is not None}
     if not present:
-        raise ValueError("there is no row to show")
+        raise ValueError("expected at least one row with metrics, found none")
     counts = next(iter(present.values()))
     lines = [
         f"protocol {protocol}, distance {kind}, gallery {counts.num_gallery}, "
@@ -50,10 +50,10 @@ def format_table(
 
 
 def format_value(value: float, interval: Interval | None) -> str:
-    """``81.1 ±1.6``: a value and half the width of its 95 % interval, to the digits that the interval allows.
+    """Format a value and half the width of its 95 % interval: ``81.1 ±1.6``.
 
-    The half width has one significant digit, or two where it begins with 1, and the value as many decimals, at most
-    two. Without an interval one decimal is shown and no ±.
+    The half width has one significant digit, or two if the first is 1; the value has as many decimals, at most two.
+    Without an interval, one decimal and no ±.
 
     Example::
 

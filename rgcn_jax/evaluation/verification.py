@@ -1,22 +1,22 @@
-"""Verification: do two tracklets show the same person? ROC, EER and TPR at fixed FPR, with intervals over persons.
+"""Verification (1:1 matching) metrics: ROC, EER and TPR at fixed FPR, with intervals over persons.
 
-A pair of tracklets is accepted as the same person when its distance is *below* a threshold t. With
+A pair of tracklets is accepted as the same person if its distance is *below* a threshold t. Definitions:
 
-- genuine pairs: two tracklets of one person in two cameras (the same camera is left out, as in the ranking),
-- impostor pairs: tracklets of two persons,
-- TPR(t), the share of genuine pairs with a distance below t (also TAR, or 1 - FNMR),
-- FPR(t), the share of impostor pairs below t (also FAR or FMR),
+- genuine pairs: two tracklets of one person in two cameras (pairs in the same camera are ignored, as in the ranking);
+- impostor pairs: tracklets of two persons;
+- TPR(t): fraction of genuine pairs with a distance below t (also TAR, or 1 - FNMR);
+- FPR(t): fraction of impostor pairs below t (also FAR or FMR).
 
-the ROC is TPR over FPR, the equal error rate (EER) is where FPR = 1 - TPR, on straight lines between the points of the
-ROC, and TPR at FPR f is read at the largest t whose FPR is at most f. Each pair counts once. Junk and distractors take
-no part: two distractors may be the same person, nobody knows.
+The ROC is TPR over FPR. The equal error rate (EER) is where FPR = 1 - TPR, with linear interpolation between the points
+of the ROC. TPR at FPR f is read at the largest t whose FPR is at most f. Each pair counts once. Junk and distractors
+are ignored, since two distractors may be the same person.
 
-The 95 % intervals resample persons, not pairs, as all pairs of a person depend on each other: a person drawn n times
-has its genuine pairs n times, and an impostor pair counts as often as the product of its two persons' draws (the vertex
+The 95 % intervals resample persons instead of pairs, since pairs of one person are not independent: a person drawn n
+times counts its genuine pairs n times, and an impostor pair counts the product of its two persons' draws (the vertex
 bootstrap; Fogliato, Patil and Perona, "Confidence intervals for error rates in 1:1 matching tasks", IJCV 2024).
 
-Thresholds are float32 numbers of 16 significant bits (``pair_counts``); the counts at each are exact. Memory does not
-grow with the number of pairs.
+Thresholds are float32 numbers of 16 significant bits (``pair_counts``), and the counts at each are exact. Memory does
+not depend on the number of pairs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,17 +34,17 @@ from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, percentile_i
 
 FPRS = (1e-1, 1e-2, 1e-3, 1e-4)
 MIN_FALSE_ACCEPTS = 10
-"""A TPR at FPR f is given only where f times the impostor pairs is at least this: fewer pairs measure no such rate."""
+"""A TPR at FPR f is reported only if f times the number of impostor pairs is at least this."""
 
 ROWS = 256
-"""Tracklets whose distances are computed at a time, to all that follow."""
+"""Number of tracklets whose distances to all later ones are computed at a time."""
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """TPR at a wanted FPR: ``threshold`` is the largest whose ``fpr`` is at most the wanted one.
+    """TPR at a requested FPR; ``threshold`` is the largest whose ``fpr`` is at most that.
 
-    ``interval``: 95 % interval of the TPR; None where there are too few persons.
+    ``interval``: 95 % interval of the TPR; None if there are too few persons.
     """
 
     tpr: float
@@ -55,10 +55,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Verification:
-    """How well a threshold on the distance separates pairs of one person from pairs of two.
+    """Verification metrics of a distance.
 
-    ``tpr`` has None for an FPR that the impostor pairs are too few to measure. ``roc`` holds rows of (threshold, FPR,
-    TPR), ascending, at most a few hundred points. ``eer_threshold`` lies in the middle of the gap between distances.
+    A value of ``tpr`` is None if there are too few impostor pairs to measure that FPR. ``roc`` has rows of (threshold,
+    FPR, TPR), ascending, at most a few hundred. ``eer_threshold`` is in the middle of the gap between distances.
     """
 
     eer: float
@@ -71,7 +71,7 @@ class Verification:
     roc: Float64[np.ndarray, "k 3"]
 
     def to_json(self) -> dict[str, Any]:
-        """Rates in per cent, for ``results.json``; what could not be measured is None. Without the ROC."""
+        """Rates in per cent, as JSON values; None if not measured. Without the ROC."""
         points = {
             f"{fpr:g}": point
             and {
@@ -105,27 +105,29 @@ def verify(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Verification:
-    """Verification over all pairs of N tracklets by the Euclidean distance of their features, or by other distances.
+    """Verify all pairs of N tracklets by the Euclidean distance of their features, or by other distances.
 
     Args:
-        features: one row per tracklet, see ``distance.fuse``; or the distances.
-        person_ids: only ids above 0 take part.
-        camera_ids: of the same tracklets.
-        clothes_ids: where two tracklets of a person in the same clothes are to be left out.
-        fprs: the wanted FPRs, in (0, 1).
-        exclude_same_camera: whether two tracklets of a person in one camera are left out.
-        cross_camera_impostors: whether impostor pairs in one camera are left out too (a shared background makes them
-            alike). By default they count, as they do in a ranking.
-        resamples: of the persons, for the intervals; 0 for none.
-        seed: of the resampling.
+        features: one row per tracklet, see ``distance.fuse``; or distances.
+        person_ids: person ids of the tracklets; only those above 0 take part.
+        camera_ids: camera ids of the tracklets.
+        clothes_ids: clothes ids, to exclude pairs of a person in the same clothes.
+        fprs: FPRs to report, in (0, 1).
+        exclude_same_camera: whether to exclude pairs of a person in one camera.
+        cross_camera_impostors: whether to exclude impostor pairs in one camera too, which a shared background makes
+          similar. By default they count, as in a ranking.
+        resamples: number of bootstrap resamples of the persons; 0: no intervals.
+        seed: random seed of the resampling.
 
     Raises:
         InputError: a feature is not finite, or there is no genuine or no impostor pair.
-        ValueError: the lengths do not fit, or a wanted FPR is not in (0, 1).
+        ValueError: lengths differ, or an FPR is not in (0, 1).
     """
     count = len(features) if isinstance(features, np.ndarray) else len(person_ids)
     if not count == len(person_ids) == len(camera_ids):
-        raise ValueError(f"there are {count} features, {len(person_ids)} person ids and {len(camera_ids)} camera ids")
+        raise ValueError(
+            f"lengths differ: {count} features, {len(person_ids)} person ids, {len(camera_ids)} camera ids"
+        )
     order = np.argsort(person_ids, kind="stable")
     order = order[person_ids[order] > 0]
     cameras = camera_ids[order]
@@ -162,32 +164,33 @@ def verify_pairs(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Verification:
-    """Verification over given pairs, for distances that are no Euclidean ones, or for a published list of pairs.
+    """Verify given pairs, for distances that are not Euclidean, or for a published list of pairs.
 
     Args:
-        distances: of each pair; finite, at least 0, taken as float32. All pairs count: leave out those in one camera.
-        person_ids: of both tracklets of each pair; above 0.
-        fprs: the wanted FPRs, in (0, 1).
-        resamples: of the persons, for the intervals; 0 for none.
-        seed: of the resampling.
+        distances: distance of each pair; finite, non-negative, converted to float32. All pairs count: exclude those in
+          one camera beforehand.
+        person_ids: person ids of the two tracklets of each pair; above 0.
+        fprs: FPRs to report, in (0, 1).
+        resamples: number of bootstrap resamples of the persons; 0: no intervals.
+        seed: random seed of the resampling.
 
     Raises:
         InputError: a distance is negative or not finite, a person id is not positive, or there is no genuine or no
-            impostor pair.
-        ValueError: the lengths do not fit, or a wanted FPR is not in (0, 1).
+          impostor pair.
+        ValueError: lengths differ, or an FPR is not in (0, 1).
     """
     if person_ids.shape != (len(distances), 2):
         raise ValueError(f"person_ids has shape {person_ids.shape}, expected {(len(distances), 2)}")
     if (person_ids <= 0).any():
         raise InputError(
-            f"The person ids of pairs must be positive, found {person_ids.min()}: leave junk and distractors out."
+            f"expected positive person ids of pairs, found {person_ids.min()}: exclude junk and distractors."
         )
-    distances = distances.astype(np.float32) + 0.0  # -0 becomes 0
+    distances = distances.astype(np.float32) + 0.0  # turns -0 into 0
     bad = np.flatnonzero(~(np.isfinite(distances) & (distances >= 0)))
     if len(bad):
         raise InputError(
-            f"The distance of pair {bad[0]} is {distances[bad[0]]}, but distances must be finite and at least 0. "
-            "Are they similarities? Use 1 - similarity."
+            f"the distance of pair {bad[0]} is {distances[bad[0]]}: expected finite distances of at least 0. "
+            "For similarities, use 1 - similarity."
         )
     names, persons = np.unique(person_ids, return_inverse=True)
     persons = np.sort(persons.reshape(-1, 2), axis=1)
@@ -205,21 +208,21 @@ def verify_pairs(
 def _verification(
     blocks: Callable[[], Iterator[Block]], num_persons: int, fprs: Sequence[float], resamples: int, seed: int
 ) -> Verification:
-    """Counts all pairs, reads the operating points, and their intervals from resampled counts."""
+    """Count all pairs and derive operating points, with intervals from resampled counts."""
     if any(not 0 < fpr < 1 for fpr in fprs):
-        raise ValueError(f"a wanted FPR must be in (0, 1), got {tuple(fprs)}")
+        raise ValueError(f"expected FPRs in (0, 1), found {tuple(fprs)}")
     counts = count_pairs(blocks())
     num_genuine, num_impostor = int(counts.genuine[-1]), int(counts.impostor[-1])
     if not num_genuine or not num_impostor:
         raise InputError(
-            f"Nothing to verify: the tracklets of {num_persons} persons form {num_genuine} genuine pairs (one person, "
-            f"two cameras) and {num_impostor} impostor pairs (two persons), and both are needed. With one camera, "
-            "count pairs in the same camera too (exclude_same_camera=False)."
+            f"nothing to verify: expected genuine and impostor pairs, found {num_genuine} genuine pairs (one person, "
+            f"two cameras) and {num_impostor} impostor pairs of {num_persons} persons. With one camera, count pairs in "
+            "the same camera too (exclude_same_camera=False)."
         )
     fpr, tpr = counts.impostor / num_impostor, counts.genuine / num_genuine
     points: dict[float, OperatingPoint | None] = {}
     for wanted in fprs:
-        allowed = np.floor(wanted * num_impostor * (1 + 1e-12))  # 0.29 * 100 is a little less than 29
+        allowed = np.floor(wanted * num_impostor * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
         at = int(np.searchsorted(counts.impostor, allowed, side="right")) - 1
         enough = allowed >= MIN_FALSE_ACCEPTS
         points[wanted] = OperatingPoint(float(tpr[at]), float(fpr[at]), counts.threshold(at), None) if enough else None
@@ -249,7 +252,7 @@ def _verification(
 
 
 def _equal_error_rates(fpr: Float64[np.ndarray, "b k"], tpr: Float64[np.ndarray, "b k"]) -> Float64[np.ndarray, "b"]:
-    """Where each ROC, of straight lines, crosses FPR = 1 - TPR. The ROCs begin at (0, 0) and end at (1, 1)."""
+    """Where each piecewise linear ROC, from (0, 0) to (1, 1), crosses FPR = 1 - TPR."""
     excess = fpr + tpr - 1  # from -1 to 1, ascending
     after = np.argmax(excess >= 0, axis=1)[:, None]
     e0, e1 = (np.take_along_axis(excess, at, axis=1) for at in (after - 1, after))

@@ -1,1 +1,1 @@
-"""Several runs side by side: comparisons with significance."""
+"""Experiments over several runs: sweeps, tables, paired comparisons and robustness curves."""

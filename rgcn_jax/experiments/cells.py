@@ -1,7 +1,7 @@
-"""The cells of a table: the config of each run, the folder that it is kept in, and whether it is finished.
+"""Cells of a sweep: the config, output folder and state of each run of a table.
 
-A folder is named by the models and a hash of the configuration, so that tables with the same ``--out`` share the runs
-that they have in common: ``OUT/walkers/AP+RGCN-1f3a90c2/seed0-split1``.
+Folder names combine the models and a hash of the configuration, so that tables with the same ``--out`` share common
+runs: ``OUT/walkers/AP+RGCN-1f3a90c2/seed0-split1``.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from rgcn_jax.fields import leaves
 from rgcn_jax.runtime.handed_over import read_text
 
 PAPER_CONFIGS = {"walkers": "walkers_paper"}
-"""Data sets whose config of the paper's model has another name."""
+"""Data set -> name of the config with the paper's model, where it differs from the data set's name."""
 
 SPLIT_COUNTS = {"ilids_vid": 10, "prid2011": 10}
-"""Data sets with several published splits; ``--splits`` is of these alone."""
+"""Number of published splits, for data sets with several; ``--splits`` applies to these only."""
 
 FEATURES_FILE = "features.npz"
-"""Features of all tracklets, beside the results of a run that others train beside."""
+"""Features of all tracklets, saved next to the results of a run whose appearance features other runs use."""
 
 NO_EFFECT = (
     *PLACE,
@@ -41,43 +41,46 @@ NO_EFFECT = (
     "tracker",
     "model.remat",
 )
-"""Fields that do not change the results of the last step."""
+"""Fields that do not affect the results of the last step."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: a row of a table on a data set with a seed and a split. ``beside``: the run whose appearance features
-    it needs. ``also``: what else ``evaluation.clips`` is to be, besides the config's own.
+    """One run: a row of a table on a data set with a seed and a split.
+
+    ``features_run``: the run whose appearance features it uses. ``also``: further values of ``evaluation.clips`` to
+    evaluate.
     """
 
     row: str
     data_set: str
     config: Config
     folder: Path
-    beside: "Cell | None" = None
+    features_run: "Cell | None" = None
     also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name of the run in messages."""
         split = f" split {self.config.data.split}" if self.data_set in SPLIT_COUNTS else ""
         return f"{self.data_set}, {self.row}, seed {self.config.seed}{split}"
 
     @cached_property
     def features(self) -> Path:
-        """Where the features of this run are kept, for others."""
+        """Path of the features file of this run, for other runs."""
         return self.folder / FEATURES_FILE
 
     def evaluated(self, clips: str) -> tuple[Config, Path]:
-        """The config with another ``evaluation.clips`` (empty: its own), and the file of its results."""
+        """The config with another ``evaluation.clips`` (empty: its own), and the path of its results."""
         if clips in ("", self.config.evaluation.clips):
             return self.config, self.folder / RESULTS_FILE
         evaluation = replace(self.config.evaluation, clips=clips)
         return replace(self.config, evaluation=evaluation), self.folder / "evaluations" / f"sweep-{clips}.json"
 
     def results(self, clips: str = "") -> dict[str, Any] | None:
-        """The contents of its ``results.json``, or with other ``clips`` of ``evaluations/sweep-CLIPS.json``; None where
-        that is not there with this config.
+        """Contents of ``results.json``, or for other ``clips`` of ``evaluations/sweep-CLIPS.json``.
+
+        None if the file does not exist or is of another config.
         """
         config, file = self.evaluated(clips)
         try:
@@ -92,16 +95,16 @@ class Cell:
 
     @property
     def unevaluated(self) -> list[str]:
-        """The members of ``also`` without results."""
+        """Members of ``also`` without results."""
         return [clips for clips in self.also if self.results(clips) is None]
 
     @property
     def finished(self) -> bool:
-        """Whether all its results are there."""
+        """Whether all results exist."""
         return self.results() is not None and not self.unevaluated
 
     def state(self) -> str:
-        """In words: finished, begun, or not begun."""
+        """State of the run: finished, begun, or not begun."""
         if self.finished:
             return "finished"
         return "begun" if (self.folder / CONFIG_FILE).exists() else "not begun"
@@ -110,16 +113,15 @@ class Cell:
 def cells(
     table: Table, data_set: str, seeds: Sequence[int], splits: Sequence[int], overrides: Sequence[str], out: Path
 ) -> list[Cell]:
-    """All runs of a table on a data set: rows, in each the seeds, in each the splits; runs that others train beside
-    come first.
+    """All runs of a table on a data set, ordered by row, seed and split; runs that others depend on come first.
 
     Args:
       table: the table.
       data_set: one of its data sets.
-      seeds: of weights and batches; on walkers also of the generated persons.
-      splits: of a data set that has several.
-      overrides: "--config.field=value" of every run.
-      out: the folder that all runs are kept in.
+      seeds: seeds of weights and batches; on walkers also of the generated persons.
+      splits: published splits, for a data set that has several.
+      overrides: "--config.field=value" arguments for every run.
+      out: folder of all runs.
 
     Raises:
       InputError: a config is invalid.
@@ -127,12 +129,12 @@ def cells(
     splits = splits if data_set in SPLIT_COUNTS else [1]
     made: dict[tuple[str, int, int], Cell] = {}
     rows = [row for row in table.rows if row.overrides is not None]
-    bases = {table.beside_row(data_set, row.name) for row in rows}
+    bases = {table.features_row(data_set, row.name) for row in rows}
     rows.sort(key=lambda row: row.name not in bases)
     for row in rows:
         for seed in seeds:
             for split in splits:
-                base = made.get((table.beside_row(data_set, row.name), seed, split))
+                base = made.get((table.features_row(data_set, row.name), seed, split))
                 made[row.name, seed, split] = _cell(table, row, data_set, seed, split, overrides, out, base)
     return list(made.values())
 
@@ -164,18 +166,18 @@ def _cell(
     also.pop(whole.evaluation.clips, None)
     if base is None or not whole.with_pose:
         return Cell(row.name, data_set, whole, _folder(out, data_set, whole, whole, None), None, tuple(also))
-    beside = {
+    precomputed = {
         "model.appearance": "precomputed",
         "data.features": str(base.features),
         "model.pretrained": "",
         "model.remat": "none",
     }
-    fixed = config(values, *(f"--config.{name}={value}" for name, value in beside.items()), *repetition)
+    fixed = config(values, *(f"--config.{name}={value}" for name, value in precomputed.items()), *repetition)
     return Cell(row.name, data_set, fixed, _folder(out, data_set, fixed, whole, base), base, tuple(also))
 
 
 def _folder(out: Path, data_set: str, config: Config, whole: Config, base: Cell | None) -> Path:
-    """By what differs from the defaults: a field that a later version adds leaves the names as they are."""
+    """Folder named by fields that differ from the defaults, so that fields added later do not change it."""
     defaults = _effective(Config())
     changed = {n: v for n, v in _effective(config).items() if v != defaults.get(n) and n not in REPETITION}
     text = json.dumps([changed, base.folder.parent.name if base else ""], sort_keys=True)
@@ -185,12 +187,12 @@ def _folder(out: Path, data_set: str, config: Config, whole: Config, base: Cell 
 
 
 def _effective(config: Config) -> dict[str, Any]:
-    """Fields that the results depend on, by dotted name."""
+    """Fields that affect the results, by dotted name."""
     return {name: value for name, _, value in leaves(config) if name not in NO_EFFECT}
 
 
 def number_list(text: str, option: str, least: int) -> list[int]:
-    """The numbers of "0:4" (both ends included), "0,2,5" or "3". Raises InputError: the text is none of these."""
+    """Parse "0:4" (both ends included), "0,2,5" or "3". Raises InputError for any other text."""
     numbers: list[int] = []
     for part in text.split(","):
         first, colon, last = part.partition(":")
@@ -198,5 +200,5 @@ def number_list(text: str, option: str, least: int) -> list[int]:
             raise InputError(f"{option}={text[:100]}: expected numbers such as 0:4 (0 to 4), 0,2,5 or 3.")
         numbers += range(int(first), int(last or first) + 1) if int(last or first) - int(first) < 10_000 else []
     if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < least:
-        raise InputError(f"{option}={text[:100]}: expected different numbers of {least} or more, such as {least}:4.")
+        raise InputError(f"{option}={text[:100]}: expected distinct numbers of {least} or more, such as {least}:4.")
     return numbers

@@ -1,8 +1,8 @@
 """Paired comparison of two configurations: mean difference of a metric over queries, its interval and p-value.
 
-Repetitions (seeds, splits) of both are paired, and in each pair the values of the same query are subtracted. Where
-several pairs have the same queries, the differences of a query are averaged first; queries of other data are other
-queries, and their persons other persons. Interval and test resample persons (``evaluation/significance.py``).
+Repetitions (seeds, splits) of both are paired, and differences are taken per query. If several pairs have the same
+queries, the differences of each query are averaged first; queries of different data sets or splits are distinct, and so
+are their persons. Interval and test resample persons (``evaluation/significance.py``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ METRICS = ("mAP", "mINP", "rank1", "rank5", "rank10")
 
 @dataclass(frozen=True)
 class Cell:
-    """One row and metric: means of both configurations over the pairs in per cent, difference and queries.
+    """Comparison of one row and metric: means of both configurations in per cent, and their difference.
 
-    ``p_holm``: the p-value after Holm's correction over all cells of the comparison. ``wins``, ``losses``: queries for
-    which the second is better, worse. ``num_queries``: with a value in both.
+    ``p_holm``: p-value after Holm's correction over all cells of the comparison. ``wins``, ``losses``: number of
+    queries for which the second is better, worse. ``num_queries``: number of queries with a value in both.
     """
 
     row: str
@@ -50,7 +50,7 @@ class Comparison:
 
 
 def group(runs: Sequence[ScoredRun]) -> list[list[ScoredRun]]:
-    """Runs of one configuration together, in the order of their first."""
+    """Group runs by configuration, in the order of the first run of each."""
     groups: dict[str, list[ScoredRun]] = {}
     for run in runs:
         groups.setdefault(repr(sorted(run.configuration.items())), []).append(run)
@@ -58,13 +58,13 @@ def group(runs: Sequence[ScoredRun]) -> list[list[ScoredRun]]:
 
 
 def differing(first: ScoredRun, second: ScoredRun) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two configurations differ: name -> values of both."""
+    """Fields in which two configurations differ: name -> (first, second)."""
     a, b = first.configuration, second.configuration
     return {n: (a.get(n), b.get(n)) for n in sorted({*a, *b}) if a.get(n) != b.get(n)}
 
 
 def pairs(first: Sequence[ScoredRun], second: Sequence[ScoredRun]) -> list[tuple[ScoredRun, ScoredRun]]:
-    """The repetitions that both configurations have.
+    """Pair the repetitions that both configurations have.
 
     Raises:
       InputError: a configuration has a repetition twice, or there is no common one.
@@ -75,14 +75,14 @@ def pairs(first: Sequence[ScoredRun], second: Sequence[ScoredRun]) -> list[tuple
         for run in runs:
             if run.repetition in found:
                 raise InputError(
-                    f"{found[run.repetition].path} and {run.path} are the same configuration, seed and split: name one."
+                    f"{found[run.repetition].path} and {run.path} are the same configuration, seed and split: omit one."
                 )
             found[run.repetition] = run
         by_repetition.append(found)
     common = [repetition for repetition in by_repetition[0] if repetition in by_repetition[1]]
     if not common:
         seeds = [", ".join(str(r[0]) for r in found) for found in by_repetition]
-        raise InputError(f"no seed and split in common: the first has seeds {seeds[0]}, the second {seeds[1]}.")
+        raise InputError(f"no common seed and split: the first has seeds {seeds[0]}, the second {seeds[1]}.")
     return [(by_repetition[0][r], by_repetition[1][r]) for r in common]
 
 
@@ -93,17 +93,17 @@ def compare(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
-    """Compares two configurations over their pairs of runs.
+    """Compare two configurations over their pairs of runs.
 
     Args:
-      paired: (run of the first, run of the second) configuration.
-      rows: (row of the first, row of the second) to compare; both are usually the same.
-      protocol: under which.
-      resamples: of the persons.
-      seed: of the resampling.
+      paired: (run of the first configuration, run of the second).
+      rows: (row of the first, row of the second) to compare; usually the same.
+      protocol: evaluation protocol.
+      resamples: number of bootstrap resamples of the persons.
+      seed: random seed of the resampling.
 
     Raises:
-      InputError: the runs of a pair have other queries, or there is no such row or protocol.
+      InputError: the runs of a pair have different queries, or a row or protocol is missing.
     """
     cells: list[Cell] = []
     gains: list[tuple[str, float]] = []
@@ -142,7 +142,7 @@ def compare(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction for testing all of them: the family-wise error stays below the level."""
+    """Holm's step-down correction for multiple tests, which controls the family-wise error rate."""
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(p_values))
     largest = 0.0
@@ -155,7 +155,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _values(
     paired: Sequence[tuple[ScoredRun, ScoredRun]], row: tuple[str, str], key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Per distinct query: values of both averaged over the pairs that have it, the person, and the first frame."""
+    """For each distinct query: values of both averaged over the pairs that have it, the person, and the first frame."""
     blocks: dict[Any, list[tuple[np.ndarray, np.ndarray]]] = {}
     names: dict[Any, tuple[ScoredRun, np.ndarray]] = {}
     for first, second in paired:
@@ -163,10 +163,12 @@ def _values(
         position = {name: i for i, name in enumerate(second.first_frames)}
         if set(position) != set(first.first_frames):
             absent = sorted(set(position) ^ set(first.first_frames))
-            raise InputError(f"{first.path} and {second.path} have other queries: {listed(absent)} is in one only.")
+            raise InputError(f"{first.path} and {second.path} have different queries: only one has {listed(absent)}.")
         order = np.array([position[name] for name in first.first_frames], int)
         if (second.person_ids[order] != first.person_ids).any():
-            raise InputError(f"{first.path} and {second.path} have queries of the same names, but other persons.")
+            raise InputError(
+                f"{first.path} and {second.path} have queries of the same names, but of different persons."
+            )
         data = (first.config.get("data.name"), first.config.get("data.split"), first.config.get("data.walkers.seed"))
         identity = (data, first.first_frames)
         blocks.setdefault(identity, []).append((a, b[order]))
@@ -184,12 +186,12 @@ def _values(
 def _column(run: ScoredRun, key: str) -> np.ndarray:
     if key not in run.scores:
         there = sorted({name.rpartition("/")[0] for name in run.scores})
-        raise InputError(f"{run.path} has no {key}: it has {', '.join(there)}.")
+        raise InputError(f"{run.path} has no {key}: expected one of {', '.join(there)}.")
     return run.scores[key].astype(np.float64)
 
 
 def as_json(comparison: Comparison, first: ScoredRun, second: ScoredRun) -> Mapping[str, Any]:
-    """The comparison, and in which fields the configurations differ."""
+    """The comparison, and the fields in which the configurations differ, as JSON values."""
     return {
         "protocol": comparison.protocol,
         "pairs": comparison.num_pairs,

@@ -1,4 +1,4 @@
-"""Readers of corrupted clips: the clips of another reader, disturbed tracklet by tracklet; and of other keypoints."""
+"""Readers that corrupt the clips of another reader, or replace its keypoints."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -13,16 +13,16 @@ from rgcn_jax.types import Batch, Tracklet
 
 
 def shortened(tracklet: Tracklet, disturbance: Disturbance) -> Tracklet:
-    """The tracklet of the frames that are left."""
+    """The tracklet with the remaining frames only."""
     return replace(tracklet, frames=tuple(tracklet.frames[i] for i in disturbance.positions.tolist()))
 
 
 class CorruptedReader:
-    """A ``Reader`` of plans of ``shortened`` tracklets.
+    """A ``Reader`` for plans of ``shortened`` tracklets.
 
     Args:
-      read: reads clips of the whole tracklets; the plans do not augment.
-      disturbances: what happens to each tracklet.
+      read: reader of the whole tracklets; the plans must not augment.
+      disturbances: corruption of each tracklet.
       aspect: width of a crop over its height.
     """
 
@@ -31,13 +31,13 @@ class CorruptedReader:
         self._whole = {shortened(tracklet, found): tracklet for tracklet, found in disturbances.items()}
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
-        """The disturbed batches of the plans, in order."""
+        """Yield the corrupted batches of the plans, in order."""
         kept: deque[BatchPlan] = deque()
         for batch in self._read(_keeping(map(self._whole_plan, plans), kept)):
             yield self._disturbed(kept.popleft(), batch)
 
     def _whole_plan(self, plan: BatchPlan) -> BatchPlan:
-        """The same frames as positions in the whole tracklets."""
+        """Map the frames of a plan to indices in the whole tracklets."""
         tracklets = tuple(self._whole[tracklet] for tracklet in plan.tracklets)
         rows = [self._disturbances[t].positions[row] for t, row in zip(tracklets, plan.frames, strict=True)]
         return plan._replace(tracklets=tracklets, frames=np.stack(rows).astype(np.int32))
@@ -53,20 +53,20 @@ class CorruptedReader:
 
 
 class OtherKeypoints:
-    """A ``Reader`` whose keypoints are those of another source, such as a second detector's."""
+    """A ``Reader`` with keypoints of another source, such as a second detector."""
 
     def __init__(self, read: Reader, source: KeypointSource):
         self._read, self._source = read, source
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
-        """The batches of the plans with the other keypoints."""
+        """Yield the batches of the plans with the other keypoints."""
         kept: deque[BatchPlan] = deque()
         for batch in self._read(_keeping(plans, kept)):
             yield {**batch, "keypoints": planned_keypoints(kept.popleft(), self._source)}
 
 
 def _keeping(plans: Iterable[BatchPlan], kept: deque[BatchPlan]) -> Iterator[BatchPlan]:
-    """The plans, each appended to ``kept`` before the reader has it, which may read ahead in a thread of its own."""
+    """Append each plan to ``kept`` before the reader, which may prefetch in its own thread, receives it."""
     for plan in plans:
         kept.append(plan)
         yield plan

@@ -1,7 +1,7 @@
-"""Corruptions of test tracklets: missed, noisy, swapped and hidden keypoints, occlusion, fewer frames. NumPy alone.
+"""Corruptions of test tracklets: missing, noisy and swapped keypoints, occlusion, fewer frames. NumPy only.
 
-Every draw is a function of (seed, corruption, first frame of the tracklet) and not of the level: what a low level takes
-away, a higher one takes away too, so a curve over the levels is not blurred by other draws.
+Random numbers depend on (seed, corruption, first frame of the tracklet) but not on the level: a higher level removes
+all that a lower one does, which reduces the variance along a curve.
 """
 
 import zlib
@@ -17,12 +17,14 @@ from rgcn_jax.types import Tracklet
 NECK, HIPS = 1, (8, 11)
 
 TYPICAL_TORSO = 0.3
-"""Torso in crop heights where a clip shows none."""
+"""Torso length in crop heights, for a clip in which no torso was detected."""
 
 
 class Corruption(NamedTuple):
-    """A kind of corruption. ``levels``: from mild to severe; ``unit``: what a level is; ``undisturbed``: the level that
-    changes nothing (None: all frames); ``of_frames``: whether the appearance branch sees it too.
+    """A kind of corruption.
+
+    ``levels``: from mild to severe. ``unit``: meaning of a level. ``undisturbed``: the level without effect (None: all
+    frames). ``of_frames``: whether it also affects the appearance branch.
     """
 
     levels: tuple[int | float, ...]
@@ -32,20 +34,21 @@ class Corruption(NamedTuple):
 
 
 CORRUPTIONS = {
-    "joint_dropout": Corruption((0.1, 0.2, 0.3, 0.4, 0.5), "probability that a keypoint is missed"),
+    "joint_dropout": Corruption((0.1, 0.2, 0.3, 0.4, 0.5), "probability that a keypoint is missing"),
     "jitter": Corruption((0.01, 0.02, 0.04, 0.08), "standard deviation of a keypoint, in torso lengths"),
     "swaps": Corruption((0.1, 0.25, 0.5), "probability that a frame has left and right swapped"),
-    "missing_span": Corruption((0.2, 0.4, 0.6, 0.8), "share of consecutive frames without any keypoint"),
-    "occlusion": Corruption((0.1, 0.2, 0.3, 0.4, 0.5), "share of the crop that is covered", of_frames=True),
+    "missing_span": Corruption((0.2, 0.4, 0.6, 0.8), "fraction of consecutive frames without any keypoint"),
+    "occlusion": Corruption((0.1, 0.2, 0.3, 0.4, 0.5), "fraction of the crop that is occluded", of_frames=True),
     "fewer_frames": Corruption((20, 10, 5, 2, 1), "frames of a tracklet, from its middle", None, True),
     "frame_rate": Corruption((2, 4, 8), "every n-th frame of a tracklet", 1, True),
 }
 
 
 class Disturbance(NamedTuple):
-    """What happens to a tracklet of F frames. ``positions``: the frames that are left; the others are by frame, of
-    which ``shift`` is in torso lengths and ``box`` (left, top, right, bottom in normalised coordinates; of no area:
-    nothing) covers all frames.
+    """The corruption drawn for a tracklet of F frames.
+
+    ``positions``: remaining frames. The other fields are per frame. ``shift`` is in torso lengths. ``box``: (left, top,
+    right, bottom) in normalised coordinates, covered in all frames; nothing if its area is 0.
     """
 
     positions: Int64[np.ndarray, "k"]
@@ -56,13 +59,13 @@ class Disturbance(NamedTuple):
 
 
 def disturb(name: str, level: int | float, tracklet: Tracklet, seed: int) -> Disturbance:
-    """Draws a corruption of one tracklet.
+    """Draw a corruption of one tracklet.
 
     Args:
       name: a key of ``CORRUPTIONS``.
-      level: in the unit of the corruption.
-      tracklet: its number of frames, and the name of the first, are used.
-      seed: of the draws.
+      level: level in the unit of the corruption.
+      tracklet: provides the number of frames, and the name of the first for the seed.
+      seed: random seed.
     """
     frames = len(tracklet.frames)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(tracklet.frames[0].encode())])
@@ -97,12 +100,12 @@ def disturb(name: str, level: int | float, tracklet: Tracklet, seed: int) -> Dis
 def disturbed_keypoints(
     keypoints: Float32[np.ndarray, "t 14 3"], found: Disturbance, positions: np.ndarray, aspect: float
 ) -> Float32[np.ndarray, "t 14 3"]:
-    """The keypoints of a clip after swapping, shifting and missing; positions stay within the crop.
+    """Swap, shift and drop the keypoints of a clip; positions are clipped to the crop.
 
     Args:
       keypoints: x, y in normalised coordinates, and confidence, 0 where not detected.
-      found: of the tracklet.
-      positions: of the clip's frames in the tracklet.
+      found: corruption of the tracklet.
+      positions: indices of the clip's frames in the tracklet.
       aspect: width of the crop over its height.
     """
     swapped = found.swapped[positions]
@@ -118,7 +121,7 @@ def disturbed_keypoints(
 
 
 def occluded_frames(frames: np.ndarray, box: Float64[np.ndarray, "4"]) -> np.ndarray:
-    """Frames [T, H, W, 3] of which the pixels whose centres lie in the box are painted with ``ERASED_RGB``."""
+    """Fill the pixels of frames [T, H, W, 3] whose centres are in the box with ``ERASED_RGB``."""
     height, width = frames.shape[1:3]
     x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     inside = ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))
@@ -126,7 +129,7 @@ def occluded_frames(frames: np.ndarray, box: Float64[np.ndarray, "4"]) -> np.nda
 
 
 def torso_length(keypoints: Float32[np.ndarray, "t 14 3"], aspect: float) -> float:
-    """Median distance from the neck to the middle of the hips over the frames that show them, in crop heights."""
+    """Median distance from the neck to the midpoint of the hips over frames that show both, in crop heights."""
     shown = keypoints[(keypoints[:, (NECK, *HIPS), 2] > 0).all(axis=1), :, :2]
     if not len(shown):
         return TYPICAL_TORSO

@@ -1,6 +1,4 @@
-"""A table's numbers from the runs that are finished: mean, standard deviation, number of runs and what is missing, in
-Markdown, CSV or LaTeX.
-"""
+"""Results of a table in Markdown, CSV or LaTeX: mean, standard deviation and number of the finished runs."""
 
 import csv
 import io
@@ -19,7 +17,7 @@ FORMATS = ("markdown", "csv", "latex")
 
 @dataclass(frozen=True)
 class Entry:
-    """One row and column. ``mean`` and ``deviation`` (with n - 1) over the runs; NaN without runs, or with one."""
+    """One row and column: ``mean`` and ``deviation`` (sample standard deviation) over runs; NaN with too few runs."""
 
     row: Row
     column: Column
@@ -31,7 +29,7 @@ class Entry:
 
     @property
     def text(self) -> str:
-        """Such as "82.1 ± 0.4"; "-" without a run."""
+        """Text such as "82.1 ± 0.4"; "-" without runs."""
         if not self.runs:
             return "-"
         return f"{self.mean:.1f}" + ("" if math.isnan(self.deviation) else f" ± {self.deviation:.1f}")
@@ -39,22 +37,22 @@ class Entry:
 
 @dataclass(frozen=True)
 class Filled:
-    """A table with its numbers. ``missing``: the runs that are not finished, and in which state they are."""
+    """A table with its results. ``missing``: unfinished runs with their states."""
 
     table: Table
     entries: tuple[tuple[Entry, ...], ...]
     missing: tuple[str, ...]
 
     def write(self, style: str) -> str:
-        """The table in one of ``FORMATS``."""
+        """Format the table in one of ``FORMATS``."""
         return {"markdown": _markdown, "csv": _csv, "latex": _latex}[style](self)
 
 
 def fill(table: Table, out: Path) -> Filled:
-    """Reads the results of all runs in a folder that sweeps have been asked for (``sweep.record``).
+    """Read the results of all runs that sweeps have recorded in a folder (``sweep.record``).
 
     Raises:
-      InputError: what was asked for cannot be read, or a config is invalid by now.
+      InputError: the record cannot be read, or a config is no longer valid.
     """
     record = read_record(out)
     found: dict[tuple[str, str], list[Cell]] = {}
@@ -84,7 +82,7 @@ def _entry(row: Row, column: Column, found: dict[tuple[str, str], list[Cell]]) -
 
 
 def _value(cell: Cell, column: Column) -> float | None:
-    """The metric of a run; None where it is not finished or its model lacks the branch."""
+    """Metric of a run; None if it is not finished or its model lacks the branch."""
     results = cell.results(column.clips)
     if results is None:
         return None
@@ -97,8 +95,8 @@ def _value(cell: Cell, column: Column) -> float | None:
 
 
 def _grid(filled: Filled) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text. Our columns of a data set appear once a sweep of it has been asked for, the paper's
-    where it has numbers; after each data set the number of runs.
+    """Header and rows as text: for each data set our columns, if a sweep was requested, the paper's, if it has numbers,
+    and the number of runs.
     """
     header: list[str] = [""]
     body = [[row.name] for row in filled.table.rows]
@@ -138,7 +136,7 @@ def _markdown(filled: Filled) -> str:
 
 
 def _csv(filled: Filled) -> str:
-    """A line for each row and column."""
+    """One CSV line per row and column."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     named = "row data_set of metric clips mean deviation runs wanted published source"
@@ -153,7 +151,7 @@ def _csv(filled: Filled) -> str:
 
 
 def _latex(filled: Filled) -> str:
-    """For LaTeX with the package booktabs."""
+    """A LaTeX table for the package booktabs."""
     header, body = _grid(filled)
     lines = [
         f"% {filled.table.title}; \\usepackage{{booktabs}}",

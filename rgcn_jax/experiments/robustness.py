@@ -1,7 +1,7 @@
-"""Robustness of a model: its metrics under corruptions of the test tracklets, level by level.
+"""Robustness of a model: metrics under corruptions of the test tracklets, by level.
 
-Keypoints alone are disturbed by some corruptions: f_a is then that of the undisturbed tracklets, and only the pose
-branch is run. Occlusion, fewer frames and a lower frame rate reach both branches.
+Some corruptions affect keypoints only: f_a is then computed once, and only the pose branch is run. Occlusion, fewer
+frames and a lower frame rate affect both branches.
 """
 
 import csv
@@ -35,12 +35,12 @@ from rgcn_jax.types import Tracklet
 ROBUSTNESS_FILE = "robustness.json"
 
 OTHER_KEYPOINTS = "other_keypoints"
-"""Name of the curve with a second file of keypoints, whose one level has no number."""
+"""Name of the curve with keypoints of another detector, which has no numeric level."""
 
 METRICS = ("mAP", "mINP", "rank1", "rank5", "rank10", "rank20")
 
 Point = dict[str, Any]
-"""``level`` (None: undisturbed by fewer frames, or other keypoints) and ``rows``: row -> ``ranking_json``."""
+"""``level`` (None: all frames, or other keypoints) and ``rows``: row -> ``ranking_json``."""
 
 
 class Robustness:
@@ -49,11 +49,11 @@ class Robustness:
     Args:
       embedder: the model.
       data: its test set.
-      seed: of the corruptions.
-      header: of the features, such as the calibrated fusion of the model.
+      seed: random seed of the corruptions.
+      header: additional entries of the features' header, such as the model's calibrated fusion.
 
     Raises:
-      InputError: the protocol of the config does not apply to the data set.
+      InputError: the protocol of the config is not applicable to the data set.
     """
 
     def __init__(self, embedder: Embedder, data: Data, seed: int = 0, header: Mapping[str, Any] | None = None):
@@ -72,24 +72,24 @@ class Robustness:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of the frames that the model sees, in pixels."""
+        """Height and width of the frames after resizing, in pixels."""
         return self._config.frame_size
 
     def undisturbed(self) -> Evaluation:
-        """The evaluation of the model as it is: the features are extracted once and kept."""
+        """Evaluate the model without corruption; features are extracted once and kept."""
         if self._features is None:
             self._features = self._scorer.features(self._embedder.variables, self._embedder.step, self._header)
         return score(self._features, self._config.evaluation)
 
     def corrupted(self, name: str, level: int | float) -> Evaluation:
-        """The evaluation at a level of one of ``CORRUPTIONS``.
+        """Evaluate the model at a level of one of ``CORRUPTIONS``.
 
         Raises:
-          InputError: the corruption changes frames, and the appearance features are precomputed.
+          InputError: the corruption affects frames, and the appearance features are precomputed.
         """
         corruption = CORRUPTIONS[name]
         if corruption.of_frames and self._config.data.features:
-            raise InputError(f"{name} changes frames, but the appearance features of this model are precomputed.")
+            raise InputError(f"{name} affects frames, but the appearance features of this model are precomputed.")
         disturbances = {t: disturb(name, level, t, self._seed) for t in self._scorer.tracklets}
         wrap = partial(CorruptedReader, disturbances=disturbances, aspect=self._config.aspect)
         tracklets = [shortened(*pair) for pair in disturbances.items()]
@@ -104,7 +104,7 @@ class Robustness:
         return self._evaluate(wrap, tracklets, corruption.of_frames, keypoints_of)
 
     def other_keypoints(self, source: KeypointSource) -> Evaluation:
-        """The evaluation with the keypoints of another detector."""
+        """Evaluate the model with keypoints of another detector."""
         return self._evaluate(partial(OtherKeypoints, source=source), self._scorer.tracklets, False, source.of)
 
     def _evaluate(self, wrap: Any, tracklets: Sequence[Tracklet], of_frames: bool, keypoints_of: Any) -> Evaluation:
@@ -112,7 +112,7 @@ class Robustness:
         assert self._features is not None
         of_frames = of_frames and self._config.with_appearance
         keypoints: Reader | None = self._data.read_keypoints
-        assert keypoints is not None  # all data sets have it
+        assert keypoints is not None  # all data sets have a keypoint reader
         clips = self._data.read if of_frames else keypoints
         extractor = self._whole if of_frames else self._pose
         readers = Readers(wrap(clips), wrap(keypoints))
@@ -128,12 +128,12 @@ class Robustness:
 
 
 def points(name: str) -> list[int | float | None]:
-    """The levels of a corruption, the undisturbed one first."""
+    """Levels of a corruption, starting with the one without effect."""
     return [CORRUPTIONS[name].undisturbed, *CORRUPTIONS[name].levels]
 
 
 def point(level: int | float | None, evaluation: Evaluation) -> Point:
-    """The metrics of the headline protocol at a level, with intervals over persons."""
+    """Metrics of the headline protocol at a level, with intervals over persons."""
     rows = evaluation.metrics[evaluation.protocol]
     return {
         "level": level,
@@ -142,12 +142,12 @@ def point(level: int | float | None, evaluation: Evaluation) -> Point:
 
 
 def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What was measured before; without curves where there is no file, or its header is another one.
+    """Read earlier measurements; without curves if the file does not exist or has another header.
 
     Raises:
       InputError: the file is damaged.
     """
-    header = None if header is None else json.loads(json.dumps(header))  # as it is read back: without tuples
+    header = None if header is None else json.loads(json.dumps(header))  # converts tuples to lists, as in the file
     try:
         found = json.loads(read_text(path))
         same = header is None or found["header"] == header
@@ -157,13 +157,13 @@ def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict
     except FileNotFoundError:
         return _empty(header)
     except MALFORMED as error:
-        raise InputError(f"{path} cannot be read ({error}): remove it, and run robustness again.") from error
+        raise InputError(f"{path} cannot be read ({error}): remove it and rerun rgcn-jax robustness.") from error
 
 
 def _check_curve(curve: Any) -> None:
-    """Raises ValueError, LookupError, TypeError or AttributeError where it is not one that was measured."""
+    """Raise ValueError, LookupError, TypeError or AttributeError for an invalid curve."""
     if not isinstance(curve["unit"], str) or not isinstance(curve["points"], list):
-        raise ValueError("a curve is none")
+        raise ValueError("invalid curve")
     for at in curve["points"]:
         rows = at["rows"]
         numbers = [at["level"], *(m[name] for m in rows.values() for name in (*METRICS, "valid_queries", "persons"))]
@@ -173,7 +173,7 @@ def _check_curve(curve: Any) -> None:
         if set(rows) != set(curve["points"][0]["rows"]) or not {*rows} <= {*ROWS}:
             raise ValueError(f"a point has the rows {', '.join(rows)}")
         if not {*map(type, numbers)} <= {int, float, type(None)}:
-            raise ValueError("a number is none")
+            raise ValueError("invalid number")
 
 
 def _empty(header: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _empty(header: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def write_robustness(path: Path, found: Mapping[str, Any]) -> None:
-    """Writes NAME.json, and NAME.csv with a line for each value. Raises InputError: they cannot be written."""
+    """Write NAME.json, and NAME.csv with one line per value. Raises InputError if they cannot be written."""
     write_text(path, json.dumps(found, indent=2) + "\n")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""A scored run: its config and the scores of every query, from ``results.json`` or a file of ``evaluations/``."""
+"""A scored run: its config and per-query scores, from ``results.json`` or a file in ``evaluations/``."""
 
 import json
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays
 
 REPETITION = ("seed", "data.split", "data.walkers.seed")
-"""Fields in which repetitions of one configuration differ."""
+"""Fields in which repetitions of a configuration differ."""
 
 PLACE = ("data.root", "data.keypoints", "data.features", "parallel.num_devices", "profile_steps", "compilation_cache")
-"""Fields that say where a run took place, not what it computes."""
+"""Fields that describe where a run took place and do not affect its results."""
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """``scores``: "PROTOCOL/ROW/METRIC" -> per cent of each query, NaN where it has no match; the other arrays name the
+    """``scores``: "PROTOCOL/ROW/METRIC" -> per cent for each query, NaN without a match; the other arrays identify the
     queries.
     """
 
@@ -36,26 +36,26 @@ class ScoredRun:
 
     @property
     def repetition(self) -> tuple[Any, ...]:
-        """Which repetition of its configuration it is."""
+        """Values of the repetition fields."""
         return tuple(self.config.get(name) for name in REPETITION)
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """All fields that say what is computed, but for which repetition it is."""
+        """All fields that affect the results, except for the repetition fields."""
         return {name: value for name, value in self.config.items() if name not in (*REPETITION, *PLACE)}
 
 
 def load_scored_run(path: Path) -> ScoredRun:
-    """Reads a run's folder, or one of its ``evaluations/NAME.json``.
+    """Read a run folder, or one of its ``evaluations/NAME.json``.
 
     Raises:
-      InputError: there are no results, they are damaged, or they lack the scores of the queries.
+      InputError: results are missing or damaged, or lack per-query scores.
     """
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
         results = json.loads(read_text(file))
         protocol, config = str(results["protocol"]), _flat(results["config"])
-        if "fitted_pose_weight" in results:  # another weight in each run, by one and the same rule
+        if "fitted_pose_weight" in results:  # differs between runs, but is chosen by the same rule
             config["evaluation.pose_weight"] = "fitted on the training persons"
         if any(isinstance(config.get(name), list) for name in (*REPETITION, "data.name")):
             raise ValueError(f"one of {', '.join(REPETITION)} is a list")
@@ -65,8 +65,8 @@ def load_scored_run(path: Path) -> ScoredRun:
         raise InputError(f"{file} cannot be read ({type(error).__name__}: {error}): evaluate the run again.") from error
     scores_file = queries_path(file)
     with as_input_error(
-        f"{file} lacks the scores of its queries, {scores_file.name}",
-        f"evaluate the run again, rgcn-jax evaluate --model={path}, and name the file that this writes",
+        f"{file} lacks per-query scores, {scores_file.name}",
+        f"rerun rgcn-jax evaluate --model={path}, and pass the file that it writes",
         MALFORMED,
     ):
         arrays, _ = read_arrays(scores_file)
@@ -74,15 +74,15 @@ def load_scored_run(path: Path) -> ScoredRun:
         del arrays["camera_ids"]
         wrong = [name for name, array in arrays.items() if array.dtype.kind not in "fiu" or name.count("/") != 2]
         if wrong or ids.dtype.kind not in "iu" or names.dtype.kind != "U" or ids.ndim != 1:
-            raise ValueError(f"{listed(wrong) or 'the names or persons'} are of other types")
+            raise ValueError(f"{listed(wrong) or 'names or person ids'} have the wrong type")
         ids = ids.astype(np.int32)
     if any(array.shape != ids.shape for array in (names, *arrays.values())):
-        raise InputError(f"{scores_file} is damaged: its arrays are of different lengths.")
+        raise InputError(f"{scores_file} is damaged: its arrays have different lengths.")
     return ScoredRun(path, protocol, config, tuple(names.tolist()), ids, arrays)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted field name -> value."""
+    """Flatten nested dicts to dotted field name -> value."""
     found: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Trains the cells of a table one after another in this process; what is finished is not run again.
+"""Sweeps: train the cells of a table one after another in this process; finished cells are skipped.
 
-Several processes may work on the same cells: a run that another process trains is left to it. In one process JAX is
-started once, and the runs of a configuration that differ in seed find its programs in the compilation cache.
+Several processes may work on the same cells: a run that another process is training is skipped. JAX is started once per
+process, and runs that differ only in the seed reuse programs from the compilation cache.
 """
 
 import gc
@@ -19,29 +19,29 @@ from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import refuse_links, write_text
 from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
-from rgcn_jax.runtime.output import SteadyStream
+from rgcn_jax.runtime.output import RobustStream
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.workdir import InUseError, WorkDir
 
 LOG_FILE, RECORD_FILE, SECONDS_FILE = "log.txt", "sweep.json", "seconds.jsonl"
 
 POLL_SECONDS = 10.0
-"""Between looks at a run that another process trains and that one of ours waits for."""
+"""Interval of polling a run that another process trains and that one of our cells depends on."""
 
 
 class Sweep:
     """Trains every cell that is not finished.
 
-    A cell that fails is reported and the others are run. A cell whose appearance features come from another run waits
-    for it: the run is trained here if nobody trains it.
+    A failed cell is reported and the others are run. A cell that needs the appearance features of another run waits for
+    it, or trains it if no process does.
 
     Args:
-      stopping: entered by the command.
-      say: is called with a line on each cell.
-      poll_seconds: between looks at what another process trains.
+      stopping: signal handler, entered by the command.
+      say: called with a line on each cell.
+      poll_seconds: polling interval for runs of other processes.
 
     Attributes:
-      failed: names of the cells that failed; ``elsewhere``: of those that other processes train.
+      failed: names of the cells that failed. ``elsewhere``: names of those that other processes train.
     """
 
     def __init__(self, stopping: Stopping, say: Callable[[str], object], poll_seconds: float = POLL_SECONDS):
@@ -50,13 +50,13 @@ class Sweep:
         self.elsewhere: list[str] = []
 
     def run(self, cells: Sequence[Cell]) -> None:
-        """Runs the cells in their order. Raises Stopped: a signal was received; the state of the run is saved."""
+        """Run the cells in their order. Raises Stopped after a signal; the state of the run has been saved."""
         waiting = list(cells)
         while waiting:
             postponed: list[Cell] = []
             for cell in waiting:
-                if self._stopping.asked:
-                    raise Stopped(f"received {self._stopping.asked}: rerun the same command to resume.")
+                if self._stopping.received:
+                    raise Stopped(f"received {self._stopping.received}: rerun the same command to resume.")
                 state = self._attempt(cell)
                 if state == "waits":
                     postponed.append(cell)
@@ -68,17 +68,17 @@ class Sweep:
             waiting = postponed
 
     def _attempt(self, cell: Cell) -> str:
-        """Runs a cell if it can be run: "finished", "failed", "in use" or "waits"."""
+        """Try to run a cell; return "finished", "failed", "in use" or "waits"."""
         if cell.name in self.failed:
             return "failed"
         if cell.finished:
             return "finished"
-        if cell.beside is not None and not cell.beside.features.exists():
-            state = self._attempt(cell.beside)
+        if cell.features_run is not None and not cell.features_run.features.exists():
+            state = self._attempt(cell.features_run)
             if state == "in use":
                 return "waits"
-            if state == "failed" or self._guarded(cell.beside, _write_features) != "finished":
-                self._say(f"{cell.name}: failed, for {cell.beside.name} did")
+            if state == "failed" or self._guarded(cell.features_run, _write_features) != "finished":
+                self._say(f"{cell.name}: failed, since {cell.features_run.name} failed")
                 self.failed.append(cell.name)
                 return "failed"
         if cell.results() is None and (state := self._guarded(cell, _train)) != "finished":
@@ -86,11 +86,11 @@ class Sweep:
         return self._guarded(cell, _evaluate) if cell.unevaluated else "finished"
 
     def _guarded(self, cell: Cell, work: Callable[[Cell, Stopping], str]) -> str:
-        """Does the work with its output in the cell's log, and reports how it ended."""
+        """Do the work with its output redirected to the cell's log, and report the outcome."""
         log = cell.folder / LOG_FILE
         start = time.monotonic()
         try:
-            cell.folder.mkdir(parents=True, exist_ok=True)  # training locks a folder that exists at once
+            cell.folder.mkdir(parents=True, exist_ok=True)  # training locks an existing folder at once
             refuse_links(cell.folder, (LOG_FILE, SECONDS_FILE))
             with _log_file(log):
                 try:
@@ -104,7 +104,7 @@ class Sweep:
                     _free_memory()
         except InUseError:
             return "in use"
-        except Exception as error:  # one cell out of many, of whatever cause: the log has the traceback
+        except Exception as error:  # other cells continue after any failure; the log has the traceback
             what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {str(error)[:300]}"
             self._say(f"{cell.name}: failed, {what} See {log}.")
             self.failed.append(cell.name)
@@ -115,31 +115,31 @@ class Sweep:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """What is printed in this block goes to the end of a file; what cannot be written there is lost, and no error."""
+    """Append output printed in this block to a file; failed writes are ignored."""
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        steady = SteadyStream(file)
+        steady = RobustStream(file)
         try:
             with redirect_stdout(cast(Any, steady)), redirect_stderr(cast(Any, steady)):
                 yield
         finally:
-            steady.let_go()
+            steady.guard_final_flush()
 
 
 def _train(cell: Cell, stopping: Stopping) -> str:
-    from rgcn_jax.training.train import train  # imports JAX, which printing a table does without
+    from rgcn_jax.training.train import train  # imports JAX, which printing a table does not need
 
     start = time.monotonic()
     try:
         found = train(cell.config, cell.folder, stopping=stopping)
     finally:
-        with suppress(InputError):  # a note for the table is not worth a run
+        with suppress(InputError):  # the total time is only informative
             append_json_line(cell.folder / SECONDS_FILE, {"seconds": round(time.monotonic() - start, 1)})
     rows = {row: found[row] for row in ("fused", "appearance", "pose") if row in found}
     return f"mAP {headline_mAP(rows):.1f}, Rank-1 {next(iter(rows.values()))['rank1']:.1f}"
 
 
 def _evaluate(cell: Cell, stopping: Stopping) -> str:
-    """Scores the last weights of a finished run with the other ``evaluation.clips`` that the table has columns of."""
+    """Score the last weights of a finished run with the other ``evaluation.clips`` in the table's columns."""
     from rgcn_jax.embedder import load
     from rgcn_jax.evaluation.results import write_results
     from rgcn_jax.evaluation.scorer import scorer_from_config
@@ -155,14 +155,14 @@ def _evaluate(cell: Cell, stopping: Stopping) -> str:
                 embedder.variables, embedder.step
             )
             file.parent.mkdir(exist_ok=True)
-            beside = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
-            write_results(file, found, beside)
+            extra = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
+            write_results(file, found, extra)
             said.append(f"{clips} {found.summary()}")
     return "; ".join(said)
 
 
 def _write_features(cell: Cell, stopping: Stopping) -> str:
-    """Embeds all tracklets of a finished run with its last weights."""
+    """Embed all tracklets of a finished run with its last weights."""
     from rgcn_jax.embedder import load
     from rgcn_jax.evaluation.feature_set import join, write_features
     from rgcn_jax.evaluation.scorer import scorer_from_config
@@ -179,7 +179,7 @@ def _write_features(cell: Cell, stopping: Stopping) -> str:
 
 
 def _free_memory() -> None:
-    """Drops compiled programs and arrays of the last run: those of the next one are found in the cache on disk."""
+    """Release compiled programs and arrays of the last run; the next one uses the compilation cache on disk."""
     import jax
 
     jax.clear_caches()
@@ -187,7 +187,7 @@ def _free_memory() -> None:
 
 
 def total_seconds(folder: Path) -> float | None:
-    """Wall time of a run over all its processes but killed ones; None where it was not run by a sweep."""
+    """Wall time of a run over all processes that trained it, except killed ones; None if no sweep ran it."""
     try:
         entries, _ = read_json_lines(folder / SECONDS_FILE)
         return float(sum(entry["seconds"] for entry, _ in entries)) if entries else None
@@ -196,7 +196,7 @@ def total_seconds(folder: Path) -> float | None:
 
 
 def record(out: Path, data_set: str, overrides: Sequence[str], repetitions: Sequence[tuple[int, int]]) -> None:
-    """Notes in ``OUT/sweep.json`` what was asked for, so that the table can be printed without saying it again.
+    """Record the requested runs in ``OUT/sweep.json``, so that ``--print`` can print the table later.
 
     Repetitions (seed, split) of earlier calls are kept.
 
@@ -207,13 +207,13 @@ def record(out: Path, data_set: str, overrides: Sequence[str], repetitions: Sequ
     before = everything.get(data_set, {}).get("repetitions", [])
     union = sorted({tuple(pair) for pair in [*before, *repetitions]})
     everything[data_set] = {"overrides": list(overrides), "repetitions": [list(pair) for pair in union]}
-    with as_input_error(f"--out={out} cannot be made a folder", "choose another"):
+    with as_input_error(f"--out={out} cannot be created", "choose another folder"):
         out.mkdir(parents=True, exist_ok=True)
     write_text(out / RECORD_FILE, json.dumps(everything, indent=2) + "\n")
 
 
 def read_record(out: Path) -> dict[str, Any]:
-    """What ``record`` wrote: data set -> {overrides, repetitions}; empty where there is none.
+    """Read what ``record`` wrote: data set -> {overrides, repetitions}; empty if there is no file.
 
     Raises:
       InputError: the file is damaged.
@@ -225,7 +225,7 @@ def read_record(out: Path) -> dict[str, Any]:
         for entry in record.values():
             pairs = [tuple(map(type, pair)) for pair in entry["repetitions"]]
             if not all(isinstance(text, str) for text in entry["overrides"]) or {*pairs} - {(int, int)}:
-                raise ValueError("it has other fields")
+                raise ValueError("unexpected fields")
         return record
     except FileNotFoundError:
         return {}

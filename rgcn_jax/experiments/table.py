@@ -1,4 +1,4 @@
-"""A table of experiments: rows (models, as overrides of a config), columns (data set and metric), published numbers.
+"""Tables of experiments: rows (models, as config overrides), columns (data set and metric), published numbers.
 
 A table file is a Python file with ``get_table()``, such as ``configs/tables/table3.py``. ``rgcn-jax sweep`` trains its
 cells and prints it.
@@ -23,7 +23,7 @@ METRICS = {
     "rank20": "Rank-20",
     "minutes": "minutes",
 }
-"""Metrics of a column and how they are printed: per cent, but for the minutes of training and evaluation."""
+"""Metrics of columns with their titles, in per cent; minutes of training and evaluation."""
 
 RESULT_ROWS = ("fused", "pose", "appearance")
 
@@ -32,9 +32,9 @@ RESULT_ROWS = ("fused", "pose", "appearance")
 class Column:
     """A metric on a data set.
 
-    ``data_set``: name of the packaged config that its runs begin with, such as "mars". ``metric``: of ``METRICS``.
-    ``of``: row of the results: "fused" (of a model with one branch, that branch), "pose" or "appearance". ``clips``:
-    another ``evaluation.clips`` than that of the runs, whose last weights are then evaluated so as well.
+    ``data_set``: name of the packaged config of its runs, such as "mars". ``metric``: a key of ``METRICS``. ``of``: row
+    of the results: "fused" (with one branch: that branch), "pose" or "appearance". ``clips``: ``evaluation.clips`` of
+    an additional evaluation of the last weights; empty: that of the run.
     """
 
     data_set: str
@@ -44,7 +44,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Such as "mars mAP", "walkers pose Rank-1" or "walkers pose Rank-1, even"."""
+        """Title, such as "mars mAP", "walkers pose Rank-1" or "walkers pose Rank-1, even"."""
         of = "" if self.of == "fused" or self.metric == "minutes" else f"{self.of} "
         return f"{self.data_set} {of}{METRICS[self.metric]}{self.clips and f', {self.clips}'}"
 
@@ -53,8 +53,8 @@ class Column:
 class Row:
     """A model.
 
-    ``overrides``: field of the config -> value; None: a row that is quoted, never run. ``published``: (data set,
-    metric) -> value printed in the paper, in per cent. ``source``: where a quoted row is from.
+    ``overrides``: field of the config -> value; None for a quoted row without runs. ``published``: (data set, metric)
+    -> value printed in the paper, in per cent. ``source``: reference of a quoted row.
     """
 
     name: str
@@ -67,30 +67,30 @@ class Row:
 class Table:
     """Rows and columns.
 
-    ``base``: data set -> overrides of all its rows. ``beside``: data set -> name of a row with an appearance branch
-    only, or such a name for each row; the rows that have a pose branch are then trained beside its features, of the
-    same seed and split, instead of with an appearance branch of their own.
+    ``base``: data set -> overrides of all its rows. ``features_from``: data set -> name of an appearance-only row, or
+    such a name for each row; rows with a pose branch then use its features, of the same seed and split, instead of
+    training their own appearance branch.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     base: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    beside: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    features_from: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
 
-    def beside_row(self, data_set: str, row: str) -> str:
-        """The row whose appearance features a row is trained beside on a data set; empty: none."""
-        found = self.beside.get(data_set, "")
+    def features_row(self, data_set: str, row: str) -> str:
+        """Name of the row whose appearance features a row uses on a data set; empty: none."""
+        found = self.features_from.get(data_set, "")
         return found if isinstance(found, str) else found.get(row, "")
 
     @property
     def data_sets(self) -> list[str]:
-        """In the order of the columns."""
+        """The data sets, in the order of the columns."""
         return list(dict.fromkeys(column.data_set for column in self.columns))
 
 
 def columns(*data_sets: str) -> tuple[Column, ...]:
-    """The columns mAP and Rank-1 of each data set, the paper's pair."""
+    """The paper's columns of each data set: mAP and Rank-1."""
     return tuple(Column(name, metric) for name in data_sets for metric in ("mAP", "rank1"))
 
 
@@ -101,11 +101,12 @@ def published(**by_data_set: tuple[float, float]) -> dict[tuple[str, str], float
 
 
 def load_table(path: str) -> Table:
-    """The table that ``get_table()`` of a Python file returns; a name without ``.py``, such as "table3", is a table
-    that comes with the package.
+    """Load the table that ``get_table()`` of a Python file returns.
+
+    A name without ``.py``, such as "table3", is a packaged table.
 
     Raises:
-      InputError: there is no such file, it has no ``get_table`` that returns a table, or the table is inconsistent.
+      InputError: the file does not exist, its ``get_table`` is missing or fails, or the table is inconsistent.
     """
     folder = configs_folder() / "tables"
     file, packaged = Path(path).expanduser(), folder / f"{path}.py"
@@ -113,12 +114,12 @@ def load_table(path: str) -> Table:
         file = packaged
     if not file.is_file():
         names = sorted(p.stem for p in folder.glob("*.py"))
-        raise InputError(f"{path}: no such file or packaged table; packaged are {', '.join(names)}.")
+        raise InputError(f"{path}: expected a file or one of the packaged tables {', '.join(names)}.")
     import_from_current_folder()
     loader = SourceFileLoader(file.stem, str(file))
     module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
-    with as_input_error(  # whatever is wrong in a user's file
-        f"{path}: get_table() of this file fails", kinds=Exception
+    with as_input_error(  # a user's file may raise anything
+        f"{path}: get_table() of this file failed", kinds=Exception
     ):
         loader.exec_module(module)
         table = module.get_table()
@@ -130,9 +131,9 @@ def load_table(path: str) -> Table:
 
 
 def _problems(table: Table) -> list[str]:
-    """What is wrong with a table, a clause each."""
+    """Describe each error of a table."""
     names = [row.name for row in table.rows]
-    wrong = [f"the row {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    wrong = [f"the row {name!r} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     wrong += [f"{kind} is empty" for kind, found in (("rows", names), ("columns", table.columns)) if not found]
     for column in table.columns:
         if column.metric not in METRICS:
@@ -141,9 +142,9 @@ def _problems(table: Table) -> list[str]:
             wrong.append(f"a column is of {column.of!r}, expected one of {', '.join(RESULT_ROWS)}")
         if column.clips and column.clips not in CLIPS:
             wrong.append(f"a column's clips are {column.clips!r}, expected one of {', '.join(CLIPS)}")
-    for name in {*table.base, *table.beside} - set(table.data_sets):
-        wrong.append(f"base or beside names {name!r}, but the columns are of {listed(table.data_sets)}")
-    for row in dict.fromkeys(table.beside_row(name, row) for name in table.beside for row in names):
+    for name in {*table.base, *table.features_from} - set(table.data_sets):
+        wrong.append(f"base or features_from names {name!r}, but the columns are of {listed(table.data_sets)}")
+    for row in dict.fromkeys(table.features_row(name, row) for name in table.features_from for row in names):
         if row and row not in names:
-            wrong.append(f"beside names the row {row!r}, which is not there")
+            wrong.append(f"features_from names the row {row!r}, which does not exist")
     return wrong

@@ -1,5 +1,5 @@
-"""Export: a model as a folder to share, and as a function for other runtimes (StableHLO, ONNX, TensorFlow).
+"""Export of a model as a folder to share, and as a function for other runtimes (StableHLO, ONNX, TensorFlow).
 
-``function.py`` makes the function from a model, a module a format writes it, ``check.py`` runs what was written by its
-own runtime, in a process of its own, and compares, ``model_card.py`` describes it all in the folder's README.md.
+``function.py`` builds the function, a module per format writes it, ``check.py`` compares the result with the model by
+running it in its own runtime, in a separate process, and ``model_card.py`` writes the folder's README.md.
 """

@@ -1,6 +1,4 @@
-"""The command ``rgcn-jax export``, also ``python -m rgcn_jax.export``: a model folder to share, and the model for other
-runtimes.
-"""
+"""The command ``rgcn-jax export``, also ``python -m rgcn_jax.export``: write a model folder, or other formats."""
 
 from collections.abc import Sequence
 
@@ -10,30 +8,30 @@ from rgcn_jax.model_command import add_model_flags
 
 @on_interrupt("nothing was exported.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax export") -> None:
-    """Parses the command line and exports a model.
+    """Parse the command line and export a model.
 
     Raises:
-      InputError: an argument is invalid, there is no model, a runtime is not installed, or an export differs from the
-        model; nothing is written then.
+      InputError: an argument is invalid, the model does not exist, a runtime is not installed, or an export differs
+        from the model; then nothing is written.
     """
     parser = Parser(
         prog,
-        "Export a model: a folder to share (config.json, model.safetensors, model card) that rgcn_jax.load reads, and "
-        "in it the model for other runtimes: StableHLO (jax.export), ONNX, TensorFlow's SavedModel. Each is run by its "
-        "own runtime on 16 tracklets and must agree with the model, or nothing is written.",
+        "Export a model as a folder to share (config.json, model.safetensors, model card), which rgcn_jax.load reads, "
+        "optionally with versions for other runtimes: StableHLO (jax.export), ONNX, TensorFlow's SavedModel. Each is "
+        "run in its own runtime on 16 tracklets and must agree with the model, or nothing is written.",
         epilog="Fields of the run's config can be changed, such as --config.evaluation.distance=standardized, the "
-        "distance that the exported feature is made for.",
+        "distance for which the exported feature is computed.",
         config_fields=True,
     )
     add_model_flags(parser)
     parser.flag(
-        "--to", "some of folder,stablehlo,onnx,savedmodel; folder is implied", default="folder", metavar="FORMATS"
+        "--to", "formats, of folder,stablehlo,onnx,savedmodel; folder is implied", default="folder", metavar="FORMATS"
     )
-    parser.path("--out", "DIR", "a new folder", required=True)
-    parser.flag("--licence", "of the weights, for the model card", default="", metavar="NAME")
+    parser.path("--out", "DIR", "folder to write, which must not exist", required=True)
+    parser.flag("--licence", "licence of the weights, for the model card", default="", metavar="NAME")
     known, overrides = parser.parse_known_args(arguments)
 
-    from rgcn_jax.export.formats import check_installed  # after the arguments: these import JAX, which takes seconds
+    from rgcn_jax.export.formats import check_installed  # imported after parsing: JAX takes seconds
     from rgcn_jax.export.write import check_target, export_model, parse_formats
     from rgcn_jax.saved_model import open_model
 

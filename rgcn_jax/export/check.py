@@ -1,4 +1,4 @@
-"""The check of an export: run by its own runtime on 16 tracklets, it must agree with the model that was exported."""
+"""Validation of an export: run in its own runtime on 16 tracklets, it must agree with the original model."""
 
 import tempfile
 from collections.abc import Mapping
@@ -24,20 +24,18 @@ from rgcn_jax.walkers.spec import MAX_FRAMES
 
 TRACKLETS, BATCH_SIZES = 16, (12, 4)
 TOLERANCE = 1e-4
-"""Largest distance of a feature from the model's, as a share of its length."""
+"""Maximum distance of a feature from the model's, relative to its length."""
 
 
 class Reference(NamedTuple):
-    """A clip of each of the tracklets, and what the model makes of them: input and output name -> array."""
+    """A clip of each tracklet, and the model's outputs: input and output name -> array."""
 
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
 
 
 def reference(embedder: Embedder, function: ExportedFunction) -> Reference:
-    """Clips of generated walkers, some shorter than a clip, and their features by the embedder's own model, with full
-    precision on every device.
-    """
+    """Clips of synthetic walkers, some padded, and their features from the embedder's model in full precision."""
     arrays = _tracklets(embedder)
     cutting = Cutting("even", embedder.config.frames_per_clip, TRACKLETS)
     with jax.default_matmul_precision("highest"):
@@ -53,11 +51,11 @@ def reference(embedder: Embedder, function: ExportedFunction) -> Reference:
 
 
 def check(embedder: Embedder, expected: Reference, name: str, format: Format, folder: Path) -> dict[str, float]:
-    """Runs an export in a process of its own, in batches of two sizes; the largest error of each output.
+    """Run an export in a separate process, with two batch sizes; return the largest error of each output.
 
-    The error of a feature is its distance from the expected one, as a share of the latter's length. ``fused`` is
-    compared with the run's fusion of the export's own two branches: standardising by a small deviation enlarges the
-    rounding errors of the branches, which are judged already.
+    The error of a feature is its distance from the expected one, relative to the length of the latter. ``fused`` is
+    compared with the fusion of the export's own branches: standardising by a small deviation amplifies their rounding
+    errors, which are already checked.
 
     Raises:
       InputError: the runtime fails, or an output differs by more than ``TOLERANCE``.
@@ -73,10 +71,10 @@ def check(embedder: Embedder, expected: Reference, name: str, format: Format, fo
     wanted["fused"] = embedder.features(features, "fused" if "pose" in found else "appearance")
     errors = {output: _error(found[output], wanted[output]) for output in found}
     for output, error in errors.items():
-        if not error <= TOLERANCE:  # NaN does not
+        if not error <= TOLERANCE:  # also true for NaN
             raise InputError(
                 f"nothing was exported: {output} of the {name} export differs from the model's by {error:.1e} of its "
-                f"size, at most {TOLERANCE:g} is allowed."
+                f"length, expected at most {TOLERANCE:g}."
             )
     return errors
 

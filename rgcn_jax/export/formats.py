@@ -1,4 +1,4 @@
-"""The formats of an export: what each needs, the file it is, and how it is written."""
+"""Export formats: requirements, file name and writer of each."""
 
 import importlib.util
 import json
@@ -15,12 +15,12 @@ from rgcn_jax.export.function import ExportedFunction
 from rgcn_jax.export.processes import run_script
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-"""What StableHLO and the SavedModel are lowered for: one file for all."""
+"""Platforms that StableHLO and the SavedModel are lowered for, in one file."""
 
 
 class Format(NamedTuple):
-    """``file``: its name in the folder; ``modules``: Python modules that it needs; ``script``: in ``runtimes/``, runs
-    it; ``write``: writes the function to a path.
+    """``file``: name in the folder. ``modules``: required Python modules. ``script``: script in ``runtimes/`` that runs
+    it. ``write``: writes the function to a path.
     """
 
     file: str
@@ -30,17 +30,17 @@ class Format(NamedTuple):
 
 
 def lowered(function: ExportedFunction) -> export.Exported:
-    """The function as ``jax.export`` has it, for all of ``PLATFORMS``."""
+    """Lower the function by ``jax.export`` for all ``PLATFORMS``."""
     return export.export(jax.jit(function.call), platforms=PLATFORMS)(*function.inputs.values())
 
 
 def write_stablehlo(function: ExportedFunction, path: Path) -> None:
-    """StableHLO, serialised by ``jax.export``."""
+    """Write StableHLO, serialised by ``jax.export``."""
     path.write_bytes(lowered(function).serialize())
 
 
 def write_onnx(function: ExportedFunction, path: Path) -> None:
-    """An ONNX model, as one file."""
+    """Write an ONNX model as a single file."""
     import onnx  # an optional dependency
 
     from rgcn_jax.export.onnx.convert import to_onnx
@@ -51,7 +51,7 @@ def write_onnx(function: ExportedFunction, path: Path) -> None:
 
 
 def write_savedmodel(function: ExportedFunction, path: Path) -> None:
-    """A TensorFlow SavedModel that calls the StableHLO module, written by a process of its own.
+    """Write a TensorFlow SavedModel that calls the StableHLO module, in a separate process.
 
     Raises:
       InputError: TensorFlow does not accept the module.
@@ -85,7 +85,7 @@ FORMATS: Mapping[str, Format] = {
 
 
 def check_installed(formats: Collection[str]) -> None:
-    """Raises ``InputError`` where a converter or a runtime is not installed."""
+    """Raise ``InputError`` if a converter or runtime is not installed."""
     for name in formats:
         missing = [module for module in FORMATS[name].modules if importlib.util.find_spec(module) is None]
         if missing:

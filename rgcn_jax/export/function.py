@@ -1,12 +1,12 @@
-"""The function that is exported: frames, keypoints and mask of B clips to the features of each, B symbolic.
+"""The exported function: frames, keypoints and mask of B clips to their features, with symbolic B.
 
     (frames uint8 [B, T, H, W, 3], keypoints float32 [B, T, 14, 3], frame_mask bool [B, T])
         -> (appearance [B, D_a], pose [B, D_p], fused [B, D])
 
-The weights are part of it, and so is the normalisation of the frames. T, H and W are the run's. A model with
-precomputed appearance takes ``features`` float32 [B, D_a] instead of ``frames``; a model without pose branch has
-neither ``keypoints`` nor ``pose``. It computes in float32 in the plain forms of the models, whatever the run computed
-in: no runtime is sure to have bfloat16.
+It includes the weights and the normalisation of the frames. T, H and W are those of the run. A model with precomputed
+appearance takes ``features`` float32 [B, D_a] instead of ``frames``; without a pose branch there are neither
+``keypoints`` nor ``pose``. It computes in float32 with the default implementation of the models, since not all runtimes
+support bfloat16.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,24 +31,24 @@ BATCH = "B"
 
 
 class ExportedFunction(NamedTuple):
-    """``call`` takes the inputs and returns the outputs as tuples, in these orders."""
+    """``call`` takes the inputs and returns the outputs as tuples, in the order of ``inputs`` and ``outputs``."""
 
     call: Callable[..., tuple[Array, ...]]
     inputs: Mapping[str, jax.ShapeDtypeStruct]
     outputs: tuple[str, ...]
 
     def jaxpr(self) -> ClosedJaxpr:
-        """As JAX traces it, with the symbolic batch."""
+        """The jaxpr with a symbolic batch dimension."""
         return jax.make_jaxpr(self.call)(*self.inputs.values())
 
     def output_widths(self) -> dict[str, int]:
-        """Dimensions of each feature."""
+        """Dimension of each feature."""
         found = jax.eval_shape(self.call, *self.inputs.values())
         return {name: aval.shape[1] for name, aval in zip(self.outputs, found, strict=True)}
 
 
 def exported_function(embedder: Embedder) -> ExportedFunction:
-    """The function of an embedder's model with its weights. Raises InputError for the distance "calibrated"."""
+    """Build the function of an embedder's model with its weights. Raises InputError for the distance "calibrated"."""
     config, statistics = embedder.config, embedder.statistics
     if config.evaluation.distance == "calibrated":
         raise InputError(NO_FUSED_FEATURE)
@@ -84,8 +84,9 @@ def exported_function(embedder: Embedder) -> ExportedFunction:
 def fused(
     branches: list[Float[Array, "b _"]], settings: EvaluationConfig, statistics: FeatureStatistics
 ) -> Float[Array, "b d"]:
-    """Both branches by the run's own fusion, ``evaluation.distance.fuse`` in JAX: the Euclidean distance of two of
-    these is the run's distance. A branch alone has weight 1.
+    """Fuse both branches, like ``evaluation.distance.fuse``, in JAX: Euclidean distances are the run's distances.
+
+    A single branch has weight 1.
     """
     parts = []
     moments = (statistics.mean_a, statistics.std_a), (statistics.mean_p, statistics.std_p)

@@ -1,4 +1,4 @@
-"""The model card, README.md of a model folder: what the model is, what it was measured to do, and its limits."""
+"""Model card, the README.md of a model folder: description of the model, measured results and limits."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ ROWS, NUMBERS = ("appearance", "pose", "fused"), ("mAP", "rank1", "rank5", "rank
 
 
 def results_of(saved: SavedModel) -> list[dict[str, Any]]:
-    """The evaluations beside a run that are of these weights: ``results.json`` and ``evaluations/*.json``."""
+    """Evaluations of these weights in the run's folder: ``results.json`` and ``evaluations/*.json``."""
     found = []
     for path in (saved.path / RESULTS_FILE, *sorted((saved.path / "evaluations").glob("*.json"))):
         try:
@@ -24,7 +24,7 @@ def results_of(saved: SavedModel) -> list[dict[str, Any]]:
                 _ = [*_results([content]), *_data("", content.get("data"))]
                 found.append(content)
         except MALFORMED:
-            continue  # none, or another program's
+            continue  # missing, or of another program
     return found
 
 
@@ -35,14 +35,14 @@ def model_card(
     licence: str,
     description: Mapping[str, Any],
 ) -> str:
-    """The text of the card.
+    """Write the text of the card.
 
     Args:
       saved: the model.
-      results: of ``results_of``.
-      calibration: its thresholds, where it has some.
-      licence: of the weights; empty where it is not stated.
-      description: the content of ``export.json``.
+      results: evaluations from ``results_of``.
+      calibration: its thresholds, or None.
+      licence: licence of the weights; empty if unknown.
+      description: contents of ``export.json``.
     """
     results, config = list(results), saved.config
     data = next((r["data"] for r in results if r.get("data")), None)
@@ -57,8 +57,8 @@ def model_card(
         "",
         "# Video person re-identification model",
         "",
-        "Turns a tracklet (the frames of one person in one camera, and the person's keypoints) into a feature. The "
-        "Euclidean distance of two `fused` features is small where both show the same person.",
+        "Converts a tracklet (the frames of one person in one camera, and the person's keypoints) to a feature. The "
+        "Euclidean distance of two `fused` features is small if both show the same person.",
         "",
         "| | |",
         "|---|---|",
@@ -92,24 +92,26 @@ def model_card(
         "",
         "## Intended use and limits",
         "",
-        "For research on person re-identification, and for searching recordings that one may search. The frames show "
-        "people: whoever embeds them processes personal data, in many places biometric data, and needs the right to do "
-        "so (consent or another legal basis). A feature is personal data like the frames that it was made from.",
+        "For research on person re-identification, and for searching recordings that one is allowed to search. The "
+        "frames show people: embedding them is processing of personal data, in many places biometric data, and "
+        "requires a legal basis, such as consent. A feature is personal data like the frames from which it was "
+        "computed.",
         "",
-        "- A small distance is no identification. Do not decide about a person on it alone.",
-        "- The model knows what its training data show: their cameras, seasons, clothes and people. Elsewhere it is "
-        "worse, by how much is unknown until it is measured there; it was not measured for different results between "
-        "groups of people.",
-        "- It sees clothes first. Who changes them is another person to it, and people dressed alike are one.",
-        "- Keypoints come from a pose detector; another detector, or a crop of another shape, moves the features.",
-        "- A threshold holds for data like those that it was measured on.",
+        "- A small distance is not an identification. Do not base decisions about a person on it alone.",
+        "- The model reflects its training data: their cameras, seasons, clothes and persons. Its accuracy on other "
+        "data is lower, to an extent that is unknown until measured; differences between groups of people were not "
+        "measured.",
+        "- It relies on clothes first: a person in other clothes may appear to be another one, and persons in similar "
+        "clothes the same.",
+        "- Keypoints come from a pose detector; another detector, or crops of another shape, change the features.",
+        "- A threshold is valid for data like those on which it was measured.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _data(name: str, data: Mapping[str, Any] | None) -> Iterator[str]:
     if data is None:
-        yield f"The data set `{name}`; how many tracklets of whom is not recorded beside the model."
+        yield f"The data set `{name}`; numbers of persons and tracklets were not recorded with the model."
         return
     partition = f", {data['partition']}" if data.get("partition") else ""
     yield f"The data set `{data['name']}`{partition}. SHA-256 of its list of tracklets: `{data['sha256']}`."
@@ -123,9 +125,9 @@ def _data(name: str, data: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _results(results: list[Mapping[str, Any]]) -> Iterator[str]:
     if not results:
-        yield "None of these weights is beside the model that was exported: run `rgcn-jax evaluate`."
+        yield "No evaluation of these weights was found with the exported model: run `rgcn-jax evaluate`."
         return
-    yield "In per cent; in brackets the 95 % interval, where it is known."
+    yield "In per cent; 95 % intervals in brackets, if known."
     seen: set[str] = set()
     for result in results:
         rows = {row: result[row] for row in ROWS if row in result}
@@ -150,12 +152,12 @@ def _number(numbers: Mapping[str, Any], name: str) -> str:
 
 def _threshold(calibration: Calibration | None) -> Iterator[str]:
     if calibration is None:
-        yield "Not calibrated: `rgcn-jax calibrate` measures one."
+        yield "Not calibrated: `rgcn-jax calibrate` measures thresholds."
         return
     found = calibration.rows.get("fused", calibration.rows.get("appearance", {}))
     yield (
-        f"Measured on `{calibration.data_set}` ({found.get('genuine_pairs')} pairs of one person, "
-        f"{found.get('impostor_pairs')} of two); `embedder.same_person(a, b, fpr=...)` applies it."
+        f"Measured on `{calibration.data_set}` ({found.get('genuine_pairs')} genuine pairs, "
+        f"{found.get('impostor_pairs')} impostor pairs); `embedder.same_person(a, b, fpr=...)` applies it."
     )
     yield from ("", "| FPR | Distance below | TPR, per cent |", "|---|---|---|")
     for rate, point in found.get("tpr_at_fpr", {}).items():
@@ -172,13 +174,14 @@ def _exports(description: Mapping[str, Any], clips: str) -> Iterator[str]:
     if not formats:
         return
     yield (
-        "For other runtimes there are the files below; `export.json` has their inputs and outputs. Each was run by its "
-        "own runtime on 16 tracklets and agrees with the model to the error given (a share of the feature's length)."
+        "The files below are for other runtimes; `export.json` lists their inputs and outputs. Each was run in its own "
+        "runtime on 16 tracklets and agrees with the model to the error given (relative to the length of a feature)."
     )
     if clips == "full":
         yield (
-            "They compute clips of fixed length. The results and thresholds above were measured with the pose feature "
-            "of all frames of a tracklet as one clip; means over clips from these files differ, so calibrate them anew."
+            "They process clips of fixed length. The results and thresholds above were measured with the pose feature "
+            "of all frames of a tracklet as one clip; means over clips from these files differ, so calibrate them "
+            "again."
         )
     yield from ("", "| Format | File | Largest error |", "|---|---|---|")
     for name, of_format in formats.items():

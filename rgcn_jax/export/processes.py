@@ -1,4 +1,4 @@
-"""Runs a script of ``runtimes/`` in a process of its own, which imports a runtime but not this package."""
+"""Runs a script of ``runtimes/`` in a separate process, which imports a runtime but not this package."""
 
 import os
 import subprocess
@@ -11,14 +11,14 @@ SCRIPTS = Path(__file__).parent / "runtimes"
 
 
 def run_script(name: str, *arguments: object) -> None:
-    """Runs a script on the CPU: the devices are this process's.
+    """Run a script on the CPU, since this process uses the other devices.
 
     Raises:
-      InputError: it failed; with the last line that it printed.
+      InputError: it failed; the message has the last line of its output.
     """
     kept = dict(os.environ)
     if "savedmodel" in name:
-        kept.pop("XLA_FLAGS", None)  # this JAX's, of which TensorFlow need not know all
+        kept.pop("XLA_FLAGS", None)  # flags of this JAX, which TensorFlow may not know
     changes = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
     done = subprocess.run(command, env=kept | changes, capture_output=True, text=True, errors="replace", check=False)

@@ -1,4 +1,4 @@
-"""Writes an export: the model folder, the formats, their check and the model card; all of it or nothing."""
+"""Writing of an export: model folder, formats, validation and model card, atomically."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +20,7 @@ from rgcn_jax.saved_model import SavedModel, save_model
 
 DESCRIPTION_FILE = "export.json"
 FOLDER = "folder"
-"""The format that is always written: what ``rgcn_jax.load`` reads."""
+"""The format that is always written, for ``rgcn_jax.load``."""
 
 
 def export_model(
@@ -30,18 +30,18 @@ def export_model(
     licence: str = "",
     say: Callable[[str], object] = print,
 ) -> None:
-    """Writes a model to a new folder, for ``rgcn_jax.load`` and for other runtimes.
+    """Write a model to a new folder, for ``rgcn_jax.load`` and other runtimes.
 
     Args:
       saved: the model.
       out: the folder, which must not exist.
-      formats: of ``FORMATS``, besides the folder itself.
-      licence: of the weights, for the card.
-      say: is called with each line of progress.
+      formats: names in ``FORMATS``, in addition to the folder itself.
+      licence: licence of the weights, for the card.
+      say: called with each line of progress.
 
     Raises:
-      InputError: ``out`` exists or cannot be written, a format cannot express the model, or what its runtime computes
-        differs from the model.
+      InputError: ``out`` exists or cannot be written, a format cannot represent the model, or its runtime's results
+        differ.
     """
     exact = saved._replace(config=replace(saved.config, dtype="float32"))
     embedder = Embedder(exact, num_devices=1)
@@ -60,7 +60,7 @@ def export_model(
 
 
 def without_paths(config: Config) -> Config:
-    """The config without the folders of the machine that it was used on; of a file its name is left."""
+    """Remove folders of the machine from a config; of a file its name is kept."""
     data = replace(config.data, root="", keypoints="", features=Path(config.data.features).name)
     model = replace(config.model, pretrained=Path(config.model.pretrained).name)
     return replace(config, data=data, model=model)
@@ -74,14 +74,14 @@ def _calibration(
         return None
     if calibration.model == saved.hash and dict(calibration.settings) == settings_of(saved.config.evaluation):
         return calibration
-    say(f"{calibration.path} is of other weights or settings: left out; rgcn-jax calibrate measures thresholds again")
+    say(f"{calibration.path} is of other weights or settings and is not exported: run rgcn-jax calibrate again")
     return None
 
 
 def _write_formats(
     embedder: Embedder, folder: Path, formats: Collection[str], say: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Writes and checks each format; the content of ``export.json``."""
+    """Write and check each format; return the contents of ``export.json``."""
     description: dict[str, Any] = {
         "format": "rgcn_jax export",
         "version": 1,
@@ -116,18 +116,18 @@ def _write_formats(
 
 
 def parse_formats(names: Sequence[str]) -> list[str]:
-    """The formats besides the folder, each once. Raises ``InputError`` for an unknown name."""
+    """The distinct formats besides the folder. Raises ``InputError`` for an unknown name."""
     known = (FOLDER, *FORMATS)
     if unknown := [name for name in names if name not in known]:
-        raise InputError(f"--to={','.join(names)}: unknown format {unknown[0]!r}, expected some of {', '.join(known)}.")
+        raise InputError(f"--to={','.join(names)}: unknown format {unknown[0]!r}, expected one of {', '.join(known)}.")
     return [name for name in FORMATS if name in names]
 
 
 def check_target(out: Path) -> None:
-    """Raises ``InputError`` where the folder exists, its parent does not, or another export writes it."""
+    """Raise ``InputError`` if the folder exists, its parent does not, or another export is writing it."""
     if out.exists() or out.is_symlink():
-        raise InputError(f"{out} exists already, and an export writes over nothing: choose another --out.")
+        raise InputError(f"{out} already exists, and an export never overwrites: choose another --out.")
     if not out.parent.is_dir():
-        raise InputError(f"--out={out}: there is no folder {out.parent} to write it in; create it first.")
+        raise InputError(f"--out={out}: the folder {out.parent} does not exist: create it first.")
     if unfinished := find_unfinished(out.parent, out.name):
-        raise InputError(f"{unfinished[0]} was left by a killed export, or a running one writes it: remove it first.")
+        raise InputError(f"{unfinished[0]} is of a running or killed export: remove it if none is running.")

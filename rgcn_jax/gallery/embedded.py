@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.gallery.entry import Entry, Where, check_new, to_columns
 from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
 from rgcn_jax.gallery.nearest import Block, Least, Nearest, Weights, nearest
@@ -83,18 +83,19 @@ class EmbeddedStore:
         self._refresh()
         for segment in list(self._segments):
             rows = np.flatnonzero(where.mask(segment.columns))
-            yield from zip(segment.ids[rows].tolist(), segment.entries(rows), strict=True)
+            with as_input_error(f"{segment.paths[1]} was not written by this program", kinds=MALFORMED):
+                found = [Entry.from_json(text) for text in segment.texts(rows)]
+            yield from zip(segment.ids[rows].tolist(), found, strict=True)
 
-    def get(self, ids: Collection[int]) -> dict[int, Entry]:
-        """The entries of some ids, as far as they are there."""
-        self._refresh()
-        wanted, found = np.unique(np.asarray(list(ids), np.int64)), {}
+    def texts(self, ids: Collection[int]) -> dict[int, bytes]:
+        """The JSON texts of the entries of some ids, as far as they were there when last something was asked for."""
+        wanted, found = np.array(sorted({*ids}), np.int64), {}
         for segment in self._segments:
             there = segment.ids
             inside = wanted[(wanted >= there[0]) & (wanted <= there[-1])]
             rows = np.searchsorted(there, inside)
             rows = rows[there[rows] == inside]
-            found |= dict(zip(there[rows].tolist(), segment.entries(rows), strict=True))
+            found |= zip(there[rows].tolist(), segment.texts(rows), strict=True)
         return found
 
     def contains(self, keys: Collection[int]) -> list[bool]:
@@ -116,14 +117,24 @@ class EmbeddedStore:
     def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:
         """The k nearest entries of each query; ``positions`` are ids."""
         self._refresh()
-        split, (a, p) = self._split, weights
-        blocks = [
-            Block(s.vectors, a**2 * s.squares[0] + p**2 * s.squares[1], where.mask(s.columns)) for s in self._segments
-        ]
-        ids = np.concatenate([np.empty(0, np.int64), *(segment.ids for segment in self._segments)])
-        both = Weights(a, p, split)
+        if not len(queries):
+            return []
+        blocks = [Block(s.vectors, s.squares(weights), where.mask(s.columns)) for s in self._segments]
+        both = Weights(*weights, self._split)
         found = nearest(blocks, queries, both, k, None if self.device is None else self._on_device(self.device, both))
-        return [Nearest(ids[one.positions], one.distances) for one in found]
+        ids = self._ids(np.concatenate([np.empty(0, np.int64), *(one.positions for one in found)]))
+        ends = np.cumsum([len(one.positions) for one in found])[:-1]
+        return [Nearest(i, one.distances) for i, one in zip(np.split(ids, ends), found, strict=True)]
+
+    def _ids(self, positions: np.ndarray) -> np.ndarray:
+        """The ids of the entries at some positions among all."""
+        ids = np.empty_like(positions)
+        ends = np.cumsum([len(segment.columns) for segment in self._segments])
+        of = np.searchsorted(ends, positions, side="right")
+        for number, segment in enumerate(self._segments):
+            if (here := of == number).any():
+                ids[here] = segment.ids[positions[here] - (ends[number] - len(segment.columns))]
+        return ids
 
     def _on_device(self, device: "DeviceSearch", weights: Weights) -> Least:
         """The first measurement, on a device."""
@@ -204,7 +215,7 @@ class EmbeddedStore:
         """A new segment of some rows of others."""
         columns = np.concatenate([segment.columns[rows] for segment, rows in parts])
         vectors = np.concatenate([segment.vectors[rows] for segment, rows in parts])
-        texts = b"".join(segment.text(row) for segment, rows in parts for row in rows.tolist())
+        texts = b"".join(text for segment, rows in parts for text in segment.texts(rows))
         return self._new_segment(manifest).append(columns, texts, vectors)
 
     def _new_segment(self, manifest: dict[str, Any]) -> Segment:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
-from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
@@ -30,12 +30,20 @@ if TYPE_CHECKING:  # it imports JAX, which takes seconds
 
 
 class Match(NamedTuple):
-    """An entry that was found. ``same``: whether it is called the same person at the rate that was asked for."""
+    """An entry that was found. ``same``: whether it is called the same person at the rate that was asked for; ``text``:
+    the entry as JSON.
+    """
 
     id: int
     distance: float
-    entry: Entry
     same: bool | None
+    text: bytes
+
+    @property
+    def entry(self) -> Entry:
+        """What is known of it, decoded when it is asked for. Raises InputError where it is no entry."""
+        with as_input_error(f"entry {self.id} was not written by this program", kinds=MALFORMED):
+            return Entry.from_json(self.text)
 
 
 class Gallery:
@@ -258,13 +266,12 @@ class Gallery:
         )
 
     def _matches(self, found: Sequence[Nearest], threshold: float | None) -> list[list[Match]]:
-        ids = sorted({i for one in found for i in one.positions.tolist()})
-        entries = self._store.get(ids)
+        texts = self._store.texts({i for one in found for i in one.positions.tolist()})
         return [
             [
-                Match(i, distance, entries[i], None if threshold is None else distance <= threshold)
+                Match(i, distance, None if threshold is None else distance <= threshold, texts[i])
                 for i, distance in zip(one.positions.tolist(), one.distances.tolist(), strict=True)
-                if i in entries  # removed meanwhile by another process
+                if i in texts  # removed meanwhile by another process
             ]
             for one in found
         ]

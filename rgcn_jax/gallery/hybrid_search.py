@@ -71,7 +71,8 @@ def _round(
         of = {b: [row[i] for i in hits[b][q] if i in row] for b in used}  # others are being removed
         rows = np.array(sorted({i for some in of.values() for i in some}), np.int64)
         vectors = features[rows]
-        squares = np.einsum("nd,nd,d->n", *2 * [vectors[:, weights.used]], weights.scale(vectors.shape[1]))
+        scaled = vectors[:, weights.used] * weights.scale(vectors.shape[1])
+        squares = np.einsum("nd,nd->n", scaled, scaled).astype(np.float32)
         blocks = [Block(vectors, squares, np.ones(len(rows), bool))] if len(rows) else []
         one = nearest(blocks, query[None], weights, k)[0]
         complete = any(len(hits[b][q]) < limit for b in used)

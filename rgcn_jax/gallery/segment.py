@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rgcn_jax.errors import MALFORMED, InputError, as_input_error
-from rgcn_jax.gallery.entry import COLUMNS, Entry
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.entry import COLUMNS
 from rgcn_jax.runtime.handed_over import open_file
 
 RECORD = struct.Struct("<4sIQII")
@@ -37,6 +37,7 @@ class Segment:
     records: list[tuple[int, int]] = field(default_factory=list)
     num_bytes: int = 0
     verified: int = 0
+    _squares: tuple[tuple[float, float], np.ndarray] = field(default=((0.0, 0.0), np.empty(0, np.float32)), repr=False)
 
     @property
     def state(self) -> tuple[str, int, int]:
@@ -80,20 +81,19 @@ class Segment:
         """The ids of the entries, apart: a field of the columns costs as much to read as all of them."""
         return np.ascontiguousarray(self.columns["id"])
 
-    @cached_property
-    def squares(self) -> tuple[np.ndarray, np.ndarray]:
-        """Squared norms of the stored features of appearance and pose, apart as the ids."""
-        return np.ascontiguousarray(self.columns["square_a"]), np.ascontiguousarray(self.columns["square_p"])
+    def squares(self, weights: tuple[float, float]) -> np.ndarray:
+        """α² |y_a|² + β² |y_p|² of the stored features y, float32; those of the last weights are kept."""
+        kept = self._squares  # once: another thread may search with other weights
+        if kept[0] != weights:
+            (a, p), of = weights, self.columns
+            kept = self._squares = weights, (a**2 * of["square_a"] + p**2 * of["square_p"]).astype(np.float32)
+        return kept[1]
 
-    def text(self, row: int) -> bytes:
-        """The JSON text of an entry."""
-        start = self.text_starts[row]
-        return self.mapped[1][start : start + self.columns["text"][row]].tobytes()
-
-    def entries(self, rows: np.ndarray) -> list[Entry]:
-        """The entries of some rows. Raises InputError where one is none."""
-        with as_input_error(f"{self.paths[1]} was not written by this program", kinds=MALFORMED):
-            return [Entry.from_json(self.text(row)) for row in rows.tolist()]
+    def texts(self, rows: np.ndarray) -> list[bytes]:
+        """The JSON texts of the entries of some rows."""
+        starts = self.text_starts[rows]
+        ends, data = starts + self.columns["text"][rows], self.mapped[1].data
+        return [bytes(data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def append(self, columns: np.ndarray, texts: bytes, vectors: np.ndarray) -> "Segment":
         """The segment with more entries, on the disk when this returns; they count once the manifest says so.

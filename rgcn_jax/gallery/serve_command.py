@@ -8,6 +8,7 @@ import socket
 import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.command import Parser, last_line, whole_number
@@ -21,7 +22,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
-    """Serves the page until it is interrupted.
+    """Serves the page until it receives SIGINT or SIGTERM, which is its regular end: status 0.
 
     Raises:
       InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is taken.
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
         then = "open an address above in a browser; Ctrl-C ends the server"
         print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it again, after its last answer
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

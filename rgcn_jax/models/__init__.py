@@ -1,4 +1,4 @@
-"""Pure Flax (Linen) modules: appearance models, pose encoders, readouts, and the two-branch model that joins them."""
+"""Flax (Linen) modules: appearance models, pose encoders, readouts, and the two-branch model."""
 
 from rgcn_jax.models.appearance import (
     AttentionAggregation,

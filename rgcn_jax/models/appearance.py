@@ -1,8 +1,7 @@
-"""The appearance branch: a trunk on every frame, and an aggregator from frame features f_t to the clip's f_a (eq. 1-3);
-or precomputed features.
+"""Appearance branch: a ResNet on every frame, and aggregation of frame features f_t to the clip feature f_a (eq. 1-3).
 
-The aggregators take frame features [B, T, D] and a mask of the frames that count, and compute in float32 (float64
-for float64 input). A clip without any frame that counts gives finite numbers of no meaning.
+Or precomputed features. Aggregators take frame features [B, T, D] and a mask of the valid frames, and compute in
+float32 (float64 for float64 input). For a clip without valid frames the result is finite but meaningless.
 """
 
 import flax.linen as nn
@@ -16,27 +15,27 @@ from rgcn_jax.models.recurrent_gcn import forget_one, orthogonal_gates, scan_fra
 
 
 class AveragePooling(nn.Module):
-    """AP, eq. 1: f_a is the mean of f_t over the frames. No parameters."""
+    """Average pooling (AP), eq. 1: f_a is the mean of f_t over the frames. No parameters."""
 
     def __call__(
         self, frame_features: Float[ArrayLike, "b t d"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b d"]:
-        """Frame features and the mask of the frames that count (None: all) to f_a."""
+        """Frame features and mask of valid frames (None: all) to f_a."""
         return masked_mean(frame_features, mask)
 
 
 class AttentionAggregation(nn.Module):
-    """AA, eq. 2: f_a = sum_t a_t f_t with a = softmax_t(f_t w). Parameter ``w`` [D].
+    """Attention aggregation (AA), eq. 2: f_a = sum_t a_t f_t with a = softmax_t(f_t w). Parameter ``w`` [D].
 
-    The paper says that the weights are learned and sum to 1; the linear score is a decision. The weights [B, T] are
-    sown as "weights" among the intermediates.
+    The paper states that weights are learned and sum to 1; the linear score is a decision. The weights [B, T] are sown
+    as intermediate "weights".
     """
 
     @nn.compact
     def __call__(
         self, frame_features: Float[ArrayLike, "b t d"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b d"]:
-        """Frame features and the mask of the frames that count (None: all) to f_a."""
+        """Frame features and mask of valid frames (None: all) to f_a."""
         f = at_least_float32(frame_features)
         if mask is not None:
             f = jnp.where(jnp.asarray(mask)[..., None], f, 0.0)
@@ -47,12 +46,11 @@ class AttentionAggregation(nn.Module):
 
 
 class RecurrentAggregation(nn.Module):
-    """RA, eq. 3: the mean over the frames of the outputs o_t of an LSTM. ``features``: its hidden width, 2048 in the
-    paper's setting.
+    """Recurrent aggregation (RA), eq. 3: the mean over the frames of the outputs o_t of an LSTM.
 
-    Parameters, the gates side by side in the order forget, input, output, candidate: ``W`` [D, 4 features], ``U``
-    [features, 4 features], ``b``. Initialisation as LGCN's: fan-in normal, orthogonal, 0 but the forget bias 1. The
-    state is held over a masked frame.
+    ``features``: hidden width, 2048 in the paper. Parameters, with the gates concatenated in the order forget, input,
+    output, candidate: ``W`` [D, 4 features], ``U`` [features, 4 features], ``b``. Initialised like LGCN: fan-in normal,
+    orthogonal, and 0 except for the forget bias 1. A masked frame does not change the state.
     """
 
     features: int
@@ -61,7 +59,7 @@ class RecurrentAggregation(nn.Module):
     def __call__(
         self, frame_features: Float[ArrayLike, "b t d"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> Float[Array, "b {self.features}"]:
-        """Frame features and the mask of the frames that count (None: all) to f_a."""
+        """Frame features and mask of valid frames (None: all) to f_a."""
         n = self.features
         f = at_least_float32(frame_features)
         w = self.param("W", nn.initializers.lecun_normal(), (f.shape[-1], 4 * n))
@@ -80,10 +78,10 @@ class RecurrentAggregation(nn.Module):
 
 
 class FrameAppearance(nn.Module):
-    """Any trunk on each frame, then any aggregator.
+    """A frame encoder (trunk) followed by an aggregator.
 
-    ``trunk``: images [N, H, W, 3], train -> [N, D]. ``aggregation``: [B, T, D], mask -> f_a. The frames of all clips
-    form one batch of B T images, so the trunk's BatchNorm sees all of them in training.
+    ``trunk``: images [N, H, W, 3], train -> [N, D]. ``aggregation``: [B, T, D], mask -> f_a. Frames of all clips form
+    one batch of B T images, over which BatchNorm computes its statistics in training.
     """
 
     trunk: nn.Module
@@ -101,14 +99,14 @@ class FrameAppearance(nn.Module):
 
 
 class ConvolutionalAttention(nn.Module):
-    """The attention of Video-Person-ReID (Gao and Nevatia, 2018), another reading of AA: scores from the map of a frame
-    and from its neighbours in time, instead of from f_t alone.
+    """Attention of Video-Person-ReID (Gao and Nevatia, 2018), another reading of AA: scores from feature maps and
+    adjacent frames.
 
     z_t = relu(<W_s, M_t> + b_s), a convolution of the map M_t [h, w, D] with ``features`` kernels of its size; s_t =
-    relu(sum_k <w_k, z_{t+k}> + b_t) over k = -1, 0, 1, with zeros beyond the clip; f_a = sum_t softmax_t(s) f_t,
-    f_t being the pooled map. Parameters ``W_s`` [h w D, features], ``b_s`` [features], ``w_t`` [3, features], ``b_t``
-    []. W_s depends on the size of the map: 8 x 4 x 2048 x 256 numbers at 256 x 128 with last stride 2, four times as
-    many with last stride 1.
+    relu(sum_k <w_k, z_{t+k}> + b_t) over k = -1, 0, 1, with zero padding; f_a = sum_t softmax_t(s) f_t, where f_t is
+    the pooled map. Parameters ``W_s`` [h w D, features], ``b_s`` [features], ``w_t`` [3, features], ``b_t`` []. W_s
+    depends on the size of the map: 8 x 4 x 2048 x 256 values at 256 x 128 with last stride 2, four times as many with
+    last stride 1.
 
     ``trunk``: a `ResNet50`. ``features``: 256 in the original.
     """
@@ -141,13 +139,13 @@ class ConvolutionalAttention(nn.Module):
 
 
 class PrecomputedFeatures(nn.Module):
-    """Appearance features that are computed beforehand: the pose branch as the paper's add-on to any model.
+    """Precomputed appearance features, to add a pose branch to any appearance model. No parameters.
 
-    No parameters. Where the other appearance models are fed frames, this one is fed f_a itself.
+    The input is f_a itself instead of frames.
     """
 
     def __call__(
         self, frames: Float[ArrayLike, "b d"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> tuple[Float[Array, "b d"], dict[str, jax.Array]]:
-        """f_a of each clip to (f_a, {})."""
+        """Return f_a of each clip unchanged, as (f_a, {})."""
         return at_least_float32(frames), {}

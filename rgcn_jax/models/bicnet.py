@@ -1,7 +1,7 @@
-"""BiCnet-TKS, an appearance model of its own: frames of a clip -> f_a (method section 2, "BiC").
+"""BiCnet-TKS appearance model (Hou et al., CVPR 2021): frames of a clip -> f_a (method section 2, "BiC").
 
-Hou et al., CVPR 2021. One ResNet-50 runs over two streams of the same clip, the detail frames at full resolution and
-the context frames at half of it; its parts are in `rgcn_jax.models.bicnet_parts`.
+One ResNet-50 processes two streams of a clip, detail frames at full resolution and context frames at half resolution.
+Its components are in `rgcn_jax.models.bicnet_parts`.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,31 +32,30 @@ DIVERSITY_WEIGHT = 0.01
 
 
 class BiCnet(nn.Module):
-    """Two resolutions, one trunk: frames to (f_a, aux), to be used where `FrameAppearance` is.
+    """BiCnet: two resolutions with shared weights, frames to (f_a, aux); a replacement for `FrameAppearance`.
 
-    After the stem, frames 0, 4, 8 ... are detail; the others are context and max-pooled 2x2. Each of the four stages
-    runs over detail, then over context, with the same weights; in training BatchNorm normalises either by its own
-    statistics and updates the running ones twice, in this order. After stages 1, 2 and 3 the detail frames add
-    messages to their context frames (``propagation1`` ... ``propagation3``), after stage 2 comes
-    ``kernel_selection``, after stage 3 ``divided_attention``. f_a is the mean of two means, over the detail and over
-    the context frames, of the maps' maxima over the positions. It is raw: the normalisation and the classifier that
-    follow in the original are the neck and the classifier of ``TwoBranch``.
+    After the stem, frames 0, 4, 8 ... are detail frames; the others are context frames and are max-pooled 2x2. Each of
+    the four stages runs on detail, then on context, with the same weights. In training BatchNorm normalises each by its
+    own statistics and updates the running ones twice, in this order. After stages 1, 2 and 3 the detail frames add
+    messages to their context frames (``propagation1`` ... ``propagation3``); ``kernel_selection`` follows stage 2,
+    ``divided_attention`` stage 3. Maps are max-pooled over positions and averaged over the detail and over the context
+    frames; f_a is the mean of both averages. It is not normalised: the normalisation and classifier of the original are
+    the neck and classifier of ``TwoBranch``.
 
-    Fields as `ResNet50`'s. ``trunk`` is a `ResNet50` in name and shape, so the same weights load into it. With the
-    paper's fields there are 29,270,304 parameters: 23,508,032 of the trunk, 4,128,768 of the propagation, 1,623,104 of
-    the selection and 10,400 of the attention. The original with 625 identities has 30.56 million, the difference being
-    its head, BatchNorm and linear.
+    Fields as in `ResNet50`. ``trunk`` is a `ResNet50` in names and shapes, so the same weights load into it. With the
+    paper's fields there are 29,270,304 parameters: 23,508,032 in the trunk, 4,128,768 in the propagation, 1,623,104 in
+    the selection and 10,400 in the attention. The original with 625 identities has 30.56 million, including its
+    BatchNorm and linear head.
 
-    Any number of frames: the clip is completed to groups of four by repeating its last frame (the original: 8
-    frames), and a frame that the mask leaves out is replaced by the last one before it that counts (by the first one,
-    at the beginning). Such frames are left out of the means, the temporal convolutions and the diversity loss; where
-    no detail frame counts, or no context frame, f_a is the mean of the others; where none counts at all, it is 0. So in
-    evaluation a clip with frames left out at its end has the f_a of the clip without them. In training such copies
-    remain a part of the statistics of BatchNorm.
+    Number of frames: clips are padded to groups of four by repeating the last frame (the original: 8 frames), and a
+    masked frame is replaced by the last valid one before it (at the beginning, by the first valid one). Such frames are
+    excluded from means, temporal convolutions and the diversity loss. Without valid detail frames, or without valid
+    context frames, f_a is the mean of the others; without any, 0. So in evaluation, masked frames at the end of a clip
+    do not change f_a. In training, copies contribute to the statistics of BatchNorm.
 
-    Any size of image that the trunk accepts: `rgcn_jax.models.bicnet_parts` says how maps are cut into cells.
+    Images may have any size that the trunk accepts (see `rgcn_jax.models.bicnet_parts`).
 
-    Raises ValueError where there are not four stages, or as the trunk does.
+    Raises ValueError unless there are four stages, or as raised by the trunk.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -72,13 +71,13 @@ class BiCnet(nn.Module):
     def __call__(
         self, frames: Float[ArrayLike, "b t h w 3"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> tuple[Float[Array, "b d"], dict[str, jax.Array]]:
-        """Normalised RGB frames and the mask of those that count (None: all) to f_a and what else there is.
+        """Normalised RGB frames and mask of valid ones (None: all) to f_a and auxiliary outputs.
 
-        That is ``attention_masks`` [B, G, 3, 8], the stripes' weights of the context frames of G = ceil(T / 4) groups,
-        and in training ``auxiliary_loss`` [], 0.01 times `diversity_loss`, which the objective adds.
+        These are ``attention_masks`` [B, G, 3, 8], the stripe weights of the context frames of G = ceil(T / 4) groups,
+        and in training ``auxiliary_loss`` [], 0.01 times `diversity_loss`.
         """
         if len(self.stage_sizes) != STAGES:
-            raise ValueError(f"BiCnet has {STAGES} stages, not {len(self.stage_sizes)}")
+            raise ValueError(f"expected {STAGES} stages for BiCnet, found {len(self.stage_sizes)}")
         frames, counts = complete_clips(frames, mask)
         b, t = frames.shape[:2]
         trunk = ResNet50(
@@ -123,9 +122,9 @@ class BiCnet(nn.Module):
 def complete_clips(
     frames: Float[ArrayLike, "b t h w 3"], mask: Bool[ArrayLike, "b t"] | None
 ) -> tuple[Float[Array, "b t_full h w 3"], Bool[Array, "b t_full"]]:
-    """Clips of whole groups, and their frames that count: the clip's own, as far as the mask has them.
+    """Pad clips to whole groups, and mark the valid frames of the original clip.
 
-    Every other frame is a copy of the last one before it that counts, or of the first one that counts.
+    Every other frame is a copy of the last valid one before it, or of the first valid one.
     """
     frames = jnp.asarray(frames)
     b, t = frames.shape[:2]
@@ -137,9 +136,7 @@ def complete_clips(
 
 
 def _mean_of_streams(detail: Array, context: Array, counts: Array) -> Array:
-    """Half the mean of the detail maps' maxima plus half that of the context maps', over the frames that count; the
-    whole of one mean where the other has no frames.
-    """
+    """Mean of the averages over valid detail and over valid context frames; one of them if the other has no frames."""
     of_detail = masked_mean(at_least_float32(max_over_positions(detail)), counts[:, :, 0])
     context = at_least_float32(max_over_positions(context))
     counts_context = counts[:, :, 1:].reshape(counts.shape[0], -1)

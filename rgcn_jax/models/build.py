@@ -1,7 +1,7 @@
-"""Builds the model of a config from plain values: the tables of appearance models, pose encoders and readouts.
+"""Building the model of a config from plain values: tables of appearance models, pose encoders and readouts.
 
-In the place of a name, "MODULE:NAME" is the import path of a class of one's own (docs/own-encoder.md). Which values go
-together is checked by ``config_rules.py``, before anything is built.
+"MODULE:NAME" in place of a name is the import path of a custom class (docs/own-encoder.md). Combinations are validated
+beforehand by ``config_rules.py``.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,24 +52,25 @@ APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
     "BiC": _bicnet,
     "precomputed": lambda **_: PrecomputedFeatures(),
 }
-"""Frames -> f_a; called with the fields of ``ResNet50`` by name. Each but "precomputed" has a ``ResNet50``, ``trunk``.
+"""Appearance models: frames -> f_a; called with the fields of ``ResNet50``. All but "precomputed" have a ``ResNet50``,
+``trunk``.
 """
 
 RECURRENT_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"RGCN": RGCN, "LGCN": LGCN}
-"""The paper's pose encoders, whose graph convolution enters the recurrence without a product between them."""
+"""The paper's pose encoders, without a product between graph convolution and recurrence."""
 
 LAYERED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     **RECURRENT_ENCODERS,
     "GCNRNN": GCNRNN,
     "GCNLSTM": GCNLSTM,
 }
-"""The pose encoders with a number of graph layers."""
+"""Pose encoders with a variable number of graph layers."""
 
 NORMALISED_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "STGCN": STGCN,
     "STGCN-compat": partial(STGCN, variant="spatial_compat"),
 }
-"""The pose encoders with batch normalisation and dropout; called with axis_name too."""
+"""Pose encoders with batch normalisation and dropout; called with axis_name too."""
 
 POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     **LAYERED_ENCODERS,
@@ -77,7 +78,7 @@ POSE_ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "EvolveGCN-O": partial(EvolveGCN, variant="O"),
     "EvolveGCN-H": partial(EvolveGCN, variant="H"),
 }
-"""Keypoints -> node embeddings; called with features and dtype, and with what ``ENCODER_SETTINGS`` has for them."""
+"""Keypoints -> node embeddings; called with features, dtype and the encoder's ``ENCODER_SETTINGS``."""
 
 ENCODER_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "graph_layers": ("num_layers", LAYERED_ENCODERS),
@@ -86,7 +87,7 @@ ENCODER_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "product": ("product", RECURRENT_ENCODERS),
     "dropout": ("dropout", NORMALISED_ENCODERS),
 }
-"""Fields that only some pose encoders have: the argument's name, and these encoders."""
+"""Fields of some pose encoders only: name of the argument, and these encoders."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "DAM": (DualAttention, 2),
@@ -94,11 +95,11 @@ READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "TAM": (TimeAttention, 1),
     "mean": (MeanReadout, 1),
 }
-"""Node embeddings -> f_p, and how many vectors of the node's width f_p consists of."""
+"""Readouts: node embeddings -> f_p, and the number of vectors of the node's width that f_p consists of."""
 
 
 DTYPES: Mapping[str, Any] = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-"""What the trunk and the large matrix products may compute in."""
+"""Data types of the ResNet and of large matrix products."""
 
 
 def _choose(table: Mapping[str, Any], name: str) -> Any:
@@ -108,12 +109,12 @@ def _choose(table: Mapping[str, Any], name: str) -> Any:
 
 
 def build_encoder(name: str, platform: str = "", **settings: Any) -> nn.Module:
-    """The pose encoder of a name in ``POSE_ENCODERS`` or at an import path, in the form for the platform.
+    """Build the pose encoder of a name in ``POSE_ENCODERS`` or at an import path.
 
-    ``platform``: as ``build_model`` takes it. ``settings``: ``features``, ``dtype`` and what else the encoder has.
+    ``platform``: as for ``build_model``. ``settings``: ``features``, ``dtype`` and settings of the encoder.
 
     Raises:
-      InputError: there is no such encoder, or it does not take the settings.
+      InputError: the encoder does not exist, or does not take the settings.
     """
     if ":" in name:
         return load_plugin(name, "model.pose", settings)(**settings)
@@ -123,7 +124,7 @@ def build_encoder(name: str, platform: str = "", **settings: Any) -> nn.Module:
 
 
 def _build_readout(name: str) -> tuple[nn.Module, int]:
-    """The readout, and how many vectors of the node's width it makes f_p of."""
+    """Build the readout; return it with the number of vectors of the node's width that f_p consists of."""
     if ":" in name:
         readout = load_plugin(name, "model.readout", ())
         return readout(), getattr(readout, "vectors", 1)
@@ -132,7 +133,7 @@ def _build_readout(name: str) -> tuple[nn.Module, int]:
 
 
 def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[str, Any]:
-    """The arguments that not every pose encoder has."""
+    """Settings that only some pose encoders take."""
     settings: dict[str, Any] = {
         argument: fields[field]
         for field, (argument, encoders) in ENCODER_SETTINGS.items()
@@ -149,22 +150,21 @@ def build_model(
     aspect: float | None = None,
     platform: str = "",
 ) -> TwoBranch:
-    """The two-branch model of ``config.model`` (rgcn_jax/config.py says what each field means), for training and for
-    evaluation.
+    """Build the two-branch model of ``config.model``, for training and evaluation.
 
     Args:
-      fields: the fields of ``config.model``; ``pretrained`` is not read here; those beyond the paper that are on
-        or off, and ``dropout``, may be missing.
+      fields: fields of ``config.model`` (see rgcn_jax/config.py), except ``pretrained``; options that are not in the
+        paper may be missing.
       num_identities: outputs of the classifier; 0: none.
-      dtype: of the computation, a key of ``DTYPES``; parameters and statistics are float32.
-      axis_name: normalisation statistics in training are those of all devices' clips; without effect in evaluation.
-      aspect: width of a crop over its height, needed where the appearance is precomputed and no frame shows it.
-      platform: of the devices that run the model; "cpu": in the fast forms of ``models.cpu``, any other: in the plain
+      dtype: data type of the computation, a key of ``DTYPES``; parameters and statistics are float32.
+      axis_name: mesh axis over which normalisation statistics are computed in training; no effect in evaluation.
+      aspect: width of a crop over its height; required if the appearance is precomputed.
+      platform: platform of the devices. "cpu" selects the fast implementations of ``models.cpu``, others the default
         ones. Parameters are the same.
 
     Raises:
       InputError: a plug-in cannot be used.
-      ValueError: a name is unknown, or ``pose_features`` does not divide by the readout's number of vectors.
+      ValueError: a name is unknown, or ``pose_features`` is not a multiple of the readout's number of vectors.
     """
     compute = DTYPES[dtype]
     encoder = readout = None
@@ -206,17 +206,17 @@ def build_model(
 
 
 QUICK_COMPILE: Mapping[str, bool | int] = {"xla_backend_optimization_level": 0}
-"""Options of XLA for a program that runs once on a CPU: compiling it takes a third of the time."""
+"""XLA options for a program that runs once on a CPU, which cut its compile time by two thirds."""
 
 
 def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int, platform: str = "") -> dict[str, Any]:
-    """Fresh variables (params, batch_stats); a pure function of the seed.
+    """Initialise variables (params, batch_stats), as a pure function of the seed.
 
-    ``shape``: height and width of a frame in pixels; or the dimensions of f_a alone, where that is precomputed
-    (0 without an appearance branch). ``platform``: as ``build_model`` takes it; on a "cpu" the program is compiled
-    without LLVM's optimisations, which change the values by rounding only.
+    ``shape``: height and width of a frame in pixels; or the dimension of f_a if it is precomputed (0 without an
+    appearance branch). ``platform``: as for ``build_model``; on a "cpu" LLVM's optimisations are disabled, which
+    changes values by rounding only.
 
-    Compiled as a whole: a ResNet-50 takes a minute to initialise operation by operation.
+    Compiled as a whole, since a ResNet-50 takes a minute to initialise operation by operation.
     """
     frames = jnp.zeros((2, frames_per_clip, *shape, 3) if len(shape) == 2 else (2, *shape), jnp.float32)
     keypoints = jnp.zeros((2, frames_per_clip, 14, 3), jnp.float32)
@@ -229,10 +229,9 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int, p
 
 
 def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str], object] = print) -> dict[str, Any]:
-    """The variables of a model with its trunk's, or all of BiCnet-TKS's, taken from a file
-    (``pretrained.load_appearance``).
+    """Load the ResNet of a model, or a whole BiCnet-TKS, from a file (``pretrained.load_appearance``).
 
-    ``say``: called with a line that lists what of the file was left out, if anything was.
+    ``say``: called with a line that lists unused tensors of the file, if any.
 
     Raises:
       InputError: the appearance model has no ``trunk``, or the file does not fit it.
@@ -240,8 +239,8 @@ def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str
     appearance = {kind: variables[kind].get("appearance", {}) for kind in ("params", "batch_stats")}
     if not all("trunk" in of_kind for of_kind in appearance.values()):
         raise InputError(
-            f"model.pretrained is {path}, but the appearance model has no ResNet50 named trunk to load it into: leave "
-            "model.pretrained empty, or choose another appearance model."
+            f"model.pretrained is {path}, but the appearance model has no ResNet50 named trunk: leave model.pretrained "
+            "empty, or choose another appearance model."
         )
     loaded = load_appearance(path, appearance, say)
     return {kind: {**variables[kind], "appearance": loaded[kind]} for kind in ("params", "batch_stats")}

@@ -1,25 +1,23 @@
-"""EvolveGCN (Pareja et al., AAAI 2020), which the paper compares with: graph convolutions whose weights evolve over the
-frames.
+"""EvolveGCN (Pareja et al., AAAI 2020), a baseline of the paper: graph convolutions whose weights evolve over time.
 
-In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Two layers; in each, for every frame,
+In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Each of two layers computes, for every frame,
 
     Q_t = cell(Q_{t-1}, Z_t),  H_t = act(A_hat X_t Q_t),
 
-with Q_0 a parameter, from which every sequence starts afresh; the weights evolve before their first use. The cell is
-the matrix GRU of the authors' released code, for both variants (their text has an LSTM for -O):
+where Q_0 is a parameter and the initial value for every sequence; weights evolve before their first use. The cell is
+the matrix GRU of the authors' released code, for both variants (their text describes an LSTM for -O):
 
     U = sigmoid(W_U Z + V_U Q + B_U)      R = sigmoid(W_R Z + V_R Q + B_R)
     C = tanh(W_C Z + V_C (R * Q) + B_C)   Q' = (1 - U) * Q + U * C
 
-with W and V [C, C], B [C, n], Q and Z [C, n]. Variant "O": Z_t = Q_{t-1}; the weights then do not depend on the clip.
-Variant "H": Z_t summarises the nodes, see ``summary``; every clip then has weights of its own.
+with W and V [C, C], B [C, n], Q and Z [C, n]. Variant "O": Z_t = Q_{t-1}; the weights do not depend on the clip.
+Variant "H": Z_t summarises the nodes, see ``summary``; the weights differ between clips.
 
-Decisions (the paper names neither variant, depth nor width): "O" is the default; both layers are n wide; the authors'
-randomised leaky ReLU is used in its evaluation form, with the fixed slope 11/48, in training too; Q_0 and W start
-normal with the fan-in's scale, V orthogonal, B at 0. In the first layer the gates are only C x C, as in the original.
+Decisions (the paper states neither variant, depth nor width): the default is "O"; both layers have width n; the
+authors' randomised leaky ReLU has its evaluation slope 11/48 in training too; Q_0 and W are initialised fan-in normal,
+V orthogonal, B zero. In the first layer gates are only C x C, as in the original.
 
-Precision: the factors of the matmuls are in ``dtype``; sums, gates and the evolving weights are float32 (float64 for
-float64 input).
+Precision: matmul operands are in ``dtype``; sums, gates and evolving weights are float32 (float64 for float64 input).
 """
 
 from collections.abc import Mapping
@@ -36,13 +34,13 @@ from rgcn_jax.skeleton import normalized_adjacency
 VARIANTS = ("O", "H")
 
 SLOPE = (1 / 8 + 1 / 3) / 2
-"""Of the activation below 0: the mean of the range from which the randomised leaky ReLU draws it in training."""
+"""Negative slope of the activation: mean of the range that the randomised leaky ReLU draws from in training."""
 
 _lecun = nn.initializers.lecun_normal()
 
 
 def _product(a: ArrayLike, b: ArrayLike, dtype: DTypeLike) -> Array:
-    """The matrix product with the factors in ``dtype`` and the sum in float32 or better."""
+    """Matrix product with operands in ``dtype`` and sums in float32 or better."""
     a, b = jnp.asarray(a).astype(dtype), jnp.asarray(b).astype(dtype)
     return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(dtype, jnp.float32))
 
@@ -58,8 +56,8 @@ def matrix_gru(
     Args:
       params: ``W_U``, ``V_U``, ``W_R``, ``V_R``, ``W_C``, ``V_C`` [C, C] and ``B_U``, ``B_R``, ``B_C`` [C, n].
       q: Q_{t-1}.
-      z: Z_t, or its first k columns where all others equal column k: these are then multiplied only once.
-      dtype: of the factors of the matmuls.
+      z: Z_t, or its first k columns if all others equal column k, to save multiplications.
+      dtype: data type of the matmul operands.
     """
     q = jnp.asarray(q)
 
@@ -73,13 +71,12 @@ def matrix_gru(
 
 
 def summary(x: Float[ArrayLike, "*batch v c"], p: Float[ArrayLike, "c"], columns: int) -> Float[Array, "*batch c k"]:
-    """Z of variant "H" by top-k pooling: the nodes that score highest on the learned vector p, best first, each as the
-    column x_v tanh(y_v) with y_v = x_v p / |p|.
+    """Z of variant "H" by top-k pooling: nodes sorted by their score on the learned vector p, as columns x_v tanh(y_v)
+    with y_v = x_v p / |p|.
 
-    Z has to have as many columns as the weights, n, more than there are keypoints in most cases. The released code
-    pads by repeating the last index where nodes run out, and so does this (decision: there, only masked nodes are
-    missing, and n > V fails): all keypoints, best first, then the worst repeated. Returned are only the first k =
-    min(n, V) columns; ``matrix_gru`` repeats the last. Of nodes with equal scores the first comes first.
+    Z must have n columns, usually more than there are keypoints. As in the released code, the last index is repeated
+    when nodes run out (decision: there this happens only for masked nodes, and n > V fails). Only the first k = min(n,
+    V) columns are returned; ``matrix_gru`` repeats the last. Nodes with equal scores keep their order.
     """
     x, p = jnp.asarray(x), jnp.asarray(p)
     y = (x * p).sum(axis=-1) / jnp.sqrt((p**2).sum())
@@ -89,7 +86,7 @@ def summary(x: Float[ArrayLike, "*batch v c"], p: Float[ArrayLike, "c"], columns
 
 
 class EvolvingLayer(nn.Module):
-    """One layer; parameters ``Q_0`` [C, n], those of ``matrix_gru``, and ``p`` [C] in variant "H"."""
+    """One layer. Parameters: ``Q_0`` [C, n], those of ``matrix_gru``, and ``p`` [C] in variant "H"."""
 
     features: int
     variant: str
@@ -99,7 +96,7 @@ class EvolvingLayer(nn.Module):
     def __call__(
         self, x: Float[ArrayLike, "b t v c"], a_hat: Float[ArrayLike, "v v"]
     ) -> Float[Array, "b t v {self.features}"]:
-        """X and A_hat to H of this layer; all frames count."""
+        """X and A_hat to H of this layer; all frames are valid."""
         x = jnp.asarray(x)
         c, n = x.shape[-1], self.features
         params = {}
@@ -125,7 +122,7 @@ class EvolvingLayer(nn.Module):
             q = matrix_gru(params, q, summary(x_t, p, n), self.dtype)
             return q, _product(ax_t, q, self.dtype)
 
-        # Made from the input, so that the carry varies over the mesh as the evolved weights do.
+        # Derived from the input, so that the carry varies over the mesh like the evolved weights.
         q = q + jnp.zeros_like(x[:, 0, :1, :1])
         _, h = jax.lax.scan(frame, q, (jnp.swapaxes(x, 0, 1), jnp.swapaxes(ax, 0, 1)))
         return nn.leaky_relu(jnp.swapaxes(h, 0, 1), SLOPE)
@@ -134,8 +131,8 @@ class EvolvingLayer(nn.Module):
 class EvolveGCN(nn.Module):
     """Two evolving layers, ``layer1`` and ``layer2``.
 
-    ``features``: n. ``variant``: "O" or "H". ``adjacency``: A_hat row by row; None: the 14-keypoint graph of figure 4.
-    ``dtype``: of the factors of the matmuls.
+    ``features``: n. ``variant``: "O" or "H". ``adjacency``: rows of A_hat; None: the 14-keypoint graph of figure 4.
+    ``dtype``: data type of the matmul operands.
     """
 
     features: int
@@ -147,10 +144,9 @@ class EvolveGCN(nn.Module):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that pad a clip: the weights do not evolve over these, and
-        their H is 0. ``train`` changes nothing.
+        """X to H. Frames where ``mask`` is False do not evolve the weights, and their H is 0. ``train`` has no effect.
 
-        Raises ValueError where the variant is unknown.
+        Raises ValueError for an unknown variant.
         """
         if self.variant not in VARIANTS:
             raise ValueError(f"unknown variant {self.variant!r}: expected one of {', '.join(VARIANTS)}.")
@@ -159,7 +155,7 @@ class EvolveGCN(nn.Module):
         dtype = x.dtype if x.dtype == jnp.float64 else self.dtype
         place = None
         if mask is not None:
-            # The frames that count move to the front, where Q_1, Q_2, ... meet them, and afterwards back.
+            # Move valid frames to the front, so that they use Q_1, Q_2, ..., and back afterwards.
             mask = jnp.asarray(mask)
             order = jnp.argsort(~mask, axis=1, stable=True)
             place = jnp.argsort(order, axis=1)

@@ -1,4 +1,4 @@
-"""Frames as the trunk takes them: RGB in 0..255 standardised by ImageNet's mean and deviation, on the device."""
+"""Normalisation of frames on the device: RGB in 0..255 to ImageNet's zero mean and unit standard deviation."""
 
 from typing import Any
 
@@ -12,9 +12,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def normalise_frames(
     frames: UInt8[Array, "b t h w 3"] | Float[Array, "b t h w 3"] | Float[Array, "b d"], dtype: Any
 ) -> Float[Array, "b t h w 3"] | Float[Array, "b d"]:
-    """RGB in 0..255 to ImageNet's zero mean and unit standard deviation; floats, that is frames normalised already and
-    given features, stay as they are.
-    """
+    """Normalise uint8 RGB by ImageNet's mean and standard deviation; return floats (normalised or f_a) unchanged."""
     if jnp.issubdtype(frames.dtype, jnp.floating):
         return frames
     mean, std = (255.0 * jnp.array(v, jnp.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))

@@ -1,15 +1,14 @@
-"""GCN&RNN and GCN&LSTM, the paper's baselines (tables IV and V): a graph convolution of every frame, then a recurrent
-model over time on each node separately, its weights shared by the nodes.
+"""GCN&RNN and GCN&LSTM, baselines of the paper (tables IV and V): per-frame graph convolution, then a per-node RNN.
 
-In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Other than in RGCN and LGCN there are two
-stages, with a product between them: X'_t = sigma(A_hat X_t W_g) (eq. 4), then an RNN (eq. 5) or an LSTM over t. The
-scan runs over all nodes of all clips at once; X'_t W_x does not depend on the state, and is computed before the scan or
-in it (``project_in_scan``).
+In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. Unlike RGCN and LGCN these have two stages
+with a matrix product between them: X'_t = sigma(A_hat X_t W_g) (eq. 4), then an RNN (eq. 5) or LSTM over t, with
+weights shared by all nodes. The scan runs over all nodes of all clips at once; X'_t W_x, which does not depend on the
+state, is computed before the scan or in it (``project_in_scan``).
 
-Decisions, the paper being silent: m, the width of X', is n; more graph layers are chained as in ``recurrent_gcn``; W
-starts normal with the fan-in's scale, W_h orthogonal, b at 0 but the LSTM's forget bias at 1; H_0 = C_0 = 0.
+Decisions (not stated in the paper): X' has width n; further graph layers are chained as in ``recurrent_gcn``; W is
+initialised fan-in normal, W_h orthogonal, b zero except for the LSTM's forget bias 1; H_0 = C_0 = 0.
 
-Precision: as ``recurrent_gcn``.
+Precision: as in ``recurrent_gcn``.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,13 +29,13 @@ def rnn_step(
     xw: Float[ArrayLike, "*nodes n"],
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "*nodes n"]:
-    """One frame of eq. 5 on every node: tanh(h_{t-1} W_h + x'_t W_x + b).
+    """One time step of eq. 5 on every node: tanh(h_{t-1} W_h + x'_t W_x + b).
 
     Args:
       params: ``W_h`` [n, n], ``b`` [n].
       h: h_{t-1}.
       xw: x'_t W_x.
-      dtype: of the factors of the matmuls.
+      dtype: data type of the matmul operands.
     """
     return jnp.tanh(project(h, params["W_h"], dtype) + xw + params["b"])
 
@@ -47,11 +46,11 @@ def lstm_step(
     xw: Float[ArrayLike, "*nodes m"],
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, "*nodes n"], Float[Array, "*nodes n"]]:
-    """One frame of the LSTM on every node: (h_{t-1}, c_{t-1}) to (h_t, c_t), c_t = f c_{t-1} + i tanh(g), h_t = o
-    tanh(c_t).
+    """One time step of the LSTM on every node: (h_{t-1}, c_{t-1}) to (h_t, c_t), with c_t = f c_{t-1} + i tanh(g) and
+    h_t = o tanh(c_t).
 
-    ``params``: ``W_h`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``recurrent_gcn.GATES``; ``xw``:
-    x'_t W_x, [..., 4n]. Other arguments as for ``rnn_step``.
+    ``params``: ``W_h`` [n, 4n], ``b`` [4n], gates concatenated in the order of ``recurrent_gcn.GATES``. ``xw``: x'_t
+    W_x, [..., 4n]. Other arguments as for ``rnn_step``.
     """
     h, c = state
     f, i, o, g = jnp.split(project(h, params["W_h"], dtype) + xw + params["b"], 4, axis=-1)
@@ -60,10 +59,10 @@ def lstm_step(
 
 
 class _Pipeline(GraphEncoder):
-    """Eq. 4 for all frames. Fields as ``RGCN``."""
+    """Graph convolution of all frames (eq. 4). Fields as in ``RGCN``."""
 
     def graph_stage(self, keypoints: ArrayLike) -> tuple[Array, DTypeLike]:
-        """X to X' [B, T, V, n] and the type of the factors of the matmuls; makes ``W_g``."""
+        """X to X' [B, T, V, n] and the data type of the matmul operands; creates ``W_g``."""
         x, a_hat, dtype = self.prepare(keypoints)
         shapes = zip(self.weight_names("W_g"), self.fan_in(x.shape[-1]), strict=True)
         weights = [self.param(name, _lecun, (rows, self.features)) for name, rows in shapes]
@@ -82,9 +81,7 @@ class GCNRNN(_Pipeline):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that pad a clip; over these the state is held. ``train``
-        changes nothing.
-        """
+        """X to H. Frames where ``mask`` is False do not change the state. ``train`` has no effect."""
         n = self.features
         x, dtype = self.graph_stage(keypoints)
         w_x = self.param("W_x", _lecun, (n, n))
@@ -104,9 +101,10 @@ class GCNRNN(_Pipeline):
 class GCNLSTM(_Pipeline):
     """GCN&LSTM: eq. 4, then an LSTM on each node, h_0 = c_0 = 0.
 
-    Parameters: ``W_g`` as GCNRNN's; the gates side by side in the order of ``recurrent_gcn.GATES``: ``W_x`` [n, 4n],
-    ``W_h`` [n, 4n], ``b`` [4n]. ``lstm``: another form of the recurrence, called with W_x, W_h and b by name, X', the
-    mask and the type of the factors of the matmuls; ``project_in_scan`` and ``unroll`` are the plain form's.
+    Parameters: ``W_g`` as in GCNRNN; with gates concatenated in the order of ``recurrent_gcn.GATES``: ``W_x`` [n, 4n],
+    ``W_h`` [n, 4n], ``b`` [4n]. ``lstm``: an alternative implementation of the recurrence, called with W_x, W_h and b
+    by name, X', the mask and the data type of the matmul operands; ``project_in_scan`` and ``unroll`` apply to the
+    default one.
     """
 
     lstm: Callable[..., Array] | None = None
@@ -115,9 +113,7 @@ class GCNLSTM(_Pipeline):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that pad a clip; over these h and c are held. ``train``
-        changes nothing.
-        """
+        """X to H. Frames where ``mask`` is False do not change h and c. ``train`` has no effect."""
         n = self.features
         x, dtype = self.graph_stage(keypoints)
         w_x = self.param("W_x", _lecun, (n, 4 * n))

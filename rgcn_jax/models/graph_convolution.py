@@ -1,12 +1,13 @@
-"""The graph convolution that RGCN, LGCN and the pipelines share: A_hat X W, layer by layer, of all frames at once.
+"""Graph convolution A_hat X W, layer by layer, over all frames at once; shared by RGCN, LGCN and the pipelines.
 
-Two departures from the paper, both off by default. ``self_term``: a layer is sigma([Z, A_hat Z] W_x), a keypoint's own
-value beside its neighbours', since A_hat of this graph damps the differences between neighbouring keypoints, the bones,
-sixfold or more and loses one combination of the keypoints altogether: its eigenvalues are -0.38, -0.15 (three times),
-0, 0.40 (three times), 0.46, 0.75, 0.92 (three times) and 1. ``relu_each_layer``: sigma follows every layer, where eq. 7
-prints one, outside.
+Two departures from the paper, both off by default. ``self_term``: a layer is sigma([Z, A_hat Z] W_x), which keeps a
+keypoint's own value in addition to that of its neighbourhood. A_hat of this graph damps differences between
+neighbouring keypoints, the bones, at least sixfold and loses one combination of keypoints entirely: its eigenvalues are
+-0.38, -0.15 (three times), 0, 0.40 (three times), 0.46, 0.75, 0.92 (three times) and 1. ``relu_each_layer``: sigma
+follows every layer; eq. 7 has one, outside.
 """
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -22,15 +23,17 @@ Adjacency = tuple[tuple[float, ...], ...]
 def project(
     x: Float[ArrayLike, "*batch c"], w: Float[ArrayLike, "..."], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "*batch m"]:
-    """The product x W with the factors in ``dtype`` and the sum in float32 or better.
+    """The product x W with operands in ``dtype`` and sums in float32 or better.
 
-    W is [c, m], or holds a matrix for each of k gates, [k, c / k, m / k]; x and the result then have the gates side
-    by side.
+    W is [c, m], or one matrix for each of k gates, [k, c / k, m / k]; the gates are then concatenated in x and the
+    result.
     """
     total = jnp.promote_types(dtype, jnp.float32)
     x, w = jnp.asarray(x).astype(dtype), jnp.asarray(w).astype(dtype)
     if w.ndim == 2:
-        return jnp.matmul(x, w, preferred_element_type=total)
+        # As rows: in the gradient of w XLA's CPU would else transpose the other factor, column by column.
+        rows = jnp.matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), w, preferred_element_type=total)
+        return rows.reshape(*x.shape[:-1], w.shape[1])
     x = x.reshape(*x.shape[:-1], *w.shape[:2])
     gates = jnp.einsum("...kc,kcm->...km", x, w, preferred_element_type=total)
     return gates.reshape(*gates.shape[:-2], -1)
@@ -44,10 +47,10 @@ def convolve(
     dtype: DTypeLike = jnp.float32,
     self_term: bool = False,
 ) -> tuple[Float[Array, "b t v k"], Float[Array, "..."]]:
-    """The graph convolution of all frames but for its last product: (AX, W) with sigma(AX W) what enters the
-    recurrence; with ``self_term`` ([X, AX], W).
+    """Graph convolution of all frames without its last product: (AX, W), such that sigma(AX W) enters the recurrence;
+    with ``self_term`` ([X, AX], W).
 
-    The last product is left to ``scan_projected``.
+    ``scan_projected`` computes the last product.
     """
     ax, w = _neighbours(x, a_hat, self_term), jnp.asarray(weights[0])
     for following in map(jnp.asarray, weights[1:]):
@@ -63,7 +66,7 @@ def convolve(
 
 
 def _neighbours(x: ArrayLike, a_hat: ArrayLike, self_term: bool, gates: int = 1) -> Array:
-    """A_hat X; with ``self_term`` [X, A_hat X], the channels of each gate beside their own neighbours'."""
+    """A_hat X; with ``self_term`` [X, A_hat X], with the channels of each gate next to those of its neighbours."""
     ax = jnp.einsum("uv,btvc->btuc", a_hat, x)
     if not self_term:
         return ax
@@ -72,14 +75,13 @@ def _neighbours(x: ArrayLike, a_hat: ArrayLike, self_term: bool, gates: int = 1)
 
 
 class GraphEncoder(nn.Module):
-    """The fields that RGCN, LGCN and the pipelines share.
+    """Base class with the fields that RGCN, LGCN and the pipelines share.
 
     ``features``: n. ``num_layers``: L, at least 1. ``relu_each_layer``: sigma after every layer instead of one outside.
-    ``self_term``: every layer sees [Z, A_hat Z] instead of A_hat Z, and its weights have twice the rows.
-    ``adjacency``: A_hat row by row; None: the 14-keypoint graph of figure 4. ``dtype``: of the factors of the matmuls.
-    ``project_in_scan``: multiply the input with W_x (LGCN: W) frame by frame instead of all frames before the scan; the
-    result is the same. ``unroll``: the most frames of a clip whose scan is compiled frame after frame instead of as a
-    loop; 1: always a loop.
+    ``self_term``: layers take [Z, A_hat Z] instead of A_hat Z, and their weights have twice the rows. ``adjacency``:
+    rows of A_hat; None: the 14-keypoint graph of figure 4. ``dtype``: data type of the matmul operands.
+    ``project_in_scan``: multiply the input by W_x (LGCN: W) frame by frame instead of all at once before the scan; the
+    result is the same. ``unroll``: the scan over a clip of at most this many frames is unrolled; 1: never.
     """
 
     features: int
@@ -92,22 +94,22 @@ class GraphEncoder(nn.Module):
     unroll: int = 1
 
     def unrolled(self, frames: int) -> int:
-        """So many of a clip's frames are compiled one after another: all of a short clip's, else one."""
+        """Number of frames by which the scan is unrolled: all of a short clip's, else 1."""
         return frames if frames <= self.unroll else 1
 
     def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
-        """X in float32 or better, A_hat in the same type, and the type of the factors of the matmuls."""
+        """X in float32 or better, A_hat in the same type, and the data type of the matmul operands."""
         if self.num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, not {self.num_layers}.")
+            raise ValueError(f"num_layers is {self.num_layers}: expected at least 1.")
         x = at_least_float32(keypoints)
         a_hat = jnp.asarray(normalized_adjacency() if self.adjacency is None else self.adjacency, x.dtype)
         return x, a_hat, x.dtype if x.dtype == jnp.float64 else self.dtype
 
     def fan_in(self, channels: int) -> list[int]:
-        """Rows of the weights of each layer, the input having ``channels``."""
+        """Rows of the weights of each layer, for an input with ``channels``."""
         seen = 2 if self.self_term else 1
         return [seen * channels] + [seen * self.features] * (self.num_layers - 1)
 
     def weight_names(self, symbol: str) -> list[str]:
-        """The paper's names of the weights of all layers: the bare symbol for one layer, else numbered from 1."""
+        """The paper's names of the weights of all layers: the symbol itself for one layer, else numbered from 1."""
         return [symbol] if self.num_layers == 1 else [f"{symbol}{layer + 1}" for layer in range(self.num_layers)]

@@ -1,7 +1,7 @@
-"""Batch normalisation that counts only frames which belong to a clip, over all devices alike.
+"""Masked batch normalisation: statistics over valid frames only, independent of the number of devices.
 
-Flax's BatchNorm takes a mask too, but under a mesh averages the devices' means, however many frames each of them has;
-here sums and counts are added up, so that the number of devices changes nothing.
+Flax's BatchNorm takes a mask too, but averages the means of the devices with equal weights, although these may have
+different numbers of valid frames. Here sums and counts are reduced instead.
 """
 
 import flax.linen as nn
@@ -17,9 +17,8 @@ MOMENTUM, EPSILON = 0.9, 1e-5
 class MaskedBatchNorm(nn.Module):
     """BatchNorm over all axes but the last, in float32 at least.
 
-    Parameters ``scale`` and ``bias``, collection ``batch_stats``: ``mean`` and ``var`` (of the batch, biased), all [d],
-    as Flax's; momentum 0.9, epsilon 1e-5. ``axis_name``: the mesh axis over which statistics are taken under
-    ``shard_map``.
+    Parameters ``scale`` and ``bias``; collection ``batch_stats`` with ``mean`` and ``var`` (biased); all [d], as in
+    Flax. Momentum 0.9, epsilon 1e-5. ``axis_name``: mesh axis over which statistics are computed under ``shard_map``.
     """
 
     axis_name: str | None = None
@@ -28,8 +27,9 @@ class MaskedBatchNorm(nn.Module):
     def __call__(
         self, x: Float[ArrayLike, "b t *rest d"], mask: Bool[ArrayLike, "b t"] | None, train: bool
     ) -> Float[Array, "b t *rest d"]:
-        """``x`` normalised by the batch's statistics, which then update the running ones, or in evaluation by the
-        latter. Frames where ``mask`` is False are normalised as well, but do not count.
+        """Normalise ``x`` by batch statistics, which update the running ones; in evaluation by running statistics.
+
+        Frames where ``mask`` is False are normalised too, but excluded from the statistics.
         """
         x = at_least_float32(x)
         width = x.shape[-1:]
@@ -45,7 +45,7 @@ class MaskedBatchNorm(nn.Module):
         return (x - mean) * (scale * jax.lax.rsqrt(var + EPSILON)) + bias
 
     def _statistics(self, x: Array, mask: ArrayLike | None) -> tuple[Array, Array]:
-        """Mean and variance of the frames that count, in two passes; 0 and 0 without any."""
+        """Mean and variance over valid frames, in two passes; both 0 if there are none."""
         kept = jnp.ones_like(x, bool) if mask is None else jnp.reshape(mask, x.shape[:2] + (1,) * (x.ndim - 2))
 
         def total(values: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Means and softmaxes over the frames of a clip that ignore padding frames."""
+"""Means and softmaxes over the valid frames of a clip, and the minimum precision of sums."""
 
 import jax
 import jax.numpy as jnp
@@ -6,15 +6,13 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 
 def at_least_float32(x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-    """Casts to float32, or leaves float64 as it is: sums, softmaxes and recurrent states never run in half
-    precision.
-    """
+    """Cast to float32, or leave float64 unchanged: sums, softmaxes and recurrent states avoid half precision."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def masked_mean(x: Float[ArrayLike, "b t *rest"], mask: Bool[ArrayLike, "b t"] | None) -> Float[Array, "b *rest"]:
-    """Mean over the frames where ``mask`` is True (None: all of them); 0 for a clip without any such frame."""
+    """Mean over the frames where ``mask`` is True (None: all); 0 for a clip without any."""
     x = at_least_float32(x)
     if mask is None:
         return x.mean(axis=1)
@@ -24,12 +22,10 @@ def masked_mean(x: Float[ArrayLike, "b t *rest"], mask: Bool[ArrayLike, "b t"] |
 
 
 def masked_softmax(scores: Float[ArrayLike, "b t"], mask: Bool[ArrayLike, "b t"] | None) -> Float[Array, "b t"]:
-    """Softmax over the frames where ``mask`` is True; exactly 0 elsewhere, and everywhere in a clip without any such
-    frame.
-    """
+    """Softmax over the frames where ``mask`` is True; exactly 0 for the others."""
     scores = at_least_float32(scores)
     if mask is None:
         return jax.nn.softmax(scores, axis=1)
-    # The lowest finite number instead of -inf keeps a clip without frames, and every gradient, free of NaN.
+    # The lowest finite number, unlike -inf, avoids NaN in values and gradients of a clip without valid frames.
     lowest = jnp.finfo(scores.dtype).min
     return jnp.where(mask, jax.nn.softmax(jnp.where(mask, scores, lowest), axis=1), 0.0)

@@ -1,4 +1,4 @@
-"""Plug-ins: a model part of one's own, named in the config by its import path ("package.module:Name")."""
+"""Plug-ins: custom model parts, named in the config by import path ("package.module:Name")."""
 
 import importlib
 import inspect
@@ -9,15 +9,15 @@ from rgcn_jax.errors import InputError, as_input_error
 
 
 def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[..., Any]:
-    """The class or function at an import path such as "my_package.my_encoder:EveryFrameAlone".
+    """Import the class or function at a path such as "my_package.my_encoder:EveryFrameAlone".
 
     Args:
-      path: module and name; the module is on the Python path (a file in the current directory, or installed).
-      field: the config's field that holds the path, for the error message.
+      path: module and name; the module must be on the Python path (in the current directory, or installed).
+      field: config field that holds the path, for the error message.
       arguments: keyword arguments that it will be called with.
 
     Raises:
-      InputError: the module cannot be imported or does not have the name, or what it names cannot be called so.
+      InputError: the module cannot be imported or lacks the name, or the object cannot be called with the arguments.
     """
     module, _, name = path.partition(":")
     wrong = f"{field} is {path!r}, an import path MODULE:NAME"
@@ -36,5 +36,5 @@ def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[...
 
 
 def plugin_modules(parts: Iterable[str]) -> list[str]:
-    """The modules that model parts named "MODULE:NAME" are imported from, each once; other names have none."""
+    """The distinct modules of model parts named "MODULE:NAME"."""
     return list(dict.fromkeys(part.partition(":")[0] for part in parts if ":" in part))

@@ -1,8 +1,8 @@
-"""Input X of the pose encoders, from stored keypoints (the paper's section III-C1).
+"""Input X of the pose encoders, computed from keypoints (section III-C1 of the paper).
 
-The paper says "2D position" and no more. Its literal reading, "crop", hides the pose behind where the person stands
-in the crop; "centred" (decision) takes position and size out and learns far better. What may be added to the position,
-confidence, velocity and bones, is beyond the paper. Pure functions, static shapes.
+The paper only states "2D position". Its literal reading, "crop", mixes the pose with the position of the person in the
+crop; "centred" (decision) removes position and size, and learns far better. Confidence, velocity and bones are
+additions that are not in the paper. Pure functions with static shapes.
 """
 
 from collections.abc import Callable
@@ -18,20 +18,19 @@ from rgcn_jax.skeleton import PARENTS
 POSITIONS = ("crop", "centred")
 
 ADDITIONS = ("confidence", "velocity", "bones")
-"""What a mode may add to the position: one channel, two and two."""
+"""Optional channels of a mode in addition to the position: one, two and two."""
 
 NECK, HIPS = 1, (8, 11)
 
 TYPICAL_TORSO = 0.3
-"""Torso length in crop heights of a standing person who fills the crop: stands in where a clip shows no torso at
-all."""
+"""Torso length in crop heights of a standing person who fills the crop: the scale of a clip without any torso."""
 
 MIN_TORSO = 0.05
-"""A torso shorter than this, in crop heights, is a slip of the pose detector and has no say in the scale."""
+"""Minimum torso length, in crop heights; shorter ones are detection errors and do not affect the scale."""
 
 
 def parse_mode(mode: str) -> tuple[str, tuple[str, ...]]:
-    """The position and the additions that a mode names: "centred+velocity" -> ("centred", ("velocity",)).
+    """Split a mode into position and additions: "centred+velocity" -> ("centred", ("velocity",)).
 
     Raises:
       InputError: the mode is not one of ``POSITIONS``, followed by some of ``ADDITIONS``, each at most once.
@@ -46,7 +45,7 @@ def parse_mode(mode: str) -> tuple[str, tuple[str, ...]]:
 def detections(
     keypoints: Float[ArrayLike, "b t 14 3"], mask: Bool[ArrayLike, "b t"] | None = None
 ) -> Bool[Array, "b t 14"]:
-    """Which keypoints were detected, in frames that count."""
+    """Mask of keypoints that were detected in valid frames."""
     detected = jnp.asarray(keypoints)[..., 2] > 0
     return detected if mask is None else detected & jnp.asarray(mask)[:, :, None]
 
@@ -59,25 +58,23 @@ def pose_input(
     fill: bool = False,
     torso: Float[ArrayLike, "b"] | None = None,
 ) -> Float[Array, "b t 14 c"]:
-    """X of eq. 4-8 from the stored keypoints. A keypoint that was not detected, and a masked frame, is 0 in every
-    channel.
+    """X of eq. 4-8. Undetected keypoints and masked frames are 0 in every channel.
 
     Args:
       keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
-      mode: "crop", x and y as they are, or "centred", see ``centre``; then any of these, in the order of the channels:
-        "+confidence", as stored; "+velocity", the position less that in the frame before, 0 where either is missing
-        and in the first frame; "+bones", the position less that of the neighbour on the way to the neck
-        (``skeleton.PARENTS``), 0 where either is missing, and for the neck.
+      mode: "crop", x and y as they are, or "centred", see ``centre``; followed by any of the following, in the order of
+        the channels: "+confidence"; "+velocity", the difference to the position in the previous frame, 0 if either is
+        missing and in the first frame; "+bones", the difference to the position of the parent keypoint
+        (``skeleton.PARENTS``), 0 if either is missing and for the neck.
       aspect: width of the crop over its height, in pixels. Not used by "crop".
-      mask: False for frames that pad a clip; they have no influence on the others. None: all frames count.
-      fill: give a keypoint that was not detected a position by ``fill_gaps``, after centring; velocities and bones are
-        those of the filled positions, and its confidence is 0.
-      torso: for "centred", the length in crop heights to divide by; None: that of the clip (``torso_length``).
+      mask: False for frames that pad a clip, which do not affect the others. None: all frames are valid.
+      fill: whether to estimate the position of undetected keypoints by ``fill_gaps``, after centring. Velocities and
+        bones then use the filled positions; the confidence stays 0.
+      torso: for "centred", the torso length in crop heights to divide by; None: that of the clip (``torso_length``).
 
     Returns:
-      X in float32 (float64 for float64 keypoints), always finite. "crop" is in normalised
-      coordinates of the crop, in [0, 1], "centred" in torso lengths; velocities and bones are so too, the former for
-      each frame of the clip, whatever time lies between two frames.
+      X in float32 (float64 for float64 keypoints), always finite: in normalised coordinates of the crop for "crop", in
+      torso lengths for "centred". Velocities are per frame of the clip, whatever the time between two frames.
 
     Raises:
       InputError: the mode is unknown.
@@ -105,16 +102,15 @@ def pose_input(
 def fill_gaps(
     x: Float[ArrayLike, "b t v c"], seen: Bool[ArrayLike, "b t v"], mask: Bool[ArrayLike, "b t"] | None = None
 ) -> tuple[Float[Array, "b t v c"], Bool[Array, "b t v"]]:
-    """Gaps of a keypoint inside a clip filled linearly between the frames that show it; ends hold the nearest.
+    """Fill gaps of each keypoint in a clip: by linear interpolation inside, by the nearest value at the ends.
 
     Args:
-      x: by clip, frame and keypoint; what is not seen is not read.
-      seen: which of it means anything.
-      mask: False for frames that pad a clip; they are neither read nor filled. None: all frames count.
+      x: values by clip, frame and keypoint; ignored where not seen.
+      seen: mask of valid values.
+      mask: False for frames that pad a clip, which are neither read nor filled. None: all frames are valid.
 
     Returns:
-      x, 0 where there is nothing to fill from, and which of it means anything now: all frames that count of a keypoint
-      that the clip shows at all.
+      x, 0 where nothing can be filled in, and its mask: all valid frames of keypoints that are seen at least once.
     """
     x, seen = jnp.asarray(x), jnp.asarray(seen)
     if mask is not None:
@@ -134,17 +130,17 @@ def fill_gaps(
 
 
 def _difference(position: Array, detected: Array, other: Callable[[Array], Array]) -> Array:
-    """Position less the other one, 0 where either is missing."""
+    """Position minus the other one; 0 if either is missing."""
     return jnp.where(detected & other(detected), position - other(position), 0.0)
 
 
 def _frame_before(x: Array) -> Array:
-    """What was there one frame earlier; nothing before the first."""
+    """Values of the previous frame; 0 before the first."""
     return jnp.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
 
 
 def torso_length(position: Float[ArrayLike, "b t 14 2"], detected: Bool[ArrayLike, "b t 14"]) -> Float[Array, "b"]:
-    """The scale of ``centre``: the median torso of each clip, in the units of the positions."""
+    """The scale of ``centre``: median torso length of each clip, in the units of the positions."""
     position, detected = jnp.asarray(position), jnp.asarray(detected)
     middle, has_middle = _mean(position[..., jnp.array(HIPS), :], detected[..., jnp.array(HIPS)], axis=2)
     torso = jnp.linalg.norm(position[..., NECK, :] - middle, axis=-1)
@@ -157,18 +153,17 @@ def centre(
     detected: Bool[ArrayLike, "b t 14"],
     torso: Float[ArrayLike, "b"] | None = None,
 ) -> Float[Array, "b t 14 2"]:
-    """Positions relative to the middle of the hips of the same frame, in torso lengths of the clip.
+    """Positions relative to the midpoint of the hips in the same frame, divided by the torso length of the clip.
 
-    The origin of a frame is the middle of its hips, or its only detected hip. A frame without hips takes the median
-    origin of the clip's frames that have one; a clip without any hip takes the mean of all its detected keypoints,
-    in every frame. The scale is the median over the clip of the distance from the neck to the frame's own origin,
-    over the frames that show the neck and a hip and where it is at least ``MIN_TORSO``; ``TYPICAL_TORSO`` in a clip
-    without such a frame. The median of an even number of values is the mean of the middle two. One scale serves both
-    coordinates and all keypoints.
+    The origin of a frame is the midpoint of its hips, or its only detected hip. A frame without hips takes the median
+    origin of the other frames; a clip without any hip takes the mean of all its detected keypoints. The scale is the
+    median distance from the neck to the origin, over the frames that show the neck and a hip and where it is at least
+    ``MIN_TORSO``; ``TYPICAL_TORSO`` if there is no such frame. The median of an even number of values is the mean of
+    the middle two. The scale is the same for both coordinates and all keypoints.
 
     Args:
       position: x and y in units of the crop's height, so that the two are comparable.
-      detected: which positions mean anything; the others are neither read nor set to 0.
+      detected: mask of valid positions; the others are neither read nor set to 0.
       torso: the scale, in the same units; None: ``torso_length``.
     """
     position, detected = jnp.asarray(position), jnp.asarray(detected)
@@ -183,14 +178,14 @@ def centre(
 
 
 def _mean(position: Array, detected: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-    """Mean of the detected positions over ``axis`` (0 where there is none), and whether there is any."""
+    """Mean of the detected positions over ``axis`` (0 if there are none), and whether there are any."""
     count = detected.sum(axis=axis)
     total = jnp.where(detected[..., None], position, 0.0).sum(axis=axis)
     return total / jnp.maximum(count, 1)[..., None].astype(position.dtype), count > 0
 
 
 def _median(values: Array, valid: Array, fallback: Array) -> Array:
-    """Median over the second axis of the valid values, ``fallback`` where there is none. [b, t], [b, t], [b] -> [b]."""
+    """Median over the second axis of the valid values, else ``fallback``. [b, t], [b, t], [b] -> [b]."""
     count = valid.sum(axis=1)
     ordered = jnp.sort(jnp.where(valid, values, jnp.inf), axis=1)
     middle = jnp.stack([(count - 1) // 2, count // 2], axis=1)

@@ -1,7 +1,7 @@
 """Standardisation of the pose input: each coordinate of each keypoint by its running mean and deviation.
 
-People differ by 0.03 to 0.1 torso lengths in coordinates that range over 4, and a keypoint that was not detected stands
-at the origin, between the hips. Standardised, the differences are of order 1 and 0 is the mean.
+Persons differ by 0.03 to 0.1 torso lengths in coordinates with a range of 4, and undetected keypoints are at the
+origin, between the hips. After standardisation differences are of order 1, and 0 is the mean.
 """
 
 import flax.linen as nn
@@ -17,13 +17,13 @@ MOMENTUM, EPSILON = 0.95, 1e-4
 class PoseNorm(nn.Module):
     """(X - mean) / sqrt(var + 1e-4) where a keypoint is present, else 0; no parameters.
 
-    Collection ``batch_stats``: ``mean`` and ``var`` [V, C], and ``count`` [V], how many observations they stand for.
-    They are the exact mean and variance of all observations so far, those of each earlier batch weighing 0.95 times
-    those of the next; so they hold from the first batch on, and a keypoint that a batch does not show keeps what it
-    has. One that was never seen is not changed. In training too X is normalised by the running statistics, after the
-    batch has entered them: training and evaluation then differ by nothing but what was seen since.
+    Collection ``batch_stats``: ``mean`` and ``var`` [V, C], and ``count`` [V], the effective number of observations.
+    They are exact mean and variance of all observations, with those of each batch weighted 0.95 times those of the
+    next; so they are valid from the first batch, and unchanged for keypoints that a batch does not show. Keypoints that
+    were never seen are not standardised. In training, X is normalised by the running statistics including the current
+    batch, as in evaluation.
 
-    ``axis_name``: the mesh axis over which the statistics are taken under ``shard_map``.
+    ``axis_name``: mesh axis over which the statistics are computed under ``shard_map``.
     """
 
     axis_name: str | None = None
@@ -36,13 +36,13 @@ class PoseNorm(nn.Module):
         seen: Bool[ArrayLike, "b t v"],
         train: bool = False,
     ) -> Float[Array, "b t v c"]:
-        """X standardised.
+        """Standardise X.
 
         Args:
-          x: of ``pose_input``.
-          present: which keypoints of X mean anything, detected or filled; the others come out as 0.
-          seen: which were detected in a frame that counts: these alone enter the statistics.
-          train: whether they do.
+          x: X of ``pose_input``.
+          present: mask of valid keypoints in X, detected or filled; the others become 0.
+          seen: mask of keypoints detected in valid frames, which update the statistics.
+          train: whether to update the statistics.
         """
         x = at_least_float32(x)
         shape = x.shape[2:]
@@ -59,7 +59,7 @@ class PoseNorm(nn.Module):
         return standardise(x, present, statistics["mean"], statistics["var"])
 
     def _updated(self, old: dict[str, Array], x: Array, seen: Array) -> dict[str, Array]:
-        """The statistics with a batch's observations: two groups merged (Chan, Golub and LeVeque, 1979)."""
+        """Update the statistics with a batch, by merging two groups (Chan, Golub and LeVeque, 1979)."""
 
         def total(values: Array) -> Array:
             local = jnp.where(seen[..., None], values, 0.0).sum(axis=(0, 1))
@@ -87,7 +87,7 @@ def standardise(
     mean: Float[ArrayLike, "v c"],
     var: Float[ArrayLike, "v c"],
 ) -> Float[Array, "*b v c"]:
-    """(X - mean) / sqrt(var + 1e-4) where present, else 0; with ``mean`` and ``var`` of a ``PoseNorm``."""
+    """(X - mean) / sqrt(var + 1e-4) where present, else 0; with the statistics of a ``PoseNorm``."""
     x = at_least_float32(x)
     scaled = (x - jnp.asarray(mean)) * jax.lax.rsqrt(jnp.asarray(var) + EPSILON)
     return jnp.where(jnp.asarray(present)[..., None], scaled, 0.0)

@@ -1,5 +1,6 @@
-"""The pose feature of a person as frames arrive: a whole pose branch of ``TwoBranch``, one frame at a time, in constant
-memory. ``streaming`` and ``streaming_input`` are its parts.
+"""Streaming pose feature: the pose branch of a ``TwoBranch`` applied frame by frame, in constant memory.
+
+Built on ``streaming`` and ``streaming_input``.
 """
 
 from collections import deque
@@ -19,34 +20,34 @@ from rgcn_jax.models.streaming_input import initial_input, next_input
 from rgcn_jax.models.two_branch import TwoBranch, feature_norm
 
 TORSOS = 32
-"""Frames whose torso lengths are remembered, where the scale is not given."""
+"""Number of recent frames whose torso lengths determine the scale, if it is not given."""
 
 
 class PoseStream:
-    """f_p of all frames so far: ``step`` for each frame, ``feature`` whenever it is wanted.
+    """f_p of all frames so far: call ``step`` for each frame, and ``feature`` at any time.
 
-    After T frames it equals f_p of one clip of these frames but for what only the whole clip shows. A "centred" input
-    is scaled by the median torso of the clip: give that as ``torso``; without, the median of the last ``TORSOS`` frames
-    scales each frame. A frame without hips is centred at the mean of its keypoints. Gaps that the model fills are held
-    (``streaming_input``).
+    After T frames it equals f_p of a clip of these frames, except for what depends on the whole clip. A "centred" input
+    is scaled by the clip's median torso length: pass it as ``torso``; otherwise each frame is scaled by the median of
+    the last ``TORSOS`` frames. A frame without hips is centred at the mean of its keypoints. If the model fills gaps,
+    the last position is held (``streaming_input``).
 
     Args:
-      model: with the pose encoder RGCN or LGCN and a readout of the package.
-      variables: of the model.
+      model: a model with the pose encoder RGCN or LGCN and a readout of the package.
+      variables: variables of the model.
       torso: scale of a "centred" input in crop heights.
 
     Raises:
-      ValueError: the model has another pose encoder or readout, or none, or does not know the aspect of a crop.
+      ValueError: the pose encoder or readout is another one or missing, or the model has no ``aspect``.
     """
 
     def __init__(self, model: TwoBranch, variables: Mapping[str, Any], torso: float | None = None):
         encoder, readout, aspect = model.pose, model.readout, model.aspect
         if not isinstance(encoder, RGCN | LGCN):
-            raise ValueError(f"a stream needs the pose encoder RGCN or LGCN, the model has {type(encoder).__name__}.")
+            raise ValueError(f"expected the pose encoder RGCN or LGCN, found {type(encoder).__name__}.")
         if not isinstance(readout, MeanReadout | NodeAttention | TimeAttention | DualAttention):
-            raise ValueError(f"a stream needs a readout of the package, the model has {type(readout).__name__}.")
+            raise ValueError(f"expected a readout of the package, found {type(readout).__name__}.")
         if aspect is None:
-            raise ValueError("a stream needs a model that knows the aspect of a crop: aspect=width / height.")
+            raise ValueError("expected a model with the aspect ratio of a crop: aspect=width / height.")
         self._aspect, self._torso = aspect, torso
         self._torsos: deque[float] = deque(maxlen=TORSOS)
         self._before = np.zeros((1, 1, 14, 3), np.float32)
@@ -70,7 +71,7 @@ class PoseStream:
         self._advance, self._read = jax.jit(advance), jax.jit(f_p)
 
     def step(self, keypoints: Float[np.ndarray, "14 3"]) -> None:
-        """One frame: normalised coordinates of the crop, and confidence, (0, 0, 0) where not detected."""
+        """Add a frame: normalised coordinates of the crop, and confidence; (0, 0, 0) where not detected."""
         now = np.asarray(keypoints, np.float32)[None, None]
         two = np.concatenate([self._before, now], axis=1)
         self._state = self._advance(self._state, two, np.array([self._scale(now)], np.float32))
@@ -78,7 +79,7 @@ class PoseStream:
 
     @property
     def feature(self) -> Float32[np.ndarray, "d_p"]:
-        """f_p of the frames so far; 0 before the first."""
+        """Return f_p of the frames so far; 0 before the first."""
         return np.asarray(self._read(self._state))
 
     def _scale(self, now: np.ndarray) -> float:
@@ -90,6 +91,6 @@ class PoseStream:
 
 
 def clip_torso(keypoints: Float[np.ndarray, "t 14 3"], aspect: float) -> float:
-    """Median torso of a clip in crop heights: what scales its "centred" input. ``aspect``: of the crop."""
+    """Median torso length of a clip in crop heights, the scale of its "centred" input; ``aspect``: that of the crop."""
     scaled = jnp.asarray(keypoints[None, ..., :2]) * jnp.array([aspect, 1.0])
     return float(torso_length(scaled, detections(keypoints[None]))[0])

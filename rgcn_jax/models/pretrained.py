@@ -1,9 +1,9 @@
-"""Pretrained PyTorch weights (ImageNet, person re-identification) -> the variables of an appearance model.
+"""Loading of pretrained PyTorch weights (ImageNet, person re-identification) into an appearance model.
 
-Read are ResNet-50s as torchvision, timm, torchreid (deep-person-reid), fast-reid, bag of tricks (reid-strong-baseline),
-Video-Person-ReID and MoCo save them, and BiCnet-TKS whole, as its authors publish it. They name the same tensors in
-different ways; `torch_name` is the table. Kernels are turned from PyTorch's [d_out, d_in, ...] to [..., d_in, d_out].
-Classifiers and heads are left out and listed; everything else has to match, name by name. Nothing is downloaded.
+Supported are ResNet-50s saved by torchvision, timm, torchreid (deep-person-reid), fast-reid, reid-strong-baseline (bag
+of tricks), Video-Person-ReID and MoCo, and the published BiCnet-TKS. `torch_name` maps their different names. Kernels
+are transposed from PyTorch's [d_out, d_in, ...] to [..., d_in, d_out]. Classifiers and heads are skipped and listed;
+all other names must match. Nothing is downloaded.
 """
 
 import re
@@ -23,7 +23,7 @@ _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "runni
 _MODULES = {
     "downsample_conv": "downsample.0",
     "downsample_bn": "downsample.1",
-    # BiCnet-TKS's own names.
+    # Names of BiCnet-TKS.
     **{f"propagation{stage}.message": f"layer{stage}_h2l" for stage in (1, 2, 3)},
     "kernel_selection.dilation1": "TKS.conv1",
     "kernel_selection.dilation2": "TKS.conv2",
@@ -37,11 +37,11 @@ _MODULES = {
     **{f"divided_attention.norm{frame}": f"DAO.W.{frame}" for frame in range(4)},
 }
 _SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-"""torchvision's children in order, as Video-Person-ReID keeps them in an ``nn.Sequential``."""
+"""Positions of torchvision's children in the ``nn.Sequential`` of Video-Person-ReID."""
 _ONE_BLOCK = {"layer1.0.conv1.weight": {}, "4.0.conv1.weight": _SEQUENTIAL}
-"""A tensor that every trunk has, and how the first part of its names is translated."""
+"""Tensors that identify a ResNet, and the renaming of the first part of its names."""
 _COPIES = {"encoder_k.": "encoder_q."}
-"""Beside a network its moving average (MoCo), which is left out: the end of either prefix."""
+"""Prefix of the momentum encoder of MoCo, which is skipped, and of the encoder."""
 _TRUNK = re.compile(r"(conv1|bn1|layer\d+)\.")
 _BICNET = re.compile(r"(layer\d_h2l|TKS|DAO)\.")
 _HEAD = re.compile(
@@ -49,35 +49,36 @@ _HEAD = re.compile(
 )
 _COUNTER = ".num_batches_tracked"
 _SHOWN = 4
-"""How many names an error message lists."""
+"""Maximum number of names in an error message."""
 
 Say = Callable[[str], object]
 
 
 def load_resnet50(path: str | Path, variables: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """The weights of a ResNet-50 file in the shape of ``variables``.
+    """Load a ResNet-50 file into the shape of ``variables``.
 
     Args:
-      path: a file that `read_weights` takes. Any prefix of the names is found (``module.``, ``backbone.``, ``base.``).
-      variables: ``{"params": ..., "batch_stats": ...}`` of a `ResNet50`, freshly initialised or abstract
-        (`jax.eval_shape`); its shapes are what is expected, so trunks of other sizes load as well.
-      say: called with a line that lists what of the file was left out, if anything was.
+      path: a file that `read_weights` supports. A common prefix of the names is detected (``module.``, ``backbone.``,
+        ``base.``).
+      variables: ``{"params": ..., "batch_stats": ...}`` of a `ResNet50`, initialised or abstract (`jax.eval_shape`);
+        their shapes are expected, so other sizes can be loaded as well.
+      say: called with a line that lists skipped tensors, if any.
 
     Returns:
-      The same tree with the file's numbers in float32.
+      The same tree with the values of the file in float32.
 
     Raises:
-      InputError: the file is missing or unreadable; names are missing or left over (a ResNet-101 has more blocks, a
-        ResNet-50-D another stem); a shape differs; a tensor holds anything but finite floating-point numbers.
+      InputError: the file is missing or unreadable; names are missing or unexpected (a ResNet-101 has more blocks, a
+        ResNet-50-D another stem); a shape differs; or a tensor contains values other than finite floats.
     """
     return _load(Path(path), variables, False, say)
 
 
 def load_appearance(path: str | Path, variables: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """The same for an appearance model with a ``trunk``: a BiCnet-TKS file fills a whole `BiCnet`, any other the trunk.
+    """Load a file into an appearance model with a ``trunk``: BiCnet-TKS into a whole `BiCnet`, others into the trunk.
 
-    BiCnet-TKS's attention logits have biases, which the normalisation behind them takes out again. They are subtracted
-    from its running mean, so that the outputs in evaluation are the same.
+    The attention logits of BiCnet-TKS have biases, which the following normalisation cancels. They are subtracted from
+    its running mean, so that outputs in evaluation are the same.
     """
     return _load(Path(path), variables, True, say)
 
@@ -96,9 +97,9 @@ def torch_name(keys: Iterable[str]) -> str:
 def _load(path: Path, variables: Mapping[str, Any], has_trunk: bool, say: Say) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
-            f"no ResNet-50 weights at {path.absolute()}, and nothing is downloaded. Get them once, from torchvision's "
-            "ResNet-50 page (ResNet50_Weights, a .pth file) or as timm's resnet50.a1_in1k (model.safetensors), "
-            "and name the file here."
+            f"no ResNet-50 weights at {path.absolute()}, and nothing is downloaded automatically: download "
+            "torchvision's ResNet50_Weights (a .pth file) or timm's resnet50.a1_in1k (model.safetensors), and set "
+            "model.pretrained to the file."
         )
     found, heads, others = _sorted_by_part(path, read_weights(path))
     leaves, tree = jax.tree_util.tree_flatten_with_path(dict(variables))
@@ -106,7 +107,7 @@ def _load(path: Path, variables: Mapping[str, Any], has_trunk: bool, say: Say) -
     names = {keys: torch_name(keys) for keys in paths}
     whole = "TKS.conv1.weight" in found
     if whole and "TKS.conv1.weight" not in names.values():
-        raise InputError(f"{path} is BiCnet-TKS whole: set model.appearance to BiC to use it.")
+        raise InputError(f"{path} is a whole BiCnet-TKS: set model.appearance to BiC to use it.")
     if whole:
         _fold_biases(found)
     filled = {keys for keys in paths if not has_trunk or whole or keys[1] == "trunk"}
@@ -114,12 +115,12 @@ def _load(path: Path, variables: Mapping[str, Any], has_trunk: bool, say: Say) -
     missing, unexpected = sorted(expected - found.keys()), sorted((found.keys() - expected) | others)
     if missing or unexpected:
         raise InputError(
-            f"{path} does not fit this trunk: missing {listed(missing, _SHOWN) or 'nothing'}; not expected "
+            f"{path} does not fit the ResNet: missing {listed(missing, _SHOWN) or 'nothing'}; unexpected "
             f"{listed(unexpected, _SHOWN) or 'nothing'}."
         )
     if heads:
         groups = Counter(heads)
-        say(f"{path}: left out {', '.join(f'{name} ({groups[name]})' for name in groups)}")
+        say(f"{path}: not used: {', '.join(f'{name} ({groups[name]})' for name in groups)}")
     return jax.tree_util.tree_unflatten(
         tree,
         [
@@ -130,9 +131,7 @@ def _load(path: Path, variables: Mapping[str, Any], has_trunk: bool, say: Say) -
 
 
 def _sorted_by_part(path: Path, weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str], set[str]]:
-    """The tensors of the network under torchvision's or BiCnet-TKS's names; for each tensor of a head, its owner; and
-    the names that are neither.
-    """
+    """Tensors by torchvision's or BiCnet-TKS's names; the owner of each head's tensor; and all other names."""
     prefix, translated = _trunk_prefix(path, weights)
     found, heads, others = {}, [], set()
     for name, value in weights.items():
@@ -151,7 +150,7 @@ def _sorted_by_part(path: Path, weights: Mapping[str, np.ndarray]) -> tuple[dict
 
 
 def _trunk_prefix(path: Path, names: Iterable[str]) -> tuple[str, Mapping[str, str]]:
-    """What the trunk's names begin with, and how their first part is translated."""
+    """Prefix of the ResNet's names, and the renaming of their first part."""
     prefixes = {
         name.removesuffix(end): translated
         for name in names
@@ -164,17 +163,17 @@ def _trunk_prefix(path: Path, names: Iterable[str]) -> tuple[str, Mapping[str, s
         }
     if len(prefixes) > 1:
         raise InputError(
-            f"{path} holds several ResNet-50s, {listed([p or 'one without a prefix' for p in prefixes])}: save the "
+            f"{path} contains several ResNet-50s, {listed([p or 'one without a prefix' for p in prefixes])}: save the "
             "state dict of one of them."
         )
     return next(iter(prefixes.items()), ("", {}))
 
 
 def _fold_biases(weights: dict[str, np.ndarray]) -> None:
-    """Moves the biases of BiCnet-TKS's attention logits into the running mean of the normalisation that follows.
+    """Move the biases of BiCnet-TKS's attention logits into the running mean of the following normalisation.
 
-    With the stripes' scores s, their bias c, the mixture M and its bias b, and the running mean m:
-    M (s + c 1) + b - m = M s - (m - c M 1 - b).
+    For the stripes' scores s with bias c, the mixing matrix M with bias b, and the running mean m: M (s + c 1) + b - m
+    = M s - (m - c M 1 - b).
     """
     for i in (0, 1):
         score, mix, mean = (f"DAO.{name}" for name in (f"conv.{i}", f"conv1.{i}.conv", f"conv1.{i}.bn.running_mean"))
@@ -185,22 +184,22 @@ def _fold_biases(weights: dict[str, np.ndarray]) -> None:
 
 
 def _converted(path: Path, name: str, value: np.ndarray, shape: tuple[int, ...]) -> jax.Array:
-    """The tensor in float32 and in this project's layout. Axes of a kernel that have one entry come and go."""
+    """Convert a tensor to float32 and this project's layout; axes of size 1 in a kernel may differ."""
     if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise InputError(f"{path}: {name} holds {value.dtype} numbers; weights are floating-point numbers.")
+        raise InputError(f"{path}: {name} contains {value.dtype} values: expected floating-point numbers.")
     if value.ndim > 1:
         value = np.moveaxis(value, (1, 0), (-2, -1))
         if _without_ones(value.shape) == _without_ones(shape):
             value = value.reshape(shape)
     if value.shape != shape:
         raise InputError(
-            f"{path}: {name} has shape {list(value.shape)}, this trunk needs {list(shape)} "
-            "(kernels as [kh, kw, d_in, d_out]); it is another network or another width."
+            f"{path}: {name} has shape {list(value.shape)}, expected {list(shape)} (kernels as [kh, kw, d_in, d_out]): "
+            "the file is of another network or width."
         )
-    with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite and is refused
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected
         value = value.astype(np.float32)
     if not np.isfinite(value).all():
-        raise InputError(f"{path}: {name} holds numbers that are not finite (in float32); the file is damaged.")
+        raise InputError(f"{path}: {name} contains values that are not finite in float32: the file is damaged.")
     return jnp.asarray(value)
 
 

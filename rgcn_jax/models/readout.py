@@ -1,12 +1,10 @@
-"""From node embeddings H [B, T, V, n] to the pose feature f_p: mean, node attention, time attention, or both (eq.
-9-14).
+"""Readouts: node embeddings H [B, T, V, n] to the pose feature f_p by mean, node, time or dual attention (eq. 9-14).
 
-Every readout returns (f_p, weights). ``weights`` maps "node" to a_v [B, V] and "time" to a_t [B, T], as far as it
-has them: what figure 11 draws. They sum to 1 over the keypoints and over the frames that count; a frame that
-pads a clip weighs exactly 0. A clip without any frame that counts gives f_p = 0. All of it runs in float32
-(float64 for float64 input).
+Every readout returns (f_p, weights). ``weights`` has the attention weights, "node" a_v [B, V] and "time" a_t [B, T], if
+the readout has them (figure 11). They sum to 1 over keypoints and over valid frames; padding frames have weight 0. For
+a clip without valid frames f_p = 0. Computed in float32 (float64 for float64 input).
 
-The score vectors start normal with standard deviation n^-1/2 (decision, the paper is silent).
+Score vectors are initialised normal with standard deviation n^-1/2 (decision, not stated in the paper).
 """
 
 import flax.linen as nn
@@ -22,8 +20,8 @@ def _score_vector(key: Array, shape: tuple[int]) -> Array:
 
 
 def attend_nodes(h: ArrayLike, w_n: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
-    """Eq. 9-11: h_n [B, n] and a_v [B, V]. The score is a sum of products, not a matmul, to stay in full precision
-    everywhere.
+    """Node attention, eq. 9-11: h_n [B, n] and a_v [B, V]. Scores are sums of products instead of a matmul, for full
+    precision on every platform.
     """
     mean = masked_mean(h, mask)
     weights = jax.nn.softmax((mean * w_n).sum(axis=-1), axis=1)
@@ -31,7 +29,7 @@ def attend_nodes(h: ArrayLike, w_n: ArrayLike, mask: ArrayLike | None) -> tuple[
 
 
 def _attend_frames(h: ArrayLike, w_t: ArrayLike, mask: ArrayLike | None) -> tuple[Array, Array]:
-    """Eq. 12-14: h_t [B, n] and a_t [B, T]."""
+    """Time attention, eq. 12-14: h_t [B, n] and a_t [B, T]."""
     mean = at_least_float32(h).mean(axis=2)
     if mask is not None:
         mean = jnp.where(jnp.asarray(mask)[..., None], mean, 0.0)
@@ -45,48 +43,46 @@ class MeanReadout(nn.Module):
     def __call__(
         self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
-        """H and the mask of the frames that count (None: all) to (f_p, {})."""
+        """H and mask of valid frames (None: all) to (f_p, {})."""
         return masked_mean(H, mask).mean(axis=1), {}
 
 
 class NodeAttention(nn.Module):
-    """f_p = h_n, eq. 9-11: mean over the frames, then the keypoints weighted by softmax_v(h_bar_v w_n). Parameter
-    ``w_n`` [n].
-    """
-
-    @nn.compact
-    def __call__(
-        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
-    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
-        """H and the mask of the frames that count (None: all) to (f_p, {"node"})."""
-        h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
-        return h_n, {"node": node}
-
-
-class TimeAttention(nn.Module):
-    """f_p = h_t, eq. 12-14: mean over the keypoints, then the frames weighted by softmax_t(h_bar_t w_t). Parameter
-    ``w_t`` [n].
-    """
-
-    @nn.compact
-    def __call__(
-        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
-    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
-        """H and the mask of the frames that count (None: all) to (f_p, {"time"})."""
-        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
-        return h_t, {"time": time}
-
-
-class DualAttention(nn.Module):
-    """f_p = [h_n ; h_t], eq. 9-14: node and time attention side by side, [B, 2n]. Parameters ``w_n`` [n] and ``w_t``
+    """f_p = h_n, eq. 9-11: mean over frames, then attention softmax_v(h_bar_v w_n) over keypoints. Parameter ``w_n``
     [n].
     """
 
     @nn.compact
     def __call__(
         self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
+    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
+        """H and mask of valid frames (None: all) to (f_p, {"node"})."""
+        h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
+        return h_n, {"node": node}
+
+
+class TimeAttention(nn.Module):
+    """f_p = h_t, eq. 12-14: mean over keypoints, then attention softmax_t(h_bar_t w_t) over frames. Parameter ``w_t``
+    [n].
+    """
+
+    @nn.compact
+    def __call__(
+        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
+    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
+        """H and mask of valid frames (None: all) to (f_p, {"time"})."""
+        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
+        return h_t, {"time": time}
+
+
+class DualAttention(nn.Module):
+    """f_p = [h_n ; h_t] [B, 2n], eq. 9-14: node and time attention. Parameters ``w_n`` and ``w_t`` [n]."""
+
+    @nn.compact
+    def __call__(
+        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b m"], dict[str, Array]]:
-        """H and the mask of the frames that count (None: all) to (f_p, {"node", "time"})."""
+        """H and mask of valid frames (None: all) to (f_p, {"node", "time"})."""
         h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
         h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
         return jnp.concatenate([h_n, h_t], axis=-1), {"node": node, "time": time}

@@ -1,22 +1,20 @@
-"""The paper's pose encoders: RGCN (eq. 6, 7) and LGCN (eq. 8), each a pure step and a scan over the frames.
+"""The paper's pose encoders RGCN (eq. 6, 7) and LGCN (eq. 8): a pure step function and a scan over the frames.
 
-In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. A_hat mixes neighbouring keypoints, and a
-state of the whole graph is carried from frame to frame.
+In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n]. A_hat mixes neighbouring keypoints; the state
+of the whole graph is carried from frame to frame.
 
-With L graph-convolution layers eq. 7 prints sigma(A_hat^L X W_x1 ... W_xL), one ReLU, outside: A_hat^L X and the
-product of the weights are then computed once, before the scan. With ``relu_each_layer`` (decision, off by default)
-sigma follows every layer. LGCN with more layers (decision; the paper prints one) has a chain of weights of its own
-for each gate.
+With L layers, eq. 7 is sigma(A_hat^L X W_x1 ... W_xL), with a single outer ReLU: A_hat^L X and the product of the
+weights are computed once, before the scan. With ``relu_each_layer`` (decision, off by default) sigma follows every
+layer. LGCN with several layers (decision; the paper has one) has a separate chain of weights for each gate.
 
-Two more departures, off by default: ``self_term`` (``graph_convolution`` says why), and ``product``: sigma(...) P, with
-P [n, n], is what enters the recurrence, a hidden layer as the pipelines of ``gcn_rnn`` have one.
+Two more departures, off by default: ``self_term`` (see ``graph_convolution``); and ``product``: sigma(...) P, with P
+[n, n], enters the recurrence, a hidden layer like that of the pipelines of ``gcn_rnn``.
 
-Initialisation (decision, the paper is silent): W normal with the fan-in's scale (LeCun), since Glorot's fan-out of n
-makes the two-channel input vanish; W_h and every U orthogonal; biases 0, but LGCN's forget bias 1, so that the cell
-remembers at first.
+Initialisation (decision, not stated in the paper): W fan-in normal (LeCun), since Glorot's fan-out of n would make the
+two-channel input vanish; W_h and every U orthogonal; biases 0, except for LGCN's forget bias 1, so that the cell
+initially remembers.
 
-Precision: the factors of the matmuls are in ``dtype``; sums, gates, tanh and the state are float32 (float64 for
-float64 input).
+Precision: matmul operands are in ``dtype``; sums, gates, tanh and the state are float32 (float64 for float64 input).
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +28,7 @@ from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 from rgcn_jax.models.graph_convolution import GraphEncoder, convolve, project
 
 GATES = ("f", "i", "o", "g")
-"""Order in which LGCN's fused parameters hold the gates: forget, input, output, candidate."""
+"""Order of the gates in LGCN's fused parameters: forget, input, output, candidate."""
 
 State = tuple[Array, ...]
 
@@ -45,13 +43,13 @@ def rgcn_step(
     xw: Float[ArrayLike, "b v n"],
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "b v n"]:
-    """One frame of eq. 6: tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b).
+    """One time step of eq. 6: tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b).
 
     Args:
-      params: ``W_h`` [n, n], ``b`` [n]; with a product also ``P`` [n, n], which sigma(...) is multiplied by.
+      params: ``W_h`` [n, n], ``b`` [n]; with a product also ``P`` [n, n], by which sigma(...) is multiplied.
       h: H_{t-1}.
-      xw: A_hat X_t W_x (with L layers what the last ReLU is taken of).
-      dtype: of the factors of the matmuls.
+      xw: A_hat X_t W_x (with L layers the argument of the last ReLU).
+      dtype: data type of the matmul operands.
     """
     return jnp.tanh(project(h, params["W_h"], dtype) + _entering(params, xw, dtype) + params["b"])
 
@@ -62,10 +60,10 @@ def lgcn_step(
     xw: Float[ArrayLike, "b v gates"],
     dtype: DTypeLike = jnp.float32,
 ) -> tuple[Float[Array, "b v n"], Float[Array, "b v n"]]:
-    """One frame of eq. 8: (H_{t-1}, C_{t-1}) to (H_t, C_t).
+    """One time step of eq. 8: (H_{t-1}, C_{t-1}) to (H_t, C_t).
 
-    ``params``: ``U`` [n, 4n], ``b`` [4n], the gates side by side in the order of ``GATES``; so they are in ``xw``,
-    A_hat X_t W. With a product ``P`` [4, n, n], a matrix for each gate. Other arguments as for ``rgcn_step``.
+    ``params``: ``U`` [n, 4n], ``b`` [4n], with the gates concatenated in the order of ``GATES``, as in ``xw``, A_hat
+    X_t W. With a product ``P`` [4, n, n], one matrix per gate. Other arguments as for ``rgcn_step``.
     """
     h, c = state
     gates = _entering(params, xw, dtype) + project(h, params["U"], dtype) + params["b"]
@@ -75,7 +73,7 @@ def lgcn_step(
 
 
 def _entering(params: Mapping[str, ArrayLike], xw: ArrayLike, dtype: DTypeLike) -> Array:
-    """sigma(xw), times ``P`` where there is one: what the graph adds to the recurrence in one frame."""
+    """sigma(xw), times ``P`` if there is one: the input of the recurrence in one frame."""
     z = nn.relu(jnp.asarray(xw))
     return project(z, params["P"], dtype) if "P" in params else z
 
@@ -87,11 +85,11 @@ def scan_frames(
     mask: Bool[ArrayLike, "b t"] | None,
     unroll: int = 1,
 ) -> Float[Array, "b t *out"]:
-    """Runs ``step`` over the frames; the first member of the state after each frame, frame by frame.
+    """Run ``step`` over the frames; return the first member of the state after each frame.
 
-    ``unroll``: so many frames are compiled one after another, within a loop over the rest. A masked frame changes
-    nothing: the state is held over it. ``state`` must be made from the inputs (``zeros_like``), not from plain zeros:
-    under ``shard_map`` the carry has to vary over the mesh like what the step returns.
+    ``unroll``: number of frames to unroll the loop by. A masked frame does not change the state. ``state`` must be
+    derived from the inputs (``zeros_like``): under ``shard_map`` the carry has to vary over the mesh like the result of
+    the step.
     """
 
     def frame(state: State, xs: tuple[Array, Array | None]) -> tuple[State, Array]:
@@ -119,8 +117,8 @@ def scan_projected(
     in_scan: bool,
     unroll: int,
 ) -> Float[Array, "b t *out"]:
-    """``scan_frames`` with x_t W (``project``) as the step's input: the product of all frames before the scan, or
-    ``in_scan`` frame by frame.
+    """``scan_frames`` with x_t W (``project``) as input, computed for all frames before the scan, or frame by frame if
+    ``in_scan``.
     """
     if in_scan:
         return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
@@ -128,10 +126,10 @@ def scan_projected(
 
 
 class RGCN(GraphEncoder):
-    """H_t = tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b), H_0 = 0 (eq. 6; with more layers eq. 7).
+    """RGCN: H_t = tanh(H_{t-1} W_h + sigma(A_hat X_t W_x) + b), H_0 = 0 (eq. 6; with several layers eq. 7).
 
     Parameters: ``W_x`` [C, n] (with L > 1 layers ``W_x1`` [C, n], ``W_x2`` [n, n], ...; twice the rows with a self
-    term), ``W_h`` [n, n], ``b`` [n]; with ``product`` also ``P`` [n, n], and sigma(...) P in the place of sigma(...).
+    term), ``W_h`` [n, n], ``b`` [n]; with ``product`` also ``P`` [n, n], and sigma(...) P in place of sigma(...).
     """
 
     product: bool = False
@@ -140,9 +138,7 @@ class RGCN(GraphEncoder):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that pad a clip; over these the state is held. ``train``
-        changes nothing.
-        """
+        """X to H. Frames where ``mask`` is False do not change the state. ``train`` has no effect."""
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
         shapes = zip(self.weight_names("W_x"), self.fan_in(x.shape[-1]), strict=True)
@@ -164,11 +160,11 @@ class RGCN(GraphEncoder):
 
 
 class LGCN(GraphEncoder):
-    """The LSTM form, eq. 8: gates f, i, o, g from sigma(A_hat X_t W_k) + H_{t-1} U_k + b_k; H_0 = C_0 = 0.
+    """LGCN, the LSTM variant, eq. 8: gates f, i, o, g from sigma(A_hat X_t W_k) + H_{t-1} U_k + b_k; H_0 = C_0 = 0.
 
-    Parameters, fused so that a frame costs two matmuls; ``named_gates`` gives them the paper's names. The gates lie
-    side by side in the order of ``GATES``: ``W`` [C, 4n] (with L > 1 layers ``W1`` [C, 4n], ``W2`` [4, n, n], ...),
-    ``U`` [n, 4n], ``b`` [4n]. A self term and a product are RGCN's: twice the rows of W, and ``P`` [4, n, n].
+    Parameters are fused, so that a frame costs two matmuls; ``named_gates`` returns them by the paper's names. Gates
+    are concatenated in the order of ``GATES``: ``W`` [C, 4n] (with L > 1 layers ``W1`` [C, 4n], ``W2`` [4, n, n], ...),
+    ``U`` [n, 4n], ``b`` [4n]. With a self term W has twice the rows; with a product there is ``P`` [4, n, n].
     """
 
     product: bool = False
@@ -177,9 +173,7 @@ class LGCN(GraphEncoder):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that pad a clip; over these H and C are held. ``train``
-        changes nothing.
-        """
+        """X to H. Frames where ``mask`` is False do not change H and C. ``train`` has no effect."""
         x, a_hat, dtype = self.prepare(keypoints)
         n = self.features
         (first, *rest), (rows, *more) = self.weight_names("W"), self.fan_in(x.shape[-1])
@@ -202,15 +196,14 @@ class LGCN(GraphEncoder):
 
 
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:
-    """LGCN's fused parameters under the names of eq. 8: W_f W_i W_o W_g, U_f ..., b_f ... (W_f1, W_f2, ... with more
-    layers).
+    """LGCN's parameters by the names of eq. 8: W_f W_i W_o W_g, U_f ..., b_f ... (W_f1, W_f2, ... with more layers).
 
     Args:
-      params: the parameters of one LGCN, ``W``, ``U``, ``b``; or its variables, with these under "params".
+      params: parameters of one LGCN, ``W``, ``U``, ``b``; or its variables, with these under "params".
 
     Returns:
       ``W_k`` [C, n] ([n, n] from the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k; ``P_k`` [n, n]
-      where there is a product.
+      with a product.
     """
     named = {}
     for name, fused in params.get("params", params).items():
@@ -222,12 +215,12 @@ def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def orthogonal_gates(key: Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> Array:
-    """An orthogonal [n, n] for each gate, side by side."""
+    """Initialiser: one orthogonal [n, n] matrix per gate, concatenated."""
     n = shape[0]
     return jnp.concatenate([_orthogonal(k, (n, n), dtype) for k in jax.random.split(key, len(GATES))], axis=1)
 
 
 def forget_one(key: Array, shape: tuple[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """Zeros, but ones for the forget gate, which comes first."""
+    """Initialiser: zeros, and ones for the forget gate, which comes first."""
     del key
     return jnp.zeros(shape, dtype).at[: shape[0] // 4].set(1.0)

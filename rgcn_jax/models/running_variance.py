@@ -1,13 +1,13 @@
-"""PyTorch's running variance for every batch normalisation of a model: the unbiased estimate, where Flax keeps the
-biased one.
+"""Unbiased running variance, as in PyTorch, for all batch normalisations of a model; Flax's is biased.
 
-With the variance v of the n values of a channel, the mean of their squared deviations, and a momentum m, a training
-step makes of the running variance r
+For the variance v of the n values of a channel (the mean squared deviation) and momentum m, a training step updates the
+running variance r to
 
     Flax:     m r + (1 - m) v
     PyTorch:  m r + (1 - m) v n / (n - 1)
 
-Both normalise by v in training; features in evaluation differ where n is small: the neck sees a clip once, n = 32.
+Both normalise by v in training. Features in evaluation differ if n is small: for the neck, n is the number of clips,
+32.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ def unbiased_running_variance(
     keywords: dict[str, Any],
     context: nn.module.InterceptorContext,
 ) -> Any:
-    """An interceptor for ``flax.linen.intercept_methods``, around ``model.apply`` in training.
+    """Interceptor for ``flax.linen.intercept_methods`` around ``model.apply`` in training.
 
-    It scales what a call of `nn.BatchNorm`, `cpu.BatchNorm` or `MaskedBatchNorm` adds to its running variance. A
-    single value has no unbiased variance, and keeps the biased one, 0.
+    It scales the update of the running variance by `nn.BatchNorm`, `cpu.BatchNorm` or `MaskedBatchNorm`. A single value
+    has no unbiased variance, and keeps the biased one, 0.
     """
     norm: Any = context.module
     is_norm = isinstance(norm, nn.BatchNorm | BatchNorm | MaskedBatchNorm) and context.method_name == "__call__"
@@ -40,7 +40,7 @@ def unbiased_running_variance(
     before = norm.get_variable("batch_stats", "var")
     result = call(*arguments, **keywords)
     after = norm.get_variable("batch_stats", "var")
-    if after is not before:  # else the call was one of evaluation
+    if after is not before:  # otherwise the call was in evaluation mode
         mask = arguments[1] if isinstance(norm, MaskedBatchNorm) else keywords.get("mask")
         count = _count(jnp.asarray(arguments[0]), mask, norm.axis_name)
         kept = getattr(norm, "momentum", MOMENTUM) * before
@@ -50,7 +50,7 @@ def unbiased_running_variance(
 
 
 def _count(x: Array, mask: Any, axis_name: str | None) -> Float[Array, ""]:
-    """Values of a channel that count, over all devices; the channels are the last axis."""
+    """Number of valid values of a channel (the last axis), over all devices."""
     count = jnp.float32(x.size // x.shape[-1])
     if mask is not None:
         mask = jnp.asarray(mask)

@@ -1,24 +1,23 @@
-"""ST-GCN (Yan et al., AAAI 2018), which the paper compares with: graph convolutions over a partition of each node's
-neighbours, and convolutions over time.
+"""ST-GCN (Yan et al., AAAI 2018), a baseline of the paper: partitioned graph convolutions and temporal convolutions.
 
-In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n], not negative. First a BatchNorm over the V C
-numbers of a frame, then blocks; a block is
+In: X [B, T, V, C] of ``pose_input``. Out: node embeddings H [B, T, V, n], non-negative. A BatchNorm over the V C values
+of a frame is followed by blocks of
 
     graph convolution, BN, ReLU, 9-frame convolution, BN, (dropout), + residual, ReLU
 
-with the graph convolution sum_k (A_k * M_k)^T (X W_k + b_k) over the K = 3 subsets of ``spatial_partition``, M_k
-learned and 1 at first. The first block has no residual; where the width changes the residual is a 1x1 convolution and
-a BN. By default the ten blocks of the original, n / 4 (4 times), n / 2 (3 times) and n (3 times) wide: 64, 128 and
-256 at n = 256.
+where the graph convolution is sum_k (A_k * M_k)^T (X W_k + b_k) over the K = 3 subsets of ``spatial_partition``, with
+M_k learned and initially 1. The first block has no residual; where the width changes, the residual is a 1x1 convolution
+with BN. The default is the original's ten blocks of width n / 4 (4 times), n / 2 (3 times) and n (3 times): 64, 128 and
+256 for n = 256.
 
-Departures (decisions): the temporal stride is 1 throughout, where the original halves T twice: T frames reach the
-readout, and a clip of ten would be left with three under a kernel of nine. The node embeddings of the last block are
-the output; the original's pooling and classifier are the readout's and the model's. No bias stands right before a BN,
-which would remove it. Dropout is 0 by default, as the released code's (its NTU RGB+D recipes set 0.5); the first block
-has none, as in theirs. Weights start as He et al. (2015), fan-in.
+Departures (decisions): the temporal stride is always 1, where the original halves T twice, so that the readout gets T
+frames; a clip of ten would be reduced to three frames, fewer than the kernel's nine. The output is the node embeddings
+of the last block; the readout and the model replace the original's pooling and classifier. There is no bias before a
+BN, which would cancel it. Dropout is 0 by default, as in the released code (its NTU RGB+D recipes set 0.5); the first
+block has none, as in theirs. Weights are initialised as by He et al. (2015), fan-in.
 
-Precision: the factors of the matmuls are in ``dtype``; sums, normalisations and activations are float32 (float64 for
-float64 input).
+Precision: matmul operands are in ``dtype``; sums, normalisations and activations are float32 (float64 for float64
+input).
 """
 
 from collections import deque
@@ -44,27 +43,26 @@ _he = nn.initializers.he_normal()
 def spatial_partition(
     edges: Sequence[tuple[int, int]], centre: int, num_nodes: int, variant: str = "spatial"
 ) -> Float32[np.ndarray, "3 v v"]:
-    """A D^-1 of the graph with self-loops, divided into three subsets; entry [k, v, w] is the share of node v in the
-    new value of node w. The columns of the sum over k add up to 1.
+    """Partition A D^-1 of the graph with self-loops into three subsets; entry [k, v, w] is the weight of node v in node
+    w. The columns of the sum over k add up to 1.
 
-    Subset 0: v = w. Subset 1: v is farther from the centre than w, or as far (never so in a tree). Subset 2: v is
-    nearer. The order is that of the released code.
+    Subset 0: v = w. Subset 1: v is at least as far from the centre as w (equally far never occurs in a tree). Subset 2:
+    v is nearer. The order is that of the released code.
 
     Args:
-      edges: pairs of node indices, in no particular order.
-      centre: the node from which distances are counted.
+      edges: pairs of node indices, in any order.
+      centre: node from which distances are measured.
       num_nodes: V.
-      variant: "spatial": distances are hops, by breadth-first search. "spatial_compat": as the released code has it,
-        every distance above one hop counts as infinite, so that most edges join nodes "as far" as each other and land
-        in subset 1.
+      variant: "spatial": distances in hops, by breadth-first search. "spatial_compat": distances above one hop are
+        infinite, as in the released code, so that the nodes of most edges count as equally far and are in subset 1.
 
     Raises:
-      ValueError: the variant is unknown, or an index is not that of a node.
+      ValueError: the variant is unknown, or an index is out of range.
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}.")
     if not all(0 <= node < num_nodes for node in (centre, *(node for edge in edges for node in edge))):
-        raise ValueError(f"the centre and the edges must name nodes from 0 to {num_nodes - 1}.")
+        raise ValueError(f"expected indices from 0 to {num_nodes - 1} for the centre and the edges.")
     a = np.eye(num_nodes)
     for i, j in edges:
         a[i, j] = a[j, i] = 1.0
@@ -87,9 +85,9 @@ def spatial_partition(
 def temporal_convolution(
     x: Float[ArrayLike, "b t v c"], kernel: Float[ArrayLike, "k c n"], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "b t v n"]:
-    """Every node's cross-correlation over time with an odd number k of frames, zeros before and after the clip.
+    """Cross-correlation of every node over time with an odd number k of frames and zero padding.
 
-    One matrix product over gathered windows: fast on the CPU too, and with its sum in float32 or better.
+    Computed as one matrix product over gathered windows: fast on the CPU too, with sums in float32 or better.
     """
     x, kernel = jnp.asarray(x).astype(dtype), jnp.asarray(kernel)
     k, frames = kernel.shape[0], x.shape[1]
@@ -99,8 +97,8 @@ def temporal_convolution(
 
 
 class STGCNBlock(nn.Module):
-    """One block. Parameters: ``W_g`` [C, 3n] and ``b_g`` [3n], the subsets side by side, ``M`` [3, V, V], ``W_t``
-    [9, n, n], ``W_r`` [C, n] where the residual changes its width; BatchNorms ``bn_g``, ``bn_t``, ``bn_r``.
+    """One block. Parameters: ``W_g`` [C, 3n] and ``b_g`` [3n], with subsets concatenated, ``M`` [3, V, V], ``W_t`` [9,
+    n, n], ``W_r`` [C, n] if the width changes; BatchNorms ``bn_g``, ``bn_t``, ``bn_r``.
     """
 
     features: int
@@ -118,7 +116,7 @@ class STGCNBlock(nn.Module):
         mask: Bool[ArrayLike, "b t"] | None,
         train: bool,
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to the block's output."""
+        """X to the output of the block."""
         x = jnp.asarray(x)
         (c, n), subsets = (x.shape[-1], self.features), jnp.shape(partition)[0]
 
@@ -128,8 +126,8 @@ class STGCNBlock(nn.Module):
         y = project(x, self.param("W_g", _he, (c, subsets * n)), self.dtype)
         y = y + self.param("b_g", nn.initializers.zeros, (subsets * n,))
         graph = partition * self.param("M", nn.initializers.ones, jnp.shape(partition))
-        # Subsets and nodes lie side by side in y: a product a frame. The graph is repeated for it, or XLA's CPU would
-        # take one product over all frames and transpose what comes out, at three times the cost.
+        # Subsets and nodes are concatenated in y for one product per frame. The graph is repeated, since XLA on the CPU
+        # would otherwise compute one product over all frames and transpose the result, at three times the cost.
         graph = graph.transpose(2, 1, 0).reshape(graph.shape[-1], -1)
         y = y.reshape(*y.shape[:2], -1, n)
         y = jnp.matmul(jnp.broadcast_to(graph, (*y.shape[:2], *graph.shape)), y)
@@ -151,14 +149,14 @@ class STGCN(nn.Module):
 
     Fields:
       features: n, the width of the last block (256 in the original).
-      widths: of the blocks before it; None: in the original's proportion to n.
-      variant: of ``spatial_partition``.
-      edges: of the graph, in place of the other encoders' A_hat: the partition needs distances.
-      centre: the node from which they are counted; by default the neck.
-      dropout: share of the numbers dropped in training, drawn from the random stream "dropout".
-      dtype: of the factors of the matmuls.
-      axis_name: the mesh axis over which batch statistics are taken, where the model runs under ``shard_map``.
-      over_time: the convolution over time, ``temporal_convolution`` or another form of it.
+      widths: widths of the previous blocks; None: in the original's proportions to n.
+      variant: variant of ``spatial_partition``.
+      edges: edges of the graph; unlike A_hat they define distances, which the partition needs.
+      centre: node from which distances are measured; default: the neck.
+      dropout: dropout rate in training, with the random stream "dropout".
+      dtype: data type of the matmul operands.
+      axis_name: mesh axis over which batch statistics are computed under ``shard_map``.
+      over_time: implementation of the temporal convolution, such as ``temporal_convolution``.
     """
 
     features: int
@@ -175,8 +173,9 @@ class STGCN(nn.Module):
     def __call__(
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
-        """X to H. ``mask`` is False for frames that pad a clip: these enter no statistics and no other frame,
-        and their H is 0. ``train``: normalise by the batch's statistics and drop.
+        """X to H. Frames where ``mask`` is False affect neither statistics nor other frames, and their H is 0.
+
+        ``train``: whether to normalise by batch statistics and apply dropout.
         """
         x = at_least_float32(keypoints)
         kept = None if mask is None else jnp.asarray(mask)[..., None, None]

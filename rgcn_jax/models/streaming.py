@@ -1,8 +1,8 @@
-"""A pose feature frame by frame: RGCN or LGCN with a readout that runs along, in constant memory.
+"""Streaming RGCN or LGCN with a readout: the pose feature frame by frame, in constant memory.
 
-``initial_state``, then ``step`` for every frame, and ``read`` whenever f_p is wanted: what the batch path gives for the
-frames so far. The input X of a frame is the caller's: "crop" (``pose_input``) needs that frame alone, while "centred"
-is scaled by the whole clip's median torso, so a stream needs a scale of its own.
+``initial_state``, then ``step`` for every frame; ``read`` returns f_p of the frames so far at any time, equal to that
+of the batch computation. The caller provides the input X of a frame: "crop" (``pose_input``) needs that frame only, but
+"centred" is scaled by the whole clip's median torso length, so a stream needs its own scale.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, lgcn_step, rgcn_step
 
 
 class StreamState(NamedTuple):
-    """What is kept of the frames so far, for B streams; its size does not depend on their number."""
+    """Summary of the frames so far, for B streams, of constant size."""
 
     recurrent: tuple[Float[Array, "b v n"], ...]
     """H_t (RGCN), or H_t and C_t (LGCN)."""
     frames: Float[Array, "b"]
-    """Frames that counted."""
+    """Number of valid frames."""
     node_sum: Float[Array, "b v n"]
-    """Sum over t of H_t: the mean that node attention and the mean readout start from."""
+    """Sum over t of H_t, for the means in node attention and the mean readout."""
     top_score: Float[Array, "b"]
-    """Largest score h_bar_t w_t so far; the two sums below are relative to it, so that none overflows."""
+    """Largest score h_bar_t w_t so far; the two sums below are relative to it to avoid overflow."""
     weight_sum: Float[Array, "b"]
     """Sum over t of exp(score_t - top_score): the denominator of the softmax over time, eq. 13."""
     time_sum: Float[Array, "b n"]
@@ -50,14 +50,14 @@ def step(
     x: Float[ArrayLike, "b v c"],
     counts: Bool[ArrayLike, "b"] | None = None,
 ) -> StreamState:
-    """One frame, eq. 6 or 8 and the running sums of eq. 9-14.
+    """Process one frame: eq. 6 or 8, and the running sums of eq. 9-14.
 
     Args:
-      encoder: the module whose parameters these are.
-      params: {"pose": the encoder's, "readout": the readout's}, as in a ``TwoBranch``.
-      state: after the frame before.
-      x: X_t, what the encoder is fed in the batch path.
-      counts: False for streams that have no frame now; their state does not change. None: all have one.
+      encoder: the encoder module.
+      params: {"pose": parameters of the encoder, "readout": those of the readout}, as in a ``TwoBranch``.
+      state: state after the previous frame.
+      x: X_t, the encoder's input.
+      counts: False for streams without a frame now, whose state does not change. None: all have one.
     """
     pose, score_vector = params["pose"], params.get("readout", {}).get("w_t")
     x, a_hat, dtype = encoder.prepare(x)
@@ -91,11 +91,11 @@ def read(readout: nn.Module, params: Mapping[str, Any], state: StreamState) -> F
 
     Args:
       readout: MeanReadout, NodeAttention, TimeAttention or DualAttention.
-      params: as ``step`` takes them.
-      state: after the last frame.
+      params: parameters as for ``step``.
+      state: state after the last frame.
 
     Raises:
-      ValueError: another readout.
+      ValueError: the readout is another one.
     """
     mean = state.node_sum / jnp.maximum(state.frames, 1.0)[:, None, None]
     if isinstance(readout, MeanReadout):
@@ -106,12 +106,12 @@ def read(readout: nn.Module, params: Mapping[str, Any], state: StreamState) -> F
     if isinstance(readout, TimeAttention | DualAttention):
         parts.append(state.time_sum / jnp.where(state.weight_sum > 0, state.weight_sum, 1.0)[:, None])
     if not parts:
-        raise ValueError(f"{type(readout).__name__} cannot be read along; expected one of the four readouts.")
+        raise ValueError(f"{type(readout).__name__} cannot be streamed: expected one of the package's readouts.")
     return jnp.concatenate(parts, axis=-1)
 
 
 def _choose(counts: Array, new: StreamState, old: StreamState) -> StreamState:
-    """``new`` where ``counts``, else ``old``, member by member."""
+    """``new`` where ``counts``, else ``old``, for each member."""
 
     def pick(a: Array, b: Array) -> Array:
         return jnp.where(counts.reshape(-1, *(1,) * (a.ndim - 1)), a, b)

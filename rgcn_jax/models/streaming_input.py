@@ -1,9 +1,9 @@
-"""The encoder's input frame by frame, for ``streaming``: gaps held, standardised, beside the keypoint embedding.
+"""Encoder input frame by frame, for ``streaming``: filled gaps, standardisation and keypoint embedding.
 
-The causal form of ``model.pose_fill``: a keypoint that is missing now takes its last position, where ``fill_gaps`` of
-the batch path goes linearly from that to the next, which a stream does not know yet. The two agree in every frame that
-shows the keypoint and after its last one. In a gap from frame a to frame b they differ by (t - a) / (b - a) of x_b -
-x_a; before its first frame the batch path has x_b and the stream nothing, that is 0.
+Filling is a causal form of ``model.pose_fill``: a missing keypoint keeps its last position, while ``fill_gaps`` of the
+batch computation interpolates to the next one. Both agree in frames that show the keypoint and after its last one. In a
+gap from frame a to frame b they differ by (t - a) / (b - a) of x_b - x_a; before its first frame, the batch computation
+has x_b and the stream 0.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from rgcn_jax.models.pose_norm import standardise
 
 
 class InputState(NamedTuple):
-    """The last position of every keypoint, for B streams."""
+    """Last position of every keypoint, for B streams."""
 
     last: Float[Array, "b v c"]
-    """Zeros where there is none yet."""
+    """Zeros before the first detection."""
     present: Bool[Array, "b v"]
-    """Whether the stream has shown the keypoint."""
+    """Whether the keypoint has been detected."""
 
 
 def initial_input(streams: int, channels: int = 2, num_keypoints: int = 14) -> InputState:
-    """The state before the first frame: nothing was seen."""
+    """The state before the first frame."""
     return InputState(jnp.zeros((streams, num_keypoints, channels)), jnp.zeros((streams, num_keypoints), bool))
 
 
@@ -38,15 +38,15 @@ def next_input(
     *,
     fill: bool = True,
 ) -> tuple[InputState, Float[Array, "b v k"]]:
-    """One frame: what ``streaming.step`` is fed, from the pose input of that frame.
+    """Process one frame: from its pose input to the input of ``streaming.step``.
 
     Args:
-      state: after the frame before.
-      x: X_t of ``pose_input``, without filling; what is not seen is not read.
-      seen: which keypoints were detected; none of a stream that has no frame now.
-      variables: of a ``TwoBranch``: X is standardised where they hold the statistics of a ``pose_norm``, and the
-        ``keypoint_embedding`` is put beside it where there is one.
-      fill: whether missing keypoints are held; without, they are 0.
+      state: state after the previous frame.
+      x: X_t of ``pose_input`` without filling; ignored where not seen.
+      seen: mask of detected keypoints; all False for a stream without a frame now.
+      variables: variables of a ``TwoBranch``: X is standardised if they include statistics of a ``pose_norm``, and the
+        ``keypoint_embedding`` is appended if there is one.
+      fill: whether missing keypoints keep their last position; otherwise they are 0.
     """
     x, seen = at_least_float32(x), jnp.asarray(seen)
     held = InputState(jnp.where(seen[..., None], x, state.last), state.present | seen)

@@ -1,6 +1,6 @@
 """The two-branch model (figure 3): f_a from the frames, f_p from the keypoints, identity logits from [f_a ; f_p].
 
-The model knows no loss, no label and no data set. Frames come in normalised, keypoints as they are stored.
+Independent of losses, labels and data sets. Frames are normalised, keypoints as stored.
 """
 
 from collections.abc import Mapping
@@ -17,64 +17,66 @@ from rgcn_jax.models.pose_input import detections, pose_input
 from rgcn_jax.models.pose_norm import PoseNorm
 
 EPSILON = MappingProxyType({"appearance": 1e-5, "pose": 1e-7})
-"""Added to a variance before its square root, in the statistics and so in the neck. A dimension of f_p may vary by 1e-5
-between clips (an untrained LGCN on "crop" input), where the usual 1e-5 would shrink it."""
+"""Added to variances in the statistics and the neck. Dimensions of f_p may vary by only 1e-5 between clips (an
+untrained LGCN on "crop" input), which the usual 1e-5 would shrink.
+"""
 
 NECKS = ("none", "batchnorm", "batchnorm_all")
 
 CLASSIFIER = "classifier"
-"""Name of the parameters over the training identities: what an embedder and another data set have no use for."""
+"""Name of the parameters that depend on the training identities, which other data sets and embedders ignore."""
 
 
 class Features(NamedTuple):
-    """What the model makes of B clips; f_a, f_p and the logits in float32."""
+    """Outputs of the model for B clips; f_a, f_p and logits in float32."""
 
     appearance: Float[Array, "b d_a"]
-    """f_a, raw: what the triplet loss and the distances take; zero columns without an appearance branch."""
+    """f_a, not normalised, for the triplet loss and distances; zero columns without an appearance branch."""
     pose: Float[Array, "b d_p"]
-    """f_p, raw; zero columns without a pose branch."""
+    """f_p, not normalised; zero columns without a pose branch."""
     logits: Float[Array, "b k"]
     """FC([f_a ; f_p]) over the training identities; zero columns without a classifier."""
     attention: dict[str, Array]
-    """The readout's weights: "node" [B, 14] and "time" [B, T], as far as it has them."""
+    """Attention weights of the readout: "node" [B, 14] and "time" [B, T], if it has them."""
     aux: dict[str, Array]
-    """What the appearance model has to say besides f_a. ``auxiliary_loss`` [], where it is there, is added to the
-    objective: weighted already, the mean over the clips.
+    """Auxiliary outputs of the appearance model. ``auxiliary_loss`` [], if present, is a weighted mean over the clips
+    that is added to the objective.
     """
     standardised: dict[str, Array]
     """f_a and f_p, "appearance" [B, D_a] and "pose" [B, D_p], with each dimension standardised over the batch (in
-    evaluation: by the running statistics): the neck without its learned factor, whatever ``neck`` is."""
+    evaluation: by running statistics), as in a neck without learned scale, for any ``neck``.
+    """
 
 
 class TwoBranch(nn.Module):
-    """Any appearance model, and any pose encoder with any readout, or none.
+    """An appearance model, and a pose encoder with a readout; either branch may be missing.
 
     Fields:
       appearance: frames [B, T, H, W, 3], mask, train -> (f_a [B, D], dict); or `PrecomputedFeatures`, whose input is
-        f_a itself; None: the pose alone, and f_a has no dimensions, whatever the frames are.
-      pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance alone, with exactly the baseline's
+        f_a; None: pose only, with zero columns of f_a.
+      pose: X [B, T, 14, C], mask, train -> H [B, T, 14, n]; None: appearance only, with exactly the baseline's
         parameters.
-      readout: H, mask -> (f_p, weights); None where ``pose`` is.
+      readout: H, mask -> (f_p, weights); None if ``pose`` is None.
       num_identities: training identities; 0: no classifier, for a model that only embeds.
       pose_input: a mode of ``pose_input``.
-      pose_fill: whether gaps of a keypoint inside a clip are filled (``pose_input.fill_gaps``).
-      pose_norm: whether X is standardised by running statistics of each keypoint (``PoseNorm``, ``pose_norm``).
-      keypoint_embedding: e: so many learned channels, ``keypoint_embedding`` [14, e], tell the encoder which keypoint
-        is which, beside X and the same in every frame. 0 (the paper): none; the shared W_x then knows a wrist from an
-        ankle by position and graph alone.
+      pose_fill: whether to fill gaps of a keypoint within a clip (``pose_input.fill_gaps``).
+      pose_norm: whether to standardise X by running statistics of each keypoint (``PoseNorm``, ``pose_norm``).
+      keypoint_embedding: number e of learned channels, ``keypoint_embedding`` [14, e], that are appended to X and
+        identify the keypoint to the encoder. 0 (the paper): none; the shared W_x then distinguishes keypoints only by
+        position and graph.
       aspect: width of a crop over its height, for "centred" pose input. None: that of the frames.
-      neck: "none": the classifier sees [f_a ; f_p] (the paper). "batchnorm": it sees each dimension standardised
-        over the batch (in evaluation: by the running statistics) and scaled by a learned factor, ``neck_appearance``
-        [D] and ``neck_pose``, without an offset (the BNNeck of Luo et al., 2019), so that both branches have a say
-        however small their spread is; the features stay raw. "batchnorm_all": f_a and f_p are themselves the outputs of
-        a batch normalisation with learned scale and offset, so that classifier, triplets and distances all see them (as
-        in BiCnet-TKS's released code).
-      dtype: of the computation of the branches, and so of the frames that the model is called with.
-      axis_name: the mesh axis over which batch statistics are taken in training, where the model runs under
-        ``shard_map``; without effect in evaluation.
+      neck: "none": the classifier takes [f_a ; f_p] (the paper). "batchnorm": it takes each dimension standardised over
+        the batch (in evaluation: by running statistics) and scaled by a learned factor, ``neck_appearance`` [D] and
+        ``neck_pose``, without an offset (the BNNeck of Luo et al., 2019), so that both branches contribute whatever
+        their scale; the features stay unnormalised. "batchnorm_all": f_a and f_p are outputs of a batch normalisation
+        with learned scale and offset, used by classifier, triplet losses and distances (as in BiCnet-TKS's released
+        code).
+      dtype: data type of the computation of the branches, and of the frames.
+      axis_name: mesh axis over which batch statistics are computed in training under ``shard_map``; no effect in
+        evaluation.
 
-    Whatever the neck, the running mean and variance of every dimension of f_a and f_p are kept in ``batch_stats``
-    (BatchNorm momentum 0.9) as ``statistics_appearance`` and ``statistics_pose``; ``feature_statistics`` reads them.
+    For any neck, running mean and variance of every dimension of f_a and f_p are kept in ``batch_stats`` (BatchNorm
+    momentum 0.9) as ``statistics_appearance`` and ``statistics_pose``; ``feature_statistics`` reads them.
     """
 
     appearance: nn.Module | None
@@ -98,20 +100,19 @@ class TwoBranch(nn.Module):
         frame_mask: Bool[ArrayLike, "b t"],
         train: bool = False,
     ) -> Features:
-        """Normalised RGB frames (or precomputed f_a), stored keypoints and the mask of the frames that count to
-        ``Features``.
+        """Compute ``Features`` from normalised RGB frames (or precomputed f_a), keypoints and the mask of valid frames.
 
         Raises:
-          ValueError: the neck is unknown, only one of pose encoder and readout is given, or neither frames nor
-            ``aspect`` tell the shape of a crop.
+          ValueError: the neck is unknown, only one of pose encoder and readout is given, or the aspect ratio of a crop
+            is known neither from frames nor from ``aspect``.
           InputError: the pose input is unknown.
         """
         if self.neck not in NECKS:
             raise ValueError(f"unknown neck {self.neck!r}: expected one of {', '.join(NECKS)}.")
         if self.appearance is None and self.pose is None:
-            raise ValueError("a model needs an appearance model or a pose encoder: neither is there.")
+            raise ValueError("expected an appearance model or a pose encoder, found neither.")
         if (self.pose is None) != (self.readout is None):
-            raise ValueError("a pose encoder needs a readout and a readout a pose encoder: give both or neither.")
+            raise ValueError("expected both pose encoder and readout, or neither; found one of them.")
         frames, keypoints, frame_mask = map(jnp.asarray, (frames, keypoints, frame_mask))
         f_a, aux = keypoints[:, 0, 0, :0], {}
         standardised, seen = {}, []
@@ -136,11 +137,11 @@ class TwoBranch(nn.Module):
         if self.aspect is not None:
             return self.aspect
         if frames.ndim != 5:
-            raise ValueError("without frames TwoBranch needs the aspect of a crop: aspect=width / height.")
+            raise ValueError("without frames TwoBranch needs the aspect ratio of a crop: aspect=width / height.")
         return frames.shape[3] / frames.shape[2]
 
     def _pose_input(self, keypoints: Array, aspect: float, mask: Array, train: bool) -> Array:
-        """X, filled and standardised where that is wanted."""
+        """X, filled and standardised according to the fields."""
         x = pose_input(keypoints, self.pose_input, aspect, mask, self.pose_fill)
         if not self.pose_norm:
             return x
@@ -149,17 +150,17 @@ class TwoBranch(nn.Module):
         return PoseNorm(self.axis_name, name="pose_norm")(x, present, seen, train)
 
     def _with_embedding(self, x: Array) -> Array:
-        """X and beside it the learned channels of each keypoint, detected or not."""
+        """Append the learned channels of each keypoint to X, whether it was detected or not."""
         if not self.keypoint_embedding:
             return x
-        # The scale of a standing person's coordinates in torso lengths.
+        # Scale of the coordinates of a standing person in torso lengths.
         shape = (x.shape[2], self.keypoint_embedding)
         e = self.param("keypoint_embedding", nn.initializers.normal(1.0), shape)
         return jnp.concatenate([x, jnp.broadcast_to(e, (*x.shape[:2], *shape)).astype(x.dtype)], axis=-1)
 
     def _standardised(self, branch: str, f: Array, train: bool) -> Array:
-        """Updates the running statistics of a branch and returns its feature standardised."""
-        # Two passes (mean, then squares of the rest): a pose feature varies by less than a hundredth of its mean.
+        """Update the running statistics of a branch and return its standardised feature."""
+        # Two passes (mean, then squared deviations): pose features vary by less than a hundredth of their mean.
         return nn.BatchNorm(
             use_running_average=not train,
             momentum=0.9,
@@ -172,20 +173,20 @@ class TwoBranch(nn.Module):
         )(f)
 
     def _feature(self, branch: str, f: Array, train: bool) -> Array:
-        """The feature of a branch: normalised where the neck is "batchnorm_all"."""
+        """The feature of a branch, normalised if the neck is "batchnorm_all"."""
         if self.neck != "batchnorm_all":
             return f
         return feature_norm(branch, name=f"neck_{branch}", axis_name=self.axis_name)(f, use_running_average=not train)
 
     def _neck(self, branch: str, f: Array, standardised: Array) -> Array:
-        """What the classifier sees of a branch."""
+        """The classifier's input from a branch."""
         if self.neck != "batchnorm":
             return f
         return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])
 
 
 def feature_norm(branch: str, **settings: Any) -> nn.BatchNorm:
-    """The batch normalisation of a branch's feature under the neck "batchnorm_all"."""
+    """Batch normalisation of the feature of a branch under the neck "batchnorm_all"."""
     return nn.BatchNorm(momentum=0.9, epsilon=EPSILON[branch], use_fast_variance=False, **settings)
 
 
@@ -195,13 +196,13 @@ def pose_features(
     keypoints: Float[ArrayLike, "b t 14 3"],
     frame_mask: Bool[ArrayLike, "b t"] | None = None,
 ) -> Float[Array, "b d_p"]:
-    """f_p of clips from their keypoints alone, as evaluation computes it; frames and appearance model are not needed.
+    """f_p of clips from keypoints only, as in evaluation, without frames and appearance model.
 
     Args:
-      model: with a pose branch, whatever its appearance model, and with ``aspect``, which no frame shows here.
-      variables: of the model; those of the appearance branch and of the classifier may be missing.
+      model: a model with a pose branch and with ``aspect``; its appearance model is not used.
+      variables: variables of the model; those of the appearance branch and of the classifier may be missing.
       keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
-      frame_mask: False for frames that pad a clip. None: all count.
+      frame_mask: False for frames that pad a clip. None: all are valid.
 
     Raises:
       ValueError: the model has no pose branch or no aspect.
@@ -224,8 +225,8 @@ def feature_statistics(
       batch_stats: the collection "batch_stats" of a ``TwoBranch``.
 
     Returns:
-      One number a dimension; zero dimensions for the pose without a pose branch. The standard deviation is
-      the variance's root, 0 for a dimension that does not vary; the distance leaves such a one out.
+      One value per dimension; zero dimensions for a missing pose branch. A constant dimension has standard deviation 0;
+      the distance ignores it.
     """
 
     def read(branch: str) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Named tensors of a weight file, ``.safetensors`` or ``torch.save``'s, without running anything that it contains."""
+"""Reading of weight files, ``.safetensors`` or written by ``torch.save``, without executing anything in them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,24 +15,21 @@ _NESTED = ("state_dict", "model")
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Tensor name -> array, in the file's own types.
+    """Read tensor name -> array, in the file's data types.
 
-    ``.safetensors`` is read by that name, whatever ``torch.save`` wrote by its content (``.pth``, ``.pth.tar``,
-    ``.pt``, ``.bin``, ``.ckpt``), also in the form of before PyTorch 1.6. The latter holds a state dict, plain or under
-    the key ``state_dict`` or ``model``; numbers and text beside the tensors (epoch, best accuracy) are left out.
+    ``.safetensors`` is recognised by its name, files of ``torch.save`` by content (``.pth``, ``.pth.tar``, ``.pt``,
+    ``.bin``, ``.ckpt``), including those of PyTorch before 1.6. The latter contain a state dict, directly or under the
+    key ``state_dict`` or ``model``; numbers and text next to tensors (epoch, best accuracy) are skipped.
 
     Raises:
-      InputError: the file cannot be read, is of another kind, damaged, or asks for code to be run; nothing of it is
-        run.
+      InputError: the file cannot be read, is of another kind, is damaged, or would execute code, which is never done.
     """
     with as_input_error(f"the weights {path} cannot be read"):
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
         if is_torch_file(path):
             return _state_dict(path, read_torch_file(path))
-    raise InputError(
-        f"{path} is neither a .safetensors file nor one that torch.save wrote: weights are read from these."
-    )
+    raise InputError(f"{path} is neither a .safetensors file nor one of torch.save: expected one of these formats.")
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -40,10 +37,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         return load_file(path)
     except OSError:
         raise
-    except Exception as error:  # SafetensorError; and NumPy's, for shapes that it cannot have
+    except Exception as error:  # SafetensorError, or NumPy's for impossible shapes
         what = f"{error}" if isinstance(error, SafetensorError) else f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{path} is no safetensors file of known types, is damaged or was cut off ({what[:200]})."
+            f"{path} is not a safetensors file of known types, is damaged or truncated ({what[:200]})."
         ) from error
 
 
@@ -55,6 +52,6 @@ def _state_dict(path: Path, content: Any) -> dict[str, np.ndarray]:
     weights = {name: value for name, value in entries if isinstance(name, str) and isinstance(value, np.ndarray)}
     if not weights:
         raise InputError(
-            f"{path} holds no state dict (names and tensors), neither plain nor under 'state_dict' or 'model'."
+            f"{path} contains no state dict (names and tensors), neither directly nor under 'state_dict' or 'model'."
         )
     return weights

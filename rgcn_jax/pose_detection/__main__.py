@@ -1,5 +1,6 @@
-"""The command ``rgcn-jax detect``, also ``python -m rgcn_jax.pose_detection``: runs a pose detector over the crops of a
-data set and writes a keypoint store.
+"""The command ``rgcn-jax detect``, also ``python -m rgcn_jax.pose_detection``: detect poses in a data set.
+
+It runs a pose detector on the crops of a data set and writes a keypoint store.
 """
 
 from argparse import Namespace
@@ -16,7 +17,7 @@ from rgcn_jax.pose_detection.run import Options, check, detect
 
 @on_interrupt("what is finished is kept; rerun the same command to resume.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") -> None:
-    """Detects the keypoints of all crops of a data set, writes the store and prints how many were detected.
+    """Detect the keypoints of all crops of a data set, write the store and print a summary.
 
     Raises:
       InputError: an argument, the model or the data set is invalid.
@@ -28,17 +29,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
     report = detect(DATA_SETS[dataset].load(root, follow_links=follow_links), out, options)
     prepare = ("prepare", f"--dataset={dataset}", f"--root={root}", f"--keypoints={out}", "--out=prepared")
     if report is None:
-        print(last_line(f"{out} is complete already", "rgcn-jax", *prepare))
+        print(last_line(f"{out} is already complete", "rgcn-jax", *prepare))
         return
-    taken_over = f" ({report.taken_over:,} more by earlier calls)" if report.taken_over else ""
+    resumed = f" ({report.resumed:,} more by earlier calls)" if report.resumed else ""
     rate = report.detected / max(report.working_seconds, 1e-9)
     print(
         printable(
-            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{taken_over}, {rate:.1f} crops/s without the "
+            f"{out}: {report.detected:,} crops in {report.seconds:.1f} s{resumed}, {rate:.1f} crops/s without the "
             f"start of {options.workers} processes."
         )
     )
-    print("Share of the frames with so many of the 14 keypoints:")
+    print("Fraction of frames by number of detected keypoints (of 14):")
     print("\n".join(coverage.report(report.coverage)))
     print(last_line(f"keypoints: {out}", "rgcn-jax", *prepare))
 
@@ -46,28 +47,28 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax detect") 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser = Parser(
         prog,
-        "Run a pose detector over all crops of a data set and write a keypoint store. If interrupted, rerun the same "
-        "command to resume. Nothing is downloaded.",
+        "Run a pose detector on all crops of a data set and write a keypoint store. Rerun the same command to resume. "
+        "Nothing is downloaded.",
     )
-    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.flag("--dataset", "data set whose layout the root has", required=True, choices=sorted(DATA_SETS))
     parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
     parser.path("--out", "FILE.npz", "keypoint store to write", required=True)
-    parser.flag("--backend", "which detector", required=True, choices=tuple(BACK_ENDS))
-    parser.path("--model", "FILE", "its weights: movenet-thunder.json (with its .bin), or an .onnx file", required=True)
+    parser.flag("--backend", "pose detector", required=True, choices=tuple(BACK_ENDS))
+    parser.path("--model", "FILE", "weights: movenet-thunder.json (with its .bin), or an .onnx file", required=True)
     margins = ", ".join(f"{backend.margin} for {name}" for name, backend in BACK_ENDS.items())
     parser.flag(
         "--margin",
-        f"what the detector looks at, as a multiple of the crop (default: {margins})",
+        f"size of the detector's input box, as a multiple of the crop (default: {margins})",
         type=float,
         metavar="X",
     )
     usual = Options("", Path())
     for name, text in {
-        "threshold": "confidence from which a keypoint counts as detected",
-        "workers": "processes (default: one for each core that may be used); on a GPU one or two are enough",
-        "batch": "crops that enter the detector together",
-        "save-every": "frames between two saves of a process",
+        "threshold": "minimum confidence of a detected keypoint",
+        "workers": "number of processes (default: one for each usable core); on a GPU one or two are enough",
+        "batch": "crops per batch of the detector",
+        "save-every": "frames between saves of a process",
     }.items():
         default = getattr(usual, name.replace("-", "_"))
         parser.add_argument(

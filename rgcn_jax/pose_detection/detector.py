@@ -1,7 +1,7 @@
-"""The interface of a pose detector, and the list of back ends.
+"""Interface of pose detectors, and the list of back ends.
 
-A back end is chosen by name and opened with a path to its weights; nothing is downloaded. Its libraries are imported
-only when it is opened, in the processes that run it.
+A back end is selected by name and opened with the path of its weights; nothing is downloaded. Its libraries are
+imported only in the processes that run it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,32 +17,32 @@ from rgcn_jax.pose_detection import rtmpose, tfjs
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds the keypoints of the one person whom a crop is about."""
+    """Detects the keypoints of the single person in a crop."""
 
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n v 3"]:
         """Keypoints of N crops.
 
         Args:
-          crops: RGB, each of its own height and width.
+          crops: RGB, each of any height and width.
 
         Returns:
-          x and y in pixels of the crop (the centre of its first pixel is at 0.5, 0.5) and the confidence. No
-          threshold is applied, and a keypoint may lie outside of its crop.
+          x and y in pixels of the crop (the centre of the first pixel is 0.5, 0.5) and confidence. No threshold is
+          applied, and keypoints may lie outside of the crop.
         """
         ...
 
 
 class BackEnd(NamedTuple):
-    """How to open a detector."""
+    """A detector's properties and constructor."""
 
     weights: Callable[[Path], tuple[Path, ...]]
-    """All files that the given one needs, itself the first; ``InputError`` where one is missing."""
+    """All files of a model, given one of them, which comes first; raises ``InputError`` if one is missing."""
     skeleton: str
-    """Which skeleton comes out: a source of ``rgcn_jax.skeleton.to_14``."""
+    """Skeleton of its output: a source of ``rgcn_jax.skeleton.to_14``."""
     margin: float
-    """The default margin: the box that the model sees, as a multiple of the crop."""
+    """Default margin: size of the model's input box, as a multiple of the crop."""
     open: Callable[[Path, float, int], Detector]
-    """The detector, from the path to its weights, the margin and the number of threads it may use."""
+    """Creates the detector, given the path of its weights, the margin and the number of threads."""
 
 
 def _movenet(path: Path, margin: float, threads: int) -> Detector:
@@ -57,4 +57,4 @@ BACK_ENDS: Mapping[str, BackEnd] = MappingProxyType(
         "rtmpose": BackEnd(rtmpose.files, "coco17", 1.25, rtmpose.RTMPose),
     }
 )
-"""Name -> back end."""
+"""Back ends by name."""

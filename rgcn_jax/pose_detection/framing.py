@@ -1,4 +1,4 @@
-"""Padding and resizing of a crop to a detector's fixed input size, and the way back for its keypoints."""
+"""Padding and resizing of crops to a detector's input size, and the inverse transformation of keypoints."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 
 class Framed(NamedTuple):
-    """A crop as a detector sees it. A point p of ``image`` is ``p * scale - border`` in pixels of the crop."""
+    """A detector's input. A point p of ``image`` is at ``p * scale - border`` in pixels of the crop."""
 
     image: UInt8[np.ndarray, "h w 3"]
     scale: Float[np.ndarray, "2"]
@@ -16,22 +16,22 @@ class Framed(NamedTuple):
 
 
 def frame(crop: UInt8[np.ndarray, "_ _ 3"], height: int, width: int, margin: float, replicate: bool) -> Framed:
-    """Put a crop in the middle of a box of the input's shape and scale that to the input.
+    """Centre a crop in a box with the aspect ratio of the input, and resize the box to the input.
 
     Args:
-      crop: the image, its colours in any order.
-      height: of the input, in pixels.
-      width: of the input, in pixels.
-      margin: 1: the box just holds the crop; 1.25: a crop a quarter larger.
-      replicate: what lies around the crop repeats its border pixels; False: it is black.
+      crop: the image, with any order of colours.
+      height: height of the input, in pixels.
+      width: width of the input, in pixels.
+      margin: size of the box; 1: the smallest that contains the crop, 1.25: a quarter larger.
+      replicate: whether to pad with the border pixels of the crop; otherwise black.
 
     Returns:
-      The input (bilinear where the box is enlarged, the mean of areas where it shrinks) and the way back.
+      The input (bilinear when enlarged, area mean when reduced) and the inverse transformation.
     """
     crop_height, crop_width = crop.shape[:2]
     box_height = max(crop_height, crop_width * height / width) * margin
     rows, columns = (max(round(box), 1) for box in (box_height, box_height * width / height))
-    rows, columns = max(rows, crop_height), max(columns, crop_width)  # rounding may have cut a pixel off
+    rows, columns = max(rows, crop_height), max(columns, crop_width)  # rounding may lose a pixel
     top, left = (rows - crop_height) // 2, (columns - crop_width) // 2
     border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
     box = cv2.copyMakeBorder(crop, top, rows - crop_height - top, left, columns - crop_width - left, border)

@@ -1,7 +1,7 @@
 """MoveNet SinglePose (Thunder or Lightning) in TensorFlow, from its TensorFlow.js graph model.
 
-Input: the crop in the middle of a square, its border pixels repeated around it, which agrees better with the same model
-run on the whole image than a black surround does. docs/pose-detection.md has its agreement with stored keypoints.
+Input: the crop centred in a square and padded with its border pixels, which agrees better with results on whole images
+than black padding. See docs/pose-detection.md for its agreement with stored keypoints.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.pose_detection.framing import frame
 
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # half as fast again here
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # 1.5 times as fast for this model
 
 
 @contextlib.contextmanager
-def _without_announcements() -> Iterator[None]:
-    """TensorFlow announces oneDNN (which makes it faster here) on stderr at every start, at any log level."""
+def _suppress_onednn_message() -> Iterator[None]:
+    """Suppress TensorFlow's message about oneDNN, which it prints to stderr at any log level."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:
@@ -33,7 +33,7 @@ def _without_announcements() -> Iterator[None]:
 
 
 try:
-    with _without_announcements():
+    with _suppress_onednn_message():
         from rgcn_jax.data.clips.tensorflow_cpu import tf  # isort: skip  before what comes with it
         from google.protobuf import json_format
 except InputError as error:
@@ -47,25 +47,25 @@ _OPERATIONS = {
     *("ResizeBilinear", "Sigmoid", "Sqrt", "AddV2", "Sub", "Mul", "RealDiv", "FloorDiv", "SquaredDifference"),
     *("ArgMax", "ConcatV2", "ExpandDims", "GatherNd", "Pack", "Reshape", "Squeeze", "Unpack"),
 }
-"""All that MoveNet consists of. A graph with anything else is not run: TensorFlow has operations that write files."""
+"""Operations of MoveNet. Graphs with any others are rejected, since some TensorFlow operations write files."""
 
 _FUSED = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
 
 
 class MoveNet:
-    """A ``Detector`` of COCO's 17 keypoints. The graph takes one image at a time.
+    """A ``Detector`` of COCO's 17 keypoints, which processes one image at a time.
 
     Args:
-      path: the model's ``.json`` file, its weights beside it.
+      path: the model's ``.json`` file, next to its weights.
       margin: side of the square as a multiple of the crop's longer side.
-      threads: how many threads a convolution may use. TensorFlow sees no GPU here.
+      threads: number of threads of a convolution. GPUs are not used.
 
     Raises:
-      InputError: the model is not MoveNet SinglePose, or not whole.
+      InputError: the model is not MoveNet SinglePose, or is incomplete.
     """
 
     def __init__(self, path: Path, margin: float, threads: int):
-        with contextlib.suppress(RuntimeError):  # TensorFlow is running already and keeps the number of its threads
+        with contextlib.suppress(RuntimeError):  # TensorFlow is already running, with its number of threads
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         self._margin = margin
@@ -81,10 +81,10 @@ class MoveNet:
         self._run = run
 
     def __call__(self, crops: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 17 3"]:
-        """As defined by ``Detector``."""
+        """Detect keypoints, see ``Detector``."""
         framed = [frame(crop, self._size, self._size, self._margin, replicate=True) for crop in crops]
         squares = tf.constant(np.stack([f.image for f in framed]))
-        found = self._run(squares).numpy()  # y and x in [0, 1] of the square, confidence
+        found = self._run(squares).numpy()  # y and x as fractions of the square, and confidence
         scale = np.stack([f.scale for f in framed])[:, None]
         border = np.stack([f.border for f in framed])[:, None]
         points = found[..., 1::-1] * self._size * scale - border
@@ -92,7 +92,7 @@ class MoveNet:
 
 
 def _import(path: Path):
-    """The network as a function from int32 [1, size, size, 3] to float32 [1, 1, 17, 3], and the size."""
+    """Load the network as a function from int32 [1, size, size, 3] to float32 [1, 1, 17, 3]; return it and the size."""
     model = tfjs.load(path)
     wrong = f"{path} is not MoveNet SinglePose"
     with as_input_error(f"{wrong}: its graph cannot be read", kinds=(json_format.Error, TypeError, ValueError)):
@@ -102,7 +102,7 @@ def _import(path: Path):
         graph.node.extend(_translated(node, model.weights, wrong))
     strange = sorted({node.op for node in graph.node} - _OPERATIONS)
     if strange or source.library.function:
-        raise InputError(f"{wrong}: its graph has {', '.join(strange) or 'functions'}, which MoveNet has not.")
+        raise InputError(f"{wrong}: its graph has {', '.join(strange) or 'functions'}, which MoveNet does not have.")
     try:
         network = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
         network = network.prune("input:0", "Identity:0")
@@ -112,14 +112,14 @@ def _import(path: Path):
             raise ValueError(f"its input is {network.inputs[0]}")
         found = network(tf.zeros(shape, tf.int32))
         if found.shape != (1, 1, 17, 3) or found.dtype != tf.float32:
-            raise ValueError(f"its output is {found.dtype.name} {found.shape}, not float32 [1, 1, 17, 3]")
-    except Exception as error:  # a damaged graph raises nearly anything
+            raise ValueError(f"its output is {found.dtype.name} {found.shape}, expected float32 [1, 1, 17, 3]")
+    except Exception as error:  # a damaged graph may raise anything
         raise InputError(f"{wrong}: {type(error).__name__}: {error}") from error
     return network, size
 
 
 def _translated(node, weights, wrong: str) -> list:
-    """The nodes of a TensorFlow graph that stand for one of a TensorFlow.js graph."""
+    """Convert a node of a TensorFlow.js graph to nodes of a TensorFlow graph."""
     if node.op == "Const":
         if node.name not in weights:
             raise InputError(f"{wrong}: the weights of {node.name} are missing.")
@@ -130,7 +130,7 @@ def _translated(node, weights, wrong: str) -> list:
         return [constant]
     if node.op not in _FUSED:
         return [node]
-    # TensorFlow.js fuses a convolution with what follows it; TensorFlow keeps such operations to itself or has none.
+    # TensorFlow.js fuses convolutions with the following operations; TensorFlow has no such public operations.
     after = [name.decode() for name in node.attr["fused_ops"].list.s]
     if len(node.input) != 3 or after[:1] != ["BiasAdd"]:
         raise InputError(f"{wrong}: {node.name} fuses a convolution with {', '.join(after)}.")

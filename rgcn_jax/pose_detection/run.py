@@ -1,4 +1,4 @@
-"""Pose detection over all crops of a data set in several processes; a killed run is resumed by the next call."""
+"""Pose detection on all crops of a data set in several processes; a killed run is resumed by the next call."""
 
 import hashlib
 import time
@@ -25,10 +25,10 @@ from rgcn_jax.types import Split, unique_frames
 
 @dataclass(frozen=True)
 class Options:
-    """How to detect. ``margin``: what the detector looks at, as a multiple of the crop; None: the back end's own.
-    ``threshold``: confidence from which a keypoint counts as detected. ``workers``: processes, which divide the usable
-    cores among them. ``batch``: crops that enter the detector together. ``save_every``: frames between two savings of a
-    process, all that is lost when it is killed.
+    """Settings of the detection. ``margin``: size of the detector's input box as a multiple of the crop; None: the back
+    end's default. ``threshold``: minimum confidence of a detected keypoint. ``workers``: processes, which divide the
+    usable cores among them. ``batch``: crops per batch of the detector. ``save_every``: frames between saves of a
+    process.
     """
 
     backend: str
@@ -42,34 +42,34 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """What a call did. ``keypoints``: of all N frames, as stored; ``coverage``: how many were detected; ``taken_over``:
-    frames finished by earlier calls; ``detected``: by this one; ``seconds``: of this call, with the start of the
-    processes; ``working_seconds``: of a process on average, without it.
+    """Summary of a call. ``keypoints``: keypoints of all N frames, as stored. ``coverage``: how many were detected.
+    ``resumed``: frames finished by earlier calls. ``detected``: frames finished by this one. ``seconds``: duration
+    of this call, including the start of processes. ``working_seconds``: mean duration per process, excluding it.
     """
 
     keypoints: Float32[np.ndarray, "n 14 3"]
     coverage: Coverage
-    taken_over: int
+    resumed: int
     detected: int
     seconds: float
     working_seconds: float
 
 
 def detect(split: Split, out: Path, options: Options) -> Report | None:
-    """Find the keypoints of every frame of a data set, junk too, and write them as a keypoint store.
+    """Detect the keypoints of every frame of a data set, including junk, and write a keypoint store.
 
     Args:
       split: the data set.
-      out: the store, a ``.npz`` file. Finished work lies beside it, in ``OUT.parts``, until all is there.
-      options: how.
+      out: the store, a ``.npz`` file. Finished work is kept next to it in ``OUT.parts`` until the end.
+      options: settings of the detection.
 
     Returns:
-      What was done; None if the store was complete already.
+      The summary; None if the store was already complete.
 
     Raises:
-      InputError: an option, the model or the store's path is not as it must be, unfinished work has other settings, a
-        process died, or images cannot be read: all of them are named, all others' keypoints are kept, no store is
-        written.
+      InputError: an option, the model or the store's path is invalid, unfinished work has other settings, a process
+        died, or images cannot be read. In the last case all of them are listed, the other keypoints are kept and no
+        store is written.
     """
     check(out, options)
     start = time.perf_counter()
@@ -102,12 +102,12 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             lines = "\n  ".join(unreadable)
             raise InputError(
                 f"{len(unreadable):,} of the {len(frames):,} images cannot be read; the keypoints of the others are "
-                f"kept in {chunks.folder}. Restore these from the data set's archive and rerun the same command:\n"
-                f"  {lines}"
+                f"kept in {chunks.folder}. Restore these images from the data set's archive and rerun the same "
+                f"command:\n  {lines}"
             )
         if not done_now.all():
             missing = frames[np.flatnonzero(~done_now)[0]]
-            raise InputError(f"Chunks have vanished from {chunks.folder} (of {missing}): rerun the same command.")
+            raise InputError(f"chunks are missing from {chunks.folder} (of {missing}): rerun the same command.")
         store = chunks.folder / "store.part.npz"
         coverage = measure_tracklets(keypoints[..., 2] > 0, rows, tracklets)
         save(
@@ -128,7 +128,7 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
 
 
 def check(out: Path, options: Options) -> None:
-    """Raises ``InputError`` for what can be known to be wrong before anything is read."""
+    """Validate options and path before anything is read. Raises ``InputError``."""
     check_store_path(out)
     for name, least in (("workers", 1), ("batch", 1), ("save_every", 1)):
         if getattr(options, name) < least:
@@ -136,12 +136,12 @@ def check(out: Path, options: Options) -> None:
     if not 0 <= options.threshold <= 1:
         raise InputError(f"threshold is {options.threshold}: expected a number from 0 to 1.")
     if options.margin is not None and not 1 <= options.margin <= 3:
-        raise InputError(f"margin is {options.margin}: expected a number from 1 (just the crop) to 3.")
+        raise InputError(f"margin is {options.margin}: expected a number from 1 (the crop itself) to 3.")
     BACK_ENDS[options.backend].weights(options.model)
 
 
 def _settings(split: Split, frames: Sequence[str], options: Options) -> dict:
-    """Everything that decides about the keypoints. Where the data set lies belongs to it: two may name frames alike."""
+    """All settings that affect the keypoints, including the root, since two data sets may have the same frame names."""
     backend = BACK_ENDS[options.backend]
     model = hashlib.sha256()
     for file in backend.weights(options.model):
@@ -161,7 +161,7 @@ def _settings(split: Split, frames: Sequence[str], options: Options) -> dict:
 
 
 def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Options) -> list[ChunkResult]:
-    """Let the processes make a chunk of every ``save_every`` missing frames."""
+    """Process the missing frames in chunks of ``save_every``."""
     rows = [missing[i : i + options.save_every] for i in range(0, len(missing), options.save_every)]
     chunks = [Chunk(job, f"{of[0]:09d}-{len(of)}", tuple(frames[row] for row in of)) for of in rows]
     with tqdm(
@@ -170,5 +170,5 @@ def _work(job: Job, frames: tuple[str, ...], missing: np.ndarray, options: Optio
         try:
             return [result for _, result in run_tasks(process, chunks, options.workers, bar.update)]
         except KeyboardInterrupt:
-            bar.write("interrupted: the processes save what they are at")
+            bar.write("interrupted: the processes save their current chunks")
             raise

@@ -1,4 +1,4 @@
-"""The work of each process: read images, detect keypoints, write a chunk of them."""
+"""Worker process of the pose detection: read images, detect keypoints, write a chunk."""
 
 import functools
 import time
@@ -43,9 +43,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """``unreadable``: a sentence for each image without keypoints, which names it; ``seconds``: without opening the
-    detector.
-    """
+    """``unreadable``: a message for each unreadable image. ``seconds``: duration, without opening the detector."""
 
     finished: int
     unreadable: tuple[str, ...]
@@ -53,12 +51,12 @@ class ChunkResult:
 
 
 def process(chunk: Chunk, advance: Callable[[], None]) -> ChunkResult:
-    """Find the keypoints of some frames and write them as one chunk; unreadable images are left out and reported.
+    """Detect the keypoints of some frames and write them as one chunk; unreadable images are skipped and reported.
 
     ``advance`` is called after each frame.
 
     Raises:
-      InputError: the detector cannot be opened, or the chunk not written.
+      InputError: the detector cannot be opened, or the chunk cannot be written.
     """
     job = chunk.job
     detector = _detector(job)
@@ -89,8 +87,8 @@ def process(chunk: Chunk, advance: Callable[[], None]) -> ChunkResult:
 def accepted(
     keypoints: Float32[np.ndarray, "14 3"], size: tuple[int, int], threshold: float
 ) -> Float32[np.ndarray, "14 3"]:
-    """Zeros for what does not count as detected: a confidence below the threshold, not above 0 or not finite, or a
-    place outside of the crop of ``size`` (height, width); the border is inside.
+    """Zero keypoints that do not count as detected: confidence below the threshold, not above 0 or not finite, or
+    position outside of the crop of ``size`` (height, width), border included.
     """
     x, y, confidence = np.moveaxis(keypoints, -1, 0)
     inside = (x >= 0) & (x <= size[1]) & (y >= 0) & (y <= size[0])

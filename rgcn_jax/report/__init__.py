@@ -1,1 +1,1 @@
-"""The report of a run: one HTML page that needs no network, and its figures as SVG and PDF for a paper."""
+"""Report of a run: a self-contained HTML page, and its figures as SVG and PDF for a paper."""

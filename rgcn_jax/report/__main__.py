@@ -1,4 +1,4 @@
-"""The command ``rgcn-jax report``, also ``python -m rgcn_jax.report``: a page about a run, and figures for a paper."""
+"""The command ``rgcn-jax report``, also ``python -m rgcn_jax.report``: an HTML page about a run, and its figures."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from rgcn_jax.runtime.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") -> None:
-    """Parses the command line, loads the runs and writes the report.
+    """Parse the command line, load the runs and write the report.
 
     Raises:
       InputError: an argument is invalid, a run or its data cannot be read, a library is missing, or a file cannot be
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
     """
     known, overrides = _parse(arguments, prog)
     require_libraries()
-    from rgcn_jax.report.build import build  # these import JAX, which takes seconds
+    from rgcn_jax.report.build import build  # imported after parsing: JAX takes seconds
     from rgcn_jax.report.reported_run import load_run
     from rgcn_jax.runtime.compilation_cache import keep_compiled
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
     names = _names(paths)
     runs = [load_run(path, overrides, known.allow_import, name) for path, name in zip(paths, names, strict=True)]
     if known.figures is not None:
-        with as_input_error(f"--figures={known.figures} cannot be made a folder"):
+        with as_input_error(f"--figures={known.figures} cannot be created"):
             known.figures.mkdir(parents=True, exist_ok=True)
     content = build(runs, known.queries, not known.no_images, known.figures)
     write_text(known.out, content)
@@ -43,14 +43,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax report") 
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What the report calls the runs: their folders, with the folder above where these have the same name.
+    """Names of the runs in the report: their folders, with the parent folder where names coincide.
 
     Raises:
-      InputError: a folder is there twice.
+      InputError: a folder occurs twice.
     """
     whole = [path.resolve() for path in paths]
     if len(set(whole)) < len(whole):
-        raise InputError("a run is named twice: name each once.")
+        raise InputError("a run was given twice: expected distinct folders.")
     parts = 1
     while len(set(names := ["/".join(path.parts[-parts:]) for path in whole])) < len(whole):
         parts += 1
@@ -60,28 +60,28 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
     parser = Parser(
         prog,
-        "Write one HTML page about a run that needs no network: numbers with intervals, curves, rank lists, attention, "
-        "a map of the features.",
+        "Write a self-contained HTML page about a run: metrics with intervals, curves, rank lists, attention and a map "
+        "of the features.",
         epilog="Fields of the runs' configs can be changed, such as --config.data.root=DIR. Example: rgcn-jax report "
         "runs/rgcn runs/baseline --out=report.html --figures=figures",
         config_fields=True,
     )
     parser.path("run", "RUN", "folder of the run")
     parser.path("baselines", "BASELINE", "folders of runs to compare it with", nargs="*")
-    parser.path("--out", "FILE.html", "the page", required=True)
-    parser.path("--figures", "DIR", "also write the figures as SVG and PDF")
-    parser.whole("--queries", "rank lists", default=40, most=1000)
-    parser.switch("--no-images", "show no frames of persons")
+    parser.path("--out", "FILE.html", "HTML file to write", required=True)
+    parser.path("--figures", "DIR", "folder to write the figures to, as SVG and PDF")
+    parser.whole("--queries", "number of rank lists", default=40, most=1000)
+    parser.switch("--no-images", "omit images of persons")
     parser.flag(
         "--allow-import",
-        "a Python module of your own that a model's config names and that may be imported; may be repeated",
+        "a Python module that a model's config names and that may be imported; may be repeated",
         action="append",
         default=[],
         metavar="MODULE",
     )
     known, overrides = parser.parse_known_args(arguments)
     if not known.out.parent.is_dir():
-        raise InputError(f"--out={known.out}: there is no folder {known.out.parent}.")
+        raise InputError(f"--out={known.out}: the folder {known.out.parent} does not exist.")
     return known, overrides
 
 

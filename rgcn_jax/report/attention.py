@@ -1,4 +1,4 @@
-"""Attention of the readout: weights on the skeleton and over the frames (figure 11)."""
+"""Attention weights of the readout, drawn on the skeleton and over the frames (figure 11)."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ from rgcn_jax.types import Tracklet
 _HEAD_AND_ARMS = ((0, 9), (0, 8), (-1.3, 8), (-1.8, 6.5), (-2, 5), (1.3, 8), (1.8, 6.5), (2, 5))
 _LEGS = ((-0.9, 5), (-1, 2.7), (-1.1, 0.3), (0.9, 5), (1, 2.7), (1.1, 0.3))
 BODY = np.array([*_HEAD_AND_ARMS, *_LEGS], np.float32)
-"""Where the keypoints are drawn, seen from the front."""
+"""Positions at which the keypoints are drawn, in front view."""
 
 
 def attention_weights(run: ReportedRun, tracklets: Sequence[Tracklet]) -> dict[str, Float32[np.ndarray, "n _"]]:
-    """Weights by name, "node" [N, 14] and "time" [N, T], of one clip of evenly spaced frames of each tracklet.
+    """Attention weights by name, "node" [N, 14] and "time" [N, T], for one clip of evenly spaced frames per tracklet.
 
-    Names that the readout lacks are absent; without a pose branch all are.
+    Contains only the weights that the readout has; empty without a pose branch.
     """
     if not tracklets or not run.embedder.config.with_pose:
         return {}
@@ -35,7 +35,7 @@ def attention_weights(run: ReportedRun, tracklets: Sequence[Tracklet]) -> dict[s
 
 
 def attention_chart(weights: dict[str, Float32[np.ndarray, "n _"]]) -> Chart | None:
-    """Mean weight of each keypoint on the skeleton, and of each frame with its quartiles; None without weights."""
+    """Mean weight of each keypoint on the skeleton, and of each frame with quartiles; None without weights."""
     panels = []
     for name, values in weights.items():
         if name == "node":
@@ -49,11 +49,11 @@ def attention_chart(weights: dict[str, Float32[np.ndarray, "n _"]]) -> Chart | N
 
 
 def _skeleton(mean: Float[np.ndarray, "14"]) -> Panel:
-    """The keypoints as large as their weight in per cent."""
+    """Keypoints with sizes according to their weight in per cent."""
     across, up = BODY.T.tolist()
     bones = [Series([across[a], across[b]], [up[a], up[b]], SOFT) for a, b in EDGES]
     joints = []
-    for left in (True, False):  # the person's right side is on the left
+    for left in (True, False):  # the person's right is on the left of the figure
         chosen = [i for i in range(len(KEYPOINTS)) if (BODY[i, 0] < 0) == left]
         texts = [f"{KEYPOINTS[i].replace('_', ' ')}: {mean[i]:.1f} %" for i in chosen]
         sizes = [float(8 + 90 * np.sqrt(max(mean[i], 0) / 100)) for i in chosen]

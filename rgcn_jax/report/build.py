@@ -1,4 +1,4 @@
-"""Builds the report of a run beside its baselines: charts, tables and rank lists, as one page and as figure files."""
+"""Building the report of a run and its baselines: charts, tables and rank lists, as one page and as figure files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,30 +25,30 @@ from rgcn_jax.report.strips_figure import attention_frames, rank_figure
 from rgcn_jax.report.thumbnails import strips
 
 CAPTIONS = {
-    "cmc": "CMC: share of the queries with a match among the first k.",
+    "cmc": "CMC: fraction of the queries with a match within rank k.",
     "training": "Training, from metrics.jsonl: losses, weight of the appearance triplet, learning rate, evaluations.",
     "distances": "Distances of genuine pairs (one person, two cameras) and impostor pairs, as densities.",
     "roc": "Verification: true positive rate at a false positive rate, over all pairs.",
-    "attention": "Mean attention weights over the queries shown; of the frames median and quartiles.",
-    "map": "t-SNE of the features of the persons with the most tracklets; point at a dot for its tracklet.",
-    "cameras": "mAP (%) of the queries of one camera against the gallery of one camera.",
+    "attention": "Mean attention weights over the queries shown; for frames the median and quartiles.",
+    "map": "t-SNE of the features of the persons with the most tracklets; hover over a point for its tracklet.",
+    "cameras": "mAP (%) by camera of the query and camera of the gallery.",
     "lengths": "mAP (%) by length of the query's tracklet, with 95 % intervals over persons.",
-    "keypoints": "mAP (%) by share of detected keypoints in the query's tracklet, with 95 % intervals over persons.",
+    "keypoints": "mAP (%) by fraction of detected keypoints in the query's tracklet, with 95 % intervals over persons.",
 }
 
 ROBUSTNESS_CAPTION = "mAP with 95 % intervals over persons."
 
 SKELETONS, SKELETON_FRAMES = 4, 6
-"""Queries shown with their skeleton, and frames of each."""
+"""Number of queries shown with their skeleton, and of frames for each."""
 
 
 def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path | None) -> str:
-    """The HTML of a report; the figures are written to files as well where a folder is given.
+    """Build the HTML of a report and, if ``figures`` is given, write the figures to files.
 
     Args:
-      runs: the run, then its baselines.
-      queries: how many rank lists.
-      images: whether to show frames of persons.
+      runs: the run, followed by its baselines.
+      queries: number of rank lists.
+      images: whether to include images of persons.
       figures: folder for NAME.svg and NAME.pdf of every figure.
 
     Raises:
@@ -65,7 +65,7 @@ def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path
     elements = {name: element(name, chart) for name, chart in shown_charts.items()}
     shown, style = with_images(run, lists, data)
     dropped = len(lists) - len(shown)
-    note = f"<p>{dropped} more queries are left out: the page would exceed 15 MB.</p>" if dropped else ""
+    note = f"<p>{dropped} more queries are omitted: the page would exceed 15 MB.</p>" if dropped else ""
     kinds = "the largest gains and losses of the fused over the appearance row" if "fused" in run.rows else "extremes"
     intro = f"<p>The queries with {kinds}. Green and ✓: the same person.</p>"
 
@@ -86,16 +86,16 @@ def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path
         "provenance": ("Provenance", numbers.provenance_table(runs)),
     }
     sections = [(anchor, found[0], section(anchor, *found)) for anchor, found in titled.items() if found is not None]
-    beside = f", beside {', '.join(other.name for other in runs[1:])}" if len(runs) > 1 else ""
+    others = f", compared with {', '.join(other.name for other in runs[1:])}" if len(runs) > 1 else ""
     model = run.embedder.config.model
     lead = (
-        f'<p class="soft">{text(model.appearance)} + {text(model.pose)}, step {run.evaluation.step}{text(beside)}</p>'
+        f'<p class="soft">{text(model.appearance)} + {text(model.pose)}, step {run.evaluation.step}{text(others)}</p>'
     )
     return page(f"Report: {run.name}", lead, sections, style, library())
 
 
 def _charts(runs: Sequence[ReportedRun]) -> dict[str, Chart | None]:
-    """All charts of the numbers, by name."""
+    """All charts of metrics, by name."""
     run = runs[0]
     evaluation = run.evaluation
     found, protocol = evaluation.features, PROTOCOLS[evaluation.protocol]
@@ -132,7 +132,7 @@ def _write_figures(
     data: Data | None,
     folder: Path,
 ) -> None:
-    """Every chart as SVG and PDF; with images also the first rank list and its query's skeleton."""
+    """Write every chart as SVG and PDF; with images also the first rank list and its query's skeleton."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
@@ -147,7 +147,7 @@ def _write_figures(
 
 
 def _skeletons(run: ReportedRun, lists: Sequence[RankList], data: Data | None) -> str:
-    """Frames of the first queries with their keypoints."""
+    """HTML with frames of the first queries and their keypoints."""
     if data is None:
         return ""
     shown = strips(data, [run.tracklets[one.query] for one in lists[:SKELETONS]], SKELETON_FRAMES, skeleton=True)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 PALETTE = ("#3987e5", "#e07b39", "#2f9e6f", "#b05fc9", "#c9a227", "#d6506b")
-"""Of series, in a fixed order; all are readable on white and on near-black."""
+"""Colours of the series, in a fixed order; readable on white and on near-black."""
 
 SOFT = "#8a8a8a"
-"""Of what stands behind the series, such as the bones of a skeleton."""
+"""Colour of background elements, such as the bones of a skeleton."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
-"""Of the first, second, ... run; the rows of a run have colours."""
+"""Line styles of the runs; rows of a run differ in colour."""
 
 ROW_COLOURS: dict[str, str] = dict(zip(("appearance", "pose", "fused"), PALETTE, strict=False))
 
@@ -23,11 +23,11 @@ Limits = tuple[Number | None, Number | None] | None
 
 @dataclass(frozen=True)
 class Series:
-    """Points, joined by a line or not.
+    """Points, optionally connected by a line.
 
-    ``label``: in the legend, where it appears once; empty: not in it. ``low``, ``high``: the interval of each y, drawn
-    as a band around a line and as bars at points. ``sizes``: diameters of the points in pixels. ``texts``: shown where
-    the pointer is at a point. ``notes``: written beside the points. ``bars``: y as bars that share their width.
+    ``label``: legend entry, shown once; empty: none. ``low``, ``high``: interval of each y, drawn as a band around a
+    line or as error bars. ``sizes``: diameters of the points in pixels. ``texts``: hover texts of the points.
+    ``notes``: annotations of the points. ``bars``: draw y as grouped bars.
     """
 
     x: Sequence[Number | str]
@@ -40,7 +40,7 @@ class Series:
     bars: bool = False
     low: Numbers = ()
     high: Numbers = ()
-    horizontal: bool = False  # whether low and high are of x
+    horizontal: bool = False  # low and high are intervals of x
     sizes: Numbers = ()
     texts: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -49,7 +49,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Grid:
-    """A map of values in [0, 100]; NaN is empty. Names of its rows and columns."""
+    """A heat map of values in [0, 100], NaN for an empty cell, with names of rows and columns."""
 
     values: Sequence[Numbers]
     rows: Sequence[str]
@@ -58,9 +58,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Panel:
-    """Axes with their series, or with a grid. ``bare``: without axes, such as a map of the features. ``limits``: (low,
-    high) of x and of y, None where the data decide.
-    """
+    """Axes with series or a grid. ``bare``: hide the axes. ``limits``: (low, high) of x and of y, None: automatic."""
 
     series: Sequence[Series] = ()
     title: str = ""
@@ -74,10 +72,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels side by side, each ``width`` x ``height`` inches."""
+    """Panels in a row, each ``width`` x ``height`` inches."""
 
     panels: Sequence[Panel]
     width: Number = 3.6
     height: Number = 2.7
     legend: bool = True
-    names: tuple[str, ...] = ()  # of y = 0, 1, ... from the top
+    names: tuple[str, ...] = ()  # tick labels of y = 0, 1, ... from the top

@@ -1,4 +1,4 @@
-"""The curves of the report: CMC, training, distances and ROC, mAP by camera pair and by slice, and robustness."""
+"""Charts of the report: CMC, training curves, distances, ROC, mAP by camera pair and by slice, and robustness."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from rgcn_jax.report.chart import DASHES, PALETTE, ROW_COLOURS, Chart, Grid, Num
 from rgcn_jax.report.reported_run import ReportedRun
 
 MAX_TRACKLETS = 1500
-"""Of the distances: of more a random sample is taken."""
+"""Maximum number of tracklets for the distances; larger sets are sampled at random."""
 
 
 def cmc_chart(runs: Sequence[ReportedRun], top: int = 20) -> Chart:
@@ -50,7 +50,7 @@ def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
                 x, y = [r["step"] for r in records], [r[row]["mAP"] for r in records]
                 drawn["mAP (%)"].append(Series(x, y, colour, f"{row} row{suffix}", dash, points=True))
     last = max((r["step"] for run in runs for r in run.records if "step" in r), default=1)
-    steps = (0.0, 1.03 * last)  # the same for all panels: a run may have been evaluated once only
+    steps = (0.0, 1.03 * last)  # the same for all panels: some may have a single point
     limits = {title: (steps, (0.0, None) if title == "learning rate" else None) for title in drawn}
     shown = [Panel(series, title, x="step", limits=limits[title]) for title, series in drawn.items() if series]
     return Chart(shown, 3.0, 3.0)
@@ -81,7 +81,7 @@ def distances_chart(run: ReportedRun) -> Chart:
 
 
 def roc_chart(curves: Mapping[tuple[str, str], Float[np.ndarray, "k 3"]], names: Sequence[str]) -> Chart:
-    """True positive rate by false positive rate, of (run, row) -> rows of (threshold, FPR, TPR)."""
+    """True positive rate over false positive rate, from (run, row) -> rows of (threshold, FPR, TPR)."""
     found = []
     for (run, row), roc in curves.items():
         label = row if len(names) == 1 else f"{run}: {row}"
@@ -93,7 +93,7 @@ def roc_chart(curves: Mapping[tuple[str, str], Float[np.ndarray, "k 3"]], names:
 
 
 def thinned(curve: Float[np.ndarray, "k 2"], most: int = 400) -> Float[np.ndarray, "_ 2"]:
-    """At most ``most`` points of a curve of positive x, evenly spaced in log x, its ends kept."""
+    """At most ``most`` points of a curve with positive x, evenly spaced in log x, including the ends."""
     if len(curve) <= most:
         return curve
     wanted = np.geomspace(curve[0, 0], curve[-1, 0], most)
@@ -101,7 +101,7 @@ def thinned(curve: Float[np.ndarray, "k 2"], most: int = 400) -> Float[np.ndarra
 
 
 def camera_chart(pairs: Mapping[tuple[int, int], float]) -> Chart:
-    """A map of mAP in per cent by camera of the query (rows) and of the gallery (columns)."""
+    """Heat map of mAP in per cent by camera of the query (rows) and of the gallery (columns)."""
     of_query, of_gallery = (sorted({pair[i] for pair in pairs}) for i in (0, 1))
     values = [[pairs.get((q, g), float("nan")) for g in of_gallery] for q in of_query]
     grid = Grid(values, [str(c) for c in of_query], [str(c) for c in of_gallery])
@@ -110,7 +110,7 @@ def camera_chart(pairs: Mapping[tuple[int, int], float]) -> Chart:
 
 
 def slices_chart(slices: Mapping[str, Mapping[str, Any]], rows: Sequence[str]) -> Chart:
-    """The mAP with its 95 % interval by slice of the queries (``evaluation.slices.slice_json``), for every row."""
+    """The mAP of every row, with its 95 % interval, by slice of the queries (``evaluation.slices.slice_json``)."""
     found = []
     for i, row in enumerate(rows):
         places = [y + 0.2 * (i - (len(rows) - 1) / 2) for y in range(len(slices))]
@@ -124,7 +124,7 @@ def slices_chart(slices: Mapping[str, Mapping[str, Any]], rows: Sequence[str]) -
 
 
 def robustness_charts(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Chart]:
-    """The mAP of every row by level of a corruption, with 95 % intervals, a chart each."""
+    """One chart per corruption: mAP of every row by level, with 95 % intervals."""
     found = {}
     for name, curve in curves.items():
         points = curve["points"]
@@ -149,6 +149,6 @@ def _level(name: str, level: int | float | None) -> str:
 
 
 def _interval(metrics: Mapping[str, Any], name: str) -> tuple[Number, Number]:
-    """Low and high, or the value itself twice where there are too few persons."""
+    """Low and high; twice the value if there are too few persons."""
     low, high = metrics["intervals"].get(name) or (metrics[name], metrics[name])
     return low, high

@@ -1,4 +1,4 @@
-"""A two-dimensional map of the features by t-SNE, coloured by person and by camera (figure 2)."""
+"""Two-dimensional t-SNE map of the features, coloured by person and by camera (figure 2)."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,10 @@ PERPLEXITY = 15.0
 
 
 def t_sne(features: Float32[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
-    """Coordinates in which near features are near (van der Maaten and Hinton, JMLR 2008): distances between clusters
-    and their sizes mean nothing. The same features and seed give the same map; fewer than three points lie at 0.
+    """Embed features in two dimensions by t-SNE (van der Maaten and Hinton, JMLR 2008).
+
+    Neighbourhoods are meaningful; distances between clusters and cluster sizes are not. Deterministic for given
+    features and seed; fewer than three points are placed at 0.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -24,13 +26,13 @@ def t_sne(features: Float32[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarr
         return np.zeros((len(features), 2))
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     start = "pca" if min(features.shape) >= 2 else "random"
-    with threadpool_limits(1):  # a few hundred points: threads would only wait for each other
+    with threadpool_limits(1):  # threads slow down a few hundred points
         found = TSNE(perplexity=perplexity, init=start, random_state=seed, n_jobs=1).fit_transform(features)
     return found.astype(float)
 
 
 def feature_map(run: ReportedRun) -> Chart:
-    """The map of the model's own row, of the persons with the most test tracklets."""
+    """Map of the last row of the model, for the persons with the most test tracklets."""
     found = run.evaluation.features
     persons, cameras = found.embeddings.person_ids, found.embeddings.camera_ids
     names, counts = np.unique(persons[persons > 0], return_counts=True)

@@ -1,4 +1,4 @@
-"""Charts drawn by Plotly on the page: plotly.js is in the page, so nothing is loaded from anywhere."""
+"""Interactive charts by Plotly; plotly.js is embedded in the page, so nothing is loaded from the network."""
 
 import html
 import json
@@ -13,28 +13,28 @@ from rgcn_jax.report.chart import SOFT, Chart, Grid, Panel, Series
 PIXELS_PER_INCH = 100
 
 PANEL_PIXELS = 230
-"""A panel is no narrower: the chart scrolls on a narrow page."""
+"""Minimum width of a panel; on a narrow page the chart scrolls."""
 
 
 def require_libraries() -> None:
-    """Raises ``InputError`` where matplotlib, Plotly or scikit-learn is not installed."""
+    """Raise ``InputError`` if matplotlib, Plotly or scikit-learn is not installed."""
     for name, package in (("matplotlib", "matplotlib"), ("plotly", "plotly"), ("sklearn", "scikit-learn")):
         with needs_extra("report", f"The report needs {package}"):
             import_module(name)
 
 
 def library() -> str:
-    """The source of plotly.js, for one ``<script>`` of the page."""
+    """Source of plotly.js, for a ``<script>`` of the page."""
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs()
 
 
 def element(name: str, chart: Chart) -> str:
-    """The chart as an element with its data as JSON, which the script of the page hands to plotly.js."""
+    """HTML element with the chart's data as JSON, which the page's script passes to plotly.js."""
     size = f"height:{round(chart.height * PIXELS_PER_INCH)}px"
     pixels = round(chart.width * PIXELS_PER_INCH * len(chart.panels))
-    width = f"min({pixels}px,calc(100vw - 4.6rem))"  # of a narrow page
+    width = f"min({pixels}px,calc(100vw - 4.6rem))"  # the latter on a narrow page
     if len(chart.panels) > 1:
         size += f";min-width:{PANEL_PIXELS * len(chart.panels)}px"
     kind = "chart panels" if len(chart.panels) > 1 else "chart"
@@ -43,7 +43,7 @@ def element(name: str, chart: Chart) -> str:
 
 
 def figure(chart: Chart) -> dict[str, Any]:
-    """Data and layout for ``Plotly.newPlot``. The colour of texts is set by the page, whose dark mode it follows."""
+    """Data and layout for ``Plotly.newPlot``. The page sets the text colour according to its dark mode."""
     traces: list[dict[str, Any]] = []
     count = len(chart.panels)
     gap = 0.16 / count + 0.02
@@ -93,7 +93,7 @@ def _axis(panel: Panel, which: str, suffix: str) -> dict[str, Any]:
 
 
 def _names(chart: Chart) -> dict[str, Any]:
-    """A vertical axis with the names of a chart by name, from the top."""
+    """A vertical axis with tick labels, from the top."""
     if not chart.names:
         return {}
     ticks = list(range(len(chart.names)))
@@ -155,5 +155,5 @@ def _grid(grid: Grid) -> dict[str, Any]:
 
 
 def _text(value: str) -> str:
-    """A text as it is: Plotly reads a few HTML tags in texts."""
+    """Escape a text, since Plotly interprets some HTML tags."""
     return html.escape(printable(value), quote=False)

@@ -1,4 +1,4 @@
-"""The tables of a report: metrics with intervals, differences to the baselines, provenance."""
+"""Tables of a report: metrics with intervals, differences to the baselines, provenance."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ METRICS = {"mAP": "mAP", "mINP": "mINP", "rank1": "Rank-1", "rank5": "Rank-5", "
 
 
 def metrics_table(runs: Sequence[ReportedRun]) -> str:
-    """Every row of every run under its headline protocol, each value with its 95 % interval over persons."""
+    """All rows of every run under its headline protocol, each value with its 95 % interval over persons."""
     lines = []
     for run in runs:
         for row in run.rows:
@@ -33,12 +33,12 @@ def _with_interval(found: dict[str, Any], name: str) -> str:
 
 
 def difference_table(runs: Sequence[ReportedRun]) -> str:
-    """The first run minus each of the others, of their own last rows, paired by query; empty where there is none."""
+    """First run minus each other run, of their last rows, paired by query; empty without baselines."""
     lines = []
     first = runs[0]
     for other in runs[1:]:
         if other.evaluation.features.first_frames != first.evaluation.features.first_frames:
-            lines.append([other.name, "other tracklets: no paired comparison", "", "", ""])
+            lines.append([other.name, "different tracklets: no paired comparison", "", "", ""])
             continue
         values = []
         for run in (other, first):
@@ -55,13 +55,13 @@ def difference_table(runs: Sequence[ReportedRun]) -> str:
 
 
 def about(run: ReportedRun) -> str:
-    """Data set, protocol and settings of the numbers, in a paragraph."""
+    """Paragraph with data set, protocol, settings and counts of the metrics."""
     found = run.evaluation.description()
     return (
         f'<p class="soft">{text(found["data_set"] or "unknown data set")}, protocol {text(found["protocol"])}, '
         f"distance {text(found['distance'])}, clips {text(found['clips'] or run.embedder.config.evaluation.clips)}: "
         f"{found['valid_queries']:,} valid queries, {found['skipped_queries']:,} skipped, gallery "
-        f"{found['gallery']:,}. A random ranking expects Rank-1 {found['chance_rank1']:.1f}. Per cent, with 95 % "
+        f"{found['gallery']:,}. Expected Rank-1 of a random ranking: {found['chance_rank1']:.1f}. Per cent, with 95 % "
         "intervals over persons.</p>"
     )
 

@@ -1,4 +1,4 @@
-"""The page of a report: its style, its script and how sections are put together. No request leaves it."""
+"""HTML page of a report: style, script and assembly of the sections. The page makes no network requests."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -81,23 +81,23 @@ if (lists) {
 """
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""No request leaves the page: the browser itself refuses all."""
+"""Content security policy: the browser blocks all network requests of the page."""
 
 
 def text(value: object) -> str:
-    """Any value as escaped text; control characters as their numbers."""
+    """Escape any value as HTML text; control characters become their numbers."""
     return html.escape(printable(str(value)))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of plain texts, which are escaped."""
+    """HTML table of plain texts, which are escaped."""
     head = "".join(f"<th>{text(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def charts(*figures: tuple[str, str]) -> str:
-    """Elements with their captions."""
+    """HTML of charts with their captions."""
     shown = "".join(
         f"<figure><div>{element}</div><figcaption>{text(caption)}</figcaption></figure>" for element, caption in figures
     )
@@ -105,20 +105,20 @@ def charts(*figures: tuple[str, str]) -> str:
 
 
 def section(anchor: str, title: str, *parts: str) -> str:
-    """A section with its heading."""
+    """HTML section with a heading."""
     body = "\n".join(part for part in parts if part)
     return f'<section id="{anchor}"><h2>{text(title)}</h2>\n{body}</section>'
 
 
 def page(title: str, about: str, sections: Sequence[tuple[str, str, str]], style: str = "", library: str = "") -> str:
-    """The whole page.
+    """Assemble the whole page.
 
     Args:
-      title: of the page.
+      title: title of the page.
       about: HTML below the title.
-      sections: (anchor, title, HTML) each.
-      style: more CSS, such as the images.
-      library: JavaScript that the script of the page calls.
+      sections: (anchor, title, HTML) of each section.
+      style: additional CSS, such as the images.
+      library: JavaScript library that the page's script uses.
     """
     links = "".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, name, _ in sections)
     body = "\n".join(content for _, _, content in sections)

@@ -1,4 +1,4 @@
-"""Charts drawn by matplotlib, as SVG and PDF files for a paper. No pyplot: no window system and no global state."""
+"""Charts by matplotlib, as SVG and PDF files for a paper. Does not use pyplot, which has global state."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,11 +30,11 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "pdf.fonttype": 42,
 }
-"""Of ``matplotlib.rc_context`` around whatever makes or writes a figure."""
+"""Parameters of ``matplotlib.rc_context`` for creating and writing figures."""
 
 
 def axes_of(panels: int, width: Number = 3.6, height: Number = 2.7) -> tuple["Figure", list["Axes"]]:
-    """A figure of panels side by side, each of a width and height in inches, and their axes."""
+    """Create a figure with a row of panels, each of a width and height in inches; return it with its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * panels, height), layout="constrained")
@@ -42,7 +42,7 @@ def axes_of(panels: int, width: Number = 3.6, height: Number = 2.7) -> tuple["Fi
 
 
 def draw(chart: Chart) -> "Figure":
-    """The chart as a matplotlib figure."""
+    """Draw a chart as a matplotlib figure."""
     figure, axes = axes_of(len(chart.panels), chart.width, chart.height)
     for ax, panel in zip(axes, chart.panels, strict=True):
         _panel(ax, panel, chart)
@@ -116,7 +116,7 @@ def _grid(ax: "Axes", grid: Grid) -> None:
 
 
 def write_figure(folder: Path, name: str, figure: "Figure") -> None:
-    """Writes NAME.svg and NAME.pdf. Raises InputError: they cannot be written."""
+    """Write NAME.svg and NAME.pdf. Raises InputError if they cannot be written."""
     for suffix in ("svg", "pdf"):
         path = folder / f"{name}.{suffix}"
         with writing(path), atomic_file(path) as file:
@@ -124,5 +124,5 @@ def write_figure(folder: Path, name: str, figure: "Figure") -> None:
 
 
 def _literal(text: str) -> str:
-    """A label as it is: matplotlib reads dollar signs as formulas, and hides what begins with an underscore."""
+    """Escape a label: matplotlib interprets dollar signs as formulas and hides labels with a leading underscore."""
     return "\u200b" * text.startswith("_") + text.replace("$", r"\$")

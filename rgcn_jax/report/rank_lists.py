@@ -1,4 +1,4 @@
-"""Rank lists: which queries to show, and the nearest gallery tracklets of each under every row (figure 10)."""
+"""Rank lists: selection of queries, and the nearest gallery tracklets of each under every row (figure 10)."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from rgcn_jax.report.reported_run import ReportedRun
 
 
 class Hit(NamedTuple):
-    """A gallery tracklet, by its position among the test tracklets."""
+    """A gallery tracklet, by its index among the test tracklets."""
 
     tracklet: int
     distance: float
@@ -18,8 +18,10 @@ class Hit(NamedTuple):
 
 
 class RankList(NamedTuple):
-    """A query and, by row, what was found and its average precision in [0, 1]. ``gain``: of the fused row over the
-    appearance row; of a model with one branch, the average precision itself.
+    """A query with its nearest gallery tracklets and average precision in [0, 1], by row.
+
+    ``gain``: average precision of the fused row minus that of the appearance row; with one branch, the average
+    precision.
     """
 
     query: int
@@ -29,12 +31,12 @@ class RankList(NamedTuple):
 
 
 def rank_lists(run: ReportedRun, count: int, top: int = 10) -> list[RankList]:
-    """The queries with the largest gains and losses, half of each; the largest gain first.
+    """Select the queries with the largest gains and losses, half of each, sorted by descending gain.
 
     Args:
       run: the run.
-      count: how many queries at most.
-      top: gallery tracklets of each.
+      count: maximum number of queries.
+      top: number of gallery tracklets per query.
     """
     evaluation = run.evaluation
     features = evaluation.features
@@ -58,7 +60,7 @@ def rank_lists(run: ReportedRun, count: int, top: int = 10) -> list[RankList]:
 
 
 def _extremes(values: Float[np.ndarray, "q"], count: int) -> list[int]:
-    """Positions of the largest and of the smallest values, half of each, in descending order; NaN never."""
+    """Indices of the largest and smallest values, half of each, in descending order; NaN is ignored."""
     order = np.argsort(-values, kind="stable")
     order = order[~np.isnan(values[order])].tolist()
     if len(order) <= count:
@@ -67,7 +69,7 @@ def _extremes(values: Float[np.ndarray, "q"], count: int) -> list[int]:
 
 
 def _hits(run: ReportedRun, row: str, queries: Integer[np.ndarray, "q"], top: int) -> list[list[Hit]]:
-    """The nearest gallery tracklets of each query under the headline protocol."""
+    """Nearest gallery tracklets of each query under the headline protocol."""
     protocol, found = PROTOCOLS[run.evaluation.protocol], run.evaluation.features
     persons, cameras = found.embeddings.person_ids, found.embeddings.camera_ids
     gallery = gallery_of(protocol, found.roles)

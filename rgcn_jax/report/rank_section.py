@@ -1,4 +1,4 @@
-"""The rank lists of a report as HTML: query and nearest tracklets as strips of frames, the rows under each other."""
+"""Rank lists of a report as HTML: strips of frames of the query and its nearest tracklets, one line per row."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,26 +9,26 @@ from rgcn_jax.report.reported_run import ReportedRun
 from rgcn_jax.report.thumbnails import HEIGHT, strips
 
 FRAMES = 3
-"""Of a tracklet's strip."""
+"""Number of frames in the strip of a tracklet."""
 
 MAX_BYTES = 9_000_000
-"""Of all images: with plotly.js (4.8 MB) the page stays below 15 MB."""
+"""Maximum size of all images; with plotly.js (4.8 MB) the page stays below 15 MB."""
 
 
 def with_images(run: ReportedRun, lists: Sequence[RankList], data: Data | None) -> tuple[list[RankList], str]:
-    """The rank lists whose images fit, and the CSS with an image for each tracklet in them, once.
+    """Select the rank lists whose images fit, and create CSS with one image per tracklet in them.
 
     Args:
       run: the run.
-      lists: of its queries.
-      data: opened with frames; None for no images: all lists fit then.
+      lists: rank lists of its queries.
+      data: data set opened with frames; None: no images, so all lists fit.
 
     Raises:
       InputError: a frame cannot be read.
     """
     if data is None:
         return list(lists), ""
-    order: dict[int, int] = {}  # tracklet -> last list that it is the first to need
+    order: dict[int, int] = {}  # tracklet -> index of the first list that needs it
     for number, found in enumerate(lists):
         for tracklet in (found.query, *(hit.tracklet for hits in found.hits.values() for hit in hits)):
             order.setdefault(tracklet, number)
@@ -44,7 +44,7 @@ def with_images(run: ReportedRun, lists: Sequence[RankList], data: Data | None) 
 
 
 def rank_section(run: ReportedRun, lists: Sequence[RankList], images: bool) -> str:
-    """The filters and a card for each query."""
+    """HTML of the filters and a card for each query."""
     found = run.evaluation.features
     cameras = sorted({int(found.embeddings.camera_ids[r.query]) for r in lists})
     pairs = sorted({_pair(run, r) for r in lists})
@@ -69,7 +69,7 @@ def rank_section(run: ReportedRun, lists: Sequence[RankList], images: bool) -> s
 
 
 def _pair(run: ReportedRun, found: RankList) -> tuple[int, int]:
-    """Camera of the query, and of the nearest tracklet of the model's own row; 0 where nothing was searched."""
+    """Camera of the query, and of the nearest tracklet in the last row; 0 if nothing was found."""
     cameras = run.evaluation.features.embeddings.camera_ids
     hits = found.hits[run.rows[-1]]
     return int(cameras[found.query]), int(cameras[hits[0].tracklet]) if hits else 0

@@ -1,4 +1,4 @@
-"""Loading of a run for the report: its model, features of the test tracklets, scores and training records."""
+"""Loading of a run for the report: model, features of the test tracklets, scores and training records."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -26,16 +26,18 @@ from rgcn_jax.training.run import open_process_data
 from rgcn_jax.types import Tracklet
 
 FEATURES_FILE = "report_features.npz"
-"""Features of the test tracklets, kept in the run's folder: the next report does not embed them again."""
+"""Features of the test tracklets, stored in the run's folder for later reports."""
 
 TEST_SUBSETS = ("query", "gallery")
 
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """``data``: as the model sees it; ``tracklets``: the distinct test tracklets, in the order of the features;
-    ``records``: of ``metrics.jsonl``; ``results``: of ``results.json``, empty without one; ``robustness``: the curves
-    that ``rgcn-jax robustness`` measured of these weights, by corruption.
+    """A loaded run.
+
+    ``data``: its data set. ``tracklets``: the distinct test tracklets, in the order of the features. ``records``: lines
+    of ``metrics.jsonl``. ``results``: ``results.json``, empty if missing. ``robustness``: curves measured by ``rgcn-jax
+    robustness`` with these weights, by corruption.
     """
 
     name: str
@@ -49,17 +51,17 @@ class ReportedRun:
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows that the model has; the last one is the model's own."""
+        """Rows of the model; the last one is its headline."""
         embeddings = self.evaluation.features.embeddings
         return rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1])
 
     def features(self, row: str) -> Float32[np.ndarray, "n d"]:
-        """The feature of each test tracklet whose Euclidean distances are those of a row."""
+        """Features of the test tracklets, whose Euclidean distances are those of a row."""
         found, settings = self.evaluation.features, self.embedder.config.evaluation
         return fuse(found.embeddings, row, settings.distance, settings.pose_weight, found.statistics)
 
     def open_images(self) -> Data:
-        """The data set with frames to look at, also of a model that sees none. Raises InputError: it cannot be read."""
+        """Open the data set with frames, even if the model reads none. Raises InputError if it cannot be read."""
         config = self.embedder.config
         data = replace(config.data, features="")
         return open_data(data, config.frame_size, config.with_pose, TEST_SUBSETS, True)
@@ -68,13 +70,13 @@ class ReportedRun:
 def load_run(
     path: Path, overrides: Sequence[str] = (), allow_imports: Collection[str] = (), name: str = ""
 ) -> ReportedRun:
-    """Loads a run, embeds its test tracklets unless a report has done so before, and scores them.
+    """Load a run, embed its test tracklets unless an earlier report has stored the features, and score them.
 
     Args:
-      path: the folder of the run.
-      overrides: "--config.field=value", such as another data.root.
-      allow_imports: modules of one's own that the model's config names and that may be imported.
-      name: in the report; empty: that of the folder.
+      path: folder of the run.
+      overrides: "--config.field=value" arguments, such as another data.root.
+      allow_imports: modules that the model's config names and that may be imported.
+      name: name in the report; empty: that of the folder.
 
     Raises:
       InputError: the model, the data or the features cannot be read, or the features cannot be written.
@@ -102,7 +104,7 @@ def load_run(
 
 
 def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]) -> FeatureSet | None:
-    """The features that an earlier report kept; None where there are none of this model, cutting and data."""
+    """Features stored by an earlier report; None if there are none with this model, data and clips."""
     if not file.exists():
         return None
     found = read_features(file)
@@ -113,7 +115,7 @@ def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]
 
 
 def _robustness(path: Path, model: str) -> dict[str, Any]:
-    """Curves of these weights; empty where there are none."""
+    """Robustness curves of these weights; empty if there are none."""
     found = read_robustness(path / ROBUSTNESS_FILE)
     return found["curves"] if found["header"].get("model") == model else {}
 

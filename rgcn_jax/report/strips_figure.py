@@ -1,4 +1,4 @@
-"""Paper figures with frames: a rank list (figure 10), and attention on the skeleton in its frames (figure 11)."""
+"""Paper figures with frames: a rank list (figure 10), and attention drawn on the skeleton (figure 11)."""
 
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 YES, NO, QUERY = "#1a7f37", "#cf222e", "#6b7075"
 
 HITS, FRAMES = 6, 3
-"""Gallery tracklets of a row, and frames of each."""
+"""Number of gallery tracklets per row, and of frames for each."""
 
 
 def rank_figure(run: ReportedRun, found: RankList, data: Data) -> "Figure":
-    """The query and its nearest gallery tracklets by every row, green where the person is the same.
+    """Draw a query and its nearest gallery tracklets in every row, with matches in green.
 
-    ``found``: one of the run's ``rank_lists``; ``data``: opened with frames. Raises InputError: a frame cannot be read.
+    ``found``: one of the run's ``rank_lists``. ``data``: opened with frames. Raises InputError if a frame cannot be
+    read.
     """
     from matplotlib.figure import Figure
 
@@ -62,13 +63,13 @@ def _strip(ax: "Axes", image: np.ndarray, colour: str, title: str) -> None:
 def attention_frames(
     run: ReportedRun, tracklet: Tracklet, weights: dict[str, Float32[np.ndarray, "_"]], data: Data
 ) -> "Figure":
-    """The frames of one clip with the skeleton, keypoints as large as their weight, and the weights of the frames.
+    """Draw the frames of a clip with the skeleton, keypoints sized by their weight, and the weights of the frames.
 
     Args:
       run: the run.
-      tracklet: whose clip of evenly spaced frames.
-      weights: "node" [14] and "time" [T] of the clip, as far as the readout has them.
-      data: opened with frames.
+      tracklet: the tracklet of the clip, which has evenly spaced frames.
+      weights: weights of the clip, "node" [14] and "time" [T], if the readout has them.
+      data: data set opened with frames.
 
     Raises:
       InputError: a frame cannot be read.

@@ -1,4 +1,4 @@
-"""Thumbnails: a few frames of a tracklet side by side as a small WebP image, with or without the skeleton."""
+"""Thumbnails of tracklets: a strip of frames as a small WebP image, with or without the skeleton."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -13,18 +13,18 @@ from rgcn_jax.gallery.frame_images import small
 from rgcn_jax.types import Tracklet
 
 HEIGHT = 72
-"""Of a frame, in pixels."""
+"""Height of a frame, in pixels."""
 
 CLIPS_PER_BATCH = 32
 
 
 def strips(data: Data, tracklets: Sequence[Tracklet], frames: int, skeleton: bool = False) -> Iterator[str]:
-    """A data URI for each tracklet: evenly spaced frames side by side.
+    """Yield a data URI for each tracklet, with a strip of evenly spaced frames.
 
     Args:
-      data: opened with frames.
-      tracklets: of the data set.
-      frames: how many of each; a shorter tracklet shows some twice.
+      data: data set opened with frames.
+      tracklets: tracklets of the data set.
+      frames: number of frames; those of a shorter tracklet are repeated.
       skeleton: whether to draw the keypoints, on frames of twice the height.
 
     Raises:
@@ -40,7 +40,7 @@ def strips(data: Data, tracklets: Sequence[Tracklet], frames: int, skeleton: boo
 def clips(
     data: Data, tracklets: Sequence[Tracklet], frames: int
 ) -> Iterator[tuple[UInt8[np.ndarray, "t h w 3"], Float32[np.ndarray, "t 14 3"]]]:
-    """Evenly spaced frames and keypoints of each tracklet, in their order."""
+    """Yield evenly spaced frames and keypoints of each tracklet, in order."""
 
     def plans() -> Iterator:
         return evaluation_plans(
@@ -55,7 +55,7 @@ def clips(
 
 
 def data_uri(frames: Sequence[UInt8[np.ndarray, "h _ 3"]]) -> str:
-    """Frames of one height side by side, as a WebP image in a data URI."""
+    """Data URI of a WebP image with frames of one height in a row."""
     strip = np.concatenate(frames, axis=1)
     encoded = cv2.imencode(".webp", strip[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 70])[1].tobytes()
     return "data:image/webp;base64," + base64.b64encode(encoded).decode()

@@ -1,9 +1,8 @@
-"""How many CPU cores this process may use: by its affinity and its cgroup's quota, not by the machine.
+"""Number of CPU cores available to this process, according to its affinity and cgroup quota.
 
-A container on a node of 64 cores may have two of them. `os.cpu_count` then says 64, and as many threads would take
-turns on two cores. Linux limits a process in two ways: by the set of cores that it may run on
-(`os.sched_getaffinity`), and by processor time in each period (cgroup `cpu.max`, in the older version
-`cpu.cfs_quota_us`), which is how Docker, Kubernetes and SLURM limit a job.
+`os.cpu_count` returns all cores of the machine, even if a container may use only two of them; that many threads would
+compete for two cores. Linux limits a process by affinity (`os.sched_getaffinity`), and by processor time per period
+(cgroup `cpu.max`, in the older version `cpu.cfs_quota_us`), which Docker, Kubernetes and SLURM use.
 """
 
 import math
@@ -19,11 +18,11 @@ BY_AFFINITY = ("NPROC", "TF_NUM_INTRAOP_THREADS")
 
 
 def usable_cores(membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS) -> int:
-    """The number of cores, at least 1; a quota of 1.5 cores counts as 2.
+    """Number of usable cores, at least 1; a quota of 1.5 cores counts as 2.
 
     Args:
-      membership: the file that names this process's cgroup, a line a hierarchy.
-      cgroups: where the control files of the cgroups are mounted.
+      membership: file that names this process's cgroup, with one line per hierarchy.
+      cgroups: mount point of the cgroup control files.
     """
     quotas = [math.ceil(quota) for quota in _quotas(membership, cgroups)]
     return max(min([_cores_by_affinity(), *quotas]), 1)
@@ -32,8 +31,9 @@ def usable_cores(membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS) -> int:
 def limit_threads(
     environment: MutableMapping[str, str] = os.environ, membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS
 ) -> None:
-    """Sets the variables ``BY_AFFINITY`` to the usable cores where a quota allows fewer than the affinity does; a
-    variable that is set already stays. Call it before JAX and TensorFlow start; worker processes inherit it.
+    """Set the variables ``BY_AFFINITY`` to the usable cores if a quota allows fewer than the affinity does.
+
+    Variables that are already set are kept. Call it before JAX and TensorFlow start; worker processes inherit it.
     """
     cores = usable_cores(membership, cgroups)
     if cores < _cores_by_affinity():
@@ -46,15 +46,13 @@ def _cores_by_affinity() -> int:
 
 
 def _quotas(membership: Path, cgroups: Path) -> Iterator[float]:
-    """Cores by the quota of this process's cgroup and of all above it, each of which holds; none where there is no
-    quota, or no such file.
-    """
+    """Quotas in cores of this process's cgroup and its ancestors, all of which apply; none without quotas or files."""
     for line in _read(membership).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
         root = cgroups / "cpu" if controllers else cgroups
-        # In a container the path may be the host's, while the control files of its own cgroup are at the root.
+        # In a container the path may be that on the host, while the control files of its own cgroup are at the root.
         of_process = PurePosixPath(path.lstrip("/"))
         for group in (of_process, *of_process.parents):
             yield from _quota(root / group, version=1 if controllers else 2)
@@ -70,7 +68,7 @@ def _quota(group: Path, version: int) -> Iterator[float]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file; nothing where it cannot be read."""
+    """Text of a file; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError:

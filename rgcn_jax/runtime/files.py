@@ -1,7 +1,7 @@
-"""Atomic writing of files and folders: a failed write leaves the previous contents.
+"""Atomic writing of files and folders: a failed write keeps the previous contents.
 
-Everything is written under a temporary name in the same folder, ``.NAME.PID.part``, flushed to the disk, and renamed. A
-killed process leaves that temporary file or folder behind; ``remove_unfinished`` removes it.
+Everything is written under a temporary name in the same folder, ``.NAME.PID.part``, flushed to disk, and renamed. A
+killed process leaves the temporary file or folder behind, which ``remove_unfinished`` removes.
 """
 
 import os
@@ -19,28 +19,28 @@ UNFINISHED = ".part"
 
 
 INCOMPLETE = ".incomplete"
-"""Name of the file in a folder of data that is still being written, or whose writing was cut off."""
+"""Name of the file that marks a data folder as incomplete."""
 
 
 def unfinished_path(path: Path) -> Path:
-    """The temporary name of a path in this process: two processes may write the same path at the same time."""
+    """Temporary name of a path, specific to this process, since two processes may write the same path."""
     return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path to write a file to, for libraries that open files themselves; it replaces ``path`` at the end.
+    """Yield a temporary path to write to, which replaces ``path`` at the end; for libraries that open files themselves.
 
-    Where an error leaves the block, or the block removes the temporary file, ``path`` stays as it was. Raises OSError.
+    If the block raises an error or removes the temporary file, ``path`` is unchanged. Raises OSError.
     """
     part = unfinished_path(path)
-    part.unlink(missing_ok=True)  # in an untrusted folder it may be a link to somewhere else
+    part.unlink(missing_ok=True)  # in an untrusted folder it may be a link
     try:
         yield part
         if part.exists():
             _flush(part)
             os.replace(part, path)
-            with suppress(OSError):  # some file systems cannot flush a folder
+            with suppress(OSError):  # some file systems cannot flush folders
                 _flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
@@ -48,9 +48,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """An open file, binary or UTF-8 text ("w"), whose contents replace those of ``path`` at the end of the block.
+    """Yield an open file, binary or UTF-8 text ("w"), whose contents replace those of ``path`` at the end of the block.
 
-    Where an error leaves the block ``path`` stays as it was. Raises OSError.
+    If the block raises an error, ``path`` is unchanged. Raises OSError.
     """
     with atomic_path(path) as part, part.open(mode, encoding=None if "b" in mode else "utf-8") as file:
         yield file
@@ -58,9 +58,9 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new temporary folder, which gets the name ``path`` at the end of the block; removed where an error leaves it.
+    """Yield a temporary folder, which is renamed to ``path`` at the end, or removed if the block raises an error.
 
-    ``path`` must not exist. The files in it are not flushed one by one. Raises OSError.
+    ``path`` must not exist. Files in the folder are not flushed individually. Raises OSError.
     """
     part = unfinished_path(path)
     try:
@@ -72,39 +72,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file atomically. Raises InputError: it cannot be written."""
+    """Write a UTF-8 text file atomically. Raises InputError if it cannot be written."""
     with writing(path), atomic_file(path, "w") as file:
         file.write(text)
 
 
 def writing(path: Path) -> AbstractContextManager[None]:
-    """An OSError of the block as ``InputError``: that this file or folder cannot be written, why, and what to do."""
-    todo = "make room or fix the permissions, then rerun the same command to resume"
+    """Convert an OSError of the block to ``InputError``: the path cannot be written, why, and what to do."""
+    todo = "free disk space or fix the permissions, then rerun the same command to resume"
     return as_input_error(f"{path} cannot be written", todo)
 
 
 def find_unfinished(folder: Path, name: str | None = None) -> list[Path]:
-    """The temporary files and folders in a folder: left there by killed processes, or of running ones.
+    """Temporary files and folders in a folder, of killed or running processes.
 
-    ``name``: only those that were to become this file or folder.
+    ``name``: only those for this file or folder.
     """
     pattern = re.compile(rf"\.{'.+' if name is None else re.escape(name)}\.[0-9]+{re.escape(UNFINISHED)}")
     return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name)) if folder.is_dir() else []
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes temporary files that killed processes left in a folder. Call it where no other process writes there."""
+    """Remove temporary files of killed processes from a folder to which no other process is writing."""
     for path in find_unfinished(folder):
         if path.is_file():
             path.unlink(missing_ok=True)
 
 
 def refuse_links(folder: Path, names: Iterable[str]) -> None:
-    """Refuses symbolic links in place of files that are going to be written, for folders prepared by others.
+    """Refuse symbolic links in place of files to be written, in folders that others may have prepared.
 
     Args:
       folder: the folder.
-      names: entries that are going to be written; the contents of folders are checked too.
+      names: entries that will be written; the contents of folders are checked too.
 
     Raises:
       InputError: one is a symbolic link, which could point to any file of the user.
@@ -118,16 +118,16 @@ def refuse_links(folder: Path, names: Iterable[str]) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuses a symbolic link where something is going to be written or erased. Raises InputError."""
+    """Raise InputError if a path to be written or erased is a symbolic link."""
     if path.is_symlink():
         raise InputError(
             f"{path} is a symbolic link to {os.readlink(path)}, and nothing is written through links: remove it, or "
-            f"move all of {path.parent} to the other disk."
+            f"move the whole folder {path.parent} to the other disk."
         )
 
 
 def _flush(path: Path) -> None:
-    """Returns once a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""Safe opening of user files for reading: regular files only, with a size limit, and symbolic links only where allowed.
+"""Safe opening of user files for reading: regular files only, with a size limit, optionally without symbolic links.
 
-A named pipe, a socket or a device among the data would block or be read for ever.
+A named pipe, socket or device among the data could block or never end.
 """
 
 import errno
@@ -13,29 +13,29 @@ from typing import Any, BinaryIO, cast
 NO_FILE = "a pipe, a socket or a device"
 
 LARGEST_TEXT = 2**26
-"""Bytes of a JSON file that is read at once: config, marker, header, records."""
+"""Maximum size of a JSON file that is read as a whole (config, marker, header, records), in bytes."""
 
 LARGEST_LIST = 2**29
-"""Bytes of a list of frames, tracklets or boxes; MEVID's names of ten million frames take 280 MB."""
+"""Maximum size of a list of frames, tracklets or boxes, in bytes; MEVID's ten million frame names take 280 MB."""
 
 
 def open_file(path: str | os.PathLike[str], largest: int | None = None, follow_links: bool = True) -> BinaryIO:
-    """A regular file, opened for reading.
+    """Open a regular file for reading.
 
     Args:
       path: the file.
-      largest: size in bytes that it may have; None: any.
-      follow_links: False: the path itself must not be a symbolic link.
+      largest: maximum size in bytes; None: unlimited.
+      follow_links: if False, the path itself must not be a symbolic link.
 
     Raises:
-      OSError: it cannot be opened, is no regular file, or is too large; ``strerror`` has the cause.
+      OSError: it cannot be opened, is not a regular file, or is too large; ``strerror`` states the cause.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP and not follow_links and os.path.islink(path):
-            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed here", str(path)) from error
+            raise OSError(errno.ELOOP, "it is a symbolic link, which is not followed", str(path)) from error
         if error.errno == errno.ENXIO:  # a socket
             raise OSError(errno.EINVAL, f"it is {NO_FILE}", str(path)) from error
         raise
@@ -55,17 +55,17 @@ def open_file(path: str | os.PathLike[str], largest: int | None = None, follow_l
 
 
 def read_file(path: str | os.PathLike[str], largest: int, follow_links: bool = True) -> bytes:
-    """The contents of a regular file; arguments and errors as for ``open_file``."""
+    """Read a regular file; arguments and errors as for ``open_file``."""
     with open_file(path, largest, follow_links) as file:
         return file.read()
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of the contents of a regular file. Raises OSError."""
+    """SHA-256 of a regular file. Raises OSError."""
     with open_file(path) as file:
         return hashlib.file_digest(cast(Any, file), "sha256").hexdigest()
 
 
 def read_text(path: str | os.PathLike[str], largest: int = LARGEST_TEXT, follow_links: bool = True) -> str:
-    """Its text in UTF-8. Raises ``OSError`` as ``open_file``, and ``UnicodeDecodeError`` (a ValueError)."""
+    """Read a UTF-8 text file. Raises ``OSError`` like ``open_file``, and ``UnicodeDecodeError`` (a ValueError)."""
     return read_file(Path(path), largest, follow_links).decode("utf-8")

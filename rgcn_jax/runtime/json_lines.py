@@ -12,16 +12,16 @@ from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.handed_over import NO_FILE, read_file
 
 _LARGEST = 2**31
-"""Bytes of a file; a record of a training step takes 300."""
+"""Maximum size of a file in bytes; a record of a training step takes 300."""
 
 _PIECE = 2**16
-"""Bytes that are read at a time to find the end of the last whole line."""
+"""Bytes read at a time to find the end of the last complete line."""
 
 
 def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int]:
-    """The records of a file, each with its line, and how many lines are none (torn, or not an object).
+    """Read the records of a file, each with its line, and the number of invalid lines (truncated, or not an object).
 
-    No file is an empty one. Raises OSError.
+    A missing file counts as empty. Raises OSError.
     """
     if not os.path.lexists(path):
         return [], 0
@@ -39,11 +39,13 @@ def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int
 
 
 def open_to_append(path: Path, mode: int = 0o644) -> int:
-    """A descriptor for appending; a torn last line is cut off first. A symbolic link is not followed.
+    """Open a file for appending, after removing a truncated last line; return its descriptor.
+
+    A symbolic link is not followed.
 
     Args:
-      path: of the file.
-      mode: permissions of a new one.
+      path: path of the file.
+      mode: permissions of a new file.
 
     Raises OSError.
     """
@@ -67,14 +69,14 @@ def open_to_append(path: Path, mode: int = 0o644) -> int:
 
 
 def append_record(descriptor: int, record: Mapping[str, Any]) -> None:
-    """Appends a record as a line. Raises OSError; a part of the line may be there then."""
+    """Append a record as a line. Raises OSError, after which a part of the line may have been written."""
     line = (json.dumps(record, allow_nan=False) + "\n").encode()
-    while line:  # a nearly full disk takes a part of it and then raises
+    while line:  # on a nearly full disk a write may be partial, and the next one raises
         line = line[os.write(descriptor, line) :]
 
 
 def append_json_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Appends one record to a file, on the disk when this returns. Raises InputError: it cannot be written."""
+    """Append a record to a file and flush it to disk. Raises InputError if it cannot be written."""
     with writing(path):
         descriptor = open_to_append(path)
         try:

@@ -11,16 +11,16 @@ from absl import logging as absl_logging
 
 
 def suppress_orbax_logging() -> None:
-    """Drops what Orbax logs, and what Python prints of its abandoned coroutines: hundreds of lines where arrays cannot
-    be read or written.
+    """Suppress Orbax's logging, and Python's messages about its abandoned coroutines: hundreds of lines if arrays
+    cannot be read or written.
     """
     absl_logging.set_verbosity(absl_logging.FATAL)
-    logging.getLogger("asyncio").addFilter(_is_of_others)
+    logging.getLogger("asyncio").addFilter(_is_not_from_orbax)
     if not isinstance(sys.unraisablehook, _Hook):
         sys.unraisablehook = _Hook(sys.unraisablehook)
 
 
-def _is_of_others(record: logging.LogRecord) -> bool:
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
     raised_at = record.exc_info[2] if record.exc_info else None
     return "orbax" not in record.getMessage() and not _passes_orbax(raised_at)
 
@@ -30,7 +30,7 @@ def _passes_orbax(trace: TracebackType | None) -> bool:
 
 
 class _Hook:
-    """Passes on exceptions that Python cannot raise, unless they come from Orbax or its closed event loop."""
+    """Hook for unraisable exceptions that ignores those from Orbax or its closed event loop."""
 
     def __init__(self, before: Any):
         self._before = before

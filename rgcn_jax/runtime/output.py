@@ -1,8 +1,8 @@
-"""Robust stdout and stderr: write errors are counted and reported at the end, and do not end the command.
+"""Robust stdout and stderr: write errors are counted and reported at the end instead of ending the command.
 
-A log is not worth a run: where the reader of a pipe has exited (``... | head``), the terminal was closed or the disk
-that the log lies on is full, ``print`` would raise in the middle of a step. Names from files cannot steer a terminal
-either: control characters, marks of writing direction and bytes that are no text are written as their numbers.
+If the reader of a pipe has exited (``... | head``), the terminal was closed or the disk of the log is full, ``print``
+would raise in the middle of a step. Names from files are escaped so that they cannot control a terminal: control
+characters, bidirectional marks and undecodable bytes are written as their numbers.
 """
 
 import os
@@ -15,12 +15,14 @@ from typing import Any, cast
 from rgcn_jax.errors import printable
 
 _BAR = re.compile(r"(\r|[\n\x1b\[A]*$)")
-"""How the pieces of text begin that tqdm writes: a bar, or a movement of the cursor between bars."""
+"""Prefixes of tqdm's output: a progress bar, or cursor movements between bars."""
 
 
-class SteadyStream:
-    """Wraps a text stream. Writing to it raises no OSError; ``lost`` counts the lines that could not be written, and
-    ``reason`` is the cause. Everything but ``write`` and ``flush`` is the wrapped stream's.
+class RobustStream:
+    """Wrapper of a text stream that raises no OSError.
+
+    ``lost`` counts the lines that could not be written; ``reason`` is the cause. Other attributes are those of the
+    wrapped stream.
     """
 
     def __init__(self, stream: Any):
@@ -31,12 +33,12 @@ class SteadyStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Writes text, escaped. Returns its length whatever happens."""
+        """Write escaped text; return its length even on failure."""
         shown = self._escaped(text)
         try:
             try:
                 self.stream.write(shown)
-            except UnicodeEncodeError:  # a terminal without these characters
+            except UnicodeEncodeError:  # the terminal cannot show these characters
                 encoding = self.stream.encoding or "ascii"
                 self.stream.write(shown.encode(encoding, "backslashreplace").decode(encoding))
         except (OSError, ValueError) as error:  # ValueError: the stream is closed
@@ -44,14 +46,14 @@ class SteadyStream:
         return len(text)
 
     def flush(self) -> None:
-        """Flushes, if that is possible."""
+        """Flush, if possible."""
         try:
             self.stream.flush()
         except (OSError, ValueError) as error:
             self._failed(error, "\n")
 
-    def let_go(self) -> None:
-        """Makes sure that Python's last flush of the stream does not fail either (it would change the exit status)."""
+    def guard_final_flush(self) -> None:
+        """Prevent an error in Python's final flush of the stream, which would change the exit status."""
         self.flush()
         if self.reason:
             with suppress(OSError, ValueError):
@@ -76,15 +78,15 @@ class SteadyStream:
 
 
 @contextmanager
-def steady_output() -> Iterator[None]:
-    """In this block stdout and stderr are ``SteadyStream``; at its end what was lost on one is reported on the other.
+def robust_output() -> Iterator[None]:
+    """Replace stdout and stderr by ``RobustStream``; at the end, report lines lost on one of them on the other.
 
-    File descriptors 0 to 2 that were closed (``>&-``) are opened on the null device first: a file of the run would
-    get their number, and libraries would write their messages into it.
+    Closed file descriptors 0 to 2 (``>&-``) are first opened on the null device; otherwise a file of the run would get
+    their number, and libraries would write messages into it.
     """
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr
-    out, err = (SteadyStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)  # noqa: SIM115
+    out, err = (RobustStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)  # noqa: SIM115
     sys.stdout, sys.stderr = cast(Any, out), cast(Any, err)
     try:
         yield
@@ -94,7 +96,7 @@ def steady_output() -> Iterator[None]:
             if stream.lost:
                 other.write(f"{stream.lost} lines of {name} could not be written ({stream.reason})\n")
         for stream in (out, err):
-            stream.let_go()
+            stream.guard_final_flush()
         sys.stdout, sys.stderr = before
 
 
@@ -103,4 +105,6 @@ def _open_closed_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)  # the lowest free number: this one
+            os.open(
+                os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY
+            )  # gets the lowest free number, this one

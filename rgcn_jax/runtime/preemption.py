@@ -1,8 +1,8 @@
 """Graceful preemption: on SIGTERM, SIGINT or SIGHUP finish the step, save a checkpoint, exit with 75 (EX_TEMPFAIL).
 
-A scheduler that preempts a job sends SIGTERM and, half a minute or so later, SIGKILL. Status 75 means that nothing
-failed and that the same command resumes the run; status 2, that rerunning it is of no use. A closed terminal or ssh
-session sends SIGHUP; under ``nohup`` it stays ignored.
+A scheduler that preempts a job sends SIGTERM, followed by SIGKILL about half a minute later. Status 75 means that
+nothing failed and the same command resumes the run; status 2 means that rerunning it is useless. A closed terminal or
+ssh session sends SIGHUP, which is ignored under ``nohup``.
 """
 
 import os
@@ -20,38 +20,35 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised after a signal, once the state is saved. A ``KeyboardInterrupt``, so that no ``except Exception`` stops
-    it.
-    """
+    """Raised after a signal, once the state is saved. A ``KeyboardInterrupt``, not an ``Exception``."""
 
 
 class Stopping:
-    """Handler of ``SIGNALS``; a context manager. Never entered, it never asks to stop.
+    """Context manager that handles ``SIGNALS``; if it is not entered, it never requests a stop.
 
-    Only the command enters it: a program or a notebook that calls ``train`` keeps Python's own handling, where an
-    interrupt is a ``KeyboardInterrupt`` at once and the last checkpoint is kept. Outside of the main thread, where
-    Python has no signals, entering does nothing.
+    Only the command enters it. Programs and notebooks that call ``train`` keep Python's handling: an interrupt raises
+    ``KeyboardInterrupt`` immediately, and the last checkpoint is kept. Outside of the main thread, where Python cannot
+    handle signals, entering has no effect.
 
-    A thread of its own receives the signals: the main thread handles one only between two instructions of Python, and
-    so not while it waits for a device that does not answer. Before the first step, the first signal ends the process
-    at once with ``processes.AGAIN``; in a step it sets ``asked``, and the loop finishes the step and saves; within
-    ``interruptible`` (an evaluation: the state is saved already) it raises ``Stopped``. A second SIGTERM or SIGINT
-    ends the process at once with 128 + its number.
+    A separate thread receives the signals, since the main thread cannot handle them while it waits for a device. Before
+    the first step, the first signal exits immediately with ``processes.AGAIN``. During a step it sets ``received``, and
+    the loop finishes the step and saves. Within ``interruptible`` (an evaluation, after the state was saved) it raises
+    ``Stopped``. A second SIGTERM or SIGINT exits immediately with 128 + signal number.
     """
 
     def __init__(self):
-        self.asked = ""
-        """Name of the signal that was received; empty before."""
+        self.received = ""
+        """Name of the received signal, or empty."""
         self._steps_begun = self._interruptible = False
         self._before: dict[int, Any] = {}
 
     def first_step(self) -> None:
-        """Called before the first step: from then on there is something to save."""
+        """Call before the first step, after which there is state to save."""
         self._steps_begun = True
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A block in which a signal raises ``Stopped``, as does one received before it.
+        """Context in which a signal raises ``Stopped``, as does one received before.
 
         In a job of several processes the block runs to its end, since the others would wait.
         """
@@ -60,8 +57,8 @@ class Stopping:
             return
         self._interruptible = bool(self._before)
         try:
-            if self.asked:
-                raise Stopped(self.asked)
+            if self.received:
+                raise Stopped(self.received)
             yield
         finally:
             self._interruptible = False
@@ -86,13 +83,13 @@ class Stopping:
             signal.signal(number, before)
         self._before = {}
         signal.set_wakeup_fd(self._wakes_before)
-        self._wakes.close()  # which ends the thread
+        self._wakes.close()  # ends the thread
 
     def _in_main_thread(self, number: int, _: object) -> None:
-        self.asked = self.asked or signal.Signals(number).name
+        self.received = self.received or signal.Signals(number).name
         if self._interruptible:
             self._interruptible = False
-            raise Stopped(self.asked)
+            raise Stopped(self.received)
 
     def _listen(self, wakes: socket.socket) -> None:
         first = ""
@@ -102,11 +99,11 @@ class Stopping:
                 if number not in SIGNALS:
                     continue
                 name = signal.Signals(number).name
-                if first and number == signal.SIGHUP:  # a closed terminal sends it twice: the shell, and the kernel
+                if first and number == signal.SIGHUP:  # sent twice when a terminal closes, by shell and kernel
                     continue
                 if first:
                     _leave(128 + number, f"{name} after {first}: exiting at once; the last checkpoint is kept")
-                first = self.asked = name
+                first = self.received = name
                 processes.signal_received = True
                 if not self._steps_begun:
                     _leave(processes.AGAIN, f"received {name} before the first step: rerun the same command")

@@ -1,7 +1,7 @@
 """Multi-process setup from environment variables, and fail-fast exit when a peer process dies. Does not import JAX.
 
-Whoever starts a job of several processes (launch/) starts the same command in each, with three environment variables.
-No cluster is detected.
+A launcher (launch/) runs the same command in each process, with three environment variables. Clusters are not detected
+automatically.
 """
 
 import os
@@ -17,17 +17,19 @@ from rgcn_jax.errors import InputError, as_input_error
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 
 AGAIN = 75
-"""Exit status (EX_TEMPFAIL): received a signal, and a checkpoint is saved; the same command resumes."""
+"""Exit status (EX_TEMPFAIL) after a signal: a checkpoint was saved, and the same command resumes."""
 
 PEER_EXITED = 1
-"""Exit status: a peer process exited, and this one received no signal. Not ``AGAIN``: what ended the peer may be an
-error that comes again, and where the highest status of all processes counts, as in SLURM, the error's own must win.
+"""Exit status after a peer exited without a signal to this process.
+
+Not ``AGAIN``, since the error of the peer may recur. Under SLURM, which reports the highest status of all processes,
+the error's own status must prevail.
 """
 
 
 @dataclass(frozen=True)
 class Place:
-    """One of several processes: the ``index``-th of ``count``; process 0 listens at ``host``:``port``."""
+    """One of several processes: ``index`` of ``count``; process 0 listens at ``host``:``port``."""
 
     host: str
     port: int
@@ -36,7 +38,7 @@ class Place:
 
     @property
     def address(self) -> str:
-        """As in ``JAX_COORDINATOR_ADDRESS``."""
+        """Address as in ``JAX_COORDINATOR_ADDRESS``."""
         return f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
@@ -44,10 +46,10 @@ class Place:
 
 
 def place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """The place of this process among several, from the environment; None if none of the variables is set.
+    """Read this process's place in a multi-process job from the environment; None if no variable is set.
 
     Raises:
-      InputError: only some are set, or some are invalid; the message names all of them.
+      InputError: only some are set, or some are invalid; all errors are listed.
     """
     found = {name: environment.get(name, "").strip() for name in (ADDRESS, COUNT, INDEX)}
     if not any(found.values()):
@@ -63,7 +65,7 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
         elif found[name]:
             wrong.append(f"{name} is {found[name]!r}, expected a whole number of {least} or more")
     if len(numbers) == 2 and numbers[INDEX] >= numbers[COUNT]:
-        wrong.append(f"{INDEX} is {numbers[INDEX]}, but the {numbers[COUNT]} processes count from 0")
+        wrong.append(f"{INDEX} is {numbers[INDEX]}, expected a number from 0 to {numbers[COUNT] - 1}")
     if wrong:
         raise InputError(
             f"{'; '.join(wrong)}: set {ADDRESS}, {COUNT} and {INDEX} for each of several processes, or none of them "
@@ -73,10 +75,10 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def find_coordinator(there: Place, seconds: int) -> None:
-    """Waits until process 0 listens; in process 0, checks that its port is free. JAX would abort the process instead.
+    """Wait until process 0 listens; in process 0, check that its port is free. JAX would abort the process instead.
 
     Raises:
-      InputError: nothing listens there after so many seconds, or the port is taken.
+      InputError: the timeout of ``seconds`` has expired, or the port is in use.
     """
     if there.index == 0:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
@@ -84,7 +86,7 @@ def find_coordinator(there: Place, seconds: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with as_input_error(
                 f"{ADDRESS} is {there.address}, but process 0 cannot listen at port {there.port}",
-                "choose a port that is free on its machine",
+                "choose a free port on its machine",
             ):
                 probe.bind(("", there.port))
         return
@@ -105,15 +107,15 @@ signal_received = False
 """Whether this process has received SIGTERM, SIGINT or SIGHUP (``preemption.py``)."""
 
 joined = False
-"""Whether this process has joined others (``parallel.start_processes``)."""
+"""Whether this process has joined a multi-process job (``parallel.start_processes``)."""
 
 
 def leave(status: int) -> None:
-    """Ends this process with an exit status.
+    """Exit with a status.
 
-    One of several flushes its output and ends at once: JAX's own shutdown would wait for the peers, which wait for this
-    process. They notice, and end too; those that lose process 0 are aborted by JAX, so it gives them a second to report
-    an error of their own.
+    In a multi-process job the process flushes its output and exits immediately, since JAX's shutdown would wait for the
+    peers, which wait for this process. The peers detect it and exit too. Process 0 waits one second, since JAX aborts
+    those that lose it and they may have errors to report.
     """
     if not joined:
         sys.exit(status)
@@ -126,20 +128,20 @@ def leave(status: int) -> None:
 
 
 _PEER_LOST = re.compile("(UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED): |.*(Gloo|remote process exited)", re.DOTALL)
-"""Status codes of JAX's coordination service and its barriers; errors of the collectives (Gloo, NCCL)."""
+"""Status codes of JAX's coordination service and barriers; errors of collective operations (Gloo, NCCL)."""
 
 
 def is_peer_exit(error: BaseException) -> bool:
-    """Whether an error, or one of its causes, is JAX's for a peer process that does not answer."""
+    """Whether an error, or one of its causes, is JAX's for an unresponsive peer process."""
     if not joined:
         return False
-    from jax.errors import JaxRuntimeError  # imported already, in one of several processes
+    from jax.errors import JaxRuntimeError  # already imported in a multi-process job
 
     cause: BaseException | None = error
     seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:  # an error may be its own cause
+    while cause is not None and id(cause) not in seen:  # chains of causes may be cyclic
         seen.add(id(cause))
-        # Gloo's errors are a ValueError, "UNKNOWN: Gloo ...".
+        # Gloo raises ValueError, "UNKNOWN: Gloo ...".
         if isinstance(cause, JaxRuntimeError | ValueError) and _PEER_LOST.match(str(cause)):
             return True
         cause = cause.__cause__ or cause.__context__
@@ -149,6 +151,6 @@ def is_peer_exit(error: BaseException) -> bool:
 def peer_exit(error: BaseException) -> str:
     """The message for such an error."""
     return (
-        f"{place()}: a peer process exited; its own output says why (JAX: {str(error).splitlines()[0][:200]}). Rerun "
-        "the same command in all processes to resume from the latest checkpoint."
+        f"{place()}: a peer process exited; see its output for the cause (JAX: {str(error).splitlines()[0][:200]}). "
+        "Rerun the same command in all processes to resume from the latest checkpoint."
     )

@@ -1,4 +1,4 @@
-"""Profiling of some steps of a run with JAX's profiler: where the time goes, on the host and on the device."""
+"""Profiling of a range of training steps with JAX's profiler, on host and device."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,12 @@ FOLDER = "profile"
 
 
 class Profile:
-    """Records the steps (first, last), both included, into ``<workdir>/profile``; with None, nothing.
+    """Records the steps (first, last), inclusive, into ``<workdir>/profile``; None: nothing.
 
-    Used as ``with Profile(...) as profile:`` around the loop, which calls ``profile.step(number)`` at the beginning of
-    each step. Steps are counted from 1, as in ``metrics.jsonl``; what is done besides training (input, logging,
-    checkpoint, evaluation) is a part of its step. The files are opened with TensorBoard (its plugin
-    tensorboard-plugin-profile) or, ``perfetto_trace.json.gz``, in https://ui.perfetto.dev.
-
+    Use ``with Profile(...) as profile:`` around the loop, and call ``profile.step(number)`` at the beginning of each
+    step. Steps are counted from 1, as in ``metrics.jsonl``; input, logging, checkpointing and evaluation are part of
+    their step. Open the files with TensorBoard (tensorboard-plugin-profile), or ``perfetto_trace.json.gz`` in
+    https://ui.perfetto.dev.
     """
 
     def __init__(self, steps: tuple[int, int] | None, workdir: Path):
@@ -31,7 +30,7 @@ class Profile:
         return number > self._last if self._recording else self._first <= number <= self._last
 
     def step(self, number: int) -> None:
-        """Starts or ends the recording where it is time; names the step in it, and ends the one before."""
+        """Start or end the recording if due; mark the beginning of the step in it."""
         self._end_step()
         if self.due(number):
             if self._recording:
@@ -43,18 +42,18 @@ class Profile:
             self._step.__enter__()
 
     def stop(self) -> None:
-        """Writes what is recorded, if anything is."""
+        """Write the recording, if there is one."""
         self._end_step()
         if self._recording:
-            self._recording, self._last = False, -1  # one recording a run
+            self._recording, self._last = False, -1  # one recording per run
             self._can(jax.profiler.stop_trace)
 
     def _can(self, action: Callable[..., object], *arguments: Any, **keywords: Any) -> bool:
-        """Whether that worked. A profile that cannot be written ends no run."""
+        """Call the profiler; return whether it succeeded. An unwritable profile does not end the run."""
         try:
             action(*arguments, **keywords)
-        except Exception as error:  # whatever the profiler makes of a full disk
-            print(printable(f"there is no profile in {self._folder} ({error!s})"), flush=True)
+        except Exception as error:  # the profiler may raise anything on a full disk
+            print(printable(f"no profile was written to {self._folder} ({error!s})"), flush=True)
             self._last = -1
             return False
         return True

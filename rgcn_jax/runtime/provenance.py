@@ -1,6 +1,6 @@
-"""Provenance of a result: versions, source, data and machine, for ``results.json``.
+"""Provenance of a result: versions, source commit, data fingerprint and hardware, for ``results.json``.
 
-Nothing here names a user, a host or a folder: the same data give the same fingerprint on every machine.
+Contains no names of users, hosts or folders; the fingerprint of the data is the same on every machine.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ CHANGES_FILE = "config_changes.jsonl"
 
 
 def provenance(split: Split) -> dict[str, Any]:
-    """``versions``, ``git`` (None where the package lies in no checkout), ``data`` (``fingerprint``), ``devices`` (the
-    kind of each) and ``hardware``.
+    """``versions``, ``git`` (None outside of a checkout), ``data`` (``fingerprint``), ``devices`` (kind of each) and
+    ``hardware``.
     """
     return {
         "versions": versions(),
@@ -41,7 +41,7 @@ def provenance(split: Split) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of the packages that numbers depend on, and of TensorFlow where it was used to read frames."""
+    """Versions of Python, of packages that affect results, and of TensorFlow if it was used to read frames."""
     found = {name: _version(name) for name in PACKAGES}
     if tensorflow := sys.modules.get("tensorflow"):
         found["tensorflow"] = str(getattr(tensorflow, "__version__", "unknown"))
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    """Of an installed package; a checkout of this one that is not installed has it in its source."""
+    """Version of an installed package; of a checkout of this package from its source."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -57,9 +57,9 @@ def _version(name: str) -> str:
 
 
 def git_commit(folder: Path) -> dict[str, Any] | None:
-    """``commit`` and ``dirty`` of the checkout whose root is ``folder``; None where it is none, or git is missing.
+    """``commit`` and ``dirty`` of the checkout with root ``folder``; None if it is not one, or git is missing.
 
-    ``dirty``: a tracked file differs from the commit. A checkout further up is some other project's.
+    ``dirty``: whether a tracked file differs from the commit. A checkout in a parent folder is ignored.
     """
     git = shutil.which("git")
     if git is None or not (folder / ".git").exists():
@@ -75,15 +75,15 @@ def git_commit(folder: Path) -> dict[str, Any] | None:
             "commit": output_of("rev-parse", "HEAD"),
             "dirty": bool(output_of("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")),
         }
-    except (OSError, subprocess.SubprocessError):  # not ours to read, or no commit yet
+    except (OSError, subprocess.SubprocessError):  # not readable, or no commit yet
         return None
 
 
 def fingerprint(split: Split) -> dict[str, Any]:
-    """The data: persons, tracklets and frames of each subset, and a SHA-256 over the names.
+    """Persons, tracklets and frames of each subset, and a SHA-256 of the names.
 
-    The hash is of the sorted lines "part, person id, camera id, path of each frame relative to the root", so that two
-    results with the same one saw the same tracklets. It sees no pixel and no keypoint.
+    The hash is of the sorted lines "subset, person id, camera id, path of each frame relative to the root", so results
+    with equal hashes are of the same tracklets. Pixels and keypoints are not included.
     """
     parts = {"train": split.train, "query": split.query, "gallery": split.gallery, "junk": split.junk}
     lines = sorted(
@@ -104,7 +104,7 @@ def fingerprint(split: Split) -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Platform, devices and processes of JAX; the processor and the cores that may be used. Neither host nor user."""
+    """Platform, devices and processes of JAX; processor and number of usable cores. No host or user name."""
     return {
         "platform": jax.default_backend(),
         "devices": jax.device_count(),
@@ -126,17 +126,17 @@ def _cpu() -> str:
 
 
 def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]]) -> None:
-    """Adds the config fields that changed when a run was resumed at ``step`` to ``config_changes.jsonl``."""
+    """Append the config fields that changed when a run was resumed at ``step`` to ``config_changes.jsonl``."""
     if not changes:
         return
     changed = {name: list(values) for name, values in changes.items()}
-    record = json.loads(json.dumps({"after_step": step, "changes": changed}))  # tuples are lists then
-    if noted_changes(workdir)[-1:] != [record]:  # a start that ended right after this wrote it already
+    record = json.loads(json.dumps({"after_step": step, "changes": changed}))  # converts tuples to lists
+    if noted_changes(workdir)[-1:] != [record]:  # already recorded if the last start ended right afterwards
         append_json_line(workdir / CHANGES_FILE, record)
 
 
 def noted_changes(workdir: Path) -> list[dict[str, Any]]:
-    """All that ``note_changes`` wrote, in order; a line that a killed process left half written is no record.
+    """Read all records of ``note_changes``, in order; a line truncated by a killed process is ignored.
 
     Raises:
       InputError: the file cannot be read.

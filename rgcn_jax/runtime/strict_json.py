@@ -1,7 +1,6 @@
-"""Strict JSON parsing: an object with a duplicate key is an error.
+"""Strict JSON parsing: duplicate keys in an object are an error.
 
-Python's parser, like most, keeps the last of two values and drops the first: half of the poses of a file that was
-joined from two would be lost silently.
+Python's parser silently keeps the last value, which would lose half of the poses in a file merged from two.
 """
 
 import json
@@ -9,7 +8,7 @@ from typing import Any
 
 
 class DuplicateKey(ValueError):
-    """A duplicate key in an object."""
+    """Raised for a duplicate key in an object."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -17,16 +16,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise DuplicateKey(f"the key {twice[:60]!a} is twice in one object")
+        raise DuplicateKey(f"the key {twice[:60]!a} occurs twice in an object")
     return found
 
 
 def parse(text: Any) -> Any:
-    """The value of a JSON text, of bytes in UTF-8, UTF-16 or UTF-32.
+    """Parse JSON text, or bytes in UTF-8, UTF-16 or UTF-32.
 
     Raises:
       TypeError: it is neither text nor bytes.
-      ValueError: it is no JSON (``json.JSONDecodeError``), or an object has a duplicate key (``DuplicateKey``).
+      ValueError: it is invalid (``json.JSONDecodeError``), or an object has a duplicate key (``DuplicateKey``).
       RecursionError: it is nested too deeply.
     """
     return json.loads(text, object_pairs_hook=_object)

@@ -1,4 +1,4 @@
-"""The work directory of a run: created, and locked against a second run."""
+"""Work directory of a run: creation, and locking against a second run."""
 
 import fcntl
 import os
@@ -25,24 +25,24 @@ WRITTEN = (
     "tensorboard",
     "tracker.json",
 )
-"""What a run writes in its work directory."""
+"""Files and folders that a run writes in its work directory."""
 
 WRITTEN_BY_OTHERS = "wandb"
-"""A folder in it that another program fills; it keeps links there, and begins a new folder at each start."""
+"""A folder in it that wandb fills: it contains links, and gets a new folder at each start."""
 
 
 class InUseError(InputError):
-    """Another run holds the work directory."""
+    """Raised if another run has locked the work directory."""
 
 
 class WorkDir:
-    """A work directory that one run holds while this is entered; of several processes, the first (``holds``).
+    """Context manager that locks a work directory for one run; of several processes, the first one (``holds``) does.
 
-    There are two locks, both ``flock``'s: one on the folder itself, so that a run is alone also where somebody removes
-    the file ``lock``, and one on that file, which names the holder, for file systems that lock files only (NFS). The
-    kernel releases them however the holder ends, by SIGKILL too, so that no lock is ever stale. They hold between
-    machines where the file system has locks (NFS since Linux 2.6.12, GPFS, Lustre with ``-o flock``); where it has none
-    at all, this is printed and the run continues.
+    There are two locks by ``flock``: on the folder itself, which also works if the file ``lock`` is removed, and on
+    that file, which names the holder, for file systems that lock only files (NFS). The kernel releases them when the
+    holder ends, even by SIGKILL, so locks are never stale. They work between machines if the file system supports locks
+    (NFS since Linux 2.6.12, GPFS, Lustre with ``-o flock``); without any locks, a warning is printed and the run
+    continues.
     """
 
     def __init__(self, path: Path, holds: bool = True):
@@ -55,16 +55,15 @@ class WorkDir:
         return self
 
     def hold(self) -> None:
-        """Makes the folder if there is none, takes the lock unless it is held, and removes what a killed run left of
-        files that it was writing.
+        """Create the folder if necessary, lock it unless already locked, and remove unfinished files of a killed run.
 
         Raises:
-          InUseError: another run holds it.
-          InputError: the folder cannot be made or written, or what a run writes there is a link.
+          InUseError: another run has locked it.
+          InputError: the folder cannot be created or written, or contains a link in place of a file to be written.
         """
         if self._locks or not self._holds:
             return
-        with as_input_error(f"--workdir={self.path} cannot be made a folder", "choose another"):
+        with as_input_error(f"--workdir={self.path} cannot be created", "choose another folder"):
             self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path, WRITTEN)
         refuse_link(self.path / WRITTEN_BY_OTHERS)
@@ -75,7 +74,7 @@ class WorkDir:
         except OSError as error:
             self._release()
             raise InputError(
-                f"--workdir={self.path} cannot be written ({error.strerror}): make room or fix the permissions, or "
+                f"--workdir={self.path} cannot be written ({error.strerror}): free disk space, fix the permissions, or "
                 "choose another."
             ) from error
         except InputError:
@@ -89,7 +88,7 @@ class WorkDir:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise self._held() from error
-        except OSError:  # a file system that locks files only
+        except OSError:  # a file system that only locks files
             pass
 
     def _lock_file(self) -> None:
@@ -109,8 +108,8 @@ class WorkDir:
         with suppress(OSError, ValueError), open_file(self.path / LOCK_FILE, follow_links=False) as file:
             holder = file.read(200).decode("utf-8", "replace").strip()
         return InUseError(
-            f"another run ({holder or 'unknown'}) trains in {self.path}: choose another --workdir, or wait until it "
-            "has ended."
+            f"another run ({holder or 'unknown'}) is training in {self.path}: choose another --workdir, or wait until "
+            "it has ended."
         )
 
     def _release(self) -> None:
@@ -118,4 +117,4 @@ class WorkDir:
             os.close(self._locks.pop())
 
     def __exit__(self, *_: object) -> None:
-        self._release()  # the file stays: to remove it would let a third run lock another one of its name
+        self._release()  # the file is kept: if it were removed, a third run could lock a new file of that name

@@ -1,6 +1,6 @@
-"""Process pool (``concurrent.futures``, spawn) with progress; its workers exit when their parent does, however it ends.
+"""Process pool (``concurrent.futures``, spawn) with progress, whose workers exit when their parent does.
 
-For the preparation of a data set and for pose detection. Needs neither TensorFlow nor what the tasks need.
+Used to prepare data sets and to detect poses. Imports neither TensorFlow nor the modules of the tasks.
 """
 
 import multiprocessing
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from rgcn_jax.errors import InputError
 
 _REPORT_EVERY = 0.1  # seconds
-_NO_MAIN_GUARD = 79  # exit status of a worker that was asked to start workers while it started
+_NO_MAIN_GUARD = 79  # exit status of a worker whose start would start workers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -29,23 +29,23 @@ def run_tasks(
     workers: int,
     progress: Callable[[int], object],
 ) -> Iterator[tuple[Task, Result]]:
-    """Runs tasks in several processes and yields each with its result when it is done, in any order.
+    """Run tasks in several processes and yield each with its result when it is done, in any order.
 
-    When the caller stops iterating, by an error or Ctrl-C, the tasks that are running are finished first.
+    If the caller stops iterating, because of an error or Ctrl-C, running tasks are finished first.
 
     Args:
-      work: does a task, and calls its second argument after each frame. A function of a module, which is imported by
-        the workers; what costs time or memory to import, it imports itself.
-      tasks: what to do.
+      work: performs a task, and calls its second argument after each frame. A module-level function, imported by the
+        workers; expensive imports belong inside it.
+      tasks: the tasks.
       workers: number of processes.
-      progress: called with the number of frames done since its last call.
+      progress: called with the number of frames completed since its last call.
 
     Raises:
-      InputError: a worker was killed; and whatever ``work`` raises.
+      InputError: a worker was killed, or ``work`` raised it.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the caller's script
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker importing the caller's script
         os._exit(_NO_MAIN_GUARD)
-    context = multiprocessing.get_context("spawn")  # TensorFlow and JAX do not survive a fork
+    context = multiprocessing.get_context("spawn")  # TensorFlow and JAX do not support fork
     started, counters, seen = context.Value("i", 0), context.RawArray("L", max(workers, 1)), 0
     waiting = list(reversed(tasks))
     running: dict[Future[Result], Task] = {}
@@ -64,42 +64,42 @@ def run_tasks(
             for future in done:
                 yield running.pop(future), future.result()
     except BrokenProcessPool:
-        pool.shutdown()  # waits for the exit statuses
+        pool.shutdown()  # waits for exit statuses
         raise _broken([process.exitcode for process in processes]) from None
     finally:
         try:
             pool.shutdown(cancel_futures=True)
-        except KeyboardInterrupt:  # a second one
+        except KeyboardInterrupt:  # a second Ctrl-C
             for process in processes:
                 process.terminate()
             raise
 
 
 def _broken(statuses: Sequence[int | None]) -> InputError:
-    """The error for a worker that died; the pool terminates the others."""
+    """The error for a worker that died; the pool has terminated the others."""
     status = next((status for status in statuses if status is not None and status > 0), None)
     if status == _NO_MAIN_GUARD:
         return InputError(
-            "the worker processes cannot start, because each imports the script that was started, and that starts "
-            'workers as well: put what the script does below a main guard, if __name__ == "__main__":'
+            "the worker processes cannot start, since importing the main script in a worker would start workers again: "
+            'protect the main part of the script by if __name__ == "__main__":'
         )
     if status is not None:
         return InputError(
-            f"a worker process ended with exit status {status}; what it printed above says why. What is finished is "
-            "kept; rerun the same command to resume."
+            f"a worker process ended with exit status {status}; see its output above. Finished work is kept; rerun the "
+            "same command to resume."
         )
     return InputError(
-        "a worker process was killed, perhaps because the memory was full: what is finished is kept; rerun the same "
-        "command to resume, with fewer --workers if it happens again."
+        "a worker process was killed, perhaps for lack of memory. Finished work is kept; rerun the same command to "
+        "resume, with fewer --workers if it happens again."
     )
 
 
-_counters: Any = None  # frames done by each worker of the pool, without a lock that a killed worker would hold
-_number = 0  # of this worker
+_counters: Any = None  # frames completed by each worker, without a lock that a killed worker could hold
+_number = 0  # index of this worker
 
 
 def _initialize(started: Any, counters: Any) -> None:
-    """Sets up a worker."""
+    """Set up a worker."""
     global _counters, _number
     with started.get_lock():
         _counters, _number = counters, started.value

@@ -1,1 +1,1 @@
-"""Files of ``torch.save`` without PyTorch: tensors as arrays, and nothing of what the file contains is run."""
+"""Reading of ``torch.save`` files without PyTorch, and without executing anything in them; tensors become arrays."""

@@ -1,9 +1,8 @@
-"""Restricted unpickler for ``torch.save``: tensors, NumPy values, containers, numbers and text; every other name is
-refused.
+"""Restricted unpickler for ``torch.save``: tensors, NumPy values, containers, numbers and text only.
 
-A pickle may name any function of any module, call it, and set attributes of what it named. This reader knows the
-instructions of plain data and a handful of names, for each of which it gives a token of its own that can be called and
-nothing else. Its time and memory are proportional to the length of the pickle.
+A pickle may name any function of any module, call it, and set attributes. This reader supports the opcodes of plain
+data and a few names, each replaced by a token that can only be called. Time and memory are proportional to the length
+of the pickle.
 """
 
 import io
@@ -32,7 +31,7 @@ STORAGES: Mapping[str, np.dtype] = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
-"""PyTorch's names of the types of its numbers."""
+"""PyTorch's storage types and their dtypes."""
 
 _INSTRUCTIONS = (
     *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.POP, pickle.POP_MARK),
@@ -45,22 +44,22 @@ _INSTRUCTIONS = (
     *(pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.GET, pickle.BINGET, pickle.LONG_BINGET),
     *(pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.BINPERSID),
 )
-"""Those of plain data that are the library's own; dicts, REDUCE and BUILD are below, and there are no others."""
+"""Opcodes of plain data handled by the standard library; dicts, REDUCE and BUILD are implemented below. No others are
+allowed.
+"""
 
 
 class _Table(dict[Any, Any]):
-    """What the file calls an OrderedDict or a Counter. The attributes that PyTorch saves with one (``_metadata``) are
-    dropped.
-    """
+    """Replacement for OrderedDict and Counter; attributes saved with one (``_metadata``) are dropped."""
 
     __slots__ = ()
 
     def fill(self, state: Any) -> None:
-        """Drops the attributes."""
+        """Drop the attributes."""
 
 
 class _Token:
-    """Stands for a name that a file asked for."""
+    """Replacement for an allowed name."""
 
     __slots__ = ("call",)
 
@@ -69,7 +68,7 @@ class _Token:
 
 
 class _NumpyType:
-    """A NumPy type of numbers, truth values or text: its code, and its byte order, which follows by BUILD."""
+    """A NumPy dtype of numbers, booleans or text: its code, and its byte order, which BUILD sets."""
 
     __slots__ = ("dtype",)
 
@@ -79,7 +78,7 @@ class _NumpyType:
         self.dtype = np.dtype(code)
 
     def fill(self, state: Any) -> None:
-        """Sets the byte order."""
+        """Set the byte order."""
         _, order, *structure = state
         if any(part is not None for part in structure[:3]):
             raise ValueError("a structured NumPy type")
@@ -87,7 +86,7 @@ class _NumpyType:
 
 
 class NumpyArray:
-    """A NumPy array within a pickle: made empty, and filled by BUILD."""
+    """A NumPy array in a pickle, created empty and filled by BUILD."""
 
     __slots__ = ("array",)
 
@@ -95,7 +94,7 @@ class NumpyArray:
         self.array = np.zeros(0, np.float32)
 
     def fill(self, state: Any) -> None:
-        """Sets shape, type and numbers."""
+        """Set shape, dtype and values."""
         _, shape, kind, is_fortran, data = state
         if not isinstance(kind, _NumpyType) or not isinstance(data, (bytes, str)):
             raise ValueError("a NumPy array of Python objects")
@@ -104,13 +103,13 @@ class NumpyArray:
 
 
 def _as_bytes(data: bytes | str) -> bytes:
-    """Bytes; Python 2 wrote them as text."""
+    """Convert to bytes; Python 2 wrote them as text."""
     return data.encode("latin-1") if isinstance(data, str) else data
 
 
 def _numpy_scalar(kind: Any, data: Any) -> Any:
     if not isinstance(kind, _NumpyType) or not isinstance(data, (bytes, str)):
-        raise ValueError("a NumPy value of no type")
+        raise ValueError("a NumPy value without a dtype")
     return np.frombuffer(_as_bytes(data), kind.dtype, 1)[0]
 
 
@@ -133,7 +132,7 @@ def _pair(pair: Any) -> tuple[Any, Any]:
 
 
 def _set_items(table: Any, alternating: Iterable[Any]) -> None:
-    """Keys and values into a dict. The hash of nested tuples could take for ever, so keys are none."""
+    """Add keys and values to a dict; tuples as keys are rejected, since hashing nested ones could take forever."""
     if not isinstance(table, dict):
         raise ValueError(f"items of a {type(table).__name__}")
     parts = iter(alternating)
@@ -147,19 +146,19 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     (offset,), shape, strides = sizes((offset,)), sizes(shape), sizes(strides)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if not isinstance(storage, np.ndarray) or (0 not in shape and last >= storage.size):
-        raise ValueError(f"a tensor of shape {list(shape)} reaches beyond its storage")
+        raise ValueError(f"a tensor of shape {list(shape)} extends beyond its storage")
     if 0 in shape:
         return np.zeros(shape, storage.dtype)
-    if math.prod(shape) > storage.size:  # a stride of 0: any number of values out of one
-        raise ValueError(f"a tensor of shape {list(shape)} out of {storage.size} numbers")
+    if math.prod(shape) > storage.size:  # stride 0 would create any number of values from one
+        raise ValueError(f"a tensor of shape {list(shape)} from {storage.size} values")
     steps = tuple(stride * storage.itemsize for stride in strides)
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
 
 
 def sizes(values: Any) -> tuple[int, ...]:
-    """``values`` as a tuple, if they are integers, none of them negative. Raises ValueError."""
+    """Convert to a tuple of non-negative integers. Raises ValueError for anything else."""
     if not isinstance(values, (list, tuple)) or any(type(value) is not int or value < 0 for value in values):
-        raise ValueError(f"{reprlib.repr(values)} are no sizes")
+        raise ValueError(f"{reprlib.repr(values)} are not valid sizes")
     return tuple(values)
 
 
@@ -178,54 +177,54 @@ _NAMES: Mapping[str, Callable[..., Any]] = {
     **{f"numpy.{core}.multiarray.scalar": _numpy_scalar for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray._reconstruct": NumpyArray for core in ("core", "_core")},
 }
-"""All names that a file may ask for, and what is called in their place."""
+"""All allowed names, with their replacements."""
 
 
-# The library's unpickler in Python, for the one in C has a fixed set of instructions.
+# The Python implementation, since the C implementation has a fixed set of opcodes.
 class RestrictedUnpickler(pickle._Unpickler):
-    """Builds dicts, lists, tuples, numbers, text and read-only arrays; knows no name but those above.
+    """Unpickler for dicts, lists, tuples, numbers, text and read-only arrays, with the names listed above only.
 
-    Nothing that a file can reach was there before it was opened: the dicts and lists that its instructions write to
-    they made themselves, and the arrays are read-only. So a file can alter nothing but its own content.
+    Opcodes can only modify dicts and lists that the pickle itself created, and arrays are read-only, so a file cannot
+    change anything else.
 
     Args:
-      stream: of the pickle; reading ends behind it.
-      path: of the file, for messages.
-      storage: key, type and count -> the numbers that a tensor lies in.
+      stream: stream of the pickle, which is read up to its end.
+      path: path of the file, for messages.
+      storage: returns the values of a storage, given its key, dtype and count.
     """
 
     dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS}
-    # The library's own, which its types do not list.
+    # Attributes of the standard library's class that its type stubs omit.
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
 
     def __init__(self, stream: io.BufferedIOBase, path: Path, storage: Callable[[str, np.dtype, int], np.ndarray]):
-        super().__init__(stream, encoding="latin-1")  # what Python 2 wrote as bytes
+        super().__init__(stream, encoding="latin-1")  # decodes bytes written by Python 2
         self._path, self._storage = path, storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """A token for a name that a table of weights needs, the bare name for a type of storage.
+        """The token of an allowed name, or the name itself for a storage type.
 
         Raises:
-          InputError: it is any other name.
+          InputError: the name is not allowed.
         """
         if module == "torch" and name in STORAGES:
             return name
         if found := _NAMES.get(f"{module}.{name}"):
             return _Token(found)
         raise InputError(
-            f"{self._path} asks for {module[:60]}.{name[:60]}, which no table of weights needs; nothing of it was run. "
-            "Save the model's state dict alone, torch.save(model.state_dict(), path), or use a .safetensors file."
+            f"{self._path} refers to {module[:60]}.{name[:60]}, which a state dict does not need; nothing was "
+            "executed. Save only the state dict, torch.save(model.state_dict(), path), or use a .safetensors file."
         )
 
     def persistent_load(self, pid: Any) -> np.ndarray:
-        """The raw numbers that a tensor lies in: ("storage", type, key, device, count), and None before PyTorch 1.6."""
+        """The values of a storage: ("storage", type, key, device, count), followed by None before PyTorch 1.6."""
         kind, storage, key, _, count, *view = pid if isinstance(pid, tuple) and len(pid) >= 5 else (None,) * 5
         if kind != "storage" or not isinstance(storage, str) or storage not in STORAGES or not isinstance(key, str):
             raise ValueError(f"unknown reference {reprlib.repr(pid)}")
         if view not in ([], [None]):
-            raise ValueError("a storage that is a part of another one")
+            raise ValueError("a storage that is a view of another one")
         (count,) = sizes((count,))
         found = self._storage(key, STORAGES[storage], count)
         if found.dtype != STORAGES[storage] or found.size != count:

@@ -1,4 +1,4 @@
-"""The training loop: steps, and what is done between them. Nothing in it makes the device wait for the host."""
+"""The training loop: steps, and the logging, saving and evaluation between them, without blocking the device."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from rgcn_jax.training.step_log import StepLog, is_time
 from rgcn_jax.training.writer import Writer
 
 COMPILING = (
-    "compiling the training step: seconds for a small trunk, one to two minutes for a ResNet-50; a later start finds "
-    "it compiled"
+    "compiling the training step: seconds for a small ResNet, one to two minutes for a ResNet-50; later starts use "
+    "the compilation cache"
 )
 
 
 @dataclass
 class Loop:
-    """Takes the steps from ``progress.step`` to ``run.total_steps``.
+    """Runs the steps from ``progress.step`` to ``run.total_steps``.
 
-    ``check`` validates the metrics of each step, ``stopping`` reports a received signal, ``seconds`` accounts
-    for the time, ``profile`` records some steps.
+    ``check`` validates the metrics of each step, ``stopping`` reports a received signal, ``seconds`` accounts for the
+    time, ``profile`` records some steps.
     """
 
     config: Config
@@ -43,14 +43,14 @@ class Loop:
     profile: Profile
 
     def steps(self, state: TrainState) -> Evaluation:
-        """Trains and returns the last evaluation.
+        """Train and return the last evaluation.
 
-        In each step, in this order: batch, step, log, save, stop if asked to, evaluate. So neither an evaluation that
-        fails nor one that is interrupted costs any training. An implicit transfer from host to device is an error.
+        Order within a step: batch, step, log, save, stop if requested, evaluate. So a failed or interrupted evaluation
+        loses no training. Implicit transfers from host to device raise an error.
 
         Raises:
           InputError: a value is not finite, or a file cannot be written.
-          Stopped: a signal asked to stop; the state is saved.
+          Stopped: a signal requested a stop; the state has been saved.
         """
         run, first, total = self.run, self.progress.step, self.run.total_steps
         evaluation = self._overdue_evaluation(state)
@@ -73,16 +73,16 @@ class Loop:
                 with jax.transfer_guard(guard):
                     state, metrics = run.train_step(state, batch)
                 log.add(step, metrics)
-                stop = stop_anywhere(bool(self.stopping.asked))
+                stop = stop_anywhere(bool(self.stopping.received))
                 evaluation = self._between_steps(step, state, log, stop) or evaluation
         self.seconds.now("profile")
         self.profile.stop()
-        evaluation = evaluation or self._evaluate(state, total)  # nothing was left to train
+        evaluation = evaluation or self._evaluate(state, total)  # resumed after the last step
         self.seconds.now("checkpoint")
         return evaluation
 
     def _between_steps(self, step: int, state: TrainState, log: StepLog, stop: bool) -> Evaluation | None:
-        """What is due after a step: save, stop, evaluate."""
+        """Save, stop and evaluate, as due after a step."""
         evaluate = is_time(step, self._evaluate_every, self.run.total_steps)
         save = evaluate or stop or is_time(step, self.config.checkpoint_every_steps, self.run.total_steps)
         if save:
@@ -100,7 +100,7 @@ class Loop:
         return self.config.eval_every_epochs * self.run.sampler.steps_per_epoch
 
     def _profile(self, step: int, log: StepLog) -> None:
-        """Starts, ends or continues the profile; the time that takes is in no step's rate."""
+        """Start, end or continue the profile; its own time is excluded from the step rate."""
         due = self.profile.due(step)
         if due:
             log.settle()
@@ -115,7 +115,7 @@ class Loop:
         self.checkpoints.save(kind, state, self.progress.record())
 
     def _evaluate(self, state: TrainState, step: int) -> Evaluation:
-        """Scores the state, logs that, and saves the state if it is the best so far."""
+        """Score the state, log the result, and save the state if it is the best so far."""
         self.seconds.now("evaluation")
         try:
             with self.stopping.interruptible():
@@ -133,8 +133,8 @@ class Loop:
         return evaluation
 
     def _overdue_evaluation(self, state: TrainState) -> Evaluation | None:
-        """The evaluation of the step resumed from, where one was due and the run stopped before it had written it or
-        saved the best state that it found.
+        """Evaluate at the step resumed from, if an evaluation was due and the run stopped before it was recorded or its
+        best state saved.
         """
         step, last, best = self.progress.step, self.writer.last_evaluation, self.progress.best_mAP
         if not (0 < step < self.run.total_steps and is_time(step, self._evaluate_every, self.run.total_steps)):
@@ -143,10 +143,10 @@ class Loop:
         return self._evaluate(state, step) if parallel.decided_by_first(missing) else None
 
     def _stopped(self) -> Stopped:
-        """Ends a run that was asked to stop, once all it has saved is written."""
+        """Wait for saves in progress and create the exception that ends the run."""
         self.seconds.now("checkpoint")
         self.checkpoints.wait()
         return Stopped(
-            f"received {self.stopping.asked or 'a signal in another process'}: checkpoint saved at step "
+            f"received {self.stopping.received or 'a signal in another process'}: checkpoint saved at step "
             f"{self.progress.step} of {self.run.total_steps}; rerun the same command to resume."
         )

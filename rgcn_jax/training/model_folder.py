@@ -1,5 +1,6 @@
-"""The weights of a model folder, ``model.safetensors``: parameters and running statistics by name ("params/pose/W_x"),
-and in its metadata the format, the step and the hash of the weights.
+"""The weights file of a model folder, ``model.safetensors``.
+
+It holds parameters and running statistics by name ("params/pose/W_x"); its metadata hold format, step and hash.
 """
 
 from collections.abc import Mapping
@@ -23,25 +24,25 @@ FORMAT, VERSION = "rgcn_jax model", "1"
 
 
 def read_model_folder(folder: Path) -> Weights:
-    """Step, variables and hash of a model folder. Raises InputError: the file is of another kind, or damaged."""
+    """Read step, variables and hash. Raises InputError if the file is of another kind, or damaged."""
     path = folder / WEIGHTS_FILE
     try:
-        open_file(path).close()  # nobody waits for a pipe
+        open_file(path).close()  # rejects special files, such as a pipe that would block
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
             if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
                 raise InputError(
-                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. "
-                    "Weights of other programs go into model.pretrained."
+                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. Weights "
+                    "of other programs are loaded by model.pretrained."
                 )
             leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
         step = int(metadata.get("step", "0"))
         variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
         if set(variables) != set(COLLECTIONS) or not all(isinstance(of, dict) for of in variables.values()):
-            raise ValueError(f"it has {', '.join(sorted(variables))}, expected {' and '.join(COLLECTIONS)}")
+            raise ValueError(f"found {', '.join(sorted(variables))}, expected {' and '.join(COLLECTIONS)}")
     except InputError:
         raise
-    except Exception as error:  # SafetensorError; NumPy's, for shapes that it cannot have; names that hold each other
+    except Exception as error:  # SafetensorError, NumPy's for impossible shapes, or conflicting names
         raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
     found = variables_hash(host_leaves(variables))
     if found != metadata.get("hash"):
@@ -50,9 +51,9 @@ def read_model_folder(folder: Path) -> Weights:
 
 
 def write_model_folder(folder: Path, weights: Weights) -> None:
-    """Writes ``model.safetensors``; the folder must exist. Raises InputError: it cannot be written."""
+    """Write ``model.safetensors`` to an existing folder. Raises InputError if it cannot be written."""
     metadata = {"format": FORMAT, "version": VERSION, "step": str(weights.step), "hash": weights.hash}
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in host_leaves(weights.variables).items()}
-    # By save, for save_file would make it unreadable to others.
+    # Not by save_file, whose file other users cannot read.
     with writing(folder / WEIGHTS_FILE), atomic_file(folder / WEIGHTS_FILE) as file:
         file.write(save(leaves, metadata))

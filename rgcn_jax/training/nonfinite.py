@@ -11,20 +11,20 @@ from rgcn_jax.runtime.files import atomic_file
 from rgcn_jax.training.state import Progress
 
 MOST_IN_A_ROW = 10
-"""Skipped steps in a row after which "skip" stops too: the cause is then the model and not a batch."""
+"""Consecutive skipped steps after which "skip" stops too, since the cause is the model and not a batch."""
 
 
 class FiniteCheck:
-    """Checks the metrics of every step.
+    """Checks the metrics of every step for NaN and Inf.
 
     Args:
-      policy: ``config.on_nonfinite``: "stop" training at such a step, or "skip" it (parameters, statistics and
-        optimiser stay as they were) and count it.
-      workdir: ``nonfinite/step-N.json`` is written there for such a step: its metrics, and person, camera, first frame
-        and frame positions of each clip of its batch.
-      writes: whether this process does so, the first of several.
-      plan: the plan of a step, counted from 0 (``IdentitySampler.plan``).
-      progress: where skipped steps are counted.
+      policy: ``config.on_nonfinite``: "stop" training, or "skip" the step (parameters, statistics and optimiser are
+        unchanged) and count it.
+      workdir: such a step is reported in ``nonfinite/step-N.json``: its metrics, and person, camera, first frame and
+        frame positions of each clip.
+      writes: whether this process writes the report: the first of several.
+      plan: returns the plan of a step, counted from 0 (``IdentitySampler.plan``).
+      progress: counts skipped steps.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class FiniteCheck:
         self._writes = writes
 
     def check(self, step: int, metrics: Mapping[str, float], kept: int | None) -> None:
-        """Counts the step if it was skipped.
+        """Check a step, and count it if it was skipped.
 
         Args:
-          step: counted from 1.
-          metrics: loss terms and the norm of the gradient.
+          step: step, counted from 1.
+          metrics: loss terms and gradient norm.
           kept: step of the last checkpoint, for the message.
 
         Raises:
-          InputError: a value is not finite and the policy is "stop", or this happened too often in a row.
+          InputError: a value is not finite and the policy is "stop", or too many consecutive steps were skipped.
         """
         bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
         if not bad:
@@ -52,19 +52,19 @@ class FiniteCheck:
         last = "no checkpoint was saved" if kept is None else f"the last checkpoint is of step {kept}"
         if self._policy == "stop":
             raise InputError(
-                f"training diverged: {problem}. Lower optimizer.learning_rate and train in another --workdir, or leave "
-                f"such steps out with --config.on_nonfinite=skip ({last})."
+                f"training diverged: {problem}. Lower optimizer.learning_rate and train in another --workdir, or skip "
+                f"such steps by --config.on_nonfinite=skip ({last})."
             )
         self._progress.skipped_steps += 1
         self._progress.skipped_in_a_row += 1
         if self._progress.skipped_in_a_row >= MOST_IN_A_ROW:
             raise InputError(
-                f"training diverged: {MOST_IN_A_ROW} steps in a row were skipped; {problem}. Lower "
+                f"training diverged: {MOST_IN_A_ROW} consecutive steps were skipped; {problem}. Lower "
                 f"optimizer.learning_rate and train in another --workdir ({last})."
             )
 
     def _write(self, step: int, metrics: Mapping[str, float]) -> str:
-        """Lists the batch in a file and returns a clause that names it. A list that cannot be written ends no run."""
+        """Write the report of a batch and return a clause that names it; a failed write does not end the run."""
         plan = self._plan(step - 1)
         clips = [
             {

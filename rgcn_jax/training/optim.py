@@ -1,4 +1,4 @@
-"""The paper's optimiser (section IV-A): Adam at 3e-4, times 0.1 every 200 epochs, with its ancestors' coupled L2."""
+"""Optimiser and learning-rate schedules: Adam at 3e-4 with coupled L2, times 0.1 every 200 epochs (section IV-A)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from jax import Array
 from rgcn_jax.config import OptimizerConfig
 
 WARMUP_START = 0.01
-"""Share of the learning rate that a warm-up begins with."""
+"""Fraction of the learning rate at the start of a warm-up."""
 
 
 def step_schedule(
@@ -17,8 +17,8 @@ def step_schedule(
 ) -> optax.Schedule:
     """learning_rate * decay_factor ** floor(step / decay_every_steps); constant if ``decay_every_steps`` is 0.
 
-    Over the first ``warmup_steps`` (not in the paper) it is multiplied by a factor that grows linearly from
-    ``WARMUP_START`` to 1; the decays keep their places.
+    During the first ``warmup_steps`` (not in the paper) it is multiplied by a factor that increases linearly from
+    ``WARMUP_START`` to 1; the decay steps do not move.
     """
     decayed = optax.constant_schedule(learning_rate)
     if decay_every_steps:
@@ -32,10 +32,10 @@ def step_schedule(
 def cosine_schedule(
     learning_rate: float, total_steps: int, final_factor: float, warmup_steps: int = 0
 ) -> optax.Schedule:
-    """learning_rate * (f + (1 - f) (1 + cos(pi u)) / 2) with f = ``final_factor`` and u from 0 after the warm-up to
-    1 at ``total_steps``, and f from there on.
+    """learning_rate * (f + (1 - f) (1 + cos(pi u)) / 2), with f = ``final_factor``.
 
-    Over the first ``warmup_steps`` the rate grows linearly from ``WARMUP_START`` of it to all of it.
+    u increases from 0 after the warm-up to 1 at ``total_steps`` and stays there. During the first ``warmup_steps`` the
+    learning rate increases linearly from ``WARMUP_START`` times its full value.
     """
     decay_steps = max(total_steps - warmup_steps, 1)
     decayed = optax.cosine_decay_schedule(learning_rate, decay_steps, final_factor)
@@ -46,7 +46,7 @@ def cosine_schedule(
 
 
 def make_schedule(settings: OptimizerConfig, steps_per_epoch: int, total_steps: int) -> optax.Schedule:
-    """The learning rate by step that ``config.optimizer`` names."""
+    """The learning-rate schedule of ``config.optimizer``."""
     warmup = settings.warmup_epochs * steps_per_epoch
     if settings.schedule == "cosine":
         return cosine_schedule(settings.learning_rate, total_steps, settings.final_factor, warmup)
@@ -55,13 +55,11 @@ def make_schedule(settings: OptimizerConfig, steps_per_epoch: int, total_steps: 
 
 
 POSE_PARAMETERS = frozenset({"pose", "readout", "keypoint_embedding", "neck_pose"})
-"""Names of a ``TwoBranch``'s parameters that belong to its pose branch alone."""
+"""Names of the parameters of a ``TwoBranch`` that belong to the pose branch only."""
 
 
 def with_pose_factor(optimizer: optax.GradientTransformation, factor: float) -> optax.GradientTransformation:
-    """The optimiser with its update of the pose branch times ``factor``; trunk, appearance neck and classifier keep
-    theirs. With a factor of 1 the optimiser as it is, state and all.
-    """
+    """Scale the optimiser's update of the pose branch by ``factor``; a factor of 1 returns it unchanged."""
     if factor == 1:
         return optimizer
 
@@ -72,10 +70,10 @@ def with_pose_factor(optimizer: optax.GradientTransformation, factor: float) -> 
 
 
 def steps_applied(opt_state: Any) -> Array:
-    """How many steps a scheduled optimiser has applied: its schedule's own count, which skipped steps do not advance.
+    """Number of steps that a scheduled optimiser has applied, according to its schedule; skipped steps do not count.
 
     Raises:
-      ValueError: there is no schedule in it, or more than one.
+      ValueError: it has no schedule, or more than one.
     """
 
     def is_schedule(node: Any) -> bool:
@@ -88,8 +86,8 @@ def steps_applied(opt_state: Any) -> Array:
 def adam_coupled_l2(schedule: optax.Schedule, weight_decay: float) -> optax.GradientTransformation:
     """Adam with L2 added to the gradient before the moments, as PyTorch's ``Adam(weight_decay=...)`` does.
 
-    This is not AdamW, which shrinks the weights beside the moments. As in PyTorch every parameter is decayed, biases
-    and normalisation scales too.
+    Unlike AdamW, the decay passes through the moments. As in PyTorch every parameter is decayed, including biases and
+    normalisation scales.
     """
     return optax.chain(
         optax.add_decayed_weights(weight_decay), optax.scale_by_adam(), optax.scale_by_learning_rate(schedule)

@@ -1,4 +1,4 @@
-"""Pretrained pose branch: initialise a pose branch from a trained one (``model.pose_pretrained``)."""
+"""Pretrained pose branch: initialise the pose branch from a trained one (``model.pose_pretrained``)."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,37 +15,38 @@ from rgcn_jax.training.model_folder import WEIGHTS_FILE, read_model_folder
 from rgcn_jax.training.weights import Weights, read_weights, saved_steps
 
 TAKEN = ("params/pose/", "params/readout/", "params/keypoint_embedding", "batch_stats/pose/", "batch_stats/pose_norm/")
-"""What is taken, by the beginnings of its names: encoder, readout, keypoint embedding, and the statistics of the
-encoder and of the standardised input. The neck and the statistics of f_p stay new, being of the new people."""
+"""Name prefixes that are copied: encoder, readout, keypoint embedding, and the statistics of the encoder and of the
+standardised input. The neck and the statistics of f_p depend on the training persons and are not.
+"""
 
 UNSEEN = ("pose", "pose_input", "pose_fill", "graph_relu_each_layer")
-"""Fields of ``model`` that may differ although all shapes are the same."""
+"""Fields of ``model`` that affect the pose branch but no shape, so a difference cannot be detected from shapes."""
 
 
 def init_pose_branch(
     variables: Mapping[str, Any], source: str, model: ModelConfig, say: Callable[[str], object]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and statistics of a pose branch, by their names.
+    """Copy parameters and statistics of a trained pose branch, by name.
 
     Args:
-      variables: of the model, freshly initialised.
-      source: a model of the package ("walkers-gait"), a model folder, or a run: its best checkpoint, else its latest.
-      model: the config's section, compared with that of the source: what differs but shows in no shape is said.
-      say: is called with a line.
+      variables: freshly initialised variables of the model.
+      source: a packaged model ("walkers-gait"), a model folder, or a run (its best checkpoint, else its latest).
+      model: config section of the model; differences to the source that no shape shows are reported.
+      say: called with each line of the report.
 
     Returns:
-      The variables, and where they come from: ``checkpoint`` ("best", "latest" or "folder"), ``step`` and ``sha256``
-      of the weights.
+      The variables, and their origin: ``checkpoint`` ("best", "latest" or "folder"), ``step`` and ``sha256`` of the
+        weights.
 
     Raises:
-      InputError: there is no model, it has no pose branch, or a parameter is missing or has another shape on one of
-        the sides; all are named.
-      DamagedError: the checkpoint is not what was saved.
+      InputError: the source is not a model, has no pose branch, or has missing, unexpected or differently shaped
+        parameters; all are listed.
+      DamagedError: the checkpoint is damaged.
     """
     kind, found, theirs_model = _read(model_path(source), source)
     ours, theirs = _pose_branch(variables), _pose_branch(found.variables)
     if not theirs:
-        raise InputError(f"model.pose_pretrained is {source}, which has no pose branch: name a model with one.")
+        raise InputError(f"model.pose_pretrained is {source}, which has no pose branch: choose a model with one.")
     wrong = [
         f"{name} is {_shape(theirs, name)} there, {_shape(ours, name)} here"
         for name in sorted({*ours, *theirs})
@@ -53,12 +54,12 @@ def init_pose_branch(
     ]
     if wrong:
         raise InputError(
-            f"model.pose_pretrained is {source}, but its pose branch is another one: {listed(wrong, 4, separator='; ')}"
-            f". Give the model its fields: {_fields(theirs_model)}."
+            f"model.pose_pretrained is {source}, but its pose branch differs: {listed(wrong, 4, separator='; ')}"
+            f". Set the fields of that model: {_fields(theirs_model)}."
         )
     for name in UNSEEN:
         if (here := getattr(model, name)) != (there := getattr(theirs_model, name)):
-            say(f"doubtful: model.{name} is {here!r}, the pose branch of {source} was trained with {there!r}")
+            say(f"doubtful: model.{name} is {here!r}, but the pose branch of {source} was trained with {there!r}")
     say(f"pose branch: {len(theirs)} parameters and statistics from {source} ({kind}, step {found.step})")
     filled: dict[str, Any] = flatten_dict(dict(variables), sep="/")
     filled |= {name: jnp.asarray(value) for name, value in theirs.items()}
@@ -70,7 +71,7 @@ def _read(folder: Path, source: str) -> tuple[str, Weights, ModelConfig]:
     if not is_folder and not (folder / CONFIG_FILE).is_file():
         raise InputError(
             f"model.pose_pretrained is {source}: expected {' or '.join(SHIPPED)}, a model folder ({CONFIG_FILE}, "
-            f"{WEIGHTS_FILE}), or the folder of a run ({CONFIG_FILE}, checkpoints); there is none."
+            f"{WEIGHTS_FILE}), or a run folder ({CONFIG_FILE}, checkpoints); found none of them."
         )
     model = typed(load_config_json(folder / CONFIG_FILE)).model
     if is_folder:
@@ -88,7 +89,7 @@ def _shape(leaves: Mapping[str, Any], name: str) -> str:
 
 
 def _fields(model: ModelConfig) -> str:
-    """The fields that make a pose branch, as a command line gives them."""
+    """The fields that define a pose branch, as command-line arguments."""
     names = ("pose", "readout", "pose_features", "graph_layers", "graph_relu_each_layer", "graph_self", "product")
     names += ("pose_input", "pose_fill", "pose_norm", "keypoint_embedding")
     return " ".join(f"--config.model.{name}={getattr(model, name)}" for name in names)

@@ -1,4 +1,4 @@
-"""Resuming a run: restore the newest intact checkpoint, quarantine damaged ones, and log each."""
+"""Resuming a run: restore the newest intact checkpoint, quarantine damaged ones, and report each."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from rgcn_jax.training.state import Progress, TrainState
 def resume(
     checkpoints: Checkpoints, fresh: TrainState, *, changed: Callable[[Progress], bool], say: Callable[[str], None]
 ) -> tuple[TrainState, Progress]:
-    """The state and progress of the newest intact checkpoint, or ``fresh`` ones where there is none at all.
+    """Restore state and progress of the newest intact checkpoint; ``fresh`` ones if there is no checkpoint.
 
-    ``changed``: whether what is trained from this progress on is something else than what the checkpoints were trained
-    with (``allow_config_change``), so that a best state of later steps is of a way that is not taken any more.
+    ``changed``: returns whether training continues with another config or data than the checkpoints'
+    (``allow_config_change``), so that a best state of later steps is no longer valid.
 
     Raises:
-      InputError: all checkpoints are damaged, or they are of another model; or what ``changed`` raises.
+      InputError: all checkpoints are damaged, or of another model; or raised by ``changed``.
     """
     for name in checkpoints.remove_unfinished():
         say(f"removed: {name}, an unfinished save")
@@ -32,23 +32,25 @@ def resume(
 def _resume_best(
     checkpoints: Checkpoints, fresh: TrainState, progress: Progress, changed: bool, say: Callable[[str], None]
 ) -> None:
-    """Sets ``progress`` to the best state that is on the disk, which may be newer than the latest one: where a run
-    was lost after an evaluation, or a later checkpoint was quarantined. The steps until then come out the same again.
+    """Set ``progress`` to the best state on disk, which may be newer than the latest checkpoint.
+
+    This happens if the run was killed after an evaluation, or a later checkpoint was quarantined. The steps in between
+    are repeated with the same result.
     """
     had, progress.best_mAP, progress.best_step = progress.best_step, None, None
     step = checkpoints.latest_step("best")
     if step is None:
         if had is not None:
-            say(f"the best checkpoint, of step {had}, is missing: the best from now on is kept")
+            say(f"the best checkpoint, of step {had}, is missing: the best one from now on is kept")
         return
     if changed and step > progress.step:
         there = checkpoints.quarantine("best", step)
-        say(f"the best checkpoint, of step {step}, is of the config before: it is now {there}")
+        say(f"the best checkpoint, of step {step}, is of the previous config: moved to {there}")
         return
     try:
         found = checkpoints.newest_intact("best", fresh)
     except DamagedError as error:
-        say(f"{error} It is now {checkpoints.quarantine('best', step)}; the best from now on is kept.")
+        say(f"{error} Moved to {checkpoints.quarantine('best', step)}; the best one from now on is kept.")
         return
     if found:
         best = Progress.of(found[1])

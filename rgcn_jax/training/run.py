@@ -1,4 +1,4 @@
-"""Builds the parts of a training run (data, model, optimiser, step) from its config and checks them."""
+"""Setup of a training run: builds data, model, optimiser and compiled steps from the config, and checks them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -39,21 +39,21 @@ class Run:
     mesh: Mesh
     train_step: Callable
     compile_step: Callable[[TrainState], object]
-    """Compiles ``train_step`` for a state before there is a batch."""
+    """Compiles ``train_step`` for a state, before a batch exists."""
     scorer: Scorer
     state: TrainState
     total_steps: int
     init_from: dict[str, Any] | None = None
-    """Where the weights come from with ``model.init_from`` or ``model.pose_pretrained``: checkpoint, step, sha256."""
+    """Origin of the weights under ``model.init_from`` or ``pose_pretrained``: checkpoint, step, sha256."""
 
 
 def prepare(config: Config, restored: bool = False) -> Run:
-    """Opens the data, checks all that can be checked before any training, and builds model, optimiser and steps.
+    """Open the data, check everything that can be checked before training, and build model, optimiser and steps.
 
     Args:
-      config: of the run.
-      restored: whether a checkpoint is going to replace the parameters: nothing is initialised then, the state has
-        shapes alone, and none of ``model.pretrained``, ``init_from`` and ``pose_pretrained`` is read.
+      config: config of the run.
+      restored: whether a checkpoint will replace the parameters: the state then holds shapes only, and
+        ``model.pretrained``, ``init_from`` and ``pose_pretrained`` are not read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
@@ -61,8 +61,8 @@ def prepare(config: Config, restored: bool = False) -> Run:
     parallel.check_same("the config", json.dumps(config.to_dict(), sort_keys=True))
     if config.evaluation.distance == "calibrated":
         raise InputError(
-            "evaluation.distance is calibrated, which is learned once a model is trained (rgcn-jax calibrate "
-            "--fusion): train with standardized, and evaluate with calibrated afterwards."
+            "evaluation.distance is calibrated, which is learned after training (rgcn-jax calibrate --fusion): train "
+            "with standardized, and evaluate with calibrated afterwards."
         )
     mesh = parallel.make_mesh(config.parallel.num_devices)
     parallel.check_divides(config.batch.clips, mesh, "batch.identities x batch.clips_per_identity")
@@ -116,7 +116,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
         sampler=sampler,
         mesh=mesh,
         train_step=train_step,
-        compile_step=lambda state: train_step.lower(state, batch).compile(),
+        compile_step=lambda state: train_step.lower(state, batch).compile(),  # pyright: ignore
         scorer=scorer_from_config(config, model, data, mesh),
         state=state,
         total_steps=total_steps,
@@ -125,10 +125,10 @@ def prepare(config: Config, restored: bool = False) -> Run:
 
 
 def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> Data:
-    """Opens the data set of a config; of several processes each reads its own clips of a batch.
+    """Open the data set of a config; each of several processes reads its own clips of a batch.
 
     Raises:
-      InputError: the data set cannot be read, lacks a required subset, or is not the same in all processes.
+      InputError: the data set cannot be read, lacks a required subset, or differs between processes.
     """
     on_cpu = jax.default_backend() == "cpu"
     data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance, on_cpu)
@@ -141,7 +141,7 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
 def _variables(
     config: Config, model: TwoBranch, data: Data, restored: bool, platform: str
 ) -> tuple[dict[str, Any], str, dict[str, Any] | None]:
-    """Parameters and statistics before the first step; where they come from, in words; and for ``results.json``."""
+    """Initial parameters and statistics, a description of their origin, and the origin for ``results.json``."""
     if restored:
         shapes = jax.eval_shape(lambda: initialise(model, config.seed, config.frames_per_clip, *data.shape))
         return shapes, "weights from the checkpoint", None
@@ -157,26 +157,26 @@ def _variables(
 
 
 def _with_trunk(config: Config, variables: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """The variables with the trunk of ``model.pretrained``; where it comes from, in words."""
+    """Load the ResNet of ``model.pretrained``; return the variables and a description of their origin."""
     if not config.with_appearance:
-        return variables, "trunk from nowhere (there is no appearance branch)"
+        return variables, "no ResNet (there is no appearance branch)"
     if config.data.features:
-        return variables, f"trunk from elsewhere ({config.data.features})"
+        return variables, f"appearance features from {config.data.features}"
     if not config.model.pretrained:
-        return variables, "trunk from random weights (model.pretrained is empty)"
+        return variables, "ResNet randomly initialised (model.pretrained is empty)"
     if warning := pretrained_overlap(config.data.name, config.model.pretrained):
         say(warning)
     path = Path(config.model.pretrained).expanduser()
-    return with_pretrained(variables, path, say), f"trunk from {path}"
+    return with_pretrained(variables, path, say), f"ResNet from {path}"
 
 
 def _abstract_state(shapes: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """The state's shapes, types and devices, to restore a checkpoint into."""
+    """Shapes, types and devices of the state, as the target of a restore."""
     state = jax.eval_shape(lambda variables: create_state(variables, optimizer, 0), shapes)
     sharding = NamedSharding(mesh, parallel.REPLICATED)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
 
 
 def say(text: str) -> None:
-    """Prints a line at once, also into a pipe."""
+    """Print a line and flush."""
     print(text, flush=True)

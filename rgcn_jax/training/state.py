@@ -1,6 +1,6 @@
-"""The state of a training run: what is on the devices, one frozen dataclass, and what the host counts beside it.
+"""State of a training run: ``TrainState`` on the devices, and ``Progress`` on the host.
 
-A checkpoint holds both; the data need no more than the step, for a batch is a pure function of (seed, step).
+A checkpoint holds both. The data pipeline has no state, since a batch is a pure function of (seed, step).
 """
 
 from collections.abc import Mapping
@@ -18,76 +18,75 @@ from rgcn_jax.runtime.checksum import content_hash
 
 @flax.struct.dataclass
 class TrainState:
-    """What a step reads and returns."""
+    """The state that a training step takes and returns."""
 
-    # JAX rebuilds this class with placeholders for its leaves, so the fields carry no shape that could be checked.
+    # JAX builds instances with placeholders as leaves, so the fields have no shape annotations.
     step: Any
-    """Steps taken so far, int32 []."""
+    """Number of steps taken, int32 []."""
     params: Any
     batch_stats: Any
-    """Running statistics of the normalisations, and those of the features that the "standardized" distance uses."""
+    """Running statistics of the normalisation layers, and of the features (for the "standardized" distance)."""
     opt_state: Any
     key: Any
-    """Base key, a typed key []; what is random in step s uses fold_in(key, s), so that a resumed run repeats
-    nothing.
-    """
+    """Base key, a typed key []. Step s uses fold_in(key, s), so that a resumed run draws the same numbers."""
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What ``model.apply`` takes."""
+        """The variables for ``model.apply``."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 @dataclass
 class Progress:
-    """What the host counts; the JSON record of a checkpoint."""
+    """Progress of a run, kept on the host; the JSON record of a checkpoint."""
 
     step: int = 0
     best_mAP: float | None = None
-    """Of the headline (the fused row), in per cent; None as long as no evaluation has ended."""
+    """Best mAP of the headline (fused) row, in per cent; None before the first evaluation."""
     best_step: int | None = None
     skipped_steps: int = 0
-    """Steps left out because a number was not finite (``on_nonfinite`` "skip")."""
+    """Number of steps skipped because of NaN or Inf (``on_nonfinite`` "skip")."""
     skipped_in_a_row: int = 0
     devices: int = 0
-    """How many share a batch; 0: it was not noted."""
+    """Number of devices; 0: not recorded."""
     way: str = ""
-    """Config and data that it was trained with (``inputs.way``); "": it was not noted."""
+    """Hash of config and data, from ``inputs.way``; "": not recorded."""
     init_from: dict[str, Any] | None = None
-    """Where the run's first weights come from (``model.init_from``, ``pose_pretrained``): checkpoint, step, sha256."""
+    """Origin of the initial weights (``model.init_from``, ``pose_pretrained``): checkpoint, step, sha256."""
 
     def record(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """As JSON values."""
         return asdict(self)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Progress":
-        """From a checkpoint's record."""
+        """Inverse of ``record``."""
         return cls(**record)
 
 
 def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int) -> TrainState:
-    """The state before the first step, from freshly initialised (or pretrained) variables."""
+    """Create the state before the first step from initialised or pretrained variables."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=jax.jit(optimizer.init)(variables["params"]),  # or every shape is compiled by itself
+        opt_state=jax.jit(optimizer.init)(variables["params"]),  # without jit every shape is compiled separately
         key=jax.random.key(seed),
     )
 
 
 COLLECTIONS = ("params", "batch_stats")
-"""What ``model.apply`` takes of a state."""
+"""Collections of variables that ``model.apply`` takes."""
 
 
 def variables_hash(leaves: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of the parameters and statistics among the leaves of a state
-    (``checksum.host_leaves``): which weights these are, whatever optimiser or step goes with them.
+    """SHA-256 of names, dtypes, shapes and bytes of the parameters and statistics among ``checksum.host_leaves``.
+
+    It identifies the weights, independently of optimiser and step.
     """
     return content_hash({n: leaves[n] for n in sorted(leaves) if n.split("/")[0] in COLLECTIONS})
 
 
 def count_parameters(params: Any) -> int:
-    """Number of trained values."""
+    """Number of trainable values."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

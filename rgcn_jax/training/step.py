@@ -1,4 +1,4 @@
-"""The compiled training step, a pure function: forward, losses, backward and update."""
+"""The compiled training step, a pure function: forward pass, losses, backward pass and update."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -29,13 +29,15 @@ Metrics = dict[str, Float[Array, ""]]
 def local_features(
     params: Any, batch_stats: Any, batch: DeviceBatch, key: Array, *, model: Any, dtype: Any, micro_batches: int
 ) -> tuple[dict[str, Array], Any]:
-    """f_a, f_p, each also standardised ("neck_appearance", "neck_pose"), logits and, where the model has one, the
-    auxiliary loss of one device's clips; and the new statistics.
+    """Features of one device's clips, and the updated statistics.
 
-    With more than one micro-batch the clips are computed in so many micro-batches, one after another, and in the
-    backward pass once more: the activations of one micro-batch are in memory at a time, and the features of all. Each
-    is normalised by its own batch statistics and updates the running ones, in order. Every ``micro_batches``-th clip is
-    in the same micro-batch, so that with global statistics it holds the same clips on any number of devices.
+    The features are f_a, f_p, both also standardised ("neck_appearance", "neck_pose"), logits and, if the model has
+    one, the auxiliary loss.
+
+    With several micro-batches, these are computed one after another and recomputed in the backward pass, so that
+    activations of only one are in memory. Each micro-batch is normalised by its own batch statistics and updates the
+    running ones, in order. Every ``micro_batches``-th clip belongs to the same micro-batch, so that with global
+    statistics its clips do not depend on the number of devices.
     """
 
     def forward(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[Any, dict[str, Array]]:
@@ -61,7 +63,7 @@ def local_features(
     def one_micro_batch(batch_stats: Any, clips: tuple[DeviceBatch, Array]) -> tuple[Any, dict[str, Array]]:
         return jax.checkpoint(forward, prevent_cse=False)(params, batch_stats, *clips)
 
-    if model.axis_name is None:  # each device has statistics of its own from its first micro-batch on
+    if model.axis_name is None:  # statistics differ between devices after the first micro-batch
         batch_stats = parallel.on_each_device(batch_stats)
     divided = jax.tree.map(lambda x: x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1), seen)
     batch_stats, features = jax.lax.scan(one_micro_batch, batch_stats, (divided, jax.random.split(key, micro_batches)))
@@ -71,12 +73,12 @@ def local_features(
 
 
 def check_micro_batches(clips: int, mesh: Mesh, micro_batches: int) -> None:
-    """Raises ``InputError`` unless each device's clips of a batch of ``clips`` divide into micro-batches."""
+    """Raise ``InputError`` unless each device's clips of a batch divide evenly into micro-batches."""
     per_device = clips // mesh.size
     if per_device % micro_batches:
         raise InputError(
-            f"batch.micro_batches is {micro_batches}, which does not divide the {per_device} clips of a batch that "
-            "each device has: choose a divisor."
+            f"batch.micro_batches is {micro_batches}, which does not divide the {per_device} clips per device: "
+            "choose a divisor."
         )
 
 
@@ -91,13 +93,12 @@ def local_losses(
     dtype: Any,
     micro_batches: int,
 ) -> tuple[losses.LossTerms, Any]:
-    """Loss terms of the whole batch and new statistics, from one device's share of the clips; inside
-    ``parallel.over_clips``.
+    """Loss terms of the global batch and updated statistics, from one device's clips; used inside ``over_clips``.
 
-    Anchors are this device's clips; their hardest positives and negatives are sought among the clips of all devices
-    (and of all micro-batches, see ``local_features``). ``auxiliary_loss`` of the appearance model, a weighted mean over
-    this device's clips, is added where it has one. A model without ``axis_name``
-    has its own statistics on each device; the new ones are then the first device's (``parallel.normalisation_axis``).
+    Anchors are this device's clips; their hardest positives and negatives are mined from the clips of all devices and
+    micro-batches. The appearance model's ``auxiliary_loss``, if any, is averaged over the clips and added. A model
+    without ``axis_name`` has separate statistics on each device; the result has those of the first one
+    (``parallel.normalisation_axis``).
     """
     key = jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))
     features, updated = local_features(
@@ -132,12 +133,12 @@ def local_losses(
 
 
 def batch_shapes(clips: int, frames: int, shape: tuple[int, ...], mesh: Mesh) -> DeviceBatch:
-    """Shapes, types and devices of a batch, to compile the step before there is one.
+    """Shapes, types and shardings of a batch, to compile the step before a batch exists.
 
     Args:
-      clips: in the batch, of all processes.
-      frames: in a clip.
-      shape: of what a clip shows (``data.clips.reader.Data``).
+      clips: clips per batch, over all processes.
+      frames: frames per clip.
+      shape: shape of the content of a clip (``data.clips.reader.Data``).
       mesh: the devices.
     """
     shown = ((clips, frames, *shape, 3), jnp.uint8) if len(shape) == 2 else ((clips, *shape), jnp.float32)
@@ -164,15 +165,23 @@ def make_train_step(
     skip_nonfinite: bool = False,
     unbiased_variance: bool = False,
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
-    """The compiled training step: (state, batch) -> (state, loss terms). The state handed in is consumed (donated).
-    ``micro_batches``: of each device's clips, see ``local_features``.
+    """Compile the training step: (state, batch) -> (state, loss terms). The input state is donated.
 
-    The returned ``grad_norm`` is the global norm of the gradient before weight decay; ``loss_auxiliary`` is there where
-    the appearance model has such a loss, ``learning_rate`` where the ``schedule`` of the ``optimizer`` is given: the
-    rate that is applied, which skipped steps do not advance.
-    ``unbiased_variance``: running variances are PyTorch's (``models.running_variance``).
-    ``skip_nonfinite``: where one of these values is not finite, parameters, statistics and optimiser stay as they were;
-    the step counts all the same.
+    Args:
+      model: the model, with classifier.
+      optimizer: the optimiser.
+      objective: the loss settings.
+      mesh: the devices.
+      dtype: data type of the frames passed to the model.
+      micro_batches: number of micro-batches per device, see ``local_features``.
+      schedule: schedule of the optimiser, to report ``learning_rate``; skipped steps do not advance it.
+      skip_nonfinite: if a loss term or the gradient norm is not finite, leave parameters, statistics and optimiser
+        unchanged; the step is still counted.
+      unbiased_variance: whether running variances are unbiased, as PyTorch's (``models.running_variance``).
+
+    Returns:
+      The step. Its loss terms include ``grad_norm``, the global gradient norm before weight decay, and
+      ``loss_auxiliary`` if the appearance model has an auxiliary loss.
     """
 
     def mapped_losses(params: Any, batch_stats: Any, batch: DeviceBatch, key: Array) -> tuple[losses.LossTerms, Any]:

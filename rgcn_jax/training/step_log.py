@@ -15,14 +15,12 @@ from rgcn_jax.training.writer import Writer
 
 
 def is_time(step: int, every: int, total: int) -> bool:
-    """Whether something periodic is due after ``step`` of ``total`` steps: every ``every`` steps (0: never), and
-    after the last.
-    """
+    """Whether periodic work is due after ``step``: every ``every`` steps (0: never), and after step ``total``."""
     return step == total or (every > 0 and step % every == 0)
 
 
 class StepLog:
-    """Fetches the metrics of a step once the next step is on the device; checks them and writes the due records."""
+    """Fetches, checks and records the metrics of a step while the next step runs on the device."""
 
     def __init__(
         self,
@@ -42,17 +40,17 @@ class StepLog:
         self._waiting: tuple[int, Mapping[str, Any]] | None = None
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Takes the metrics of a step that was given to the device, and settles the step before."""
+        """Add the metrics of a dispatched step, and settle the previous one."""
         for value in metrics.values():
             value.copy_to_host_async()
         self.settle()
         self._waiting = step, metrics
 
     def settle(self) -> None:
-        """Waits for the metrics of the last step added, checks them, and writes a record where one is due.
+        """Wait for the metrics of the last step, check them, and write a record if one is due.
 
         Raises:
-          InputError: a value is not finite and training stops at that.
+          InputError: a value is not finite, and training stops.
         """
         if self._waiting is None:
             return
@@ -73,5 +71,5 @@ class StepLog:
         self._seconds.now("step")
 
     def restart(self, step: int) -> None:
-        """Leaves the time since the last step out of the steps per second."""
+        """Exclude the time since the last step from the step rate."""
         self._clock = Clock(step)

@@ -1,7 +1,7 @@
-"""TensorBoard's event file, where tensorboardX is installed (extra ``tensorboard``): a copy of ``metrics.jsonl``.
+"""TensorBoard event files (extra ``tensorboard``), a copy of ``metrics.jsonl``.
 
-The file is written by the calling thread: tensorboardX's own writer has a thread that dies of a full disk, and then
-waits for that for ever.
+Records are written in the calling thread: the writer thread of tensorboardX dies when the disk is full, after which the
+process waits for it forever.
 """
 
 import importlib.util
@@ -19,15 +19,15 @@ def is_installed() -> bool:
     """Whether tensorboardX can be imported."""
     try:
         return importlib.util.find_spec("tensorboardX") is not None
-    except ValueError:  # its entry in sys.modules is None
+    except ValueError:  # raised if sys.modules has None for it
         return False
 
 
 class Board:
-    """Writes scalars to ``<workdir>/tensorboard``, a file for each process that trains.
+    """Writes scalars to ``<workdir>/tensorboard``, one file per process.
 
-    A run that is resumed after ``first_step`` begins its file with the mark by which TensorBoard drops what earlier
-    files have of later steps: they are taken again.
+    When a run is resumed after ``first_step``, the file begins with a marker on which TensorBoard drops later steps of
+    earlier files, since they are repeated.
     """
 
     name = "TensorBoard"
@@ -37,7 +37,7 @@ class Board:
         self._file: IO[bytes] | None = None
 
     def add(self, scalars: Mapping[str, float | int], step: int) -> None:
-        """Writes a record for each scalar. Raises ``OSError`` where it cannot."""
+        """Write a record for each scalar. Raises ``OSError`` if the write fails."""
         from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
         from tensorboardX.summary import scalar
 
@@ -46,7 +46,7 @@ class Board:
             _write(file, Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -56,7 +56,7 @@ class Board:
 
         now = time.time()
         self._folder.mkdir(exist_ok=True)
-        # TensorBoard reads the files in the order of their names, and two processes can begin within one second.
+        # TensorBoard sorts files by name, and two processes may start within one second.
         name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}"
         self._file = (self._folder / name).open("ab", buffering=0)
         _write(self._file, Event(wall_time=now, file_version="brain.Event:2"))
@@ -67,11 +67,11 @@ class Board:
 
 
 def _write(file: IO[bytes], event: Any) -> None:
-    """A record of the format TFRecord: length, its checksum, data, their checksum."""
+    """Write a TFRecord: length, its checksum, data, their checksum."""
     from tensorboardX.record_writer import masked_crc32c
 
     data = event.SerializeToString()
     length = struct.pack("<Q", len(data))
     record = b"".join([length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))])
     if file.write(record) != len(record):
-        raise OSError("no room for a whole record")
+        raise OSError("incomplete write")

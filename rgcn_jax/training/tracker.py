@@ -1,7 +1,7 @@
-"""Experiment trackers: where the metrics of a run go beside ``metrics.jsonl``. TensorBoard, Weights & Biases, MLflow.
+"""Experiment trackers: TensorBoard, Weights & Biases and MLflow, in addition to ``metrics.jsonl``.
 
-TensorBoard's files are written wherever tensorboardX is installed; ``tracker`` in the config chooses one of the others.
-Where they send what is theirs to say, by environment variables or a login: nothing is sent unless the config asks.
+TensorBoard files are written if tensorboardX is installed; ``config.tracker`` selects one of the others. Their servers
+are set by their own environment variables or login. Nothing is sent unless the config selects a tracker.
 """
 
 import json
@@ -16,29 +16,29 @@ from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.training import tensorboard
 
 RUN_FILE = "tracker.json"
-"""In the work directory: the id of this run in each tracker, so that a resumed run continues there."""
+"""File in the work directory with the run's id in each tracker, to continue there on resume."""
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Receives the metrics of a run. What it raises ends the tracker and is reported; it never ends the run."""
+    """Receives the metrics of a run. An exception disables the tracker and is reported; training continues."""
 
     name: str
 
     def add(self, scalars: Mapping[str, float | int], step: int) -> None:
-        """Scalars by name, such as "train/loss" or "fused/mAP"; steps never decrease."""
+        """Log scalars by name, such as "train/loss" or "fused/mAP"; steps never decrease."""
 
     def close(self) -> None:
-        """Everything is delivered when it returns."""
+        """Deliver everything before returning."""
 
 
 def open_trackers(config: Config, workdir: Path, first_step: int) -> list[Tracker]:
-    """TensorBoard, where it is installed, and the tracker of the config.
+    """Open TensorBoard, if it is installed, and the tracker of the config.
 
     Args:
-      config: of the run.
-      workdir: of the run; exists.
-      first_step: the last step that is not taken again.
+      config: config of the run.
+      workdir: work directory of the run, which exists.
+      first_step: step that the run is resumed from; later ones are repeated.
 
     Raises:
       InputError: the tracker is not installed or does not start.
@@ -62,7 +62,7 @@ def _open(config: Config, workdir: Path) -> Tracker:
         raise InputError(
             f"tracker is {config.tracker}, which is not installed ({error}): pip install 'rgcn_jax[{config.tracker}]'."
         ) from error
-    except Exception as error:  # whatever its client raises: no login, no network, a folder that cannot be written
+    except Exception as error:  # clients raise anything: no login, no network, an unwritable folder
         raise InputError(
             f"tracker is {config.tracker}, which does not start ({type(error).__name__}: {error}): see "
             "docs/tracking.md, or train with --config.tracker=none."
@@ -72,16 +72,16 @@ def _open(config: Config, workdir: Path) -> Tracker:
 
 
 def _known_runs(file: Path) -> dict[str, str]:
-    """The ids of this run by tracker; empty where there is no file. Raises ``InputError`` where it is none of ours."""
+    """Ids of this run by tracker; empty if the file does not exist. Raises ``InputError`` if it is invalid."""
     if not file.exists():
         return {}
     try:
         found = json.loads(read_text(file, follow_links=False))
         if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-            raise ValueError("it has other fields")
+            raise ValueError("unexpected fields")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{file} is not what a run wrote ({error}): put it back from a copy, or remove it to begin new runs in the "
+            f"{file} was not written by a run ({error}): restore it from a copy, or remove it to start new runs in the "
             "tracker."
         ) from error
     return found

@@ -1,4 +1,4 @@
-"""Weights & Biases (extra ``wandb``): one run a work directory. ``WANDB_MODE=offline`` keeps it on the disk."""
+"""Weights & Biases tracker (extra ``wandb``): one W&B run per work directory. ``WANDB_MODE=offline`` keeps it local."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from rgcn_jax.config import Config
 
 
 class WandbTracker:
-    """Sends scalars to a run of W&B. Project and entity are ``WANDB_PROJECT`` and ``WANDB_ENTITY``.
+    """Logs config and scalars to a W&B run; ``WANDB_PROJECT`` and ``WANDB_ENTITY`` select project and entity.
 
-    Sent: the config, the scalars and what W&B records of the machine; no code and no output of the terminal. After a
-    resume W&B keeps its first values of the steps that are taken again.
+    W&B also records the machine, but no code and no terminal output. After a resume, W&B keeps the first values of
+    steps that are repeated.
     """
 
     name = "Weights & Biases"
@@ -31,9 +31,9 @@ class WandbTracker:
         )
 
     def add(self, scalars: Mapping[str, float | int], step: int) -> None:
-        """Logs the scalars of a step."""
+        """Log the scalars of a step."""
         self._run.log(dict(scalars), step=step)
 
     def close(self) -> None:
-        """Finishes the run: what is not sent yet is."""
+        """Upload the rest and finish the run."""
         self._run.finish()

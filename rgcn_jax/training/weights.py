@@ -1,6 +1,6 @@
-"""A checkpoint's parameters and statistics alone, read without its config, data, optimiser or model.
+"""Reading a checkpoint's parameters and statistics only, without its config, data, optimiser or model.
 
-Nothing is created or changed where they are read from.
+The checkpoint's folder is not changed.
 """
 
 from pathlib import Path
@@ -18,9 +18,7 @@ from rgcn_jax.training.state import COLLECTIONS, variables_hash
 
 
 class Weights(NamedTuple):
-    """``variables`` as ``model.apply`` takes them (NumPy arrays on the host), the step that they were saved at, and a
-    SHA-256 over names, types and values.
-    """
+    """``variables`` for ``model.apply`` (NumPy arrays), the step that they were saved at, and a SHA-256 of them."""
 
     step: int
     variables: dict[str, Any]
@@ -34,16 +32,16 @@ def saved_steps(workdir: Path, kind: str) -> list[int]:
 
 
 def read_weights(workdir: Path, kind: str) -> Weights:
-    """The newest checkpoint of a kind in the work directory of a run.
+    """Read the newest checkpoint of a kind from a work directory.
 
     Raises:
-      DamagedError: it is not what was saved.
+      DamagedError: it is damaged.
       InputError: there is none.
     """
     steps = saved_steps(workdir, kind)
     if not steps:
         raise InputError(
-            f"no {kind!r} checkpoint in {workdir / 'checkpoints' / kind}: train first, or name the folder of a "
+            f"no {kind!r} checkpoint in {workdir / 'checkpoints' / kind}: train first, or choose the folder of a "
             "finished run."
         )
     suppress_orbax_logging()
@@ -53,7 +51,7 @@ def read_weights(workdir: Path, kind: str) -> Weights:
         seal = record.pop("seal")
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
             variables = _restore(checkpointer, path / "state")
-    except Exception as error:  # whatever failed to read it
+    except Exception as error:  # any failure to read it
         raise DamagedError(f"the checkpoint {path} is damaged: {type(error).__name__} while it was read.") from error
     found = variables_hash(host_leaves(variables))
     if seal != json_hash(record) or found != record.get("variables"):
@@ -62,7 +60,7 @@ def read_weights(workdir: Path, kind: str) -> Weights:
 
 
 def _restore(checkpointer: ocp.Checkpointer, path: Path) -> dict[str, Any]:
-    """The two collections by the shapes that the checkpoint itself records, on the first device, then on the host."""
+    """Restore both collections, with the recorded shapes, on the first device; copy them to the host."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     stored: Any = checkpointer.metadata(path).item_metadata
     item = {

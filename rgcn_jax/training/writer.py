@@ -17,12 +17,11 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Writer:
-    """Writes metrics as they come. A terminal shows a progress bar; elsewhere (a log file) each record is a line.
+    """Writes metrics to ``metrics.jsonl``, to trackers, and to a progress bar, or as lines if there is no terminal.
 
-    Records of steps after ``first_step``, left by a killed run and written again now, are dropped, so that
-    ``metrics.jsonl`` has each step once, in order; ``dropped`` counts them. ``last_evaluation`` is the last
-    evaluation's record in it, None without one. ``trackers`` get the same metrics; one that fails is reported and gets
-    no more.
+    Records of steps after ``first_step``, from a killed run, are dropped, since these steps are repeated; ``dropped``
+    counts them. ``last_evaluation``: record of the last evaluation, or None. A tracker that fails is reported and
+    disabled.
 
     Raises:
       InputError: a file cannot be written.
@@ -49,7 +48,7 @@ class Writer:
         self._trackers = list(trackers)
 
     def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
-        """Writes a training record: ``step`` and flat metrics."""
+        """Write a training record: ``step`` and flat metrics."""
         self._record({"step": step, **metrics})
         shown = {name: metrics[name] for name in ("loss", "lambda", "skipped_steps") if name in metrics}
         frames = f"{metrics['frames_per_second']:.0f}"
@@ -63,7 +62,7 @@ class Writer:
         self._show({f"train/{name}": value for name, value in metrics.items()}, step)
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
-        """Writes an evaluation record: ``step``, the metrics of each row (appearance, pose, fused), and ``extra``."""
+        """Write an evaluation record: ``step``, the metrics of each row (appearance, pose, fused), and ``extra``."""
         self.last_evaluation = {"step": step, **rows, **extra}
         self._record(self.last_evaluation)
         self._show({f"{row}/{name}": value for row, metrics in rows.items() for name, value in metrics.items()}, step)
@@ -72,31 +71,31 @@ class Writer:
         for tracker in list(self._trackers):
             try:
                 tracker.add(scalars, step)
-            except Exception as error:  # whatever its client raises
+            except Exception as error:  # clients raise anything
                 self._give_up(tracker, error)
 
     def _give_up(self, tracker: Tracker, error: Exception) -> None:
         self._trackers.remove(tracker)
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        self.say(f"{tracker.name} gets no more metrics ({reason}); metrics.jsonl has all of them")
+        self.say(f"{tracker.name} is disabled after an error ({reason}); metrics.jsonl has all metrics")
 
     def say(self, text: str) -> None:
-        """A line for the reader, above the bar."""
+        """Print a line above the progress bar."""
         self._bar.write(text, file=sys.stderr)
 
     def flush(self) -> None:
-        """Flushes and fsyncs ``metrics.jsonl``; called before each checkpoint."""
+        """Flush and fsyncs ``metrics.jsonl``; called before each checkpoint."""
         with writing(self._path):
             os.fsync(self._file)
 
     def _record(self, record: Mapping[str, Any]) -> None:
-        """Appends a line; non-finite values (of skipped steps) are null, which JSON has no number for."""
+        """Append a record; non-finite values (of skipped steps) become null, since JSON cannot represent them."""
         plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
         with writing(self._path):
             append_record(self._file, plain)
 
     def close(self) -> None:
-        """Closes the files and removes the bar."""
+        """Close the files and remove the progress bar."""
         self._bar.close()
         if self._file >= 0:
             os.close(self._file)
@@ -116,29 +115,29 @@ class Writer:
 
 
 class SilentWriter(Writer):
-    """A ``Writer`` that writes nothing, for all but the first of several processes."""
+    """A ``Writer`` without output, for all but the first of several processes."""
 
     def __init__(self):
         self.last_evaluation, self.dropped = None, 0
 
     def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def flush(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _has_terminal() -> bool:
-    """Whether stderr is a terminal that a progress bar fits in; one without a size (some containers) gets lines."""
+    """Whether stderr is a terminal with a size; some containers have one without."""
     try:
         return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
     except (OSError, ValueError):
@@ -150,7 +149,7 @@ def _shown(value: float | int) -> str:
 
 
 def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, int]:
-    """Keeps the records up to ``last_step``; returns the last evaluation among them, and how many were dropped."""
+    """Keep the records up to ``last_step``; return the last evaluation among them, and the number of dropped ones."""
     records, dropped = read_json_lines(path)
     kept = [(record, line) for record, line in records if _step(record) <= last_step]
     dropped += len(records) - len(kept)
@@ -162,6 +161,6 @@ def _keep_records(path: Path, last_step: int) -> tuple[dict[str, Any] | None, in
 
 
 def _step(record: Mapping[str, Any]) -> int | float:
-    """Of a record; infinite where it has none."""
+    """Step of a record; infinite if it has none."""
     step = record.get("step")
     return step if type(step) is int else math.inf

@@ -1,8 +1,8 @@
-"""The embedded data set: people walking, generated from a seed with NumPy and OpenCV.
+"""Walkers: a synthetic data set of walking persons, generated from a seed with NumPy and OpenCV.
 
-An identity is a body, a gait, a posture and an outfit. Identities come in groups of look-alikes who share the outfit,
-so that appearance finds the group and only the pose identifies the person: a small model of the problem that the paper
-sets itself, with cameras, occlusion, a noisy pose estimator, distractors and junk.
+An identity is a body, a gait, a posture and an outfit. Identities form groups of look-alikes that share an outfit, so
+that appearance identifies the group and only the pose the person. There are several cameras, occlusion, a noisy pose
+estimator, distractors and junk.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ __all__ = ["Walkers", "WalkersSpec", "generate"]
 
 
 def __getattr__(name: str) -> Any:
-    """``generate`` and ``Walkers``, imported when they are asked for: the config needs the settings alone."""
+    """Import ``generate`` and ``Walkers`` on first use: the config needs only the settings."""
     if name not in ("Walkers", "generate"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rgcn_jax.walkers import generation

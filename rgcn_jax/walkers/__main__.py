@@ -1,5 +1,6 @@
-"""The command ``rgcn-jax walkers``, also ``python -m rgcn_jax.walkers``: writes the generated data set in the layout of
-a real one, or draws a contact sheet of it.
+"""The command ``rgcn-jax walkers``, also ``python -m rgcn_jax.walkers``: write the synthetic data set to disk.
+
+It has the layout of a real data set. The command also draws a contact sheet.
 """
 
 from argparse import Namespace
@@ -18,7 +19,7 @@ from rgcn_jax.walkers.write import write
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers") -> None:
-    """Generates walkers, and writes them as a data set, draws a contact sheet, or both.
+    """Generate walkers, and write them as a data set, draw a contact sheet, or both.
 
     Raises:
       InputError: an argument is invalid, or a file or folder cannot be written.
@@ -31,9 +32,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers")
     walkers = generate(spec)
     if (file := options.contact_sheet) is not None:
         if file.suffix.lower() not in (".png", ".jpg"):
-            raise InputError(f"--contact-sheet must name a .png or .jpg file: found {file}.")
+            raise InputError(f"--contact-sheet={file}: expected a .png or .jpg file.")
         if not file.parent.is_dir() or not cv2.imwrite(str(file), contact_sheet(walkers)[..., ::-1]):
-            raise InputError(f"cannot write the contact sheet {file}: check that its folder exists and can be written.")
+            raise InputError(
+                f"the contact sheet {file} cannot be written: check that its folder exists and is writable."
+            )
         print(last_line(f"contact sheet: {file}", "rgcn-jax", "train", "--config=walkers"))
     if options.out is not None:
         images = write(walkers, options.out, options.layout, options.image_height, options.image_width)
@@ -45,20 +48,20 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers")
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser = Parser(
         prog,
-        "Generate walking persons, in look-alike groups that only their pose tells apart, and write them as a person "
+        "Generate walking persons in groups of look-alikes that differ only in pose, and write them as a person "
         "re-identification data set with OpenPose keypoints, or draw a contact sheet.",
     )
     parser.add_argument(
         "--out", type=path_argument, metavar="DIR", help="folder to write the data set to; new or empty"
     )
     parser.add_argument(
-        "--layout", choices=tuple(LAYOUTS), default="mars", help="folders, names and lists of which data set"
+        "--layout", choices=tuple(LAYOUTS), default="mars", help="data set whose folders, names and lists to imitate"
     )
     size = whole_number(1)
     parser.add_argument("--image-height", type=size, default=256, metavar="N", help="height of the crops in pixels")
     parser.add_argument("--image-width", type=size, default=128, metavar="N", help="width of the crops in pixels")
     parser.add_argument(
-        "--contact-sheet", type=path_argument, metavar="FILE.png", help="image of one look-alike group to draw"
+        "--contact-sheet", type=path_argument, metavar="FILE.png", help="image file for one group of look-alikes"
     )
     for field in fields(WalkersSpec):
         kind = type(field.default)

@@ -1,11 +1,11 @@
-"""Cameras: from joints in space to the crop that a person detector cuts out, and the light of a place."""
+"""Cameras: projection of joints in space to the crops of a person detector, and lighting."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
 
-# (yaw, elevation) in degrees. Yaw 0 sees a walker's front, 90 the left side.
+# (yaw, elevation) in degrees. Yaw 0 is the front view of a walker, 90 its left side.
 _FRONT = ((-25.0, 8.0), (0.0, 15.0), (25.0, 10.0), (50.0, 18.0), (-50.0, 12.0), (12.0, 20.0), (-12.0, 6.0), (38.0, 8.0))
 _ROUND = (
     (0.0, 12.0),
@@ -24,8 +24,8 @@ _CROP_MARGIN = 1.07
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera and its place. ``gain`` [3] multiplies the colours (RGB); ``light`` (x, y in the image, y down)
-    points to the light.
+    """A camera and its lighting. ``gain`` [3] multiplies the colours (RGB); ``light``: direction to the light source in
+    the image (y down).
     """
 
     yaw: float
@@ -37,11 +37,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class View:
-    """How one tracklet's crops look at the scene.
+    """Viewing geometry of the crops of one tracklet.
 
-    ``right``, ``up``, ``away`` are the camera's axes in the walker's; ``aim`` is what the camera points at,
-    ``distance`` metres away. ``corner`` is the top left corner of the crop of each frame and ``size`` its height, in
-    metres at ``distance``; a crop is half as wide as it is high.
+    ``right``, ``up``, ``away``: axes of the camera in the walker's frame. ``aim``: the point that the camera looks at,
+    ``distance`` metres away. ``corner``: top left corner of each crop, and ``size`` its height, in metres at
+    ``distance``; crops are half as wide as high.
     """
 
     right: Float64[np.ndarray, "3"]
@@ -55,11 +55,11 @@ class View:
     def project(
         self, points: Float64[np.ndarray, "f *n 3"]
     ) -> tuple[Float64[np.ndarray, "f *n 2"], Float64[np.ndarray, "f *n"], Float64[np.ndarray, "f *n"]]:
-        """Points in space [F, ..., 3] as seen in the crops.
+        """Project points in space [F, ..., 3] into the crops.
 
         Returns:
-          x and y in crop HEIGHTS from the crop's top left corner (x reaches 0.5 at the right edge); depth behind the
-          aim in metres; and the scale, crop heights per metre there.
+          x and y in crop HEIGHTS from the top left corner (x is 0.5 at the right edge); depth behind the aim in metres;
+          and the scale there, crop heights per metre.
         """
         offset = points - self.aim
         depth = offset @ self.away
@@ -70,7 +70,7 @@ class View:
         return (plane - self.corner[(*per_frame, slice(None))]) / self.size[(*per_frame, None)], depth, scale
 
     def missed(self, rng: np.random.Generator) -> "View":
-        """The same scene in boxes of a bad detection: on a part of the walker, beside the walker, or far too large."""
+        """The same scene in boxes of a bad detection: on a part of the walker, next to the walker, or far too large."""
         zoom, aside, down = (
             (rng.uniform(0.35, 0.5), rng.uniform(0.0, 0.2), rng.uniform(0.0, 0.7)),
             (rng.uniform(0.8, 1.1), rng.uniform(0.14, 0.27), rng.uniform(0.0, 0.2)),
@@ -83,9 +83,9 @@ class View:
 
 
 def draw_cameras(rng: np.random.Generator, count: int, views: str = "front") -> list[Camera]:
-    """The first ``count`` of eight views, each with a random distance (6 to 12 m), light and mild colour cast.
+    """Draw the first ``count`` of eight views, each with a random distance (6 to 12 m), light and slight colour cast.
 
-    ``views``: "front", yaws from -50 to 50 degrees, or "round", every 45 degrees; elevations of 5 to 20 degrees.
+    ``views``: "front", yaws from -50 to 50 degrees, or "round", every 45 degrees; elevations from 5 to 20 degrees.
     """
     cameras = []
     for yaw, elevation in _VIEWS[views][:count]:
@@ -104,14 +104,13 @@ def look(
     points: Float64[np.ndarray, "f n 3"],
     box_jitter: float = 1.0,
 ) -> View:
-    """Points a camera at a walker and cuts the crops of a tracklet, as a person detector would: around the body,
-    with jitter.
+    """Point a camera at a walker and cut out the crops of a tracklet, with jittered boxes, like a person detector.
 
     Args:
-      camera: the camera; the walker's path is turned about its yaw (normal, 12 degrees, at most 24).
-      rng: random numbers for path, distance and boxes.
-      points: the walker's points in metres, which the boxes follow.
-      box_jitter: factor on the jitter of the boxes; 0 gives steady boxes.
+      camera: the camera; the walking direction is rotated about its yaw (normal, 12 degrees, at most 24).
+      rng: random generator of direction, distance and boxes.
+      points: points of the walker in metres, which the boxes enclose.
+      box_jitter: factor of the jitter of the boxes; 0: none.
     """
     yaw = np.radians(camera.yaw + _YAW_JITTER * np.clip(rng.standard_normal(), -2, 2))
     elevation = np.radians(camera.elevation + rng.uniform(-1.5, 1.5))
@@ -125,12 +124,12 @@ def look(
         right, up, away, aim, camera.distance * rng.uniform(0.85, 1.15), np.zeros((frames, 2)), np.ones(frames)
     )
     plane, _, _ = open_view.project(points)
-    low, high = plane.min(axis=1) - 0.06, plane.max(axis=1) + 0.06  # the flesh around the points
-    # Boxes are off for a whole tracklet, and then a little more from frame to frame.
+    low, high = plane.min(axis=1) - 0.06, plane.max(axis=1) + 0.06  # margin for the body around the points
+    # Boxes have an offset per tracklet, and a smaller one per frame.
     loose = np.exp(box_jitter * (rng.uniform(-0.03, 0.16) + 0.025 * rng.standard_normal(frames)))
     size = _CROP_MARGIN * (high - low)[:, 1] * loose
     centre = (low + high) / 2
-    # The box follows the trunk more than the swinging limbs.
+    # The box follows the torso more than the swinging limbs.
     centre[:, 0] = 0.5 * centre[:, 0] + 0.5 * plane[:, 1, 0]
     shift = rng.uniform(-0.03, 0.03, 2) + 0.014 * rng.standard_normal((frames, 2))
     centre += box_jitter * size[:, None] * shift

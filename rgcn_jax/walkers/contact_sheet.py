@@ -1,4 +1,4 @@
-"""One image that shows what the data are: look-alikes below one another, each as seen by every camera."""
+"""Contact sheet: an image of a group of look-alikes, one row per person, as seen by every camera."""
 
 import cv2
 import numpy as np
@@ -16,10 +16,10 @@ def _right_sided(joint: int) -> bool:
 
 
 def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], keypoints: np.ndarray) -> None:
-    """Draws the detected ones of 14 keypoints [14, 3] (shares of width and height) and their bones into an RGB
-    image, in place.
+    """Draw the detected ones of 14 keypoints [14, 3] (normalised coordinates) and their bones into an RGB image, in
+    place.
 
-    The right side is orange, the left side blue, the trunk white.
+    The right side is orange, the left side blue, the torso white.
     """
     height, width = image.shape[:2]
     places = np.rint((keypoints[:, :2] * (width, height) - 0.5) * 16).astype(int).tolist()
@@ -34,7 +34,7 @@ def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], keypoints: np.ndarray) -> N
 
 
 def most_varied_group(walkers: Walkers) -> tuple[int, ...]:
-    """Of the test set's look-alike groups the one with the most different postures (the first of equals)."""
+    """The test group of look-alikes with the most different postures (the first in case of a tie)."""
     test = {t.person_id for t in walkers.split.query}
     groups = [group for group in walkers.look_alikes if test.issuperset(group)]
     return max(groups, key=lambda group: len({walkers.people[person_id].posture for person_id in group}))
@@ -47,14 +47,14 @@ def contact_sheet(
     frames_per_camera: int = 3,
     skeleton: bool = True,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Look-alikes below one another: same clothes, another walk.
+    """Draw look-alikes in rows: the same clothes, different gaits.
 
     Args:
       walkers: the data.
-      group: person ids, one row each; None takes ``most_varied_group``.
-      height: of a crop, in pixels; its width is half of it.
-      frames_per_camera: evenly spaced frames of the person's first tracklet in each camera, side by side.
-      skeleton: draws the detected keypoints over the last frame of each camera.
+      group: person ids, one per row; None: ``most_varied_group``.
+      height: height of a crop, in pixels; its width is half of it.
+      frames_per_camera: number of evenly spaced frames of the person's first tracklet in each camera.
+      skeleton: whether to draw the detected keypoints on the last frame of each camera.
 
     Returns:
       An RGB image.
@@ -70,11 +70,11 @@ def contact_sheet(
             if tracklet.person_id == person_id:
                 first.setdefault(tracklet.camera_id, tracklet)
         if not first:
-            raise ValueError(f"there is no person {person_id} in the data (seed {walkers.spec.seed}).")
+            raise ValueError(f"person {person_id} is not in the data (seed {walkers.spec.seed}).")
         cells = []
         for _, tracklet in sorted(first.items()):
             crops, keypoints = walkers.frames(tracklet, height, height // 2), walkers.keypoints(tracklet)
-            # Half a stride or so is enough to tell a walk, and leaves the crops alike in place and size.
+            # About half a stride shows the gait while the crops stay similar in position and size.
             chosen = np.linspace(0, min(len(crops) - 1, 8), frames_per_camera).round().astype(int)
             for f in chosen:
                 cells.append(crops[f].copy())

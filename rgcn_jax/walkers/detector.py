@@ -1,4 +1,4 @@
-"""What a pose estimator would report of a walker: noisy, gappy, blind where something is in the way."""
+"""Simulated pose estimator: noisy detections with missing and occluded keypoints."""
 
 from dataclasses import dataclass
 
@@ -6,33 +6,32 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 _NOISE = 0.010  # standard deviation in crop heights
-_OUTLIERS = 0.05  # joints whose noise is three times as large
+_OUTLIERS = 0.05  # fraction of joints with three times the noise
 MISSES = 0.03
-"""Share of keypoints that go missing for no reason."""
+"""Fraction of keypoints that are missing at random."""
 JUNK_MISSES = 0.5
-"""The same in a junk tracklet."""
-_FAR_MISSES = 0.25  # at a full side view, for elbow, wrist, knee and ankle; a third of it for shoulder and hip
-_BURSTS = 0.25  # tracklets in which something passes before the walker
+"""The same for a junk tracklet."""
+_FAR_MISSES = 0.25  # in a full side view, for far elbow, wrist, knee and ankle; a third for shoulder and hip
+_BURSTS = 0.25  # fraction of tracklets with an occluder
 _KINDS = ("pole", "car", "bush")
 
 _RIGHT = np.isin(np.arange(14), [2, 3, 4, 8, 9, 10])
 _LEFT = np.isin(np.arange(14), [5, 6, 7, 11, 12, 13])
-_WEIGHT = np.array([0, 0] + [1 / 3, 1, 1] * 4)  # of a keypoint where its side is the far one
+_WEIGHT = np.array([0, 0] + [1 / 3, 1, 1] * 4)  # of a keypoint on the far side
 
 
 @dataclass(frozen=True)
 class Occluder:
-    """Something between camera and walker during ``frames``; ``box`` holds its left, top, right, bottom edges in
-    crop heights.
+    """An object between camera and walker during ``frames``. ``box``: left, top, right, bottom edges in crop heights.
 
-    A "pole" or "car" covers its box, a "bush" the ellipse in it. Outside of the burst the box is empty (all zero).
+    A "pole" or "car" covers its box, a "bush" the ellipse in it. In other frames the box is empty (all zero).
     """
 
     kind: str
     box: Float64[np.ndarray, "f 4"]
 
     def covers(self, xy: Float64[np.ndarray, "f n 2"]) -> Bool[np.ndarray, "f n"]:
-        """Which points (in crop heights) are hidden."""
+        """Mask of the points (in crop heights) that are occluded."""
         low, high = self.box[:, None, :2], self.box[:, None, 2:]
         if self.kind == "bush":
             half = np.maximum((high - low) / 2, 1e-9)
@@ -41,7 +40,7 @@ class Occluder:
 
 
 def draw_occluder(rng: np.random.Generator, frames: int) -> Occluder | None:
-    """Nothing for three tracklets of four, else something that slides through the crop for 5 to 14 frames."""
+    """Draw an occluder for a quarter of the tracklets: an object that crosses the crop for 5 to 14 frames."""
     if rng.random() >= _BURSTS:
         return None
     kind = _KINDS[rng.integers(len(_KINDS))]
@@ -61,7 +60,7 @@ def draw_occluder(rng: np.random.Generator, frames: int) -> Occluder | None:
 
 
 def _far(right_is_far: Bool[np.ndarray, "f 1"]) -> Bool[np.ndarray, "f 14"]:
-    """The keypoints of the far side."""
+    """Mask of the keypoints on the far side."""
     return np.where(right_is_far, _RIGHT, _LEFT)
 
 
@@ -72,19 +71,19 @@ def detect(
     rng: np.random.Generator,
     misses: float | Float64[np.ndarray, "f 14"] = MISSES,
 ) -> Float32[np.ndarray, "f 14 3"]:
-    """Detections of the 14 keypoints.
+    """Simulate detections of the 14 keypoints.
 
     Args:
-      xy: true places in crop heights from the top left corner.
-      yaw_sine: sine of the angle between the walker's front and the camera; positive where the left side is nearer. Of
-        the tracklet, or of each frame.
-      occluder: hides what it covers.
-      rng: random numbers.
-      misses: share of keypoints that go missing whatever the view; of all, or of each.
+      xy: true positions in crop heights from the top left corner.
+      yaw_sine: sine of the angle between the walker's front and the camera, positive if the left side is nearer; one
+        per tracklet or per frame.
+      occluder: object that occludes keypoints.
+      rng: random generator.
+      misses: fraction of keypoints missing in any view; for all, or for each.
 
     Returns:
-      x and y as fractions of the crop's width and height and a confidence in (0, 1]; (0, 0, 0) where not detected:
-      hidden, outside of the crop, overlooked.
+      x and y in normalised coordinates of the crop and a confidence in (0, 1]; (0, 0, 0) where not detected: occluded,
+      outside of the crop, or missed.
     """
     shape = xy.shape[:2]
     spread = np.where(rng.random(shape) < _OUTLIERS, 3.0, 1.0)
@@ -99,7 +98,7 @@ def detect(
         detected &= ~occluder.covers(xy)
     share = found * np.array([2.0, 1.0])
     detected &= ((share > 0) & (share < 1)).all(-1)
-    # An estimator is less sure of what it places badly and of the far side.
+    # Confidence is lower for large errors and on the far side.
     doubt = np.linalg.norm(error, axis=-1) / 0.06 + 0.25 * rng.random(shape)
     doubt += np.where(_far(right_is_far), 0.3 * np.abs(sine) * _WEIGHT, 0.0)
     confidence = np.clip(0.97 - doubt, 0.05, 1.0)

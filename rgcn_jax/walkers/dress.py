@@ -1,7 +1,7 @@
-"""A walker's flesh and clothes as balls: every part of the drawing is the convex hull of up to four of them.
+"""Geometry of a walker's body and clothes: every part is the convex hull of up to four balls.
 
-Thickness follows the body's ``build``; colours follow the outfit. Radii are in metres in the output, and as fractions
-of the person's height inside.
+Thickness depends on the body's ``build``, colours on the outfit. Output radii are in metres; internally they are
+fractions of the person's height.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ _INDEX = {name: i for i, name in enumerate(KEYPOINTS)} | POINTS
 
 @dataclass(frozen=True)
 class Figure:
-    """S parts, each the hull of ``BALLS`` balls (repeated where a part has fewer).
+    """S parts, each the convex hull of ``BALLS`` balls (repeated if a part has fewer).
 
-    ``nearer``: metres by which a part is moved towards the camera when parts are ordered by the depth of ``middle``.
-    ``flat``: height of a ball over its width. ``shiny``: drawn in two tones.
+    ``nearer``: metres by which a part is moved towards the camera when parts are sorted by the depth of ``middle``.
+    ``flat``: height of a ball over its width. ``shiny``: shade in two tones.
     """
 
     centres: Float64[np.ndarray, "f s 4 3"]
@@ -36,7 +36,7 @@ class Figure:
 
 
 class _Tailor:
-    """Collects the parts of one figure."""
+    """Builder of the parts of one figure."""
 
     def __init__(self, person: Person, motion: Motion, loose: float, hem: float):
         self.tall, self.build, self.hem = person["height"], person["build"] * loose, hem
@@ -46,15 +46,17 @@ class _Tailor:
     def at(
         self, name: str, forward: float = 0.0, left: float = 0.0, up: float = 0.0, frame: str = "trunk"
     ) -> np.ndarray:
-        """A point, moved along the axes of the trunk (in heights) or of the head (in heights times 0.182, a head's
-        size).
+        """A point moved along the axes of the torso (in body heights) or of the head (in units of 0.182 body heights,
+        the size of a head).
         """
         axes = getattr(self.motion, frame)
         unit = self.tall * (0.182 if frame == "head" else 1.0)
         return self.motion.points[:, _INDEX[name]] + unit * (forward * axes[:, 0] + left * axes[:, 1] + up * axes[:, 2])
 
     def core(self, forward: float) -> np.ndarray:
-        """The middle of the trunk, moved forward by a share of the height: what lies on the trunk is ordered by it."""
+        """The centre of the torso, moved forward by a fraction of the height; determines the depth of parts on the
+        torso.
+        """
         middle = (self.at("neck") + self.at("pelvis")) / 2
         return middle + forward * self.tall * self.motion.trunk[:, 0]
 
@@ -67,7 +69,7 @@ class _Tailor:
         shiny: bool = False,
         middle: np.ndarray | None = None,
     ):
-        """One part: balls of (centre, radius as a share of the height), ordered by ``middle`` or else the mean of
+        """Add a part: balls of (centre, radius as a fraction of the height), with depth at ``middle``, or the mean of
         the centres.
         """
         own = [centre for centre, _ in balls]
@@ -98,7 +100,7 @@ def _between(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
 
 def _legs(t: _Tailor, outfit: Outfit):
     b, bare = t.build, outfit.bottom_style != "trousers"
-    # All legs are ordered as if 0.2 m farther away, so that a thigh that swings forward stays below shirt and coat.
+    # Legs are sorted as if 0.2 m farther away, so that a forward thigh stays below shirt and coat.
     t.add(outfit.bottom, (t.at("right_hip"), 0.050 * b), (t.at("left_hip"), 0.050 * b), nearer=-0.19)
     for side in ("right", "left"):
         hip, knee, ankle = t.at(f"{side}_hip"), t.at(f"{side}_knee"), t.at(f"{side}_ankle")
@@ -175,7 +177,7 @@ def _head(t: _Tailor, outfit: Outfit):
     def on(forward: float, left: float, up: float) -> np.ndarray:
         return t.at("skull", forward, left, up, frame="head")
 
-    h = 0.182  # radii below are shares of a head's size, as the places are
+    h = 0.182  # unit of the radii below, the size of a head
     t.add(outfit.skin, (t.at("neck"), 0.030), (_between(t.at("neck"), t.at("skull"), 0.6), 0.028), nearer=0.005)
     t.add(outfit.skin, (on(0.0, 0.0, 0.0), 0.26 * h), (t.at("chin"), 0.13 * h), nearer=0.03, shiny=True)
     t.add(outfit.skin, (on(0.27, 0.0, -0.06), 0.05 * h), nearer=0.0)
@@ -222,14 +224,14 @@ def _bag(t: _Tailor, outfit: Outfit):
 
 
 def dress(person: Person, motion: Motion, outfit: Outfit, loose: float = 1.0, hem: float = 0.0) -> Figure:
-    """All parts of a walker in every frame, in no particular order.
+    """Create all parts of a walker in every frame, unsorted.
 
     Args:
-      person: the body below the clothes.
+      person: the body.
       motion: its points in space.
       outfit: the clothes.
-      loose: factor on all girths; how wide the clothes are worn.
-      hem: how much lower the hems are than usual, as a share of the height.
+      loose: factor of all girths: how loosely the clothes fit.
+      hem: offset by which hems are lower, as a fraction of the height.
     """
     tailor = _Tailor(person, motion, loose, hem)
     for clothe in (_legs, _trunk, _arms, _head, _bag):

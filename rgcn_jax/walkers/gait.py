@@ -1,6 +1,7 @@
-"""From a person's parameters to joints in space: analytic walking, frame by frame.
+"""Analytic gait model: from a person's parameters to joint positions in every frame.
 
-Axes: x forward, y to the person's left, z up, metres; the origin is on the ground under the pelvis, and moves with it.
+Axes: x forward, y to the person's left, z up, in metres; the origin is on the ground below the pelvis, and moves with
+it.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from jaxtyping import Float64
 from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.walkers.population import Person
 
-# Points beyond the 14 keypoints, in this order after them.
+# Points in addition to the 14 keypoints, in this order.
 EXTRA_POINTS = (
     "pelvis",
     "skull",
@@ -29,10 +30,10 @@ POINTS = {name: 14 + i for i, name in enumerate(EXTRA_POINTS)}
 
 @dataclass(frozen=True)
 class Motion:
-    """Where a walker's points are in every frame, and which way trunk and head face.
+    """Positions of a walker's points in every frame, and orientation of torso and head.
 
-    ``points``: the 14 keypoints, then ``EXTRA_POINTS``. ``trunk`` and ``head``: rows forward, left, up, as unit
-    vectors.
+    ``points``: the 14 keypoints, followed by ``EXTRA_POINTS``. ``trunk`` and ``head``: unit vectors forward, left, up,
+    as rows.
     """
 
     points: Float64[np.ndarray, "f n 3"]
@@ -41,8 +42,8 @@ class Motion:
 
 
 def _rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """Rows forward, left, up [F, 3, 3] of a body turned left by yaw, leaned forward by pitch, left side lifted by
-    roll (radians).
+    """Axes forward, left, up as rows [F, 3, 3] of a body turned left by yaw, leaned forward by pitch, left side raised
+    by roll (radians).
     """
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     zero = np.zeros_like(yaw)
@@ -55,14 +56,12 @@ def _rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarra
 
 
 def _bump(phase: np.ndarray, centre: float, sharpness: float) -> np.ndarray:
-    """A smooth periodic bump of height 1 at ``centre`` (a share of the stride)."""
+    """A smooth periodic bump of height 1 at ``centre``, a fraction of the stride."""
     return np.exp(sharpness * (np.cos(phase - 2 * np.pi * centre) - 1.0))
 
 
 def _leg(person: Person, phase: np.ndarray, swing: float | np.ndarray, side: float) -> tuple[np.ndarray, ...]:
-    """Knee, ankle, toe and heel [F, 3] of one leg relative to its hip. Phase 0 is the heel strike; side is +1 for
-    left.
-    """
+    """Knee, ankle, toe and heel [F, 3] of a leg relative to its hip. Phase 0 is the heel strike; side +1: left."""
     length = person["leg"] * person["height"] * 0.955  # the ankle is above the ground
     thigh, shank = length * person["thigh"], length * (1 - person["thigh"])
     hip = np.radians(
@@ -71,7 +70,7 @@ def _leg(person: Person, phase: np.ndarray, swing: float | np.ndarray, side: flo
     knee = np.radians(
         4.0 + person["knee_stance"] * _bump(phase, 0.14, 4.0) + swing * person["knee_swing"] * _bump(phase, 0.72, 3.0)
     )
-    foot = np.radians(18.0 * _bump(phase, 0.0, 6.0) - 48.0 * _bump(phase, 0.62, 5.0))  # positive lifts the toes
+    foot = np.radians(18.0 * _bump(phase, 0.0, 6.0) - 48.0 * _bump(phase, 0.62, 5.0))  # positive: toes up
     spread = np.radians(person["foot_spread"]) * side
 
     def along(angle: np.ndarray) -> np.ndarray:
@@ -89,8 +88,8 @@ def _leg(person: Person, phase: np.ndarray, swing: float | np.ndarray, side: flo
 def _reach(
     shoulder: np.ndarray, target: np.ndarray, pole: np.ndarray, upper: float, fore: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Elbow and wrist of an arm whose wrist goes to ``target`` (or as near as it can), the elbow on the side of
-    ``pole``.
+    """Inverse kinematics of an arm: elbow and wrist with the wrist at ``target`` (or as near as possible) and the elbow
+    on the side of ``pole``.
     """
     way = target - shoulder
     distance = np.linalg.norm(way, axis=-1, keepdims=True)
@@ -106,7 +105,7 @@ def _reach(
 def _swinging_arm(
     person: Person, phase: np.ndarray, shoulder: np.ndarray, trunk: np.ndarray, side: float, pace: float | np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """Elbow and wrist of an arm that swings against the leg of its side."""
+    """Elbow and wrist of an arm that swings opposite to the leg of its side."""
     arm = person["arm"] * person["height"]
     wave = -np.cos(phase - np.radians(person["arm_lag"])) * (1 + side * person["arm_asymmetry"]) * pace
     flexion = np.radians(person["arm_bias"] + person["arm_swing"] * wave)
@@ -118,7 +117,7 @@ def _swinging_arm(
         return np.einsum("fi,fij->fj", local, trunk)
 
     elbow = shoulder + arm * person["upper_arm"] * along(flexion)
-    # The forearm hangs a little inwards of the upper arm, hence the smaller angle aside.
+    # The forearm points slightly inwards from the upper arm, hence the smaller abduction.
     aside *= 0.3
     return elbow, elbow + arm * (1 - person["upper_arm"]) * along(flexion + np.maximum(bend, 0.0))
 
@@ -126,10 +125,10 @@ def _swinging_arm(
 def _held_arm(
     person: Person, side: float, points: dict[str, np.ndarray], trunk: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Elbow and wrist of an arm that the posture holds; None where the posture leaves it to swing."""
+    """Elbow and wrist of an arm whose position the posture determines; None if it swings."""
     name = "left" if side > 0 else "right"
     tall = person["height"]
-    forward, left, up = trunk[:, 0], trunk[:, 1] * side, trunk[:, 2]  # "left" here is outwards
+    forward, left, up = trunk[:, 0], trunk[:, 1] * side, trunk[:, 2]  # here "left" is outwards
     match person.posture:
         case "phone_right" | "phone_left" if person.posture.endswith(name):
             target = points["skull"] + 0.055 * tall * left + 0.02 * tall * forward - 0.02 * tall * up
@@ -151,15 +150,16 @@ def _held_arm(
 
 
 def walk(person: Person, phase: Float64[np.ndarray, "f"], pace: float | Float64[np.ndarray, "f"] = 1.0) -> Motion:
-    """The walker at the given phases of the stride (radians; 0 and 2 pi are heel strikes of the right foot).
+    """Compute the walker's motion at given phases of the stride (radians; 0 and 2 pi are heel strikes of the right
+    foot).
 
     Args:
-      person: who walks.
-      phase: of each frame.
-      pace: factor on the swing of legs and arms, for all frames or for each.
+      person: body, gait and posture.
+      phase: phase of each frame.
+      pace: factor of the swing of legs and arms, for all frames or for each.
 
     Returns:
-      The motion; the lowest foot touches the ground when ``bounce`` is 1.
+      The motion; the lowest foot touches the ground if ``bounce`` is 1.
     """
     tall = person["height"]
     level = np.zeros_like(phase)

@@ -1,6 +1,4 @@
-"""The data set: who is seen where and when, as a ``Split`` whose frames and keypoints are made when they are asked
-for.
-"""
+"""Generation of the walkers data set: a ``Split`` whose frames and keypoints are computed on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
 from rgcn_jax.walkers.mistakes import HIDDEN_MISSES, hidden_by_body, misplace, with_middle_neck
 from rgcn_jax.walkers.outfit import Outfit, change_clothes, draw_changes, draw_outfits
-from rgcn_jax.walkers.population import Person, draw_person, on_a_day
+from rgcn_jax.walkers.population import Person, draw_person, with_session_noise
 from rgcn_jax.walkers.render import Painter, Place, draw_frames
 from rgcn_jax.walkers.scenery import LENGTH, occluder_shapes, panorama
 from rgcn_jax.walkers.session import draw_course, walk_course, with_another_posture
@@ -25,15 +23,15 @@ from rgcn_jax.walkers.spec import WalkersSpec
 
 FRAMES_PER_SECOND = 12.5
 
-# What the random streams are for; each is drawn from (seed, purpose, number).
+# Purposes of the random streams; each is seeded by (seed, purpose, number).
 _PEOPLE, _OUTFITS, _CAMERAS, _IDS, _TAKES, _PLACES = range(6)
-_CHANGES = 100  # of clothes
+_CHANGES = 100  # changes of clothes
 
 
 @dataclass(frozen=True)
 class _Take:
-    """What lies behind one tracklet. ``number`` seeds its random streams: a running number over shuffled takes, no
-    identity.
+    """Parameters of one tracklet. ``number`` seeds its random streams; it is an index over shuffled takes and does not
+    identify the person.
     """
 
     number: int
@@ -46,7 +44,7 @@ class _Take:
 
 @dataclass(frozen=True)
 class _Shot:
-    """A take, filmed: all that both the drawing and the keypoints are made from; ``turn``: radians to the left."""
+    """A take with its motion and view, from which frames and keypoints are computed; ``turn``: radians to the left."""
 
     person: Person
     motion: Motion
@@ -56,14 +54,14 @@ class _Shot:
 
 
 class Walkers:
-    """A generated data set; made by ``generate``.
+    """A synthetic data set, created by ``generate``.
 
     Attributes:
-      spec: the recipe.
-      split: tracklets with MARS-like frame names; the root is ".", for nothing is on disk.
-      look_alikes: the groups of person ids that share an outfit, training and test.
-      people: body, gait and posture of each person id.
-      outfits: the clothes of each person id, the first of several.
+      spec: the settings.
+      split: tracklets with frame names like those of MARS; the root is ".", since there are no files.
+      look_alikes: groups of person ids that share an outfit, in training and test sets.
+      people: body, gait and posture by person id.
+      outfits: clothes by person id, the first of several.
     """
 
     def __init__(
@@ -85,11 +83,11 @@ class Walkers:
         self._panoramas: dict[int, np.ndarray] = {}
 
     def keypoints(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """What a pose estimator reports of a tracklet.
+        """Simulated detections of a tracklet.
 
         Returns:
-          For each frame the 14 keypoints: x and y as fractions of the crop's width and height, and a confidence in (0,
-          1]; (0, 0, 0) where not detected.
+          The 14 keypoints of each frame: x and y in normalised coordinates of the crop, and a confidence in (0, 1]; (0,
+            0, 0) where not detected.
 
         Raises:
           ValueError: the tracklet is not of this data set.
@@ -111,22 +109,22 @@ class Walkers:
         return found
 
     def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
-        """The crops of a tracklet, RGB, drawn at this size in pixels (made for 64 x 32 to 256 x 128).
+        """Render the crops of a tracklet, RGB, at a size in pixels (designed for 64 x 32 to 256 x 128).
 
         Raises:
           ValueError: the tracklet is not of this data set, or the size is not positive.
         """
         if height < 1 or width < 1:
-            raise ValueError(f"a crop needs a positive height and width: found {height} x {width}.")
+            raise ValueError(f"height and width of a crop are {height} x {width}: expected positive numbers.")
         take = self._take(tracklet)
         shot = self._film(take)
         camera = self._cameras[take.camera - 1]
         rng = self._rng(_TAKES, take.number, 3)
-        # The same clothes are worn a little differently every time.
+        # Clothes fit slightly differently in every tracklet.
         loose, hem = float(np.exp(rng.normal(0, 0.08))), float(rng.uniform(-0.03, 0.03))
         figure = dress(shot.person, shot.motion, take.outfit, loose, hem)
         painter = Painter(figure, shot.view, camera, height, width)
-        speed = shot.person["cadence"] * 1.35 / FRAMES_PER_SECOND  # metres a frame, about
+        speed = shot.person["cadence"] * 1.35 / FRAMES_PER_SECOND  # metres per frame, approximately
         place = Place(
             self._panorama(take.camera),
             rng.uniform(0, LENGTH),
@@ -150,9 +148,9 @@ class Walkers:
         return self._panoramas[camera]
 
     def _film(self, take: _Take) -> _Shot:
-        """Lets the person walk before the camera."""
+        """Compute the person's motion and the camera's view."""
         rng = self._rng(_TAKES, take.number, 1)
-        person = on_a_day(take.person, rng, self.spec.session_noise)
+        person = with_session_noise(take.person, rng, self.spec.session_noise)
         start, spec = rng.uniform(0, 2 * np.pi), self.spec
         turn = np.zeros(take.frames)
         if spec.speed_variation or spec.slowing or spec.turning or spec.posture_changes:
@@ -177,20 +175,20 @@ def _cameras(spec: WalkersSpec) -> list[Camera]:
 
 
 def _names(folder: str, person: str, camera: int, number: int, frames: int) -> tuple[str, ...]:
-    """Frame names in the grammar of MARS."""
+    """Frame names in the format of MARS."""
     return tuple(f"{folder}/{person}/{person}C{camera}T{number:04}F{f:03}.jpg" for f in range(1, frames + 1))
 
 
 def _spread(rng: np.random.Generator, count: int, cameras: int) -> Sequence[int]:
-    """``count`` camera numbers, as evenly as it goes, in random order."""
+    """``count`` camera indices, as evenly distributed as possible, in random order."""
     return rng.permutation(np.arange(count) % cameras + 1).tolist()
 
 
 def generate(spec: WalkersSpec) -> Walkers:
-    """Plans a data set of walkers; frames and keypoints are made later, tracklet by tracklet.
+    """Plan a data set of walkers; frames and keypoints are computed later for each tracklet.
 
-    Queries are one tracklet of each test person and camera; the gallery holds all test tracklets, the queries
-    included (the official MARS protocol), and the distractors, sorted by name.
+    There is one query for each test person and camera. The gallery holds all test tracklets, including queries (the
+    official MARS protocol), and the distractors, sorted by name.
     """
     count = spec.train_identities + spec.test_identities
     rng = _rng(spec, _PEOPLE)
@@ -201,7 +199,7 @@ def generate(spec: WalkersSpec) -> Walkers:
     worn = [outfits[i // spec.group_size] for i in range(count)] + outfits[groups:owners]
     further = [outfits[owners + i // spec.group_size :: groups] for i in range(count)]
     changes = draw_changes(_rng(spec, _CHANGES), count, spec)
-    # Ids tell neither the group nor the half.
+    # Ids reveal neither the group nor the subset.
     ids = (1 + _rng(spec, _IDS).permutation(count)).tolist()
 
     rng = _rng(spec, _TAKES)

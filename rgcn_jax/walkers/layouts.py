@@ -1,7 +1,6 @@
-"""The folder layouts of the real data sets: which of the walkers' tracklets lie in which files, and the lists beside
-them.
+"""Folder layouts of the real data sets, for walkers: image files, lists and annotations of each tracklet.
 
-A layout only plans; ``write.py`` does the writing.
+A layout plans the files; ``write.py`` writes them.
 """
 
 import json
@@ -20,16 +19,16 @@ from rgcn_jax.walkers.generation import Walkers
 
 @dataclass(frozen=True)
 class Plan:
-    """A data set on disk, before it is written; all paths are relative to its root."""
+    """Files of a data set to be written; all paths are relative to its root."""
 
     files: tuple[tuple[Tracklet, tuple[str, ...]], ...]
-    """Each tracklet with the image files of its frames."""
+    """Each tracklet with the paths of its frames."""
     texts: Mapping[str, str]
-    """Text files and their contents."""
+    """Text files with their contents."""
     matrices: Mapping[str, Mapping[str, np.ndarray]]
-    """MATLAB files, each with its named matrices."""
+    """MATLAB files with their named matrices."""
     hdf5: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    """The same, in the format of MATLAB 7.3."""
+    """The same in the format of MATLAB 7.3."""
 
 
 def _track_info(tracklets: list[Tracklet]) -> np.ndarray:
@@ -45,7 +44,7 @@ def mars(walkers: Walkers) -> Plan:
     """MARS: ``bbox_train``, ``bbox_test`` and ``info``; junk in ``00-1``, distractors in ``0000``."""
     split = walkers.split
     train = list(split.train)
-    # Rows are sorted by person: -1, 0, then the labelled.
+    # Rows are sorted by person id: -1, 0, then labelled persons.
     test = sorted((*split.junk, *split.gallery), key=lambda t: (t.person_id, t.frames[0]))
     row = {tracklet: i for i, tracklet in enumerate(test, 1)}
     queries = np.array([[row[t] for t in split.query]], np.uint16)
@@ -65,11 +64,11 @@ def mars(walkers: Walkers) -> Plan:
 
 
 def dukemtmc_vidreid(walkers: Walkers) -> Plan:
-    """DukeMTMC-VideoReID: ``{train,query,gallery}/person/track``, one query for each person, no junk.
+    """DukeMTMC-VideoReID: ``{train,query,gallery}/person/track``, one query per person, no junk.
 
-    The gallery holds the queries too, a second time, as the counts of the original say. Every distractor is a person of
-    its own, marked by a D in the names. The absolute frame number counts up by 12, as in the original. One track in
-    twenty starts at F0002, a flaw of the original that readers must survive.
+    The gallery contains the queries again, in agreement with the published counts. Every distractor has its own person
+    id, marked by a D in the names. Absolute frame numbers increase by 12, as in the original. One track in twenty
+    starts at F0002, an irregularity of the original that readers must handle.
     """
     split = walkers.split
     rng = np.random.default_rng([walkers.spec.seed, 101])
@@ -100,12 +99,12 @@ def _check_halves(walkers: Walkers, title: str, most: int) -> None:
     count = len(walkers.people)
     if count % 2 or count > most:
         raise InputError(
-            f"{title} has an even number of people, at most {most}: found {count} (train_identities + "
-            "test_identities); choose other numbers."
+            f"{title} needs an even number of persons, at most {most}: found {count} (train_identities + "
+            "test_identities); change these."
         )
 
 
-def _once_a_camera(walkers: Walkers) -> list[Tracklet]:
+def _first_tracklets(walkers: Walkers) -> list[Tracklet]:
     """The first tracklet of every person in cameras 1 and 2; no distractors."""
     first: dict[tuple[int, int], Tracklet] = {}
     for tracklet in (*walkers.split.train, *walkers.split.gallery):
@@ -115,7 +114,7 @@ def _once_a_camera(walkers: Walkers) -> list[Tracklet]:
 
 
 def _random_splits(walkers: Walkers, rng: np.random.Generator) -> np.ndarray:
-    """Ten random splits that keep look-alikes together, [10, people]: positions in the sorted person ids, from 0."""
+    """Ten random splits that keep look-alikes together, [10, people]: indices in the sorted person ids, from 0."""
     position = {person_id: i for i, person_id in enumerate(sorted(walkers.people))}
     groups = np.array([[position[person_id] for person_id in group] for group in walkers.look_alikes])
     return np.stack([rng.permutation(groups).ravel() for _ in range(10)])
@@ -126,7 +125,7 @@ def ilids_vid(walkers: Walkers) -> Plan:
     look-alikes together.
 
     Raises:
-      InputError: the number of people is odd, or above 900 (names have three digits).
+      InputError: the number of persons is odd, or above 900 (names have three digits).
     """
     _check_halves(walkers, "iLIDS-VID", 900)
     count = len(walkers.people)
@@ -134,7 +133,7 @@ def ilids_vid(walkers: Walkers) -> Plan:
     numbers = np.sort(rng.choice(np.arange(1, count + count // 10 + 2), count, replace=False)).tolist()
     number = dict(zip(sorted(walkers.people), numbers, strict=True))
     files = []
-    for tracklet in _once_a_camera(walkers):
+    for tracklet in _first_tracklets(walkers):
         camera, person = f"cam{tracklet.camera_id}", f"person{number[tracklet.person_id]:03}"
         start = int(rng.integers(1, 20000))
         names = tuple(
@@ -142,24 +141,25 @@ def ilids_vid(walkers: Walkers) -> Plan:
             for f in range(len(tracklet.frames))
         )
         files.append((tracklet, names))
-    # Values are positions in the sorted list of person folders, from 1.
+    # Values are indices in the sorted list of person folders, from 1.
     splits = (1 + _random_splits(walkers, rng)).astype(np.uint16)
     matrices = {"train-test people splits/train_test_splits_ilidsvid.mat": {"ls_set": splits}}
     return Plan(tuple(files), {}, matrices)
 
 
 def prid2011(walkers: Walkers) -> Plan:
-    """PRID2011: every person once in cameras a and b, file names that repeat across people, ten random splits that
-    keep look-alikes together as lists of folder names; distractors are people in one camera, whom no split names.
+    """PRID2011: every person once in cameras a and b, repeated file names, ten random splits as lists of folder names.
+
+    Splits keep look-alikes together. Distractors are persons in one camera that no split contains.
 
     Raises:
-      InputError: the number of people is odd, or above 8,999 (names have four digits).
+      InputError: the number of persons is odd, or above 8,999 (names have four digits).
     """
     _check_halves(walkers, "PRID2011", 8999)
     rng = np.random.default_rng([walkers.spec.seed, 103])
-    strangers = [t for t in walkers.split.gallery if t.person_id == DISTRACTOR_ID and t.camera_id <= 2]
-    numbered = [(t, t.person_id) for t in _once_a_camera(walkers)]
-    numbered += [(t, number) for number, t in enumerate(strangers, 1 + max(walkers.people))]
+    distractors = [t for t in walkers.split.gallery if t.person_id == DISTRACTOR_ID and t.camera_id <= 2]
+    numbered = [(t, t.person_id) for t in _first_tracklets(walkers)]
+    numbered += [(t, number) for number, t in enumerate(distractors, 1 + max(walkers.people))]
     files = []
     for tracklet, number in numbered:
         folder = f"prid_2011/multi_shot/cam_{'ab'[tracklet.camera_id - 1]}/person_{number:04}"
@@ -173,10 +173,10 @@ def prid2011(walkers: Walkers) -> Plan:
 
 
 def ls_vid(walkers: Walkers) -> Plan:
-    """LS-VID: ``tracklet_{train,test}/person``, lists of path prefixes, queries in a file of MATLAB 7.3; no distractors
-    and no junk.
+    """LS-VID: ``tracklet_{train,test}/person``, lists of path prefixes, queries in a MATLAB 7.3 file; no distractors,
+    no junk.
 
-    Tracklets are numbered without leading zeros, so that one prefix is the beginning of another.
+    Tracklets are numbered without leading zeros, so one prefix may be a prefix of another.
     """
     split = walkers.split
     test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
@@ -198,16 +198,17 @@ def ls_vid(walkers: Walkers) -> Plan:
 
 
 def ccvid(walkers: Walkers) -> Plan:
-    """CCVID: ``session1/person_camera``, lists of folder, person and label of the clothes; no distractors and no junk.
-    The second tracklet of a person in a camera is of session 2.
+    """CCVID: ``session1/person_camera``, lists of folder, person and clothes label; no distractors, no junk.
+
+    The second tracklet of a person in a camera is in session 2.
 
     Raises:
       InputError: there are more than two tracklets of a person in a camera.
     """
     if walkers.spec.tracklets_per_camera > 2:
         raise InputError(
-            f"CCVID has at most two tracklets of a person in a camera here: found tracklets_per_camera="
-            f"{walkers.spec.tracklets_per_camera}; choose 1 or 2."
+            f"the layout ccvid has at most two tracklets of a person in a camera: found tracklets_per_camera="
+            f"{walkers.spec.tracklets_per_camera}; set it to 1 or 2."
         )
     split = walkers.split
     asked = set(split.query)
@@ -228,8 +229,8 @@ def ccvid(walkers: Walkers) -> Plan:
 
 
 def mevid(walkers: Walkers) -> Plan:
-    """MEVID: ``bbox_{train,test}/person``, lists of names, rows and queries, all counted from 0, as NumPy writes them;
-    no distractors and no junk.
+    """MEVID: ``bbox_{train,test}/person``, lists of names, rows and queries counted from 0, as NumPy writes them; no
+    distractors, no junk.
     """
     split = walkers.split
     test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
@@ -254,8 +255,8 @@ def mevid(walkers: Walkers) -> Plan:
 
 
 def folder(walkers: Walkers) -> Plan:
-    """A folder of one's own: ``{train,query,gallery}/person/camera/tracklet``; the gallery holds no query, but
-    distractors as person 0 and junk as person -1.
+    """A custom folder: ``{train,query,gallery}/person/camera/tracklet``; distractors are person 0, junk is person -1,
+    and the gallery does not contain the queries.
     """
     split = walkers.split
     asked = set(split.query)
@@ -283,4 +284,4 @@ LAYOUTS: Mapping[str, Any] = MappingProxyType(
         "folder": folder,
     }
 )
-"""Names of the layouts and their planning functions, ``Walkers`` -> ``Plan``."""
+"""Layouts: name -> planning function, ``Walkers`` -> ``Plan``."""

@@ -1,6 +1,4 @@
-"""What a pose estimator gets wrong beyond noise that is the same everywhere: self-occlusion, swapped limbs, noise of
-each keypoint's own that lasts.
-"""
+"""Errors of a simulated pose estimator: self-occlusion, swapped limbs and temporally correlated noise per keypoint."""
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -10,27 +8,28 @@ from rgcn_jax.walkers.camera import View
 from rgcn_jax.walkers.gait import POINTS, Motion
 
 HIDDEN_MISSES = np.array([0.9, 0.0, 0.1, 0.3, 0.5, 0.1, 0.3, 0.5, 0.05, 0.15, 0.2, 0.05, 0.15, 0.2])
-"""Of a hidden keypoint: the probability that an estimator reports none, in the order of ``KEYPOINTS``. An estimator
-places most hidden hips and shoulders by what it sees around them, and gives up wrists and a nose seen from behind."""
+"""Probability that a self-occluded keypoint is missing, in the order of ``KEYPOINTS``. Estimators infer most hidden
+hips and shoulders from the context, but not wrists, nor a nose seen from behind.
+"""
 
 NOISE = 0.01 * np.array([0.8, 0.5, 0.7, 1.0, 1.6, 0.7, 1.0, 1.6, 1.0, 0.8, 1.2, 1.0, 0.8, 1.2])
-"""Standard deviation in crop heights at ``keypoint_noise`` 1: wrists and ankles are placed worst, the trunk best."""
+"""Standard deviation in crop heights at ``keypoint_noise`` 1: largest for wrists and ankles, smallest on the torso."""
 
-_GUESS = 3.0  # factor on the noise of a hidden keypoint that is reported all the same
-_LASTING = 0.6  # share of the variance that stays the same for a whole tracklet
-_MEMORY = 0.7  # of the rest from one frame to the next
-_SWAP_LENGTH = 3.0  # mean number of frames for which limbs are swapped
+_GUESS = 3.0  # factor of the noise of a hidden keypoint that is reported
+_LASTING = 0.6  # fraction of the variance that is constant in a tracklet
+_MEMORY = 0.7  # correlation of the rest between consecutive frames
+_SWAP_LENGTH = 3.0  # mean length of a swap, in frames
 _ARMS, _LEGS = (2, 3, 4, 5, 6, 7), (8, 9, 10, 11, 12, 13)
 _NEAR_LEG = ((8, 9), (9, 10)), ((11, 12), (12, 13))
 
 
 def hidden_by_body(view: View, motion: Motion) -> Bool[np.ndarray, "f 14"]:
-    """Which keypoints the walker's own body hides from the camera.
+    """Mask of keypoints that the walker's own body hides from the camera.
 
-    The trunk is a capsule about the line from neck to pelvis, as wide as the shoulders are seen; it hides what lies in
-    it and behind it, so hands behind the back and the far arm. A leg hides what of the other leg lies within 0.035
-    crop heights of it and behind it. The nose is hidden where the face is turned away by more than 20 degrees beyond
-    the profile.
+    The torso is a capsule around the line from neck to pelvis, as wide as the shoulders appear; it hides what is inside
+    it and behind it, such as hands behind the back and the far arm. A leg hides parts of the other leg within 0.035
+    crop heights of it and behind it. The nose is hidden if the face is turned away by more than 20 degrees beyond the
+    profile.
     """
     xy, depth, _ = view.project(motion.points)
     pelvis = POINTS["pelvis"]
@@ -48,7 +47,7 @@ def hidden_by_body(view: View, motion: Motion) -> Bool[np.ndarray, "f 14"]:
 
 
 def _behind(xy: np.ndarray, depth: np.ndarray, point: int, start: int, end: int, radius: np.ndarray) -> np.ndarray:
-    """Whether a point lies within ``radius`` of a line between two others, and 3 cm or more behind it."""
+    """Whether a point is within ``radius`` of a line between two others, and at least 3 cm behind it."""
     line = xy[:, end] - xy[:, start]
     along = ((xy[:, point] - xy[:, start]) * line).sum(-1) / np.maximum((line**2).sum(-1), 1e-12)
     along = np.clip(along, 0.0, 1.0)
@@ -57,8 +56,8 @@ def _behind(xy: np.ndarray, depth: np.ndarray, point: int, start: int, end: int,
 
 
 def swapped_frames(rng: np.random.Generator, share: Float64[np.ndarray, "f"]) -> Bool[np.ndarray, "f"]:
-    """Runs of frames in which limbs are swapped: a chain that is in this share of the frames swapped, for three frames
-    at a time in the mean.
+    """Runs of frames in which limbs are swapped: a Markov chain with this stationary fraction and a mean run of three
+    frames.
     """
     draws = rng.random(len(share) + 1)
     swapped = np.zeros(len(share), bool)
@@ -79,18 +78,17 @@ def misplace(
     noise: float,
     swaps: float,
 ) -> Float64[np.ndarray, "f 14 2"]:
-    """Where an estimator would see the keypoints, before the noise that all of them have.
+    """Positions with swaps and correlated noise, before the noise that all keypoints have.
 
     Args:
-      xy: true places in crop heights.
-      hidden: by the body; their noise is threefold.
+      xy: true positions in crop heights.
+      hidden: mask of self-occluded keypoints, whose noise is threefold.
       yaw_sine: sine of the angle between the walker's front and the camera in each frame.
-      rng: random numbers.
-      noise: factor on ``NOISE``; 60 % of the variance is one draw for the whole tracklet, the rest goes over from frame
-        to frame by 0.7.
-      swaps: share of frames in which the arms, and in the same way the legs, change sides, at a full side view; half of
-      it in
-        a view from the front or from behind.
+      rng: random generator.
+      noise: factor of ``NOISE``; 60 % of the variance is constant in the tracklet, the rest has a correlation of 0.7
+        between frames.
+      swaps: fraction of frames in which the arms, and independently the legs, are swapped in a full side view; half of
+        it in a front or back view.
     """
     share = np.clip(swaps * (0.5 + 0.5 * np.abs(yaw_sine)), 0.0, 0.95)
     out = xy.copy()
@@ -108,9 +106,7 @@ def misplace(
 
 
 def with_middle_neck(keypoints: Float32[np.ndarray, "f 14 3"]) -> Float32[np.ndarray, "f 14 3"]:
-    """Detections with the neck in the middle of the shoulders, missing if either is, as ``skeleton.to_14`` has it for a
-    skeleton without a neck.
-    """
+    """Detections with the neck at the midpoint of the shoulders, missing if either is, as from ``skeleton.to_14``."""
     right, left = keypoints[:, 2], keypoints[:, 5]
     middle = (right + left) / 2
     middle[:, 2] = np.minimum(right[:, 2], left[:, 2])

@@ -1,4 +1,4 @@
-"""What people wear, hair and skin included: everything in the drawing of a person that is neither body nor pose."""
+"""Outfits: clothes, bag, hair and skin of a person."""
 
 import colorsys
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ from jaxtyping import Int64
 from rgcn_jax.walkers.spec import WalkersSpec
 
 RGB = tuple[int | float, int | float, int | float]
-"""A colour; components from 0 to 255."""
+"""A colour with components from 0 to 255."""
 
 _SKINS = ((244, 208, 177), (229, 184, 143), (198, 146, 105), (150, 103, 70), (101, 67, 45))
 _HAIRS = ((32, 26, 24), (66, 44, 30), (112, 78, 44), (192, 158, 96), (140, 62, 32), (150, 150, 152))
-_CLOTHS = 24  # colours of tops and of bags: hues and greys
+_CLOTHS = 24  # number of colours of tops and bags: hues and greys
 _TROUSERS = (
     (38, 48, 84),
     (70, 98, 142),
@@ -31,18 +31,18 @@ _SHOES = ((30, 28, 28), (236, 236, 232), (104, 68, 42), (176, 38, 42), (60, 90, 
 
 @dataclass(frozen=True, slots=True)
 class Outfit:
-    """One set of clothes with hair, skin and bag; look-alikes share it."""
+    """Clothes with hair, skin and bag, shared by look-alikes."""
 
     skin: RGB
     hair: RGB
     hair_style: Literal["short", "long", "bun", "bald", "cap"]
     top: RGB
     second: RGB
-    """Of the stripes, of the logo, of what shows in an open jacket, and of a cap."""
+    """Second colour: of stripes, logo, shirt below an open jacket, and cap."""
     top_style: Literal["plain", "stripes", "logo", "open"]
     long_sleeves: bool
     coat: bool
-    """The top reaches to the middle of the thighs."""
+    """Whether the top reaches to the middle of the thighs."""
     bottom: RGB
     bottom_style: Literal["trousers", "shorts", "skirt"]
     shoes: RGB
@@ -51,7 +51,7 @@ class Outfit:
 
 
 def _cloth(index: int) -> RGB:
-    """One of ``_CLOTHS`` well spread colours."""
+    """One of ``_CLOTHS`` evenly distributed colours."""
     if index < 5:
         grey = 245.0 - 50 * index
         return (grey, grey, grey)
@@ -61,7 +61,7 @@ def _cloth(index: int) -> RGB:
 
 
 def _draw(rng: np.random.Generator) -> Outfit:
-    """One random outfit."""
+    """Draw a random outfit."""
     top, second, bag = (_cloth(int(i)) for i in rng.choice(_CLOTHS, 3, replace=False))
     coat = bool(rng.random() < 0.2)
     return Outfit(
@@ -82,7 +82,7 @@ def _draw(rng: np.random.Generator) -> Outfit:
 
 
 def _difference(a: Outfit, b: Outfit) -> float:
-    """How unlike two outfits look from afar: distances of the large colours, and steps for another cut or bag."""
+    """Dissimilarity of two outfits: differences of the large colour areas, plus constants for another cut or bag."""
     colours = np.array([a.top, a.bottom]) - np.array([b.top, b.bottom])
     cuts = sum(
         getattr(a, name) != getattr(b, name) for name in ("bottom_style", "top_style", "long_sleeves", "coat", "bag")
@@ -91,8 +91,8 @@ def _difference(a: Outfit, b: Outfit) -> float:
 
 
 def draw_outfits(rng: np.random.Generator, count: int) -> list[Outfit]:
-    """``count`` outfits, no two the same: each the one of twelve random candidates that is least like those before
-    it.
+    """Draw ``count`` distinct outfits, each the one of twelve random candidates that differs most from the previous
+    ones.
     """
     outfits: list[Outfit] = []
     while len(outfits) < count:
@@ -104,8 +104,8 @@ def draw_outfits(rng: np.random.Generator, count: int) -> list[Outfit]:
 def draw_changes(
     rng: np.random.Generator, people: int, spec: WalkersSpec
 ) -> Int64[np.ndarray, "people cameras tracklets"]:
-    """Which of its outfits, from 0, a person wears in each tracklet of each camera: a random order of all of them, over
-    and over.
+    """Index of the outfit, from 0, that a person wears in each tracklet of each camera: a random order of all,
+    repeated.
     """
     shape = people, spec.cameras, spec.outfits_per_identity
     orders = rng.permuted(np.broadcast_to(np.arange(spec.outfits_per_identity), shape), axis=2)
@@ -113,5 +113,5 @@ def draw_changes(
 
 
 def change_clothes(before: Outfit, after: Outfit) -> Outfit:
-    """The clothes and the bag of ``after``; skin, hair and its style are the person's and stay."""
+    """Combine clothes and bag of ``after`` with skin, hair and hairstyle of ``before``."""
     return replace(after, skin=before.skin, hair=before.hair, hair_style=before.hair_style)

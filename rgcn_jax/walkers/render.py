@@ -1,7 +1,7 @@
-"""Draws crops: a place, the walker's parts from far to near, what is in the way, and the sensor's noise.
+"""Rendering of crops: background, body parts from far to near, occluder and sensor noise.
 
-Every part is a convex polygon. It is filled at twice the size of the crop and averaged down, which is
-quicker than OpenCV's anti-aliased polygons and just as smooth.
+Every part is a convex polygon. It is filled at twice the size of the crop and averaged down, which is faster than
+OpenCV's anti-aliased polygons and as smooth.
 """
 
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from rgcn_jax.walkers.scenery import ABOVE, CROP
 
 _CORNERS = 16
 _SUPERSAMPLING = 2
-_SHIFT = 4  # fractional bits of the coordinates that OpenCV takes
+_SHIFT = 4  # fractional bits of OpenCV's coordinates
 _SENSOR_NOISE = 3.5
 
 
 def _hulls(
     centres: Float64[np.ndarray, "f s m 2"], radii: Float64[np.ndarray, "f s m"], flat: Float64[np.ndarray, "s"]
 ) -> Float64[np.ndarray, "f s k 2"]:
-    """Corners of the convex hulls of discs: in each of K directions the farthest point of the farthest disc."""
+    """Corners of convex hulls of discs: in each of K directions the farthest point of all discs."""
     angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
     direction = np.stack([np.cos(angle), np.sin(angle)])  # [2, K]
     squeezed = np.stack([np.ones_like(flat), flat], -1)[:, None, :] * direction.T  # [S, K, 2]
@@ -37,25 +37,25 @@ def _hulls(
 
 
 def _fixed_point(corners: Float64[np.ndarray, "*n 2"], rows: int, columns: int) -> Int32[np.ndarray, "*n 2"]:
-    """Crop heights as OpenCV's fixed-point pixel coordinates, where a pixel's centre is a whole number."""
+    """Convert crop heights to OpenCV's fixed-point pixel coordinates, in which pixel centres are whole numbers."""
     return np.rint((corners * np.array([2.0 * columns, rows]) - 0.5) * 2**_SHIFT).astype(np.int32)
 
 
 class Painter:
-    """One tracklet's polygons, ready to be filled frame by frame at one size.
+    """Polygons of one tracklet at one size, ready to be filled frame by frame.
 
     Args:
-      figure: the walker's parts.
-      view: the crops.
-      camera: its light falls on the walker.
-      height: of the crop, in pixels.
-      width: of the crop, in pixels.
+      figure: parts of the walker.
+      view: geometry of the crops.
+      camera: provides the light.
+      height: height of the crop, in pixels.
+      width: width of the crop, in pixels.
     """
 
     def __init__(self, figure: Figure, view: View, camera: Camera, height: int, width: int):
         self.rows, self.columns = _SUPERSAMPLING * height, _SUPERSAMPLING * width
         centres, _, scale = view.project(figure.centres)
-        # Seen from above, the head is nearer than the feet but does not hide them: order by the distance on the ground.
+        # From above, the head is nearer than the feet but does not hide them: sort by the distance on the ground.
         level = view.away * (1.0, 1.0, 0.0)
         depth = figure.middle @ (level / np.linalg.norm(level))
         radii = figure.radii * scale
@@ -70,7 +70,7 @@ class Painter:
         colours = np.concatenate([tone, np.minimum(1.06 * figure.colours[shiny] + 6.0, 255.0)]) * camera.gain
         self.colours = np.clip(colours, 0, 255).tolist()
         order_depth = depth - figure.nearer
-        # The light is laid on right after its part.
+        # Highlights follow directly after their part.
         order = np.argsort(np.concatenate([order_depth, order_depth[:, shiny] - 1e-6], axis=1), axis=1)[:, ::-1]
         self.order = order.tolist()
         angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -79,13 +79,13 @@ class Painter:
         self.shadow = _fixed_point(ground, self.rows, self.columns)
 
     def paint(self, frame: int, image: np.ndarray):
-        """Fills the parts of one frame into an image of the supersampled size, in place."""
+        """Fill the parts of one frame into an image of the supersampled size, in place."""
         polygons, colours = self.polygons[frame], self.colours
         for part in self.order[frame]:
             cv2.fillConvexPoly(image, polygons[part], colours[part], cv2.LINE_8, _SHIFT)
 
     def cast_shadow(self, frame: int, image: np.ndarray):
-        """Darkens the ground below the walker, in place."""
+        """Darken the ground below the walker, in place."""
         top = max(0, int(self.shadow[frame, :, 1].min()) >> _SHIFT)
         if top >= len(image):
             return
@@ -97,20 +97,20 @@ class Painter:
 
 @lru_cache(maxsize=4)
 def _noise_tile(height: int, width: int) -> Int16[np.ndarray, "h w 3"]:
-    """Sensor noise larger than a crop by 64 pixels each way; every frame takes another window of it."""
+    """Sensor noise, 64 pixels larger than a crop in both directions; every frame uses another window of it."""
     grey = np.random.default_rng(0).standard_normal((height + 64, width + 64, 3))
     return np.rint(_SENSOR_NOISE * (0.8 * grey + 0.6 * grey[..., :1])).astype(np.int16)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tracklet is set: a camera's panorama, and the way through it in crop heights."""
+    """Background of a tracklet: a camera's panorama, and the path through it in crop heights."""
 
     panorama: UInt8[np.ndarray, "ph pw 3"]
     start: float
     """Left edge of the first crop in the panorama."""
     step: float
-    """How far the background passes to the left from frame to frame."""
+    """Shift of the background to the left per frame."""
     occluder: Occluder | None
     occluder_shapes: list
     """Polygons in the occluder's box, with colours."""
@@ -119,18 +119,18 @@ class Place:
 def draw_frames(
     painter: Painter, view: View, place: Place, rng: np.random.Generator, height: int, width: int
 ) -> UInt8[np.ndarray, "f h w 3"]:
-    """All crops of a tracklet, RGB; ``painter`` was made for this size, and ``rng`` draws the sensor's noise."""
+    """Render all crops of a tracklet, RGB; ``painter`` must be of this size, and ``rng`` draws the sensor noise."""
     rows, columns = painter.rows, painter.columns
     frames = len(view.size)
     out = np.empty((frames, height, width, 3), np.uint8)
     canvas = np.empty((rows, columns, 3), np.uint8)
-    # The box's jitter moves and zooms the background as it does the walker.
+    # Jitter of the box shifts and zooms the background like the walker.
     usual = np.median(view.size)
     extent = np.rint(CROP * view.size[:, None] / usual * np.array([0.5, 1.0]))
     drift = (view.corner - np.median(view.corner, axis=0)) / usual
     corner = CROP * (np.stack([place.start + place.step * np.arange(frames), np.full(frames, ABOVE)], -1) + drift)
     end = np.array(place.panorama.shape[1::-1]) - extent
-    # At an end of the panorama the way turns back.
+    # The path is reflected at the ends of the panorama.
     corner[:, 0] = end[:, 0] - np.abs(corner[:, 0] % (2 * end[:, 0]) - end[:, 0])
     windows = np.concatenate([np.clip(corner, 0, end), extent], axis=1).astype(int).tolist()
     noise = _noise_tile(height, width)

@@ -1,4 +1,4 @@
-"""Places: one long background image for each camera, and what passes between camera and walker."""
+"""Scenery: a panoramic background for each camera, and shapes of occluders."""
 
 import cv2
 import numpy as np
@@ -8,9 +8,9 @@ from rgcn_jax.walkers.camera import Camera
 from rgcn_jax.walkers.outfit import RGB
 
 CROP = 160
-"""Resolution of a panorama: its pixels for one crop height."""
+"""Resolution of a panorama, in pixels per crop height."""
 ABOVE = 0.25
-"""A panorama reaches this many crop heights above the crop, and below it."""
+"""Extent of a panorama above and below the crop, in crop heights."""
 LENGTH = 14
 """Width of a panorama in crop heights."""
 
@@ -26,7 +26,7 @@ def _shade(colour: RGB, factor: float) -> RGB:
 
 
 def _wall(rng: np.random.Generator, image: np.ndarray, foot: int):
-    """House fronts with windows and doors down to row ``foot``."""
+    """Draw house fronts with windows and doors down to row ``foot``."""
     x, width = 0, image.shape[1]
     while x < width:
         w = int(rng.uniform(0.9, 2.2) * CROP)
@@ -45,7 +45,7 @@ def _wall(rng: np.random.Generator, image: np.ndarray, foot: int):
 
 
 def _ground(rng: np.random.Generator, image: np.ndarray, foot: int):
-    """Paving from row ``foot`` down, with joints that fan out and a kerb."""
+    """Draw paving below row ``foot``, with converging joints and a kerb."""
     height, width = image.shape[:2]
     base = _colour(rng, 105, 175, 10)
     rows = np.linspace(0.86, 1.12, height - foot)[:, None, None]
@@ -63,7 +63,7 @@ def _ground(rng: np.random.Generator, image: np.ndarray, foot: int):
 
 
 def _clutter(rng: np.random.Generator, image: np.ndarray, foot: int):
-    """Trees, posts, bins, benches and parked cars that stand along the wall."""
+    """Draw trees, posts, bins, benches and parked cars along the wall."""
     x = 0.0
     while x < image.shape[1]:
         kind = rng.integers(5)
@@ -121,10 +121,10 @@ def _clutter(rng: np.random.Generator, image: np.ndarray, foot: int):
 
 
 def panorama(camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
-    """The background along a camera's path: RGB, ``CROP`` pixels for a crop height, in the camera's light."""
+    """Draw the background along a camera's path: RGB, ``CROP`` pixels per crop height, in the camera's light."""
     height, width = int((1 + 2 * ABOVE) * CROP), LENGTH * CROP
     image = np.zeros((height, width, 3), np.uint8)
-    # The higher the camera, the higher the ground reaches behind the walker.
+    # The higher the camera, the higher the horizon behind the walker.
     foot = int((ABOVE + 0.86 - camera.elevation / 45) * CROP)
     _wall(rng, image, foot)
     _ground(rng, image, foot)
@@ -136,7 +136,7 @@ def panorama(camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "h w
 
 
 def occluder_shapes(kind: str, rng: np.random.Generator) -> list[tuple[np.ndarray, RGB]]:
-    """What an occluder looks like: polygons in its box, x and y from 0 to 1, and their colours, back to front."""
+    """Polygons of an occluder in its box, x and y from 0 to 1, with colours, back to front."""
     base = _colour(rng, 60, 190, 25)
     box = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
     if kind == "pole":

@@ -1,4 +1,4 @@
-"""What differs between two tracklets of one person beyond their parameters: speed, turns, posture."""
+"""Variation between tracklets of a person beyond their parameters: speed, turning and posture."""
 
 from dataclasses import dataclass, replace
 
@@ -9,13 +9,13 @@ from rgcn_jax.walkers.gait import Motion, walk
 from rgcn_jax.walkers.population import Person, draw_posture
 from rgcn_jax.walkers.spec import WalkersSpec
 
-_SLOWEST, _FASTEST = 0.4, 2.2  # speeds as factors on the person's own
+_SLOWEST, _FASTEST = 0.4, 2.2  # factors of the person's own speed
 
 
 @dataclass(frozen=True)
 class Course:
-    """How one tracklet is walked: ``pace`` [F], factor on cadence and on stride length alike; ``turn`` [F], radians to
-    the left of the middle of the tracklet.
+    """Speed and direction in one tracklet. ``pace`` [F]: factor of both cadence and stride length. ``turn`` [F]:
+    radians to the left, relative to the middle of the tracklet.
     """
 
     pace: Float64[np.ndarray, "f"]
@@ -23,12 +23,12 @@ class Course:
 
 
 def draw_course(rng: np.random.Generator, frames: int, frames_per_second: float, spec: WalkersSpec) -> Course:
-    """A course of ``frames`` frames.
+    """Draw a course of ``frames`` frames.
 
     The logarithm of the speed is normal (``spec.speed_variation``) with a linear change over the tracklet
-    (``spec.slowing``, normal); the walk ratio, step length over step rate, stays that of the person, so that both go
-    with the root of the speed (Sekiya and Nagasaki, 1998). The turn has a normal, constant rate (``spec.turning``).
-    All normal draws are cut at two deviations.
+    (``spec.slowing``, normal). The walk ratio, step length over step rate, is that of the person, so that both are
+    proportional to the root of the speed (Sekiya and Nagasaki, 1998). The turning rate is normal and constant
+    (``spec.turning``). Normal draws are truncated at two deviations.
     """
     z = np.clip(rng.standard_normal(3), -2, 2)
     share = np.arange(frames) / max(frames - 1, 1) - 0.5
@@ -38,8 +38,8 @@ def draw_course(rng: np.random.Generator, frames: int, frames_per_second: float,
 
 
 def walk_course(person: Person, start: float, course: Course, frames_per_second: float) -> Motion:
-    """The walker along a course, from the phase ``start``; trunk, head and all points are turned about the vertical
-    axis through the origin.
+    """Motion along a course, starting at the phase ``start``; all points are rotated about the vertical axis through
+    the origin.
     """
     strides = np.concatenate([[0.0], np.cumsum(course.pace[:-1])]) * person["cadence"] / frames_per_second
     motion = walk(person, start + 2 * np.pi * strides, course.pace)
@@ -49,6 +49,6 @@ def walk_course(person: Person, start: float, course: Course, frames_per_second:
 
 
 def with_another_posture(person: Person, rng: np.random.Generator, probability: float) -> Person:
-    """The person with a posture drawn from the population's, with this probability."""
+    """The person with another posture, drawn from the population, with this probability."""
     changes, posture = rng.random() < probability, draw_posture(rng)
     return replace(person, posture=posture) if changes else person

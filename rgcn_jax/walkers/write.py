@@ -1,4 +1,4 @@
-"""Writes a planned data set to disk: images, the lists beside them, and OpenPose files for every frame."""
+"""Writing of a planned walkers data set: images, lists and annotations, and OpenPose files for every frame."""
 
 import json
 from collections.abc import Mapping
@@ -17,22 +17,22 @@ from rgcn_jax.walkers.layouts import LAYOUTS, Plan
 
 OPENPOSE_FOLDER = "openpose"
 
-# Where each of the 14 keypoints lies in BODY_25; index 8 there is the middle of the hips.
+# Index of each of the 14 keypoints in BODY_25, whose index 8 is the midpoint of the hips.
 _BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14)
 _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12
 
 
 def openpose_people(keypoints: Float32[np.ndarray, "14 3"], height: int, width: int) -> dict:
-    """The contents of OpenPose's file for one frame, BODY_25, in pixels of the crop.
+    """OpenPose's JSON for one frame, BODY_25, in pixels of the crop.
 
     Args:
-      keypoints: x and y as fractions of the crop, confidence; zeros where not detected.
-      height: of the crop, in pixels.
-      width: of the crop, in pixels.
+      keypoints: x and y in normalised coordinates of the crop, and confidence; zeros where not detected.
+      height: height of the crop, in pixels.
+      width: width of the crop, in pixels.
 
     Returns:
-      One person, or nobody where no keypoint was detected. MidHip is the middle of the hips where both were
-      detected; eyes, ears and feet are zeros.
+      One person, or none if no keypoint was detected. MidHip is the midpoint of the hips if both were detected; eyes,
+      ears and feet are zeros.
     """
     body = np.zeros((25, 3))
     body[list(_BODY_25)] = keypoints * (width, height, 1.0)
@@ -48,7 +48,7 @@ def _write_image(path: Path, image: UInt8[np.ndarray, "h w 3"]):
     path.parent.mkdir(parents=True, exist_ok=True)
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
     if not cv2.imwrite(str(path), image[..., ::-1], options):
-        raise InputError(f"could not write the image {path}: check that the disk has room.")
+        raise InputError(f"the image {path} cannot be written: check that there is disk space.")
 
 
 def _write_lists(root: Path, plan: Plan):
@@ -64,12 +64,12 @@ def _write_lists(root: Path, plan: Plan):
 
 
 def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
-    """A file as MATLAB 7.3 writes it: HDF5 behind a header of 512 bytes, with the axes in reverse."""
+    """Write a file as MATLAB 7.3 does: HDF5 after a header of 512 bytes, with reversed axes."""
     try:
         import h5py
     except ImportError:
         raise InputError(
-            f"h5py is needed to write {path.name} and is not installed: pip install 'rgcn_jax[data]'."
+            f"writing {path.name} needs h5py, which is not installed: pip install 'rgcn_jax[data]'."
         ) from None
     with h5py.File(path, "w", userblock_size=512) as file:
         for key, matrix in matrices.items():
@@ -79,18 +79,20 @@ def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
 
 
 def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, image_width: int = 128) -> int:
-    """Writes the data in the true layout of a data set, with OpenPose files under ``openpose/`` in the same folders
-    as the frames. Until all is written a file in the folder marks it as incomplete, and no data set is read from it.
+    """Write the data in the layout of a data set, with OpenPose files under ``openpose/`` in the same folders as
+    frames.
+
+    Until the end a file in the folder marks it as incomplete, so that no data set is read from it.
 
     Args:
       walkers: the data.
-      root: a folder that does not exist yet or is empty.
+      root: a folder that does not exist or is empty.
       layout: a key of ``LAYOUTS``.
-      image_height: of the crops, in pixels.
-      image_width: of the crops, in pixels.
+      image_height: height of the crops, in pixels.
+      image_width: width of the crops, in pixels.
 
     Returns:
-      The number of images written.
+      The number of images.
 
     Raises:
       InputError: the folder is not empty or cannot be written, or the data do not fit the layout.
@@ -103,9 +105,9 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
     try:
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
-            left = " (it is what a killed command left: delete it)" if (root / INCOMPLETE).exists() else ""
+            left = " (left by a killed command: delete it)" if (root / INCOMPLETE).exists() else ""
             raise InputError(
-                f"the folder {root} is not empty{left}, and nothing in it will be overwritten: name a new folder."
+                f"the folder {root} is not empty{left}, and nothing in it is overwritten: choose a new folder."
             )
         (root / INCOMPLETE).touch()
         for tracklet, names in tqdm(plan.files, desc="tracklets", unit="tracklet", disable=None):
@@ -120,5 +122,5 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
         _write_lists(root, plan)
         (root / INCOMPLETE).unlink()
     except OSError as error:
-        raise InputError(f"cannot write to {root}: {error.strerror or error}.") from error
+        raise InputError(f"{root} cannot be written ({error.strerror or error}): choose another --out.") from error
     return images

@@ -14,7 +14,7 @@ from rgcn_jax.data.mot_tracks import parse_tracks
 from rgcn_jax.models.weight_files import read_weights
 from rgcn_jax.pose_detection import tfjs
 from rgcn_jax.types import Tracklet
-from tests.fuzzing import read_or_refused, spoilt_arrays, spoilt_bytes, spoilt_json, spoilt_tensors
+from tests.fuzzing import damaged_files_test, spoilt_arrays, spoilt_bytes, spoilt_json, spoilt_tensors
 
 
 def table(folder):
@@ -79,8 +79,4 @@ READERS = {
     ),
 }
 
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_is_read_or_refused(name, tmp_path):
-    prepare, spoil = READERS[name]
-    read_or_refused(prepare, spoil, tmp_path)
+test_a_damaged_file_is_read_or_refused = damaged_files_test(READERS)

@@ -118,7 +118,7 @@ def test_a_folder_of_images_is_a_video_and_a_part_can_be_chosen(tracks, tmp_path
     mot.convert(tmp_path / "img1", tracks, tmp_path / "out", subset="train")
     assert [t.person_id for t in custom.load(tmp_path / "out").train] == [3, 7]
     (tmp_path / "img1" / "2.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match=r"2\.png: the image is truncated, or no JPEG or PNG image"):
+    with pytest.raises(InputError, match="2.png: .*truncated"):
         mot.convert(tmp_path / "img1", tracks, tmp_path / "out2")
     assert not (tmp_path / "out2").exists()
 
@@ -187,23 +187,23 @@ def test_an_interrupt_is_reported(video, tracks, tmp_path, monkeypatch, capsys):
     ("line", "problem"),
     [
         ("1,9,1,1,5", "line 7 ('1,9,1,1,5') has 5 numbers: expected frame,id,left,top,width,height,confidence"),
-        ("frame,id,left,top,width,height", "has something other than numbers"),
-        ("1_0,9,1,1,5,5", "has something other than numbers"),
-        ("1 9 1 1 5 5", "has something other than numbers"),
-        ("0,9,1,1,5,5,1", "is of frame 0: frames are whole numbers and count from 1"),
+        ("frame,id,left,top,width,height", "contains something other than numbers"),
+        ("1_0,9,1,1,5,5", "contains something other than numbers"),
+        ("1 9 1 1 5 5", "contains something other than numbers"),
+        ("0,9,1,1,5,5,1", "is of frame 0: expected a whole number of 1 or more"),
         ("1.5,9,1,1,5,5,1", "is of frame 1.5"),
         (
             "1,-1,1,1,5,5,1",
-            "is of track -1: tracks are whole numbers of 1 or more (this is a file of detections: run a",
+            "is of track -1: expected a whole number of 1 or more (this is a file of detections: run a",
         ),
-        ("1,0,1,1,5,5,1", "is of track 0: tracks are whole numbers of 1 or more (add a number to all ids)"),
+        ("1,0,1,1,5,5,1", "is of track 0: expected a whole number of 1 or more (add a number to all ids)"),
         ("1,9,1,1,0,5,1", "has a box of 0 x 5 pixels"),
         ("1,9,nan,1,5,5,1", "has a number that is not finite or above 1e6"),
         ("1,9,1,1,5,inf,1", "has a number that is not finite or above 1e6"),
         ("1,9,1,1,5,5,1e400", "has a number that is not finite or above 1e6"),
-        ("2,7,1,1,5,5,1", "line 7: track 7 is in frame 2 already, by line 2"),
+        ("2,7,1,1,5,5,1", "line 7: track 7 is already in frame 2, by line 2"),
         ("6,9,1,1,5,5,1", "line 7: frame 6, but the video has 5 frames that can be read"),
-        ("1,9,70,1,5,5,1", "line 7: the box lies outside of the frame (64 x 48 pixels) or is far larger"),
+        ("1,9,70,1,5,5,1", "line 7: the box is outside of the frame (64 x 48 pixels) or far larger"),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_left_behind(video, tracks, tmp_path, line, problem):
@@ -216,13 +216,13 @@ def test_a_wrong_line_is_named_and_nothing_is_left_behind(video, tracks, tmp_pat
 
 
 def test_all_wrong_lines_are_counted(tracks):
-    with pytest.raises(InputError, match="line 1 .*; line 2 .*; line 4 .*; and 2 more.$"):
+    with pytest.raises(InputError, match="line 1 .*line 2 .*line 4 .*2 more"):
         mot.parse_tracks(b"a\nb\n\nc\nd\ne\n", "tracks.txt")
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [(b"", "holds no track"), (b"1,1,1,1,1,1,0\n", "holds 1 lines of confidence 0 and no other"), (b"\xff", "UTF-8")],
+    [(b"", "contains no track"), (b"1,1,1,1,1,1,0\n", "contains only 1 lines of confidence 0"), (b"\xff", "UTF-8")],
 )
 def test_a_file_without_tracks_is_reported(text, problem):
     with pytest.raises(InputError, match=problem):
@@ -235,13 +235,13 @@ def test_what_cannot_be_read_or_written_is_reported(video, tracks, tmp_path, mon
             mot.convert(Path(video), tracks, out)
         return str(caught.value)
 
-    assert "The video http:/street.avi does not exist" in message(video="http://street.avi")
-    assert f"The track file {tmp_path / 'no.txt'} cannot be read (No such file" in message(tracks=tmp_path / "no.txt")
-    assert f"there is no folder {tmp_path / 'a'}, make it first" in message(out=tmp_path / "a" / "out")
+    assert "the video http:/street.avi does not exist" in message(video="http://street.avi")
+    assert f"the track file {tmp_path / 'no.txt'} cannot be read (No such file" in message(tracks=tmp_path / "no.txt")
+    assert f"the folder {tmp_path / 'a'} does not exist" in message(out=tmp_path / "a" / "out")
     (tmp_path / "broken.avi").write_bytes(b"RIFF")
     assert f"{tmp_path / 'broken.avi'} cannot be opened: convert it" in message(video=tmp_path / "broken.avi")
     (tmp_path / "there").mkdir()
-    assert "exists already, and nothing in it will be overwritten: name a new folder" in message(out=tmp_path / "there")
+    assert "already exists, and nothing in it is overwritten: choose a new folder" in message(out=tmp_path / "there")
 
     def full(self, data):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -257,11 +257,11 @@ def test_from_a_shell(video, tracks, tmp_path):
     done = subprocess.run([*command, f"--out={tmp_path / 'out'}"], **run)
     assert done.returncode == 0, done.stderr
     wrote = f"wrote 4 crops of 2 tracklets to {tmp_path / 'out' / 'gallery'}; next: "
-    assert done.stdout.startswith(f"left out 1 lines of confidence 0\n{wrote}")
+    assert done.stdout.startswith(f"skipped 1 lines of confidence 0\n{wrote}")
     assert next_command(done.stdout)[:3] == ["detect", "--dataset=folder", f"--root={tmp_path / 'out'}"]
     again = subprocess.run([*command, f"--out={tmp_path / 'out'}"], **run)
     assert again.returncode == 2
-    assert again.stderr.startswith(f"error: {tmp_path / 'out'} exists already")
+    assert again.stderr.startswith(f"error: {tmp_path / 'out'} already exists")
     added = subprocess.run([*command, f"--out={tmp_path / 'out'}", "--add", "--camera=2", "--first-person=8"], **run)
     assert added.returncode == 0, added.stderr
     assert sorted(path.name for path in (tmp_path / "out" / "gallery").iterdir()) == ["3", "7", "8", "9"]
@@ -288,11 +288,11 @@ def test_another_camera_is_added(video, tracks, tmp_path):
 
 def test_an_addition_overwrites_nothing(video, tracks, tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(InputError, match="leave out --add"):
+    with pytest.raises(InputError, match="omit --add"):
         mot.convert(video, tracks, out, add=True)
     mot.convert(video, tracks, out)
     before = people(out)
-    with pytest.raises(InputError, match=r"gallery/3/1 exists already"):
+    with pytest.raises(InputError, match=r"gallery/3/1 already exists"):
         mot.convert(video, tracks, out, add=True, first_person=50)
     tracks.write_text("1,9,70,1,5,5,1\n")
     with pytest.raises(InputError, match="line 1"):

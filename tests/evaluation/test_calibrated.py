@@ -128,7 +128,7 @@ def test_pairs_are_of_two_cameras_or_two_persons():
     ids, cameras = embeddings.person_ids, embeddings.camera_ids
     assert (same == (ids[first] == ids[second])).all()
     assert (cameras[first] != cameras[second])[same].all()
-    with pytest.raises(InputError, match="Nothing to learn"):
+    with pytest.raises(InputError, match="nothing to learn"):
         draw_pairs(ids, np.ones_like(cameras))
 
 

@@ -170,7 +170,7 @@ def test_zero_vectors_stay_zero(kind):
 def test_features_that_are_not_finite(bad):
     e = random_embeddings()
     e.pose[5, 1] = bad
-    message = "1 of 12 {} features are not finite or too large .the first is number 5"
+    message = "1 of 12 {} features are not finite or too large, the first at index 5"
     with pytest.raises(InputError, match=message.format("pose")):
         fuse(e, "fused")
     with pytest.raises(InputError, match=message.format("feature")):
@@ -179,17 +179,17 @@ def test_features_that_are_not_finite(bad):
 
 def test_wrong_arguments():
     e = random_embeddings()
-    with pytest.raises(ValueError, match=r"row must be one of .*'pose'.*got 'both'"):
+    with pytest.raises(ValueError, match=r"row 'both'.*'pose'"):
         fuse(e, "both")
-    with pytest.raises(ValueError, match=r"kind must be one of .*'standardized'.*got 'cosine'"):
+    with pytest.raises(ValueError, match=r"kind 'cosine'.*'standardized'"):
         fuse(e, "fused", "cosine")
-    with pytest.raises(ValueError, match="pose_weight must be a finite number >= 0, got -1"):
+    with pytest.raises(ValueError, match="pose_weight .*-1"):
         fuse(e, "fused", "normalized", -1.0)
-    with pytest.raises(InputError, match='"standardized" needs the feature statistics of the training set'):
+    with pytest.raises(InputError, match="standardized.* statistics"):
         fuse(e, "fused", "standardized")
     with pytest.raises(ValueError, match="'fused' needs pose features"):
         fuse(e._replace(pose=np.zeros((12, 0), np.float32)), "fused")
-    with pytest.raises(ValueError, match=r"statistics of shapes \(3,\), \(3,\) for 7 dimensions"):
+    with pytest.raises(ValueError, match=r"statistics .*\(3,\), \(3,\) .* 7"):
         fuse(e, "fused", "standardized", statistics=statistics_of(embed(np.ones((2, 3)), np.ones((2, 4)))))
     with pytest.raises(ValueError, match="statistics of shapes"):
         fuse(e, "pose", "standardized", statistics=statistics_of(embed(np.ones((2, 7)), np.ones((2, 1)))))

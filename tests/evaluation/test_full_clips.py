@@ -100,5 +100,5 @@ def test_what_is_done_is_not_extracted_again(made, clips):
 
 @pytest.mark.jit
 def test_without_a_reader_of_keypoints_full_is_refused(made):
-    with pytest.raises(InputError, match="no reader of keypoints"):
+    with pytest.raises(InputError, match="no keypoint reader"):
         extracted(made, "full", keypoints=None)

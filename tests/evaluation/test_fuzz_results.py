@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pytest
 
 from rgcn_jax.config_io import packaged_config, typed
 from rgcn_jax.embedding_parts import EmbeddingParts
@@ -20,7 +19,7 @@ from rgcn_jax.experiments.sweep import read_record, record, total_seconds
 from rgcn_jax.experiments.table import Column
 from rgcn_jax.report.charts import robustness_charts
 from rgcn_jax.runtime.json_lines import append_json_line
-from tests.fuzzing import read_or_refused, spoilt_arrays, spoilt_bytes, spoilt_json, spoilt_lines
+from tests.fuzzing import damaged_files_test, spoilt_arrays, spoilt_bytes, spoilt_json, spoilt_lines
 
 
 def features(folder):
@@ -155,8 +154,4 @@ READERS = {
     "parts of an embedding": (parts, spoilt_arrays),
 }
 
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_is_read_or_refused(name, tmp_path):
-    prepare, spoil = READERS[name]
-    read_or_refused(prepare, spoil, tmp_path)
+test_a_damaged_file_is_read_or_refused = damaged_files_test(READERS)

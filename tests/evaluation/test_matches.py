@@ -21,9 +21,7 @@ def test_count_matches(exclude_same_camera):
 
 def test_everybody_in_one_camera_only():
     ids = np.arange(1, 7)
-    with pytest.raises(
-        InputError, match=r"None of the 6 queries .* 6 gallery entries.*6 persons .* in one camera only"
-    ):
+    with pytest.raises(InputError, match="6 queries .* 6 gallery .* 6 persons .* one camera"):
         evaluate_ranking(np.ones((6, 6), np.float32), ids, ids, ids, ids)
 
 
@@ -34,12 +32,12 @@ def test_one_camera_id_for_all():
 
 
 def test_no_person_in_common():
-    with pytest.raises(InputError, match="No person of the queries is in the gallery"):
+    with pytest.raises(InputError, match="No .*person .* gallery"):
         evaluate_ranking(np.ones((1, 2), np.float32), np.array([1]), np.array([2, 0]), np.array([1]), np.array([1, 2]))
 
 
 @pytest.mark.parametrize(("num_queries", "num_gallery"), [(0, 3), (2, 0)])
 def test_empty(num_queries, num_gallery):
     q, g = np.ones(num_queries, np.int64), np.ones(num_gallery, np.int64)
-    with pytest.raises(InputError, match=rf"None of the {num_queries} queries .* {num_gallery} gallery .* is empty"):
+    with pytest.raises(InputError, match=f"{num_queries} queries .* {num_gallery} gallery .* empty"):
         evaluate_ranking(np.ones((num_queries, num_gallery), np.float32), q, g, q, g + 1)

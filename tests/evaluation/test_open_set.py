@@ -167,7 +167,7 @@ def test_the_order_of_the_tracklets_does_not_matter():
 def test_unknown_persons_are_needed():
     features, embeddings, roles = random_case(strangers=0, distractors=0)
     everybody = roles._replace(gallery=embeddings.person_ids > 0)
-    with pytest.raises(InputError, match="needs known and unknown persons"):
+    with pytest.raises(InputError, match="needs mated and non-mated searches"):
         open_set(features, embeddings, everybody, OFFICIAL)
     with pytest.raises(ValueError, match=r"in \(0, 1\)"):
         open_set(features, embeddings, roles, OFFICIAL, fpirs=(0.0,))

@@ -201,21 +201,21 @@ def test_protocols_are_constant():
 
 def test_wrong_headline():
     tracklets, roles = test_tracklets(two_cameras())
-    with pytest.raises(InputError, match=r"must be one of official, .*found 'mars'"):
+    with pytest.raises(InputError, match=r"protocol 'mars': expected one of official"):
         scorable_protocols(tracklets, roles, "mars")
-    with pytest.raises(InputError, match="'junk_kept' does not apply"):
+    with pytest.raises(InputError, match="'junk_kept' is not applicable"):
         scorable_protocols(tracklets, roles, "junk_kept")
-    with pytest.raises(InputError, match="'query_excluded' does not apply"):
+    with pytest.raises(InputError, match="'query_excluded' is not applicable"):
         scorable_protocols(tracklets, roles, "query_excluded")
 
 
 def test_no_match_names_the_protocol():
     embeddings, roles = random_case()
     one_camera = embeddings._replace(camera_ids=np.ones(120, np.int32))
-    with pytest.raises(InputError, match=r"Protocol 'official': None of the .* All tracklets have camera id 1"):
+    with pytest.raises(InputError, match="'official'.* camera id 1"):
         evaluate_protocols(one_camera, roles)
     tracklets = [Tracklet((str(i),), int(p), 1) for i, p in enumerate(embeddings.person_ids)]
-    with pytest.raises(InputError, match=r"Protocol 'official': None of the .* All tracklets have camera id 1"):
+    with pytest.raises(InputError, match="'official'.* camera id 1"):
         scorable_protocols(tracklets, roles)
 
 
@@ -231,7 +231,7 @@ def test_one_camera_can_be_scored_by_name():
     persons = embeddings.person_ids
     others = roles.gallery & ~roles.query
     with_match = [(persons[others] == p).any() for p in persons[roles.query]]
-    with pytest.raises(InputError, match=rf"protocol=same_camera_allowed .*: {sum(with_match)} of {len(with_match)} "):
+    with pytest.raises(InputError, match=f"protocol=same_camera_allowed .*{sum(with_match)} of {len(with_match)} "):
         scorable_protocols(tracklets, roles)
     protocols, chance = scorable_protocols(tracklets, roles, "same_camera_allowed")
     assert list(protocols) == ["same_camera_allowed"]
@@ -262,7 +262,7 @@ def test_the_same_camera_beside_the_others():
 def test_no_hint_where_the_same_camera_does_not_help():
     embeddings, tracklets, roles = one_camera(*random_case())
     gallery = np.isin(embeddings.person_ids, embeddings.person_ids[roles.query], invert=True)
-    with pytest.raises(InputError, match="No person of the queries is in the gallery") as error:
+    with pytest.raises(InputError, match="No .*person .* gallery") as error:
         scorable_protocols(tracklets, roles._replace(gallery=gallery))
     assert "same_camera_allowed" not in str(error.value)
 
@@ -276,7 +276,7 @@ def test_features_that_are_not_finite():
 
 def test_lengths_must_fit():
     embeddings, roles = random_case()
-    with pytest.raises(ValueError, match=r"different tracklets: their lengths are .*120.*, .*119"):
+    with pytest.raises(ValueError, match=r"length.*120.*119"):
         evaluate_protocols(embeddings, roles._replace(query=roles.query[1:]))
 
 

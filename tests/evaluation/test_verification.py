@@ -283,11 +283,11 @@ def test_memory_does_not_hold_all_pairs():
 
 def test_one_camera_has_no_genuine_pair():
     features, ids, _ = random_case()
-    with pytest.raises(InputError, match="0 genuine pairs .*exclude_same_camera=False"):
+    with pytest.raises(InputError, match="0 genuine .*exclude_same_camera"):
         verify(features, ids, np.ones_like(ids))
     with pytest.raises(InputError, match="0 impostor pairs"):
         verify(features, np.ones_like(ids), np.arange(len(ids)))
-    with pytest.raises(InputError, match="0 persons form 0 genuine pairs"):
+    with pytest.raises(InputError, match="found 0 genuine pairs"):
         verify(features, np.zeros_like(ids), np.ones_like(ids))
 
 
@@ -302,5 +302,5 @@ def test_wrong_input():
         verify_pairs(np.array([0.1, -0.5]), persons)
     with pytest.raises(InputError, match="pair 0 is nan"):
         verify_pairs(np.array([np.nan, 0.5]), persons)
-    with pytest.raises(InputError, match="must be positive, found 0"):
+    with pytest.raises(InputError, match="person ids of pairs, found 0"):
         verify_pairs(np.array([0.1, 0.5]), persons - 1)

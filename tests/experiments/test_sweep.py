@@ -208,13 +208,13 @@ def test_pose_rows_of_table3_are_trained_beside_their_own_appearance_model_on_wa
     assert len({cell.folder for cell in found}) == 24
     for number, cell in enumerate(found):
         appearance, _, pose = cell.row.partition("+")
-        assert (cell.beside is None) == (not pose)
-        if cell.beside:
-            assert (cell.beside.row, cell.beside.config.seed) == (appearance, cell.config.seed)
-            assert cell.beside in found[:number]
-            assert cell.config.data.features == str(cell.beside.features)
+        assert (cell.features_run is None) == (not pose)
+        if cell.features_run:
+            assert (cell.features_run.row, cell.features_run.config.seed) == (appearance, cell.config.seed)
+            assert cell.features_run in found[:number]
+            assert cell.config.data.features == str(cell.features_run.features)
     root = ["--config.data.root=/data/MARS"]
-    assert all(cell.beside is None for cell in cells(load_table("table3"), "mars", [0], [1], root, tmp_path))
+    assert all(cell.features_run is None for cell in cells(load_table("table3"), "mars", [0], [1], root, tmp_path))
 
 
 def test_tables_share_runs_and_a_changed_field_is_another_one(tmp_path):
@@ -228,20 +228,20 @@ def test_tables_share_runs_and_a_changed_field_is_another_one(tmp_path):
 
 def test_what_is_wrong_is_one_sentence(table, tmp_path, capsys):
     out = f"--out={tmp_path / 'out'}"
-    assert "packaged are" in fails(command.main, ["table99", out], capsys)
+    assert "packaged tables" in fails(command.main, ["table99", out], capsys)
     assert "--seeds" in fails(command.main, ["table3", out, "--seeds=1:"], capsys)
     assert "different numbers" in fails(command.main, ["table3", out, "--seeds=1,1"], capsys)
     assert "data.root" in fails(command.main, ["table3", out, "--dataset=mars"], capsys)
     assert "the table has" in fails(command.main, ["table3", out, "--dataset=ducks"], capsys)
     assert "expected I/N" in fails(command.main, ["table3", out, "--only=2/2"], capsys)
     assert "unknown config field" in fails(command.main, ["table3", out, "--config.nothing=1"], capsys)
-    assert "nothing has been run" in fails(command.main, ["table3", out, "--print"], capsys)
+    assert "omit --print" in fails(command.main, ["table3", out, "--print"], capsys)
     table.write_text("def get_table():\n    return 3\n")
     assert "must return a Table" in fails(command.main, [table, out], capsys)
     table.write_text(TABLE.replace("STEPS", "2").replace('"rank1", "pose")', '"rank1", "pose", "odd")'))
     assert "a column's clips are 'odd'" in fails(command.main, [table, out], capsys)
     table.write_text(TABLE.replace("STEPS", "2").replace('"AP | a"})', '"nobody"})'))
-    assert "beside names the row" in fails(command.main, [table, out], capsys)
+    assert "features_from names the row" in fails(command.main, [table, out], capsys)
     record(tmp_path / "out", "walkers", [], [(0, 1)])
     (tmp_path / "out" / "sweep.json").write_text("[]")
     assert "sweep.json cannot be read" in fails(command.main, ["table3", out, "--print"], capsys)

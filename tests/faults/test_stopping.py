@@ -25,8 +25,8 @@ run_command(main)
 """
 WAIT = "time.sleep(30)"
 STEPS = """stopping.first_step()
-        while not stopping.asked: time.sleep(0.001)
-        raise Stopped(f"received {stopping.asked}: saved")"""
+        while not stopping.received: time.sleep(0.001)
+        raise Stopped(f"received {stopping.received}: saved")"""
 EVALUATION = """stopping.first_step()
         with stopping.interruptible(): time.sleep(30)"""
 # The main thread in C, deaf to signals as in a wait for a device that never answers; the lock of Python is free.
@@ -95,7 +95,7 @@ def test_once_it_is_left_signals_are_as_they_were():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with Stopping() as stopping:
         assert signal.getsignal(signal.SIGTERM) != before[0]
-        assert not stopping.asked
+        assert not stopping.received
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     assert process(OVER, signal.SIGTERM) == (143, "received SIGTERM: ended before it was done.\n")
 
@@ -105,7 +105,7 @@ def test_outside_of_the_main_thread_it_does_nothing():
 
     def work():
         with Stopping() as stopping:
-            seen.append(stopping.asked)
+            seen.append(stopping.received)
 
     thread = threading.Thread(target=work)
     thread.start()

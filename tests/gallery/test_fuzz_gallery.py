@@ -6,7 +6,6 @@ import zlib
 from typing import Any
 
 import numpy as np
-import pytest
 
 from rgcn_jax.gallery import Gallery, Where
 from rgcn_jax.gallery import audit as audit_log
@@ -16,8 +15,15 @@ from rgcn_jax.gallery.manifest import MANIFEST
 from rgcn_jax.gallery.milvus import MilvusStore
 from rgcn_jax.gallery.server.requests import box_of, conditions, marks_of, search_request
 from rgcn_jax.gallery.server.uploads import File, read_crops, read_keypoints
-from tests.data.datasets.test_fuzz import refused_or_read
-from tests.fuzzing import read_or_refused, spoilt_arrays, spoilt_bytes, spoilt_json, spoilt_lines, spoilt_value
+from tests.fuzzing import (
+    damaged_files_test,
+    refused_or_read,
+    spoilt_arrays,
+    spoilt_bytes,
+    spoilt_json,
+    spoilt_lines,
+    spoilt_value,
+)
 from tests.gallery import models
 
 
@@ -138,8 +144,4 @@ READERS = {
     "uploaded keypoints": (upload_keypoints, spoilt_arrays),
 }
 
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_is_read_or_refused(name, tmp_path):
-    prepare, spoil = READERS[name]
-    read_or_refused(prepare, spoil, tmp_path)
+test_a_damaged_file_is_read_or_refused = damaged_files_test(READERS)

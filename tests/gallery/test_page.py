@@ -49,7 +49,7 @@ def served(tmp_path_factory):
     line = next(line for line in process.stdout if line.startswith("ann: "))
     yield SimpleNamespace(world=world, address=line.removeprefix("ann: ").strip(), folder=folder)
     process.terminate()
-    process.wait(20)
+    assert process.wait(20) == 0
     assert (folder / "stderr").read_text() == ""
 
 

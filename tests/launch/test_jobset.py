@@ -2,22 +2,17 @@
 
 import pytest
 
-from tests.launch.programs import LAUNCH
-
-yaml = pytest.importorskip("yaml", reason="the extra dev has the linters")
-validate = pytest.importorskip("kubernetes_validate", reason="the extra dev has the linters")
+from tests.launch import jobsets
 
 
 @pytest.fixture(scope="module")
 def job_set():
-    return yaml.safe_load((LAUNCH / "jobset.yaml").read_text(encoding="utf-8"))
+    return jobsets.read("jobset.yaml")
 
 
 @pytest.fixture(scope="module")
 def job(job_set):
-    (replicated,) = job_set["spec"]["replicatedJobs"]
-    assert replicated["replicas"] == 1  # the address below names job 0
-    return replicated["template"]["spec"]
+    return jobsets.job_of(job_set)
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +22,7 @@ def container(job):
 
 
 def test_the_job_within_is_one_of_kubernetes(job):
-    whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train"}, "spec": job}
-    validate.validate(whole, "1.31", strict=True)
-    with pytest.raises(validate.ValidationError):
-        validate.validate(whole | {"spec": job | {"paralelism": 2}}, "1.31", strict=True)
+    jobsets.check_schema(job)
 
 
 def test_every_pod_is_one_process(job_set, job, container):

@@ -248,5 +248,5 @@ def test_a_step_of_training_on_one_device_and_on_two():
 
 
 def test_other_than_four_stages_are_refused():
-    with pytest.raises(ValueError, match="BiCnet has 4 stages, not 3"):
+    with pytest.raises(ValueError, match="expected 4 stages for BiCnet, found 3"):
         BiCnet((1, 1, 1), WIDTH).init(jax.random.key(0), clips(1, 4))

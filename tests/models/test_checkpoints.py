@@ -134,15 +134,15 @@ def test_a_whole_model_takes_bicnet_and_keeps_the_rest():
 
 
 def test_bicnet_in_another_model_names_the_model(trunk):
-    with pytest.raises(InputError, match=r"bicnet\.pth\.tar is BiCnet-TKS.*model\.appearance to BiC"):
+    with pytest.raises(InputError, match=r"bicnet\.pth\.tar is .*BiCnet-TKS.*model\.appearance to BiC"):
         load_resnet50(DATA / "bicnet.pth.tar", trunk)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"base.NL_2.0.g.weight": (4, 8, 1, 1)}, r"not expected base\.NL_2\.0\.g\.weight"),
-        ({"base.layer1.0.bn1.IN.weight": (1,)}, r"not expected layer1\.0\.bn1\.IN\.weight"),
+        ({"base.NL_2.0.g.weight": (4, 8, 1, 1)}, r"unexpected base\.NL_2\.0\.g\.weight"),
+        ({"base.layer1.0.bn1.IN.weight": (1,)}, r"unexpected layer1\.0\.bn1\.IN\.weight"),
         ({"base.bn1.running_var": None}, r"missing bn1\.running_var"),
         (
             {"base.layer2.0.conv2.weight": (4, 4, 5, 5)},
@@ -163,7 +163,7 @@ def test_what_does_not_fit_is_one_error(change, message, tmp_path, trunk, weight
 
 def test_a_file_of_no_resnet_is_one_error(tmp_path, trunk):
     path = saved(tmp_path, {"blocks.0.attn.qkv.weight": np.ones((3, 3), np.float32)})
-    with pytest.raises(InputError, match=r"missing bn1\.bias.*not expected blocks\.0\.attn\.qkv\.weight"):
+    with pytest.raises(InputError, match=r"missing bn1\.bias.*blocks\.0"):
         load_resnet50(path, trunk)
 
 

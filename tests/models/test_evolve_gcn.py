@@ -175,5 +175,5 @@ def test_a_mesh_changes_nothing(variant):
 
 
 def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="unknown variant 'o': expected one of O, H"):
+    with pytest.raises(ValueError, match="variant 'o'.* O, H"):
         EvolveGCN(N, "o").init(jax.random.key(0), inputs())

@@ -101,14 +101,14 @@ def refused(tmp_path, weights, message, trunk=SMALL):
 def test_missing_and_unexpected_names_are_reported(tmp_path, weights):
     del weights["bn1.running_var"]
     weights["layer1.1.conv1.weight"] = np.zeros((4, 16, 1, 1), np.float32)
-    refused(tmp_path, weights, r"missing bn1\.running_var; not expected layer1\.1\.conv1\.weight\.")
+    refused(tmp_path, weights, r"missing bn1\.running_var; unexpected layer1\.1\.conv1\.weight\.")
 
 
 def test_long_reports_are_shortened(tmp_path, weights):
     refused(
         tmp_path,
         weights,
-        r"missing (layer2\.0\.[\w.]+, ){3}layer2[\w.]+ and 16 more; not expected nothing",
+        r"missing (layer2\.0\.[\w.]+, ){3}layer2[\w.]+ and 16 more; unexpected nothing",
         ResNet50((1, 1), 4),
     )
 
@@ -117,7 +117,7 @@ def test_another_width_is_reported_as_a_shape(tmp_path, weights):
     refused(
         tmp_path,
         weights,
-        r"has shape \[4\], this trunk needs \[8\].*another width",
+        r"has shape \[4\], expected \[8\]",
         ResNet50((1,), 8),
     )
 
@@ -125,7 +125,7 @@ def test_another_width_is_reported_as_a_shape(tmp_path, weights):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_numbers_that_are_not_finite_are_refused(tmp_path, weights, value):
     weights["bn1.running_var"] = np.array([1, 1, value, 1])
-    refused(tmp_path, weights, r"bn1\.running_var holds numbers that are not finite")
+    refused(tmp_path, weights, r"bn1\.running_var contains values that are not finite")
 
 
 def test_integers_are_refused(tmp_path, weights):

@@ -265,7 +265,7 @@ def test_bfloat16_stays_close_and_keeps_state_in_float32():
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match="last_stride is 1 or 2, not 3"):
+    with pytest.raises(ValueError, match="last_stride is 3"):
         ResNet50(stage_sizes=(1,), last_stride=3).init(jax.random.key(0), images(1), False)
 
 
@@ -278,5 +278,5 @@ def test_a_feature_is_the_map_pooled_over_its_positions(pooling, pooled):
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(ValueError, match="pooling is one of mean, max, not 'sum'"):
+    with pytest.raises(ValueError, match="pooling is 'sum'"):
         SMALL.clone(pooling="sum").apply(small_variables(), images(1), False)

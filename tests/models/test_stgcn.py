@@ -59,7 +59,7 @@ def test_wrong_graphs_are_named():
     with pytest.raises(ValueError, match="unknown variant 'uniform'"):
         spatial_partition(EDGES, 1, 14, "uniform")
     for edges, centre in ((EDGES, 14), (((0, 14),), 1), (((-1, 0),), 1)):
-        with pytest.raises(ValueError, match="must name nodes from 0 to 13"):
+        with pytest.raises(ValueError, match="indices from 0 to 13"):
             spatial_partition(edges, centre, 14)
 
 

@@ -68,5 +68,5 @@ def test_the_state_does_not_grow():
 def test_another_readout_is_refused():
     x, params = made(RGCN(N), MeanReadout())
     state = step(RGCN(N), params, initial_state(RGCN(N), B), x[:, 0])
-    with pytest.raises(ValueError, match="RGCN cannot be read along"):
+    with pytest.raises(ValueError, match="RGCN cannot be streamed"):
         read(RGCN(N), params, state)

@@ -285,9 +285,9 @@ def test_training_in_a_mesh_equals_training_on_one_device(pose):
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(ValueError, match="unknown neck 'bn': expected one of none, batchnorm"):
+    with pytest.raises(ValueError, match="neck 'bn'.* none, batchnorm"):
         two_branch(neck="bn").init(jax.random.key(0), *clips())
-    with pytest.raises(ValueError, match="give both or neither"):
+    with pytest.raises(ValueError, match="both pose encoder and readout"):
         two_branch().clone(readout=None).init(jax.random.key(0), *clips())
     with pytest.raises(InputError, match="unknown pose input 'raw'"):
         two_branch(pose_input="raw").init(jax.random.key(0), *clips())

@@ -141,7 +141,7 @@ def test_a_job_of_which_a_process_was_killed_goes_on_from_its_checkpoint(alone, 
     assert killed.status == -signal.SIGKILL
     assert survivor.status in (1, -signal.SIGABRT), survivor.err  # JAX's runtime may be the first to notice
     if survivor.status == 1:
-        assert "a peer process exited; its own output says why" in survivor.err
+        assert "a peer process exited" in survivor.err
     assert not (tmp_path / "run" / "results.json").exists()
     again = job([module("rgcn_jax.main", *arguments)] * 2, devices=2)
     ended_well(again)

@@ -31,7 +31,7 @@ def test_the_environment_says_which_process_this_is():
     [
         ({"JAX_COORDINATOR_ADDRESS": ""}, "JAX_COORDINATOR_ADDRESS is not set: set"),
         ({"JAX_PROCESS_ID": "", "JAX_COORDINATOR_ADDRESS": ""}, "ADDRESS is not set; JAX_PROCESS_ID is not set"),
-        ({"JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID is 4, but the 4 processes count from 0"),
+        ({"JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID is 4, expected a number from 0 to 3"),
         ({"JAX_PROCESS_ID": "-1"}, "JAX_PROCESS_ID is '-1', expected a whole number of 0 or more"),
         ({"JAX_NUM_PROCESSES": "0"}, "JAX_NUM_PROCESSES is '0', expected a whole number of 1 or more"),
         ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES is 'two'"),
@@ -49,12 +49,10 @@ def test_a_coordinator_that_is_not_there_and_a_port_that_is_taken_are_reported()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]  # bound, but nobody listens
-        with pytest.raises(
-            InputError, match=rf"process 1 of 2 .* could not connect to .*localhost:{port} in 1 s .*refused"
-        ):
+        with pytest.raises(InputError, match=f"process 1 of 2 .*localhost:{port} .*refused"):
             processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
         taken.listen()
-        with pytest.raises(InputError, match=rf"process 0 cannot listen at port {port} .*in use.*: choose a port"):
+        with pytest.raises(InputError, match=f"process 0 .*port {port} .*in use"):
             processes.find_coordinator(processes.Place("localhost", port, 2, 0), seconds=1)
         processes.find_coordinator(processes.Place("localhost", port, 2, 1), seconds=1)
 
@@ -135,11 +133,11 @@ parallel.check_shared(Path({str(tmp_path)!r}) / str(jax.process_index()))
 
 def test_processes_with_unequal_numbers_of_devices_are_reported():
     for process in job([code("parallel.start_processes()\nsay('started')")] * 2, devices=(1, 2)):
-        assert process.err.startswith("error: the processes have 1, 2 devices, in their order: give each equally many")
+        assert process.err.startswith("error: the processes have 1, 2 devices, in their order")
         assert process.status == 2
 
 
-PEER_EXITED = "a peer process exited; its own output says why"
+PEER_EXITED = "a peer process exited"
 RERUN = "Rerun the same command in all processes"
 
 

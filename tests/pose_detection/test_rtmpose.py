@@ -55,13 +55,13 @@ def test_a_batch_gives_what_single_crops_give(tmp_path):
 
 
 def test_other_models_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"No model at .*absent.onnx: .* OpenMMLab's RTMPose page"):
+    with pytest.raises(InputError, match="absent.onnx.*RTMPose"):
         RTMPose(tmp_path / "absent.onnx", 1.25, 1)
     (tmp_path / "text.onnx").write_text("hello")
-    with pytest.raises(InputError, match="text.onnx is not an ONNX model that can be run"):
+    with pytest.raises(InputError, match="text.onnx .*ONNX"):
         RTMPose(tmp_path / "text.onnx", 1.25, 1)
     whole_body = onnx_model.write(tmp_path / "m.onnx", keypoints=133)
-    with pytest.raises(InputError, match="not RTMPose with 17 keypoints: for an input of 192 x 256"):
+    with pytest.raises(InputError, match="17 keypoints.* 192 x 256"):
         RTMPose(whole_body, 1.25, 1)
     echo = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -71,5 +71,5 @@ def test_other_models_are_refused(tmp_path):
         onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9),
         str(tmp_path / "echo.onnx"),
     )
-    with pytest.raises(InputError, match=r"the outputs simcc_x and simcc_y, found a \[2, 3\] and b \[2, 3\]"):
+    with pytest.raises(InputError, match=r"simcc_x .*simcc_y.* a \[2, 3\] and b \[2, 3\]"):
         RTMPose(tmp_path / "echo.onnx", 1.25, 1)

@@ -172,7 +172,7 @@ def test_bad_images_are_all_named_and_cost_nothing(work, model, tmp_path, capsys
     report = run.detect(mars.load(work), out, run.Options("rtmpose", model, workers=1, save_every=2))
     assert report is not None
     assert kept
-    assert (report.detected, report.taken_over) == (3, len(frames) - 3)
+    assert (report.detected, report.resumed) == (3, len(frames) - 3)
     names, keypoints = _stored(out)
     assert names == frames
     np.testing.assert_array_equal(keypoints, _expected(work, model, frames))
@@ -203,7 +203,7 @@ def test_a_finished_store_is_not_overwritten(folder, model, tmp_path, capsys):
     out = tmp_path / "k.npz"
     out.write_bytes(b"precious")
     assert status(main, _arguments(folder, model, out)) == 2
-    assert "is there already: remove it, or choose another --out" in capsys.readouterr().err
+    assert "already exists: remove it, or choose another --out" in capsys.readouterr().err
     assert out.read_bytes() == b"precious"
 
 
@@ -249,5 +249,5 @@ def test_a_store_that_was_moved_to_its_place_with_its_parts_still_there_is_made_
     capsys.readouterr()
     assert status(main, _arguments(folder, model, out)) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{out} is complete already; next: ")
+    assert printed.startswith(f"{out} is already complete; next: ")
     assert f"--keypoints={out}" in next_command(printed)

@@ -60,7 +60,7 @@ def test_the_users_choice_is_respected(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("no_folder")
 def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path):
     (tmp_path / "cache").write_text("in the way")
-    assert keep_compiled().startswith("compiled programs are not kept: their folder cannot be written (")
+    assert keep_compiled().startswith("compiled programs are not cached: their folder cannot be written (")
     assert folder() is None
 
 
@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path):
 def test_a_folder_that_others_can_write_is_not_used():
     cache_folder().mkdir(parents=True)
     cache_folder().chmod(0o777)  # whoever writes there chooses what this process runs
-    assert "others can write" in keep_compiled()
+    assert "other users can write" in keep_compiled()
     assert folder() is None
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rgcn_jax.runtime.output import SteadyStream
+from rgcn_jax.runtime.output import RobustStream
 
 COMMAND = """
 import sys, warnings
@@ -75,14 +75,14 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("kind", [io.StringIO, Terminal])
 def test_names_are_escaped_wherever_they_are_printed(kind):
     inner = kind()
-    stream = SteadyStream(inner)
+    stream = RobustStream(inner)
     print(NAME, file=stream)
     assert inner.getvalue() == ESCAPED + "\n"
 
 
 def test_a_bar_may_move_the_cursor_of_a_terminal_and_nothing_else():
     inner = Terminal()
-    stream = SteadyStream(inner)
+    stream = RobustStream(inner)
     for text in ("\r 1/2 \x1b[31m", "\n", "\x1b[A"):
         stream.write(text)
     assert inner.getvalue() == "\r 1/2 \\x1b[31m\n\x1b[A"
@@ -101,6 +101,6 @@ run_command(lambda arguments: warnings.warn({NAME!r}))
 
 def test_what_a_terminal_has_no_letter_for_is_written_as_its_number():
     inner = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    stream = SteadyStream(inner)
+    stream = RobustStream(inner)
     print("größe", file=stream, flush=True)
     assert inner.buffer.getvalue() == b"gr\\xf6\\xdfe\n"  # pyright: ignore[reportAttributeAccessIssue]

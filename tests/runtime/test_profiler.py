@@ -54,7 +54,7 @@ def test_a_profile_that_cannot_be_written_ends_nothing(tmp_path, capsys):
     with Profile((1, 2), tmp_path) as profile:
         for number in range(1, 4):
             profile.step(number)
-    assert capsys.readouterr().out.count("there is no profile in") == 1
+    assert capsys.readouterr().out.count("no profile was written to") == 1
     assert not profile.due(1)
     jax._src.profiler._profile_state.reset()  # JAX keeps a session that could not be written  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -68,5 +68,5 @@ def test_nor_does_a_profiler_that_does_not_start(tmp_path, monkeypatch, capsys):
         for number in range(1, 4):
             profile.step(number)
     assert capsys.readouterr().out == (
-        f"there is no profile in {tmp_path / FOLDER} (Only one profile may be run at a time.)\n"
+        f"no profile was written to {tmp_path / FOLDER} (Only one profile may be run at a time.)\n"
     )

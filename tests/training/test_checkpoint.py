@@ -154,9 +154,7 @@ def test_where_every_checkpoint_is_damaged_nothing_is_moved_and_it_is_reported(t
     file.write_text(file.read_text().replace('"state": "', '"state": "0'))
     for _ in range(2):
         with Checkpoints(tmp_path) as checkpoints:
-            with pytest.raises(
-                InputError, match=r"all checkpoints are damaged: .*latest/1 is damaged: checksum mismatch of its record"
-            ):
+            with pytest.raises(InputError, match="all checkpoints .*latest/1 .*checksum"):
                 checkpoints.newest_intact("latest", small(0))
             with pytest.raises(InputError, match=r"latest/1 is damaged"):
                 checkpoints.restore("latest", small(0))
@@ -168,7 +166,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
     state = small(1)
     bad = state.replace(batch_stats=jax.tree.map(lambda leaf: leaf * np.nan, state.batch_stats))
     with Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(InputError, match=r"after step 1 batch_stats/.* hold non-finite values"):
+        with pytest.raises(InputError, match="step 1 batch_stats/.*NaN"):
             checkpoints.save("latest", bad, {})
         assert checkpoints.latest_step() is None
 

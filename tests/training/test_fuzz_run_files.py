@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from rgcn_jax.calibration import Calibration, read_calibration, read_fusion, write_calibration, write_fusion
 from rgcn_jax.config import Config, DataConfig, EvaluationConfig
@@ -23,8 +22,7 @@ from rgcn_jax.training.state import variables_hash
 from rgcn_jax.training.tracker import _known_runs
 from rgcn_jax.training.weights import Weights
 from rgcn_jax.training.writer import _keep_records
-from tests.data.datasets.test_fuzz import refused_or_read
-from tests.fuzzing import read_or_refused, spoilt_json, spoilt_lines
+from tests.fuzzing import damaged_files_test, refused_or_read, spoilt_json, spoilt_lines
 
 
 def spoilt_sealed_tensors(content, rng):
@@ -140,8 +138,4 @@ READERS = {
     "model folder": (model_folder, spoilt_sealed_tensors),
 }
 
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_damaged_file_is_read_or_refused(name, tmp_path):
-    prepare, spoil = READERS[name]
-    read_or_refused(prepare, spoil, tmp_path)
+test_a_damaged_file_is_read_or_refused = damaged_files_test(READERS)

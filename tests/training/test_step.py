@@ -215,7 +215,7 @@ def test_features_ignore_labels_ids_and_padding(devices):
 
 
 def test_devices_that_are_not_there_and_batches_that_do_not_divide_are_reported():
-    with pytest.raises(InputError, match=r"parallel.num_devices is 9, but JAX sees 8 cpu"):
+    with pytest.raises(InputError, match="parallel.num_devices is 9, .* 8 cpu"):
         parallel.make_mesh(9)
     with pytest.raises(InputError, match=r"batches of 6 clips.* 4 devices"):
         parallel.check_divides(6, parallel.make_mesh(4), "things")

@@ -98,7 +98,7 @@ def test_micro_batches_are_the_same_on_any_number_of_devices():
 
 
 def test_micro_batches_must_divide_the_clips_of_a_device():
-    with pytest.raises(InputError, match=r"batch.micro_batches is 3, which does not divide the 4 clips"):
+    with pytest.raises(InputError, match="batch.micro_batches is 3, .* 4 clips"):
         check_micro_batches(8, parallel.make_mesh(2), 3)
     check_micro_batches(8, parallel.make_mesh(2), 4)
 

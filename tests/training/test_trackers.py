@@ -137,7 +137,7 @@ def test_a_tracker_that_fails_is_reported_once_and_ends_nothing(tmp_path, capsys
     broken = Broken()
     log(tmp_path, [broken])
     assert broken.calls == 1
-    assert capsys.readouterr().err.count("Broken gets no more metrics (ConnectionError: no route)") == 1
+    assert capsys.readouterr().err.count("Broken is disabled after an error (ConnectionError: no route)") == 1
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3
 
 

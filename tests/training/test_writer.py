@@ -89,7 +89,7 @@ def test_a_tensorboard_file_that_cannot_be_written_is_said_once_and_ends_nothing
         writer.train(1, METRICS)
         writer.train(2, METRICS)
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 2
-    assert capsys.readouterr().err.count("TensorBoard gets no more metrics (File exists)") == 1
+    assert capsys.readouterr().err.count("TensorBoard is disabled after an error (File exists)") == 1
 
 
 def test_a_disk_that_fills_up_under_tensorboard_ends_nothing(tmp_path, board, capsys):
@@ -101,7 +101,7 @@ def test_a_disk_that_fills_up_under_tensorboard_ends_nothing(tmp_path, board, ca
         writer.train(3, METRICS)
     board.close()
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 3
-    assert capsys.readouterr().err.count("TensorBoard gets no more metrics (No space left on device)") == 1
+    assert capsys.readouterr().err.count("TensorBoard is disabled after an error (No space left on device)") == 1
 
 
 @pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b'{"step": 3}', b"\xff\n", b"[3]\n", b'{"step": null}\n'])

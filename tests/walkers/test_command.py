@@ -32,10 +32,10 @@ def test_draws_a_contact_sheet(tmp_path):
     ("arguments", "message"),
     [
         (["--out={}/full"], "full is not empty"),
-        (["--out={}/new", "--train-identities=4"], "train_identities must be a multiple of group_size (3)"),
+        (["--out={}/new", "--train-identities=4"], "train_identities is 4: expected a multiple of group_size (3)"),
         (["--out={}/new", "--image-width=0"], "--image-width: expected a whole number of 1 or more, found '0'"),
-        (["--contact-sheet={}/sheet.txt"], "must name a .png or .jpg file"),
-        (["--contact-sheet={}/nowhere/sheet.png"], "cannot write the contact sheet"),
+        (["--contact-sheet={}/sheet.txt"], "expected a .png or .jpg file"),
+        (["--contact-sheet={}/nowhere/sheet.png"], "cannot be written"),
     ],
 )
 def test_what_the_user_must_mend_is_one_sentence_and_status_2(arguments, message, tmp_path, capsys):
@@ -83,11 +83,11 @@ def test_a_data_set_whose_writing_was_cut_off_is_no_data_set(tmp_path, monkeypat
     assert status(main, arguments) == 130
     for subset in ("train", "query", "gallery"):
         (out / subset).mkdir(exist_ok=True)
-    with pytest.raises(InputError, match="is incomplete: the writing of .*half was cut off"):
+    with pytest.raises(InputError, match="incomplete.*half"):
         custom.load(out)
     capsys.readouterr()
     assert status(main, arguments) == 2
-    assert "a killed command left: delete it" in capsys.readouterr().err
+    assert "left by a killed command: delete it" in capsys.readouterr().err
     monkeypatch.undo()
     shutil.rmtree(out)
     assert status(main, arguments) == 0

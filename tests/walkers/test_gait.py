@@ -3,7 +3,7 @@ import pytest
 
 from rgcn_jax.skeleton import FLIP_ORDER, KEYPOINTS
 from rgcn_jax.walkers.gait import POINTS, walk
-from rgcn_jax.walkers.population import BODY, GAIT, PARAMETERS, Person, Posture, draw_person, on_a_day
+from rgcn_jax.walkers.population import BODY, GAIT, PARAMETERS, Person, Posture, draw_person, with_session_noise
 
 PHASE = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 POSTURES: list[Posture] = ["none", "phone_right", "phone_left", "pockets", "strap_right", "strap_left", "carrying"]
@@ -103,6 +103,6 @@ def test_variation_scales_people_and_session_noise_moves_them_a_little():
     np.testing.assert_allclose(spread(1.0)[index] / spread(0.5)[index], 2.0, rtol=0.02)
     assert spread(0.0).max() < 1e-12
     rng = np.random.default_rng(0)
-    days = np.std([on_a_day(person(), rng, 0.25).parameters for _ in range(400)], axis=0)
+    days = np.std([with_session_noise(person(), rng, 0.25).parameters for _ in range(400)], axis=0)
     deviations = np.array([row[1] for row in (BODY | GAIT).values()])
     np.testing.assert_allclose(days / deviations, 0.25, rtol=0.15)

@@ -154,7 +154,7 @@ def test_ilids_splits_keep_look_alikes_together():
 
 def test_ilids_needs_an_even_number_of_people():
     walkers = generate(WalkersSpec(train_identities=3, test_identities=6))
-    with pytest.raises(InputError, match="even number of people, at most 900: found 9"):
+    with pytest.raises(InputError, match="even .*900.* 9"):
         ilids_vid(walkers)
 
 
@@ -210,14 +210,14 @@ def test_openpose_has_no_middle_of_one_hip_and_nobody_without_keypoints():
 
 def test_a_folder_with_something_in_it_is_left_alone(small, tmp_path):
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(InputError, match=r"is not empty.*name a new folder"):
+    with pytest.raises(InputError, match=r"is not empty.*choose a new folder"):
         write(small, tmp_path, "mars", *SIZE)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 
 def test_a_file_in_the_place_of_the_folder_and_an_unknown_layout_are_reported(small, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write to .*file: File exists"):
+    with pytest.raises(InputError, match=r"file cannot be written .*File exists"):
         write(small, tmp_path / "file", "mars", *SIZE)
     with pytest.raises(ValueError, match="unknown layout 'market'"):
         write(small, tmp_path / "new", "market", *SIZE)

@@ -92,7 +92,7 @@ def test_the_contact_sheet_has_a_row_for_each_look_alike_and_a_block_for_each_ca
 
 
 def test_the_contact_sheet_names_an_unknown_person(small):
-    with pytest.raises(ValueError, match="no person 77 in the data"):
+    with pytest.raises(ValueError, match="person 77 is not in the data"):
         contact_sheet(small, group=(77,))
 
 

@@ -1,4 +1,4 @@
-"""Iterator whose items a thread computes in advance, from the moment it is made."""
+"""Iterator whose items a thread computes in advance, starting at construction."""
 
 import os
 import queue
@@ -11,23 +11,23 @@ from typing import Any, NoReturn, TypeVar
 Item = TypeVar("Item")
 
 _NICENESS = 10
-"""A tenth of the share of a thread that does not give way, where both want a core."""
+"""About a tenth of a core's time, where a thread of the process's own niceness wants the same core."""
 
 
 class ReadAhead(Generator[Item, None, None]):
-    """The items of a generator, of which a thread keeps ``ahead`` ready and has one more in hand.
+    """The items of a generator, computed by a thread: up to ``ahead`` are ready, and one more is in progress.
 
-    With ``gives_way`` the thread, and all threads that it starts, run at lower priority than the process (Linux): where
-    the training step runs on the same cores, items are computed in its gaps and do not hold it up.
+    With ``low_priority`` the thread, and all threads that it starts, have a higher niceness than the process (Linux):
+    if the training step runs on the same cores, items are computed while the step leaves a core idle.
 
-    An error in the thread is raised where its item is asked for. ``close`` ends the thread and waits for it; dropped,
-    the iterator ends it after the item in hand.
+    An error in the thread is raised when its item is requested. ``close`` ends the thread and waits for it. If the
+    iterator is dropped, the thread ends after the item in progress.
     """
 
-    def __init__(self, items: Generator[Item, None, None], ahead: int, name: str, gives_way: bool = False):
+    def __init__(self, items: Generator[Item, None, None], ahead: int, name: str, low_priority: bool = False):
         self._closed, self._ready, self._ended = threading.Event(), queue.Queue(maxsize=ahead), False
-        # A function that does not know this object: else the thread would keep it, and it could not be dropped.
-        arguments = items, self._closed, self._ready, gives_way
+        # A function without a reference to this object: otherwise the thread would keep the object alive.
+        arguments = items, self._closed, self._ready, low_priority
         self._thread = threading.Thread(target=_work, args=arguments, daemon=True, name=name)
         self._thread.start()
 
@@ -42,12 +42,12 @@ class ReadAhead(Generator[Item, None, None]):
         return item
 
     def throw(self, *error: Any) -> NoReturn:
-        """Ends the iterator, as a generator that does not catch the error."""
+        """End the iterator with the error, like a generator that does not catch it."""
         self._end()
         raise error[0]
 
     def close(self) -> None:
-        """Ends the iterator and its thread: at the end of the process no thread is within TensorFlow."""
+        """End the iterator and wait for its thread, so that no thread runs TensorFlow when the process exits."""
         self._end()
         self._thread.join()
 
@@ -61,10 +61,10 @@ class ReadAhead(Generator[Item, None, None]):
             self._ready.get_nowait()
 
 
-def _work(items: Generator, closed: threading.Event, ready: queue.Queue, gives_way: bool) -> None:
-    if gives_way and sys.platform == "linux":  # elsewhere a thread has no priority of its own
+def _work(items: Generator, closed: threading.Event, ready: queue.Queue, low_priority: bool) -> None:
+    if low_priority and sys.platform == "linux":  # elsewhere niceness belongs to the process
         thread = threading.get_native_id()
-        with suppress(OSError):  # where a sandbox forbids it
+        with suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
     error: BaseException = StopIteration()
     try:
@@ -72,7 +72,7 @@ def _work(items: Generator, closed: threading.Event, ready: queue.Queue, gives_w
             ready.put((item, None))
             if closed.is_set():
                 break
-    except BaseException as raised:  # passed on, and raised where the item is asked for
+    except BaseException as raised:  # raised again when the item is requested
         error = raised
     finally:
         items.close()

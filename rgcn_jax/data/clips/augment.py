@@ -1,7 +1,7 @@
-"""Augmentation of a clip: one draw for all its frames, and the same geometry for frames and keypoints.
+"""Augmentation of a clip: one random draw for all its frames, with the same geometry for frames and keypoints.
 
-The draws and the keypoints are NumPy; the pixels are transformed by the readers (OpenCV in ``memory``, TensorFlow in
-``pipeline``), both from the same box, flip and erased rectangle.
+Draws and keypoints are in NumPy; readers transform pixels (OpenCV in ``memory``, TensorFlow in ``pipeline``) according
+to the same box, flip and erased rectangle.
 """
 
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ from rgcn_jax.data.clips.keypoint_augment import KeypointAugmentation
 from rgcn_jax.skeleton import FLIP_ORDER
 
 ERASED_RGB = (124, 116, 104)
-"""What an erased rectangle is painted with: ImageNet's mean colour, which is 0 after normalisation."""
+"""Colour of erased rectangles: ImageNet's mean colour, which is 0 after normalisation."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop (the frame scaled by ``crop_scale``, then a part of the original size cut out), flip and erasing.
+    """Random crop (scale the frame by ``crop_scale``, then crop to the original size), flip and erasing.
 
-    Probabilities are per clip. The paper says nothing of augmentation; crop and flip are its ancestors' recipe,
-    erasing is off there. Erasing takes 2 to 40 % of the area at an aspect of 0.3 to 3.3 (Zhong et al., 2020) and
-    leaves keypoints alone.
+    Probabilities are per clip. The paper does not mention augmentation; crop and flip are from the recipe it builds on,
+    which has no erasing. Erasing covers 2 to 40 % of the area with an aspect ratio of 0.3 to 3.3 (Zhong et al., 2020)
+    and does not change keypoints.
     """
 
     crop_probability: float = 0.5
@@ -30,11 +30,11 @@ class Augmentation:
     flip_probability: float = 0.5
     erase_probability: float = 0.0
     keypoints: KeypointAugmentation = field(default_factory=KeypointAugmentation)
-    """Of the keypoints alone."""
+    """Augmentation of the keypoints only."""
 
 
 def no_transform(clips: int) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarray, "b"], Float32[np.ndarray, "b 4"]]:
-    """Box, flip and erased rectangle of clips that are not augmented."""
+    """Box, flip and erased rectangle of clips without augmentation."""
     return (
         np.tile(np.array([0, 0, 1, 1], np.float32), (clips, 1)),
         np.zeros(clips, bool),
@@ -45,9 +45,9 @@ def no_transform(clips: int) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarra
 def draw(
     rng: np.random.Generator, clips: int, augmentation: Augmentation
 ) -> tuple[Float32[np.ndarray, "b 4"], Bool[np.ndarray, "b"], Float32[np.ndarray, "b 4"]]:
-    """One draw a clip: (box, flip, erase) as ``BatchPlan`` describes them.
+    """Draw (box, flip, erase) for each clip, as in ``BatchPlan``.
 
-    The number of random values drawn does not depend on the probabilities, so that switching one kind off does not
+    The number of random values does not depend on the probabilities, so that disabling one transformation does not
     change the others.
     """
     box, flip, erase = no_transform(clips)
@@ -69,11 +69,10 @@ def draw(
 def transform_keypoints(
     keypoints: Float32[np.ndarray, "b t 14 3"], box: Float32[np.ndarray, "b 4"], flip: Bool[np.ndarray, "b"]
 ) -> Float32[np.ndarray, "b t 14 3"]:
-    """Keypoints as they lie in what is shown: moved and scaled by the box; mirrored with left and right swapped by
-    the flip.
+    """Transform keypoints with the frame: by the box, and mirrored with left and right swapped by the flip.
 
-    Normalised coordinates of the frame come in, those of what is shown go out. A keypoint that the crop pushes out
-    keeps its place outside [0, 1]; one that was not detected stays (0, 0, 0).
+    From normalised coordinates of the frame to those of the box. Keypoints outside of the box have coordinates outside
+    of [0, 1]; undetected ones stay (0, 0, 0).
     """
     left, top, right, bottom = (box[:, i, None, None] for i in range(4))
     x = (keypoints[..., 0] - left) / (right - left)

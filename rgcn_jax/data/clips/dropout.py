@@ -1,4 +1,4 @@
-"""Keypoints left out at random, as if the detector had missed them."""
+"""Random keypoint dropout, as if the detector had missed keypoints."""
 
 import hashlib
 
@@ -10,15 +10,16 @@ from rgcn_jax.types import Tracklet
 
 
 class KeypointDropout:
-    """A ``KeypointSource`` from which each keypoint of each frame is missing with the probability ``rate``; the same
-    ones for the same seed and tracklet.
+    """A ``KeypointSource`` in which each keypoint of each frame is missing with probability ``rate``.
+
+    The missing keypoints depend only on seed and tracklet.
     """
 
     def __init__(self, source: KeypointSource, rate: float, seed: int = 0):
         self._source, self._rate, self._seed = source, rate, seed
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """Zeros where it is missing."""
+        """Keypoints of a tracklet, zero where dropped."""
         keypoints = self._source.of(tracklet)
         name = int.from_bytes(hashlib.sha256(tracklet.frames[0].encode()).digest()[:8], "big")
         missing = np.random.default_rng([self._seed, name]).random(keypoints.shape[:2]) < self._rate

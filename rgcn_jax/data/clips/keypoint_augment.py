@@ -1,8 +1,7 @@
-"""Augmentation of keypoints alone, of which the frames know nothing: dropped joints, jitter, aspect, swapped sides,
-stretched time.
+"""Augmentation of keypoints independently of the frames: dropout, jitter, aspect, swapped sides, stretched time.
 
-Drawn with the plan of a batch, from a random stream of its own; applied before the crop and the flip that frames and
-keypoints share. Never in evaluation, whose plans hold none.
+Drawn with the plan of a batch, from a separate random stream; applied before the crop and flip that frames and
+keypoints share. Not used in evaluation.
 """
 
 from dataclasses import dataclass
@@ -13,14 +12,12 @@ from jaxtyping import Bool, Float32
 from rgcn_jax.skeleton import FLIP_ORDER
 
 LIMBS = ((2, 3, 4, 5, 6, 7), (8, 9, 10, 11, 12, 13))
-"""The keypoints of the arms and of the legs: what is swapped together."""
+"""Keypoints of the arms and of the legs, which are swapped together."""
 
 
 @dataclass(frozen=True)
 class KeypointAugmentation:
-    """Probabilities, each of a clip, and how much is done to it then; the fields of ``augment.keypoints``, whose
-    meanings are in docs/config.md.
-    """
+    """Probabilities per clip, and magnitudes; the fields of ``augment.keypoints``, see docs/config.md."""
 
     drop_probability: float = 0.0
     drop_share: float = 0.2
@@ -34,17 +31,17 @@ class KeypointAugmentation:
 
     @property
     def on(self) -> bool:
-        """Whether anything is ever changed."""
+        """Whether any probability is above 0."""
         return any(getattr(self, f"{kind}_probability") > 0 for kind in ("drop", "jitter", "aspect", "swap", "stretch"))
 
 
 @dataclass(frozen=True)
 class KeypointChanges:
-    """What is done to the keypoints of B clips.
+    """Changes of the keypoints of B clips.
 
-    ``time``: the place in the clip, in frames from 0, that each frame shows. ``swapped``: whether the arms, and the
-    legs, of a frame change sides. ``shift``: added, in normalised coordinates. ``width``: factor on x about the middle
-    of the crop. ``dropped``: reported as not detected.
+    ``time``: position in the clip that each frame shows, in frames from 0. ``swapped``: whether the sides of arms and
+    legs are swapped in a frame. ``shift``: offset in normalised coordinates. ``width``: factor of x about the middle of
+    the crop. ``dropped``: keypoints to mark as not detected.
     """
 
     time: Float32[np.ndarray, "b t"]
@@ -54,7 +51,7 @@ class KeypointChanges:
     dropped: Bool[np.ndarray, "b t 14"]
 
     def __getitem__(self, clips: slice) -> "KeypointChanges":
-        """Those of some of the clips."""
+        """The changes of a range of clips."""
         return KeypointChanges(
             self.time[clips], self.swapped[clips], self.shift[clips], self.width[clips], self.dropped[clips]
         )
@@ -66,16 +63,16 @@ def draw_changes(
     augmentation: KeypointAugmentation,
     crop_aspect: float,
 ) -> KeypointChanges:
-    """The changes of a batch.
+    """Draw the changes of a batch.
 
-    The number of random values drawn does not depend on the probabilities, so that switching one kind off does not
-    change the others.
+    The number of random values does not depend on the probabilities, so that disabling one change does not affect the
+    others.
 
     Args:
-      rng: random numbers.
-      frame_mask: False for frames that pad a clip: they keep showing its last frame.
-      augmentation: probabilities and sizes.
-      crop_aspect: width of a crop over its height: jitter is in crop heights in both directions.
+      rng: random generator.
+      frame_mask: False for frames that pad a clip, which continue to show its last frame.
+      augmentation: probabilities and magnitudes.
+      crop_aspect: width of a crop over its height, since jitter is in crop heights in both directions.
     """
     clips, frames = frame_mask.shape
     chosen = rng.random((clips, 5)) < [
@@ -117,11 +114,10 @@ def _runs(u: np.ndarray, frames: int) -> np.ndarray:
 def change_keypoints(
     keypoints: Float32[np.ndarray, "b t 14 3"], changes: KeypointChanges
 ) -> Float32[np.ndarray, "b t 14 3"]:
-    """Keypoints of clips with the changes: time, sides, shift, width, then what is dropped.
+    """Apply changes to the keypoints of clips: time, sides, shift, width, dropout, in this order.
 
-    Between two frames a keypoint lies on the line between its two places, with the confidence in proportion; where
-    only the nearer frame shows it, there, and where that does not show it, it is not detected. What was not detected
-    stays (0, 0, 0).
+    Positions and confidences between two frames are interpolated linearly. If only the nearer frame shows the keypoint,
+    its position is used; if it does not, the keypoint is not detected. Undetected keypoints stay (0, 0, 0).
     """
     moved = _at(keypoints, changes.time)
     for part, limbs in enumerate(LIMBS):
@@ -136,7 +132,7 @@ def change_keypoints(
 
 
 def _at(keypoints: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The keypoints at these places in time."""
+    """Keypoints at these positions in time."""
     before = np.floor(time).astype(int)
     after = np.minimum(before + 1, keypoints.shape[1] - 1)
     share = (time - before)[:, :, None, None]

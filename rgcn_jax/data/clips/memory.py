@@ -1,4 +1,4 @@
-"""Reader of clips that are in memory, such as the walkers' frames: NumPy and OpenCV, no TensorFlow."""
+"""Reader of clips in memory, such as the walkers' frames, with NumPy and OpenCV, without TensorFlow."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
@@ -16,19 +16,19 @@ from rgcn_jax.types import Batch, Tracklet
 
 @runtime_checkable
 class ArraySource(Protocol):
-    """Frames and keypoints of a tracklet as arrays; ``frames`` are uint8 RGB of the size that is trained on."""
+    """Frames and keypoints of tracklets as arrays; ``frames`` are uint8 RGB at the training size."""
 
     def frames(self, tracklet: Tracklet) -> UInt8[np.ndarray, "f h w 3"]:
-        """All frames of the tracklet."""
+        """All frames of a tracklet."""
         ...
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """All keypoints of the tracklet, as ``KeypointSource`` defines it."""
+        """All keypoints of a tracklet, see ``KeypointSource``."""
         ...
 
 
 class CachedSource:
-    """An ``ArraySource`` from functions that compute a tracklet; each tracklet is computed once and kept."""
+    """An ``ArraySource`` that computes each tracklet once by the given functions, and caches it."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class CachedSource:
         self._keypoints: dict[Tracklet, np.ndarray] = {}
 
     def frames(self, tracklet: Tracklet) -> UInt8[np.ndarray, "f h w 3"]:
-        """All frames of the tracklet."""
+        """All frames of a tracklet."""
         if tracklet not in self._frames:
             self._frames[tracklet] = self._compute_frames(tracklet)
         return self._frames[tracklet]
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """All keypoints of the tracklet."""
+        """All keypoints of a tracklet."""
         if tracklet not in self._keypoints:
             self._keypoints[tracklet] = self._compute_keypoints(tracklet)
         return self._keypoints[tracklet]
@@ -55,11 +55,11 @@ class CachedSource:
 def show(
     frame: UInt8[np.ndarray, "h w 3"], box: Float32[np.ndarray, "4"], flip: bool, erase: Float32[np.ndarray, "4"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The box of a frame at the frame's size (bilinear), mirrored and erased as drawn."""
+    """Crop a frame to the box (bilinear, at the frame's size), flip and erase it."""
     height, width = frame.shape[:2]
     if not (box == (0, 0, 1, 1)).all():
         left, top, right, bottom = (float(v) for v in box)
-        # Pixel centres: output x + 0.5 of width shows input (left + (x + 0.5) / width * (right - left)) * width.
+        # At pixel centres, output x + 0.5 corresponds to input (left + (x + 0.5) / width * (right - left)) * width.
         sx, sy = right - left, bottom - top
         matrix = np.array([[sx, 0, left * width + 0.5 * sx - 0.5], [0, sy, top * height + 0.5 * sy - 0.5]], np.float32)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -74,7 +74,7 @@ def show(
 
 
 def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
-    """The batch of one plan."""
+    """Read the batch of a plan."""
     clips = []
     for i, (tracklet, positions) in enumerate(zip(plan.tracklets, plan.frames, strict=True)):
         frames = source.frames(tracklet)
@@ -89,13 +89,13 @@ def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
 
 
 class MemoryReader:
-    """A ``Reader`` that makes each batch by a function of its plan, such as ``read_batch`` with its source; one thread
-    works ``ahead`` batches in advance, at lower priority if it ``gives_way`` (``ReadAhead``).
+    """A ``Reader`` that computes batches from plans by a function, in a thread that is ``ahead`` batches in advance,
+    at a lower priority than the process if ``low_priority`` (``ReadAhead``).
     """
 
-    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2, gives_way: bool = False):
-        self._read, self._ahead, self._gives_way = read, ahead, gives_way
+    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2, low_priority: bool = False):
+        self._read, self._ahead, self._low_priority = read, ahead, low_priority
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader", self._gives_way)
+        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader", self._low_priority)

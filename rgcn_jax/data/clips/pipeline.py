@@ -76,7 +76,7 @@ class ClipReader:
       ahead: batches that are finished in advance, while the device works on one; a thread assembles them.
       threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
         that wait for a compiled loop do not work.
-      gives_way: whether all of them run at lower priority than the process (``ReadAhead``).
+      low_priority: whether all of them run at lower priority than the process (``ReadAhead``).
 
     Raises:
       InputError: an image cannot be read or decoded; the message names it.
@@ -90,14 +90,14 @@ class ClipReader:
         width: int,
         ahead: int = 2,
         threads: int = 0,
-        gives_way: bool = False,
+        low_priority: bool = False,
     ):
         self._frames, self._keypoints, self._size = frames, keypoints, (height, width)
-        self._ahead, self._threads, self._gives_way = ahead, threads, gives_way
+        self._ahead, self._threads, self._low_priority = ahead, threads, low_priority
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader", self._gives_way)
+        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader", self._low_priority)
 
     def _batches(self, plans: Iterator[BatchPlan]) -> Generator[Batch, None, None]:
         first = next(plans, None)

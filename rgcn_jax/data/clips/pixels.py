@@ -1,6 +1,6 @@
 """Decoding, resizing and augmentation of frames as TensorFlow operations.
 
-The same functions serve loose files and prepared data, and the preparation itself, so that all decode and round alike.
+Used for loose files, prepared data and the preparation itself, so that decoding and rounding are identical.
 """
 
 from rgcn_jax.data.clips.augment import ERASED_RGB
@@ -8,24 +8,25 @@ from rgcn_jax.data.clips.tensorflow_cpu import tf
 
 
 def decode(encoded: tf.Tensor | bytes) -> tf.Tensor:
-    """Pixels [h, w, 3] uint8 RGB of the bytes of a JPEG or PNG file; a grey one has three equal channels.
+    """Decode a JPEG or PNG file to uint8 RGB pixels [h, w, 3]; grey images get three equal channels.
 
-    JPEG is decoded as ``tf.io.decode_jpeg`` does by default (fast integer transform). Raises tf.errors.OpError for
-    bytes that are no whole image; other decoders fill what a truncated JPEG lacks with grey.
+    JPEG is decoded like ``tf.io.decode_jpeg`` with default settings (fast integer transform). Raises tf.errors.OpError
+    for incomplete images, unlike decoders that fill the missing part of a truncated JPEG with grey.
     """
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
 def fit(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """A frame [h, w, 3] uint8 at another size: whole, bilinear, antialiased where it shrinks; as it is if it fits."""
+    """Resize a frame [h, w, 3] uint8 (bilinear, antialiased when reduced); unchanged if it has that size."""
     image.set_shape((None, None, 3))
     fits = tf.reduce_all(tf.shape(image)[:2] == (height, width))
     return tf.cond(fits, lambda: image, lambda: _uint8(tf.image.resize(image, (height, width), antialias=True)))
 
 
 def show(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
-    """The frames of a clip [t, h, w, 3] uint8 as its draw says (see ``BatchPlan``): one box, flip and erased rectangle
-    for all; the box at the size of the frame (bilinear).
+    """Crop, flip and erase the frames of a clip [t, h, w, 3] uint8 (see ``BatchPlan``).
+
+    The box is resampled to the frame's size (bilinear). The same box, flip and rectangle apply to all frames.
     """
     whole = tf.reduce_all(box == (0.0, 0.0, 1.0, 1.0))
     shown = tf.cond(
@@ -36,8 +37,8 @@ def show(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor, erase: tf.Tensor) -
     return tf.cond(erase[2] > erase[0], lambda: _erased(shown, erase), lambda: shown)
 
 
-# Each of these is compiled to a loop over the pixels. As single operations of TensorFlow (ScaleAndTranslate, reverse,
-# where) they cost four to ten times as much, together more than decoding the frames.
+# These are compiled to loops over the pixels. Separate TensorFlow operations (ScaleAndTranslate, reverse, where) take
+# four to ten times as long, together longer than decoding.
 @tf.function(jit_compile=True, autograph=False)
 def _mirrored(frames: tf.Tensor) -> tf.Tensor:
     return tf.reverse(frames, [2])
@@ -45,7 +46,7 @@ def _mirrored(frames: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
-    """Bilinear, along the columns and then along the rows; one frame at a time, which the processor's cache holds."""
+    """Bilinear sampling along columns, then rows, one frame at a time to stay in the processor's cache."""
     height, width = _size(frames)
     left, right, of_right = _neighbours(box[0], box[2], width, flip)
     above, below, of_below = _neighbours(box[1], box[3], height, tf.constant(False))
@@ -60,8 +61,8 @@ def _sampled(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
 
 
 def _neighbours(first: tf.Tensor, last: tf.Tensor, size: int, mirror: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Where along an axis ``size`` pixels are taken that show the part from ``first`` to ``last``: the pixel before,
-    the pixel after, and the weight of the latter. Pixels are sampled at their centres; the border is repeated.
+    """Sampling positions of ``size`` pixels from ``first`` to ``last`` along an axis: pixel before, pixel after, and
+    weight of the latter. Pixels are sampled at their centres; the border is replicated.
     """
     centre = tf.range(size, dtype=tf.float32) + 0.5
     centre = tf.where(mirror, size - centre, centre)
@@ -81,13 +82,13 @@ def _erased(frames: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
 
 
 def _size(frames: tf.Tensor) -> tuple[int, int]:
-    """Height and width, which are known when the graph is built."""
+    """Height and width, which are static."""
     return frames.shape[1], frames.shape[2]  # pyright: ignore[reportReturnType]
 
 
 def _nearest(pixels: tf.Tensor) -> tf.Tensor:
-    """``_uint8`` of float32 numbers from 0 to 255, at half the cost: in 2^23 + x the last bit counts 1, so that the
-    addition rounds (ties to even), and the lowest byte is the result.
+    """``_uint8`` of float32 numbers from 0 to 255 at half the cost: in 2^23 + x the last bit is 1, so the addition
+    rounds (ties to even), and the lowest byte is the result.
     """
     return tf.cast(tf.bitwise.bitwise_and(tf.bitcast(pixels + 2.0**23, tf.int32), 255), tf.uint8)
 

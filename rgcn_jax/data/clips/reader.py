@@ -19,13 +19,13 @@ class Reader(Protocol):
     """Turns plans into batches, in their order, reading ahead of the consumer."""
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
-        """The batches of the plans."""
+        """Yield the batches of the plans."""
         ...
 
 
 @runtime_checkable
 class KeypointSource(Protocol):
-    """Where the keypoints of a tracklet come from: the walkers, or a table read from files."""
+    """Source of the keypoints of tracklets: walkers, or a table read from files."""
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
         """x, y (normalised coordinates) and confidence of all frames; (0, 0, 0) where not detected."""
@@ -33,7 +33,7 @@ class KeypointSource(Protocol):
 
 
 class ProcessReader:
-    """A ``Reader`` of one of several processes: of each plan it reads this process's clips only
+    """A ``Reader`` of one of several processes, which reads only its clips of each plan
     (``sampling.clips_of_process``).
     """
 
@@ -42,12 +42,12 @@ class ProcessReader:
         self._mine = partial(clips_of_process, process_index=process_index, process_count=process_count)
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
-        """The batches of this process. Raises InputError where the clips of a plan cannot be divided equally."""
+        """Yield the batches of this process. Raises InputError if the clips of a plan cannot be divided equally."""
         return self._read(map(self._mine, plans))
 
 
 class NoKeypoints:
-    """A ``KeypointSource`` in which nothing was detected: what an appearance-only model is fed."""
+    """A ``KeypointSource`` without any detections, for appearance-only models."""
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
         """Zeros."""
@@ -56,25 +56,26 @@ class NoKeypoints:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set opened for use: its tracklets, how their clips are read, and the shape of what a clip shows: height
-    and width of a frame in pixels, or the dimensions of f_a alone, where that is precomputed: 0 where no frame is read.
+    """An opened data set: tracklets, reader of clips, and shape of a clip's frames.
+
+    The shape is height and width in pixels, or the dimension of f_a if it is precomputed (0 without frames).
     """
 
     split: Split
     read: Reader
     shape: tuple[int, ...]
     read_keypoints: Reader | None = None
-    """Reads the keypoints of clips and no frame (``read_without_frames``)."""
+    """Reader of keypoints without frames (``read_without_frames``)."""
     keypoints: KeypointSource | None = None
-    """All keypoints of a tracklet at once; None where the model takes none."""
+    """All keypoints of a tracklet; None if the model takes none."""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 by name of what was read from files besides the tracklets' names: ``keypoints``, ``features``, and
-    ``frames``, the shards of prepared data. Loose frames have none: a million files would have to be read.
+    """SHA-256 by name of data read from files: ``keypoints``, ``features``, and ``frames`` (the shards of prepared
+    data). Loose frames are not hashed, since all files would have to be read.
     """
 
 
 def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.ndarray, "b t 14 3"]:
-    """The keypoints of a plan's clips, changed as it says of keypoints alone, then moved as its frames are."""
+    """Keypoints of a plan's clips, after the keypoint changes and then the crop and flip of the plan."""
     chosen = np.stack([source.of(t)[frames] for t, frames in zip(plan.tracklets, plan.frames, strict=True)])
     if plan.keypoint_changes is not None:
         chosen = change_keypoints(chosen, plan.keypoint_changes)
@@ -82,7 +83,7 @@ def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.nda
 
 
 def read_without_frames(plan: BatchPlan, source: KeypointSource) -> Batch:
-    """The batch of a plan for a model without an appearance branch: ``frames`` [B, 0]."""
+    """Read the batch of a plan for a model without an appearance branch: ``frames`` [B, 0]."""
     return Batch(
         frames=np.zeros((len(plan.index), 0), np.float32),
         keypoints=planned_keypoints(plan, source),

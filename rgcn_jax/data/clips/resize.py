@@ -1,4 +1,4 @@
-"""Antialiased bilinear resizing of frames in NumPy: what TensorFlow does to frames on disk, for frames in memory."""
+"""Antialiased bilinear resizing of frames in NumPy, equivalent to that of TensorFlow in ``pixels``."""
 
 from functools import lru_cache
 
@@ -8,10 +8,10 @@ from jaxtyping import Float32, UInt8
 
 @lru_cache(maxsize=64)
 def weights(size: int, target: int) -> Float32[np.ndarray, "target size"]:
-    """The matrix that resamples an axis of ``size`` pixels to ``target`` pixels.
+    """Resampling matrix from an axis of ``size`` pixels to ``target`` pixels.
 
     Pixels are sampled at their centres with a triangle as wide as the larger pixel of the two (``antialias=True`` of
-    ``tf.image.resize``); the weights of a row sum to 1.
+    ``tf.image.resize``); each row sums to 1.
     """
     scale = size / target
     centres = (np.arange(target) + 0.5) * scale
@@ -21,9 +21,9 @@ def weights(size: int, target: int) -> Float32[np.ndarray, "target size"]:
 
 
 def fit(frame: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    """A frame at another size, bilinear, antialiased where it shrinks; as it is if it has that size.
+    """Resize a frame (bilinear, antialiased when reduced); unchanged if it has that size.
 
-    Equal to ``pixels.fit`` to one grey level: the order of the sums differs.
+    Equal to ``pixels.fit`` to within one grey level, since sums are in another order.
     """
     if frame.shape[:2] == (height, width):
         return frame

@@ -1,8 +1,8 @@
-"""Sampling of tracklets and frames for a batch: pure functions of (seed, step) and of the tracklets' lengths.
+"""Sampling of tracklets and frames for batches: pure functions of (seed, step) and the lengths of tracklets.
 
-Nothing here touches an image. A ``BatchPlan`` defines everything of a batch but the pixels; the readers (``memory``,
-``pipeline``) turn plans into batches in the same order. Since a plan depends on nothing that ran before, a run can
-begin at any step, on any number of workers, and see the same data.
+A ``BatchPlan`` defines everything in a batch but the pixels; the readers (``memory``, ``pipeline``) convert plans to
+batches in the same order. Plans do not depend on earlier ones, so a run can start at any step, with any number of
+workers, and gets the same data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,38 +16,38 @@ from rgcn_jax.data.clips.keypoint_augment import KeypointChanges, draw_changes
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Tracklet
 
-# Each kind of draw has its own random stream, so that adding draws to one never shifts another.
+# Each kind of draw has its own random stream, so that adding draws to one does not change another.
 _IDENTITIES, _CLIPS, _KEYPOINTS = range(3)
 
 
 class BatchPlan(NamedTuple):
-    """A batch before its pixels are read: B clips of T frames."""
+    """A batch of B clips of T frames before its pixels are read."""
 
     tracklets: tuple[Tracklet, ...]
-    """The tracklet of each clip; a clip with ``index`` -1 repeats some tracklet and is to be ignored."""
+    """Tracklet of each clip; a clip with ``index`` -1 repeats a tracklet and is ignored."""
     frames: Int32[np.ndarray, "b t"]
-    """Positions in the tracklet's ``frames``."""
+    """Indices in the tracklet's ``frames``."""
     frame_mask: Bool[np.ndarray, "b t"]
     label: Int32[np.ndarray, "b"]
-    index: Int32[np.ndarray, "b"]  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index on purpose
+    index: Int32[np.ndarray, "b"]  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index intentionally
     box: Float32[np.ndarray, "b 4"]
-    """Part of the frame that is shown: left, top, right, bottom in normalised coordinates of the frame."""
+    """Crop of the frame: left, top, right, bottom in normalised coordinates of the frame."""
     flip: Bool[np.ndarray, "b"]
-    """Mirror left and right, after the box."""
+    """Whether to mirror left and right, after cropping."""
     erase: Float32[np.ndarray, "b 4"]
-    """Rectangle painted over, in normalised coordinates of what is shown; of no area: nothing."""
+    """Erased rectangle, in normalised coordinates of the crop; none if its area is 0."""
     keypoint_changes: KeypointChanges | None = None
-    """What is done to the keypoints alone, before box and flip; None: nothing."""
+    """Changes of the keypoints only, before crop and flip; None: no changes."""
 
 
 class IdentitySampler:
     """P x K sampling: each batch has P distinct identities with K clips each (section IV-A: 8 and 4).
 
-    An epoch is one pass over the identities in random order; the last ones that do not fill a batch wait for the next
-    epoch, which draws a new order. Of a person with at least K tracklets, K different ones are taken; of a person
-    with fewer, each one is taken before any is taken again (the clips still differ: each has its own frames).
+    An epoch is one pass over the identities in random order; the last ones that do not fill a batch are skipped until
+    the next epoch, which has a new order. For a person with at least K tracklets, K different ones are sampled; for
+    others, tracklets are repeated only after each was sampled (their clips still differ in frames).
 
-    ``crop_aspect``: width of a crop over its height, for the jitter of keypoints alone.
+    ``crop_aspect``: width of a crop over its height, for the jitter of keypoints.
 
     Raises:
       InputError: there are fewer than P identities.
@@ -70,7 +70,7 @@ class IdentitySampler:
         if len(self.person_ids) < identities:
             raise InputError(
                 f"batch.identities is {identities}, but the training set has {len(self.person_ids)} identities: "
-                f"lower batch.identities to at most {len(self.person_ids)}."
+                f"set batch.identities to at most {len(self.person_ids)}."
             )
         of_person: dict[int, list[int]] = {pid: [] for pid in self.person_ids}
         for i, tracklet in enumerate(self.tracklets):
@@ -83,11 +83,11 @@ class IdentitySampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in a pass over the identities: floor(identities / P)."""
+        """Number of batches in a pass over the identities: floor(identities / P)."""
         return len(self.person_ids) // self._identities
 
     def plan(self, step: int) -> BatchPlan:
-        """The batch of this step (counted from 0): a pure function of (seed, step)."""
+        """The plan of a step (counted from 0): a pure function of (seed, step)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         labels = self._order(epoch)[position * self._identities : (position + 1) * self._identities]
         rng = np.random.default_rng([self._seed, _CLIPS, step])
@@ -112,7 +112,7 @@ class IdentitySampler:
         )
 
     def _order(self, epoch: int) -> np.ndarray:
-        """Of the identities in this epoch; kept until another epoch's is asked for, as drawing it visits them all."""
+        """Order of the identities in an epoch; cached until another epoch's is requested."""
         drawn = self._drawn
         if drawn is None or drawn[0] != epoch:
             rng = np.random.default_rng([self._seed, _IDENTITIES, epoch])
@@ -120,13 +120,12 @@ class IdentitySampler:
         return drawn[1]
 
     def plans(self, first_step: int, last_step: int) -> Iterator[BatchPlan]:
-        """Plans of the steps first_step, ..., last_step - 1."""
+        """Yield the plans of the steps first_step, ..., last_step - 1."""
         return (self.plan(step) for step in range(first_step, last_step))
 
 
 def clips_of_process(plan: BatchPlan, process_index: int, process_count: int) -> BatchPlan:
-    """The clips of a plan that one of several processes reads: consecutive ones, equally many for each, so that those
-    of all processes in their order are the plan.
+    """The clips of a plan that one of several processes reads: consecutive and equally many for each.
 
     Raises:
       InputError: the clips cannot be divided equally.
@@ -134,8 +133,8 @@ def clips_of_process(plan: BatchPlan, process_index: int, process_count: int) ->
     clips, rest = divmod(len(plan.tracklets), process_count)
     if rest:
         raise InputError(
-            f"a batch of {len(plan.tracklets)} clips cannot be divided equally among {process_count} processes: choose "
-            "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch, so that it can."
+            f"a batch of {len(plan.tracklets)} clips cannot be divided equally among {process_count} processes: change "
+            "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch."
         )
     mine = slice(process_index * clips, (process_index + 1) * clips)
     fields = {name: field for name, field in plan._asdict().items() if field is not None}
@@ -143,13 +142,13 @@ def clips_of_process(plan: BatchPlan, process_index: int, process_count: int) ->
 
 
 def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count: int) -> Int32[np.ndarray, "k"]:
-    """``count`` of the candidates in random order; none twice before all were taken once."""
+    """Sample ``count`` candidates in random order; none is repeated before all were sampled once."""
     rounds = [rng.permutation(candidates) for _ in range(-(-count // len(candidates)))]
     return np.concatenate(rounds)[:count].astype(np.int32)
 
 
 def _padded(frames: np.ndarray, length: int) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
-    """The clip padded to ``length`` by repeating its last frame, and the mask that leaves the repeats out."""
+    """Pad a clip to ``length`` by repeating its last frame, and mask the repeats."""
     missing = length - len(frames)
     mask = np.arange(length) < len(frames)
     return np.concatenate([frames, np.repeat(frames[-1:], missing)]).astype(np.int32), mask
@@ -158,10 +157,10 @@ def _padded(frames: np.ndarray, length: int) -> tuple[Int32[np.ndarray, "t"], Bo
 def training_clip(
     rng: np.random.Generator, num_frames: int, length: int, max_stride: int
 ) -> tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
-    """T frames at a random start and a random stride that fits, and their mask.
+    """T frames with random start and stride, and their mask.
 
     The stride is uniform over 1, ..., the smaller of ``max_stride`` and the largest that fits; the start is uniform
-    over what then fits. A tracklet shorter than T gives all its frames, padded by its last one, masked.
+    over what then fits. A tracklet shorter than T is padded by its last frame, masked.
     """
     if num_frames < length:
         return _padded(np.arange(num_frames), length)
@@ -172,37 +171,36 @@ def training_clip(
 
 
 def dense_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
-    """All frames, cut into consecutive clips of T; the last is padded by repeating its own last frame, masked."""
+    """Divide all frames into consecutive clips of T; the last is padded by its last frame, masked."""
     frames = np.arange(num_frames)
     return [_padded(frames[start : start + length], length) for start in range(0, num_frames, length)]
 
 
 def even_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
-    """One clip of T frames evenly spaced from the first to the last; all frames, padded, where there are fewer
-    than T.
-    """
+    """One clip of T evenly spaced frames from first to last; if there are fewer than T, all frames, padded."""
     if num_frames < length:
         return [_padded(np.arange(num_frames), length)]
     return [_padded(np.round(np.linspace(0, num_frames - 1, length)), length)]
 
 
 def interleaved_clips(num_frames: int, length: int) -> list[tuple[Int32[np.ndarray, "t"], Bool[np.ndarray, "t"]]]:
-    """All frames in s = ceil(F / T) clips, clip k of the frames k, k + s, k + 2 s, ...: each spans the whole tracklet.
+    """Divide all frames into s = ceil(F / T) clips that span the tracklet: clip k has the frames k, k + s, k + 2 s, ...
 
-    A clip with fewer than T frames is padded by repeating its own last frame, masked.
+    A clip with fewer than T frames is padded by its last frame, masked.
     """
     clips = -(-num_frames // length)
     return [_padded(np.arange(first, num_frames, clips), length) for first in range(clips)]
 
 
 EVALUATION_CLIPS = {"dense": dense_clips, "even": even_clips, "interleaved": interleaved_clips, "full": dense_clips}
-"""Names of ``evaluation.clips``. "full" cuts the frames of the appearance as "dense" does; f_p is of ``whole_plans``.
+"""Functions by ``evaluation.clips``. "full" applies to the pose only (``whole_plans``); the appearance is as "dense".
 """
 
 
 def whole_length(longest: int, length: int) -> int:
-    """Frames that a batch of whole tracklets is padded to: T times the least power of two that holds the longest. So
-    no more than 1 + log2(F / T) shapes are compiled for tracklets of up to F frames.
+    """Padded length of a batch of whole tracklets: T times the smallest power of two that holds the longest.
+
+    At most 1 + log2(F / T) shapes are compiled for tracklets of up to F frames.
     """
     while length < longest:
         length *= 2
@@ -210,7 +208,7 @@ def whole_length(longest: int, length: int) -> int:
 
 
 def whole_plans(tracklets: Sequence[Tracklet], *, frames_per_clip: int, clips_per_batch: int) -> Iterator[BatchPlan]:
-    """Every tracklet as one clip of all its frames, in order, in batches of one size, padded to ``whole_length``."""
+    """Yield every tracklet as one clip of all its frames, in order, in equal batches padded to ``whole_length``."""
     for start in range(0, len(tracklets), clips_per_batch):
         lengths = [len(tracklet.frames) for tracklet in tracklets[start : start + clips_per_batch]]
         padded = whole_length(max(lengths), frames_per_clip)
@@ -221,10 +219,9 @@ def whole_plans(tracklets: Sequence[Tracklet], *, frames_per_clip: int, clips_pe
 def evaluation_plans(
     tracklets: Sequence[Tracklet], *, clips: str, frames_per_clip: int, clips_per_batch: int
 ) -> Iterator[BatchPlan]:
-    """Every clip of every tracklet exactly once, in order, in batches of one size; the last batch is padded
-    (``index`` -1).
+    """Yield every clip of every tracklet once, in order, in equal batches; the last is padded (``index`` -1).
 
-    Labels are -1 throughout: no identity reaches a model that is being evaluated.
+    Labels are -1, so that they cannot leak into the model.
     """
     rows: list[tuple[int, np.ndarray, np.ndarray]] = []
     cut = EVALUATION_CLIPS[clips]
@@ -241,7 +238,7 @@ def evaluation_plans(
 def num_evaluation_batches(
     tracklets: Sequence[Tracklet], *, clips: str, frames_per_clip: int, clips_per_batch: int
 ) -> int:
-    """How many plans ``evaluation_plans`` gives."""
+    """The number of plans of ``evaluation_plans``."""
     cut = EVALUATION_CLIPS[clips]
     total = sum(len(cut(len(t.frames), frames_per_clip)) for t in tracklets)
     return -(-total // clips_per_batch)

@@ -1,4 +1,4 @@
-"""Messages for missing files: what is there instead, and the likely cause."""
+"""Messages about missing files: what exists instead, and the likely cause."""
 
 import os
 import unicodedata
@@ -8,11 +8,11 @@ from pathlib import Path
 from rgcn_jax.data.datasets.listing import IMAGES, is_litter
 from rgcn_jax.errors import listed
 
-_MOST = 100_000  # names of a folder that are compared
+_MOST = 100_000  # maximum number of names to compare
 
 
 def beside(root: Path, missing: str) -> str:
-    """A clause on what is there in place of a path below a root: one folder deeper, under a similar name, or else.
+    """A clause on what exists instead of a path below a root: one level deeper, under a similar name, or otherwise.
 
     Args:
       root: a folder.
@@ -35,7 +35,7 @@ def beside(root: Path, missing: str) -> str:
 
 
 def difference(expected: str, found: str) -> str:
-    """Two names side by side, escaped so that a difference can be seen, and what differs where that is known."""
+    """Compare two names, escaped so that the difference is visible, with the kind of difference if known."""
     hints = []
     if unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", found) and expected != found:
         hints.append("accents composed or decomposed")
@@ -55,13 +55,13 @@ def difference(expected: str, found: str) -> str:
 
 
 def escaped(name: str) -> str:
-    """A name as a message shows it: on one line, never long, with everything but plain ASCII as escapes."""
+    """Format a name for a message: one line, limited length, non-ASCII characters escaped."""
     text = name if len(name) <= 100 else name[:97] + "..."
     return text if text.isascii() and text.isprintable() else ascii(text)
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """Of some names the one that is most like a name, to be shown beside it; "" if there is none."""
+    """The name that is most similar to a given one; "" if there is none."""
     stem = _stem(name)
 
     def alike(other: str) -> tuple[int, str]:
@@ -72,7 +72,7 @@ def nearest(name: str, names: Collection[str]) -> str:
 
 
 def shared(a: str, b: str) -> int:
-    """With how many equal characters two texts begin."""
+    """Length of the common prefix of two texts."""
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

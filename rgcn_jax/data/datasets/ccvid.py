@@ -1,8 +1,9 @@
-"""Loader of CCVID, whose persons change clothes: from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of CCVID, in which persons change clothes: reads its folders and lists, but no images, into a ``Split``.
 
-Published counts: 226 persons in 2,856 tracklets, made from the gait data set FVG: 75 training persons in 948 tracklets;
-151 test persons in 834 queries and 1,074 gallery tracklets (Gu et al., "Clothes-changing person re-identification with
-RGB modality only", CVPR 2022; their code, guxinqian/Simple-CCReID, defines cameras and protocol).
+Published counts: 226 persons in 2,856 tracklets, derived from the gait data set FVG: 75 training persons in 948
+tracklets; 151 test persons in 834 queries and 1,074 gallery tracklets (Gu et al., "Clothes-changing person
+re-identification with RGB modality only", CVPR 2022; their code, guxinqian/Simple-CCReID, defines cameras and
+protocol).
 
 Layout below the root::
 
@@ -10,8 +11,8 @@ Layout below the root::
     train.txt, query.txt, gallery.txt   lines of a tracklet's folder, its person and a label of its clothes:
                                         session3/001_10 001 u1_l1_s1_c0_a0
 
-Cameras of session 3, which was filmed in another year, are others: 12 is added to their numbers. ``clothes_id`` is the
-position of the label, from 1, in the sorted labels of the person.
+Session 3 was recorded in another year with other cameras: 12 is added to their numbers. ``clothes_id`` is the index of
+the label, from 1, among the sorted labels of the person.
 """
 
 import os
@@ -51,19 +52,19 @@ class Line(NamedTuple):
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read CCVID, or a smaller data set in its layout. Arguments and what it warns of as for ``mars.load``.
+    """Read CCVID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    The split is in the order of the lists, and the queries are not in the gallery. Frames are sorted by their names,
-    numbers as numbers. Folders that belong to no line are warned of, too.
+    The split is in the order of the lists, and queries are not in the gallery. Frames are sorted by name, with numbers
+    in numerical order. Folders without a line in the lists are warned of too.
 
-    Raises InputError: a folder or file is missing or a symbolic link out of the root (which holds ``session1`` and the
-    lists); a line is not in the format above; a tracklet is listed twice or has no frames.
+    Raises InputError: a folder or file is missing or a symbolic link out of the root (which contains ``session1`` and
+    the lists); a line is not in the format above; a tracklet is listed twice or has no frames.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("session1",))
     folders = FolderReader(_TITLE, root, follow_links)
     for subset in SUBSETS:
-        folders.has_file(f"{subset}.txt")  # notes a link out of the root
+        folders.has_file(f"{subset}.txt")  # reports a link out of the root
     folders.check()
     lists = {subset: parse_list(read_list(_TITLE, root, f"{subset}.txt"), root / f"{subset}.txt") for subset in SUBSETS}
     lines = [line for of_subset in lists.values() for line in of_subset]
@@ -101,7 +102,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str]) -> list[Line]:
-    """The tracklets that a list names; ``path``: of the file, for messages.
+    """Parse the tracklets of a list; ``path``: path of the file, for messages.
 
     Raises InputError: a line is not a folder like session1/001_01, the same person and a label; or there is none.
     """

@@ -1,4 +1,4 @@
-"""Loader of a plain folder of one's own tracklets. Needs neither TensorFlow nor the images' contents.
+"""Loader of a custom data set in a plain folder layout. Reads no images and needs no TensorFlow.
 
 Layout below the root::
 
@@ -6,14 +6,14 @@ Layout below the root::
     query/12/1/0001/000001.jpg
     gallery/12/2/0001/000001.jpg
 
-Persons and cameras are whole numbers, with or without leading zeros. In the gallery, person 0 stands for distractors
-(persons who match nobody) and -1 for junk (bad detections). Tracklet folders and frames may have any names; frames
-are in the order of their names, numbers as numbers (2.jpg before 10.jpg).
+Persons and cameras are whole numbers, with or without leading zeros. In the gallery, person 0 denotes distractors
+(persons without a match) and -1 junk (bad detections). Tracklet folders and frames may have any names; frames are
+sorted by name, with numbers in numerical order (2.jpg before 10.jpg).
 
 ``python -m rgcn_jax.data.mot`` writes this layout from a video and its tracks.
 
-A folder without these subsets is one of tracklets of unknown persons: each folder in it that holds images is a
-tracklet, whatever the layout. They can be embedded and searched, not trained on or scored.
+A folder without these subsets is read as unlabelled tracklets: each folder in it that contains images is a tracklet, in
+any layout. They can be embedded and searched, but not used for training or scoring.
 """
 
 import os
@@ -32,15 +32,15 @@ _CAMERA = re.compile("[0-9]{1,9}")
 
 
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
-    """Read a folder of one's own, in which a subset may be missing; training needs all three. Without any of them:
-    tracklets of unknown persons. Arguments as for ``mars.load``.
+    """Read a custom folder. Subsets may be missing; training needs all three. Arguments as for ``mars.load``.
 
-    Each subset is sorted by person, camera and tracklet. The gallery is what lies in ``gallery``, but for the junk: a
-    query is in it only if it is a folder there too. Tracklets of unknown persons are all gallery, with ``UNKNOWN_ID``
-    and camera 0, sorted by folder. Persons that are trained on and tested on, too, are warned of.
+    Without any subset the result is unlabelled tracklets: all in the gallery, with ``UNKNOWN_ID`` and camera 0, sorted
+    by folder. Otherwise each subset is sorted by person, camera and tracklet. The gallery is the folder ``gallery``
+    without junk: a query is in it only if it is a folder there too. Persons that occur in training and test are warned
+    of.
 
-    Raises InputError: there is neither a subset nor an image; a folder's name is no number, or two are the same number;
-    a folder is empty or a symbolic link out of the root; a person to train on or to ask for is 0 or -1.
+    Raises InputError: there is neither a subset nor an image; a folder's name is not a number, or two are the same
+    number; a folder is empty or a symbolic link out of the root; a person in training or query is 0 or -1.
     """
     root = Path(root)
     if not any(os.path.isdir(root / subset) for subset in SUBSETS):
@@ -68,10 +68,10 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
 
 
 def _unlabelled(root: Path, follow_links: bool) -> tuple[Tracklet, ...]:
-    """Each folder that holds images as a tracklet of an unknown person."""
+    """Read each folder that contains images as an unlabelled tracklet."""
     nearby = [root.parent, *sorted(p for p in root.iterdir() if p.is_dir())] if root.is_dir() else []
     if any(os.path.isdir(folder / subset) for folder in nearby for subset in SUBSETS):
-        require_folders(_TITLE, root, SUBSETS)  # a level too deep or too high: these have labels
+        require_folders(_TITLE, root, SUBSETS)  # detects a root one level too deep or too high
     folders = FolderReader(_TITLE, root, follow_links)
     found = folders.images_below() if root.is_dir() else {}
     folders.check("Rename the folders, or take away what does not belong there.")
@@ -105,7 +105,7 @@ def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
 
 
 def _numbered(folders: FolderReader, folder: str, pattern: re.Pattern[str], what: str) -> dict[int, str]:
-    """The folders in a folder by the numbers that are their names, in the order of the numbers."""
+    """Subfolders by the numbers that are their names, in numerical order."""
     found: dict[int, str] = {}
     for name in folders.listing(folder).folders:
         if not pattern.fullmatch(name):

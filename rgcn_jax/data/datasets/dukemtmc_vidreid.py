@@ -1,11 +1,10 @@
-"""Loader of DukeMTMC-VideoReID: from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of DukeMTMC-VideoReID: reads its folders and lists, but no images, into a ``Split``.
 
-The data set was withdrawn by its authors in 2019, because the persons in it had not agreed. It is read where somebody
-has it; docs/data.md says more.
+The data set was withdrawn by its authors in 2019, since the persons in it had not consented. See docs/data.md.
 
-Published counts: 702 training identities in 2,196 tracklets (369,656 frames); 702 queries, one a test identity; a
+Published counts: 702 training identities in 2,196 tracklets (369,656 frames); 702 queries, one per test identity; a
 gallery of 2,636 tracklets (445,764 frames) of these and of 408 distractors. These are all test tracklets, so the
-gallery holds the queries a second time.
+gallery contains the queries a second time.
 
 Layout below the root::
 
@@ -13,8 +12,8 @@ Layout below the root::
     query/0002/0004/0002_C1_F0001_X30823.jpg
     gallery/7140/2193/7140_C2_F0044_D200413.jpg  D instead of X: a distractor
 
-An older format of the names has no underscores before the fields. Both are read by field, and frames are sorted by
-their number, for a few tracklets begin at F0002. An image is every twelfth frame of the video.
+An older naming scheme has no underscores before the fields. Both are read field by field, and frames are sorted by
+number, since some tracklets begin at F0002. Images are every twelfth frame of the video.
 """
 
 import os
@@ -41,13 +40,13 @@ _NAME = re.compile(r"([0-9]{4})_?C([1-9])_?F([0-9]{1,9})_?([XD])[0-9]+\.(?:jpg|j
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read DukeMTMC-VideoReID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    A tracklet whose frames are marked D is of ``DISTRACTOR_ID``; its own number is dropped, for it matches nothing.
-    A gallery tracklet with the frames of a query is that query: it is there once, as query and as gallery. Each subset
-    is sorted by person and tracklet folder; the crops have many sizes.
+    A tracklet with frames marked D gets ``DISTRACTOR_ID`` instead of its own number. A gallery tracklet with the same
+    frames as a query is that query, and occurs once, as query and gallery. Each subset is sorted by person and tracklet
+    folder; crops differ in size.
 
     Raises InputError: a folder is missing, empty or a symbolic link out of the root; or a frame's name is not in the
-    format above, not of its folder's person, or of another camera or kind than the tracklet's other frames. All are
-    found before the first few are reported.
+    format above, not of its folder's person, or of another camera or kind than the tracklet's other frames. The message
+    lists the first few errors.
     """
     root = Path(root)
     subsets = ("train", "query", "gallery")
@@ -81,7 +80,7 @@ def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
 
 
 def _read_tracklet(folders: FolderReader, folder: str, person: str) -> Tracklet | None:
-    """The tracklet in a folder; None where something is wrong with it, which ``folders`` then knows."""
+    """The tracklet in a folder; None after reporting an error to ``folders``."""
     fields: dict[int, tuple[str, int, bool]] = {}  # by frame number: name, camera, whether a distractor
     names = folders.frames(folder)
     for name in names:

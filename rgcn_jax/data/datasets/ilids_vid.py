@@ -1,16 +1,17 @@
-"""Loader of iLIDS-VID: from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of iLIDS-VID: reads its folders and lists, but no images, into a ``Split``.
 
 Published counts: 300 persons, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random splits into 150
-and 150. Query is camera 1, gallery camera 2, so that a query has one true match. Scores are means over the 10 splits.
+and 150. Queries are of camera 1, the gallery of camera 2, so a query has one match. Scores are means over the 10
+splits.
 
 Layout below the root::
 
     i-LIDS-VID/sequences/cam1/person001/cam1_person001_00317.png     and cam2; the numbers of the persons have gaps
     train-test people splits/train_test_splits_ilidsvid.mat          ls_set [10, 300]
 
-A row of ``ls_set`` is a permutation of 1 to 300: first the persons that are tested on, then those that are trained on.
-Its numbers are positions in the sorted list of the person folders, not the numbers of the persons; so a folder more or
-less would change every split, and is refused. ``i-LIDS-VID/images`` (one image a person) is not read.
+A row of ``ls_set`` is a permutation of 1 to 300: test persons, followed by training persons. Its numbers are indices in
+the sorted list of person folders, not the numbers of the persons. A missing or additional folder would change every
+split, and is an error. ``i-LIDS-VID/images`` (one image per person) is not read.
 """
 
 import os
@@ -36,14 +37,14 @@ _PERSON = re.compile("person([0-9]{3})")
 
 
 def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
-    """Read one of the published splits of iLIDS-VID (``split_number``: row of ``ls_set``, from 1), or of a smaller data
-    set in its layout. Other arguments and warnings as for ``mars.load``.
+    """Read one of the published splits of iLIDS-VID, or of a smaller data set in its layout.
 
-    ``train`` has both cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids are the
-    numbers in the folders' names. ``split_description`` has the number and a hash of the split.
+    ``split_number``: row of ``ls_set``, from 1. Other arguments and warnings as for ``mars.load``. ``train`` has both
+    cameras, person by person; ``query`` is camera 1, ``gallery`` camera 2. Person ids are the numbers in the folders'
+    names. ``split_description`` has the number and a hash of the split.
 
     Raises InputError: a folder or file is missing, empty or a symbolic link out of the root; the cameras have different
-    persons; a frame's name is not of its folder; the file of splits does not fit the folders; or there is none such.
+    persons; a frame's name is not of its folder; the splits file does not fit the folders; or the split does not exist.
     """
     root = Path(root)
     require_folders(_TITLE, root, (f"{_SEQUENCES}/cam1", f"{_SEQUENCES}/cam2", "train-test people splits"))
@@ -71,12 +72,12 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
 
 
 def num_splits(root: str | os.PathLike[str]) -> int:
-    """The number of published splits: the rows of ``ls_set``. Raises InputError where it cannot be read."""
+    """The number of published splits: the rows of ``ls_set``. Raises InputError if it cannot be read."""
     return len(_read_matrix(Path(root) / _SPLITS))
 
 
 def _read_people(folders: FolderReader) -> tuple[list[str], dict[tuple[str, str], Tracklet]]:
-    """Names of the person folders, sorted, and the tracklet of each in each camera."""
+    """Sorted names of the person folders, and the tracklet of each in each camera."""
     persons = {camera: folders.listing(f"{_SEQUENCES}/{camera}").folders for camera in ("cam1", "cam2")}
     for camera, other in (("cam1", "cam2"), ("cam2", "cam1")):
         for person in sorted(set(persons[camera]) - set(persons[other])):

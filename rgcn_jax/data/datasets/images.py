@@ -1,4 +1,4 @@
-"""Reading of JPEG and PNG files with Pillow: size from the header, or pixels; truncated and huge files are refused."""
+"""Reading of JPEG and PNG files with Pillow: size from the header, or pixels; truncated and huge files are errors."""
 
 import io
 import os
@@ -14,14 +14,14 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file, read_file
 
 LARGEST_IMAGE = 2**28
-"""Bytes of an image file: 8,192 x 8,192 pixels as they are, and as much again."""
+"""Maximum size of an image file in bytes: more than 8,192 x 8,192 uncompressed pixels."""
 
 LARGEST_SIDE = 8192
-"""Pixels. An 8K image is 7,680 wide; a few kilobytes of JPEG or PNG may claim 65,535, and take gigabytes."""
+"""Maximum height and width in pixels; a few kilobytes of JPEG or PNG may claim 65,535, which take gigabytes."""
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Height and width in pixels from the header of a JPEG or PNG file. Raises InputError."""
+    """Read height and width in pixels from the header of a JPEG or PNG file. Raises InputError."""
     try:
         with open_file(path) as file:
             width, height = open_image(file).size
@@ -33,16 +33,16 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def check_size(encoded: bytes) -> None:
-    """Checks the header of an image before it is decoded.
+    """Check the header of an encoded image before decoding.
 
     Raises:
-      InputError: it is no JPEG or PNG, or has more than ``LARGEST_SIDE`` pixels one way; the end of a sentence.
+      InputError: it is not JPEG or PNG, or exceeds ``LARGEST_SIDE``; the message is the end of a sentence.
     """
     open_image(io.BytesIO(encoded))
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB pixels of a JPEG or PNG file as they are stored: a rotation in its EXIF data is ignored, as in training.
+    """Read the RGB pixels of a JPEG or PNG file as stored: EXIF orientation is ignored, as in training.
 
     Raises:
       InputError: the file cannot be read, is empty, of another kind, truncated, damaged or huge.
@@ -61,24 +61,24 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(f"{path}: the image has 16 bits a channel: convert it to 8 bits")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata
+            warnings.simplefilter("ignore")  # about metadata
             return np.array(image.convert("RGB"))
-    except Exception as error:  # OSError of truncated files, and others of damaged ones
+    except Exception as error:  # OSError for truncated files, others for damaged ones
         raise InputError(f"{path}: the image is truncated or damaged ({error})") from error
 
 
 def open_image(file: Any) -> Image.Image:
-    """The image of an open binary file, whose header is read. Raises InputError, the end of a sentence."""
+    """Open an image from a binary file, reading only its header. Raises InputError; the message ends a sentence."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata
+            warnings.simplefilter("ignore")  # about metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(file, formats=("JPEG", "PNG"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(
             f"has too many pixels: make it smaller, {LARGEST_SIDE:,} x {LARGEST_SIDE:,} are read at most"
         ) from error
-    except Exception as error:  # a damaged header raises nearly anything
+    except Exception as error:  # a damaged header may raise anything
         raise InputError("is truncated, or no JPEG or PNG image") from error
     if max(image.size) > LARGEST_SIDE:
         width, height = image.size

@@ -1,7 +1,7 @@
-"""Listing of a data set's folders: in sorted order, never outside of its root, with all problems collected.
+"""Listing of a data set's folders: sorted, restricted to its root, with all errors collected.
 
-A directory's listing says which entries are links, so nothing here touches a frame by itself; a million frames
-cost what listing their folders costs.
+Directory listings state which entries are links, so frames are not accessed individually: the cost is that of listing
+their folders.
 """
 
 import os
@@ -16,46 +16,46 @@ from rgcn_jax.runtime.files import INCOMPLETE
 from rgcn_jax.runtime.handed_over import NO_FILE
 
 IMAGES = (".jpg", ".jpeg", ".png")
-"""Endings of the files that are frames, in lower case."""
+"""Suffixes of frames, in lower case."""
 
 _LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin")
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is no part of any data set: a hidden one, or what file managers, NAS boxes and archives
-    leave behind (``Thumbs.db`` in any case, ``@eaDir``, ``__MACOSX``, ``x.jpg:Zone.Identifier``).
+    """Whether a file or folder is not part of a data set: hidden, or created by file managers, NAS or archives.
+
+    Such as ``Thumbs.db`` in any case, ``@eaDir``, ``__MACOSX``, ``x.jpg:Zone.Identifier``.
     """
     low = name.lower()
     return name.startswith(".") or low in _LITTER or low.endswith(":zone.identifier")
 
 
 class Listing(NamedTuple):
-    """Names of the folders and files in a folder, each sorted; litter is left out."""
+    """Sorted names of the folders and of the files in a folder, without litter."""
 
     folders: list[str]
     files: list[str]
 
 
 class NoDataSet(InputError):
-    """What was given as a data set's root is none, or only a part of it."""
+    """Raised if a data set's root is not one, or is incomplete."""
 
 
 def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = "") -> None:
-    """Check that a data set's root is there and has the folders that it must have.
+    """Check that a data set's root exists and contains the required folders.
 
     Args:
       title: name of the data set in messages.
-      root: the folder that the user gave.
-      parts: folders, relative to the root.
-      advice: what to do about a missing one; by default to unpack it, or to give it its name back.
+      root: folder given by the user.
+      parts: required folders, relative to the root.
+      advice: what to do about a missing one; default: to unpack it, or to restore its name.
 
     Raises:
-      NoDataSet: the root is not a folder or a part is missing; where a neighbouring folder has all of them, it is
-        named.
+      NoDataSet: the root is not a folder or a part is missing; the message names a neighbouring folder that has all.
     """
     try:
         there = root.is_dir()
-    except OSError as error:  # too long a name
+    except OSError as error:  # such as an overlong name
         raise NoDataSet(f"{title} not found: {str(root)[:200]} cannot be looked at ({error.strerror}).") from error
     if not there:
         what = "is a file" if root.exists() else "does not exist"
@@ -75,9 +75,9 @@ def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = 
 
 
 def check_relative(path: str) -> str:
-    """What is wrong with a path that a list file names, as the end of a sentence; empty if nothing is.
+    """Check a path from a list file; return an error as the end of a sentence, or "".
 
-    A good one has forward slashes and stays below the root: no absolute path, no ``..``, no drive, no NUL.
+    Valid paths have forward slashes and stay below the root: no absolute path, no ``..``, no drive, no NUL.
     """
     parts = path.split("/")
     if not path or "" in parts or "\\" in path or "\0" in path or ":" in parts[0]:
@@ -86,11 +86,10 @@ def check_relative(path: str) -> str:
 
 
 class FolderReader:
-    """Lists folders below a root and collects what is wrong, to be reported at once by ``check``.
+    """Lists folders below a root and collects errors, which ``check`` reports together.
 
-    A symbolic link is followed where it stays below the root. One that leads out of it is a problem and is not
-    followed, unless ``follow_links``: what a data set holds must not depend on other folders, nor hand on files that
-    nobody meant. One that leads nowhere is always a problem.
+    Symbolic links are followed if they stay below the root. A link out of it is an error unless ``follow_links``, since
+    a data set should neither depend on other folders nor expose unrelated files. A broken link is always an error.
     """
 
     def __init__(self, title: str, root: Path, follow_links: bool = False):
@@ -100,12 +99,10 @@ class FolderReader:
             )
         self._title, self._root, self._follow_links = title, root, follow_links
         self._real_root = os.path.realpath(root)
-        self._problems: dict[str, None] = {}  # in the order in which they were found, each once
+        self._problems: dict[str, None] = {}  # ordered set
 
     def listing(self, folder: str) -> Listing:
-        """What is in a folder, given relative to the root ("" is the root itself); nothing if it cannot be listed,
-        which is then a problem.
-        """
+        """List a folder, given relative to the root ("": the root); empty, with an error, if it cannot be listed."""
         folders, files = [], []
         path = self._root / folder
         if not self._stays(str(path), folder or str(path)):
@@ -118,7 +115,7 @@ class FolderReader:
                         continue
                     if entry.is_symlink() and not self._stays(entry.path, f"{folder}/{name}".lstrip("/")):
                         continue
-                    if not entry.is_dir() and not entry.is_file():  # where a link leads, too: reading it may never end
+                    if not entry.is_dir() and not entry.is_file():  # also of a link's target: reading it may block
                         self.wrong(f"{folder}/{name}".lstrip("/") + f" is {NO_FILE}: remove it")
                         continue
                     (folders if entry.is_dir() else files).append(name)
@@ -127,7 +124,7 @@ class FolderReader:
         return Listing(sorted(folders), sorted(files))
 
     def frames(self, folder: str) -> list[str]:
-        """Names of the images directly in a folder, sorted; anything else in it, or no image, is a problem."""
+        """Sorted names of the images directly in a folder; other files, or no images, are an error."""
         found = self.listing(folder)
         images = [name for name in found.files if name.lower().endswith(IMAGES)]
         others = [*found.folders, *(name for name in found.files if not name.lower().endswith(IMAGES))]
@@ -138,9 +135,7 @@ class FolderReader:
         return images
 
     def images_below(self) -> dict[str, list[str]]:
-        """All images below the root, whatever the layout: folder -> names, each sorted. A folder that links lead to
-        again is listed once.
-        """
+        """All images below the root, in any layout: folder -> sorted names; a folder linked to twice occurs once."""
         found, left, seen = {}, [""], set()
         while left:
             folder = left.pop()
@@ -155,20 +150,20 @@ class FolderReader:
 
     @property
     def problems(self) -> list[str]:
-        """All that ``wrong`` has noted, in order, each once."""
+        """All distinct errors so far, in order."""
         return [*self._problems]
 
     def has_file(self, path: str) -> bool:
-        """Whether there is a file at a path relative to the root; one that is a link out of it is a problem too."""
+        """Whether a file exists at a path relative to the root; a link out of the root is an error too."""
         there = os.path.lexists(self._root / path)
         return there and self._stays(str(self._root / path), path) and (self._root / path).is_file()
 
     def wrong(self, problem: str) -> None:
-        """Notes a problem: a clause that names the folder or file, relative to the root."""
+        """Add an error: a clause that names the folder or file, relative to the root."""
         self._problems.setdefault(problem)
 
     def check(self, advice: str = "") -> None:
-        """Raises ``InputError`` if anything was wrong; it counts the problems and names the first few."""
+        """Raise ``InputError`` if there were errors; the message has their number and the first few."""
         if self._problems:
             raise InputError(
                 f"{self._title} at {self._root} is not as it must be: {listed(self.problems, separator='; ')}. "
@@ -183,14 +178,14 @@ class FolderReader:
             shown = os.fsencode(name).decode("utf-8", "backslashreplace")
             self.wrong(f"{folder or self._root} holds {shown}, a name that is not UTF-8: rename it")
             return False
-        # A line break would split a report.
+        # A line break would break the report into lines.
         if not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in name):
             self.wrong(f"{folder or self._root} holds {name!r}, a name with a control character: rename it")
             return False
         return True
 
     def _stays(self, path: str, shown: str) -> bool:
-        """Whether a path, all links resolved, is there and below the root."""
+        """Whether a path exists and, with all links resolved, is below the root."""
         real = os.path.realpath(path)
         if (
             not self._follow_links
@@ -211,7 +206,7 @@ class FolderReader:
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
-    """Names sorted with their numbers as numbers, so that 2.jpg comes before 10.jpg; equal ones by their characters."""
+    """Sort names with numbers in numerical order, so that 2.jpg precedes 10.jpg; ties by their characters."""
     return sorted(names, key=lambda name: (_chunks(name), name))
 
 

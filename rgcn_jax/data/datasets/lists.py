@@ -1,4 +1,4 @@
-"""List files of the data sets: reading, names of frames that carry ids, and frames in the order of their numbers."""
+"""List files of the data sets: reading, parsing of frame names that contain ids, and frames in numerical order."""
 
 import os
 import re
@@ -21,11 +21,11 @@ def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
     Args:
       title: name of the data set in messages.
       root: folder of the data set.
-      name: path of the file in it.
-      advice: where the file is to be had.
+      name: path of the file below the root.
+      advice: where to obtain the file.
 
     Raises:
-      InputError: it cannot be read; the message has what is there instead.
+      InputError: the file cannot be read; the message lists what is there instead.
     """
     try:
         return read_file(root / name, LARGEST_LIST).removeprefix(b"\xef\xbb\xbf")
@@ -36,7 +36,7 @@ def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
 
 
 def text_lines(text: bytes, path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text in UTF-8, stripped. Raises InputError with the path where it is none."""
+    """The lines of a text in UTF-8, stripped. Raises InputError with the path for another encoding."""
     try:
         return [line.strip() for line in text.decode("utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
@@ -49,14 +49,14 @@ def parse_names(
     """Frame names of one fixed form, and the numbers in them.
 
     Args:
-      lines: a name each.
-      like: one such name, whose digits stand for any digits.
-      fields: what a number is -> where it stands in the name.
-      path: of the list, for the message.
-      junk: beginning of the names whose first field is ``JUNK_ID``; empty: there are none.
+      lines: one name each.
+      like: an example of such a name, whose digits stand for any digits.
+      fields: name of a number -> its position in the frame name.
+      path: path of the list, for the message.
+      junk: beginning of the names whose first field is ``JUNK_ID``; empty for none.
 
     Raises:
-      InputError: a line is not of this form.
+      InputError: a line does not have this form.
     """
     form, size = np.frombuffer(like.encode(), np.uint8), len(like)
     wrong = None
@@ -77,19 +77,19 @@ def parse_names(
         )
     numbers = {field: _number(characters[:, s]) for field, s in fields.items()}
     numbers[next(iter(fields))][is_junk] = JUNK_ID
-    # Decoded as one text: a million names take a quarter of the time that they take one by one.
+    # Decoded as one text: for a million names, a quarter of the time of decoding one by one.
     return text.decode().splitlines(), numbers
 
 
 def _number(digits: UInt8[np.ndarray, "lines digits"]) -> Int64[np.ndarray, "lines"]:
-    """The numbers that rows of decimal digits, as characters, stand for."""
+    """The numbers that rows of decimal digit characters represent."""
     return (digits - np.uint8(ord("0"))).astype(np.int64) @ 10 ** np.arange(digits.shape[1])[::-1]
 
 
 def numbered_frames(folders: FolderReader, folder: str, pattern: re.Pattern[str], like: str) -> tuple[str, ...]:
     """Paths of the frames in a folder in the order of their numbers, the only group of ``pattern``.
 
-    A name like none (``like`` is an example) and a number that is there twice are noted in ``folders``.
+    A name of another form (``like`` is an example) and a duplicate number are recorded in ``folders``.
     """
     frames: dict[int, str] = {}
     for name in folders.frames(folder):

@@ -1,4 +1,4 @@
-"""Loader of LS-VID: from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of LS-VID: reads its folders and lists, but no images, into a ``Split``.
 
 Published counts: 842 training identities in 2,831 tracklets; 2,730 test identities in 11,333 tracklets, of which 3,504
 are queries; 15 cameras. The validation set (200 identities) is not used.
@@ -9,8 +9,8 @@ Layout below the root; forks of the data set keep ``list_sequence`` and ``data``
     list_sequence/list_seq_train.txt, list_seq_test.txt      lines of a path prefix, a blank and a person id
     test/data/info_test.mat                                  query: lines of list_seq_test.txt, from 1 (MATLAB v7.3)
 
-A tracklet's frames are the files whose paths begin with the prefix; the name must continue with another field, so that
-``0001_1`` is no prefix of ``0001_12_...``.
+The frames of a tracklet are the files whose paths begin with the prefix, followed by another field: ``0001_1`` is not a
+prefix of ``0001_12_...``.
 """
 
 import os
@@ -45,7 +45,7 @@ _FIELDS = 4
 
 
 class Line(NamedTuple):
-    """A line of a list of tracklets: the folder and the beginning of the frames' names, and the person id."""
+    """A line of a list of tracklets: folder, prefix of the frame names, and person id."""
 
     folder: str
     prefix: str
@@ -55,12 +55,12 @@ class Line(NamedTuple):
 def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, follow_links: bool = False) -> Split:
     """Read LS-VID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    ``gallery_includes_query``: False, what public code does: the gallery is the test tracklets that are no queries
-    (7,829). True: all test tracklets. The split is in the order of the lists. Frames are sorted by their names, numbers
-    as numbers. Files that belong to no line are warned of, too.
+    ``gallery_includes_query``: False, as in public code: the gallery is the test tracklets without queries (7,829).
+    True: all test tracklets. The split is in the order of the lists. Frames are sorted by name, with numbers in
+    numerical order. Files without a line in the lists are warned of too.
 
     Raises InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above
-    or leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is no line.
+    or leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is not a line.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("tracklet_train", "tracklet_test"))
@@ -105,10 +105,10 @@ def _find_lists(root: Path) -> tuple[str, str]:
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[Line]:
-    """The tracklets that a list names; ``path``: of the file, for messages; ``folder``: in which all must lie.
+    """Parse the tracklets of a list; ``path``: path of the file, for messages; ``folder``: folder of all tracklets.
 
-    Raises InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or is there
-    twice; or there is none.
+    Raises InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or occurs
+    twice; or there is no line.
     """
     found: dict[tuple[str, str], Line] = {}
     for number, line in enumerate(text_lines(text, path), 1):
@@ -154,7 +154,7 @@ def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tra
 
 
 def _beginnings(name: str) -> list[str]:
-    """What a list may call a frame's tracklet: its first fields, with and without the "_" behind them; or nothing."""
+    """Possible prefixes of a frame's name: its first fields, with and without a trailing "_"; or none."""
     fields = name.split("_")
     starts = ["_".join(fields[:count]) for count in range(1, len(fields))]
     return ["", *starts, *(f"{start}_" for start in starts)]

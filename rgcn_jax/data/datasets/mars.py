@@ -1,14 +1,14 @@
-"""Loader of MARS: from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of MARS: from its folders and lists to a ``Split``. Does not decode images.
 
-Published counts: 625 training identities in 8,298 tracklets (509,914 frames); 12,180 test tracks (681,089 frames), of
-which 870 are junk (id -1), 3,248 are distractors (id 0) and 1,980 are queries. 20,478 tracklets in all; the paper's
-table II says 20,751.
+Published counts: 625 training identities in 8,298 tracklets (509,914 frames); 12,180 test tracklets (681,089 frames),
+of which 870 are junk (id -1), 3,248 are distractors (id 0) and 1,980 are queries. 20,478 tracklets in all; table II of
+the paper says 20,751.
 
 Layout below the root::
 
     bbox_train/0001/0001C1T0001F001.jpg     person (4 characters, junk is "00-1"), camera, tracklet, frame
     bbox_test/0002/...
-    info/train_name.txt, test_name.txt      one frame name a line
+    info/train_name.txt, test_name.txt      one frame name per line
     info/tracks_train_info.mat              [8298, 4]: first line, last line (both from 1, inclusive), person, camera
     info/tracks_test_info.mat               [12180, 4], the same
     info/query_IDX.mat                      [1, 1980]: rows of tracks_test_info, from 1
@@ -55,23 +55,23 @@ def load(
     """Read the official split of MARS, or of a smaller data set in its layout.
 
     Args:
-      root: the folder that holds ``bbox_train``, ``bbox_test`` and ``info``.
-      gallery_includes_query: True, the official protocol: the gallery is the queries and then all other test tracks
-        but the junk, in the order of the file (11,310). False: without the queries (9,330), the other protocol in use,
-        under which 140 queries have no match.
-      check_files: compare the listed frames with what is in the folders, one directory listing a person. None: if
-        there is a folder of images at all, so that the split files can be studied alone. Training asks for it.
-      follow_links: read folders and files that are symbolic links out of the root, too.
+      root: the folder that contains ``bbox_train``, ``bbox_test`` and ``info``.
+      gallery_includes_query: True, the official protocol: the gallery consists of the queries and all other test
+        tracklets except the junk, in the order of the file (11,310). False, the other protocol in use: without the
+        queries (9,330); 140 queries then have no match.
+      check_files: compare the listed frames with the contents of the folders, with one directory listing per person.
+        None: only if a folder of images exists, so that the split files can be studied alone. Training sets True.
+      follow_links: also read folders and files that are symbolic links to outside the root.
 
     Returns:
       The split: ``train`` in the order of the file, ``query``, ``gallery``, ``junk``; ``frame_size`` is (256, 128).
 
     Raises:
-      InputError: a folder or file is missing, unreadable or a symbolic link that leads out of the root; a row is not
-        one tracklet of one person in one camera in temporal order; a query cannot be one; or a listed frame is absent.
+      InputError: a folder or file is missing, unreadable or a symbolic link to outside the root; a row is not one
+        tracklet of one person in one camera in temporal order; a query is invalid; or a listed frame is absent.
 
     Warns:
-      UserWarning: the data set is as large as MARS (more than 1,000 training tracklets), but a count is not the
+      UserWarning: the data set is as large as MARS (more than 1,000 training tracklets) but a count differs from the
         published one; or the name file has lines that belong to no tracklet.
     """
     root = Path(root)
@@ -116,7 +116,7 @@ def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
 
 
 def _read_names(root: Path, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The frame names, one a line, and their fields as arrays: person, camera, tracklet, frame."""
+    """The frame names and their fields as arrays: person, camera, tracklet, frame."""
     lines = read_list("MARS", root / "info", name, "It comes with the info folder, copy it there.").splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
@@ -134,7 +134,7 @@ def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key:
     names, fields = _read_names(root, name_file)
     _check_rows(rows, names, fields, row_path, name_path)
     tracklets = []
-    for first, last, person, camera in rows.tolist():  # Python's integers: NumPy's would keep their type
+    for first, last, person, camera in rows.tolist():  # Python integers: NumPy integers would keep their type
         of_person = f"{folder}/{names[first - 1][:4]}/"
         tracklets.append(Tracklet(tuple([of_person + name for name in names[first - 1 : last]]), person, camera))
     return tuple(tracklets)
@@ -219,13 +219,13 @@ def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
 def _present_frames(
     root: Path, folder: str, tracklets: tuple[Tracklet, ...], follow_links: bool
 ) -> tuple[Tracklet, ...]:
-    """Compare the listed frames with the folders: one directory listing a person, no frame is touched by itself.
+    """Compare the listed frames with the folders: one directory listing per person, no access to single frames.
 
     Returns:
-      The tracklets with the names that the frames have on disk: ``.JPG`` and ``.jpeg`` are read for ``.jpg``.
+      The tracklets with the names of the frames on disk: ``.JPG`` and ``.jpeg`` are accepted for ``.jpg``.
     """
     folders = FolderReader("MARS", root, follow_links)
-    present: dict[str, dict[str, str]] = {}  # of a person: stem -> path, of JPEG files
+    present: dict[str, dict[str, str]] = {}  # person -> stem -> path of the JPEG file
     exact: set[str] = set()
     for person in dict.fromkeys(t.frames[0].rpartition("/")[0] for t in tracklets):
         files = [f"{person}/{name}" for name in (folders.listing(person).files if (root / person).is_dir() else ())]

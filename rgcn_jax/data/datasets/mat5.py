@@ -1,12 +1,13 @@
 """Reader of MATLAB files of version 5 (MATLAB's ``-v6`` and ``-v7``): one numeric or character matrix.
 
-SciPy reads such files too, but its reader trusts them: a wrong byte in a type or a size ends the process with a
-segmentation fault (2 % of damaged copies of a list of MARS did), and a few kilobytes unpack to any size. Here every
-number is checked before it is used, and of a matrix that is not wanted no more than the header is unpacked. SciPy in a
-process of its own would cost a start of Python and SciPy for every list.
+SciPy reads such files too, but does not validate them: a wrong byte in a type or a size ends the process with a
+segmentation fault (2 % of damaged copies of a list of MARS did), and a few kilobytes can decompress to any size. Here
+every number is checked before use, and only the header is decompressed of a matrix that was not asked for. SciPy in a
+separate process would start Python and SciPy for every list.
 
-After 128 bytes of header follow elements: a tag, two uint32 for type and size, and the contents. A matrix is an element
-that holds others: flags with its class, dimensions, name, real part. A packed matrix is one compressed by zlib.
+A header of 128 bytes is followed by elements: a tag, two uint32 for type and size, and the contents. A matrix is an
+element that contains others: flags with its class, dimensions, name, real part. A compressed matrix is one compressed
+by zlib.
 """
 
 import struct
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Num
 
 LARGEST = 10_000_000
-"""Numbers in a matrix, where nothing else is said; no data set's lists are near it."""
+"""Numbers in a matrix by default; the lists of every supported data set are far smaller."""
 
 _MATRIX, _PACKED = 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -27,7 +28,7 @@ _ENCODINGS = {2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
 _CHARACTERS = 4
 _NUMERIC = range(6, 16)  # classes: double, single, and the eight of integers
 _COMPLEX = 0x0800
-_HEAD = 4096  # bytes that hold the header of any matrix that is wanted
+_HEAD = 4096  # bytes that contain the header of any matrix that is read
 
 
 def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray, "rows columns"] | None, list[str]]:
@@ -36,14 +37,14 @@ def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray,
     Args:
       file: the contents of the file.
       key: name of the matrix.
-      largest: how many numbers it may have.
+      largest: maximum number of elements.
 
     Returns:
-      The first matrix of that name, or None if there is none; the names of the others up to there.
+      The first matrix of that name, or None if there is none; the names of the matrices before it.
 
     Raises:
-      ValueError: the file is cut off, damaged or of another format, or the matrix has more than ``largest`` numbers.
-      TypeError: ``key`` is something else than a real matrix of numbers with two axes.
+      ValueError: the file is truncated, damaged or of another format, or the matrix has more than ``largest`` numbers.
+      TypeError: ``key`` is not a real matrix of numbers with two axes.
     """
     contents, order, names = _find(file, key, largest)
     return (None if contents is None else _matrix(contents, order, largest)), names
@@ -54,7 +55,7 @@ def read_text(file: bytes, key: str, largest: int = LARGEST) -> list[str]:
 
     Raises:
       ValueError: the file is damaged, or the matrix has more than ``largest`` characters.
-      TypeError: ``key`` is no matrix of characters, or not there.
+      TypeError: ``key`` is missing or not a matrix of characters.
     """
     contents, order, _ = _find(file, key, largest)
     return _text(contents or b"", order)
@@ -81,13 +82,13 @@ def _find(file: bytes, key: str, largest: int) -> tuple[bytes | None, str, list[
 
 
 def _elements(data: bytes, order: str, padded: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Type and contents of one element after the other."""
+    """Type and contents of the elements, one after the other."""
     at = 0
     while at < len(data):
         if at + 8 > len(data):
             raise ValueError("it is cut off")
         kind, size = struct.unpack_from(f"{order}II", data, at)
-        if kind >> 16:  # up to four bytes of contents are within the tag
+        if kind >> 16:  # up to four bytes of contents are in the tag
             kind, size = kind & 0xFFFF, kind >> 16
             start, end = at + 4, at + 8
             if size > 4:
@@ -102,7 +103,7 @@ def _elements(data: bytes, order: str, padded: bool = False) -> Iterator[tuple[i
 
 
 def _unpacked(packed: bytes, order: str, most: int, to_the_end: bool = False) -> tuple[int, bytes]:
-    """Type and contents of the element in a packed one: ``most`` bytes at most, which are to be all ``to_the_end``."""
+    """Type and contents of a compressed element, at most ``most`` bytes; these must be all bytes if ``to_the_end``."""
     stream = zlib.decompressobj()
     try:
         data = stream.decompress(packed, most + 8)
@@ -117,7 +118,7 @@ def _unpacked(packed: bytes, order: str, most: int, to_the_end: bool = False) ->
 
 
 def _name(head: bytes, order: str) -> str:
-    """Of a matrix; empty for what MATLAB saves without one."""
+    """The name of a matrix; empty for what MATLAB saves without one."""
     parts = list(islice(_elements(head, order, padded=True), 3))
     return parts[2][1].decode("utf-8", "replace") if len(parts) == 3 else ""
 

@@ -1,4 +1,4 @@
-"""Matrices of whole numbers from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
+"""Integer matrices from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
 
 from math import prod
 from pathlib import Path
@@ -16,17 +16,17 @@ _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 
 
 def read_matrix(path: Path, key: str, title: str, source: str) -> Int64[np.ndarray, "rows columns"]:
-    """A matrix of whole numbers.
+    """Read an integer matrix.
 
     Args:
       path: the ``.mat`` file.
       key: name of the matrix in it.
       title: name of the data set in messages.
-      source: where the file comes from: "the info folder", "the archive".
+      source: origin of the file: "the info folder", "the archive".
 
     Raises:
-      InputError: the file is missing, damaged or no MATLAB file, has no such matrix, or it is something else; or
-        the library that reads this format is not installed.
+      InputError: the file is missing, damaged or not a MATLAB file, lacks the matrix or has another type of value; or
+        the library for this format is not installed.
     """
     if not path.is_file():
         raise InputError(
@@ -63,7 +63,7 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
         with h5py.File(path, mode="r") as file:
             names = list(file)
             if key in names:
-                # HDF5 files can name other files as the place of their contents: those are not followed.
+                # HDF5 files may refer to other files for their contents, which are not followed.
                 if not isinstance(file.get(key, getlink=True), h5py.HardLink):
                     return None
                 data = file[key]
@@ -73,11 +73,11 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
                     or data.is_virtual
                     or data.dtype.kind not in "iuf"
                     or (data.size or 0) > mat5.LARGEST
-                    or prod(data.chunks or ()) > mat5.LARGEST  # unpacked whole, however little of it is used
+                    or prod(data.chunks or ()) > mat5.LARGEST  # decompressed as a whole
                 ):
                     return None
-                return np.asarray(data[()]).T  # MATLAB counts the axes from the other end
-    except Exception as error:  # of nearly any type, on damaged files
+                return np.asarray(data[()]).T  # MATLAB's axes are reversed
+    except Exception as error:  # almost any type, on damaged files
         raise _damaged(path, source, error) from error
     raise _absent(path, key, source, names)
 

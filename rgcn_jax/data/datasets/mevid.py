@@ -1,4 +1,4 @@
-"""Loader of MEVID, whose persons change clothes: from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of MEVID, in which persons change clothes: reads its folders and lists, but no images, into a ``Split``.
 
 Published counts: 104 training persons with 485 outfits in 6,338 tracklets; 54 test persons with 113 outfits in 1,754
 tracklets; 33 cameras (Davila et al., "MEVID: multi-view extended videos with identities for video person
@@ -8,11 +8,11 @@ Layout below the root::
 
     bbox_train/0201/0201O003C330T004F00192.jpg      person, outfit, camera, tracklet, frame
     bbox_test/0205/...
-    train_name.txt, test_name.txt                   one frame name a line
+    train_name.txt, test_name.txt                   one frame name per line
     track_train_info.txt, track_test_info.txt       first and last name (from 0, inclusive), person, outfit, camera
     query_IDX.txt                                   rows of track_test_info.txt, from 0
 
-Numbers may be written as NumPy writes them (``2.01e+02``). ``clothes_id`` is the outfit, counted from 1.
+Numbers may be in NumPy's format (``2.01e+02``). ``clothes_id`` is the outfit, counted from 1.
 """
 
 import os
@@ -52,10 +52,10 @@ _ADVICE = "The lists must come from one download: take them from there again."
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read MEVID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    The split is in the order of the lists, and the queries are not in the gallery.
+    The split is in the order of the lists, and queries are not in the gallery.
 
     Raises InputError: a folder or file is missing or a symbolic link out of the root; a row is not one tracklet of one
-    person in one outfit and camera, in temporal order; a query is no row; or a listed frame is absent.
+    person, outfit and camera in temporal order; a query is not a row; or a listed frame is missing.
     """
     root = Path(root)
     require_folders(_TITLE, root, ("bbox_train", "bbox_test"))
@@ -63,7 +63,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     for folder in ("bbox_train", "bbox_test"):
         folders.listing(folder)
     for name in _LISTS:
-        folders.has_file(name)  # notes a link out of the root
+        folders.has_file(name)  # reports a link out of the root
     folders.check()
     train, test = (_read_tracklets(root, part) for part in ("train", "test"))
     rows = parse_numbers(_read(root, "query_IDX.txt"), root / "query_IDX.txt", 1)[:, 0].tolist()
@@ -87,10 +87,10 @@ def _read(root: Path, name: str) -> bytes:
 
 
 def parse_numbers(text: bytes, path: Path, columns: int) -> Int64[np.ndarray, "rows columns"]:
-    """The rows of a list: ``columns`` whole numbers of 0 or more each, and at least one row.
+    """Parse the rows of a list: ``columns`` non-negative whole numbers each, and at least one row.
 
     Raises:
-      InputError: it is not so.
+      InputError: the list has another format.
     """
     lines = [line for line in text.split(b"\n") if line.strip()]
     try:
@@ -140,7 +140,7 @@ def _read_tracklets(root: Path, part: str) -> tuple[Tracklet, ...]:
 
 
 def _check_frames(folders: FolderReader, root: Path, part: str, tracklets: tuple[Tracklet, ...]) -> None:
-    """Compares the listed frames with the folders: one directory listing a person."""
+    """Compare the listed frames with the folders, with one directory listing per person."""
     absent: list[str] = []
     listed: dict[str, set[str]] = {}
     for tracklet in tracklets:

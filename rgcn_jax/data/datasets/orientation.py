@@ -1,7 +1,7 @@
-"""EXIF orientation: a note in a JPEG file that its pixels must be turned to be shown upright.
+"""EXIF orientation: metadata of a JPEG file that its pixels must be rotated for display.
 
-Nothing here turns an image, in training neither, but some detectors and all viewers do (OpenCV's ``imread``, browsers):
-keypoints found on turned images do not fit the pixels that are read here.
+It is ignored here and in training, but not by some detectors and all viewers (OpenCV's ``imread``, browsers): keypoints
+detected on rotated images do not fit the pixels that are read here.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from rgcn_jax.errors import listed
 from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.types import Tracklet
 
-_MOST = 2000  # images that are looked at
+_MOST = 2000  # maximum number of images to check
 _TAG = 0x0112
 
 
 def orientation(path: Path) -> int:
-    """The EXIF orientation of an image, 1 (upright) to 8; 1 where it has none or cannot be read."""
-    with suppress(Exception), open_file(path) as file:  # a damaged image raises nearly anything
+    """The EXIF orientation of an image, 1 (upright) to 8; 1 if it has none or cannot be read."""
+    with suppress(Exception), open_file(path) as file:  # a damaged image may raise anything
         image = open_image(file)
         found = image.getexif().get(_TAG, 1) if image.format == "JPEG" else 1
         return found if found in range(1, 9) else 1
@@ -27,7 +27,7 @@ def orientation(path: Path) -> int:
 
 
 def turned(root: Path, tracklets: Sequence[Tracklet]) -> list[str]:
-    """A sentence on images with an EXIF orientation, by the first frames of some tracklets; empty without any."""
+    """A message about images with an EXIF orientation, from the first frames of some tracklets; empty if none."""
     some = tracklets[:: max(len(tracklets) // _MOST, 1)]
     found = {t.frames[0]: of for t in some if (of := orientation(root / t.frames[0])) != 1}
     if not found:

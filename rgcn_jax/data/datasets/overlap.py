@@ -4,7 +4,7 @@ from pathlib import PurePath
 
 
 def pretrained_overlap(data_set: str, weights: str) -> str:
-    """A warning if weights were, by their file's name, trained on persons of the data set's test set; else empty.
+    """A warning if weights were, according to their file name, trained on test persons of the data set; else empty.
 
     Args:
       data_set: name of the data set, ``data.name``.

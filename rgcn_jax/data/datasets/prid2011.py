@@ -1,15 +1,15 @@
-"""Loader of PRID2011 (multi-shot): from its folders and lists to a ``Split``. Decodes no image.
+"""Loader of PRID2011 (multi-shot): reads its folders and lists, but no images, into a ``Split``.
 
-Published counts: 200 persons in both cameras, of whom the field takes the 178 with more than a threshold of frames; 10
-random splits into 89 and 89. Query is camera a, gallery camera b, so that a query has one true match.
+Published counts: 200 persons in both cameras, of whom 178 with enough frames are commonly used; 10 random splits into
+89 and 89. Queries are of camera a, the gallery of camera b, so a query has one match.
 
 Layout below the root::
 
     prid_2011/multi_shot/cam_a/person_0001/0001.png     and cam_b; persons with one camera only are in it too
     splits_prid2011.json                                [{"train": ["person_0001", ...], "test": [...]}, ...]
 
-The file of splits is not of the authors: it comes with the field's re-identification libraries. Persons whom no split
-names are not used. Frames of different persons have the same names, so keypoints must lie in the frames' folders.
+The splits file is not from the authors, but is distributed with re-identification libraries. Persons in no split are
+not used. Frames of different persons have the same names, so keypoints must be stored in the frames' folders.
 """
 
 import os
@@ -37,14 +37,14 @@ _NAME = re.compile(r"([0-9]{1,9})\.(?:png|jpg|jpeg)", re.IGNORECASE)
 
 
 def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool = False) -> Split:
-    """Read one of the field's splits of PRID2011 (``split_number``: position in the list, from 1), or of a smaller data
-    set in its layout. Other arguments and warnings as for ``mars.load``.
+    """Read one of the usual splits of PRID2011, or of a smaller data set in its layout.
 
-    ``train`` has both cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2). Person ids are
-    the numbers in the folders' names. ``split_description`` has the number and a hash of the split.
+    ``split_number``: index in the list, from 1. Other arguments and warnings as for ``mars.load``. ``train`` has both
+    cameras, person by person; ``query`` is camera a (1), ``gallery`` camera b (2). Person ids are the numbers in the
+    folders' names. ``split_description`` has the number and a hash of the split.
 
-    Raises InputError: a folder or file is missing, empty or a symbolic link out of the root; a frame's name is no
-    number; the splits are not in the format above or name persons who have no folder; or there is no such split.
+    Raises InputError: a folder or file is missing, empty or a symbolic link out of the root; a frame's name is not a
+    number; splits are not in the format above or contain persons without a folder; or the split does not exist.
     """
     root = Path(root)
     require_folders(_TITLE, root, tuple(f"{_SHOTS}/{camera}" for camera in _CAMERAS))
@@ -86,15 +86,15 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
 
 
 def num_splits(root: str | os.PathLike[str]) -> int:
-    """The number of splits in ``splits_prid2011.json``. Raises InputError where it cannot be read."""
+    """The number of splits in ``splits_prid2011.json``. Raises InputError if it cannot be read."""
     return len(_read_splits(Path(root) / _SPLITS))
 
 
 def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[str], list[str]]]:
-    """The splits of a JSON file: names of the person folders, sorted, for training and for testing.
+    """Parse the splits of a JSON file: sorted names of the person folders for training and for testing.
 
-    ``path``: of the file, for messages. Raises InputError: it is not a list of such splits, or a split names a person
-    twice or something that is no person.
+    ``path``: path of the file, for messages. Raises InputError: it is not a list of such splits, or a split contains a
+    person twice or an invalid name.
     """
     with as_input_error(f"{path} is not JSON or is cut off", "download it again", MALFORMED):
         splits = strict_json.parse(text)

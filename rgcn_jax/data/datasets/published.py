@@ -1,4 +1,4 @@
-"""Published counts of the data sets compared with what was found; the description of a published split."""
+"""Comparison of a data set with its published counts; description of a published split."""
 
 import hashlib
 import json
@@ -9,17 +9,17 @@ from rgcn_jax.types import DISTRACTOR_ID, Split
 
 
 def compare_with_published(title: str, split: Split, published: Mapping[str, int], small: int, splits: int = 1) -> None:
-    """Warn of every count that is not the published one, by its name.
+    """Warn of every count that differs from the published one.
 
     Args:
       title: name of the data set.
-      split: what was found.
-      published: by part, in the order in which they are reported.
-      small: up to so many training tracklets a data set only has this layout: its counts are not compared.
-      splits: how many published splits were found.
+      split: the data set as read.
+      published: counts by subset, in the order of the report.
+      small: number of training tracklets up to which a data set only shares the layout and is not compared.
+      splits: number of published splits that were found.
 
     Warns:
-      UserWarning: a count differs; it points at the caller of the caller.
+      UserWarning: a count differs; attributed to the caller's caller.
     """
     if len(split.train) <= small:
         return
@@ -47,17 +47,17 @@ def compare_with_published(title: str, split: Split, published: Mapping[str, int
 
 
 def describe_split(split_number: int, num_splits: int, train: Sequence[str], test: Sequence[str]) -> str:
-    """The description of one of several published splits, such as "split 3 of 10 (1a2b3c4d)".
+    """Describe one of several published splits, such as "split 3 of 10 (1a2b3c4d)".
 
     In brackets are the first 8 hexadecimal digits of the SHA-256 of ``{"test":[...],"train":[...]}``: JSON without
-    blanks, the names of the person folders sorted. So files that list the same persons in another order, as indices or
-    as names, have the same hash; files of that name with other persons do circulate.
+    blanks, with sorted names of the person folders. So files that list the same persons in another order, by index or
+    by name, have the same hash; different files of the same name are in circulation.
 
     Args:
-      split_number: which split, from 1.
-      num_splits: how many there are.
-      train: names of the folders of the persons that are trained on.
-      test: names of the folders of the other persons.
+      split_number: number of the split, from 1.
+      num_splits: number of splits.
+      train: folder names of the training persons.
+      test: folder names of the test persons.
     """
     content = json.dumps({"test": sorted(test), "train": sorted(train)}, separators=(",", ":"))
     return f"split {split_number} of {num_splits} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"

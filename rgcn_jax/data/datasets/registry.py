@@ -1,4 +1,4 @@
-"""The data sets that are read from a folder: name -> loader and number of published splits."""
+"""Registry of the data sets that are read from a folder: name -> loader and number of published splits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,22 +12,21 @@ from rgcn_jax.types import Split
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is read from its folder.
+    """Loader of a data set.
 
-    ``read``: folder, ``follow_links=`` -> ``Split``; of a data set with several published splits also
-    ``split_number=``, from 1.
-    ``count_splits``: folder -> number of published splits; None: the data set has one.
+    ``read``: folder, ``follow_links=`` -> ``Split``; with several published splits also ``split_number=``, from 1.
+    ``count_splits``: folder -> number of published splits; None: one split.
     """
 
     read: Callable[..., Split]
     count_splits: Callable[[Path], int] | None = None
 
     def load(self, root: Path, split_number: int = 1, follow_links: bool = False) -> Split:
-        """Reads one published split; ``follow_links``: symbolic links out of the folder, too.
+        """Read one published split; ``follow_links``: whether to follow symbolic links out of the folder.
 
         Raises:
-          InputError: the folder is not as it must be, or there is no such split.
-          ValueError: ``split_number`` is not 1, though the data set has one split only.
+          InputError: the folder is invalid, or the split does not exist.
+          ValueError: ``split_number`` is not 1, but the data set has one split.
         """
         if self.count_splits is not None:
             return self.read(root, split_number=split_number, follow_links=follow_links)
@@ -36,7 +35,7 @@ class DataSet:
         return self.read(root, follow_links=follow_links)
 
     def num_splits(self, root: Path) -> int:
-        """Number of published splits, from the files in the folder. Raises InputError where these cannot be read."""
+        """Number of published splits, from the files in the folder. Raises InputError if these cannot be read."""
         return 1 if self.count_splits is None else self.count_splits(root)
 
 
@@ -50,12 +49,12 @@ DATA_SETS: Mapping[str, DataSet] = {
     "mevid": DataSet(mevid.load),
     "folder": DataSet(custom.load),
 }
-"""Name, as in ``data.name`` -> data set."""
+"""Data sets by ``data.name``."""
 
 SEVERAL_SPLITS = tuple(name for name, data_set in DATA_SETS.items() if data_set.count_splits is not None)
 """Names of the data sets with several published splits."""
 
 
 def add_follow_links(parser: Parser) -> None:
-    """Adds ``--follow-links`` to the flags of a command that reads a data set's folder."""
+    """Add ``--follow-links`` to the flags of a command that reads a data set's folder."""
     parser.switch("--follow-links", "read folders and files of the data set that are symbolic links out of its root")

@@ -1,1 +1,1 @@
-"""Appearance features that other programs dumped, converted to the file that ``data.features`` takes."""
+"""Conversion of appearance features of other programs to the file format of ``data.features``."""

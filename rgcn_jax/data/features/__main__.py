@@ -1,4 +1,4 @@
-"""The command ``rgcn-jax features``: appearance features of another program in, the file for ``data.features`` out."""
+"""The command ``rgcn-jax features``: convert appearance features of another program to ``data.features``."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from rgcn_jax.types import Split
 
 @on_interrupt("nothing is written.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features") -> None:
-    """Converts appearance features that another program dumped to the file that ``data.features`` takes.
+    """Convert appearance features of another program to the file format of ``data.features``.
 
     Raises:
       InputError: an argument, a file or the data set is invalid, or the features do not fit the data set.
     """
     options = _parse(arguments, prog)
     if options.out.suffix != ".npz" or not options.out.parent.is_dir():
-        raise InputError(f"--out={options.out}: expected a file called something.npz in a folder that exists.")
+        raise InputError(f"--out={options.out}: expected an .npz file in an existing folder.")
     parts = read_features(options.files)
     if options.names:
         parts = _with_names(parts, options.names)
@@ -43,35 +43,34 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features"
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser = Parser(
         prog,
-        "Convert appearance features of another program to the .npz file that data.features takes, matched to the "
-        "tracklets of a data set by names of frames or by order, and compared by person and camera.",
-        epilog="Files: .csv (GAF-Net), .mat (MATLAB 5 to 7.3), .npz, .pth; with arrays called gf, qf, g_pids, q_pids, "
-        "g_camids, q_camids, g_names, q_names or the like (docs/own-features.md). Training features (train_f, ...) are "
+        "Convert appearance features of another program to the .npz file format of data.features. Rows are matched to "
+        "the tracklets of a data set by frame names or by order, and persons and cameras are compared.",
+        epilog="Files: .csv (GAF-Net), .mat (MATLAB 5 to 7.3), .npz, .pth, with arrays named gf, qf, g_pids, q_pids, "
+        "g_camids, q_camids, g_names, q_names or similar (docs/own-features.md). Training features (train_f, ...) are "
         "optional.",
     )
-    parser.path("--from", "FILE", "features; again for each further file", dest="files", required=True, action="append")
-    parser.flag("--dataset", "which layout the root has", required=True, choices=sorted(DATA_SETS))
+    parser.path("--from", "FILE", "features; may be repeated", dest="files", required=True, action="append")
+    parser.flag("--dataset", "data set whose layout the root has", required=True, choices=sorted(DATA_SETS))
     parser.path("--root", "DIR", "folder of the data set", required=True)
     add_follow_links(parser)
     parser.whole("--split", "number of the published split, from 1", default=1)
     parser.path(
         "--names",
         "FILE",
-        "text file with the name of a frame for each row, a line each: the queries', the gallery's, the training "
-        "tracklets', as far as there are features",
+        "text file with a frame name for each row, one per line: queries, gallery, then training tracklets, if present",
     )
     parser.path("--out", "FILE.npz", "file to write", required=True)
     return parser.parse_args(arguments)
 
 
 def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
-    """The rows with the names of a text file, in the order of the parts."""
+    """Combine rows with the names in a text file, in the order of the parts."""
     with as_input_error(f"--names={path} cannot be read as text in UTF-8", kinds=MALFORMED):
         names = read_file(path, LARGEST_LIST).decode("utf-8-sig").splitlines()
     counts = {part: len(rows.features) for part, rows in parts.items()}
     if len(names) != sum(counts.values()):
         rows = ", ".join(f"{part or 'all'} {count:,}" for part, count in counts.items())
-        raise InputError(f"--names={path} has {len(names):,} lines, the features have rows: {rows}.")
+        raise InputError(f"--names={path} has {len(names):,} lines, but the features have rows: {rows}.")
     named, start = {}, 0
     for part, count in counts.items():
         named[part] = parts[part]._replace(names=names[start : start + count])
@@ -80,9 +79,9 @@ def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
 
 
 def write_features(path: Path, matched: Matched, split: Split) -> None:
-    """Writes the features as ``evaluation.scorer.save_features`` does: appearance [N, D], pose [N, 0], person_ids [N],
-    camera_ids [N], first_frames [N], is_query [N], is_gallery [N]. The gallery comes first, then queries that are not
-    in it, junk, and training tracklets, as far as they have features.
+    """Write the features in the format of ``evaluation.feature_set``: appearance [N, D], pose [N, 0], person_ids [N],
+    camera_ids [N], first_frames [N], is_query [N], is_gallery [N]. Order: gallery, queries that are not in it, junk,
+    training tracklets, as far as they have features.
 
     Raises:
       InputError: the file cannot be written.
@@ -108,10 +107,10 @@ def _summary(path: Path, matched: Matched, split: Split) -> list[str]:
     lines = [f"{path}: {width:,} dimensions of {len(matched.features):,} tracklets"]
     if absent := sum(t not in matched.features for t in split.train):
         lines.append(
-            f"{absent:,} of {len(split.train):,} training tracklets have none: nothing can be trained on the file"
+            f"{absent:,} of {len(split.train):,} training tracklets have none: the file cannot be used for training"
         )
     if any(t not in matched.features for t in split.junk):
-        lines.append("junk tracklets have none: the protocol junk_kept is left out")
+        lines.append("junk tracklets have none: the protocol junk_kept is omitted")
     return lines
 
 

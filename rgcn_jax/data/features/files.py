@@ -1,5 +1,7 @@
-"""Reader of features files of other programs: MATLAB's ``.mat`` (5 and 7.3), NumPy's ``.npz``, PyTorch's ``.pth``, and
-``.csv`` as GAF-Net publishes its embeddings: a line of titles, then for each tracklet D numbers, person and camera.
+"""Reader of features files of other programs: MATLAB ``.mat`` (5 and 7.3), NumPy ``.npz``, PyTorch ``.pth``, and
+``.csv``.
+
+A ``.csv`` file is in the format of GAF-Net: a header, then D numbers, person and camera for each tracklet.
 """
 
 import re
@@ -23,26 +25,26 @@ _SUFFIXES = (".mat", ".npz", ".pth", ".pt", ".tar", ".csv")
 
 
 class Rows(NamedTuple):
-    """Features of N tracklets of a part of a data set, and what the file says of each; None where it says nothing."""
+    """Features of N tracklets of a part of a data set, with what the file states about each; None if it does not."""
 
     features: Float32[np.ndarray, "n d"]
     person_ids: Int64[np.ndarray, "n"] | None
     camera_ids: Int64[np.ndarray, "n"] | None
     names: list[str] | None
-    """A frame of each tracklet."""
+    """Name of a frame of each tracklet."""
 
 
 def read_features(paths: Iterable[Path]) -> dict[str, Rows]:
-    """Part ("query", "gallery", "train", or "" for all) -> its rows, from one file or several.
+    """Read part ("query", "gallery", "train", or "" for all) -> rows, from one file or several.
 
     Raises:
-      InputError: a file cannot be read or has no such arrays, two have the same, or they do not fit each other.
+      InputError: a file cannot be read or has no such arrays, two have the same, or arrays do not fit each other.
     """
     found: dict[Role, tuple[Path, str, Any]] = {}
     for path in paths:
         arrays = _read(path)
         if not arrays:
-            raise InputError(f"{path} has no arrays called {EXPECTED}.")
+            raise InputError(f"{path} has no arrays named {EXPECTED}.")
         for role, (key, value) in arrays.items():
             if role in found:
                 raise InputError(f"{found[role][0]} and {path} both have the {role.what} of {role.part or 'all'}.")
@@ -52,7 +54,7 @@ def read_features(paths: Iterable[Path]) -> dict[str, Rows]:
         raise InputError(f"there are no features for {listed(spare)}: expected {EXPECTED}.")
     if "" in parts and len(parts) > 1:
         raise InputError(
-            f"there are features of {', '.join(filter(None, parts))}, and others of no part: give one kind."
+            f"found features of {', '.join(filter(None, parts))}, and others without a part: expected one kind."
         )
     return parts
 
@@ -62,28 +64,28 @@ def _rows(part: str, found: Mapping[Role, tuple[Path, str, Any]]) -> Rows:
     features = _array(value)
     if features is None or features.ndim != 2 or 0 in features.shape or not _is_float(features):
         kind = f"{features.dtype}{list(features.shape)}" if features is not None else type(value).__name__
-        raise InputError(f"{path}: {key} must be features [N, D], floating-point numbers, found {kind}.")
+        raise InputError(f"{path}: {key}: expected features [N, D], floating-point numbers, found {kind}.")
     with np.errstate(over="ignore"):
         features = features.astype(np.float32)
     if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
         raise InputError(f"{path}: {len(bad):,} rows of {key} are not finite, the first is row {bad[0] + 1}.")
 
-    def beside(what: str, convert: Callable[[Any], Any], kind: str) -> Any:
+    def column(what: str, convert: Callable[[Any], Any], kind: str) -> Any:
         if Role(part, what) not in found:
             return None
         there, name, raw = found[Role(part, what)]
         values = convert(raw)
         if values is None:
-            raise InputError(f"{there}: {name} must be {kind}, one for each row of {key}.")
+            raise InputError(f"{there}: {name}: expected {kind}, one for each row of {key}.")
         if len(values) != len(features):
             raise InputError(f"{there}: {name} has {len(values):,} entries for {len(features):,} rows of {key}.")
         return values
 
     return Rows(
         features,
-        beside("person_ids", _whole_numbers, "whole numbers"),
-        beside("camera_ids", _whole_numbers, "whole numbers"),
-        beside("names", _texts, "names of frames"),
+        column("person_ids", _whole_numbers, "whole numbers"),
+        column("camera_ids", _whole_numbers, "whole numbers"),
+        column("names", _texts, "names of frames"),
     )
 
 
@@ -92,7 +94,7 @@ def _is_float(array: np.ndarray) -> bool:
 
 
 def _array(value: Any) -> np.ndarray | None:
-    """An array, or a list of numbers or of rows of one length, as programs collect them; None for anything else."""
+    """Convert an array, or a list of numbers or of equally long rows; None for anything else."""
     if isinstance(value, NumpyArray):
         return value.array
     if isinstance(value, (list, tuple)):
@@ -110,7 +112,7 @@ def _whole_numbers(value: Any) -> np.ndarray | None:
     numbers = _array(value)
     if numbers is None or (not _is_float(numbers) and numbers.dtype.kind not in "iu"):
         return None
-    numbers = numbers.ravel()  # MATLAB has no vectors, only matrices of one row
+    numbers = numbers.ravel()  # MATLAB stores vectors as matrices
     numbers = numbers.astype(np.float64) if _is_float(numbers) else numbers
     if np.any(numbers != np.round(numbers)) or np.any(np.abs(numbers.astype(np.float64)) > 2**31):
         return None
@@ -118,13 +120,13 @@ def _whole_numbers(value: Any) -> np.ndarray | None:
 
 
 def _texts(value: Any) -> list[str] | None:
-    """Names; of a list of frames of each tracklet the first."""
+    """Convert to names; the first of a list of frame names."""
     if (array := _array(value)) is not None:
         if array.dtype.kind not in "US" or array.ndim != 1:
             return None
         try:
             return [str(name, "utf-8") if isinstance(name, bytes) else str(name) for name in array.tolist()]
-        except ValueError:  # bytes that are no text
+        except ValueError:  # undecodable bytes
             return None
     if not isinstance(value, (list, tuple)):
         return None
@@ -134,10 +136,10 @@ def _texts(value: Any) -> list[str] | None:
 
 
 def _read(path: Path) -> dict[Role, tuple[str, Any]]:
-    """Role -> key and value, of those arrays of a file that have one."""
+    """Role -> key and value, for the arrays in a file that have a role."""
     try:
         if path.exists() and not path.is_file():
-            raise OSError("it is no file")  # nobody waits for a pipe
+            raise OSError("it is not a regular file")  # a pipe would block
         if path.suffix == ".npz":
             keys = roles(read_arrays(path, ())[1], path.stem)
             found: Mapping[str, Any] = read_arrays(path, keys.values())[0]
@@ -149,11 +151,11 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
         elif is_torch_file(path):
             content = read_torch_file(path)
             if not isinstance(content, Mapping):
-                raise InputError(f"{path} holds a {type(content).__name__}, expected a dict with {EXPECTED}.")
+                raise InputError(f"{path} contains a {type(content).__name__}, expected a dict with {EXPECTED}.")
             found = {key: value for key, value in content.items() if isinstance(key, str)}
             keys = roles(found, path.stem)
         else:
-            raise InputError(f"{path}: features are read from {', '.join(_SUFFIXES)} files.")
+            raise InputError(f"{path}: expected a file of one of the types {', '.join(_SUFFIXES)}.")
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -162,20 +164,18 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    """Features, persons and cameras; a first column without a title that counts the rows is none of them."""
+    """Read features, persons and cameras; an untitled first column that counts the rows is ignored."""
     titles, _, body = read_text(path, LARGEST // 8).removeprefix("\ufeff").partition("\n")
     names = [name.strip().strip('"') for name in titles.split(",")]
     rows = [line for line in body.splitlines() if line.strip()]
     if any(re.fullmatch(r"-?[0-9.]+(e[+-]?[0-9]+)?", name) for name in names[-2:]):
-        raise InputError(
-            f"{path}: the first line must be titles, found numbers ({titles[:60]!r}): add a line of titles."
-        )
+        raise InputError(f"{path}: expected a header, found numbers ({titles[:60]!r}): add a line of column names.")
     table = np.array([line.split(",") for line in rows]).astype(np.float64) if rows else np.zeros((0, 0))
     if len(table) and names[0] in ("", "Unnamed: 0") and np.array_equal(table[:, 0], np.arange(len(table))):
         names, table = names[1:], table[:, 1:]
     if len(names) < 3 or table.shape[1:] != (len(names),):
         raise InputError(
-            f"{path}: every line must have the {len(names)} columns of the first, at least a feature, person and "
+            f"{path}: expected the {len(names)} columns of the header in every line, at least a feature, person and "
             f"camera; found {len(table)} lines of {table.shape[-1]}."
         )
     return {"features": table[:, :-2], "pids": table[:, -2], "camids": table[:, -1]}
@@ -209,7 +209,7 @@ def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
         with h5py.File(path, mode="r") as file:
             keys = roles(file, path.stem)
             for key in keys.values():
-                # HDF5 files can name other files as the place of their contents: those are not followed.
+                # HDF5 files may refer to other files for their contents, which are not followed.
                 data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
                 if (
                     not isinstance(data, h5py.Dataset)
@@ -222,9 +222,9 @@ def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
                 if max(data.nbytes, 4 * chunk) > LARGEST:
                     raise InputError(f"{path}: {key} would take {max(data.nbytes, chunk) / 2**30:,.1f} GiB.")
                 value = np.asarray(data[()])
-                found[key] = value.T if "MATLAB_class" in data.attrs else value  # MATLAB counts axes from the other end
+                found[key] = value.T if "MATLAB_class" in data.attrs else value  # MATLAB's axes are reversed
     except InputError:
         raise
-    except Exception as error:  # h5py raises nearly anything on damaged files
+    except Exception as error:  # h5py may raise anything on damaged files
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return keys, found

@@ -1,4 +1,4 @@
-"""Array names in features files (``gf``, ``q_pids``, ``gallery_cam``) and what each array holds."""
+"""Array names in features files (``gf``, ``q_pids``, ``gallery_cam``) and their roles."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,11 @@ WHATS: Mapping[str, str] = {
 _PART = "|".join(PARTS.values())
 _WHAT = "|".join(WHATS.values())
 _KEY = re.compile(rf"(?:(?P<before>{_PART})_?)?(?P<what>{_WHAT})(?:_(?P<after>{_PART}))?")
-EXPECTED = (
-    "qf, gf (features), q_pids, g_pids (persons), q_camids, g_camids (cameras) or the like (docs/own-features.md)"
-)
+EXPECTED = "qf, gf (features), q_pids, g_pids (persons), q_camids, g_camids (cameras) or similar (docs/own-features.md)"
 
 
 def role_of(key: str) -> Role | None:
-    """The role of an array called ``key``; None if it has none.
+    """The role of an array by its name; None if it has none.
 
     Example::
 
@@ -49,7 +47,7 @@ def _name(table: Mapping[str, str], text: str) -> str:
 
 
 def roles(keys: Iterable[str], stem: str) -> dict[Role, str]:
-    """Role -> key, of those keys of a file that have one. A part that no key names is that of the file's name,
+    """Role -> key, for those keys of a file that have a role. If a key names no part, the file's name does, as
     ``query.npz``.
 
     Raises:

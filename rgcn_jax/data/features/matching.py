@@ -1,4 +1,4 @@
-"""Matching of the rows of a features file to the tracklets of a data set: by frame names, or by order."""
+"""Matching of the rows of a features file to the tracklets of a data set, by frame names or by order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -11,31 +11,31 @@ from rgcn_jax.errors import InputError, listed
 from rgcn_jax.types import Split, Tracklet
 
 _TOLERANCE = 1e-3
-"""Two rows of one tracklet may differ by so much of the larger one's largest value: GPUs round differently."""
+"""Tolerance between two rows of a tracklet, relative to the largest value, since GPUs round differently."""
 
 
 class Matched(NamedTuple):
-    """Features by tracklet, and how they were matched, a line for each thing to know."""
+    """Features by tracklet, and notes on how they were matched."""
 
     features: dict[Tracklet, Float32[np.ndarray, "d"]]
     notes: list[str]
 
 
 def match(parts: Mapping[str, Rows], split: Split) -> Matched:
-    """Matches every row to a tracklet, and compares its person and its camera with the tracklet's.
+    """Match every row to a tracklet, and compare person and camera.
 
-    Rows with names are matched by these, whatever their order. Rows without are taken in the order of the data set's
-    own lists, where that fits row by row; the gallery may have the queries in it, before it, or not at all. Cameras may
-    count from 0, the test persons may be numbered from 0 in the order of their ids (as torchreid has it), and those of
-    the training part may have other numbers, one for one.
+    Rows with names are matched by these, in any order. Rows without are matched by the order of the data set's lists if
+    persons and cameras agree; the gallery may contain the queries, follow them, or exclude them. Cameras may be counted
+    from 0, test persons may be numbered from 0 in the order of their ids (as in torchreid), and training persons may
+    have other, unique numbers.
 
     Args:
-      parts: as ``read_features`` gives them.
+      parts: rows by part, from ``read_features``.
       split: the data set.
 
     Raises:
-      InputError: a row is of no tracklet, of another person or camera, or of a tracklet that has another row; the order
-        does not fit, or cannot be checked; or a query or gallery tracklet has no row.
+      InputError: a row is of no tracklet, of another person or camera, or of a tracklet with another row; the order
+        does not fit, or cannot be verified; or a query or gallery tracklet has no row.
     """
     tracklets: dict[str, Sequence[Tracklet]] = {}
     notes, index, offset = [], None, _camera_offset(parts)
@@ -62,8 +62,8 @@ def match(parts: Mapping[str, Rows], split: Split) -> Matched:
     for part, wanted in (("query", split.query), ("gallery", split.gallery)):
         if absent := [t.frames[0] for t in wanted if t not in found]:
             raise InputError(
-                f"{len(absent):,} of the {len(wanted):,} {part} tracklets have no features; the first begins with "
-                f"{absent[0]}: give a file of all of them."
+                f"{len(absent):,} of the {len(wanted):,} {part} tracklets have no features, such as that of "
+                f"{absent[0]}: expected features of all of them."
             )
     return Matched(found, notes)
 
@@ -74,7 +74,7 @@ def _features(
     widths = {rows.features.shape[1] for rows in parts.values()}
     if len(widths) > 1:
         raise InputError(
-            f"the parts have features of {', '.join(map(str, sorted(widths)))} dimensions: expected one kind."
+            f"the parts have features of {', '.join(map(str, sorted(widths)))} dimensions: expected equal dimensions."
         )
     found: dict[Tracklet, np.ndarray] = {}
     for part, rows in parts.items():
@@ -83,18 +83,18 @@ def _features(
             if np.abs(other - value).max() > _TOLERANCE * np.abs(other).max():
                 raise InputError(
                     f"{part or 'all'}: row {row} is the tracklet that begins with {tracklet.frames[0]}, which has "
-                    "other features in another row."
+                    "different features in another row."
                 )
     return found
 
 
 def _camera_offset(parts: Mapping[str, Rows]) -> int:
-    """1 where cameras count from 0, else 0."""
+    """Offset of the camera ids: 1 if they are counted from 0, else 0."""
     return int(any(0 in rows.camera_ids for rows in parts.values() if rows.camera_ids is not None))
 
 
 def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows] | None:
-    """The parts with the data set's person ids, where the file counts the P test persons from 0 to P - 1; else None."""
+    """The parts with the data set's person ids, if the file numbers the P test persons from 0 to P - 1; else None."""
     persons = np.array(sorted({t.person_id for t in (*split.query, *split.gallery)}), np.int64)
     tested = {p: rows.person_ids for p, rows in parts.items() if p in ("query", "gallery")}
     numbers = {part: ids for part, ids in tested.items() if ids is not None}
@@ -105,9 +105,9 @@ def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows]
 
 
 def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered: bool) -> str:
-    """The first row that is of another person or camera than its tracklet, as a clause; empty if there is none.
+    """A clause about the first row of another person or camera than its tracklet; empty if there is none.
 
-    ``renumbered``: other numbers for the people will do, one for one.
+    ``renumbered``: whether persons may have other, unique numbers.
     """
     theirs: dict[int, int] = {}
     ours: dict[int, int] = {}
@@ -129,7 +129,7 @@ def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered
 
 
 def _orders(part: str, split: Split) -> Iterator[tuple[str, tuple[Tracklet, ...]]]:
-    """The orders in which programs list a part, and what they are, in words."""
+    """Yield the usual orders of a part in files, with descriptions."""
     query, gallery = tuple(split.query), tuple(split.gallery)
     asking = set(query)
     rest = tuple(t for t in gallery if t not in asking)
@@ -150,30 +150,30 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
     label = part or "all"
     if rows.person_ids is None or rows.camera_ids is None:
         raise InputError(
-            f"{label}: the features have neither names of frames nor both persons and cameras, so their "
-            "tracklets are unknown: give a file with them, or names by --names."
+            f"{label}: the features have neither frame names nor both persons and cameras, so their tracklets are "
+            "unknown: provide these, or names by --names."
         )
     orders = {order: words for words, order in reversed(list(_orders(part, split)))}
     of_length = [(words, order) for order, words in orders.items() if len(order) == len(rows.features)]
     if not of_length:
         lengths = "; ".join(f"{words} {len(order):,}" for order, words in orders.items())
         raise InputError(
-            f"{label}: there are {len(rows.features):,} rows, but the data set has: {lengths}. Give names by --names, "
-            "or the features of all of one of these."
+            f"{label}: there are {len(rows.features):,} rows, but the data set has: {lengths}. Set names by --names, "
+            "or provide the features of all of one of these."
         )
     problems = [_mismatch(rows, order, offset, part == "train") for _, order in of_length]
     fitting = [candidate for candidate, problem in zip(of_length, problems, strict=True) if not problem]
     if not fitting:
-        raise InputError(f"{label}: the rows are not in the data set's order: {problems[0]}. Give names by --names.")
+        raise InputError(f"{label}: the rows are not in the data set's order: {problems[0]}. Set names by --names.")
     if len(fitting) > 1:
         raise InputError(
-            f"{label}: the rows fit several orders ({listed([w for w, _ in fitting])}): give names by --names."
+            f"{label}: the rows fit several orders ({listed([w for w, _ in fitting])}): set names by --names."
         )
     return fitting[0]
 
 
 def _unchecked(tracklets: Sequence[Tracklet]) -> list[str]:
-    """A line on tracklets of one person in one camera, whose order the file alone knows."""
+    """A note on tracklets of one person in one camera, whose order cannot be verified."""
     distinct = dict.fromkeys(tracklets)
     counts: dict[tuple[int, int], int] = {}
     for t in distinct:
@@ -182,13 +182,13 @@ def _unchecked(tracklets: Sequence[Tracklet]) -> list[str]:
     if not several:
         return []
     return [
-        f"  {several:,} of these share person and camera with another one: persons and cameras cannot tell their order "
-        "among themselves, names of frames can (--names)"
+        f"  {several:,} of these share person and camera with another one, so their order cannot be verified without "
+        "frame names (--names)"
     ]
 
 
 def _by_frame(tracklets: Sequence[Tracklet]) -> dict[str, Tracklet | None]:
-    """Path of a frame -> its tracklet; also its last part alone where that is of one tracklet only, else None."""
+    """Path of a frame -> its tracklet; also the file name alone, unless it occurs in several tracklets (None)."""
     index: dict[str, Tracklet | None] = {}
     for tracklet in dict.fromkeys(tracklets):
         for frame in tracklet.frames:
@@ -200,7 +200,7 @@ def _by_frame(tracklets: Sequence[Tracklet]) -> dict[str, Tracklet | None]:
 
 
 def _named(name: str, label: str, index: Mapping[str, Tracklet | None]) -> Tracklet:
-    """The tracklet of a frame, given by its path: relative to the data set's root, or below any other folder."""
+    """The tracklet of a frame, by its path relative to the data set's root, or below any other folder."""
     path, ambiguous = name.strip().replace("\\", "/"), False
     while path:
         if found := index.get(path):
@@ -208,7 +208,7 @@ def _named(name: str, label: str, index: Mapping[str, Tracklet | None]) -> Track
         ambiguous |= path in index
         path = path.partition("/")[2]
     if ambiguous:
-        raise InputError(f"{label}: {name} is a frame of several tracklets: give paths from the data set's root.")
+        raise InputError(f"{label}: {name} is a frame of several tracklets: expected paths from the data set's root.")
     raise InputError(
-        f"{label}: {name} is no frame of the data set, which has names like {next(iter(index), '(none)')}."
+        f"{label}: {name} is not a frame of the data set, which has names like {next(iter(index), '(none)')}."
     )

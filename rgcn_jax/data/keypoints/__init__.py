@@ -1,1 +1,1 @@
-"""Readers of pose detectors' files, the keypoint store and the table of normalised coordinates; see ``formats.py``."""
+"""Readers of keypoint files, the keypoint store and the table of normalised coordinates; see ``formats.py``."""

@@ -1,4 +1,4 @@
-"""``python -m rgcn_jax.data.keypoints``: convert keypoints of any format to a store or an OpenPose folder."""
+"""The command ``rgcn-jax keypoints``: convert keypoints of any format to a store or an OpenPose folder."""
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
@@ -22,8 +22,7 @@ from rgcn_jax.skeleton import SKELETONS
 
 @on_interrupt("nothing is written.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax keypoints") -> None:
-    """Converts keypoints of any supported format to a keypoint store, or to a folder of OpenPose files, and prints how
-    many were detected.
+    """Convert keypoints of any supported format to a keypoint store or a folder of OpenPose files; print a summary.
 
     Raises:
       InputError: an argument, the keypoints or the data set are invalid.
@@ -61,7 +60,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
 
 
 def add_source_flags(parser: Parser) -> None:
-    """Adds ``--skeleton`` and ``--units``, which say what keypoint files do not say themselves."""
+    """Add ``--skeleton`` and ``--units``, for properties that keypoint files do not state."""
     parser.flag(
         "--skeleton",
         f"their skeleton, one of {', '.join(SKELETONS)} (default: as the files say, else by the number of keypoints)",
@@ -84,7 +83,7 @@ def _skeleton(name: str) -> str:
 
 
 def _convert(options: Namespace) -> list[str]:
-    """Do it; what to print."""
+    """Convert; return the lines to print."""
     path, out = options.keypoints, options.out
     if options.to == "store":
         check_store_path(out)

@@ -1,17 +1,17 @@
-"""AlphaPose: one JSON file for all images, in pixels of the crop. Two formats.
+"""Reader of AlphaPose's results: one JSON file for all images, in pixels of the crop, in two formats.
 
-``alphapose-results.json``, a list with one entry a person (``read_results``)::
+``alphapose-results.json``, a list with one entry per person (``read_results``)::
 
     [{"image_id": "0001C1T0001F001.jpg", "keypoints": [x, y, confidence, ...], "score": ..., "box": ...}, ...]
 
-and with ``--format cmu``, an object with one entry an image, COCO-18 (``read_images``); this is AGRL's ``pose.json``::
+and with ``--format cmu``, an object with one entry per image, COCO-18 (``read_images``), like AGRL's ``pose.json``::
 
     {"0001C1T0001F001.jpg": {"bodies": [{"joints": [x, y, confidence, ...], "score": ...}, ...]}, ...}
 
-``--format open`` is the same with "people" and "pose_keypoints_2d". All three leave images without people out. AGRL's
-keys are base names, but for PRID2011 and DukeMTMC-VideoReID the last three parts of the path, joined:
-``cam_a-person_0001-0001.png``. AGRL itself takes the first of several bodies, unless a later one scores 1.1 times as
-much; here the rule of ``subject.py`` holds, as for every source.
+``--format open`` is the same with "people" and "pose_keypoints_2d". All three omit images without persons. AGRL's keys
+are base names, but for PRID2011 and DukeMTMC-VideoReID the last three parts of the path, joined:
+``cam_a-person_0001-0001.png``. AGRL itself uses the first of several bodies, unless a later one scores 1.1 times as
+much; here the rule of ``subject.py`` applies, as for all formats.
 """
 
 from array import array
@@ -33,16 +33,16 @@ from rgcn_jax.data.keypoints.subject import choose_subjects
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.skeleton import to_14
 
-_FORMATS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # of an image: its list, a person's numbers in it
+_FORMATS = (("bodies", "joints"), ("people", "pose_keypoints_2d"))  # key of an image's list, key of a person's values
 
 
 def read_results(
     path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
 ) -> Detections:
-    """Read AlphaPose's list of results; COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody unless another is named.
+    """Read AlphaPose's list of results: COCO-17, Halpe-26, Halpe-136 or COCO-WholeBody unless another is named.
 
-    Arguments as of ``formats.read``; the file has the frames' paths, or base names. Raises InputError: entries cannot
-    be used; the whole file is read before the bad ones are reported.
+    Arguments as for ``formats.read``; the file contains the frames' paths, or base names. Raises InputError for
+    unusable entries, after reading the whole file.
     """
     people = _People(path, COCO, skeleton)
     for number, (key, entry) in enumerate(tqdm(entries_of(path), "poses", disable=None, leave=False), 1):
@@ -59,9 +59,9 @@ def read_results(
 def read_images(
     path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
 ) -> Detections:
-    """Read AGRL's ``pose.json``, or what AlphaPose writes with ``--format cmu`` or ``open``; COCO-18.
+    """Read AGRL's ``pose.json``, or AlphaPose's output with ``--format cmu`` or ``open``; COCO-18.
 
-    Arguments and errors as for ``read_results``; here the file may also have the joined names of AGRL.
+    Arguments and errors as for ``read_results``; the file may also contain the joined names of AGRL.
     """
     people = _People(path, {18: OPENPOSE[18]}, skeleton)
     for key, entry in tqdm(entries_of(path), "poses", disable=None, leave=False):
@@ -81,7 +81,7 @@ def read_images(
 
 
 def entries_of(path: Path) -> Iterator[tuple[str | None, Any]]:
-    """The entries of the JSON file, one after the other; an InputError names the file."""
+    """Yield the entries of the JSON file one by one; an InputError names the file."""
     try:
         yield from entries(path)
     except InputError as error:
@@ -89,11 +89,11 @@ def entries_of(path: Path) -> Iterator[tuple[str | None, Any]]:
 
 
 class _People:
-    """The people of a file while it is read, compactly: 12 bytes a keypoint."""
+    """Compact representation of the persons of a file while it is read, with 12 bytes per keypoint."""
 
     def __init__(self, path: Path, skeletons: Mapping[int, str], named: str | None):
         self.problems: list[str] = []
-        self.images: set[str] = set()  # also those without people
+        self.images: set[str] = set()  # including those without persons
         self._path, self._named, self._skeletons = path, named, expected(skeletons, named)
         self._names: list[str] = []
         self._numbers = array("f")
@@ -101,7 +101,7 @@ class _People:
         self._first = ""
 
     def add(self, where: str, name: str, numbers: object) -> None:
-        """Take one person in, or note what is wrong with it."""
+        """Add a person, or an error."""
         self.images.add(name)
         try:
             if not isinstance(numbers, list):

@@ -1,10 +1,10 @@
 """Anatomical plausibility check: whether the keypoints of a source are persons in the assumed skeleton.
 
-The number of keypoints does not determine the skeleton, and a wrong one is not seen in a table of coverage: H36M-17
-read as COCO-17 puts the knees where the shoulders are. Over the bodies of a data set, which mostly stand or walk, these
-hold for nearly all (99 % or more of real and generated crops): the head is above the neck, the shoulders above the
-hips, these above the knees, these above the ankles; shoulders and hips have left and right on the same sides; the neck
-is near the middle of the shoulders. The medians of the limbs' lengths are in proportion to the torso.
+The number of keypoints does not determine the skeleton, and coverage does not reveal a wrong one: H36M-17 read as
+COCO-17 has the knees at the shoulders. In a data set, where most persons stand or walk, the following holds for nearly
+all bodies (at least 99 % of real and synthetic crops): the head is above the neck, the shoulders above the hips, these
+above the knees, these above the ankles; shoulders and hips have left and right on the same sides; the neck is near the
+midpoint of the shoulders. The median lengths of the limbs are in proportion to the torso.
 """
 
 import os
@@ -18,20 +18,22 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS, SKELETONS, to_14
 
 SAMPLE = 2000
-"""About so many bodies are kept of a source for the test."""
+"""Approximate number of bodies that are sampled for the test."""
 
 LEAST_BODIES = 10
-"""Fewer bodies prove nothing."""
+"""Minimum number of bodies for a conclusion."""
 
 _ABOVE = ((0, 1), (2, 8), (5, 11), (8, 9), (9, 10), (11, 12), (12, 13))
 _LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
-_PROPORTION = (0.1, 2.0)  # of a limb's median length to the torso's; real ones are from 0.4 to 0.8
-_FITS, _CLEAR = 0.5, 0.8  # share of the bodies for which a sentence must hold: to fit at all, and without a remark
+_PROPORTION = (0.1, 2.0)  # of a limb's median length to the torso's; real ones are between 0.4 and 0.8
+_FITS, _CLEAR = 0.5, 0.8  # fraction of the bodies for which a statement must hold: to fit at all, and without a remark
 
 
 class Sample(NamedTuple):
-    """Some bodies of a source, x and y in pixels. ``skeleton``: which they are taken for, a key of ``SKELETONS`` with V
-    keypoints. ``named``: the file, or the user, names it; else the number of keypoints decided.
+    """Some bodies of a source, x and y in pixels.
+
+    ``skeleton``: their assumed skeleton, a key of ``SKELETONS`` with V keypoints. ``named``: whether the file or the
+    user states it; otherwise it follows from the number of keypoints.
     """
 
     people: Float32[np.ndarray, "n v 3"]
@@ -40,13 +42,15 @@ class Sample(NamedTuple):
 
 
 def sample(people: Float32[np.ndarray, "n v 3"], skeleton: str, named: bool) -> Sample:
-    """A sample of people, spread evenly."""
+    """Sample persons at even intervals."""
     return Sample(people[:: max(len(people) // SAMPLE, 1)][: 2 * SAMPLE], skeleton, named)
 
 
 class Fit(NamedTuple):
-    """How well bodies fit a skeleton. ``worst``: the share of the bodies for which the least true sentence holds;
-    ``mean``: over all sentences; ``broken``: the sentences that do not hold for half of the bodies.
+    """How well bodies fit a skeleton.
+
+    ``worst``: fraction of bodies for which the least satisfied statement holds. ``mean``: the same averaged over
+    statements. ``broken``: statements that hold for less than half of the bodies.
     """
 
     worst: float
@@ -55,7 +59,7 @@ class Fit(NamedTuple):
 
 
 def measure(bodies: Float[np.ndarray, "n 14 3"]) -> Fit | None:
-    """How well bodies, x and y in units of the same length, fit the 14 keypoints; None where too few can be judged."""
+    """Measure how well bodies, x and y in equal units, fit the 14 keypoints; None if there are too few."""
     there = bodies[..., 2] > 0
     y = bodies[..., 1].astype(np.float64)
     shares: dict[str, float] = {}
@@ -98,18 +102,18 @@ def _median_ratio(limbs: Float64[np.ndarray, "m 2"], torso: Float64[np.ndarray, 
 
 
 def check(path: str | os.PathLike[str], bodies: Sample) -> list[str]:
-    """Test bodies as the source has them against the skeleton that they are taken for.
+    """Test bodies in the source's format against the assumed skeleton.
 
     Args:
       path: the source, for messages.
-      bodies: of the source.
+      bodies: bodies of the source.
 
     Returns:
-      What is doubtful, a sentence each.
+      Remarks about what is doubtful.
 
     Raises:
-      InputError: the bodies do not fit, with the name of the skeleton that they fit, or another likely cause. Where
-        none is found and the skeleton was named, this is only doubtful.
+      InputError: the bodies do not fit; the message names the skeleton that they fit, or another likely cause. If none
+        is found and the skeleton was named, this is only a remark.
     """
     people, skeleton, named = bodies
     fit = measure(to_14(people, skeleton))

@@ -1,10 +1,10 @@
-"""Keypoints as arrays in one ``.npz`` file, for a detector that is called from Python (RTMPose, ViTPose, BlazePose).
+"""Reader of keypoint arrays in an ``.npz`` file, for detectors called from Python (RTMPose, ViTPose, BlazePose).
 
-``names`` [N], text: paths of the frames relative to the root, or their base names. ``keypoints`` [N, V, 3]: x, y and
-confidence of the subject; zeros where nobody was found. V determines the skeleton: 17 COCO, 25 or 18 OpenPose, 26
+``names`` [N], text: paths of the frames relative to the root, or base names. ``keypoints`` [N, V, 3]: x, y and
+confidence of the subject; zeros if no person was found. V determines the skeleton: 17 COCO, 25 or 18 OpenPose, 26
 Halpe, 133 COCO-WholeBody, 33 BlazePose, 14 this project's own; or ``skeleton``, a text, names it ("h36m17"). ``units``,
-a text: "pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and height; BlazePose
-must say, because MediaPipe gives both::
+a text: "pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and height; required for
+BlazePose, since MediaPipe provides both::
 
     np.savez("poses.npz", names=names, keypoints=keypoints, units="shares", skeleton="blazepose33")
 """
@@ -27,7 +27,7 @@ from rgcn_jax.runtime import npz
 from rgcn_jax.skeleton import SKELETONS, to_14
 
 UNITS = {"pixels": "pixels", "shares": "normalised", "normalised": "normalised"}
-"""What ``units`` may say -> a value of ``coordinates.UNITS``."""
+"""Values of ``units`` -> values of ``coordinates.UNITS``."""
 
 
 def read(
@@ -37,9 +37,10 @@ def read(
     skeleton: str | None = None,
     units: str | None = None,
 ) -> Detections:
-    """Read the keypoints of these frames; arguments as of ``formats.read``, ``sizes`` for normalised coordinates.
+    """Read the keypoints of these frames; arguments as for ``formats.read``, ``sizes`` for normalised coordinates.
 
-    Raises InputError: the file is damaged or holds something else, contradicts what was named, or lacks a frame.
+    Raises InputError: the file is damaged or has other contents, contradicts the named skeleton or units, or lacks a
+    frame.
     """
     arrays = open_arrays(path)
     named = skeleton or _skeleton(path, arrays)
@@ -87,11 +88,11 @@ def _skeleton(path: Path, arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """The arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header``, ``units`` and ``skeleton`` where
-    they are there.
+    """The arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header``, ``units`` and ``skeleton``, if
+    present.
 
     Raises:
-      InputError: it is not such a file, it is cut off or damaged, or its arrays would not fit in memory.
+      InputError: it is not such a file, is truncated or damaged, or its arrays would not fit in memory.
     """
     try:
         arrays, there = npz.read_arrays(path, ("header", "names", "keypoints", "units", "skeleton"))
@@ -108,8 +109,9 @@ def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
 def names_and_keypoints(
     path: Path, arrays: Mapping[str, np.ndarray], skeleton: str | None = None
 ) -> tuple[list[str], Real[np.ndarray, "n v 3"]]:
-    """The names, each once, and the keypoints of such a file; their shapes and types are checked. ``skeleton``: which
-    they must be of; None: one of ``ARRAYS``.
+    """The distinct names and the keypoints of such a file, with validated shapes and types.
+
+    ``skeleton``: required skeleton; None: one of ``ARRAYS``.
     """
     sizes = sorted(ARRAYS) if skeleton is None else [SKELETONS[skeleton]]
     names, keypoints = arrays["names"], arrays["keypoints"]
@@ -130,7 +132,7 @@ def names_and_keypoints(
         )
     try:
         texts = names.tolist()
-    except (ValueError, SystemError) as error:  # a number that is no character
+    except (ValueError, SystemError) as error:  # an invalid code point
         raise InputError(f"The keypoint store {path} has names that are not text: write it again.") from error
     if len(set(texts)) < len(texts):
         seen: set[str] = set()
@@ -142,7 +144,7 @@ def names_and_keypoints(
 def rows_of(
     path: Path, names: Sequence[str], keypoints: Real[np.ndarray, "m v 3"], frames: Sequence[str]
 ) -> tuple[Float32[np.ndarray, "n v 3"], frame_names.Wanted]:
-    """The keypoints of these frames, all of which must be there, with finite numbers; and under which names."""
+    """The keypoints of these frames, all of which must exist and be finite; and their names in the file."""
     rows = {name: row for row, name in enumerate(names)}
     wanted = frame_names.match(path, names, frames)
     absent = [i for i, name in enumerate(wanted.names) if name not in rows]
@@ -156,7 +158,7 @@ def rows_of(
             "zeros where nobody was found.",
             [f"{frames[i]} has no keypoints" for i in absent],
         )
-    with np.errstate(over="ignore"):  # becomes infinite, which is named below
+    with np.errstate(over="ignore"):  # overflow becomes infinite, which is reported below
         chosen = keypoints[[rows[name] for name in wanted.names]].astype(np.float32)
     wrong = np.flatnonzero(~np.all((chosen >= -LARGEST) & (chosen <= LARGEST), axis=(1, 2)))
     if len(wrong):

@@ -1,12 +1,12 @@
-"""GaitGraph and GAF-Net: one CSV file, a row a frame, COCO-17, in pixels of the crop.
+"""Reader of keypoints in a CSV file of GaitGraph or GAF-Net: one row per frame, COCO-17, in pixels of the crop.
 
-The header line is required, because it defines the order of the keypoints::
+The header is required, since it defines the order of the keypoints::
 
     image_name,nose_x,nose_y,nose_conf,left_eye_x,left_eye_y,left_eye_conf,...,right_ankle_conf
     cam1_person001_00319.png,30.04,22.35,0.278,29.14,20.0,0.046,...,0.457
 
-A frame in which nobody was found has no row. A keypoint whose three fields are empty was not detected. (GAF-Net's own
-reader drops a whole frame for one empty field; here nothing is dropped.)
+Frames without persons have no row. A keypoint with three empty fields was not detected. (GAF-Net's own reader drops the
+whole frame if one field is empty; here nothing is dropped.)
 """
 
 import csv
@@ -32,9 +32,10 @@ _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "r
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the keypoints of these frames; arguments as of ``formats.read``. The file has their paths, or base names.
+    """Read the keypoints of these frames; arguments as for ``formats.read``. The file contains their paths, or base
+    names.
 
-    Raises InputError: rows cannot be used; the whole file is read before the bad ones are reported.
+    Raises InputError for unusable rows, after reading the whole file.
     """
     del sizes
     if skeleton not in (None, COCO[17]):
@@ -106,7 +107,7 @@ def _keypoints(fields: Sequence[str]) -> np.ndarray:
         if not any(fields[i : i + 3]):
             filled[i : i + 3] = "000"
     if "_" in "".join(filled):
-        raise InputError("has a field that is not a number")  # though Python would take 1_0 for 10
+        raise InputError("has a field that is not a number")  # Python would accept 1_0 as 10
     try:
         values = np.array([float(field) for field in filled])
     except ValueError as error:

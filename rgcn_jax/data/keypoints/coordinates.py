@@ -12,26 +12,26 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
 UNITS = ("pixels", "normalised")
-"""What x and y of a source may be: pixels of the crop, or fractions of its width and height."""
+"""Units of x and y in a source: pixels of the crop, or fractions of its width and height."""
 
-_TINY = 2  # pixels: a body whose coordinates are all below it is no body in pixels
-_LEAST = 10  # bodies: fewer prove nothing about the distribution
-_SAMPLE = 20_000  # bodies whose distribution is looked at
-_REACH = 0.1  # most bodies end so far beyond the border, as a fraction of the crop: another image
+_TINY = 2  # a body with all coordinates below this is not in pixels
+_LEAST = 10  # minimum number of bodies for conclusions about the distribution
+_SAMPLE = 20_000  # maximum number of bodies to check
+_REACH = 0.1  # if most bodies extend beyond the border by this fraction of the crop, they are of other images
 
 
 def normalised_coordinates(
     path: str | os.PathLike[str], pixels: Float32[np.ndarray, "n 14 3"], sizes: Int[np.ndarray, "#n 2"]
 ) -> Float32[np.ndarray, "n 14 3"]:
-    """Keypoints in pixels as normalised coordinates in [0, 1]: x divided by the crop's width, y by its height.
+    """Convert keypoints from pixels to normalised coordinates: x divided by the crop's width, y by its height.
 
-    A keypoint outside of its crop, or with a confidence not above 0, counts as not detected and becomes (0, 0, 0); the
-    border is inside.
+    A keypoint outside of its crop (border included), or with a confidence of 0 or less, counts as not detected and
+    becomes (0, 0, 0).
 
     Args:
       path: the files, for messages.
-      pixels: x and y in pixels of the crop, confidence.
-      sizes: height and width of the crop in pixels, of each frame or one for all.
+      pixels: x and y in pixels of the crop, and confidence.
+      sizes: height and width of the crop in pixels, for each frame or one for all.
 
     Raises:
       InputError: the coordinates cannot be pixels of the crops.
@@ -56,14 +56,13 @@ def doubts(
     sizes: Int[np.ndarray, "#n 2"],
     units_given: bool = False,
 ) -> list[str]:
-    """What is doubtful about where a data set's joints lie in its crops, a sentence each.
+    """Remarks about implausible positions of a data set's joints in its crops.
 
-    In crops of persons the joints spread over the crop: of real ones and of walkers 98 % lie between 0.19 and 0.84 of
-    the width and 0.11 and 0.91 of the height, and the torso is a quarter of the height.
+    In crops of persons, joints are spread over the crop: 98 % of those of real persons and of walkers are between 0.19
+    and 0.84 of the width and 0.11 and 0.91 of the height, and the torso is a quarter of the height.
 
-    Arguments as of ``normalised_coordinates``; ``units_given``: whether the user chose the units, and nothing is
-    refused. Raises InputError: most bodies reach far out of their crops: the coordinates are pixels of images of
-    another size.
+    Arguments as for ``normalised_coordinates``; ``units_given``: the user chose the units, so nothing is an error.
+    Raises InputError: most bodies extend far beyond their crops, so coordinates are pixels of images of another size.
     """
     every = max(len(pixels) // _SAMPLE, 1)
     values = _relative(pixels[::every], sizes if len(sizes) == 1 else sizes[::every])
@@ -116,9 +115,9 @@ def _relative(pixels: Float32[np.ndarray, "n 14 3"], sizes: Int[np.ndarray, "#n 
 def _check_units(
     path: str | os.PathLike[str], pixels: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n 14"]
 ) -> None:
-    """By the bodies, not by the largest coordinate: one joint of 1.009 among millions does not make pixels."""
+    """Check by bodies, not by the largest coordinate: a joint at 1.009 among millions does not imply pixels."""
     largest = np.where(detected, np.abs(pixels[..., :2]).max(axis=-1), 0).max(axis=1)
-    several = np.count_nonzero(detected, axis=1) >= 4  # one joint may well be in the corner
+    several = np.count_nonzero(detected, axis=1) >= 4  # a single joint may be in the corner
     people = largest[several if several.any() else detected.any(axis=1)]
     tiny = float(np.mean(people <= _TINY))
     beyond = float(pixels[detected][:, :2].max())
@@ -137,20 +136,20 @@ def _check_units(
 
 
 def _reach(values: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n 14"]) -> Float32[np.ndarray, "n"]:
-    """How far each body reaches out of its crop, as a fraction of the crop's size; 0 or less: not at all."""
+    """Extent of each body beyond its crop, as a fraction of the crop's size; at most 0 if it is inside."""
     beyond = np.maximum(values[..., :2] - 1, -values[..., :2]).max(axis=-1)
     return np.where(detected, beyond, -np.inf).max(axis=1, initial=-np.inf).astype(np.float32)
 
 
 def _torso(values: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n 14"]) -> Float32[np.ndarray, "m"]:
-    """From the neck to the middle of the hips, as a fraction of the crop's height."""
+    """Distance from the neck to the midpoint of the hips, as a fraction of the crop's height."""
     trunk = detected[:, [1, 8, 11]].all(axis=1)
     y = values[trunk, :, 1]
     return np.abs((y[:, 8] + y[:, 11]) / 2 - y[:, 1])
 
 
 def _likely(values: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n 14"]) -> str:
-    """Of what images keypoints outside of their crops probably are, in brackets."""
+    """Likely origin of keypoints outside of their crops, in brackets."""
     x, y = values[detected][:, 0], values[detected][:, 1]
     (left, right), (top, bottom) = np.quantile(x, [0.01, 0.99]), np.quantile(y, [0.01, 0.99])
     torso = _torso(values, detected)
@@ -167,17 +166,17 @@ def _likely(values: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n
 def frame_sizes(
     split: Split, tracklets: Sequence[Tracklet], frames: Sequence[str], lenient: bool = False
 ) -> Int[np.ndarray, "#n 2"]:
-    """Height and width of the frames in pixels: one row for all if the data set has one size, else a row a frame.
+    """Height and width of the frames in pixels: one row if the data set has a single size, else one per frame.
 
     Args:
-      split: the data set. Its ``frame_size`` is verified on the first frame of each tracklet whose image is there.
-      tracklets: those of the frames.
-      frames: paths relative to the root, each once. Sizes are read from the images' headers (JPEG or PNG).
-      lenient: for callers that check the images themselves: an image that cannot be read is as large as the one before
-        it, and the first frames are not compared with the data set's size.
+      split: the data set. Its ``frame_size`` is verified on the first frame of each tracklet, if the image exists.
+      tracklets: tracklets of the frames.
+      frames: distinct paths relative to the root. Sizes are read from the images' headers (JPEG or PNG).
+      lenient: for callers that check the images themselves: an unreadable image gets the size of the previous one, and
+        first frames are not compared with the data set's size.
 
     Raises:
-      InputError: an image has another size than the data set, or its size is needed and cannot be read.
+      InputError: an image has another size than the data set, or a required size cannot be read.
     """
     if split.frame_size is None:
         sizes = [(256, 128)]

@@ -1,4 +1,4 @@
-"""Coverage of keypoints: how many were detected by camera, in all, and of each of the 14; counts, not fractions."""
+"""Coverage of keypoints: counts of detected keypoints by camera, in total, and for each of the 14."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -10,11 +10,13 @@ from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.types import Tracklet
 
 KINDS = ("0", "1-7", "8-13", "14")
-"""The four kinds of frames, by the number of keypoints detected in them."""
+"""Kinds of frames, by the number of detected keypoints."""
 
 
 class Coverage(NamedTuple):
-    """``frames``: how many of each kind. ``cameras``: the same by camera. ``keypoints``: in how many frames each is."""
+    """``frames``: number of frames of each kind. ``cameras``: the same by camera. ``keypoints``: number of frames with
+    each.
+    """
 
     frames: Int64[np.ndarray, "4"]
     cameras: Mapping[int, Int64[np.ndarray, "4"]]
@@ -22,11 +24,11 @@ class Coverage(NamedTuple):
 
 
 def measure(detected: Bool[np.ndarray, "n 14"], cameras: Mapping[int, Int[np.ndarray, "_"]] | None = None) -> Coverage:
-    """The coverage of N frames.
+    """Measure the coverage of N frames.
 
     Args:
-      detected: which of the 14 keypoints were detected in each frame.
-      cameras: camera -> its frames, as rows of ``detected``, each once; None if not known.
+      detected: mask of the 14 keypoints detected in each frame.
+      cameras: camera -> its distinct frames, as rows of ``detected``; None if unknown.
     """
     kind = np.digitize(np.count_nonzero(detected, axis=1), [1, 8, 14])
     by_camera = {c: np.bincount(kind[rows], minlength=4) for c, rows in sorted((cameras or {}).items())}
@@ -36,12 +38,12 @@ def measure(detected: Bool[np.ndarray, "n 14"], cameras: Mapping[int, Int[np.nda
 def measure_tracklets(
     detected: Bool[np.ndarray, "n 14"], rows: Mapping[str, int], tracklets: Iterable[Tracklet]
 ) -> Coverage:
-    """The coverage of N frames, and by camera of the tracklets' frames; a frame counts once.
+    """Measure the coverage of N frames, and by camera of the tracklets' distinct frames.
 
     Args:
       detected: as for ``measure``.
       rows: path of a frame -> its row in ``detected``.
-      tracklets: whose cameras are counted.
+      tracklets: tracklets whose cameras are counted.
     """
     cameras: dict[int, set[int]] = {}
     for tracklet in tracklets:
@@ -50,7 +52,7 @@ def measure_tracklets(
 
 
 def report(coverage: Coverage) -> list[str]:
-    """The coverage as lines for the terminal."""
+    """Format the coverage as lines for the terminal."""
     total = max(int(coverage.frames.sum()), 1)
     rows = [*coverage.cameras.items(), ("all", coverage.frames)]
     return [
@@ -72,7 +74,7 @@ def _columns(cells: list[str]) -> list[str]:
 
 
 def to_json(coverage: Coverage) -> dict[str, Any]:
-    """The coverage as a keypoint store's header keeps it."""
+    """The coverage as stored in a keypoint store's header."""
     counts = {str(camera): dict(zip(KINDS, c.tolist(), strict=True)) for camera, c in coverage.cameras.items()}
     return {
         "frames": dict(zip(KINDS, coverage.frames.tolist(), strict=True)),

@@ -1,4 +1,4 @@
-"""Formats of keypoint files: their list, their recognition by the path, and reading in any of them."""
+"""Formats of keypoint files: list of formats, recognition by path, and reading."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -27,14 +27,14 @@ from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 
 LEAST_SHARE = 2 / 3
-"""Of the frames, so many at least must have an entry in a file that leaves out frames without people.
+"""Minimum fraction of frames with an entry in a format that omits frames without persons.
 
-There "nobody found" looks like "never run": half a data set must not be taken for empty."""
+In such a format "no person found" cannot be distinguished from "not processed"."""
 
 
 class Format(NamedTuple):
-    """``what``: description for messages. ``read``: its reader, of a path, frames, sizes of the crops and the skeleton
-    that the user names, or None. ``units``: of its coordinates, where its files define them.
+    """``what``: description for messages. ``read``: reader, called with path, frames, sizes of the crops and the
+    skeleton named by the user, or None. ``units``: units of its coordinates, if the format defines them.
     """
 
     what: str
@@ -52,16 +52,16 @@ FORMATS: Mapping[str, Format] = {
     "store": Format("a keypoint store (.npz)", store.read, "pixels"),
     "yolo": Format("a folder of Ultralytics' labels, *.txt (YOLO-pose)", yolo.read, "normalised"),
 }
-"""Name -> format of keypoint files."""
+"""Formats of keypoint files by name."""
 
 
 def recognise(path: Path) -> str:
-    """The key of ``FORMATS`` that a path has, by its suffix and first characters.
+    """Recognise the format of a path by its suffix and first characters; return a key of ``FORMATS``.
 
     Raises:
-      InputError: there is nothing at the path, or it has none of the formats.
+      InputError: the path does not exist, or has none of the formats.
     """
-    if os.path.isdir(path):  # pathlib's raises for too long a name
+    if os.path.isdir(path):  # pathlib raises for overlong names
         return _recognise_folder(path)
     if os.path.isfile(path):
         if path.suffix == ".npz":
@@ -83,20 +83,21 @@ def read(
     skeleton: str | None = None,
     units: str | None = None,
 ) -> Detections:
-    """Read what keypoint files say of these frames, in pixels.
+    """Read the keypoints of these frames from keypoint files, in pixels.
 
     Args:
       path: the folder or file.
-      frames: paths relative to the data set's root, each once.
-      sizes: height and width of the crop in pixels, of each frame or one for all.
-      format_name: a key of ``FORMATS``; None: recognised by the path.
+      frames: distinct paths relative to the data set's root.
+      sizes: height and width of the crop in pixels, for each frame or one for all.
+      format_name: a key of ``FORMATS``; None: recognised from the path.
       least_share: see ``LEAST_SHARE``.
-      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: as the files say, else by their number of keypoints.
-      units: one of ``coordinates.UNITS``; None: as the files say, else pixels.
+      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: as stated in the files, else by their number of
+        keypoints.
+      units: one of ``coordinates.UNITS``; None: as stated in the files, else pixels.
 
     Raises:
-      InputError: the path, a file, or what it holds is not as it must be, or a frame has no keypoints. All files are
-        read before bad ones are reported.
+      InputError: the path, a file or its contents are invalid, or a frame has no keypoints. Errors are reported after
+        all files were read.
     """
     path = Path(path)
     name = recognise(path) if format_name is None else format_name
@@ -123,14 +124,12 @@ def read(
 
 
 def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
-    """The files of a folder of keypoints that are of none of these frames; it is searched, which ``read`` does not."""
+    """Files of a folder of keypoints that belong to none of these frames; unlike ``read``, this searches the folder."""
     return frame_listing.unused(path, _PROGRAMS[_recognise_folder(path)].suffix, frames)
 
 
 def damaged_files(path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
-    """The files of a folder of keypoints that are of these frames and cannot be used, each with the reason; those that
-    are missing are left out.
-    """
+    """Unusable files of these frames in a folder of keypoints, each with the reason; missing files are ignored."""
     return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames, skeleton)
 
 
@@ -152,7 +151,7 @@ def _read_in_units(
         return arrays.read(path, frames, sizes, skeleton, units)
     if (units or chosen.units) != "normalised":
         return chosen.read(path, frames, sizes, skeleton)
-    found = chosen.read(path, frames, np.array([[1, 1]]), skeleton)  # the subject is chosen in the units of the file
+    found = chosen.read(path, frames, np.array([[1, 1]]), skeleton)  # choose the subject in the units of the file
     scale = np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None].astype(np.float32)
     bodies = found.sample
     if bodies is not None:
@@ -161,7 +160,7 @@ def _read_in_units(
 
 
 def _named_otherwise(found: Detections, frames: Sequence[str]) -> str:
-    """How the file names what is of no frame, beside a frame that it lacks."""
+    """Example of a name in the file that matches no frame, compared with a missing frame."""
     if not found.unused:
         return ""
     absent = frames[int(np.argmin(found.has_entry))]
@@ -169,8 +168,8 @@ def _named_otherwise(found: Detections, frames: Sequence[str]) -> str:
 
 
 def _recognise_folder(path: Path) -> str:
-    """By the first JSON file in the order of names, the folder's own before those in its folders; by text files where
-    there is none.
+    """Recognise a folder by its first JSON file in alphabetical order, its own before those in subfolders; by text
+    files if there is none.
     """
     texts = False
     for _, folders, files in islice(os.walk(path), 10_000):
@@ -180,7 +179,7 @@ def _recognise_folder(path: Path) -> str:
         if endings:
             return "openpose" if any(endings) else "mmpose"
         texts = texts or any(name.endswith(yolo.SUFFIX) for name in files)
-    return "yolo" if texts else "openpose"  # whose reader reports what is missing
+    return "yolo" if texts else "openpose"  # its reader reports what is missing
 
 
 def _first_character(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Reader of folders with one file a frame, of any program: the subject's keypoints of each frame."""
+"""Reader of folders with one keypoint file per frame, of any program."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +18,11 @@ from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.skeleton import to_14
 
-_CHUNK = 512  # files that a thread reads at a time
+_CHUNK = 512  # files per task of a thread
 
 
 class People(NamedTuple):
-    """The people of one file as they stand. ``skeleton``: theirs; ``named``: by the file or the user."""
+    """Persons of one file. ``skeleton``: their skeleton; ``named``: whether the file or the user states it."""
 
     keypoints: Float32[np.ndarray, "p v 3"]
     skeleton: str
@@ -32,9 +32,9 @@ class People(NamedTuple):
 class Program(NamedTuple):
     """A program that writes such folders.
 
-    ``name``: for messages. ``models``: which of its skeletons are read, for messages. ``suffix``: what follows the
-    frame's stem in a file's name. ``parse``: the text of a file, and the skeleton that the user names or None -> its
-    people; raises InputError with the reason alone. ``leaves_out``: it writes no file for a frame without persons.
+    ``name``: for messages. ``models``: supported skeletons, for messages. ``suffix``: suffix of a file's name after the
+    frame's stem. ``parse``: converts the text of a file, given the skeleton named by the user or None, to its persons;
+    raises InputError with the reason only. ``leaves_out``: whether it writes no file for a frame without persons.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Program(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """Of some files: keypoints, what is wrong with which of them, each skeleton with a file that has it, whether it is
-    named there, and some of the people.
+    """Result for some files: keypoints, errors by file, skeletons with an example file and whether it states the
+    skeleton, and some of the persons.
     """
 
     pixels: Float32[np.ndarray, "n 14 3"]
@@ -59,19 +59,19 @@ class _Read(NamedTuple):
 def read_folder(
     program: Program, path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
 ) -> Detections:
-    """Read the subject's keypoints of these frames; zeros where nobody is.
+    """Read the subject's keypoints of these frames; zeros without a person.
 
     Args:
-      program: what wrote the folder.
+      program: program that wrote the folder.
       path: the folder, either flat (``<frame's stem><suffix>``) or with the folders of the frames
-        (``bbox_train/0001/<frame's stem><suffix>``). It may be a symbolic link itself, but nothing in it may lead out
-        of it by one.
-      frames: paths relative to the data set's root, each once.
-      sizes: height and width of the crop in pixels, of each frame or one for all.
-      skeleton: a key of ``SKELETONS``; None: as the files say, else by the number of keypoints.
+        (``bbox_train/0001/<frame's stem><suffix>``). It may be a symbolic link itself, but must not contain links out
+        of it.
+      frames: distinct paths relative to the data set's root.
+      sizes: height and width of the crop in pixels, for each frame or one for all.
+      skeleton: a key of ``SKELETONS``; None: as stated in the files, else by the number of keypoints.
 
     Raises:
-      InputError: frames have no file, or files cannot be used; all are read before the bad ones are reported.
+      InputError: frames have no file, or files are unusable; errors are reported after all files were read.
     """
     found = frame_listing.find(path, program.suffix, frames, program.name)
     if not program.leaves_out:
@@ -101,14 +101,15 @@ def read_folder(
 
 
 def damaged_files(program: Program, path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
-    """The files of these frames in a program's folder that are there and cannot be used, each with the reason; none
-    where the folder cannot be of these frames, which ``read_folder`` reports.
+    """Existing but unusable files of these frames in a program's folder, each with the reason.
+
+    None if the folder cannot be of these frames, which ``read_folder`` reports.
     """
     try:
         found = frame_listing.find(path, program.suffix, frames, program.name)
     except InputError:
         return []
-    some_size = np.array([[256, 128]])  # by it the subject is chosen, which is not looked at
+    some_size = np.array([[256, 128]])  # only affects the choice of the subject, which is not used
     return _read_files(
         program, path, [file for file in found.files if file in found.present], some_size, skeleton
     ).problems
@@ -123,7 +124,7 @@ def _read_files(
     every = max(len(files) // SAMPLE, 1)
     chunks = [(files[s : s + _CHUNK], heights_widths[s : s + _CHUNK], skeleton, every) for s in starts]
     read = _Read(np.zeros((len(files), 14, 3), np.float32), [], {}, True, [])
-    # Threads hide the latency of a disk or a network; the parsing itself takes one core.
+    # Threads hide the latency of a disk or network; parsing uses one core.
     with ThreadPoolExecutor(4) as pool:
         done = pool.map(lambda chunk: _read_chunk(program, path, *chunk), chunks)
         progress = tqdm(done, "keypoints", len(chunks), disable=None, leave=False)

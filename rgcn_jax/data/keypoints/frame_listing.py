@@ -1,6 +1,6 @@
-"""Matching of the files of a folder with one file a frame to frames, and a description of mismatches.
+"""Matching of a folder's keypoint files to frames, and description of mismatches.
 
-Folders are listed once each and no file is touched by itself: a million files cost what listing their folders costs.
+Folders are listed once each, and files are not accessed individually, so the cost is that of listing their folders.
 """
 
 import os
@@ -15,12 +15,12 @@ from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.errors import InputError, as_input_error, listed
 from rgcn_jax.runtime.handed_over import NO_FILE
 
-_MOST = 3_000_000  # files that are looked at below a folder whose files do not lie where they are expected
+_MOST = 3_000_000  # maximum number of files to search if they are not where they are expected
 
 
 class FrameFiles(NamedTuple):
-    """``files``: for each frame its file relative to the folder; ``present``: those of them that are there; ``remark``:
-    how their names differ from the frames'.
+    """``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remark``: how their
+    names differ from the frames'.
     """
 
     files: list[str]
@@ -29,16 +29,18 @@ class FrameFiles(NamedTuple):
 
 
 def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameFiles:
-    """The files of the frames: flat, in the folders of the frames, or elsewhere below the folder (``names.match``).
+    """Find the files of the frames: flat, in the folders of the frames, or elsewhere below the folder
+    (``names.match``).
 
     Args:
       path: the folder.
-      suffix: what follows the frame's stem in a file's name.
-      frames: paths relative to the data set's root, each once.
-      program: what wrote the files, for messages.
+      suffix: suffix of a file's name after the frame's stem.
+      frames: distinct paths relative to the data set's root.
+      program: program that wrote the files, for messages.
 
     Raises:
-      InputError: the folder has none of them or cannot have all of them, or entries that are not to be read.
+      InputError: the folder contains none of them, cannot contain all of them, or contains entries that must not be
+        read.
     """
     listing = sorted(entry.name for entry in scan(path))
     if not listing:
@@ -72,10 +74,10 @@ def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameF
 
 
 def _match(path: Path, elsewhere: dict[str, str], stems: Sequence[str], suffix: str) -> FrameFiles:
-    """By the stems of the files that lie anywhere below the folder."""
+    """Match by the stems of files anywhere below the folder."""
     try:
         wanted = match(path, elsewhere, stems)
-    except InputError:  # base names that are not unique
+    except InputError:  # base names are not unique
         return FrameFiles([], set())
     files = [elsewhere.get(name, name + suffix) for name in wanted.names]
     try:
@@ -85,7 +87,7 @@ def _match(path: Path, elsewhere: dict[str, str], stems: Sequence[str], suffix: 
 
 
 def _present(path: Path, files: Sequence[str]) -> set[str]:
-    """Those of the files that are there. Raises InputError where one is not to be read."""
+    """The files that exist. Raises InputError if one must not be read."""
     present: set[str] = set()
     wanted, wrong = set(files), []
     for folder in sorted({file.rpartition("/")[0] for file in files}):
@@ -112,7 +114,7 @@ def _present(path: Path, files: Sequence[str]) -> set[str]:
 
 
 def check_complete(found: FrameFiles, path: Path, frames: Sequence[str], program: str) -> None:
-    """Raises InputError where a frame has no file."""
+    """Raise InputError if a frame has no file."""
     if absent := [i for i, file in enumerate(found.files) if file not in found.present]:
         file = found.files[absent[0]]
         there = difference(file, nearest(file, found.present))
@@ -125,7 +127,7 @@ def check_complete(found: FrameFiles, path: Path, frames: Sequence[str], program
 
 
 def unused(path: Path, suffix: str, frames: Sequence[str]) -> list[str]:
-    """The files with the suffix in a folder, and in the folders in it, that are of none of these frames; sorted."""
+    """Sorted files with the suffix in a folder and its subfolders that belong to none of these frames."""
     try:
         known = find(path, suffix, frames, "").present
     except InputError:
@@ -135,7 +137,7 @@ def unused(path: Path, suffix: str, frames: Sequence[str]) -> list[str]:
 
 
 def _below(path: Path, suffix: str) -> Iterator[str]:
-    """The files with the suffix in a folder and in the folders in it, relative to it; links to folders not followed."""
+    """Yield files with the suffix in a folder and its subfolders, relative to it; links to folders are not followed."""
     left = _MOST
     for folder, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not is_litter(name))
@@ -147,11 +149,11 @@ def _below(path: Path, suffix: str) -> Iterator[str]:
 
 
 def scan(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder but for litter. Raises InputError where it cannot be listed."""
+    """Yield the entries of a folder without litter. Raises InputError if it cannot be listed."""
     with as_input_error(f"The keypoint folder {folder} cannot be listed"), os.scandir(folder) as entries:
         yield from (entry for entry in entries if not is_litter(entry.name))
 
 
 def _is_within(path: Path, root: Path) -> bool:
-    """Whether the path lies in the root once all symbolic links are followed."""
+    """Whether the path is in the root after resolving all symbolic links."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))

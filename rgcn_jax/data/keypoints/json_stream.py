@@ -1,6 +1,6 @@
-"""Streaming JSON reader (ijson): the entries of one large list or object, one at a time, in constant memory.
+"""Streaming JSON reader (ijson): yields the entries of a large list or object in constant memory.
 
-The poses of MARS by AlphaPose are more than a gigabyte in one file.
+AlphaPose's poses of MARS are a single file of more than a gigabyte.
 """
 
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.handed_over import open_file
 
-_CHUNK = 2**16  # bytes read at a time
-_MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors put before UTF-8
+_CHUNK = 2**16  # bytes per read
+_MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors write before UTF-8
 _SCALARS = frozenset(("null", "boolean", "number", "string"))
 
 _Events = Iterator[tuple[str, Any]]
 
 
 def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
-    """The entries of a JSON list as (None, value), or those of an object as (key, value), in the file's order.
+    """Yield the entries of a JSON list as (None, value), or of an object as (key, value), in the file's order.
 
     Raises:
-      InputError: whose message is the reason alone: the file cannot be read, is not JSON, is truncated, is neither a
-        list nor an object, or an entry is larger than ``LARGEST_FRAME``, nested too deeply or has a key twice.
+      InputError: with the reason only: the file cannot be read, is not JSON, is truncated, is neither a list nor an
+        object, or an entry is larger than ``LARGEST_FRAME``, nested too deeply or has a duplicate key.
     """
     try:
         with open_file(path) as file:
@@ -34,7 +34,7 @@ def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
 
 def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
     try:
-        import ijson  # of the extra data: training on walkers does without
+        import ijson  # in the extra data, which training on walkers does not need
     except ImportError:
         raise InputError("needs ijson, which is not installed: pip install 'rgcn_jax[data]'") from None
 
@@ -49,7 +49,7 @@ def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
         for event, value in events:
             if event == "map_key":
                 key = value
-            elif event not in ("end_array", "end_map"):  # those of the outermost list or object
+            elif event not in ("end_array", "end_map"):  # ends of the outermost list or object
                 number += 1
                 yield key, _value(event, value, events)
                 reader.since_entry = 0
@@ -58,13 +58,13 @@ def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
     except InputError as error:
         raise InputError(f"{error} (entry {max(number, 1):,})") from error
     except ijson.JSONError as error:
-        text = error.args[0]  # bytes where it quotes what is no UTF-8
+        text = error.args[0]  # bytes if it quotes invalid UTF-8
         reason = (text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)).strip().splitlines()[0]
         raise InputError(f"is not JSON or is truncated, at entry {max(number, 1):,}: {reason}") from error
 
 
 def _value(event: str, value: Any, events: _Events) -> Any:
-    """The value that begins with this event."""
+    """The value that starts with this event."""
     if event == "start_array":
         found = []
         for event, value in events:
@@ -85,7 +85,7 @@ def _value(event: str, value: Any, events: _Events) -> Any:
 
 
 class _Reader:
-    """A file for ijson: without byte order mark and leading space, and never more than an entry may have at once."""
+    """A file for ijson, without byte order mark and leading space, that limits the size of an entry."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
@@ -94,7 +94,7 @@ class _Reader:
         self.start = file.read(_CHUNK).removeprefix(_MARK).lstrip(b" \t\n\r")
 
     def read(self, size: int) -> bytes:
-        """The next bytes; none at the end, or for a size of 0, by which ijson asks whether this is text."""
+        """The next bytes; empty at the end, or for a size of 0, by which ijson tests for text mode."""
         if not size:
             return b""
         chunk, self.start = self.start or self._file.read(size), b""

@@ -1,12 +1,13 @@
-"""MMPose (RTMPose, ViTPose, HRNet, ...): a folder with one JSON file a frame, as ``MMPoseInferencer`` writes it.
+"""Reader of MMPose's results (RTMPose, ViTPose, HRNet, ...): a folder with one JSON file per frame.
 
-With ``pred_out_dir=...`` a file is ``<frame's stem>.json``, a list of people in pixels of the crop::
+With ``pred_out_dir=...``, ``MMPoseInferencer`` writes ``<frame's stem>.json``, a list of persons in pixels of the
+crop::
 
     [{"keypoints": [[x, y], ...], "keypoint_scores": [confidence, ...], "bbox": ..., "bbox_score": ...}, ...]
 
-The same list under "predictions" or "instance_info" is read too, in files ``results_<frame's stem>.json`` as MMPose's
-demo scripts write them. These name the data set of the model, ``{"meta_info": {"dataset_name": "h36m", ...}, ...}``,
-which decides the skeleton; without it the number of keypoints does: COCO-17, or a larger set that begins with these
+The same list under "predictions" or "instance_info" is read too, in files ``results_<frame's stem>.json`` as written by
+MMPose's demo scripts. These name the data set of the model, ``{"meta_info": {"dataset_name": "h36m", ...}, ...}``,
+which determines the skeleton; otherwise the number of keypoints does: COCO-17, or a superset that begins with these
 (Halpe-26, COCO-WholeBody).
 """
 
@@ -29,15 +30,15 @@ SUFFIX = ".json"
 
 
 def parse_mmpose(text: bytes, skeleton: str | None = None) -> People:
-    """The people of one MMPose file: x, y, confidence as they stand.
+    """Parse the persons of one MMPose file: x, y and confidence as stored.
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS``, where the user names it; None: by ``dataset_name``, else by the number of
-        keypoints, which is then one of 17, 26, 133 and 136.
+      skeleton: a key of ``SKELETONS`` named by the user; None: from ``dataset_name``, else from the number of
+        keypoints, which must be 17, 26, 133 or 136.
 
     Raises:
-      InputError: whose message is the reason alone, without the file's name.
+      InputError: with the reason only, without the file's name.
     """
     contents = parse_json(text)
     named = skeleton
@@ -54,11 +55,11 @@ def parse_mmpose(text: bytes, skeleton: str | None = None) -> People:
 
 
 def _named(meta: object, wanted: str | None) -> str | None:
-    """The skeleton by the name of the model's data set; what the user names must agree with it."""
+    """The skeleton of the model's data set, which must agree with the one named by the user."""
     name = meta.get("dataset_name") if isinstance(meta, dict) else None
     try:
         named = skeletons.find(name) if isinstance(name, str) else None
-    except InputError:  # a data set of one's own: nothing is known of it
+    except InputError:  # a custom data set, with an unknown skeleton
         named = None
     if named and wanted and named != wanted:
         raise InputError(f'is of the data set {name!a} ({named}) by its "meta_info": leave out --skeleton={wanted}')
@@ -89,5 +90,5 @@ PROGRAM = Program("MMPose", "COCO-17, Halpe-26 or COCO-WholeBody", SUFFIX, parse
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the subject's keypoints of these frames from MMPose's files, as ``frame_files.read_folder`` does."""
+    """Read the subject's keypoints of these frames from MMPose's files, see ``frame_files.read_folder``."""
     return read_folder(PROGRAM, path, frames, sizes, skeleton)

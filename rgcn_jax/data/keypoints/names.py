@@ -1,11 +1,11 @@
-r"""Matching of the names in keypoint files, or of the files' own names, with the frames of a data set.
+r"""Matching of names in keypoint files, or of the files' own names, to the frames of a data set.
 
-Names are only ever compared with the frames', never opened, so that a name such as ``../x.jpg`` is merely unknown.
-Besides equal names these are taken for the same, because no other frame can be meant:
+Names are only compared with the frames', never opened, so a name such as ``../x.jpg`` is merely unknown. Besides equal
+names, these are matched, since no other frame can be meant:
 
-- another image suffix (``.png`` for ``.jpg``), backslashes for slashes, accents composed or decomposed (NFC, NFD);
-- where no name at all is a frame's: more leading folders (``D:\data\MARS\bbox_train\...``), fewer (without
-  ``bbox_train``), or one prefix of all names (MMPose's ``results_``).
+- another image suffix (``.png`` for ``.jpg``), backslashes for slashes, composed or decomposed accents (NFC, NFD);
+- if no name equals a frame's: additional leading folders (``D:\data\MARS\bbox_train\...``), missing ones (without
+  ``bbox_train``), or a common prefix of all names (MMPose's ``results_``).
 """
 
 import unicodedata
@@ -21,8 +21,8 @@ from rgcn_jax.errors import InputError
 
 
 class Wanted(NamedTuple):
-    """``names``: for each frame the name under which a file has it, or would have it. ``remark``: how they differ from
-    the frames' names; "" where they do not.
+    """``names``: the name in the file of each frame, or the expected one. ``remark``: how they differ from the frames'
+    names, or "".
     """
 
     names: Sequence[str]
@@ -30,14 +30,14 @@ class Wanted(NamedTuple):
 
 
 def match(path: Path, names: Collection[str], frames: Sequence[str], joined_folders: bool = False) -> Wanted:
-    """Under which names a file that knows the frames as ``names`` has these frames.
+    """Find the names in a file of these frames.
 
     Args:
       path: the file, for messages.
-      names: those in the file: paths of frames relative to the root if any of them has a slash, else base names.
-      frames: paths relative to the root, each once.
-      joined_folders: the file may also call ``a/b/c/d.png`` by its last three parts, ``b-c-d.png``; two frames may
-        share such a name (a query of DukeMTMC-VideoReID lies in ``gallery`` too).
+      names: names in the file: paths of frames relative to the root if any has a slash, else base names.
+      frames: distinct paths relative to the root.
+      joined_folders: whether ``a/b/c/d.png`` may be named by its last three parts, ``b-c-d.png``; two frames may share
+        such a name (a query of DukeMTMC-VideoReID is in ``gallery`` too).
 
     Raises:
       InputError: the file has base names, and two frames share one.
@@ -81,7 +81,7 @@ def _match_similar(known: set[str], frames: Sequence[str], wanted: Sequence[str]
 
 
 def _match_prefix(known: set[str], keys: list[str], by_key: dict[str, str], wanted: Sequence[str]) -> Wanted:
-    """Where names are one text and then a frame's base name."""
+    """Match names that are a common prefix followed by a frame's base name."""
     bases = [_tail(key, 1) for key in keys]
     if len(set(bases)) < len(bases):
         return Wanted(wanted)
@@ -97,7 +97,7 @@ def _match_prefix(known: set[str], keys: list[str], by_key: dict[str, str], want
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Key -> name, without the keys that two names share and those of names that climb."""
+    """Key -> name, without keys that two names share or names with ``..``."""
     found: dict[str, str] = {}
     twice = set()
     for key, name in pairs:
@@ -109,7 +109,7 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """A normalised name: without its image suffix, with forward slashes, its accents composed."""
+    """A normalised name: without image suffix, with forward slashes and composed accents."""
     text = name.replace("\\", "/")
     stem, dot, suffix = text.rpartition(".")
     text = stem if dot and f".{suffix.lower()}" in IMAGES else text

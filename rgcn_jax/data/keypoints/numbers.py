@@ -1,6 +1,6 @@
-"""Validation of JSON and keypoint values in files of pose detectors, with bounded memory.
+"""Validation of JSON and keypoint values in keypoint files, with bounded memory.
 
-All functions raise InputError with the reason alone, without the file's name: "is not JSON or is cut off: ...".
+All functions raise InputError with the reason only, without the file's name: "is not JSON or is cut off: ...".
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from jaxtyping import Float32
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
 
-LARGEST = 1e6  # no pixel coordinate and no confidence is larger than this
-LARGEST_FRAME = 10 * 2**20  # bytes of JSON of one frame; a detector writes about 2 kB a person
+LARGEST = 1e6  # bound on pixel coordinates and confidences
+LARGEST_FRAME = 10 * 2**20  # maximum bytes of JSON per frame; a detector writes about 2 kB per person
 
 
 def parse_json(text: bytes) -> Any:
-    """What the JSON text of one frame holds; text beyond ``LARGEST_FRAME`` bytes is refused."""
+    """Parse the JSON text of one frame; text larger than ``LARGEST_FRAME`` is an error."""
     if not text:
         raise InputError("is empty, zero bytes")
     if len(text) > LARGEST_FRAME:
@@ -31,13 +31,13 @@ def parse_json(text: bytes) -> Any:
 
 
 def check_numbers(values: object) -> None:
-    """Raises InputError unless this is a list of nothing but whole and decimal numbers (true is not one)."""
+    """Raise InputError unless this is a list of integers and floats (without booleans)."""
     if not isinstance(values, list) or set(map(type, values)) - {int, float}:
         raise InputError("has something other than numbers among the keypoints")
 
 
 def people_array(people: Sequence[list]) -> Float32[np.ndarray, "p v 3"]:
-    """People given by lists of 3 v numbers that ``check_numbers`` passed; none of them: [0, 25, 3].
+    """Convert persons given as lists of 3 v numbers, checked by ``check_numbers``, to an array; none: [0, 25, 3].
 
     Raises:
       InputError: the lists differ in length, or a number is not finite or above ``LARGEST``.
@@ -46,7 +46,7 @@ def people_array(people: Sequence[list]) -> Float32[np.ndarray, "p v 3"]:
         raise InputError("has people of different skeletons")
     try:
         values = np.array(people, np.float64)
-    except OverflowError:  # a whole number too large for a float
+    except OverflowError:  # an integer too large for a float
         values = np.array(np.inf)
     if not np.all(np.abs(values) <= LARGEST):
         raise InputError("has a number that is not finite or above 1e6")

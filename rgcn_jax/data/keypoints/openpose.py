@@ -1,11 +1,11 @@
-"""OpenPose: a folder with one JSON file a frame, BODY_25 or COCO-18, in pixels of the crop (``--keypoint_scale 0``).
+"""Reader and writer of OpenPose folders: one JSON file per frame, BODY_25 or COCO-18, in pixels of the crop.
 
-A file is ``<frame's stem>_keypoints.json``::
+Run OpenPose with ``--keypoint_scale 0``. A file is ``<frame's stem>_keypoints.json``::
 
     {"version": 1.3, "people": [{"pose_keypoints_2d": [x, y, confidence, x, y, ...]}, ...]}
 
 Before version 1.2 the key was ``pose_keypoints``. BODY_25B (``--model_pose BODY_25B``) has 25 keypoints in another
-order, which the file does not say: name it by ``--skeleton=body25b``.
+order, which the file does not state: set ``--skeleton=body25b``.
 """
 
 import json
@@ -30,13 +30,14 @@ _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12  # of BODY_25
 
 
 def parse_openpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
-    """The p people of one OpenPose file, with v = 25 (BODY_25) or 18 (COCO) keypoints: x, y, confidence as they stand.
+    """Parse the p persons of one OpenPose file, with v = 25 (BODY_25) or 18 (COCO) keypoints: x, y, confidence as
+    stored.
 
-    p may be 0. Raises InputError, whose message is the reason alone, without the file's name.
+    p may be 0. Raises InputError with the reason only, without the file's name.
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS``, where the user names it; None: by v.
+      skeleton: a key of ``SKELETONS`` named by the user; None: from v.
     """
     known = expected(OPENPOSE, skeleton)
     contents = parse_json(text)
@@ -72,23 +73,23 @@ PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, _people)
 def read_folder(
     path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
 ) -> Detections:
-    """Read the subject's keypoints of these frames from OpenPose's files, as ``frame_files.read_folder`` does."""
+    """Read the subject's keypoints of these frames from OpenPose's files, see ``frame_files.read_folder``."""
     return read_any_folder(PROGRAM, path, frames, sizes, skeleton)
 
 
 def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, "n 14 3"]) -> None:
-    """Write the keypoints as OpenPose's files, BODY_25, in the folders of the frames, atomically.
+    """Write keypoints as OpenPose's files, BODY_25, in the folders of the frames, atomically.
 
-    Reading them gives the same numbers again. A frame without keypoints gets an empty list of people. The middle of
-    the hips is written where both are detected; eyes, ears and feet, which the 14 keypoints lack, are zeros.
+    Reading them returns the same values. A frame without keypoints gets an empty list of persons. The midpoint of the
+    hips is written if both are detected; eyes, ears and feet, which the 14 keypoints lack, are zeros.
 
     Args:
-      path: a folder that does not exist yet.
-      frames: paths relative to the data set's root, each once.
-      pixels: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected.
+      path: a folder that does not exist.
+      frames: distinct paths relative to the data set's root.
+      pixels: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected.
 
     Raises:
-      InputError: there is something at the path already, it cannot be written, or a frame would lie outside of it.
+      InputError: the path already exists or cannot be written, or a frame would be outside of it.
     """
     if path.exists():
         raise InputError(f"{path} is there already: give a folder that is not, nothing is overwritten.")
@@ -107,7 +108,7 @@ def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, 
 
 
 def _body25_order() -> list[int]:
-    """Where in BODY_25 each of the 14 keypoints lies: what ``to_14`` makes of keypoints that carry their index."""
+    """Index in BODY_25 of each of the 14 keypoints, from ``to_14`` of keypoints that carry their index."""
     indices = np.arange(25, dtype=np.float64)
     return to_14(np.stack([indices, indices, np.ones(25)], axis=-1), "openpose_body25")[:, 0].astype(int).tolist()
 
@@ -118,6 +119,6 @@ def _contents(pixels: Float32[np.ndarray, "14 3"]) -> dict:
     hips = body[[_RIGHT_HIP, _LEFT_HIP]]
     if (hips[:, 2] > 0).all():
         body[_MID_HIP] = [*hips[:, :2].mean(axis=0), hips[:, 2].min()]
-    # The fewest digits that give the same float32 again.
+    # The fewest digits that round-trip to the same float32.
     numbers = [float(str(number)) for number in body.ravel()]
     return {"version": 1.3, "people": [{"pose_keypoints_2d": numbers}] if pixels[:, 2].any() else []}

@@ -1,7 +1,7 @@
-"""Skeletons of detectors' files: by name (MMPose's data sets, ``--skeleton``), else by their number of keypoints.
+"""Skeletons of keypoint files: by name (MMPose's data sets, ``--skeleton``), else by the number of keypoints.
 
-The number alone does not decide: COCO, H36M and PoseTrack have 17 keypoints, CrowdPose, AIC, LSP and this project 14,
-BODY_25 and BODY_25B 25. So every source is tested by ``anatomy.py`` as well.
+The number is ambiguous: COCO, H36M and PoseTrack have 17 keypoints, CrowdPose, AIC, LSP and this project 14, BODY_25
+and BODY_25B 25. So every source is also tested by ``anatomy.py``.
 """
 
 import re
@@ -14,7 +14,7 @@ OPENPOSE: Mapping[int, str] = {25: "openpose_body25", 18: "openpose_coco18"}
 """Number of keypoints -> skeleton of OpenPose's files, unless the user names another one."""
 
 COCO: Mapping[int, str] = {17: "coco17", 26: "halpe26", 133: "coco_wholebody133", 136: "halpe136"}
-"""The same for the detectors trained on COCO or a larger set; the first 17 keypoints of each are those of COCO."""
+"""The same for detectors trained on COCO or a superset, whose first 17 keypoints are those of COCO."""
 
 ARRAYS: Mapping[int, str] = {14: "rgcn_jax14", **OPENPOSE, **COCO, 33: "blazepose33"}
 """The same for arrays: 14 is this project's own (``rgcn_jax.skeleton.KEYPOINTS``)."""
@@ -28,7 +28,7 @@ _NAMES: Mapping[str, str] = {
     **{"cocowholebody": "coco_wholebody133", "wholebody": "coco_wholebody133", "wholebody133": "coco_wholebody133"},
     **{"mediapipe": "blazepose33", "mediapipe33": "blazepose33", "human36m": "h36m17", "yolopose17": "coco17"},
 }
-"""Names in use, lower case, letters and digits alone (as MMPose's ``dataset_name`` or ``--skeleton`` have them)."""
+"""Known names, with lower-case letters and digits only (as in MMPose's ``dataset_name`` or ``--skeleton``)."""
 
 _OTHERS = {
     14: "14 keypoints",
@@ -48,10 +48,10 @@ _OTHERS = {
 
 
 def find(name: str) -> str:
-    """The skeleton of a name as users and files write it: "H36M-17", "h36m", "BODY_25B", "yolo-pose".
+    """Find the skeleton of a name in any spelling: "H36M-17", "h36m", "BODY_25B", "yolo-pose".
 
     Raises:
-      InputError: whose message is the reason alone: no such skeleton is known.
+      InputError: with the reason only: the skeleton is unknown.
     """
     skeleton = _NAMES.get(re.sub("[^a-z0-9]", "", name.lower()))
     if skeleton is None:
@@ -60,22 +60,22 @@ def find(name: str) -> str:
 
 
 def expected(skeletons: Mapping[int, str], named: str | None) -> Mapping[int, str]:
-    """Which numbers of keypoints a reader takes: those of its format, or only that of the skeleton that was named."""
+    """Numbers of keypoints that a reader accepts: those of its format, or that of the named skeleton."""
     return skeletons if named is None else {SKELETONS[named]: named}
 
 
 def of_size(size: int) -> list[str]:
-    """The names of all skeletons with so many keypoints."""
+    """Names of all skeletons with this number of keypoints."""
     return [name for name, keypoints in SKELETONS.items() if keypoints == size]
 
 
 def looks_like(numbers: int) -> str:
-    """What so many numbers a person probably are, in brackets for a message; "" if nothing is known of them."""
+    """Likely meaning of this many numbers per person, in brackets for a message; "" if unknown."""
     what = _OTHERS.get(numbers // 3) if numbers % 3 == 0 else None
     return f" (that is {what})" if what else ""
 
 
 def advice(numbers: int, named: str | None) -> str:
-    """The end of a message about so many numbers a person: how to read them; "" where nothing is known."""
+    """End of a message about this many numbers per person: how to read them; "" if unknown."""
     names = of_size(numbers // 3) if numbers % 3 == 0 and named is None else []
     return f"; if the model is right, name its skeleton: --skeleton={' or '.join(names)}" if names else ""

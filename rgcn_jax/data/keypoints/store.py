@@ -1,18 +1,18 @@
-"""The keypoint store: one compact file that holds the keypoints of a whole data set. Version 1.
+"""Keypoint store: a compact file with the keypoints of a whole data set. Version 1.
 
-It is an ``.npz`` archive without pickled objects, so that ``np.load`` reads it, of three arrays:
+It is an ``.npz`` archive without pickled objects, readable by ``np.load``, with three arrays:
 
-- ``names`` [N], text: the frames' paths relative to the root of the data set, with forward slashes, each once;
-- ``keypoints`` [N, 14, 3], float32: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected; in the
+- ``names`` [N], text: distinct paths of the frames relative to the data set's root, with forward slashes;
+- ``keypoints`` [N, 14, 3], float32: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected; in the
   order of ``rgcn_jax.skeleton.KEYPOINTS``;
-- ``header``, one JSON text: ``{"format": "rgcn_jax keypoints", "version": 1, "detector": "alphapose", "skeleton":
-  "coco17", "threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...},
-  "cameras": {"1": {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as in ``coverage.py``.
+- ``header``, JSON text: ``{"format": "rgcn_jax keypoints", "version": 1, "detector": "alphapose", "skeleton": "coco17",
+  "threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...}, "cameras": {"1":
+  {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as in ``coverage.py``.
 
-Numbers are stored as they came, so that training from the store is training from the detector's own files, bit for
-bit. That takes about 140 bytes a frame on disk (170 MB for the 1.19 million frames of MARS), twice as much as float16,
-which would move a keypoint of a crop 256 pixels high by up to 1/16 pixel.
-A file without a header is an array file (``arrays.py``); with V = 14 that is what stores were before version 1.
+Values are stored unchanged, so training from the store is bit-identical to training from the detector's files. It takes
+about 140 bytes per frame (170 MB for the 1.19 million frames of MARS), twice as much as float16, which would move a
+keypoint in a crop of height 256 by up to 1/16 pixel. A file without a header is an array file (``arrays.py``); with V =
+14 it is a store of before version 1.
 """
 
 import json
@@ -42,7 +42,7 @@ _FORMAT = "rgcn_jax keypoints"
 
 
 class Header(NamedTuple):
-    """The header of a store; ``coverage`` as ``coverage.to_json`` gives it."""
+    """Header of a store; ``coverage`` as from ``coverage.to_json``."""
 
     detector: str
     skeleton: str
@@ -64,17 +64,17 @@ def save(
     """Write a keypoint store, compressed and atomically.
 
     Args:
-      path: the ``.npz`` file; one that is there is replaced.
-      names: paths of the N frames relative to the root, or their base names, each once.
-      keypoints: x and y in pixels of the crop, confidence; (0, 0, 0) where not detected.
-      detector: what found the keypoints: program, model, version.
-      skeleton: which skeleton the detector gave, before it became the 14 keypoints; "" if not known.
-      threshold: keypoints of a lower confidence were left out.
-      coverage: for the header; None: counted here, where the confidence is above 0, without cameras.
+      path: the ``.npz`` file; an existing one is replaced.
+      names: distinct paths of the N frames relative to the root, or their base names.
+      keypoints: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected.
+      detector: program, model and version of the detector.
+      skeleton: skeleton of the detector, before conversion to the 14 keypoints; "" if unknown.
+      threshold: confidence below which keypoints were dropped.
+      coverage: coverage for the header; None: computed here from confidences above 0, without cameras.
 
     Raises:
       InputError: the path does not end in ``.npz`` or cannot be written, or no keypoint is detected in any frame.
-      ValueError: the numbers of names and keypoints differ, a name is there twice, or a number is not finite.
+      ValueError: the numbers of names and keypoints differ, a name occurs twice, or a value is not finite.
     """
     path = Path(path)
     check_store_path(path)
@@ -103,7 +103,7 @@ def save(
 
 
 def check_store_path(path: Path) -> None:
-    """Raises InputError if a store cannot be called so, or there is no folder for it."""
+    """Raise InputError if the name of a store is invalid or its folder does not exist."""
     if path.suffix != ".npz":
         raise InputError(f"A keypoint store must be called something.npz, found {path}: give such a name.")
     if not path.parent.is_dir():
@@ -113,10 +113,10 @@ def check_store_path(path: Path) -> None:
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the keypoints of these frames from a store with a header; arguments as of ``formats.read``.
+    """Read the keypoints of these frames from a store with a header; arguments as for ``formats.read``.
 
-    ``skeleton``: of 14 keypoints, for a store that was made with other ones than this project's. Raises InputError:
-    the file is damaged, of a newer version or another kind, or lacks a frame.
+    ``skeleton``: original skeleton of a store of 14 keypoints other than this project's. Raises InputError: the file is
+    damaged, of a newer version or another kind, or lacks a frame.
     """
     del sizes
     arrays = open_arrays(path)
@@ -143,7 +143,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
 
 
 def has_header(path: Path) -> bool:
-    """Whether this is a store of version 1 or later, as far as the list of its arrays can be read."""
+    """Whether this is a store of version 1 or later, if the list of its arrays can be read."""
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             return "header.npy" in archive.namelist()

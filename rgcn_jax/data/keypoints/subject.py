@@ -1,4 +1,4 @@
-"""Choice of the subject, the person that a crop shows, among several detected in it."""
+"""Choice of the subject, the person that a crop is of, among several detected persons."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -7,16 +7,16 @@ from jaxtyping import Bool, Float, Float64, Int
 def subject_scores(
     people: Float[np.ndarray, "p 14 3"], heights: Int[np.ndarray, "#p"], widths: Int[np.ndarray, "#p"]
 ) -> Float64[np.ndarray, "p"]:
-    """How well each person sits in its crop; the subject is who has the highest score.
+    """Score of each person as the subject of its crop; the subject has the highest score.
 
-    The score is the sum over the keypoints inside the crop of confidence * (1 - |2 x / width - 1|): a keypoint counts
-    fully on the vertical middle line and not at all at the left and right border. Bystanders are cut off by the border,
-    so they have fewer keypoints, and these off the middle. (Decision: the paper does not say how it chose.)
+    The score is the sum over keypoints inside the crop of confidence * (1 - |2 x / width - 1|): a keypoint counts fully
+    on the vertical centre line and not at all at the left and right border. Bystanders are cut off by the border, so
+    they have fewer keypoints, and these off centre. (Decision: the paper does not state its choice.)
 
     Args:
-      people: x and y in pixels, confidence.
-      heights: of each person's crop in pixels, or one for all.
-      widths: of the crops, in pixels.
+      people: x and y in pixels, and confidence.
+      heights: height of each person's crop in pixels, or one for all.
+      widths: widths of the crops, in pixels.
     """
     x, y, confidence = np.moveaxis(people.astype(np.float64), -1, 0)
     width, height = widths[:, None], heights[:, None]
@@ -25,20 +25,20 @@ def subject_scores(
 
 
 def choose_subject(people: Float[np.ndarray, "p 14 3"], height: int, width: int) -> int:
-    """The index of the subject among the people of one crop, at least one; the first one among equals."""
+    """Index of the subject among the persons of one crop, at least one; the first in case of a tie."""
     return int(np.argmax(subject_scores(people, np.array([height]), np.array([width]))))
 
 
 def choose_subjects(
     people: Float[np.ndarray, "p 14 3"], frame: Int[np.ndarray, "p"], sizes: Int[np.ndarray, "#n 2"], number: int
 ) -> tuple[Int[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
-    """For each of ``number`` frames the index of its subject (0 where it has nobody), and whether it has anybody.
+    """For each of ``number`` frames, the index of its subject (0 without persons), and whether there are persons.
 
     Args:
-      people: those of all frames, in the order of the file.
-      frame: of which frame each is, from 0.
-      sizes: height and width of the crop in pixels, of each frame or one for all.
-      number: of frames.
+      people: persons of all frames, in the order of the file.
+      frame: frame of each person, from 0.
+      sizes: height and width of the crop in pixels, for each frame or one for all.
+      number: number of frames.
     """
     heights, widths = np.broadcast_to(sizes, (number, 2))[frame].reshape(-1, 2).T
     scores = subject_scores(people, heights, widths)

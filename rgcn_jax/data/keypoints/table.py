@@ -1,7 +1,7 @@
-"""The table of keypoints that models are fed: normalised coordinates of the 14 keypoints of every frame.
+"""Keypoint table, the input of models: normalised coordinates of the 14 keypoints of every frame.
 
-``load`` reads it from the files of a pose detector or from a keypoint store; ``formats.py`` lists the formats. Reading
-a store takes seconds, reading a million small files does not, so convert a folder into a store once::
+``load`` reads it from keypoint files or from a keypoint store; see ``formats.py`` for the formats. Reading a store
+takes seconds, but reading a million small files does not, so convert a folder to a store once::
 
     python -m rgcn_jax.data.keypoints --dataset=mars --root=MARS --keypoints=openpose --out=mars_keypoints.npz
 """
@@ -23,16 +23,16 @@ from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet, unique_frames
 
-_SOME = 20_000  # bodies of prepared data that are looked at
+_SOME = 20_000  # maximum number of bodies of prepared data to check
 
 
 @dataclass(frozen=True)
 class KeypointTable:
-    """The keypoints of every frame of some tracklets, complete: a frame without a detected person has a row of zeros.
+    """Keypoints of all frames of some tracklets; a frame without a detected person has a row of zeros.
 
-    ``values``: x and y as normalised coordinates, in [0, 1], and the confidence as the detector gave it (OpenPose's is
-    at times slightly above 1); (0, 0, 0) where not detected. ``rows``: path of a frame -> its row. ``remarks``: what is
-    doubtful about them, a sentence each.
+    ``values``: x and y in normalised coordinates, in [0, 1], and confidence as given by the detector (OpenPose's is
+    sometimes slightly above 1); (0, 0, 0) where not detected. ``rows``: path of a frame -> its row. ``remarks``:
+    doubtful findings.
     """
 
     values: Float32[np.ndarray, "n 14 3"]
@@ -40,7 +40,7 @@ class KeypointTable:
     remarks: tuple[str, ...] = ()
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """A copy of the rows of a tracklet's frames, in their order. KeyError: the table was not loaded for a frame."""
+        """Copy of the rows of a tracklet's frames, in their order. Raises KeyError if a frame is not in the table."""
         rows = self._rows_of.get(tracklet)
         if rows is None:
             try:
@@ -55,17 +55,17 @@ class KeypointTable:
         return all(frame in self.rows for tracklet in tracklets for frame in tracklet.frames)
 
     def coverage(self, tracklets: Iterable[Tracklet]) -> Coverage:
-        """How many keypoints were detected: in the whole table, and by camera of the tracklets' frames."""
+        """Coverage of the whole table, and by camera of the tracklets' frames."""
         return measure_tracklets(self.values[..., 2] > 0, self.rows, tracklets)
 
     @cached_property
     def _rows_of(self) -> dict[Tracklet, Int[np.ndarray, "f"]]:
-        """Cache of ``of``: a tracklet is read again and again, and has hundreds of frames."""
+        """Cache of ``of``, since tracklets are read repeatedly and have hundreds of frames."""
         return {}
 
 
 class LoadedKeypoints(NamedTuple):
-    """What ``read_source`` returns: the ``table``, and the ``detections`` in pixels of the same frames in its order."""
+    """Result of ``read_source``: the ``table``, and the ``detections`` in pixels of the same frames in its order."""
 
     table: KeypointTable
     detections: Detections
@@ -79,10 +79,10 @@ def load(
 ) -> KeypointTable:
     """Read the keypoints of a data set from files; arguments and errors as for ``read_source``.
 
-    ``tracklets``: None: training, query and gallery, but not the junk.
+    ``tracklets``: None: training, query and gallery, without junk.
 
     Warns:
-      UserWarning: frames have no entry in the files, in a format that leaves out frames in which nobody was found.
+      UserWarning: frames have no entry in the files, in a format that omits frames without persons.
     """
     tracklets = [*split.train, *split.query, *split.gallery] if tracklets is None else list(tracklets)
     table, detections = read_source(path, split, tracklets, junk)
@@ -108,30 +108,28 @@ def read_source(
     skeleton: str | None = None,
     units: str | None = None,
 ) -> LoadedKeypoints:
-    """Read keypoint files into a table; the only way from a keypoint source to normalised coordinates.
+    """Read keypoint files into a table; the only conversion from keypoint sources to normalised coordinates.
 
-    Whatever the format, a store included, the distribution of the coordinates is checked (``coordinates.py``) and the
-    bodies are tested by anatomy (``anatomy.py``).
-
-    Of several people in a frame the one of ``choose_subject`` is taken.
+    For all formats, including stores, the distribution of coordinates (``coordinates.py``) and the anatomy of the
+    bodies (``anatomy.py``) are checked. If a frame shows several persons, ``choose_subject`` selects one.
 
     Args:
       path: a folder or file in one of the formats of ``formats.py``.
       split: the data set, for the sizes of its frames (``frame_sizes``).
-      tracklets: whose keypoints are read.
-      junk: those of the tracklets that may lack keypoints. Where keypoints cannot be read with them, they are read
-        without, and the table does not cover the junk.
-      format_name: a key of ``formats.FORMATS``; None: recognised by the path.
+      tracklets: tracklets to read.
+      junk: tracklets among them that may lack keypoints. If reading fails with them, they are left out of the table.
+      format_name: a key of ``formats.FORMATS``; None: recognised from the path.
       least_share: see ``formats.LEAST_SHARE``.
-      threshold: keypoints of a lower confidence count as not detected.
-      lenient: images that cannot be read are no error, see ``frame_sizes``.
-      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: as the files say, else by their number of keypoints.
-      units: one of ``coordinates.UNITS``; None: as the files say, else pixels.
+      threshold: confidence below which keypoints count as not detected.
+      lenient: whether to tolerate unreadable images, see ``frame_sizes``.
+      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: as stated in the files, else by their number of
+        keypoints.
+      units: one of ``coordinates.UNITS``; None: as stated in the files, else pixels.
 
     Raises:
-      InputError: the path, a file, or what it holds is not as it must be, a frame has no keypoints, nobody was found
-        in any, the coordinates cannot be pixels of the crops, or the bodies are of another skeleton. All files are
-        read before bad ones are reported.
+      InputError: the path, a file or its contents are invalid, a frame has no keypoints, no person was found in any
+        frame, the coordinates cannot be pixels of the crops, or the bodies have another skeleton. Errors are reported
+        after all files were read.
     """
 
     def read(wanted: Sequence[Tracklet]) -> LoadedKeypoints:
@@ -157,21 +155,21 @@ def read_source(
         if not junk:
             raise
     may_lack = frozenset(junk)
-    return read([t for t in tracklets if t not in may_lack])  # raises where more than the junk is at fault
+    return read([t for t in tracklets if t not in may_lack])  # raises if junk is not the only cause
 
 
 def check_values(
     path: str | os.PathLike[str], values: Float32[np.ndarray, "n 14 3"], size: tuple[int, int]
 ) -> list[str]:
-    """The guards of ``read_source`` for keypoints that were read before, in prepared data: what is doubtful about them.
+    """Checks of ``read_source`` for keypoints in prepared data; returns doubtful findings.
 
     Args:
       path: the prepared data, for messages.
-      values: as those of a ``KeypointTable``; some of them are looked at.
+      values: values as in a ``KeypointTable``; a part of them is checked.
       size: height and width of the prepared frames in pixels.
 
     Raises:
-      InputError: the bodies are of another skeleton.
+      InputError: the bodies have another skeleton.
     """
     height, width = size
     some = np.array(values[:: max(len(values) // _SOME, 1)]) * np.array([width, height, 1], np.float32)

@@ -1,11 +1,11 @@
-"""Ultralytics (YOLO-pose): a folder with one text file a frame, as ``predict(..., save_txt=True)`` writes ``labels``.
+"""Reader of Ultralytics' results (YOLO-pose): a folder of text files, as written by ``predict(..., save_txt=True)``.
 
-A file is ``<frame's stem>.txt``, a line a person, all coordinates normalised, in [0, 1]; then x, y and confidence of
-COCO's 17 keypoints; with ``save_conf=True`` the confidence of the box follows::
+A file ``<frame's stem>.txt`` has one line per person, with normalised coordinates in [0, 1]: class and box, then x, y
+and confidence of COCO's 17 keypoints; with ``save_conf=True`` followed by the confidence of the box::
 
     0 0.50 0.48 0.61 0.93 0.512 0.101 0.98 0.530 0.083 0.97 ...
 
-A frame in which nobody was found has no file. A keypoint below 0.5 is written as 0 0 and counts as not detected.
+Frames without persons have no file. A keypoint below 0.5 is written as 0 0 and counts as not detected.
 """
 
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ _BOX = 5  # class, and the box's centre and size
 
 
 def parse_yolo(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
-    """The p people of one label file: x, y (normalised coordinates) and confidence as they stand; p may be 0.
+    """Parse the p persons of one label file: x, y (normalised coordinates) and confidence as stored; p may be 0.
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS``; None: COCO-17, which has v = 17 keypoints.
+      skeleton: a key of ``SKELETONS``; None: COCO-17, with v = 17 keypoints.
 
     Raises:
-      InputError: whose message is the reason alone, without the file's name.
+      InputError: with the reason only, without the file's name.
     """
     size = SKELETONS[skeleton or "coco17"]
     try:
         lines = [line.split() for line in text.decode("ascii").splitlines() if line.strip()]
         if any("_" in field for line in lines for field in line):
-            raise ValueError("a number with _")  # though Python would take 1_0 for 10
+            raise ValueError("a number with _")  # Python would accept 1_0 as 10
         rows = [[float(field) for field in line] for line in lines]
     except ValueError as error:
         raise InputError("has something other than numbers, so Ultralytics did not write it") from error
@@ -63,5 +63,5 @@ PROGRAM = Program("Ultralytics", "a YOLO-pose model", SUFFIX, _people, leaves_ou
 
 
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the subject's keypoints, normalised coordinates, of these frames; as ``frame_files.read_folder`` does."""
+    """Read the subject's keypoints of these frames in normalised coordinates, see ``frame_files.read_folder``."""
     return read_folder(PROGRAM, path, frames, sizes, skeleton)

@@ -1,5 +1,5 @@
-"""From a jaxpr to ONNX: ``convert.to_onnx``, and a table of JAX primitives in ``primitives.py``.
+"""Conversion of a jaxpr to ONNX: ``convert.to_onnx``, with a table of JAX primitives in ``primitives.py``.
 
-Written here because a converter of a whole library is not needed: the models use some fifty primitives, whose symbolic
-batch and scan are translated exactly. Needs the package ``onnx``.
+The models use some fifty primitives, whose symbolic batch and scan are translated exactly, so no general converter is
+needed. Requires the package ``onnx``.
 """

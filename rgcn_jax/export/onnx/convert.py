@@ -1,4 +1,4 @@
-"""The conversion of a function's jaxpr to an ONNX model: equation by equation, calls inlined, a scan as a Scan."""
+"""Conversion of a function's jaxpr to an ONNX model, equation by equation: calls are inlined, scan becomes Scan."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,22 +13,22 @@ from rgcn_jax.export.onnx import elementwise, products, shapes
 from rgcn_jax.export.onnx.graph import Graph, Known, Value, declared
 
 OPSET, IR_VERSION = 18, 8
-"""Of ONNX 1.13; read by ONNX Runtime 1.14 and later."""
+"""Versions of ONNX 1.13, supported by ONNX Runtime 1.14 and later."""
 
 RULES: Mapping[str, elementwise.Rule] = {**elementwise.RULES, **shapes.RULES, **products.RULES}
 
 
 def to_onnx(function: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str], name: str) -> onnx.ModelProto:
-    """An ONNX model of a function.
+    """Convert a function to an ONNX model.
 
     Args:
       function: its jaxpr; the first dimension of every input is the symbolic batch.
-      inputs: a name for each input.
-      outputs: a name for each output.
-      name: of the graph.
+      inputs: name of each input.
+      outputs: name of each output.
+      name: name of the graph.
 
     Raises:
-      InputError: the function uses a primitive that has no rule here.
+      InputError: the function uses an unsupported primitive.
     """
     avals: list[Any] = [var.aval for var in function.jaxpr.invars]
     graph = Graph(avals[0].shape[0])
@@ -50,7 +50,7 @@ def to_onnx(function: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
 
 
 def _evaluate(graph: Graph, jaxpr: Jaxpr, consts: Sequence[Known], args: Sequence[Known]) -> list[Known]:
-    """Adds the nodes of a jaxpr; its results."""
+    """Add the nodes of a jaxpr; return its results."""
     known: dict[Any, Known] = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
 
     def read(var: Any) -> Known:
@@ -66,7 +66,7 @@ def _evaluate(graph: Graph, jaxpr: Jaxpr, consts: Sequence[Known], args: Sequenc
 
 
 def _needed(jaxpr: Jaxpr) -> list[Any]:
-    """The equations that the results depend on."""
+    """The equations on which the results depend."""
     used = {var for var in jaxpr.outvars if not isinstance(var, Literal)}
     kept = []
     for eqn in reversed(jaxpr.eqns):
@@ -77,7 +77,7 @@ def _needed(jaxpr: Jaxpr) -> list[Any]:
 
 
 def _is_empty(var: Any) -> bool:
-    """Whether a value has no elements, such as the padding of width 0 that is concatenated to a value."""
+    """Whether a value has no elements, such as concatenated padding of width 0."""
     return any(isinstance(dim, int) and dim == 0 for dim in var.aval.shape)
 
 
@@ -89,8 +89,8 @@ def _apply(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
         return _evaluate(graph, *_opened(called), args)
     if name not in RULES:
         raise InputError(
-            f"the ONNX export has no operator for the JAX primitive {name!r}: write the model part that uses it "
-            "without it, or leave onnx out of --to."
+            f"the ONNX export does not support the JAX primitive {name!r}: change the model part that uses it, or omit "
+            "onnx from --to."
         )
     if name not in ("broadcast_in_dim", "iota") and (results := elementwise.folded(eqn, args)) is not None:
         return results
@@ -98,7 +98,7 @@ def _apply(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
 
 
 def _opened(called: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, list[Known]]:
-    """A jaxpr and the constants in it; which kind a primitive has depends on the version of JAX."""
+    """A jaxpr and its constants, for both kinds of jaxpr, which depend on the version of JAX."""
     if isinstance(called, ClosedJaxpr):
         return called.jaxpr, list(map(np.asarray, called.consts))
     return called, []
@@ -109,10 +109,10 @@ def _rank(var: Any) -> int:
 
 
 def _scan(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
-    """ONNX's Scan: the carry are its states; what stays the same is taken from the graph around it."""
+    """ONNX's Scan: the carry becomes its states; constants are taken from the outer graph."""
     jaxpr, constants = _opened(eqn.params["jaxpr"])
     reverse, length = int(eqn.params["reverse"]), eqn.params["length"]
-    # The operands are what stays the same, the carry, and what is scanned, which has one dimension more than its slice.
+    # The operands are constants, carry, and scanned values, which have one dimension more than their slices.
     num_carry = sum(_rank(a) == _rank(b) for a, b in zip(eqn.outvars, jaxpr.outvars, strict=True))
     num_scanned = sum(_rank(a) != _rank(b) for a, b in zip(eqn.invars, jaxpr.invars, strict=True))
     carry = len(eqn.invars) - num_scanned - num_carry
@@ -124,7 +124,7 @@ def _scan(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     own: list[Any] = [var.aval for var in jaxpr.invars[carry:]]
     names = [body.new_name() for _ in own]
     inputs = [declared(n, aval.dtype, aval.shape) for n, aval in zip(names, own, strict=True)]
-    if not num_scanned:  # ONNX scans over at least one tensor
+    if not num_scanned:  # ONNX requires at least one scanned tensor
         inputs.append(declared(body.new_name(), np.float32, ()))
     values = [Value(n, aval.shape) for n, aval in zip(names, own, strict=True)]
     results = _evaluate(body, jaxpr, constants, [*same, *values])

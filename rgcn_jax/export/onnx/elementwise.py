@@ -1,4 +1,4 @@
-"""Primitives that compute element by element; what is broadcast stays so (``graph.Value``)."""
+"""Elementwise primitives; broadcast operands stay unexpanded (``graph.Value``)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ OPERATORS: Mapping[str, str] = {
     "ceil": "Ceil",
     "copy": "Identity",
     "cos": "Cos",
-    "div": "Div",  # of whole numbers, too, it truncates
+    "div": "Div",  # truncates integers too
     "eq": "Equal",
     "erf": "Erf",
     "exp": "Exp",
@@ -41,22 +41,22 @@ OPERATORS: Mapping[str, str] = {
     "sub": "Sub",
     "tanh": "Tanh",
 }
-"""JAX's primitive -> ONNX's operator of the same meaning, for numbers."""
+"""JAX primitive -> equivalent ONNX operator, for numbers."""
 
 LOGICAL: Mapping[str, str] = {"and": "And", "not": "Not", "or": "Or", "xor": "Xor"}
-"""The same for booleans; of whole numbers JAX computes bit by bit."""
+"""The same for booleans; for integers JAX computes bitwise."""
 
 
 def same_operator(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    """One operator of ``OPERATORS`` or ``LOGICAL``."""
+    """Apply one operator of ``OPERATORS`` or ``LOGICAL``."""
     name = eqn.primitive.name
     if name in LOGICAL and eqn.outvars[0].aval.dtype != bool:
-        raise InputError(f"the ONNX export knows {name} of booleans only, not of {eqn.outvars[0].aval.dtype}.")
+        raise InputError(f"the ONNX export supports {name} for booleans only, found {eqn.outvars[0].aval.dtype}.")
     return [Value(graph.add(OPERATORS.get(name) or LOGICAL[name], *map(graph.operand, args)), result_shape(eqn, args))]
 
 
 def result_shape(eqn: Eqn, args: Sequence[Known]) -> Shape:
-    """1 where every operand is broadcast, else as in JAX."""
+    """1 where every operand is broadcast, otherwise as in JAX."""
     full = eqn.outvars[0].aval.shape
     padded = [(1,) * (len(full) - len(x.shape)) + x.shape for x in args]
     return tuple(1 if all(isinstance(s[i], int) and s[i] == 1 for s in padded) else dim for i, dim in enumerate(full))
@@ -91,9 +91,9 @@ def _convert(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 def _select(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     which, *cases = args
     if eqn.invars[0].aval.dtype != bool:
-        raise InputError("the ONNX export knows lax.select_n of a boolean only.")
+        raise InputError("the ONNX export supports lax.select_n with a boolean only.")
     which, no, yes = graph.operand(which), *map(graph.operand, cases)
-    if eqn.outvars[0].aval.dtype == bool:  # ONNX Runtime has no Where of booleans
+    if eqn.outvars[0].aval.dtype == bool:  # ONNX Runtime's Where does not support booleans
         name = graph.add("Or", graph.add("And", which, yes), graph.add("And", graph.add("Not", which), no))
     else:
         name = graph.add("Where", which, yes, no)
@@ -106,7 +106,7 @@ def _clamp(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 
 
 def _broadcast(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    """Dimensions of size 1 are inserted; the copies are left to whoever needs them."""
+    """Insert dimensions of size 1; operators expand them if necessary."""
     (x,), shape = args, eqn.outvars[0].aval.shape
     placed: list[Any] = [1] * len(shape)
     for dim, size in zip(eqn.params["broadcast_dimensions"], x.shape, strict=True):
@@ -119,7 +119,7 @@ def _broadcast(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 def _iota(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     shape, dim = eqn.params["shape"], eqn.params["dimension"]
     if not isinstance(shape[dim], int):
-        raise InputError("the ONNX export cannot count over the batch (lax.iota).")
+        raise InputError("the ONNX export does not support lax.iota over the batch.")
     counted = np.arange(shape[dim], dtype=eqn.params["dtype"])
     return [counted.reshape([-1 if i == dim else 1 for i in range(len(shape))])]
 
@@ -137,11 +137,11 @@ RULES: Mapping[str, Rule] = {
     "select_n": _select,
     "square": _square,
 }
-"""Primitives that take operands as they are, not broadcast."""
+"""Primitives that accept unexpanded operands."""
 
 
 def folded(eqn: Eqn, args: Sequence[Known]) -> list[Known] | None:
-    """The results of a primitive of which all operands are known, computed by JAX; None where that cannot be."""
+    """Results of a primitive with constant operands, computed by JAX; None if not possible."""
     if not all(isinstance(x, np.ndarray) for x in args):
         return None
     if not all(isinstance(dim, int) for var in (*eqn.invars, *eqn.outvars) for dim in var.aval.shape):

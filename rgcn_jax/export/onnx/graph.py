@@ -1,4 +1,4 @@
-"""An ONNX graph under construction: nodes, constants, the symbolic batch, and broadcasts that are made late."""
+"""An ONNX graph under construction: nodes, constants, the symbolic batch, and lazy broadcasting."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -10,15 +10,15 @@ from onnx import helper, numpy_helper
 from rgcn_jax.errors import InputError
 
 BATCH = "B"
-"""Name of the symbolic dimension."""
+"""Name of the symbolic batch dimension."""
 
 Shape: TypeAlias = tuple[Any, ...]
-"""Of whole numbers, and of multiples of the symbolic batch."""
+"""Dimensions: integers, or multiples of the symbolic batch."""
 
 
 class Value(NamedTuple):
-    """A tensor of the graph. A dimension of its shape is 1 where JAX's value is broadcast: ONNX operators broadcast by
-    themselves, so that no copy in the full shape is made for them.
+    """A tensor of the graph. Broadcast dimensions have size 1: ONNX operators broadcast implicitly, so no expanded copy
+    is made.
     """
 
     name: str
@@ -26,15 +26,15 @@ class Value(NamedTuple):
 
 
 Known: TypeAlias = Value | np.ndarray
-"""A tensor of the graph, or one that does not depend on the inputs (also with 1 where it is broadcast)."""
+"""A tensor of the graph, or a constant (with size 1 in broadcast dimensions)."""
 
 
 class Graph:
-    """The nodes of a graph, or of the body of a loop in it, which may use what the graph around it has computed.
+    """Nodes of a graph, or of the body of a loop, which can use values of the outer graph.
 
     Args:
       batch: JAX's symbolic dimension.
-      around: the outermost graph, of a body.
+      around: the outermost graph, for a body.
     """
 
     def __init__(self, batch: Any, around: "Graph | None" = None):
@@ -46,22 +46,22 @@ class Graph:
         self._sizes: dict[int, str] = {}
 
     def new_name(self) -> str:
-        """A name that no other value of the whole model has."""
+        """A name that is unique in the whole model."""
         self.root._names += 1
         return f"v{self.root._names}"
 
     def add_all(self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
-        """A node with several outputs; their names."""
+        """Add a node with several outputs; return their names."""
         names = [self.new_name() for _ in range(outputs)]
         self.nodes.append(helper.make_node(operator, list(inputs), names, **attributes))
         return names
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """A node with one output; its name."""
+        """Add a node with one output; return its name."""
         return self.add_all(operator, inputs, 1, **attributes)[0]
 
     def constant(self, value: Any) -> str:
-        """The name of a constant tensor."""
+        """Add a constant tensor; return its name."""
         name = self.new_name()
         self.root.initializers.append(
             numpy_helper.from_array(np.ascontiguousarray(value).reshape(np.shape(value)), name)
@@ -69,16 +69,16 @@ class Graph:
         return name
 
     def integers(self, values: Sequence[int]) -> str:
-        """A constant list of int64."""
+        """Add a constant list of int64; return its name."""
         return self.constant(np.array(values, np.int64))
 
     def set_batch(self, name: str) -> None:
-        """Takes the batch from the first dimension of an input."""
+        """Define the batch size as the first dimension of an input."""
         shape = self.add("Shape", name)
         self._sizes[1] = self.add("Gather", shape, self.integers([0]))
 
     def size(self, dim: Any) -> str:
-        """A dimension as a tensor [1] of int64."""
+        """A dimension as an int64 tensor [1]."""
         if isinstance(dim, int):
             return self.integers([dim])
         factor = multiple(dim, self.batch)
@@ -88,50 +88,50 @@ class Graph:
         return root._sizes[factor]
 
     def sizes(self, shape: Shape) -> str:
-        """A shape as a tensor of int64."""
+        """A shape as an int64 tensor."""
         if all(isinstance(dim, int) for dim in shape):
             return self.integers(shape)
         return self.add("Concat", *map(self.size, shape), axis=0)
 
     def operand(self, x: Known) -> str:
-        """The name of a value as it is, not broadcast."""
+        """Name of a value, unexpanded."""
         return x.name if isinstance(x, Value) else self.constant(x)
 
     def full(self, x: Known, shape: Shape) -> str:
-        """The name of a value, broadcast to a shape of the same rank."""
+        """Name of a value, expanded to a shape of the same rank."""
         if x.shape == shape:
             return self.operand(x)
         return self.add("Expand", self.operand(x), self.sizes(shape))
 
     def reshape(self, name: str, shape: Shape) -> str:
-        """A value in another shape, of which at most one dimension is symbolic."""
+        """Reshape a value; at most one dimension may be symbolic."""
         if sum(not isinstance(dim, int) for dim in shape) > 1:
             return self.add("Reshape", name, self.sizes(shape))
         return self.add("Reshape", name, self.integers([dim if isinstance(dim, int) else -1 for dim in shape]))
 
     def transpose(self, name: str, order: Sequence[int]) -> str:
-        """A value with its dimensions in another order."""
+        """Permute the dimensions of a value."""
         return name if list(order) == list(range(len(order))) else self.add("Transpose", name, perm=list(order))
 
     def cast(self, name: str, dtype: Any) -> str:
-        """A value in another type."""
+        """Cast a value to another dtype."""
         return self.add("Cast", name, to=tensor_type(dtype))
 
 
 def multiple(dim: Any, batch: Any) -> int:
-    """The factor n of a symbolic dimension n B. Raises InputError where it is anything else."""
+    """The factor n of a symbolic dimension n B. Raises InputError for other dimensions."""
     factor, rest = divmod(dim, batch)
     if not isinstance(factor, int) or rest != 0:
-        raise InputError(f"the model has a dimension {dim}, and the ONNX export knows multiples of the batch only.")
+        raise InputError(f"the model has a dimension {dim}: the ONNX export supports multiples of the batch only.")
     return factor
 
 
 def tensor_type(dtype: Any) -> int:
-    """ONNX's number for a NumPy type."""
+    """ONNX's number of a NumPy dtype."""
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
 def declared(name: str, dtype: Any, shape: Shape) -> onnx.ValueInfoProto:
-    """An input or output with its type and shape; a symbolic dimension has a name."""
+    """Declare an input or output with dtype and shape; symbolic dimensions are named."""
     dims = [dim if isinstance(dim, int) else str(dim) for dim in shape]
     return helper.make_tensor_value_info(name, tensor_type(dtype), dims)

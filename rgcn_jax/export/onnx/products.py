@@ -1,4 +1,4 @@
-"""Convolution, matrix products and gathering."""
+"""Convolution, matrix products and gather."""
 
 import string
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ from rgcn_jax.export.onnx.shapes import full_operands
 def _convolution(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     params = eqn.params
     if params["batch_group_count"] != 1 or any(d != 1 for d in params["lhs_dilation"]):
-        raise InputError("the ONNX export knows no transposed convolution and none that groups the batch.")
+        raise InputError("the ONNX export does not support transposed convolutions or batch groups.")
     images, kernel = (var.aval.shape for var in eqn.invars)
     spec = params["dimension_numbers"]
     low, high = zip(*params["padding"], strict=True)
-    if isinstance(args[1], np.ndarray):  # transposed here, once
+    if isinstance(args[1], np.ndarray):  # transpose a constant once, here
         weights = graph.constant(np.broadcast_to(args[1], kernel).transpose(spec.rhs_spec))
     else:
         weights = graph.transpose(graph.full(args[1], kernel), spec.rhs_spec)
@@ -56,13 +56,13 @@ def _product(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 
 
 def _typed(graph: Graph, eqn: Eqn, name: str) -> str:
-    """The result in the type of JAX's, where factors have a smaller one."""
+    """Cast the result to JAX's dtype, if the operands have a smaller one."""
     found, wanted = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
     return name if found == wanted else graph.cast(name, wanted)
 
 
 def _gather(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    """A slice whose start is computed, or whole rows at computed places. Indices are in range in these models."""
+    """A slice with a computed start, or whole rows at computed indices, which are in range in these models."""
     operand, indices = (var.aval for var in eqn.invars)
     dims, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     name, where = full_operands(graph, eqn, args)
@@ -71,7 +71,7 @@ def _gather(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     partial = [i for i in range(len(sizes)) if i not in taken and sizes[i] != operand.shape[i]]
     if partial:
         if len(indices.shape) != 1:
-            raise InputError("the ONNX export knows no lax.gather of several slices.")
+            raise InputError("the ONNX export does not support lax.gather of several slices.")
         axes = dims.start_index_map
         length = graph.integers([sizes[i] for i in axes])
         name = graph.add("Slice", name, where, graph.add("Add", where, length), graph.integers(axes))
@@ -83,13 +83,13 @@ def _gather(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 def _gather_rows(graph: Graph, dims: Any, name: str, where: str, operand: Any, indices: Any) -> str:
     batching, axes = dims.operand_batching_dims, dims.start_index_map
     if tuple(sorted(axes)) != tuple(sorted(dims.collapsed_slice_dims)):
-        raise InputError("the ONNX export knows no lax.gather of slices that keep an indexed dimension.")
+        raise InputError("the ONNX export does not support lax.gather of slices that keep an indexed dimension.")
     rest = [i for i in range(len(operand.shape)) if i not in batching and i not in axes]
     own = [i for i in range(len(indices.shape) - 1) if i not in dims.start_indices_batching_dims]
     name = graph.transpose(name, [*batching, *axes, *rest])
     where = graph.transpose(where, [*dims.start_indices_batching_dims, *own, len(indices.shape) - 1])
     name = graph.add("GatherND", name, where, batch_dims=len(batching))
-    # Found: batching, own, rest. Wanted: the indices' dimensions in their order, the rest at offset_dims.
+    # Dimensions found: batching, own, rest. Expected: those of the indices in their order, the rest at offset_dims.
     found = [("i", i) for i in (*dims.start_indices_batching_dims, *own)] + [("o", i) for i in range(len(rest))]
     of_indices = iter(sorted(label for label in found if label[0] == "i"))
     of_offsets = iter(label for label in found if label[0] == "o")

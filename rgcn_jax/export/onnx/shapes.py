@@ -1,4 +1,4 @@
-"""Primitives that move, cut, order or sum up elements."""
+"""Primitives that rearrange, slice, sort or reduce elements."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def _out(eqn: Eqn, name: str) -> list[Known]:
 
 
 def full_operands(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[str]:
-    """The operands' names, broadcast to JAX's shapes."""
+    """Names of the operands, expanded to JAX's shapes."""
     return [graph.full(x, var.aval.shape) for x, var in zip(args, eqn.invars, strict=True)]
 
 
@@ -67,7 +67,7 @@ def _slice(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 def _pad(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     low, high, between = ([int(n) for n in of] for of in zip(*eqn.params["padding_config"], strict=True))
     if any(between) or min(*low, *high) < 0:
-        raise InputError("the ONNX export knows no lax.pad between elements, and none of negative width.")
+        raise InputError("the ONNX export does not support lax.pad between elements or with negative width.")
     name, value = full_operands(graph, eqn, args)
     return _out(eqn, graph.add("Pad", name, graph.integers((*low, *high)), value) if any((*low, *high)) else name)
 
@@ -89,10 +89,10 @@ def _argmax(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 
 
 def _sort(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    """TopK of all elements: like JAX's stable sort it leaves equal ones in their order."""
+    """TopK of all elements, which keeps the order of equal ones like JAX's stable sort."""
     axis, keys = eqn.params["dimension"], eqn.params["num_keys"]
     if keys != 1:
-        raise InputError("the ONNX export knows lax.sort by one key only.")
+        raise InputError("the ONNX export supports lax.sort by one key only.")
     first, *others = full_operands(graph, eqn, args)
     size = graph.size(eqn.invars[0].aval.shape[axis])
     ordered, order = graph.add_all(
@@ -111,7 +111,7 @@ def _top_k(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 
 
 def _running(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    """A cumulative maximum or minimum, which ONNX does not have: element after element."""
+    """Cumulative maximum or minimum, element by element, since ONNX has no such operator."""
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
     (name,), operator = full_operands(graph, eqn, args), "Max" if eqn.primitive.name == "cummax" else "Min"
     parts = graph.add_all("Split", [name, graph.integers([1] * length)], length, axis=axis)
@@ -127,7 +127,7 @@ def _cumsum(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 
 
 def _orderable(graph: Graph, aval: Any, name: str) -> str:
-    """Booleans as whole numbers: ONNX orders numbers only."""
+    """Convert booleans to integers, since ONNX compares numbers only."""
     return graph.cast(name, np.int32) if aval.dtype == bool else name
 
 
@@ -143,7 +143,7 @@ REDUCTIONS: Mapping[str, tuple[str, bool]] = {
     "reduce_prod": ("ReduceProd", False),
     "reduce_sum": ("ReduceSum", False),
 }
-"""Operator, and whether it is of booleans."""
+"""Operator, and whether it is for booleans."""
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, _reduce),

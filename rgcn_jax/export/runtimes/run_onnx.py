@@ -1,4 +1,4 @@
-"""Runs an exported ONNX model by ONNX Runtime alone: run_onnx.py MODEL INPUTS.npz OUTPUTS.npz BATCH_SIZES."""
+"""Runs an exported ONNX model in ONNX Runtime: run_onnx.py MODEL INPUTS.npz OUTPUTS.npz BATCH_SIZES."""
 
 import sys
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def main(model: str, inputs: str, outputs: str, sizes: str) -> None:
-    """Writes the outputs of all clips, computed in batches of these sizes, as arrays "0", "1", ..."""
+    """Write the outputs of all clips, computed in batches of these sizes, as arrays "0", "1", ..."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Runs an exported StableHLO function by JAX alone: run_stablehlo.py MODEL INPUTS.npz OUTPUTS.npz BATCH_SIZES."""
+"""Runs an exported StableHLO function in JAX: run_stablehlo.py MODEL INPUTS.npz OUTPUTS.npz BATCH_SIZES."""
 
 import sys
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def main(model: str, inputs: str, outputs: str, sizes: str) -> None:
-    """Writes the outputs of all clips, computed in batches of these sizes, as arrays "0", "1", ..."""
+    """Write the outputs of all clips, computed in batches of these sizes, as arrays "0", "1", ..."""
     from jax import export
 
     with open(model, "rb") as file:

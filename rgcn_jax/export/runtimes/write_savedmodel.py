@@ -1,7 +1,7 @@
 """Wraps a StableHLO module in a TensorFlow SavedModel: write_savedmodel.py MODULE CONVENTION.json FOLDER.
 
-TensorFlow's operation XlaCallModule holds the module, weights included, and compiles it for the shapes that it is
-called with. What reads the SavedModel needs TensorFlow alone, of the version that wrote it or later.
+TensorFlow's operation XlaCallModule contains the module with its weights, and compiles it for each input shape. Loading
+the SavedModel requires only TensorFlow, of the same version or later.
 """
 
 import json
@@ -11,15 +11,15 @@ from typing import Any
 
 
 def main(module: str, convention: str, folder: str) -> None:
-    """Writes the SavedModel, with the signature "serving_default"."""
+    """Write the SavedModel, with the signature "serving_default"."""
     import tensorflow as tf
-    from tensorflow.compiler.tf2xla.python import xla  # the operation's only Python function
+    from tensorflow.compiler.tf2xla.python import xla  # the only Python API of the operation
 
     known = json.loads(Path(convention).read_text(encoding="utf-8"))
     newest = xla.call_module_maximum_supported_version()
     if known["version"] > newest:
         sys.exit(
-            f"TensorFlow {tf.__version__} runs modules up to version {newest} and this JAX writes version "
+            f"TensorFlow {tf.__version__} supports modules up to version {newest}, but this JAX writes version "
             f"{known['version']}: install a later TensorFlow"
         )
     content = Path(module).read_bytes()

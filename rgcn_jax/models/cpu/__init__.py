@@ -14,7 +14,7 @@ of one loads into the other. What the fast forms buy on a CPU:
 - ``unroll``: GCN&RNN's scan over a short clip is compiled frame after frame, which is twice as fast as a loop and takes
   a third longer to compile. An LSTM gains less than its compilation costs; half of a scan unrolled gains nothing.
 - ``lstm``: GCN&LSTM's recurrence with a gradient of its own, one product for all weights after the scan.
-- ``over_time``: ST-GCN's convolution over time without the products with the zeros before and after a clip.
+- ``over_time``: ST-GCN's convolution over time by a Fourier transform, with a quarter of the products.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from typing import Any
 from rgcn_jax.models.cpu.convolution import Conv
 from rgcn_jax.models.cpu.lstm import lstm_over_frames
 from rgcn_jax.models.cpu.normalisation import BatchNorm
-from rgcn_jax.models.cpu.temporal import temporal_convolution_by_frame
+from rgcn_jax.models.cpu.temporal import temporal_convolution_by_frequency
 from rgcn_jax.models.gcn_rnn import GCNLSTM, GCNRNN
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN
 from rgcn_jax.models.stgcn import STGCN
@@ -38,7 +38,7 @@ ENCODERS: Mapping[Callable[..., Any], Mapping[str, Any]] = MappingProxyType(
         LGCN: {"project_in_scan": True},
         GCNRNN: {"project_in_scan": True, "unroll": 16},
         GCNLSTM: {"lstm": lstm_over_frames},
-        STGCN: {"over_time": temporal_convolution_by_frame},
+        STGCN: {"over_time": temporal_convolution_by_frequency},
     }
 )
 """Fields of the pose encoders that have a fast form."""

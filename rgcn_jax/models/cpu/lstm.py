@@ -1,8 +1,9 @@
-"""GCN&LSTM's recurrence for a CPU, with a gradient of its own: x'_t and h_{t-1} are multiplied with W_x and W_h as one
-product a frame, and the gradient of the weights is one product after the scan over all frames.
+"""GCN&LSTM's recurrence for a CPU, with a gradient of its own: that of the weights is one product over all frames.
 
 Differentiated by JAX, each frame adds its share to the gradients of W_x and W_h, two arrays of the weights' size that
-pass through memory every time. Here the backward scan keeps the gradient of the gates, which the product needs anyhow.
+pass through memory every time. Here the backward scan keeps the gradient of the gates, and the product comes after it.
+The first frame stands before the scan, for its state is 0 and needs no product. The gates are kept as four arrays:
+reading the parts of one is slower than the arithmetic on them.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,11 @@ from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 from rgcn_jax.models.cpu.mapped_axes import varying_like
 from rgcn_jax.models.graph_convolution import project
 
-Kept = tuple[Array, Array, Array, Array | None, Array]
-"""For the backward pass: [x'_t, h_{t-1}], the gates after their activations and c_t of all frames, the mask, W."""
+Frame = tuple[tuple[Array, Array, Array, Array], Array]
+"""For the backward pass, of one frame or of several: the gates f, i, o, g after their activations, and c_t."""
+
+Kept = tuple[Array, Array, Frame, Frame, Array | None, Array, Array]
+"""For the backward pass: x', h_t of all frames, the first frame, the others, the mask, W_x, W_h."""
 
 
 def lstm_over_frames(
@@ -38,60 +42,79 @@ def lstm_over_frames(
     x = jnp.asarray(x)
     frames = jnp.moveaxis(x, 1, 0)
     rows = frames.reshape(frames.shape[0], -1, frames.shape[-1])
-    w = jnp.concatenate([jnp.asarray(params["W_x"]), jnp.asarray(params["W_h"])])
+    w_x, w_h, b = (varying_like(jnp.asarray(params[name]), x) for name in ("W_x", "W_h", "b"))
     counted = None if mask is None else jnp.repeat(jnp.asarray(mask).T, x.shape[2], axis=1)[..., None]
-    h: Any = _lstm(rows, varying_like(w, x), varying_like(jnp.asarray(params["b"]), x), counted, dtype)
+    h: Any = _lstm(rows, w_x, w_h, b, counted, dtype)
     return jnp.moveaxis(h.reshape(*frames.shape[:-1], -1), 0, 1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _lstm(x: Array, w: Array, b: Array, counted: Array | None, dtype: DTypeLike) -> Array:
-    """The states [T, N, n] of x [T, N, m]; ``w`` [m + n, 4n]; ``counted`` [T, N, 1]."""
-    return _forward(x, w, b, counted, dtype)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _lstm(x: Array, w_x: Array, w_h: Array, b: Array, counted: Array | None, dtype: DTypeLike) -> Array:
+    """The states [T, N, n] of x [T, N, m]; ``w_x`` [m, 4n], ``w_h`` [n, 4n]; ``counted`` [T, N, 1]."""
+    return _forward(x, w_x, w_h, b, counted, dtype)[0]
 
 
-def _forward(x: Array, w: Array, b: Array, counted: Array | None, dtype: DTypeLike) -> tuple[Array, Kept]:
-    zero = jnp.zeros_like(project(x[0], w[: x.shape[-1]], dtype)[:, : w.shape[1] // 4])
-
-    def frame(state: tuple[Array, Array], inputs: tuple[Array, Array | None]) -> tuple[tuple, tuple]:
-        (h, c), (x_t, count) = state, inputs
-        xh = jnp.concatenate([x_t, h], axis=-1)
-        f, i, o, g = jnp.split(project(xh, w, dtype) + b, 4, axis=-1)
+def _forward(x: Array, w_x: Array, w_h: Array, b: Array, counted: Array | None, dtype: DTypeLike) -> tuple[Array, Kept]:
+    def frame(state: tuple[Array, Array] | None, inputs: tuple[Array, Array | None]) -> tuple[tuple, tuple]:
+        x_t, count = inputs
+        gates = project(x_t, w_x, dtype) + b
+        if state is not None:
+            gates = gates + project(state[0], w_h, dtype)
+        f, i, o, g = jnp.split(gates, 4, axis=-1)
         f, i, o, g = nn.sigmoid(f), nn.sigmoid(i), nn.sigmoid(o), jnp.tanh(g)
-        new_c = f * c + i * g
-        new_h = o * jnp.tanh(new_c)
+        c = i * g if state is None else f * state[1] + i * g
+        h = o * jnp.tanh(c)
         if count is not None:
-            new_h, new_c = jnp.where(count, new_h, h), jnp.where(count, new_c, c)
-        return (new_h, new_c), (new_h, xh, jnp.concatenate([f, i, o, g], axis=-1), new_c)
+            held = (0.0, 0.0) if state is None else state
+            h, c = jnp.where(count, h, held[0]), jnp.where(count, c, held[1])
+        return (h, c), (h, ((f, i, o, g), c))
 
-    _, (h, xh, gates, c) = jax.lax.scan(frame, (zero, zero), (x, counted))
-    return h, (xh, gates, c, counted, w)
+    state, (first_h, first) = frame(None, _first((x, counted)))
+    _, (h, others) = jax.lax.scan(frame, state, _others((x, counted)))
+    h = jnp.concatenate([first_h[None], h])
+    return h, (x, h, first, others, counted, w_x, w_h)
 
 
-def _backward(dtype: DTypeLike, kept: Kept, dh_of_frames: Array) -> tuple[Array, Array, Array, None]:
-    xh, gates, c, counted, w = kept
-    m, zero = xh.shape[-1] - c.shape[-1], jnp.zeros_like(c[0])
-    before = jnp.concatenate([zero[None], c[:-1]])
+def _backward(dtype: DTypeLike, kept: Kept, dh_of_frames: Array) -> tuple[Array, Array, Array, Array, None]:
+    x, h, first, others, counted, w_x, w_h = kept
+    w = jnp.concatenate([w_x, w_h]).T
 
-    def frame(after: tuple[Array, Array], inputs: tuple) -> tuple[tuple, tuple]:
-        (dh, dc), (dh_here, gates, c, c_before, count) = after, inputs
+    def frame(after: tuple[Array, Array], inputs: tuple) -> tuple[Array, Array, Array]:
+        """The gradients of the gates, of c_{t-1}, and of h_{t-1} where it is held."""
+        (dh, dc), (dh_here, ((f, i, o, g), c), c_before, count) = after, inputs
         dh = dh + dh_here
         held_h = held_c = jnp.zeros_like(dh)
         if count is not None:
             held_h, held_c = jnp.where(count, 0, dh), jnp.where(count, 0, dc)
             dh, dc = dh - held_h, dc - held_c
-        f, i, o, g = jnp.split(gates, 4, axis=-1)
         tanh_c = jnp.tanh(c)
         dc = dc + dh * o * (1 - tanh_c * tanh_c)
         of_gates = (dc * c_before * f * (1 - f), dc * g * i * (1 - i), dh * tanh_c * o * (1 - o), dc * i * (1 - g * g))
-        d = jnp.concatenate(of_gates, axis=-1)
-        dxh = project(d, w.T, dtype)
-        return (dxh[:, m:] + held_h, dc * f + held_c), (d, dxh[:, :m])
+        return jnp.concatenate(of_gates, axis=-1), dc * f + held_c, held_h
 
-    _, (d, dx) = jax.lax.scan(frame, (zero, zero), (dh_of_frames, gates, c, before, counted), reverse=True)
-    d_rows, xh_rows = (a.reshape(-1, a.shape[-1]) for a in (d, xh))
-    dw = project(xh_rows.T, d_rows, dtype)
-    return dx.astype(xh.dtype), dw.astype(w.dtype), d_rows.sum(axis=0).astype(w.dtype), None
+    def step(after: tuple[Array, Array], inputs: tuple) -> tuple[tuple, tuple]:
+        d, dc, held_h = frame(after, inputs)
+        dxh = project(d, w, dtype)
+        return (dxh[:, x.shape[-1] :] + held_h, dc), (d, dxh[:, : x.shape[-1]])
+
+    zero = jnp.zeros_like(first[1])
+    before = jnp.concatenate([first[1][None], others[1]])[:-1]
+    inputs = _others(dh_of_frames), others, before, _others(counted)
+    after, (d, dx) = jax.lax.scan(step, (zero, zero), inputs, reverse=True)
+    d_first = frame(after, (dh_of_frames[0], first, zero, _first(counted)))[0]
+    dx = jnp.concatenate([project(d_first, w_x.T, dtype)[None], dx])
+    rows, x_rows, h_rows = (a.reshape(-1, a.shape[-1]) for a in (d, x[1:], h[:-1]))
+    dw_x = project(x_rows.T, rows, dtype) + project(x[0].T, d_first, dtype)
+    dw_h, db = project(h_rows.T, rows, dtype), rows.sum(axis=0) + d_first.sum(axis=0)
+    return dx.astype(x.dtype), dw_x.astype(w_x.dtype), dw_h.astype(w_h.dtype), db.astype(w_x.dtype), None
+
+
+def _first(arrays: Any) -> Any:
+    return jax.tree.map(lambda array: array[0], arrays)
+
+
+def _others(arrays: Any) -> Any:
+    return jax.tree.map(lambda array: array[1:], arrays)
 
 
 _lstm.defvjp(_forward, _backward)

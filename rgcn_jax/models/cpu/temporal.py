@@ -1,33 +1,64 @@
-"""ST-GCN's convolution over time for a CPU: a product for each frame with those taps of the kernel that meet a frame.
+"""ST-GCN's convolution over time for a CPU, by a discrete Fourier transform (DFT) over the frames of a clip.
 
-In a clip of ten frames a kernel of nine meets a frame in 70 of 90 cases; the other products are with zeros. The plain
-form, one product over the windows of all frames, computes them, and writes nine copies of its input.
+The convolution theorem: at each frequency the transform of the result is the transform of the clip times that of the
+kernel, here a product [B V, C] x [C, n]. A clip of ten frames and a kernel of nine need a DFT of length 14, two real
+and six complex frequencies; with Gauss's three real products for a complex one these are 20 products of B V rows, where
+the plain form takes 90. The transforms are products with small constant matrices.
 """
 
-import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, DTypeLike, Float
+from functools import lru_cache
 
-from rgcn_jax.models.graph_convolution import project
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Float64
+
+from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.stgcn import temporal_convolution
 
-MOST_FRAMES = 16
-"""Of a clip; a longer one, where few taps miss and as many products would have to be compiled, takes the plain form."""
+MOST_FRAMES = 128
+"""Of a clip; the transforms' cost grows with the square of the length, so a longer one takes the plain form."""
+
+Transforms = tuple[Float64[np.ndarray, "p t"], Float64[np.ndarray, "p k"], Float64[np.ndarray, "t p"]]
 
 
-def temporal_convolution_by_frame(
+@lru_cache
+def transforms(frames: int, taps: int) -> Transforms:
+    """Matrices F [p, T], G [p, k] and R [T, p] with y = R ((F x) * (G w)): the cross-correlation of T values x with an
+    odd number k of taps w, zeros before and after x, from p products.
+
+    With N >= T + (k - 1) / 2 no value wraps around into the result. At frequency f, with X = a + ib and W = c + id, the
+    three products are c (a + b), a (d - c) and b (c + d): X W = (first - third) + i (first + second).
+    """
+    half = taps // 2
+    length = frames + half + (frames + half) % 2
+    times, places = np.arange(frames), half - np.arange(taps)
+    of_clip, of_kernel, back = [], [], []
+    for frequency in range(length // 2 + 1):
+        angle = 2 * np.pi * frequency / length
+        a, b = np.cos(angle * times), -np.sin(angle * times)
+        c, d = np.cos(angle * places), -np.sin(angle * places)
+        if frequency in (0, length // 2):
+            of_clip, of_kernel, back = [*of_clip, a], [*of_kernel, c], [*back, a / length]
+        else:
+            share = 2 / length  # a frequency and its negative
+            of_clip, of_kernel = [*of_clip, a + b, a, b], [*of_kernel, c, d - c, c + d]
+            back = [*back, share * (a + b), share * b, -share * a]
+    return np.stack(of_clip), np.stack(of_kernel), np.stack(back, axis=1)
+
+
+def temporal_convolution_by_frequency(
     x: Float[ArrayLike, "b t v c"], kernel: Float[ArrayLike, "k c n"], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "b t v n"]:
-    """``temporal_convolution`` without the products with zeros; the same but for the order of sums."""
-    x, kernel = jnp.asarray(x).astype(dtype), jnp.asarray(kernel)
-    (taps, channels, features), frames = kernel.shape, x.shape[1]
+    """``temporal_convolution`` by the convolution theorem; the same but for rounding.
+
+    The factors of the products over channels are in ``dtype``, the transforms in float32 or better.
+    """
+    x, kernel = at_least_float32(x), jnp.asarray(kernel)
+    clips, frames, nodes, channels = x.shape
     if frames > MOST_FRAMES:
         return temporal_convolution(x, kernel, dtype)
-    half, rows = taps // 2, kernel.reshape(-1, features)
-    found = []
-    for frame in range(frames):
-        first, end = max(frame - half, 0), min(frame + half + 1, frames)
-        window = jnp.moveaxis(x[:, first:end], 1, 2)
-        window = window.reshape(*window.shape[:2], -1)
-        start = (first - frame + half) * channels
-        found.append(project(window, rows[start : start + window.shape[-1]], dtype))
-    return jnp.stack(found, axis=1)
+    of_clip, of_kernel, back = (jnp.asarray(m, x.dtype) for m in transforms(frames, kernel.shape[0]))
+    rows = jnp.einsum("pt,btvc->pbvc", of_clip, x).reshape(-1, clips * nodes, channels)
+    weights = jnp.einsum("pk,kcn->pcn", of_kernel, kernel)
+    products = jnp.matmul(rows.astype(dtype), weights.astype(dtype), preferred_element_type=x.dtype)
+    return jnp.einsum("tp,pbvn->btvn", back, products.reshape(-1, clips, nodes, kernel.shape[-1]))

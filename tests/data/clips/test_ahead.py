@@ -78,7 +78,7 @@ def test_closed_or_dropped_it_ends_the_thread_and_the_generator(end, asked):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
-def test_a_thread_that_gives_way_and_those_that_it_starts_have_lower_priority_than_the_process():
+def test_a_thread_that_low_priority_and_those_that_it_starts_have_lower_priority_than_the_process():
     def niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
@@ -89,5 +89,5 @@ def test_a_thread_that_gives_way_and_those_that_it_starts_have_lower_priority_th
     own = niceness()
     assert list(ReadAhead(measured(), 1, "counter")) == [(own, own)]
     lower = min(own + 10, 19)
-    assert list(ReadAhead(measured(), 1, "counter", gives_way=True)) == [(lower, lower)]
+    assert list(ReadAhead(measured(), 1, "counter", low_priority=True)) == [(lower, lower)]
     assert niceness() == own

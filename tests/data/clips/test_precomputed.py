@@ -34,12 +34,12 @@ def test_every_tracklet_gets_its_row(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"appearance": None}, "must hold first_frames .* found first_frames, anything"),
+        ({"appearance": None}, "expected the arrays first_frames .* found first_frames, anything"),
         ({"appearance": np.zeros((4, 3), np.int32)}, r"appearance \[4, 3\] of int32"),
         ({"appearance": np.zeros((3, 3), np.float32)}, r"first_frames \[4\] .* appearance \[3, 3\]"),
-        ({"appearance": np.full((4, 3), np.nan, np.float32)}, "not finite; the first begins with a/0_0.jpg"),
-        ({"first_frames": np.array(["a/0_0.jpg"] * 4)}, "3 first frames are there twice"),
-        ({"first_frames": np.array(list("abcd"))}, "no features for 4 of the 4 tracklets; the first begins with a/0_0"),
+        ({"appearance": np.full((4, 3), np.nan, np.float32)}, "not finite, such as that of a/0_0.jpg"),
+        ({"first_frames": np.array(["a/0_0.jpg"] * 4)}, "3 first frames occur twice"),
+        ({"first_frames": np.array(list("abcd"))}, "no features for 4 of the 4 tracklets, such as that of a/0_0"),
         ({"appearance": np.array([[{}]] * 4, object)}, "cannot be read"),
     ],
 )
@@ -49,7 +49,7 @@ def test_what_is_wrong_is_named(tmp_path, changes, message):
 
 
 def test_a_missing_or_cut_off_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot be read .*set data.features to an .npz"):
+    with pytest.raises(InputError, match="cannot be read .*data.features"):
         precomputed.load(tmp_path / "none.npz", TRACKLETS)
     path = write(tmp_path / "f.npz")
     path.write_bytes(path.read_bytes()[:-40])

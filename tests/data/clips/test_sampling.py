@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data.clips.augment import Augmentation
+from rgcn_jax.data.clips.keypoint_augment import KeypointAugmentation
 from rgcn_jax.data.clips.sampling import (
     IdentitySampler,
     choose_tracklets,
@@ -77,6 +78,14 @@ def test_every_step_draws_its_clips_anew():
     assert sum(of_first[0][t] != of_first[1][t] for t in of_first[0]) > 40
 
 
+def test_jitter_of_keypoints_is_in_heights_of_crops_twice_as_high_as_wide():
+    jitter = KeypointAugmentation(jitter_probability=1.0)
+    changes = sampler(augmentation=Augmentation(keypoints=jitter)).plan(0).keypoint_changes
+    assert changes is not None
+    x, y = changes.shift.std(axis=(0, 1, 2))
+    assert x / y == pytest.approx(2, rel=0.15)
+
+
 def test_a_batch_has_p_distinct_people_with_k_clips_each():
     for step in range(20):
         plan = sampler().plan(step)
@@ -105,11 +114,11 @@ def test_a_person_with_fewer_tracklets_than_k_shows_each_before_any_again():
 
 
 def test_fewer_identities_than_p_is_reported():
-    with pytest.raises(InputError, match=r"batch.identities is 11, but the training set has 10"):
+    with pytest.raises(InputError, match="batch.identities is 11, .* 10 identities"):
         sampler(identities=11)
 
 
-@pytest.mark.parametrize("length", [1, 6, 10])
+@pytest.mark.parametrize("length", [1, 2, 6, 10])
 @pytest.mark.parametrize("frames", [1, 5, 6, 10, 11, 29, 200])
 def test_a_training_clip_fits_with_one_stride(frames, length):
     rng = np.random.default_rng(0)
@@ -129,6 +138,12 @@ def test_a_training_clip_fits_with_one_stride(frames, length):
         assert strides == set(range(1, min(4, (frames - 1) // (length - 1)) + 1))
     if frames == 11 and length == 10:
         assert starts == {0, 1}
+
+
+def test_a_clip_of_one_frame_draws_its_start_and_nothing_else():
+    for seed in range(5):
+        clip, _ = training_clip(np.random.default_rng(seed), 200, 1, 4)
+        assert clip.tolist() == [np.random.default_rng(seed).integers(200)]
 
 
 @pytest.mark.parametrize("frames", [1, 5, 6, 7, 12, 29])
@@ -166,6 +181,9 @@ def test_whole_tracklets_are_padded_to_few_lengths():
     assert np.concatenate([plan.index for plan in plans]).tolist() == [*range(9), -1]
     masks = [mask for plan in plans for mask in plan.frame_mask]
     assert [int(mask.sum()) for mask in masks] == [3, 6, 7, 12, 13, 100, 1, 2, 5, 0]
+    for plan in (*plans, *evaluation_plans(data, clips="dense", frames_per_clip=6, clips_per_batch=64)):
+        for tracklet, frames in zip(plan.tracklets, plan.frames, strict=True):  # also of what pads a batch
+            assert frames.max() < len(tracklet.frames)
     for frames, mask in zip((f for plan in plans for f in plan.frames), masks, strict=True):
         assert frames[mask].tolist() == list(range(mask.sum()))
 

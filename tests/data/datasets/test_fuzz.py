@@ -1,32 +1,18 @@
 """Whatever a list, a name or a file of tracks holds: it is read, or refused by an ``InputError``, and nothing else."""
 
-import contextlib
 import json
 import os
-import warnings
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, prid2011
 from rgcn_jax.data.datasets.listing import check_relative, natural_order
-from rgcn_jax.errors import InputError
-
-short = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@contextlib.contextmanager
-def refused_or_read():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        with contextlib.suppress(InputError):
-            yield
+from tests.fuzzing import refused_or_read, short
 
 
 def near(text):

@@ -136,9 +136,7 @@ def test_an_absent_or_damaged_file_of_splits_is_reported(tmp_path):
 def test_published_counts_are_compared(tmp_path):
     people = tuple(range(1, 203))
     make(tmp_path, people, (people,))
-    with pytest.warns(
-        UserWarning, match=r"iLIDS-VID as published .training identities: expected 150, found 101; .*splits: exp.* 1\)"
-    ):
+    with pytest.warns(UserWarning, match=r"iLIDS-VID .*training identities.* 150, .* 101; .*splits"):
         ilids_vid.load(tmp_path)
 
 

@@ -94,14 +94,14 @@ def test_image_size_reads_past_other_segments_and_refuses_the_rest(tmp_path):
 
 def test_what_is_no_image(tmp_path):
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(InputError, match="text: the image is truncated, or no JPEG or PNG"):
+    with pytest.raises(InputError, match="text: .*truncated"):
         read_image(tmp_path / "text")
     with pytest.raises(InputError, match=r"absent: cannot be read \(No such file"):
         read_image(tmp_path / "absent")
     header = b"IHDR" + struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, b"IDAT", b"IEND")]
     (tmp_path / "vast").write_bytes(PNG[:8] + b"".join(chunks))
-    with pytest.raises(InputError, match=r"vast: the image has too many pixels: make it"):
+    with pytest.raises(InputError, match="vast: .*too many pixels"):
         read_image(tmp_path / "vast")
 
 

@@ -52,5 +52,5 @@ def test_links_out_of_the_root_are_followed_where_they_are_meant(tmp_path):
     followed = FolderReader("Set", tmp_path / "root", follow_links=True)
     assert followed.listing("a").files == ["1.jpg"]
     assert followed.images_below() == {"a": ["1.jpg"]}
-    with pytest.raises(InputError, match="gone is a symbolic link that leads nowhere"):
+    with pytest.raises(InputError, match="gone .*symbolic link"):
         followed.check()

@@ -176,5 +176,5 @@ def test_published_counts_are_compared(tmp_path):
     train = [f"tracklet_train/0001/0001_{n} 1" for n in range(501)]
     frames = [f"tracklet_train/0001/0001_{n}_01_1.jpg" for n in range(501)]
     make(tmp_path, train=train, frames=[*frames, *FRAMES[6:]])
-    with pytest.warns(UserWarning, match=r"training identities: expected 842, found 1; training tracklets: .* 501; "):
+    with pytest.warns(UserWarning, match="training identities.* 842, .* 1; training tracklets"):
         ls_vid.load(tmp_path)

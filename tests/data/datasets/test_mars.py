@@ -130,7 +130,7 @@ def test_a_large_set_with_other_counts_is_told_of(published, tmp_path):
     last = rows["train"][-1]
     names = (root / "info" / "train_name.txt").read_text().splitlines()[: last[0] - 1]
     (tmp_path / "info" / "train_name.txt").write_text("\n".join(names))
-    with pytest.warns(UserWarning, match=r"not MARS as published \(training tracklets: expected 8,298, found 8,297;"):
+    with pytest.warns(UserWarning, match="training tracklets.* 8,298, .* 8,297"):
         mars.load(tmp_path, check_files=False)
 
 
@@ -149,7 +149,7 @@ def test_matrices_of_doubles_and_a_column_of_queries(root):
 def test_unused_names_are_told_of(root):
     with (root / "info" / "train_name.txt").open("a") as file:
         file.write("0009C1T0001F001.jpg\n")
-    with pytest.warns(UserWarning, match="1 of the 10 lines of .*train_name.txt belong to no row"):
+    with pytest.warns(UserWarning, match="1 of the 10 .*train_name.txt"):
         mars.load(root)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from rgcn_jax.data.datasets import mat5
-from tests.data.datasets.test_fuzz import short
+from tests.fuzzing import short
 
 OF_SCIPY = Path(scipy.io.__file__).parent / "matlab/tests/data"
 

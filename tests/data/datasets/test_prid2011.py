@@ -91,7 +91,5 @@ def test_the_usual_counts_are_compared(tmp_path):
     assert len(prid2011.load(tmp_path / "a").train) == 178
     splits[0] = {"train": names[:90], "test": names[90:]}
     make(tmp_path / "b", range(1, 179), splits, strangers=())
-    with pytest.warns(
-        UserWarning, match=r"\(training identities: expected 89, found 90; test identities: expected 89, found 88"
-    ):
+    with pytest.warns(UserWarning, match="training identities.* 89, .* 90; test identities.* 89, .* 88"):
         prid2011.load(tmp_path / "b")

@@ -183,7 +183,7 @@ def test_training_people_may_have_other_numbers_one_for_one(tmp_path, root, spli
     data = DataConfig(name="mars", root=str(root), features=str(tmp_path / "out.npz"))
     opened = open_data(data, (32, 16), with_pose=False)
     assert (opened.shape, len(opened.split.junk)) == ((WIDTH,), 0)
-    assert "junk tracklets have no appearance features: the protocol junk_kept is left out" in capsys.readouterr().out
+    assert "junk tracklets have no appearance features: the protocol junk_kept is omitted" in capsys.readouterr().out
     arrays["train_pids"][0] = arrays["train_pids"][-1]
     np.savez(tmp_path / "f.npz", **arrays, **both(split))
     error = commands.fails(main, arguments([tmp_path / "f.npz"], root, tmp_path / "other.npz"), capsys)
@@ -212,21 +212,21 @@ WRONG = {
     "ids of other rows": (changed("g_pids", lambda v: v[:-1]), "g_pids has"),
     "no ids": (lambda arrays: arrays.pop("g_pids"), "their tracklets are unknown"),
     "ids alone": (lambda arrays: arrays.pop("gf"), "there are no features for"),
-    "nothing": (lambda arrays: arrays.clear(), "has no arrays called qf, gf"),
+    "nothing": (lambda arrays: arrays.clear(), "has no arrays named qf, gf"),
     "a NaN": (
         changed("qf", lambda v: v.__setitem__((1, 2), np.nan)),
         "1 rows of qf are not finite, the first is row 2",
     ),
-    "whole numbers": (changed("qf", lambda v: v.astype(np.int32)), "qf must be features [N, D], floating-point"),
-    "one axis": (changed("qf", lambda v: v[0]), "qf must be features [N, D]"),
-    "ids that are none": (changed("q_pids", lambda v: v + 0.5), "q_pids must be whole numbers"),
+    "whole numbers": (changed("qf", lambda v: v.astype(np.int32)), "qf: expected features [N, D], floating-point"),
+    "one axis": (changed("qf", lambda v: v[0]), "qf: expected features [N, D]"),
+    "ids that are none": (changed("q_pids", lambda v: v + 0.5), "q_pids: expected whole numbers"),
     "a name of nothing": (
         lambda arrays: arrays.update(q_names=np.array(["a/b.jpg"] * len(arrays["qf"]))),
-        "query: a/b.jpg is no frame of the data set, which has names like bbox_train/",
+        "query: a/b.jpg is not a frame of the data set, which has names like bbox_train/",
     ),
     "two of a kind": (lambda arrays: arrays.update(query_f=arrays["qf"]), "both look like the features of query"),
     "another width": (changed("qf", lambda v: v[:, 1:]), "the parts have features of 4, 5 dimensions"),
-    "other features of a tracklet": (changed("qf", lambda v: v + 1), "other features in another row"),
+    "other features of a tracklet": (changed("qf", lambda v: v + 1), "different features in another row"),
 }
 
 
@@ -265,7 +265,9 @@ def test_files_that_are_none(name, tmp_path, root, capsys):
     assert str(tmp_path / name) in error
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
-    assert "it is no file" in commands.fails(main, arguments([tmp_path / name], root, tmp_path / "out.npz"), capsys)
+    assert "not a regular file" in commands.fails(
+        main, arguments([tmp_path / name], root, tmp_path / "out.npz"), capsys
+    )
     assert "absent" in commands.fails(main, arguments([tmp_path / f"absent{name}"], root, tmp_path / "o.npz"), capsys)
 
 

@@ -53,13 +53,13 @@ def test_query_and_gallery_of_a_split_come_back(index, root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0.5,1,0\n0.1,1,0\n", "first line must be titles"),
-        ("a,pid,camid\n0.5,1\n", "columns of the first"),
-        ("a,pid,camid\n", "columns of the first"),
+        ("0.5,1,0\n0.1,1,0\n", "expected a header"),
+        ("a,pid,camid\n0.5,1\n", "columns of the header"),
+        ("a,pid,camid\n", "columns of the header"),
         ("a,pid,camid\nx,1,0\n", "cannot be read"),
         ("a,pid,camid\n0.5,1.5,0\n", "whole numbers"),
         ("a,pid,camid\nnan,1,0\n", "not finite"),
-        ("", "columns of the first"),
+        ("", "columns of the header"),
     ],
 )
 def test_other_files_are_refused(text, expected, root, tmp_path):

@@ -71,7 +71,7 @@ def test_the_subject_of_several_people_is_the_one_in_the_middle(file):
 
 def test_base_names_must_be_unique(file):
     _write(file, [_result("a.jpg", _person(17))])
-    with pytest.raises(InputError, match="names frames by base names, but these are not unique"):
+    with pytest.raises(InputError, match="base names.* not unique"):
         read_results(file, ["d/a.jpg", "e/a.jpg"], SIZE)
 
 
@@ -118,9 +118,7 @@ def test_a_result_is_not_what_it_must_be(file, entry, reason):
 
 def test_all_bad_entries_are_counted(file):
     _write(file, [_result(f"{i}.jpg", _person(17 if i % 2 else 16)) for i in range(10)])
-    with pytest.raises(
-        InputError, match=r"5 entries .*entry 1 \(0.jpg\).*entry 3 .*entry 5 .*; and 2 more\. Run AlphaPose"
-    ):
+    with pytest.raises(InputError, match=r"5 entries .*entry 1 \(0.jpg\).*entry 3 .*entry 5 .*2 more"):
         read_results(file, FRAMES, SIZE)
 
 

@@ -104,11 +104,11 @@ def test_members_that_are_no_arrays_or_there_twice(tmp_path):
     assert arrays.open_arrays(tmp_path / "k.npz")["keypoints"].shape == (2, 14, 3)
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "k.npz", "a") as archive:
         archive.writestr("keypoints.npy", b"small")
-    _fails(tmp_path / "k.npz", "cannot be read (an array is in it twice)")
+    _fails(tmp_path / "k.npz", "cannot be read (it contains an array twice)")
     with zipfile.ZipFile(tmp_path / "k.npz", "w") as archive:
         archive.writestr("names.npy", b"of no form")
         archive.writestr("keypoints.npy", b"nor this")
-    _fails(tmp_path / "k.npz", "cannot be read (it holds something that is no array)")
+    _fails(tmp_path / "k.npz", "cannot be read (it contains an entry that is not an array)")
 
 
 def test_an_archive_that_lies_about_a_shape(tmp_path):

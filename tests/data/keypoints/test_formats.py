@@ -132,7 +132,7 @@ def test_the_same_people_in_every_form(tmp_path, name):
 def test_half_a_data_set_is_not_taken_for_empty(tmp_path, name):
     path = WRITERS[name](tmp_path)
     more = [*FRAMES, *(f"e/{i}.jpg" for i in range(3))]
-    with pytest.raises(InputError, match=r"has no entry for 4 of the 9 frames; the first is d/f.jpg") as caught:
+    with pytest.raises(InputError, match="4 of the 9 frames.* d/f.jpg") as caught:
         read(path, more, SIZE)
     assert "convert it with a lower --least-share" in str(caught.value)
     assert read(path, more, SIZE, least_share=0.5).has_entry.sum() == 5
@@ -142,17 +142,17 @@ def test_half_a_data_set_is_not_taken_for_empty(tmp_path, name):
 def test_the_form_can_be_said_and_must_fit(tmp_path):
     with pytest.raises(InputError, match="'coco' is no format .*openpose, mmpose"):
         read(_arrays(tmp_path), FRAMES, SIZE, "coco")
-    with pytest.raises(InputError, match=r"Keypoints as openpose are a folder of OpenPose.*arrays.npz is a file\."):
+    with pytest.raises(InputError, match="openpose .*folder.*arrays.npz is a file"):
         read(_arrays(tmp_path), FRAMES, SIZE, "openpose")
-    with pytest.raises(InputError, match=r"Keypoints as csv are .*, but .* is a folder\."):
+    with pytest.raises(InputError, match="csv .* is a folder"):
         read(_mmpose(tmp_path), FRAMES, SIZE, "csv")
     with pytest.raises(InputError, match=r"but there is nothing of that name"):
         read(tmp_path / "none", FRAMES, SIZE, "csv")
-    with pytest.raises(InputError, match="missing for|has no keypoints for any of the 6 frames"):
+    with pytest.raises(InputError, match="missing for|any of the 6 frames"):
         read(_mmpose(tmp_path), FRAMES, SIZE, "openpose")
     with pytest.raises(InputError, match="AlphaPose's results are a list"):
         read(_agrl(tmp_path), FRAMES, SIZE, "alphapose")
-    with pytest.raises(InputError, match="has no header: it is older than version 1"):
+    with pytest.raises(InputError, match="no header.* version 1"):
         read(_arrays(tmp_path), FRAMES, SIZE, "store")
 
 

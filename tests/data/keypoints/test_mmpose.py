@@ -44,7 +44,7 @@ def test_a_folder_flat_or_with_the_frames_folders(tmp_path, folders):
     found = read(tmp_path, ["d/a.jpg", "d/b.jpg", "e/c.jpg"], SIZE)
     assert found.pixels[:, 2].tolist() == [[60, 13, 0.5], [0, 0, 0], [30, 13, 0.5]]
     assert (found.skeleton, found.has_entry.all()) == ("coco17", True)
-    with pytest.raises(InputError, match=r"missing for 1 of the 2 frames; the first is d/x.jpg"):
+    with pytest.raises(InputError, match="1 of the 2 frames.* d/x.jpg"):
         read(tmp_path, ["d/a.jpg", "d/x.jpg"], SIZE)
 
 

@@ -148,9 +148,7 @@ def test_all_bad_files_are_counted(tmp_path):
 def test_a_folder_mixes_skeletons(tmp_path):
     (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25)))
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(18)))
-    with pytest.raises(
-        InputError, match=r"a_keypoints.json is openpose_body25 and b_keypoints.json is openpose_coco18"
-    ):
+    with pytest.raises(InputError, match="a_keypoints.json .*openpose_body25 .*b_keypoints.json .*openpose_coco18"):
         read_folder(tmp_path, ["a.jpg", "b.jpg"], SIZE)
 
 
@@ -171,7 +169,7 @@ def test_a_folder_has_not_what_is_asked_for(tmp_path):
     assert "run OpenPose on these frames too; where it finds nobody it writes a file with an empty list" in str(
         caught.value
     )
-    with pytest.raises(InputError, match=r"both d/a.jpg and e/a.jpg in a_keypoints.json.*\(d/a_keypoints.json\)"):
+    with pytest.raises(InputError, match="d/a.jpg .*e/a.jpg .*a_keypoints.json"):
         read_folder(tmp_path, ["d/a.jpg", "e/a.jpg"], SIZE)
 
 
@@ -180,7 +178,7 @@ def test_a_file_is_too_large_for_one_frame(tmp_path):
         file.write(_file(_person(25)))
         file.truncate(200 * 2**20)  # sparse: it takes no room on the disk
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25)))
-    with pytest.raises(InputError, match=r"1 of the 2 keypoint files.*a_keypoints.json is larger than 10 MiB"):
+    with pytest.raises(InputError, match="1 of the 2 .*a_keypoints.json .*10 MiB"):
         read_folder(tmp_path, ["a.jpg", "b.jpg"], SIZE)
     with pytest.raises(InputError, match="is not JSON or is cut off"):
         parse_openpose(b'{"people": ' + b"[" * (LARGEST_FRAME - 11))
@@ -220,7 +218,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, linked):
     os.mkfifo(tmp_path / ("pipe" if linked else "a_keypoints.json"))
     if linked:
         (tmp_path / "a_keypoints.json").symlink_to(tmp_path / "pipe")
-    with pytest.raises(InputError, match=r"a_keypoints.json is a pipe, a socket or a device"):
+    with pytest.raises(InputError, match="a_keypoints.json is a pipe"):
         read_folder(tmp_path, ["a.jpg"], SIZE)
 
 
@@ -259,6 +257,6 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     for frame in ("../a.jpg", "d/../../a.jpg", "/a.jpg"):
         with pytest.raises(InputError, match="would lie outside of"):
             write_folder(tmp_path / "out", ["d/b.jpg", frame], pixels)
-    with pytest.raises(InputError, match=r"out cannot be written \(File name too long\)"):
+    with pytest.raises(InputError, match=r"out .*\(File name too long\)"):
         write_folder(tmp_path / "out", ["d/a.jpg", f"d/{'b' * 300}.jpg"], pixels)
     assert not list(tmp_path.iterdir())

@@ -87,7 +87,7 @@ def test_a_store_without_a_header_is_an_older_one_and_still_read(tmp_path):
         np.testing.assert_array_equal(
             formats.read(path, FRAMES, SIZE).pixels, _pixels().astype(kind).astype(np.float32)
         )
-    with pytest.raises(InputError, match="has no header: it is older than version 1, or no store"):
+    with pytest.raises(InputError, match="no header.* version 1"):
         read(path, FRAMES, SIZE)
 
 
@@ -208,7 +208,7 @@ def test_the_disk_is_full(tmp_path, monkeypatch):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=r"k.npz cannot be written \(No space left on device\)"):
+    with pytest.raises(InputError, match=r"k.npz .*\(No space left on device\)"):
         save(path, FRAMES[:1], _pixels()[:1])
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["k.npz"]
@@ -223,7 +223,7 @@ def test_what_cannot_be_saved(tmp_path):
 
 def test_reading_asks_for_frames_that_are_not_there(tmp_path):
     save(tmp_path / "k.npz", FRAMES, _pixels())
-    with pytest.raises(InputError, match=r"missing in .* for 1 of the 2 frames; the first is d/x.jpg"):
+    with pytest.raises(InputError, match="1 of the 2 frames.* d/x.jpg"):
         read(tmp_path / "k.npz", ["d/a.jpg", "d/x.jpg"], SIZE)
 
 

@@ -83,14 +83,14 @@ def test_where_the_junk_has_no_usable_keypoints_the_table_is_without_it(tmp_path
     table = keypoint_table.load(tmp_path / "k.npz", split, wanted, junk)
     assert list(table.rows) == list(FRAMES)
     assert not table.covers(junk)
-    with pytest.raises(InputError, match=r"for 1 of the 4 frames; the first is d/junk\.jpg"):
+    with pytest.raises(InputError, match="1 of the 4 frames.* d/junk.jpg"):
         keypoint_table.load(tmp_path / "k.npz", split, wanted)
     save(tmp_path / "k.npz", [*FRAMES, "d/junk.jpg"], np.concatenate([_pixels(), _pixels()[:1]]))
     table = keypoint_table.load(tmp_path / "k.npz", split, wanted, junk)
     assert table.covers(junk)
     np.testing.assert_array_equal(table.of(junk[0]), table.of(split.train[0])[:1])
     save(tmp_path / "k.npz", FRAMES[1:], _pixels()[1:])
-    with pytest.raises(InputError, match=r"for 1 of the 3 frames; the first is d/a\.jpg"):
+    with pytest.raises(InputError, match="1 of the 3 frames.* d/a.jpg"):
         keypoint_table.load(tmp_path / "k.npz", split, wanted, junk)
 
 
@@ -139,7 +139,7 @@ def test_frames_without_an_entry_are_counted_in_a_warning(tmp_path, split):
     results = [{"image_id": name, "keypoints": person} for name in ("a.jpg", "c.jpg")]
     path = tmp_path / "alphapose-results.json"
     path.write_text(json.dumps(results))
-    with pytest.warns(UserWarning, match=r"results.json has no entry for 1 of the 3 frames"):
+    with pytest.warns(UserWarning, match="results.json .*1 of the 3 frames"):
         table = keypoint_table.load(path, split)
     assert table.values.any(axis=(1, 2)).tolist() == [True, False, True]
     path.write_text(json.dumps(results[:1]))

@@ -129,7 +129,7 @@ def test_all_published_splits_are_prepared_at_once_and_frames_of_another_size_ar
     ("changes", "expected"),
     [
         ({"keypoints": "k.npz"}, "has its own: leave data.keypoints empty"),
-        ({"height": 128, "width": 64}, "holds frames of 256 x 128 pixels.*--height=128 --width=64"),
+        ({"height": 128, "width": 64}, "has frames of 256 x 128 pixels.*--height=128 --width=64"),
         ({"name": "folder", "root": "mars_pose/1.0.0"}, "was prepared from 'mars'.*set data.name to 'mars'"),
     ],
 )

@@ -14,8 +14,8 @@ from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks
-from tests.data.datasets.test_fuzz import refused_or_read, short
 from tests.data.prepared import preparing
+from tests.fuzzing import refused_or_read, short
 
 DEEP = b"[" * 100_000
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-3, 2**70), st.floats(), st.text(max_size=5))
@@ -125,5 +125,5 @@ def test_the_settings_of_an_unfinished_detection(tmp_path, text):
     parts = tmp_path / "k.npz.parts"
     parts.mkdir(exist_ok=True)
     (parts / "settings.json").write_bytes(text)
-    with pytest.raises(InputError, match="holds unfinished work with"):
+    with pytest.raises(InputError, match="contains unfinished work with"):
         Chunks(tmp_path / "k.npz", {"model": "a"})

@@ -61,7 +61,7 @@ def test_bad_frames_are_all_named_and_what_is_finished_is_kept(whole, uninterrup
         uninterrupted
     )
     assert preparing.run_here(root, f"--out={out}", SHARDS) == 0
-    assert "is prepared already" in capsys.readouterr().out
+    assert "is already prepared" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_no_data_set_is_reported(tmp_path, capsys):

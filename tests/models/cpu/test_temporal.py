@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.models.build import build_encoder
-from rgcn_jax.models.cpu.temporal import MOST_FRAMES, temporal_convolution_by_frame
+from rgcn_jax.models.cpu.temporal import MOST_FRAMES, temporal_convolution_by_frequency
 from rgcn_jax.models.stgcn import temporal_convolution
 
 
@@ -24,12 +24,12 @@ def test_values_and_gradients_are_those_of_the_plain_form(frames, taps):
             y, pullback = jax.vjp(lambda x, kernel: convolve(x, kernel, jnp.float64), x, kernel)
             return y, *pullback(dy)
 
-        for found, expected in zip(both(temporal_convolution_by_frame), both(temporal_convolution), strict=True):
+        for found, expected in zip(both(temporal_convolution_by_frequency), both(temporal_convolution), strict=True):
             assert found.dtype == expected.dtype
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["STGCN", "STGCN-compat"])
 def test_a_cpu_has_this_form(name):
-    for platform, form in (("cpu", temporal_convolution_by_frame), ("gpu", temporal_convolution)):
+    for platform, form in (("cpu", temporal_convolution_by_frequency), ("gpu", temporal_convolution)):
         assert build_encoder(name, platform, features=4).over_time is form

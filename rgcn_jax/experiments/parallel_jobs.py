@@ -1,6 +1,6 @@
 """Parallel jobs of a sweep on one machine, each with its own GPUs or CPU cores. Does not import JAX.
 
-The processes share the runs by the locks of their work directories (``runtime/workdir.py``).
+The processes divide the runs among themselves by the locks of the work directories (``runtime/workdir.py``).
 """
 
 import os
@@ -15,13 +15,13 @@ from rgcn_jax.runtime.preemption import SIGNALS
 from rgcn_jax.runtime.processes import AGAIN
 
 
-def run_side_by_side(arguments: Sequence[str], jobs: int) -> int:
-    """Starts ``python -m rgcn_jax.sweep`` with the arguments ``jobs`` times and waits for all.
+def run_parallel_jobs(arguments: Sequence[str], jobs: int) -> int:
+    """Start ``python -m rgcn_jax.sweep`` with the arguments ``jobs`` times and wait for all.
 
-    A signal is passed on to them: each saves its run.
+    Signals are forwarded; each job then saves its run.
 
     Returns:
-      The exit status: 75 if one was stopped by a signal, else the highest.
+      The exit status: 75 if a job was stopped by a signal, else the highest.
 
     Raises:
       InputError: there are fewer GPUs, or CPU cores, than jobs.
@@ -32,8 +32,8 @@ def run_side_by_side(arguments: Sequence[str], jobs: int) -> int:
     cores = os.sched_getaffinity(0)
     with _passed_on(running):
         for environment, of_job in shares:
-            os.sched_setaffinity(0, of_job or cores)  # inherited by the process
-            # A session of its own: Ctrl-C in a terminal reaches it once, by us.
+            os.sched_setaffinity(0, of_job or cores)  # inherited by the child process
+            # A separate session, so that Ctrl-C reaches each job only once, forwarded by this process.
             running.append(subprocess.Popen(command, env=os.environ | environment, start_new_session=True))
         os.sched_setaffinity(0, cores)
         statuses = [process.wait() for process in running]
@@ -57,19 +57,19 @@ def _passed_on(running: Sequence[subprocess.Popen]) -> Iterator[None]:
 
 
 def _shares(jobs: int) -> list[tuple[Mapping[str, str], set[int] | None]]:
-    """Environment and CPU cores of each job; cores are divided where there is no GPU."""
+    """Environment and CPU cores of each job; cores are divided if there is no GPU."""
     if gpus := _gpus():
         if jobs > len(gpus):
-            raise InputError(f"--jobs={jobs}: there are {len(gpus)} GPUs, and each job needs one.")
+            raise InputError(f"--jobs={jobs}: expected at least one GPU per job, found {len(gpus)} GPUs.")
         return [({"CUDA_VISIBLE_DEVICES": ",".join(gpus[i::jobs])}, None) for i in range(jobs)]
     cores = sorted(os.sched_getaffinity(0))
     if jobs > len(cores):
-        raise InputError(f"--jobs={jobs}: there are {len(cores)} CPU cores, and each job needs one.")
+        raise InputError(f"--jobs={jobs}: expected at least one CPU core per job, found {len(cores)} cores.")
     return [({}, set(cores[i::jobs])) for i in range(jobs)]
 
 
 def _gpus() -> list[str]:
-    """Those of CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists; none with JAX_PLATFORMS=cpu."""
+    """GPUs in CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists; none if JAX_PLATFORMS=cpu."""
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
     if "CUDA_VISIBLE_DEVICES" in os.environ:

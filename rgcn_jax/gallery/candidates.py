@@ -1,0 +1,66 @@
+"""Candidates of a nearest-neighbour search: the entries that may be among the k nearest of each query so far.
+
+They are known by distances with an error of at most ``margin``. The k-th least of them and its error is an upper bound
+of the k-th nearest distance; an entry beyond that and its own error is none of the k nearest.
+"""
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+LARGEST = float(np.finfo(np.float32).max) / 2
+POOLED = 4096
+"""Candidates that are held, beside twice k of each query, before those are dropped that no longer are any."""
+
+
+class Candidates:
+    """Of some queries. ``k``: 1 or more; ``margin``: of each query."""
+
+    def __init__(self, k: int, margin: Float[np.ndarray, "q"]):
+        self.k, self.margin = k, margin
+        self._limits = np.full(len(margin), LARGEST)  # the k-th distance so far and its error
+        self._pooled, self._most = 0, POOLED + 2 * k * len(margin)
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    @property
+    def bounds(self) -> Float32[np.ndarray, "q"]:
+        """Of each query: no candidate is beyond it."""
+        return np.nextafter(np.minimum(self._limits + self.margin, LARGEST).astype(np.float32), np.float32(np.inf))
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether any query has no bound yet."""
+        return bool((self._limits >= LARGEST).any())
+
+    def lower(self, queries: Int[np.ndarray, "m"], kth: Float[np.ndarray, "m"]) -> None:
+        """The k-th of some distances of a query is no nearer than that of all."""
+        self._limits[queries] = np.minimum(self._limits[queries], kth + self.margin[queries])
+
+    def add(
+        self, queries: Int[np.ndarray, "m"], positions: Int[np.ndarray, "m"], distances: Float32[np.ndarray, "m"]
+    ) -> bool:
+        """Takes candidates in, each with its query. Returns whether the bounds may be lower now."""
+        self._parts.append((queries, positions, distances))
+        self._pooled += len(queries)
+        if full := self._pooled > self._most:
+            self._drop()
+            self._most = max(self._most, 2 * self._pooled)  # of many at one distance
+        return full
+
+    def final(self) -> tuple[Int[np.ndarray, "m"], Int[np.ndarray, "m"]]:
+        """The queries and the positions of all candidates that are left."""
+        if self._parts:
+            self._drop()
+            return self._parts[0][:2]
+        return np.empty(0, np.intp), np.empty(0, np.int64)
+
+    def _drop(self) -> None:
+        queries, positions, distances = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        order = np.argsort(distances)
+        order = order[np.argsort(queries[order], kind="stable")]
+        queries, positions, distances = queries[order], positions[order], distances[order]
+        starts = np.searchsorted(queries, np.arange(len(self.margin) + 1))
+        enough = np.flatnonzero(np.diff(starts) >= self.k)
+        self.lower(enough, distances[starts[enough] + self.k - 1])
+        near = distances <= (self._limits + self.margin)[queries]
+        self._parts = [(queries[near], positions[near], distances[near])]
+        self._pooled = int(np.count_nonzero(near))
