@@ -71,7 +71,7 @@ def test_another_shape_is_one_error_with_the_name_and_both_shapes(run, changes):
 def test_a_folder_without_a_run_and_a_model_without_a_common_name(run, tmp_path):
     with pytest.raises(InputError, match="no 'latest' checkpoint"):
         init_from_run(model_of(), tmp_path, print)
-    with pytest.raises(InputError, match="another model"):
+    with pytest.raises(InputError, match="no parameter in common"):
         init_from_run({"params": {"other": np.zeros(1)}, "batch_stats": {}}, run, print)
 
 
