@@ -2,11 +2,11 @@
 
     python -m benchmarks.convolution_forms --images 8 --height 256 --width 128
 
-For every layer shape: forward pass, gradient of the input and gradient of the kernel, each by XLA's convolution, by
-gathered patches and one product, and as one product per kernel position (for the latter see ``kernel_gradient``). Each
-line ends with the choices of ``convolution_form``, ``input_gradient_form`` and ``kernel_gradient_form``. Results are by
-processor time (of all threads), which other load on the machine hardly affects; the first line has a plain matrix
-product for comparison.
+For every layer shape: forward pass, gradient of the input and gradient of the kernel, each by XLA's convolution and by
+gathered patches and one product; for the gradient of a 1x1 kernel also ``pointwise_kernel_gradient``, which is the form
+in use. Each line ends with the choices of ``convolution_form`` and ``input_gradient_form``. Results are by processor
+time (of all threads), which other load on the machine hardly affects; the first line has a plain matrix product for
+comparison.
 """
 
 import argparse
@@ -23,9 +23,8 @@ from benchmarks.timing import time_in_turn
 from rgcn_jax.models.cpu.convolution import (
     convolution_form,
     input_gradient_form,
-    kernel_gradient,
-    kernel_gradient_form,
     patches_convolution,
+    pointwise_kernel_gradient,
     xla_convolution,
 )
 
@@ -41,7 +40,7 @@ def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
         return jnp.asarray(rng.standard_normal(shape), jnp.float32)
 
     x, kernel = draw(images, layer.height, layer.width, layer.channels), draw(k, k, layer.channels, layer.features)
-    dy = jax.jit(lambda: xla_convolution(x, kernel, stride, padding))()
+    dy = jax.jit(xla_convolution, static_argnums=(2, 3))(x, kernel, stride, padding)
 
     def task(function: Callable, *arguments: Any) -> Callable[[], object]:
         compiled = jax.jit(function)
@@ -59,7 +58,8 @@ def tasks_of(layer: Layer, images: int) -> dict[str, Callable[[], object]]:
         found[f"forward {name}"] = task(lambda x, kernel, f=form: f(x, kernel, stride, padding), x, kernel)
         found[f"input {name}"] = task(of_input(form), dy, kernel)
         found[f"kernel {name}"] = task(of_kernel(form), dy, x)
-    found["kernel products"] = task(lambda dy, x: kernel_gradient(x, dy, (k, k), stride, padding), dy, x)
+    if k == 1:
+        found["kernel product"] = task(lambda dy, x: pointwise_kernel_gradient(x, dy, stride, padding), dy, x)
     return found
 
 
@@ -100,7 +100,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen = (
             convolution_form(size, positions),
             input_gradient_form(size, positions, layer.channels),
-            kernel_gradient_form(size, layer.channels),
         )
         print(f"{row}chosen: {', '.join(chosen)}", flush=True)
 

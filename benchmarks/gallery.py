@@ -145,7 +145,7 @@ def rectified(widths: Widths, start: int, count: int) -> Embeddings:
 def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
     """Wait until a server has built and loaded the index; return the seconds.
 
-    Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW index with a single core.
+    Raises TimeoutError after ``limit`` seconds: a server builds indices at the lowest priority.
     """
     if "://" not in uri:
         return 0.0

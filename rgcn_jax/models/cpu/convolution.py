@@ -1,7 +1,7 @@
 """2D convolution for the CPU: XLA's own, gathered patches or matrix products, whichever is faster for the shapes.
 
-`convolution_form`, `input_gradient_form` and `kernel_gradient_form` choose from static shapes only; ``python -m
-benchmarks.convolution_forms`` times every choice.
+`convolution_form` and `input_gradient_form` choose from static shapes only; ``python -m benchmarks.convolution_forms``
+times every choice.
 
 - A 1x1 convolution is a matrix product.
 - XLA's convolution collapses where a map has few positions left, as in the last stages of a trunk that is fed small
@@ -9,10 +9,9 @@ benchmarks.convolution_forms`` times every choice.
   to 32 the two are level, and above XLA's wins.
 - The gradient for the input of a wide layer is a product with the kernel as it lies, whose results are added up. XLA's
   own transposes the kernel first, which for 512 channels takes longer than the arithmetic.
-- The gradient of a kernel is a product over all positions. XLA transposes the wider factor for it, and fuses this with
-  whatever comes before, which then writes its result column by column. Here the factor is transposed by itself, once;
-  a 3x3 kernel of more than 64 channels is nine such products, which is faster than XLA's convolution. What a 1x1 kernel
-  of stride 2 has seen is a quarter of its input, and XLA's way is level or better.
+- The gradient of a 1x1 kernel is a product over all positions. XLA transposes the wider factor for it, and fuses this
+  with whatever comes before, which then writes its result column by column. Here the narrower factor is transposed by
+  itself, once. A larger kernel's gradient is XLA's convolution.
 """
 
 from typing import Literal
@@ -30,9 +29,6 @@ FEW_POSITIONS = 16
 """Output positions of an image up to which the CPU gathers patches (measured: XLA collapses at 8 and is level from 12
 to 32).
 """
-
-FEW_CHANNELS = 64
-"""Input channels up to which the CPU leaves the gradient of a larger kernel to XLA's convolution."""
 
 MANY_CHANNELS = 128
 """Input channels above which the CPU takes the gradient for the input of a larger kernel as one product (measured: from
@@ -54,11 +50,6 @@ def input_gradient_form(
 ) -> Literal["convolution", "patches"]:
     """How the gradient for the input is computed on the CPU: as the convolution is, but for wide layers."""
     return "patches" if channels > MANY_CHANNELS else convolution_form(kernel_size, output_positions)
-
-
-def kernel_gradient_form(kernel_size: tuple[int, ...], channels: int) -> Literal["convolution", "products"]:
-    """How the gradient of a kernel is computed on the CPU: by XLA, or as one product for each place of the kernel."""
-    return "products" if kernel_size == (1, 1) or channels > FEW_CHANNELS else "convolution"
 
 
 class Conv(nn.Module):
@@ -117,8 +108,8 @@ def _backward(stride: int, padding: int, kept: tuple[Array, Array], dy: Array) -
     x, kernel = kept
     form = _FORMS[input_gradient_form(kernel.shape[:2], _positions(x, kernel, stride, padding), x.shape[-1])]
     (dx,) = jax.linear_transpose(lambda x: form(x, kernel, stride, padding), x)(dy)
-    if kernel_gradient_form(kernel.shape[:2], x.shape[-1]) == "products":
-        return dx, kernel_gradient(x, dy, kernel.shape[:2], stride, padding)
+    if kernel.shape[:2] == (1, 1):
+        return dx, pointwise_kernel_gradient(x, dy, stride, padding)
     return dx, jax.linear_transpose(lambda kernel: xla_convolution(x, kernel, stride, padding), kernel)(dy)[0]
 
 
@@ -152,28 +143,22 @@ def patches_convolution(
 _FORMS = {"convolution": xla_convolution, "patches": patches_convolution}
 
 
-def kernel_gradient(
-    x: Float[ArrayLike, "n h w d_in"],
-    dy: Float[ArrayLike, "n h_out w_out d_out"],
-    kernel_size: tuple[int, ...],
-    stride: int,
-    padding: int,
-) -> Float[Array, "kh kw d_in d_out"]:
-    """Gradient of the kernel of `xla_convolution` from that of its output: for each place of the kernel, the product of
-    what it saw with ``dy``, over all positions.
+def pointwise_kernel_gradient(
+    x: Float[ArrayLike, "n h w d_in"], dy: Float[ArrayLike, "n h_out w_out d_out"], stride: int, padding: int
+) -> Float[Array, "1 1 d_in d_out"]:
+    """Gradient of the 1x1 kernel of `xla_convolution` from that of its output: the product of what the kernel saw with
+    ``dy``, over all positions.
     """
-    x, dy = jnp.asarray(x), jnp.asarray(dy)
-    seen = [s.reshape(-1, x.shape[-1]) for s in _shifted(x, kernel_size, stride, padding)]
-    d = dy.reshape(-1, dy.shape[-1])
+    (seen,), dy = _shifted(jnp.asarray(x), (1, 1), stride, padding), jnp.asarray(dy)
+    rows, d = seen.reshape(-1, seen.shape[-1]), dy.reshape(-1, dy.shape[-1])
     # The barrier keeps XLA from taking the transposition into the product, where it would turn the wider factor.
-    if len(seen) == 1 and stride > 1:
-        gradient = jax.lax.dot_general(seen[0], d, (((0,), (0,)), ((), ())))
-    elif len(seen) == 1 and x.shape[-1] <= dy.shape[-1]:
-        gradient = jax.lax.optimization_barrier(seen[0].T) @ d
+    if stride > 1:
+        gradient = jax.lax.dot_general(rows, d, (((0,), (0,)), ((), ())))
+    elif rows.shape[1] <= d.shape[1]:
+        gradient = jax.lax.optimization_barrier(rows.T) @ d
     else:
-        turned = jax.lax.optimization_barrier(d.T)
-        gradient = jnp.stack([turned @ s for s in seen]).swapaxes(-1, -2)
-    return gradient.reshape(*kernel_size, x.shape[-1], dy.shape[-1])
+        gradient = (jax.lax.optimization_barrier(d.T) @ rows).T
+    return gradient[None, None]
 
 
 def _shifted(x: Array, kernel_size: tuple[int, ...], stride: int, padding: int) -> list[Array]:
