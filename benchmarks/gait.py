@@ -77,8 +77,8 @@ def limb_ratios(keypoints: Sequence[Float[np.ndarray, "_ 14 3"]], aspect: float)
 
 
 def _median(values: np.ndarray) -> float:
-    there = values[~np.isnan(values)]
-    return float(np.median(there)) if len(there) else np.nan
+    detected = values[~np.isnan(values)]
+    return float(np.median(detected)) if len(detected) else np.nan
 
 
 def pose_distances(embedder: Embedder, keypoints: Sequence[np.ndarray]) -> Float[np.ndarray, "n n"]:

@@ -36,7 +36,7 @@ from rgcn_jax.types import Embeddings
 
 Widths = tuple[int, int]
 WIDTHS = (2048, 512)
-TOGETHER = 1000
+BATCH = 1000
 QUERIES = 64
 K = 20
 
@@ -90,8 +90,8 @@ def memory() -> tuple[float, float]:
 def fill(folder: Path, widths: Widths, count: int) -> float:
     """Add tracklets; return additions per second, without the time to generate features."""
     gallery, seconds = Gallery.open(folder, model(widths)), 0.0
-    for start in range(0, count, TOGETHER):
-        found = features(widths, start, min(TOGETHER, count - start))
+    for start in range(0, count, BATCH):
+        found = features(widths, start, min(BATCH, count - start))
         entries = [Entry(f"{start + i:07d}", "benchmark", camera_id=1 + i % 6) for i in range(len(found.person_ids))]
         begin = time.perf_counter()
         gallery.add(found, entries)
@@ -119,8 +119,8 @@ def measure(kind: str, folder: Path, widths: Widths, count: int, seconds: float)
         faiss.omp_set_num_threads(1)
         index = faiss.IndexFlatL2(sum(widths))
         adding = 0.0
-        for start in range(0, count, TOGETHER):
-            part = rows(features(widths, start, min(TOGETHER, count - start)))
+        for start in range(0, count, BATCH):
+            part = rows(features(widths, start, min(BATCH, count - start)))
             begin = time.perf_counter()
             index.add(part)  # pyright: ignore[reportCallIssue]
             adding += time.perf_counter() - begin
@@ -145,7 +145,7 @@ def rectified(widths: Widths, start: int, count: int) -> Embeddings:
 def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
     """Wait until a server has built and loaded the index; return the seconds.
 
-    Raises TimeoutError after ``limit`` seconds: Milvus 2.3 builds no HNSW index with a single core.
+    Raises TimeoutError after ``limit`` seconds: a server builds indices at the lowest priority.
     """
     if "://" not in uri:
         return 0.0
@@ -166,16 +166,16 @@ def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
 
 def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: float) -> None:
     """Print additions per second, milliseconds per query and recall of a gallery in Milvus."""
-    exact, there = Gallery.open(folder / "exact", model(widths)), Gallery.open(uri, model(widths))
+    exact, other = Gallery.open(folder / "exact", model(widths)), Gallery.open(uri, model(widths))
     wall = 0.0
-    for start in range(0, count, TOGETHER):
-        found = rectified(widths, start, min(TOGETHER, count - start))
+    for start in range(0, count, BATCH):
+        found = rectified(widths, start, min(BATCH, count - start))
         entries = [Entry(f"{start + i:07d}", "benchmark", camera_id=1 + i % 6) for i in range(len(found.person_ids))]
         exact.add(found, entries)
         begin = time.perf_counter()
-        there.add(found, entries)
+        other.add(found, entries)
         wall += time.perf_counter() - begin
-    indexed = wait_for_index(there, uri)
+    indexed = wait_for_index(other, uri)
     print(f"{count:>9,}  {uri}: {count / wall:,.0f} added/s, indexed in {indexed:,.0f} s; ", end="", flush=True)
     queries = rectified(widths, 10**9, QUERIES)
     for by in ("appearance", "fused"):
@@ -183,7 +183,7 @@ def measure_milvus(uri: str, widths: Widths, count: int, folder: Path, seconds: 
         times, hits, end = [], [], time.perf_counter() + seconds
         for i in range(QUERIES):
             begin = time.perf_counter()
-            (found,) = there.search(Embeddings(*(column[i : i + 1] for column in queries)), k=K, by=by)
+            (found,) = other.search(Embeddings(*(column[i : i + 1] for column in queries)), k=K, by=by)
             times.append(time.perf_counter() - begin)
             hits.append(len({m.id for m in found} & {m.id for m in expected[i]}) / K)
             if time.perf_counter() > end:

@@ -32,7 +32,7 @@ from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import Prepared, open_prepared
-from rgcn_jax.data.prepared.reader import PreparedReader, Records
+from rgcn_jax.data.prepared.reader import Records
 from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.types import Split, Tracklet
@@ -226,7 +226,7 @@ def main() -> None:
         assert folder is not None
         prepared = open_prepared(folder)
         loose = FileReader(root, loose_table, HEIGHT, WIDTH)
-        records = PreparedReader(prepared, prepared.keypoints())
+        records = ClipReader(Records(prepared), prepared, prepared.marker.height, prepared.marker.width)
         paths = [root / frame for t in prepared.tracklets for frame in t.frames]
         images = [p.read_bytes() for p in random.Random(0).choices(paths, k=arguments.steps * BATCH)]
         print(
@@ -247,7 +247,7 @@ def main() -> None:
             print("simplejpeg is not installed: pip install 'rgcn_jax[bench]'")
         table("Decoding", measure(tasks, arguments.repetitions), "tf.io.decode_jpeg, files in memory")
         plans = list(random_plans(prepared.tracklets, arguments.frames))
-        shards = [folder / shard.file for shard in prepared.shards]
+        shards = [folder / shard.file for shard in prepared.marker.shards]
 
         def cold(files: Sequence[Path], task: Callable[[], tuple[float, float]]) -> tuple[float, float]:
             forget(files)

@@ -35,3 +35,14 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Fields", "params_style")]
 default_role = "code"
+
+
+def keep_colons(app, what, name, obj, options, lines) -> None:
+    """Prevent napoleon from reading a constant's docstring "Aspect ratio: height over width" as its type and text."""
+    if what in ("data", "attribute"):
+        lines[:0] = ["..", ""]  # an empty comment, and a first line without a colon
+
+
+def setup(app) -> None:
+    """Register the hook before napoleon's (priority 500)."""
+    app.connect("autodoc-process-docstring", keep_colons, priority=100)

@@ -50,7 +50,7 @@ def batch_hard_triplet_loss(
       device. None: ``features``.
       candidate_labels: class label of each candidate; required if ``candidates`` is given.
       distance: "euclidean", of unnormalised features; or "cosine", 1 - cos in [0, 2] (not in the paper; BiCnet-TKS's
-      released code).
+        released code).
 
     Raises:
       ValueError: only one of candidates and candidate_labels is given, or the margin or distance is invalid.

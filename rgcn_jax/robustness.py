@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
 
     Raises:
       InputError: an argument is invalid, the model, its data or the other keypoints cannot be read, or the file cannot
-      be written.
+        be written.
     """
     known, overrides = _parse(arguments, prog)
     if processes.place() is not None:

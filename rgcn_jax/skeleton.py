@@ -148,9 +148,9 @@ def in_crops(
     seen = detected(keypoints)
     low, high = (np.where(seen[..., None], keypoints[..., :2], empty) for empty in (np.inf, -np.inf))
     low, high = low.min(axis=1), high.max(axis=1)
-    anything = np.asarray(seen.any(axis=1))
-    middle = np.where(anything[:, None], low, 0.0) / 2 + np.where(anything[:, None], high, 0.0) / 2
-    extent = np.where(anything, high[:, 1], 0.0) - np.where(anything, low[:, 1], 0.0)
+    any_detected = np.asarray(seen.any(axis=1))
+    middle = np.where(any_detected[:, None], low, 0.0) / 2 + np.where(any_detected[:, None], high, 0.0) / 2
+    extent = np.where(any_detected, high[:, 1], 0.0) - np.where(any_detected, low[:, 1], 0.0)
     there = np.flatnonzero(extent > 0)
     if not len(there):
         raise ValueError("expected at least one frame with two keypoints at different heights, found none.")

@@ -117,7 +117,7 @@ def within(name, prefix):
 # if at all. The value: what is missing where TensorFlow, or TensorFlow Datasets, is.
 WITH_TENSORFLOW = {
     f"rgcn_jax.data.{name}": "InputError Reading a data set from disk needs TensorFlow"
-    for name in ("clips.tensorflow_cpu", "clips.pixels", "clips.pipeline", "prepared.reader", "prepared.shard_writer")
+    for name in ("clips.tensorflow_cpu", "clips.pixels", "clips.pipeline", "prepared.reader")
 } | {
     "rgcn_jax.data.prepared.tfds_format": "InputError Preparing data needs TensorFlow Datasets",
     "rgcn_jax.data.prepared.tfds_builders": "InputError Preparing data needs TensorFlow Datasets",

@@ -1,10 +1,12 @@
 """Opening of data sets by name: tracklets and a reader of their clips, from memory or disk."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rgcn_jax.config import DataConfig
 from rgcn_jax.data.clips import precomputed
@@ -28,6 +30,7 @@ def open_data(
     with_pose: bool,
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
+    low_priority: bool = False,
 ) -> Data:
     """Open the data set of a config: walkers, an original data set or a prepared one, determined from the folder.
 
@@ -37,6 +40,7 @@ def open_data(
       with_pose: False for appearance only: all keypoints are then "not detected".
       required: subsets of the split that must not be empty.
       with_frames: False for a model without an appearance branch, for which no frame is rendered or read.
+      low_priority: read frames at a lower priority than the process, because the model runs on the same cores.
 
     Raises:
       InputError: the folder, the split, the keypoints or the features are missing or do not fit.
@@ -46,24 +50,60 @@ def open_data(
             f"data.split is {data.split}, but only {' and '.join(SEVERAL_SPLITS)} have several splits: leave it at 1."
         )
     if data.name == "walkers":
-        return _open_walkers(data, size, with_frames)
-    if not data.root:
+        opened = _open_walkers(data, size)
+    elif not data.root:
         raise InputError(
             f"data.root is empty: set it to the folder of the data set, --config.data.root=/path/to/{data.name}."
         )
-    if there := find(_path(data.root), data.name):
-        return _open_prepared(there, data, size, with_pose, required, with_frames)
-    if with_pose and not data.keypoints:
+    elif there := find(_path(data.root), data.name):
+        opened = _open_prepared(there, data, size, with_pose, required)
+    elif with_pose and not data.keypoints:
         raise InputError(
             "data.keypoints is empty, but the model has a pose branch: set --config.data.keypoints to the files of a "
             "pose estimator or a keypoint store (.npz), or train appearance only with --config.model.pose=none."
         )
-    return _open_folder(data, size, with_pose, required, with_frames)
+    else:
+        opened = _open_folder(data, size, with_pose, required)
+    from rgcn_jax.data.clips.memory import MemoryReader
+
+    split, source = opened.split, opened.keypoints
+    read_keypoints = MemoryReader(partial(read_without_frames, source=source))
+    detected = None if isinstance(source, NoKeypoints) else source
+    hashes = _hashes(split, source)
+    if not with_frames:
+        return Data(split, read_keypoints, (0,), read_keypoints, detected, hashes)
+    if data.features:
+        table = precomputed.load(_path(data.features), [*split.train, *split.query, *split.gallery], split.junk)
+        if not table.covers(split.junk):
+            split = _without_junk(split, "appearance features")
+        hashes |= {"features": arrays_hash([table.values])}
+        read = MemoryReader(partial(precomputed.read_features, table=table, keypoints=source))
+        return Data(split, read, table.values.shape[1:], read_keypoints, detected, hashes)
+    return Data(split, opened.frames(low_priority), size, read_keypoints, detected, {**hashes, **opened.hashes})
 
 
-def _open_folder(
-    data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str], with_frames: bool
-) -> Data:
+class _Opened(NamedTuple):
+    """An opened data set. ``frames(low_priority)`` makes the reader of its frames; ``hashes``: hashes of the frames by
+    name.
+    """
+
+    split: Split
+    keypoints: KeypointSource
+    frames: Callable[[bool], Reader]
+    hashes: Mapping[str, str] = MappingProxyType({})
+
+
+def _open_walkers(data: DataConfig, size: tuple[int, int]) -> _Opened:
+    from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
+    from rgcn_jax.walkers import generate
+
+    walkers = generate(data.walkers)
+    source = CachedSource(lambda tracklet: walkers.frames(tracklet, *size), walkers.keypoints)
+    read = partial(read_batch, source=source)
+    return _Opened(walkers.split, source, lambda low_priority: MemoryReader(read, low_priority=low_priority))
+
+
+def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]) -> _Opened:
     split = DATA_SETS[data.name].load(_path(data.root), data.split, data.follow_links)
     _check_subsets(split, required)
     _print_split(data.name, split)
@@ -75,56 +115,51 @@ def _open_folder(
         _print_doubts("keypoints", table.remarks)
         if not table.covers(split.junk):
             split = _without_junk(split)
-    if not with_frames:
-        return _without_frames(split, table)
-    if data.features:
-        return _with_features(_path(data.features), split, table)
-    from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow
 
-    reader = FileReader(split.root, table, *size)
-    return Data(split, reader, size, _keypoints_of(table), _detected(table), _hashes(split, table))
+    def frames(low_priority: bool) -> Reader:
+        from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow
+
+        return FileReader(split.root, table, *size, low_priority=low_priority)
+
+    return _Opened(split, table, frames)
 
 
 def _open_prepared(
-    where: Path,
-    data: DataConfig,
-    size: tuple[int, int],
-    with_pose: bool,
-    required: Sequence[str],
-    with_frames: bool,
-) -> Data:
+    where: Path, data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]
+) -> _Opened:
     prepared = open_prepared(where)
+    marker = prepared.marker
     if data.keypoints:
         raise InputError(f"data.keypoints is {data.keypoints!r}, but {where} has its own: leave data.keypoints empty.")
-    if with_pose and not prepared.has_keypoints:
+    if with_pose and not marker.has_keypoints:
         raise InputError(
             f"{where} was prepared without keypoints, but the model has a pose branch: prepare it with --keypoints, "
             "or train appearance only with --config.model.pose=none."
         )
-    if size != (prepared.height, prepared.width):
+    if size != (marker.height, marker.width):
         raise InputError(
-            f"{where} has frames of {prepared.height} x {prepared.width} pixels, but image_height and image_width "
+            f"{where} has frames of {marker.height} x {marker.width} pixels, but image_height and image_width "
             f"are {size[0]} and {size[1]}: set these, or prepare the data with --height={size[0]} --width={size[1]}."
         )
     if data.split not in prepared.splits:
         raise InputError(f"{where} has splits 1 to {len(prepared.splits)}: set data.split to one of them.")
     split = prepared.splits[data.split]
     _check_subsets(split, required)
-    _print_split(prepared.dataset, split)
-    if with_pose and split.junk and not prepared.junk_has_keypoints:
-        split = _without_junk(split)
+    _print_split(marker.dataset, split)
     table = NoKeypoints()
     if with_pose:
-        table = prepared.keypoints()
-        _print_doubts("keypoints", keypoint_table.check_values(where, table.values, size))
-    if not with_frames:
-        return _without_frames(split, table)
-    if data.features:
-        return _with_features(_path(data.features), split, table)
-    from rgcn_jax.data.prepared.reader import PreparedReader  # imports TensorFlow
+        table = prepared
+        _print_doubts("keypoints", keypoint_table.check_values(where, prepared.keypoints, size))
+        if split.junk and not marker.junk_has_keypoints:
+            split = _without_junk(split)
 
-    hashes = _hashes(split, table) | {"frames": prepared.frames_hash}
-    return Data(split, PreparedReader(prepared, table), size, _keypoints_of(table), _detected(table), hashes)
+    def frames(low_priority: bool) -> Reader:
+        from rgcn_jax.data.clips.pipeline import ClipReader  # imports TensorFlow
+        from rgcn_jax.data.prepared.reader import Records
+
+        return ClipReader(Records(prepared), table, *size, low_priority=low_priority)
+
+    return _Opened(split, table, frames, {"frames": prepared.frames_hash})
 
 
 def _print_doubts(what: str, remarks: Sequence[str]) -> None:
@@ -156,53 +191,12 @@ def _check_subsets(split: Split, required: Sequence[str]) -> None:
         )
 
 
-def _with_features(path: Path, split: Split, keypoints: KeypointSource) -> Data:
-    from rgcn_jax.data.clips.memory import MemoryReader
-
-    table = precomputed.load(path, [*split.train, *split.query, *split.gallery], split.junk)
-    if not table.covers(split.junk):
-        split = _without_junk(split, "appearance features")
-    read = partial(precomputed.read_features, table=table, keypoints=keypoints)
-    hashes = _hashes(split, keypoints) | {"features": arrays_hash([table.values])}
-    reader, shape = MemoryReader(read), table.values.shape[1:]
-    return Data(split, reader, shape, _keypoints_of(keypoints), _detected(keypoints), hashes)
-
-
 def _hashes(split: Split, keypoints: KeypointSource) -> dict[str, str]:
     """Hash of the keypoints of all tracklets; the same for loose and prepared data."""
     if isinstance(keypoints, NoKeypoints) or split.name == "walkers":
         return {}
     tracklets = sorted({*split.train, *split.query, *split.gallery}, key=lambda tracklet: tracklet.frames)
     return {"keypoints": arrays_hash(keypoints.of(tracklet) for tracklet in tracklets)}
-
-
-def _keypoints_of(source: KeypointSource) -> Reader:
-    from rgcn_jax.data.clips.memory import MemoryReader
-
-    return MemoryReader(partial(read_without_frames, source=source))
-
-
-def _detected(source: KeypointSource) -> KeypointSource | None:
-    """None for a source without any detections."""
-    return None if isinstance(source, NoKeypoints) else source
-
-
-def _without_frames(split: Split, keypoints: KeypointSource) -> Data:
-    read = _keypoints_of(keypoints)
-    return Data(split, read, (0,), read, _detected(keypoints), _hashes(split, keypoints))
-
-
-def _open_walkers(data: DataConfig, size: tuple[int, int], with_frames: bool) -> Data:
-    from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
-    from rgcn_jax.walkers import generate
-
-    walkers = generate(data.walkers)
-    source = CachedSource(lambda tracklet: walkers.frames(tracklet, *size), walkers.keypoints)
-    if not with_frames:
-        return _without_frames(walkers.split, source)
-    if data.features:
-        return _with_features(_path(data.features), walkers.split, source)
-    return Data(walkers.split, MemoryReader(partial(read_batch, source=source)), size, _keypoints_of(source), source)
 
 
 def _path(text: str) -> Path:

@@ -10,16 +10,13 @@ reads them with ``--config.data.name=mars --config.data.root=PREPARED``.
 from argparse import Namespace
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
 from rgcn_jax.data.prepared.beam import write_shards
 from rgcn_jax.data.prepared.check import check
-from rgcn_jax.data.prepared.findings import Finding
-from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD
-from rgcn_jax.data.prepared.source import Source, collected_warnings, read_keypoints, read_splits, remarks
+from rgcn_jax.data.prepared.shard import FRAMES_PER_SHARD
+from rgcn_jax.data.prepared.source import Finding, collected_warnings, read_keypoints, read_splits, remarks
 from rgcn_jax.data.prepared.writer import Preparation
 from rgcn_jax.errors import printable
 from rgcn_jax.runtime.cores import usable_cores
@@ -69,12 +66,10 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     return options
 
 
-def _read_source(options: Namespace) -> Source:
-    return read_splits(options.dataset, options.root, options.follow_links)
-
-
 def _check(options: Namespace) -> int:
-    found, status = check(options, _read_source, _say)
+    lines, found, status = check(options)
+    for line in lines:
+        _say(line)
     if status:
         _say(last_line(found, then="correct what is listed above and rerun the same command"))
         return status
@@ -86,14 +81,14 @@ def _check(options: Namespace) -> int:
 
 def _prepare(options: Namespace) -> int:
     notes: list[Finding] = []
+    keypoints = None
     with collected_warnings(notes):
-        source = _read_source(options)
-        keypoints = (
-            read_keypoints(options.keypoints, source, options.skeleton, options.units) if options.keypoints else None
-        )
-    notes += [*(keypoints.remarks if keypoints else ()), *remarks(source, options.frames_per_clip)]
-    for note in notes:
-        _say(note.line)
+        source = read_splits(options.dataset, options.root, options.follow_links)
+        if options.keypoints:
+            keypoints, odd = read_keypoints(options.keypoints, source, options.skeleton, options.units)
+            notes += odd
+    for note in [*notes, *remarks(source, options.frames_per_clip)]:
+        _say(f"remark: {note.text}")
     with Preparation(
         options.out, source, keypoints, options.height, options.width, options.frames_per_shard
     ) as preparation:
@@ -110,11 +105,8 @@ def _prepare(options: Namespace) -> int:
             missing = preparation.missing
             write_shards(missing, options.beam)
             _say(f"the pipeline wrote {len(missing) - len(preparation.missing):,} of {len(missing):,} shards")
-        total = sum(len(t.frames) for t in source.tracklets)
-        with tqdm(total=total, initial=preparation.frames_done, desc="prepare", unit="frame", disable=None) as bar:
-            preparation.run(options.workers, bar.update)
-    for line in preparation.report():
-        _say(line)
+        for line in preparation.run(options.workers):
+            _say(line)
     _say(last_line(f"prepared: {preparation.folder}", "rgcn-jax", *train))
     return 0
 

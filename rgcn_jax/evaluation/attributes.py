@@ -29,7 +29,7 @@ OUTFIT = ("Tops.c", "Tops.l", "Bottoms.c", "Bottoms.l", "Bottoms.t")
 """Attributes that define an outfit: colour and length of the top; colour, length and type of the bottom."""
 
 _LARGEST = 2**26  # bytes
-_ROWS_AT_A_TIME = 128
+_BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def look_alike_queries(
     pairs = np.unique(np.stack([labels[gallery], person_ids[gallery]]), axis=1)
     persons_wearing = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
     of_query, persons = labels[roles.query], person_ids[roles.query]
-    among_them = {(int(label), int(person)) for label, person in pairs.T}
-    itself = [(int(label), int(person)) in among_them for label, person in zip(of_query, persons, strict=True)]
+    with_label = {(int(label), int(person)) for label, person in pairs.T}
+    itself = [(int(label), int(person)) in with_label for label, person in zip(of_query, persons, strict=True)]
     return (of_query >= 0) & (persons_wearing[of_query] - np.array(itself, int) > 0)
 
 
@@ -167,8 +167,8 @@ def rank_by_attributes(
 
 def _blocks(values: np.ndarray, queries: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
     """Hamming distances of the queries to all tracklets."""
-    for start in range(0, len(queries), _ROWS_AT_A_TIME):
-        of_block = values[queries[start : start + _ROWS_AT_A_TIME]]
+    for start in range(0, len(queries), _BLOCK_ROWS):
+        of_block = values[queries[start : start + _BLOCK_ROWS]]
         differ = np.zeros((len(of_block), len(values)), np.float32)
         for attribute in range(values.shape[1]):
             differ += of_block[:, attribute, None] != values[:, attribute]

@@ -136,7 +136,7 @@ class CalibratedDistances:
     ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
         """Blocks as from ``distance.distance_blocks``, without the constant."""
         count = max(block_elements // max(len(self._seen), 1), 1)
-        asked = self.take(np.concatenate([queries, np.arange(len(self._seen))]))
+        subset = self.take(np.concatenate([queries, np.arange(len(self._seen))]))
         for start in range(0, len(queries), count):
             rows = slice(start, min(start + count, len(queries)))
-            yield rows, asked._unshifted(rows, slice(len(queries), None))
+            yield rows, subset._unshifted(rows, slice(len(queries), None))

@@ -1,6 +1,7 @@
 """Feature extraction: from tracklets to batches of clips, through the model, to the mean feature of each tracklet."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -87,18 +88,18 @@ class Extractor:
         """Yield each batch plan after the first ``skip``, with its features, which may still be being computed."""
         # With several processes each reads its own clips of a batch; the features are those of the global batch.
         plans = islice(cutting.plans(tracklets), skip, None)
-        batches = read(islice(cutting.plans(tracklets), skip, None))
-        for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self.step(variables, parallel.shard(batch, self._mesh))
+        with closing(read(islice(cutting.plans(tracklets), skip, None))) as batches:
+            for plan, batch in zip(plans, batches, strict=True):
+                yield plan, self.step(variables, parallel.shard(batch, self._mesh))
 
     def whole(
         self, variables: Any, read_keypoints: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
     ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
         """Yield f_p of tracklets as one clip each, batch by batch, after the first ``skip``; f_a has no columns."""
         plans = islice(cutting.whole_plans(tracklets), skip, None)
-        batches = read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))
-        for plan, batch in zip(plans, batches, strict=True):
-            yield plan, self._pose_step(variables, parallel.shard(batch, self._mesh))
+        with closing(read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))) as batches:
+            for plan, batch in zip(plans, batches, strict=True):
+                yield plan, self._pose_step(variables, parallel.shard(batch, self._mesh))
 
     def tracklets(
         self,

@@ -44,16 +44,16 @@ def multi_query_metrics(
     counts = np.bincount(unit[pooled], minlength=unit.max(initial=0) + 1)
     if protocol.same_camera or not (counts[unit[queries]] > 1).any():
         return None
-    asked = features[queries].copy()
+    query_features = features[queries].copy()
     for row, query in enumerate(queries.tolist()):
         if counts[unit[query]] > 1:
-            asked[row] = features[pooled & (unit == unit[query])].mean(axis=0)
-    found = rank_blocks(_blocks(asked, features), embeddings, roles, {protocol.name: protocol})
+            query_features[row] = features[pooled & (unit == unit[query])].mean(axis=0)
+    found = rank_blocks(_blocks(query_features, features), embeddings, roles, {protocol.name: protocol})
     return found[protocol.name]
 
 
-def _blocks(asked: np.ndarray, features: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
+def _blocks(query_features: np.ndarray, features: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
     """Yield blocks of distances from features to all N."""
-    both = np.concatenate([asked, features])
-    for rows, distances in distance_blocks(both, np.arange(len(asked)), overwrite=True):
-        yield rows, distances[:, len(asked) :]
+    both = np.concatenate([query_features, features])
+    for rows, distances in distance_blocks(both, np.arange(len(query_features)), overwrite=True):
+        yield rows, distances[:, len(query_features) :]

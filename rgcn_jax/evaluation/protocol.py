@@ -138,13 +138,13 @@ def applicable_protocols(
         count_matches(*columns, *rules_of(PROTOCOLS[name], roles, clothes_ids))[0]
         for name in ("query_excluded", "clothes_changed")
     )
-    makes_sense = {
+    applicable = {
         "query_excluded": bool((roles.query & roles.gallery).any() and matches.any()),
         "junk_kept": bool(roles.junk.any()),
         "clothes_changed": bool(_clothes_known(person_ids, clothes_ids, roles) and changed.any()),
         "same_camera_allowed": False,
     }
-    return {name: protocol for name, protocol in PROTOCOLS.items() if makes_sense.get(name, True)}
+    return {name: protocol for name, protocol in PROTOCOLS.items() if applicable.get(name, True)}
 
 
 def scorable_protocols(

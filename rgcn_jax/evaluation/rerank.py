@@ -33,7 +33,7 @@ from rgcn_jax.types import Embeddings
 
 K1, K2, LAMBDA = 20, 6, 0.3
 EXPANSION = 5
-ROWS_AT_A_TIME = 512
+BLOCK_ROWS = 512
 _ELEMENTS = 2**22  # distances sorted at a time
 
 Blocks = Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]
@@ -139,8 +139,8 @@ def _encode(features: np.ndarray, neighbours: np.ndarray, scale: np.ndarray) -> 
     half = neighbours[:, : round(k1 / 2) + 1]
     reciprocal, half_reciprocal = _reciprocal(neighbours), _reciprocal(half)
     indices, values, ends = [], [], []
-    for start in range(0, len(features), ROWS_AT_A_TIME):
-        rows = slice(start, min(start + ROWS_AT_A_TIME, len(features)))
+    for start in range(0, len(features), BLOCK_ROWS):
+        rows = slice(start, min(start + BLOCK_ROWS, len(features)))
         near = neighbours[rows]
         further, there = half[near], half_reciprocal[near]  # R(q, k1 / 2) of each neighbour q: [rows, k1 + 1, half]
         inside = np.zeros(further.shape, bool)
@@ -164,8 +164,8 @@ def _encode(features: np.ndarray, neighbours: np.ndarray, scale: np.ndarray) -> 
 def _reciprocal(neighbours: Int64[np.ndarray, "n k"]) -> Bool[np.ndarray, "n k"]:
     """Mask of each tracklet's neighbours that have it among their own neighbours."""
     found = np.empty(neighbours.shape, bool)
-    for start in range(0, len(neighbours), ROWS_AT_A_TIME):
-        rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(neighbours)))
+    for start in range(0, len(neighbours), BLOCK_ROWS):
+        rows = np.arange(start, min(start + BLOCK_ROWS, len(neighbours)))
         found[rows] = (neighbours[neighbours[rows]] == rows[:, None, None]).any(axis=2)
     return found
 

@@ -21,11 +21,10 @@ not depend on the number of pairs.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Integer
+from jaxtyping import Float32, Float64, Integer
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.pair_counts import Block, count_pairs, keep_levels, resample_persons
@@ -153,62 +152,20 @@ def verify(
                 pairs = distances[rows, first:][counted]
                 yield Block(person, np.broadcast_to(others, counted.shape)[counted], pairs)
 
-    return _verification(blocks, len(names), fprs, resamples, seed)
+    return verify_blocks(blocks, len(names), fprs, resamples, seed)
 
 
-def verify_pairs(
-    distances: Float[np.ndarray, "p"],
-    person_ids: Integer[np.ndarray, "p 2"],
-    *,
+def verify_blocks(
+    blocks: Callable[[], Iterator[Block]],
+    num_persons: int,
     fprs: Sequence[float] = FPRS,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Verification:
-    """Verify given pairs, for distances that are not Euclidean, or for a published list of pairs.
+    """Count given pairs and derive operating points, with intervals from resampled counts.
 
-    Args:
-        distances: distance of each pair; finite, non-negative, converted to float32. All pairs count: exclude those in
-          one camera beforehand.
-        person_ids: person ids of the two tracklets of each pair; above 0.
-        fprs: FPRs to report, in (0, 1).
-        resamples: number of bootstrap resamples of the persons; 0: no intervals.
-        seed: random seed of the resampling.
-
-    Raises:
-        InputError: a distance is negative or not finite, a person id is not positive, or there is no genuine or no
-          impostor pair.
-        ValueError: lengths differ, or an FPR is not in (0, 1).
+    ``blocks`` yields all pairs each time it is called; other arguments and errors: see ``verify``.
     """
-    if person_ids.shape != (len(distances), 2):
-        raise ValueError(f"person_ids has shape {person_ids.shape}, expected {(len(distances), 2)}")
-    if (person_ids <= 0).any():
-        raise InputError(
-            f"expected positive person ids of pairs, found {person_ids.min()}: exclude junk and distractors."
-        )
-    distances = distances.astype(np.float32) + 0.0  # turns -0 into 0
-    bad = np.flatnonzero(~(np.isfinite(distances) & (distances >= 0)))
-    if len(bad):
-        raise InputError(
-            f"the distance of pair {bad[0]} is {distances[bad[0]]}: expected finite distances of at least 0. "
-            "For similarities, use 1 - similarity."
-        )
-    names, persons = np.unique(person_ids, return_inverse=True)
-    persons = np.sort(persons.reshape(-1, 2), axis=1)
-    order = np.argsort(persons[:, 0], kind="stable")
-    starts = np.searchsorted(persons[order, 0], np.arange(len(names) + 1))
-
-    def blocks() -> Iterator[Block]:
-        for person, (first, end) in enumerate(pairwise(starts)):
-            pairs = order[first:end]
-            yield Block(person, persons[pairs, 1], distances[pairs])
-
-    return _verification(blocks, len(names), fprs, resamples, seed)
-
-
-def _verification(
-    blocks: Callable[[], Iterator[Block]], num_persons: int, fprs: Sequence[float], resamples: int, seed: int
-) -> Verification:
-    """Count all pairs and derive operating points, with intervals from resampled counts."""
     if any(not 0 < fpr < 1 for fpr in fprs):
         raise ValueError(f"expected FPRs in (0, 1), found {tuple(fprs)}")
     counts = count_pairs(blocks())
@@ -234,8 +191,8 @@ def _verification(
             eer_interval = percentile_interval(_equal_error_rates(drawn.fpr, drawn.tpr))
             for wanted, point in points.items():
                 if point:
-                    at_wanted = [np.interp(wanted, x, y) for x, y in zip(drawn.fpr, drawn.tpr, strict=True)]
-                    points[wanted] = replace(point, interval=percentile_interval(np.array(at_wanted)))
+                    interpolated = [np.interp(wanted, x, y) for x, y in zip(drawn.fpr, drawn.tpr, strict=True)]
+                    points[wanted] = replace(point, interval=percentile_interval(np.array(interpolated)))
     nearest = int(np.argmin(np.abs(fpr + tpr - 1)))
     return Verification(
         eer=float(_equal_error_rates(fpr[None], tpr[None])[0]),

@@ -1,7 +1,7 @@
 """Readers that corrupt the clips of another reader, or replace its keypoints."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,7 @@ class CorruptedReader:
         self._read, self._aspect, self._disturbances = read, aspect, disturbances
         self._whole = {shortened(tracklet, found): tracklet for tracklet, found in disturbances.items()}
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+    def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
         """Yield the corrupted batches of the plans, in order."""
         kept: deque[BatchPlan] = deque()
         for batch in self._read(_keeping(map(self._whole_plan, plans), kept)):
@@ -58,7 +58,7 @@ class OtherKeypoints:
     def __init__(self, read: Reader, source: KeypointSource):
         self._read, self._source = read, source
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+    def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
         """Yield the batches of the plans with the other keypoints."""
         kept: deque[BatchPlan] = deque()
         for batch in self._read(_keeping(plans, kept)):

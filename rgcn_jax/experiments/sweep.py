@@ -117,12 +117,12 @@ class Sweep:
 def _log_file(path: Path) -> Iterator[None]:
     """Append output printed in this block to a file; failed writes are ignored."""
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        steady = RobustStream(file)
+        stream = RobustStream(file)
         try:
-            with redirect_stdout(cast(Any, steady)), redirect_stderr(cast(Any, steady)):
+            with redirect_stdout(cast(Any, stream)), redirect_stderr(cast(Any, stream)):
                 yield
         finally:
-            steady.guard_final_flush()
+            stream.guard_final_flush()
 
 
 def _train(cell: Cell, stopping: Stopping) -> str:
@@ -146,7 +146,7 @@ def _evaluate(cell: Cell, stopping: Stopping) -> str:
     from rgcn_jax.runtime.provenance import provenance
     from rgcn_jax.training.run import open_process_data
 
-    said = []
+    summaries = []
     with WorkDir(cell.folder), stopping.interruptible():
         embedder, data = load(cell.folder), open_process_data(cell.config)
         for clips in cell.unevaluated:
@@ -157,8 +157,8 @@ def _evaluate(cell: Cell, stopping: Stopping) -> str:
             file.parent.mkdir(exist_ok=True)
             extra = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
             write_results(file, found, extra)
-            said.append(f"{clips} {found.summary()}")
-    return "; ".join(said)
+            summaries.append(f"{clips} {found.summary()}")
+    return "; ".join(summaries)
 
 
 def _write_features(cell: Cell, stopping: Stopping) -> str:

@@ -8,17 +8,18 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from rgcn_jax.errors import MALFORMED, InputError, as_input_error
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
 from rgcn_jax.gallery.crops import erase_crops, frame_paths
 from rgcn_jax.gallery.embedded import EmbeddedStore
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
+from rgcn_jax.gallery.match import Match
 from rgcn_jax.gallery.nearest import Nearest
 from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
@@ -27,23 +28,6 @@ if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
     from rgcn_jax.gallery.device_search import DeviceSearch
     from rgcn_jax.gallery.milvus import MilvusStore
-
-
-class Match(NamedTuple):
-    """An entry that was found. ``same``: whether it is called the same person at the rate that was asked for; ``text``:
-    the entry as JSON.
-    """
-
-    id: int
-    distance: float
-    same: bool | None
-    text: bytes
-
-    @property
-    def entry(self) -> Entry:
-        """What is known of it, decoded when it is asked for. Raises InputError where it is no entry."""
-        with as_input_error(f"entry {self.id} was not written by this program", kinds=MALFORMED):
-            return Entry.from_json(self.text)
 
 
 class Gallery:

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -155,7 +155,7 @@ class _Measured:
         self._keypoints: dict[int, np.ndarray] = {}
         self.detected, self.frames = np.zeros(len(tracklets)), np.zeros(len(tracklets))
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+    def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
         """The batches of the plans."""
         ahead: deque[BatchPlan] = deque()
 

@@ -12,8 +12,9 @@ from rgcn_jax.gallery.add_command import add_features_flags, check_features_flag
 from rgcn_jax.gallery.binding import By
 from rgcn_jax.gallery.entry import Entry, Where
 from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
-from rgcn_jax.gallery.gallery import Gallery, Match
+from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Inputs, of_data, of_features, to_embeddings
+from rgcn_jax.gallery.match import Match
 from rgcn_jax.gallery.strips import Ranking, write_page
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.runtime.files import write_text

@@ -57,9 +57,9 @@ class RobustStream:
         self.flush()
         if self.reason:
             with suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self.stream.fileno())
-                os.close(nowhere)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self.stream.fileno())
+                os.close(null)
                 self.stream.flush()
 
     def _failed(self, error: Exception, text: str) -> None:

@@ -91,10 +91,10 @@ class Stopping:
             self._interruptible = False
             raise Stopped(self.received)
 
-    def _listen(self, wakes: socket.socket) -> None:
+    def _listen(self, wake_up: socket.socket) -> None:
         first = ""
-        with wakes:
-            while received := wakes.recv(1):
+        with wake_up:
+            while received := wake_up.recv(1):
                 number = received[0]
                 if number not in SIGNALS:
                     continue

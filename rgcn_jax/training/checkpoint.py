@@ -74,16 +74,16 @@ class Checkpoints:
                 f"training diverged: after step {step} {', '.join(bad[:3])} contain NaN or Inf, so the state is not "
                 "saved. Lower optimizer.learning_rate and train in another --workdir."
             )
-        sealed = {
+        signed = {
             "record": dict(record),
             "state": content_hash(leaves),
             "variables": variables_hash(leaves),
             "structure": json_hash(structure(state)),
         }
-        sealed["seal"] = json_hash(sealed)
+        signed["seal"] = json_hash(signed)
         with self._written():
             self._managers[kind].save(
-                step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(sealed))
+                step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(signed))
             )
 
     def wait(self) -> None:
@@ -193,8 +193,8 @@ class Checkpoints:
 
     def _read(self, kind: str, step: int, target: TrainState) -> TrainState:
         path, manager = self._folder / kind / str(step), self._managers[kind]
-        sealed = self._verified_record(kind, step)
-        if sealed["structure"] != json_hash(structure(target)):
+        signed = self._verified_record(kind, step)
+        if signed["structure"] != json_hash(structure(target)):
             raise self._another_model(kind, step, target)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
         try:
@@ -203,7 +203,7 @@ class Checkpoints:
             if processes.is_peer_exit(error):
                 raise
             raise DamagedError(f"the checkpoint {path} is damaged: {_description(error)}.") from error
-        if content_hash(host_leaves(state)) != sealed["state"]:
+        if content_hash(host_leaves(state)) != signed["state"]:
             raise DamagedError(f"the checkpoint {path} is damaged: checksum mismatch.")
         return state
 

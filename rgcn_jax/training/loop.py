@@ -1,5 +1,6 @@
 """The training loop: steps, and the logging, saving and evaluation between them, without blocking the device."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import jax
@@ -55,26 +56,25 @@ class Loop:
         evaluation = self._overdue_evaluation(state)
         log = StepLog(self.config, run, self.checkpoints, self.writer, self.progress, self.check, self.seconds)
         stop_anywhere = parallel.AnyProcess(run.mesh)
-        batches = iter(run.data.read(run.sampler.plans(first, total)))
         jit = not jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
         guard = "disallow" if jit else "allow"
         self.stopping.first_step()
-        if first < total:
-            self.writer.say(COMPILING)
-            self.seconds.now("compile")
-            if jit:
-                run.compile_step(state)  # meanwhile the first batches are read
-        for step in range(first + 1, total + 1):
-            self._profile(step, log)
-            self.seconds.now("input")
-            batch = parallel.shard(next(batches), run.mesh)
-            self.seconds.now("step")
-            with jax.transfer_guard(guard):
-                state, metrics = run.train_step(state, batch)
-            log.add(step, metrics)
-            evaluation = (
-                self._between_steps(step, state, log, stop_anywhere(bool(self.stopping.received))) or evaluation
-            )
+        with closing(run.data.read(run.sampler.plans(first, total))) as batches:
+            if first < total:
+                self.writer.say(COMPILING)
+                self.seconds.now("compile")
+                if jit:
+                    run.compile_step(state)  # meanwhile the first batches are read
+            for step in range(first + 1, total + 1):
+                self._profile(step, log)
+                self.seconds.now("input")
+                batch = parallel.shard(next(batches), run.mesh)
+                self.seconds.now("step")
+                with jax.transfer_guard(guard):
+                    state, metrics = run.train_step(state, batch)
+                log.add(step, metrics)
+                stop = stop_anywhere(bool(self.stopping.received))
+                evaluation = self._between_steps(step, state, log, stop) or evaluation
         self.seconds.now("profile")
         self.profile.stop()
         evaluation = evaluation or self._evaluate(state, total)  # resumed after the last step

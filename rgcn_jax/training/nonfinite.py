@@ -10,7 +10,7 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_file
 from rgcn_jax.training.state import Progress
 
-MOST_IN_A_ROW = 10
+MAX_CONSECUTIVE = 10
 """Consecutive skipped steps after which "skip" stops too, since the cause is the model and not a batch."""
 
 
@@ -57,9 +57,9 @@ class FiniteCheck:
             )
         self._progress.skipped_steps += 1
         self._progress.skipped_in_a_row += 1
-        if self._progress.skipped_in_a_row >= MOST_IN_A_ROW:
+        if self._progress.skipped_in_a_row >= MAX_CONSECUTIVE:
             raise InputError(
-                f"training diverged: {MOST_IN_A_ROW} consecutive steps were skipped; {problem}. Lower "
+                f"training diverged: {MAX_CONSECUTIVE} consecutive steps were skipped; {problem}. Lower "
                 f"optimizer.learning_rate and train in another --workdir ({last})."
             )
 

@@ -37,11 +37,11 @@ def _resume_best(
     This happens if the run was killed after an evaluation, or a later checkpoint was quarantined. The steps in between
     are repeated with the same result.
     """
-    had, progress.best_mAP, progress.best_step = progress.best_step, None, None
+    previous, progress.best_mAP, progress.best_step = progress.best_step, None, None
     step = checkpoints.latest_step("best")
     if step is None:
-        if had is not None:
-            say(f"the best checkpoint, of step {had}, is missing: the best one from now on is kept")
+        if previous is not None:
+            say(f"the best checkpoint, of step {previous}, is missing: the best one from now on is kept")
         return
     if changed and step > progress.step:
         there = checkpoints.quarantine("best", step)

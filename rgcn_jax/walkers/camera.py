@@ -71,14 +71,14 @@ class View:
 
     def missed(self, rng: np.random.Generator) -> "View":
         """The same scene in boxes of a bad detection: on a part of the walker, next to the walker, or far too large."""
-        zoom, aside, down = (
+        zoom, across, below = (
             (rng.uniform(0.35, 0.5), rng.uniform(0.0, 0.2), rng.uniform(0.0, 0.7)),
             (rng.uniform(0.8, 1.1), rng.uniform(0.14, 0.27), rng.uniform(0.0, 0.2)),
             (rng.uniform(2.0, 3.0), rng.uniform(0.0, 0.1), rng.uniform(0.0, 0.2)),
         )[rng.integers(3)]
         size = self.size * zoom
         middle = self.corner + self.size[:, None] * np.array([0.25, 0.5])
-        middle = middle + size.mean() * rng.choice((-1.0, 1.0), 2) * (aside, down)
+        middle = middle + size.mean() * rng.choice((-1.0, 1.0), 2) * (across, below)
         return replace(self, corner=middle - size[:, None] * np.array([0.25, 0.5]), size=size)
 
 

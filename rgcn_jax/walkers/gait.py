@@ -168,8 +168,8 @@ def walk(person: Person, phase: Float64[np.ndarray, "f"], pace: float | Float64[
         "left": _leg(person, phase + np.pi, (1 + person["leg_asymmetry"]) * pace, 1.0),
     }
     drop = np.max([np.max(-np.stack(leg)[..., 2], axis=0) for leg in legs.values()], axis=0)
-    rise = drop.mean() + person["bounce"] * (drop - drop.mean())
-    pelvis = np.stack([level, person["sway"] * -np.sin(phase), rise], -1)
+    height = drop.mean() + person["bounce"] * (drop - drop.mean())
+    pelvis = np.stack([level, person["sway"] * -np.sin(phase), height], -1)
     turn = np.radians(person["pelvis_turn"]) * np.cos(phase)
     hips_frame = _rotation(turn, level, np.radians(2.0) * np.sin(phase))
     lean = np.radians(person["lean"]) + np.radians(1.5) * np.cos(2 * phase)

@@ -139,7 +139,7 @@ def cut_off():
 @pytest.mark.parametrize(
     ("made", "problem"),
     [
-        (lambda path: path.write_bytes(b""), "1.jpg: the file is empty"),
+        (lambda path: path.write_bytes(b""), "1.jpg: the image is empty"),
         (lambda path: path.write_bytes(cut_off()), "1.jpg: the image is truncated or damaged"),
         (
             lambda path: path.with_suffix(".png").write_bytes(enormous()),

@@ -71,7 +71,7 @@ def k_reciprocal_by_loop(features, queries, part, k1, k2, weight):
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(20, 6, 0.3), (7, 3, 0.1), (6, 1, 0.0), (4, 2, 1.0)])
 @pytest.mark.parametrize("seed", range(2))
 def test_k_reciprocal_equals_the_loop(seed, k1, k2, weight, monkeypatch):
-    monkeypatch.setattr(rerank, "ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(rerank, "BLOCK_ROWS", 7)
     monkeypatch.setattr(rerank, "_ELEMENTS", 300)
     embeddings, roles = clusters(seed)
     features, queries = embeddings.appearance, np.flatnonzero(roles.query)

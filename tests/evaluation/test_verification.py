@@ -7,7 +7,8 @@ import pytest
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation import pair_counts, verification
-from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS, MIN_PERSONS, verify, verify_pairs
+from rgcn_jax.evaluation.pair_counts import Block
+from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS, MIN_PERSONS, verify, verify_blocks
 
 
 def random_case(seed=0, persons=12, each=5, spread=3.0, dimensions=1):
@@ -60,6 +61,20 @@ def tpr_by_loop(points, wanted):
     (f0, t0) = [p for p in points if p[0] <= wanted][-1]
     (f1, t1) = next(p for p in points if p[0] > wanted)
     return t0 + (wanted - f0) / (f1 - f0) * (t1 - t0)
+
+
+def verify_pairs(distances, persons, **options):
+    """Of pairs of any distances, by their first persons."""
+    names, persons = np.unique(persons, return_inverse=True)
+    persons = np.sort(persons.reshape(-1, 2), axis=1)
+    distances = np.asarray(distances, np.float32)
+
+    def blocks():
+        for person in range(len(names)):
+            of_person = persons[:, 0] == person
+            yield Block(person, persons[of_person, 1], distances[of_person])
+
+    return verify_blocks(blocks, len(names), **options)
 
 
 def point_at(found, fpr):
@@ -297,10 +312,3 @@ def test_wrong_input():
         verify(np.where(np.arange(len(ids))[:, None] == 3, np.float32(np.nan), features), ids.clip(1), cameras)
     with pytest.raises(ValueError, match=r"in \(0, 1\)"):
         verify(features, ids, cameras, fprs=(0.1, 1.0))
-    persons = np.array([[1, 1], [1, 2]])
-    with pytest.raises(InputError, match=r"pair 1 is -0.5.*1 - similarity"):
-        verify_pairs(np.array([0.1, -0.5]), persons)
-    with pytest.raises(InputError, match="pair 0 is nan"):
-        verify_pairs(np.array([np.nan, 0.5]), persons)
-    with pytest.raises(InputError, match="person ids of pairs, found 0"):
-        verify_pairs(np.array([0.1, 0.5]), persons - 1)

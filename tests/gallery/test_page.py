@@ -145,6 +145,7 @@ def test_cameras_and_times_are_filtered(served, page):
         "e.dispatchEvent(new Event('change', {bubbles: true}))"
     )
     until(page, lambda: set(shown(page)) == {7, 8, 9, 10})
+    shot(page, "filters")
 
 
 def test_marks_are_exported(served, page):
@@ -155,6 +156,7 @@ def test_marks_are_exported(served, page):
     assert page.find_elements(By.CSS_SELECTOR, f".row.right[data-id='{best}']")
     click(page, "#by-appearance")  # marks stay with their entries
     until(page, lambda: page.find_elements(By.CSS_SELECTOR, f".row.wrong[data-id='{second}']"))
+    shot(page, "marks")
     click(page, "#json")
     file = served.folder / "downloads" / "ranking.json"
     until(page, file.exists)

@@ -114,9 +114,10 @@ def test_the_fast_form_for_a_cpu_gives_the_same_embeddings_and_gradients(cls, la
 
 
 @pytest.mark.jit
-def test_a_scan_is_unrolled_up_to_a_number_of_frames():
+@pytest.mark.parametrize("cls", [GCNRNN, GCNLSTM, RGCN, LGCN])
+def test_a_scan_is_unrolled_up_to_a_number_of_frames(cls):
     def loops(frames):
-        module = GCNRNN(N, unroll=5)
+        module = cls(N, unroll=5)
         x = inputs(t=frames)
         variables = jax.eval_shape(module.init, jax.random.key(0), x)
         jaxpr = jax.make_jaxpr(module.apply)(variables, x)

@@ -162,7 +162,7 @@ def test_bad_images_are_all_named_and_cost_nothing(work, model, tmp_path, capsys
     assert status(main, _arguments(work, model, out, "--save-every=5")) == 2
     error = capsys.readouterr().err
     assert f"error: 3 of the {len(frames)} images cannot be read" in error
-    for name, reason in zip(bad, ("the file is empty", "truncated or damaged", "no JPEG or PNG image"), strict=True):
+    for name, reason in zip(bad, ("the image is empty", "truncated or damaged", "no JPEG or PNG image"), strict=True):
         assert f"{work / name}: " in error
         assert reason in error
     assert not out.exists()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Scripted(Scorer):
         return Scores(step, self.scores.get(step, 1.0))
 
 
-def labels(plans) -> Iterator[Any]:
+def labels(plans) -> Generator[Any, None, None]:
     """Batches of the labels alone, and the step looks at none of them."""
     return ({"label": plan.label} for plan in plans)
 

@@ -11,7 +11,7 @@ import pytest
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.preemption import Stopped, Stopping
 from rgcn_jax.runtime.time_accounting import PARTS
-from rgcn_jax.training.nonfinite import MOST_IN_A_ROW
+from rgcn_jax.training.nonfinite import MAX_CONSECUTIVE
 from rgcn_jax.training.step_log import is_time
 from tests.training.scripted_job import Job
 
@@ -132,13 +132,21 @@ def test_a_batch_that_cannot_be_listed_ends_no_run_that_skips(tmp_path, capsys):
 def test_too_many_skipped_in_a_row_stop_too(tmp_path):
     losses = {step: math.nan for step in range(2, 30) if step != 7}
     job = Job(tmp_path, total=30, save=0, evaluate=0, losses=losses, policy="skip")
-    with pytest.raises(InputError, match=f"{MOST_IN_A_ROW} steps .*step {7 + MOST_IN_A_ROW}"):
+    with pytest.raises(InputError, match=f"{MAX_CONSECUTIVE} consecutive steps .*step {7 + MAX_CONSECUTIVE}"):
         job.run()
 
 
-def test_after_a_signal_it_finishes_the_step_saves_and_resumes_from_there(tmp_path):
+def test_after_a_signal_it_finishes_the_step_saves_closes_its_reader_and_resumes_from_there(tmp_path):
     job = Job(tmp_path, total=9, save=4, evaluate=0)
-    step = job.run_.train_step
+    step, read, closed = job.run_.train_step, job.run_.data.read, []
+
+    def noted(plans):
+        try:
+            yield from read(plans)
+        finally:
+            closed.append(True)
+
+    job.run_.data.__dict__["read"] = noted
 
     def interrupted(state, batch):
         if int(state.step) == 5:
@@ -146,8 +154,10 @@ def test_after_a_signal_it_finishes_the_step_saves_and_resumes_from_there(tmp_pa
         return step(state, batch)
 
     job.run_.__dict__["train_step"] = interrupted
-    with pytest.raises(Stopped, match=r"SIGTERM.*step 6 of 9"):
+    with pytest.raises(Stopped, match=r"SIGTERM.*step 6 of 9") as stopped:
         job.run()
+    assert stopped.tb  # which still holds the loop's variables
+    assert closed == [True]
     assert job.kept() == [4, 6]
     job.run_.__dict__["train_step"], job.stopping = step, Stopping()
     job.run()

@@ -1,6 +1,7 @@
 """The training step: the objective of the paper, and finite under stress (on several devices: tests/parallel)."""
 
 import logging
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.training.step import batch_shapes, make_train_step
+from rgcn_jax.training.step import batch_shapes, local_features, make_train_step
 from tests import tiny
 
 
@@ -151,6 +152,31 @@ def test_the_compiled_step_takes_the_gradient_through_the_weight_where_that_is_a
     tiny.close_in_norm(taken, gradient, 1e-3)
 
 
+@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize("auxiliary", [False, True])
+def test_an_auxiliary_loss_is_the_mean_over_the_micro_batches(micro_batches, auxiliary):
+    """Of a model that returns its frames, counts its calls in its statistics and has such a loss, or none."""
+
+    def apply(variables, frames, keypoints, mask, **_):
+        rows = frames.reshape(len(frames), -1)
+        aux = {"weights": rows} | ({"auxiliary_loss": (rows**2).mean()} if auxiliary else {})
+        found = SimpleNamespace(appearance=rows, pose=rows[:, :1], logits=rows, standardised={"pose": rows}, aux=aux)
+        return found, {"batch_stats": variables["batch_stats"] + 1}
+
+    frames = np.random.default_rng(0).random((6, 2, 1, 1, 3), np.float32)
+    batch = {"frames": frames, "keypoints": np.zeros((6, 2, 14, 3), np.float32), "frame_mask": np.ones((6, 2), bool)}
+    model = SimpleNamespace(axis_name="clips", apply=apply)
+    settings = {"model": model, "dtype": np.float32, "micro_batches": micro_batches}
+    batch = jax.tree.map(jax.numpy.asarray, batch)
+    found, statistics = local_features({}, jax.numpy.zeros(()), batch, jax.random.key(0), **settings)
+    assert float(statistics) == micro_batches
+    rows = frames.reshape(6, -1)
+    expected = {"appearance": rows, "pose": rows[:, :1], "logits": rows, "neck_pose": rows}
+    expected |= {"auxiliary_loss": (rows**2).mean()} if auxiliary else {}
+    assert found.keys() == expected.keys()
+    tiny.leaves_close(found, expected, rtol=1e-6)
+
+
 @pytest.mark.jit
 def test_the_step_is_compiled_once_and_before_there_is_a_batch(caplog):
     state, step, mesh = tiny.start(1)
@@ -248,6 +274,8 @@ def test_a_step_that_is_not_finite_is_left_out_where_that_is_asked_for():
     assert metrics.keys() == expected.keys()
     tiny.leaves_close(metrics, expected, rtol=1e-5)
     tiny.leaves_close(state.params, plain.params, rtol=1e-5, atol=1e-6)
+    broken_state, _ = plain_step(plain, parallel.shard(broken, mesh))  # where it is not asked for
+    assert not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(broken_state.params))
     for _ in range(2):
         state, metrics = step(state, parallel.shard(tiny.batch(), mesh))
         rates.append(float(metrics["learning_rate"]))

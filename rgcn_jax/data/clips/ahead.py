@@ -1,27 +1,37 @@
 """Iterator whose items a thread computes in advance, starting at construction."""
 
+import os
 import queue
+import sys
 import threading
-from collections.abc import Generator, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Generator
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
 
 Item = TypeVar("Item")
 
+_NICENESS = 10
+"""About a tenth of a core's time, where a thread of the process's own niceness wants the same core."""
 
-class ReadAhead(Iterator[Item], Generic[Item]):
+
+class ReadAhead(Generator[Item, None, None]):
     """The items of a generator, computed by a thread: up to ``ahead`` are ready, and one more is in progress.
 
-    An error in the thread is raised when its item is requested. ``close``, or dropping the iterator, ends the thread
-    after the item in progress.
+    With ``low_priority`` the thread, and all threads that it starts, have a higher niceness than the process (Linux):
+    if the training step runs on the same cores, items are computed while the step leaves a core idle.
+
+    An error in the thread is raised when its item is requested. ``close`` ends the thread and waits for it. If the
+    iterator is dropped, the thread ends after the item in progress.
     """
 
-    def __init__(self, items: Generator[Item, None, None], ahead: int, name: str):
+    def __init__(self, items: Generator[Item, None, None], ahead: int, name: str, low_priority: bool = False):
         self._closed, self._ready, self._ended = threading.Event(), queue.Queue(maxsize=ahead), False
         # A function without a reference to this object: otherwise the thread would keep the object alive.
-        work = threading.Thread(target=_work, args=(items, self._closed, self._ready), daemon=True, name=name)
-        work.start()
+        arguments = items, self._closed, self._ready, low_priority
+        self._thread = threading.Thread(target=_work, args=arguments, daemon=True, name=name)
+        self._thread.start()
 
-    def __next__(self) -> Item:
+    def send(self, value: None) -> Item:
         """The next item; waits for it."""
         if self._ended:
             raise StopIteration
@@ -31,18 +41,31 @@ class ReadAhead(Iterator[Item], Generic[Item]):
             raise error
         return item
 
+    def throw(self, *error: Any) -> NoReturn:
+        """End the iterator with the error, like a generator that does not catch it."""
+        self._end()
+        raise error[0]
+
     def close(self) -> None:
-        """End the iterator at once, and the thread after its current item."""
+        """End the iterator and wait for its thread, so that no thread runs TensorFlow when the process exits."""
+        self._end()
+        self._thread.join()
+
+    def __del__(self):
+        self._end()
+
+    def _end(self) -> None:
         self._ended = True
         self._closed.set()
         while not self._ready.empty():  # the thread may wait for a free place
             self._ready.get_nowait()
 
-    def __del__(self):
-        self.close()
 
-
-def _work(items: Generator, closed: threading.Event, ready: queue.Queue) -> None:
+def _work(items: Generator, closed: threading.Event, ready: queue.Queue, low_priority: bool) -> None:
+    if low_priority and sys.platform == "linux":  # elsewhere niceness belongs to the process
+        thread = threading.get_native_id()
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
     error: BaseException = StopIteration()
     try:
         for item in items:

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -76,6 +76,7 @@ class ClipReader:
       ahead: batches that are finished in advance, while the device works on one; a thread assembles them.
       threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
         that wait for a compiled loop do not work.
+      low_priority: whether all of them run at lower priority than the process (``ReadAhead``).
 
     Raises:
       InputError: an image cannot be read or decoded; the message names it.
@@ -89,13 +90,14 @@ class ClipReader:
         width: int,
         ahead: int = 2,
         threads: int = 0,
+        low_priority: bool = False,
     ):
         self._frames, self._keypoints, self._size = frames, keypoints, (height, width)
-        self._ahead, self._threads = ahead, threads
+        self._ahead, self._threads, self._low_priority = ahead, threads, low_priority
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader")
+        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader", self._low_priority)
 
     def _batches(self, plans: Iterator[BatchPlan]) -> Generator[Batch, None, None]:
         first = next(plans, None)
@@ -193,9 +195,7 @@ class ClipReader:
 
 
 class FileReader(ClipReader):
-    """A ``ClipReader`` of image files below ``root``."""
+    """A ``ClipReader`` of image files below ``root``; ``options`` are its last ones."""
 
-    def __init__(
-        self, root: Path, keypoints: KeypointSource, height: int, width: int, ahead: int = 2, threads: int = 0
-    ):
-        super().__init__(LooseFiles(root), keypoints, height, width, ahead, threads)
+    def __init__(self, root: Path, keypoints: KeypointSource, height: int, width: int, **options: Any):
+        super().__init__(LooseFiles(root), keypoints, height, width, **options)

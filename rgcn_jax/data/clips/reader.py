@@ -1,6 +1,6 @@
 """Interfaces of the readers that turn batch plans into batches, and the keypoints of a plan."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from rgcn_jax.types import Batch, Split, Tracklet
 class Reader(Protocol):
     """Turns plans into batches, in their order, reading ahead of the consumer."""
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+    def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
         """Yield the batches of the plans."""
         ...
 
@@ -41,7 +41,7 @@ class ProcessReader:
         self._read = read
         self._mine = partial(clips_of_process, process_index=process_index, process_count=process_count)
 
-    def __call__(self, plans: Iterable[BatchPlan]) -> Iterator[Batch]:
+    def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
         """Yield the batches of this process. Raises InputError if the clips of a plan cannot be divided equally."""
         return self._read(map(self._mine, plans))
 

@@ -32,13 +32,21 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return height, width
 
 
-def check_size(encoded: bytes) -> None:
-    """Check the header of an encoded image before decoding.
+def read_encoded(path: Path) -> bytes:
+    """Read the encoded bytes of an image file and check its header, before decoding.
 
     Raises:
-      InputError: it is not JPEG or PNG, or exceeds ``LARGEST_SIDE``; the message is the end of a sentence.
+      InputError: it cannot be read, is empty, not JPEG or PNG, or exceeds ``LARGEST_SIDE``; the message is the end of a
+        sentence.
     """
+    try:
+        encoded = read_file(path, LARGEST_IMAGE)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from error
+    if not encoded:
+        raise InputError("is empty")
     open_image(io.BytesIO(encoded))
+    return encoded
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -48,13 +56,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
       InputError: the file cannot be read, is empty, of another kind, truncated, damaged or huge.
     """
     try:
-        data = read_file(path, LARGEST_IMAGE)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if not data:
-        raise InputError(f"{path}: the file is empty")
-    try:
-        image = open_image(io.BytesIO(data))
+        image = open_image(io.BytesIO(read_encoded(path)))
     except InputError as error:
         raise InputError(f"{path}: the image {error}") from error
     if image.mode.startswith("I"):

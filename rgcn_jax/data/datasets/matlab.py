@@ -63,23 +63,24 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
         with h5py.File(path, mode="r") as file:
             names = list(file)
             if key in names:
-                # HDF5 files may refer to other files for their contents, which are not followed.
-                if not isinstance(file.get(key, getlink=True), h5py.HardLink):
-                    return None
-                data = file[key]
-                if (
-                    not isinstance(data, h5py.Dataset)
-                    or data.external
-                    or data.is_virtual
-                    or data.dtype.kind not in "iuf"
-                    or (data.size or 0) > mat5.LARGEST
-                    or prod(data.chunks or ()) > mat5.LARGEST  # decompressed as a whole
-                ):
-                    return None
-                return np.asarray(data[()]).T  # MATLAB's axes are reversed
+                data = numbers_in(file, key, 8 * mat5.LARGEST)
+                return None if data is None else np.asarray(data[()]).T  # MATLAB's axes are reversed
     except Exception as error:  # almost any type, on damaged files
         raise _damaged(path, source, error) from error
     raise _absent(path, key, source, names)
+
+
+def numbers_in(file: Any, key: str, largest: int) -> Any:
+    """Numeric dataset ``key`` of an open HDF5 file; None for anything else, for more than ``largest`` bytes, and for
+    contents in other files, which HDF5 would follow.
+    """
+    import h5py
+
+    data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual or data.dtype.kind not in "iuf":
+        return None
+    chunk = prod(data.chunks or ()) * data.dtype.itemsize  # decompressed as a whole
+    return data if max(data.nbytes, 4 * chunk) <= largest else None
 
 
 def _damaged(path: Path, source: str, error: Exception) -> InputError:

@@ -6,7 +6,6 @@ A ``.csv`` file is in the format of GAF-Net: a header, then D numbers, person an
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from rgcn_jax.data.datasets import mat5
+from rgcn_jax.data.datasets.matlab import numbers_in
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
 from rgcn_jax.errors import InputError, listed, needs_extra
 from rgcn_jax.runtime.handed_over import open_file, read_file, read_text
@@ -209,18 +209,12 @@ def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
         with h5py.File(path, mode="r") as file:
             keys = roles(file, path.stem)
             for key in keys.values():
-                # HDF5 files may refer to other files for their contents, which are not followed.
-                data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
-                if (
-                    not isinstance(data, h5py.Dataset)
-                    or data.external
-                    or data.is_virtual
-                    or data.dtype.kind not in "iuf"
-                ):
-                    raise InputError(f"{path}: {key} is no matrix of numbers; give names of frames by --names.")
-                chunk = prod(data.chunks or ()) * data.dtype.itemsize  # unpacked whole, however little of it is used
-                if max(data.nbytes, 4 * chunk) > LARGEST:
-                    raise InputError(f"{path}: {key} would take {max(data.nbytes, chunk) / 2**30:,.1f} GiB.")
+                data = numbers_in(file, key, LARGEST)
+                if data is None:
+                    raise InputError(
+                        f"{path}: {key} is no matrix of numbers of at most {LARGEST / 2**30:,.2g} GiB; give names of "
+                        "frames by --names."
+                    )
                 value = np.asarray(data[()])
                 found[key] = value.T if "MATLAB_class" in data.attrs else value  # MATLAB's axes are reversed
     except InputError:

@@ -8,22 +8,22 @@ from rgcn_jax.errors import InputError
 
 
 class Role(NamedTuple):
-    """``part``: "query", "gallery" or "train"; "" for all tracklets together. ``what``: a key of ``WHATS``."""
+    """``part``: "query", "gallery" or "train"; "" for all tracklets together. ``what``: a key of ``CONTENTS``."""
 
     part: str
     what: str
 
 
 PARTS: Mapping[str, str] = {"query": "query|probe|q", "gallery": "gallery|g", "train": "train|tr"}
-WHATS: Mapping[str, str] = {
+CONTENTS: Mapping[str, str] = {
     "features": "f|feats?|features?|embeddings?|appearance",
     "person_ids": "pids?|ids?|person_ids?|labels?",
     "camera_ids": "cams?|camids?|cam_ids?|camera_ids?",
     "names": "names?|paths?|img_paths?|img_names?|first_frames",
 }
 _PART = "|".join(PARTS.values())
-_WHAT = "|".join(WHATS.values())
-_KEY = re.compile(rf"(?:(?P<before>{_PART})_?)?(?P<what>{_WHAT})(?:_(?P<after>{_PART}))?")
+_CONTENT = "|".join(CONTENTS.values())
+_KEY = re.compile(rf"(?:(?P<before>{_PART})_?)?(?P<what>{_CONTENT})(?:_(?P<after>{_PART}))?")
 EXPECTED = "qf, gf (features), q_pids, g_pids (persons), q_camids, g_camids (cameras) or similar (docs/own-features.md)"
 
 
@@ -39,7 +39,7 @@ def role_of(key: str) -> Role | None:
     if found is None or (found["before"] and found["after"]):
         return None
     part = found["before"] or found["after"] or ""
-    return Role(_name(PARTS, part) if part else "", _name(WHATS, found["what"]))
+    return Role(_name(PARTS, part) if part else "", _name(CONTENTS, found["what"]))
 
 
 def _name(table: Mapping[str, str], text: str) -> str:

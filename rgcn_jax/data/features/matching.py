@@ -131,8 +131,8 @@ def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered
 def _orders(part: str, split: Split) -> Iterator[tuple[str, tuple[Tracklet, ...]]]:
     """Yield the usual orders of a part in files, with descriptions."""
     query, gallery = tuple(split.query), tuple(split.gallery)
-    asking = set(query)
-    rest = tuple(t for t in gallery if t not in asking)
+    queries = set(query)
+    rest = tuple(t for t in gallery if t not in queries)
     if part == "query":
         yield "the queries", query
     elif part == "train":

@@ -28,7 +28,7 @@ from rgcn_jax.data.keypoints.detections import Detections, others, shown
 from rgcn_jax.data.keypoints.json_stream import entries
 from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.data.keypoints.numbers import LARGEST, check_numbers
-from rgcn_jax.data.keypoints.skeletons import COCO, OPENPOSE, advice, expected, looks_like
+from rgcn_jax.data.keypoints.skeletons import COCO, OPENPOSE, advice, expected
 from rgcn_jax.data.keypoints.subject import choose_subjects
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.skeleton import to_14
@@ -109,8 +109,7 @@ class _People:
             if len(numbers) // 3 not in self._skeletons or len(numbers) % 3:
                 known = ", ".join(f"{3 * v} ({skeleton})" for v, skeleton in self._skeletons.items())
                 raise InputError(
-                    f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected one of {known}"
-                    f"{advice(len(numbers), self._named)}"
+                    f"has {len(numbers)} numbers a person, expected one of {known}{advice(len(numbers), self._named)}"
                 )
             check_numbers(numbers)
             if self._size and len(numbers) != self._size:

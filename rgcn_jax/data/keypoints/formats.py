@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -23,6 +24,7 @@ from rgcn_jax.data.keypoints import (
     yolo,
 )
 from rgcn_jax.data.keypoints.detections import Detections
+from rgcn_jax.data.keypoints.frame_files import read_folder
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.handed_over import NO_FILE, open_file
 
@@ -43,14 +45,16 @@ class Format(NamedTuple):
 
 
 FORMATS: Mapping[str, Format] = {
-    "openpose": Format("a folder of OpenPose's *_keypoints.json", openpose.read_folder),
-    "mmpose": Format("a folder of MMPose's *.json (RTMPose, ViTPose)", mmpose.read),
+    "openpose": Format("a folder of OpenPose's *_keypoints.json", partial(read_folder, openpose.PROGRAM)),
+    "mmpose": Format("a folder of MMPose's *.json (RTMPose, ViTPose)", partial(read_folder, mmpose.PROGRAM)),
     "alphapose": Format("AlphaPose's alphapose-results.json, a list", alphapose.read_results),
     "agrl": Format("AGRL's pose.json, or AlphaPose's with --format cmu or open, an object", alphapose.read_images),
     "csv": Format("GAF-Net's or GaitGraph's .csv", coco_csv.read),
     "arrays": Format("an .npz file with names and keypoints [N, V, 3]", arrays.read),
     "store": Format("a keypoint store (.npz)", store.read, "pixels"),
-    "yolo": Format("a folder of Ultralytics' labels, *.txt (YOLO-pose)", yolo.read, "normalised"),
+    "yolo": Format(
+        "a folder of Ultralytics' labels, *.txt (YOLO-pose)", partial(read_folder, yolo.PROGRAM), "normalised"
+    ),
 }
 """Formats of keypoint files by name."""
 

@@ -78,7 +78,7 @@ def _value(event: str, value: Any, events: _Events) -> Any:
             if event == "end_map":
                 break
             if key in fields:
-                raise InputError(f"is ambiguous: the key {key[:60]!a} is twice in one object")
+                raise InputError(f"is ambiguous: the key {key[:60]!a} occurs twice in an object")
             fields[key] = _value(*next(events), events)
         return fields
     return value

@@ -11,19 +11,14 @@ which determines the skeleton; otherwise the number of keypoints does: COCO-17, 
 (Halpe-26, COCO-WholeBody).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
 from rgcn_jax.data.keypoints import skeletons
-from rgcn_jax.data.keypoints.detections import Detections
-from rgcn_jax.data.keypoints.frame_files import People, Program, read_folder
+from rgcn_jax.data.keypoints.frame_files import People, Program
 from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
-from rgcn_jax.data.keypoints.skeletons import COCO, advice, looks_like
+from rgcn_jax.data.keypoints.skeletons import COCO, advice
 from rgcn_jax.errors import InputError
 
 SUFFIX = ".json"
@@ -75,7 +70,7 @@ def _numbers(person: Any, known: Mapping[int, str], named: str | None) -> list[i
         raise InputError(f"has a person with {len(points)} keypoints and {len(scores)} scores")
     if len(points) not in known:
         raise InputError(
-            f"has {len(points)} keypoints a person{looks_like(3 * len(points))}, expected one of "
+            f"has {len(points)} keypoints a person, expected one of "
             f"{', '.join(f'{v} ({name})' for v, name in known.items())}{advice(3 * len(points), named)}"
         )
     check_numbers(scores)
@@ -87,8 +82,3 @@ def _numbers(person: Any, known: Mapping[int, str], named: str | None) -> list[i
 
 
 PROGRAM = Program("MMPose", "COCO-17, Halpe-26 or COCO-WholeBody", SUFFIX, parse_mmpose)
-
-
-def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the subject's keypoints of these frames from MMPose's files, see ``frame_files.read_folder``."""
-    return read_folder(PROGRAM, path, frames, sizes, skeleton)

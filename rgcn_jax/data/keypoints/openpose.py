@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.detections import Detections, shown
+from rgcn_jax.data.keypoints.detections import shown
 from rgcn_jax.data.keypoints.frame_files import People, Program
-from rgcn_jax.data.keypoints.frame_files import read_folder as read_any_folder
 from rgcn_jax.data.keypoints.numbers import check_numbers, parse_json, people_array
-from rgcn_jax.data.keypoints.skeletons import OPENPOSE, advice, expected, looks_like
+from rgcn_jax.data.keypoints.skeletons import OPENPOSE, advice, expected
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_folder, writing
 from rgcn_jax.skeleton import to_14
@@ -53,10 +52,7 @@ def parse_openpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarr
             raise InputError('has a person without a list "pose_keypoints_2d"')
         if len(numbers) % 3 or len(numbers) // 3 not in known:
             wanted = "75 (BODY_25) or 54 (COCO-18)" if skeleton is None else f"{3 * min(known)} ({skeleton})"
-            raise InputError(
-                f"has {len(numbers)} numbers a person{looks_like(len(numbers))}, expected {wanted}"
-                f"{advice(len(numbers), skeleton)}"
-            )
+            raise InputError(f"has {len(numbers)} numbers a person, expected {wanted}{advice(len(numbers), skeleton)}")
         check_numbers(numbers)
         rows.append(numbers)
     return people_array(rows)
@@ -68,13 +64,6 @@ def _people(text: bytes, skeleton: str | None) -> People:
 
 
 PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, _people)
-
-
-def read_folder(
-    path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
-) -> Detections:
-    """Read the subject's keypoints of these frames from OpenPose's files, see ``frame_files.read_folder``."""
-    return read_any_folder(PROGRAM, path, frames, sizes, skeleton)
 
 
 def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, "n 14 3"]) -> None:

@@ -30,22 +30,6 @@ _NAMES: Mapping[str, str] = {
 }
 """Known names, with lower-case letters and digits only (as in MMPose's ``dataset_name`` or ``--skeleton``)."""
 
-_OTHERS = {
-    14: "14 keypoints",
-    15: "OpenPose's MPI, 15 keypoints",
-    16: "MPII, 16 keypoints",
-    17: "COCO-17, as AlphaPose writes it",
-    18: "COCO-18 or BODY_25, as OpenPose writes it",
-    21: "a hand, 21 keypoints",
-    25: "OpenPose's BODY_25",
-    26: "Halpe-26",
-    33: "BlazePose, 33 keypoints",
-    70: "a face, 70 keypoints",
-    133: "COCO-WholeBody, 133 keypoints",
-    135: "OpenPose's BODY_135",
-    136: "Halpe's full body, 136 keypoints",
-}
-
 
 def find(name: str) -> str:
     """Find the skeleton of a name in any spelling: "H36M-17", "h36m", "BODY_25B", "yolo-pose".
@@ -67,12 +51,6 @@ def expected(skeletons: Mapping[int, str], named: str | None) -> Mapping[int, st
 def of_size(size: int) -> list[str]:
     """Names of all skeletons with this number of keypoints."""
     return [name for name, keypoints in SKELETONS.items() if keypoints == size]
-
-
-def looks_like(numbers: int) -> str:
-    """Likely meaning of this many numbers per person, in brackets for a message; "" if unknown."""
-    what = _OTHERS.get(numbers // 3) if numbers % 3 == 0 else None
-    return f" (that is {what})" if what else ""
 
 
 def advice(numbers: int, named: str | None) -> str:

@@ -8,14 +8,10 @@ and confidence of COCO's 17 keypoints; with ``save_conf=True`` followed by the c
 Frames without persons have no file. A keypoint below 0.5 is written as 0 0 and counts as not detected.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 
-from rgcn_jax.data.keypoints.detections import Detections
-from rgcn_jax.data.keypoints.frame_files import People, Program, read_folder
+from rgcn_jax.data.keypoints.frame_files import People, Program
 from rgcn_jax.data.keypoints.numbers import people_array
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import SKELETONS
@@ -60,8 +56,3 @@ def _people(text: bytes, skeleton: str | None) -> People:
 
 
 PROGRAM = Program("Ultralytics", "a YOLO-pose model", SUFFIX, _people, leaves_out=True)
-
-
-def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
-    """Read the subject's keypoints of these frames in normalised coordinates, see ``frame_files.read_folder``."""
-    return read_folder(PROGRAM, path, frames, sizes, skeleton)

@@ -1,27 +1,26 @@
-"""Shards of a preparation written by an Apache Beam pipeline, on many machines that share the file system.
+"""Writing of shards by an Apache Beam pipeline, on many machines with a shared file system.
 
-The options are those of ``tfds build --beam_pipeline_options``: ``runner=FlinkRunner,flink_master=HOST:8081``. The
-extra ``beam`` is needed here and on the workers. An element is a shard, which is written atomically, so that a runner
-may repeat it.
+Options are those of ``tfds build --beam_pipeline_options``: ``runner=FlinkRunner,flink_master=HOST:8081``. The extra
+``beam`` is required here and on the workers. An element is a shard, which is written atomically, so runners may retry
+it.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rgcn_jax.data.prepared.shard_task import ShardTask
-from rgcn_jax.data.prepared.shard_worker import work
+from rgcn_jax.data.prepared.shard import ShardTask, work
 from rgcn_jax.errors import InputError
 
 
 def write_shards(tasks: Sequence[ShardTask], options: str) -> None:
-    """Writes shards; those that have a frame that cannot be used are left out.
+    """Write shards; shards with unusable frames are skipped.
 
     Args:
-      tasks: the shards that are missing.
-      options: of the pipeline, NAME=VALUE with commas between.
+      tasks: the missing shards.
+      options: pipeline options, NAME=VALUE separated by commas.
 
     Raises:
-      InputError: Apache Beam is not installed, refuses the options, or the pipeline failed.
+      InputError: Apache Beam is not installed, rejects the options, or the pipeline failed.
     """
     try:
         import apache_beam as beam
@@ -34,7 +33,7 @@ def write_shards(tasks: Sequence[ShardTask], options: str) -> None:
         settings = PipelineOptions([f"--{option}" for option in options.split(",")])
         with beam.Pipeline(options=settings) as pipeline:
             _ = pipeline | beam.Create([_absolute(task) for task in tasks]) | beam.Reshuffle() | beam.Map(_write)
-    except Exception as error:  # of any class, by runner
+    except Exception as error:  # the class depends on the runner
         what = " ".join(str(error).split())[:300]
         raise InputError(
             f"the pipeline of --beam={options} failed ({what}); what is finished is kept, rerun the same command to "

@@ -1,130 +1,158 @@
-"""Data set check, ``python -m rgcn_jax.data.prepare --check``: finds all problems at once and writes nothing.
+"""Data set check, ``python -m rgcn_jax.data.prepare --check``: reports all problems at once and writes nothing.
 
-One problem does not hide the others: where lists or folders are invalid, every image below the root is decoded all the
-same; where keypoints are missing, those that are there are read.
+Problems do not hide each other: if lists or folders are invalid, all images below the root are decoded anyway; if
+keypoints are missing, the existing ones are read.
 """
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from rgcn_jax.data.datasets.images import image_size
 from rgcn_jax.data.datasets.listing import FolderReader, NoDataSet
-from rgcn_jax.data.prepared.findings import SHOWN, Finding, write_report, wrong
-from rgcn_jax.data.prepared.shard_task import ShardTask, cut
-from rgcn_jax.data.prepared.shard_worker import work
+from rgcn_jax.data.keypoints import formats
+from rgcn_jax.data.prepared.shard import ShardTask, cut, work
 from rgcn_jax.data.prepared.source import (
+    SHOWN,
+    Finding,
     Source,
     collected_warnings,
-    damaged_keypoints,
-    other_sizes,
+    counted,
     read_keypoints,
+    read_splits,
     remarks,
     unused_keypoints,
 )
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.runtime.files import atomic_file
 from rgcn_jax.runtime.worker_pool import run_tasks
-from rgcn_jax.types import Tracklet
+from rgcn_jax.types import Tracklet, unique_frames
 
 
-def check(
-    options: Namespace, read_source: Callable[[Namespace], Source], say: Callable[[str], None]
-) -> tuple[str, int]:
-    """Prints all problems and remarks with their first names, and writes a report with all names if requested.
+def check(options: Namespace) -> tuple[list[str], str, int]:
+    """Check a data set and write a report with all names if requested.
 
     Args:
-      options: of the command.
-      read_source: lists the data set; InputError where it cannot.
-      say: prints a line.
+      options: parsed flags of the command.
 
     Returns:
-      What was found, in a clause; and 0 where the data set can be used, else 1.
+      Lines for the terminal (the first problems and remarks, with their first names), a summary, and the exit status: 0
+      if the data set is usable, else 1.
     """
-    if options.report:
-        write_report(options.report, [])  # that it can be written is known before anything takes hours
-    warned: list[Finding] = []
-    with collected_warnings(warned):
-        problems, notes, seen = _look(options, read_source)
-    notes = [*warned, *notes]
-    findings = [*problems, *notes]
-    shown = [f for f in findings if f.problem][:SHOWN] + [f for f in findings if not f.problem][:SHOWN]
-    for finding in shown:
-        say(finding.line)
-    if len(shown) < len(findings):
-        say(f"and {len(findings) - len(shown):,} more.")
-    if options.report:
-        write_report(options.report, findings)
-        say(f"{options.report} names all of it.")
-    elif len(shown) < len(findings) or any(len(f.names) > SHOWN or (f.problem and f.names) for f in findings):
-        say("--report=FILE writes all names to a file.")
-    usable = "not usable" if problems else "usable"
-    return f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks", 1 if problems else 0
-
-
-class _Look(NamedTuple):
-    """Problems of a data set, the images first; remarks; and what was checked, as a clause."""
-
-    problems: list[Finding]
-    notes: list[Finding]
-    seen: str
-
-
-def _look(options: Namespace, read_source: Callable[[Namespace], Source]) -> _Look:
-    try:
-        source = read_source(options)
-    except NoDataSet as error:
-        return _Look([wrong(error)], [], "without its folders nothing else can be checked")
-    except InputError as error:
-        return _look_below(options, wrong(error))
-    problems = _images(options, source.root, source.tracklets)
+    problems: list[Finding] = []
     notes: list[Finding] = []
+    found = {"problem": problems, "remark": notes}
+    if options.report:
+        _write_report(options.report, found)  # fails now if it cannot be written, not after hours
+    with collected_warnings(notes):
+        seen = _look(options, problems, notes)
+    lines = [f"{kind}: {finding.text}" for kind, findings in found.items() for finding in findings[:SHOWN]]
+    if left := len(problems) + len(notes) - len(lines):
+        lines.append(f"and {left:,} more.")
+    if options.report:
+        _write_report(options.report, found)
+        lines.append(f"{options.report} names all of it.")
+    elif left or any(f.names for f in problems) or any(len(f.names) > SHOWN for f in notes):
+        lines.append("--report=FILE writes all names to a file.")
+    usable = "not usable" if problems else "usable"
+    return lines, f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks", 1 if problems else 0
+
+
+def _write_report(path: Path, found: Mapping[str, Sequence[Finding]]) -> None:
+    """Write a text file with a line per finding, followed by all of its names, indented; names that are not UTF-8 are
+    escaped. Raises InputError: it cannot be written.
+    """
+    cannot = as_input_error(f"the report {path} cannot be written", "choose another --report")
+    with cannot, atomic_file(path) as file:
+        for kind, findings in found.items():
+            for finding in findings:
+                lines = (f"{kind}: {finding.text}", *(f"  {name}" for name in finding.names))
+                file.writelines(f"{line}\n".encode("utf-8", "backslashreplace") for line in lines)
+
+
+def _look(options: Namespace, problems: list[Finding], notes: list[Finding]) -> str:
+    """Add problems (of images first) and remarks of a data set; return a summary of what was checked."""
+    try:
+        source = read_splits(options.dataset, options.root, options.follow_links)
+    except NoDataSet as error:
+        problems.append(_of(error))
+        return "without its folders nothing else can be checked"
+    except InputError as error:
+        problems.append(_of(error))
+        images = _look_below(options, error, problems)
+        return (
+            "without its lists and folders tracklets and keypoints cannot be checked, "
+            f"the {images:,} images below {options.root} were"
+        )
+    problems += _images(options, source.tracklets)
     if options.keypoints:
-        problems += other_sizes(source)
+        problems += _other_sizes(source)
         try:
-            notes += read_keypoints(options.keypoints, source, options.skeleton, options.units, lenient=True).remarks
+            notes += read_keypoints(options.keypoints, source, options.skeleton, options.units, lenient=True)[1]
         except InputError as error:
-            problems.append(wrong(error))
-            problems += damaged_keypoints(options.keypoints, source, options.skeleton, error)
+            problems.append(_of(error))
+            problems += _damaged_keypoints(options.keypoints, source, options.skeleton, error)
             notes += unused_keypoints(options.keypoints, source)
     else:
         notes.append(Finding("no --keypoints were given: appearance only"))
     notes += remarks(source, options.frames_per_clip)
     frames = sum(len(t.frames) for t in source.tracklets)
-    return _Look(problems, notes, f"{source.dataset}, {len(source.tracklets):,} tracklets, {frames:,} frames")
+    return f"{source.dataset}, {len(source.tracklets):,} tracklets, {frames:,} frames"
 
 
-def _look_below(options: Namespace, first: Finding) -> _Look:
-    """The same of a folder that cannot be listed as a data set; ``first`` is the reason."""
-    problems, images = [first], 0
-    if options.root.is_dir():
-        folders = FolderReader(options.dataset, options.root, options.follow_links)
-        below = folders.images_below()
-        names = [tuple(f"{folder}/{name}".lstrip("/") for name in found) for folder, found in below.items()]
-        images = sum(map(len, names))
-        problems += [Finding(text, problem=True) for text in folders.problems if text not in first.names]
-        problems += _images(options, options.root, [Tracklet(frames, 0, 0) for frames in names])
-    return _Look(
-        problems,
-        [],
-        "without its lists and folders tracklets and keypoints cannot be checked, "
-        f"the {images:,} images below {options.root} were",
+def _of(error: InputError) -> Finding:
+    return Finding(str(error), error.names)
+
+
+def _look_below(options: Namespace, known: InputError, problems: list[Finding]) -> int:
+    """Check a folder that cannot be listed as a data set, for the ``known`` reason; return the number of images."""
+    if not options.root.is_dir():
+        return 0
+    folders = FolderReader(options.dataset, options.root, options.follow_links)
+    below = folders.images_below()
+    names = [tuple(f"{folder}/{name}".lstrip("/") for name in found) for folder, found in below.items()]
+    problems += [Finding(text) for text in folders.problems if text not in known.names]
+    problems += _images(options, [Tracklet(frames, 0, 0) for frames in names])
+    return sum(map(len, names))
+
+
+def _images(options: Namespace, tracklets: Sequence[Tracklet]) -> list[Finding]:
+    """Decode every frame and return the problems in order."""
+    root, size = options.root, (options.height, options.width)
+    tasks = []
+    for number, part in enumerate(cut(tracklets, 1024)):
+        nowhere = np.zeros((sum(len(t.frames) for t in part), 14, 3), np.float32)
+        tasks.append(ShardTask(None, root, tuple((number, t) for t in part), nowhere, *size))
+    bad: dict[int, list[Finding]] = {}
+    with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
+        for task, of_task in run_tasks(work, tasks, options.workers, bar.update):
+            number, _ = task.tracklets[0]
+            bad[number] = [Finding(f"{root / name} {reason}") for name, reason in of_task.items()]
+    return [finding for number in sorted(bad) for finding in bad[number]]
+
+
+def _other_sizes(source: Source) -> list[Finding]:
+    """First frames whose size differs from that of the data set, if it has one; unreadable images are ignored."""
+    wanted, names = source.splits[1].frame_size, []
+    for tracklet in source.tracklets if wanted else ():
+        with suppress(InputError):
+            if (size := image_size(source.root / tracklet.frames[0])) != wanted:
+                names.append(f"{tracklet.frames[0]} ({size[0]} x {size[1]})")
+    height, width = wanted or (0, 0)
+    return counted(
+        names,
+        f"tracklets have frames of another size than {height} x {width} (height x width), of which keypoints must be "
+        "pixels",
     )
 
 
-def _images(options: Namespace, root: Path, tracklets: Sequence[Tracklet]) -> list[Finding]:
-    """Decode every frame; what is wrong with them, in their order."""
-    numbered = tuple(enumerate(tracklets))
-    tasks = []
-    for part in cut(tracklets, 1024):
-        frames = sum(len(tracklets[i].frames) for i in part)
-        nowhere = np.zeros((frames, 14, 3), np.float32)
-        tasks.append(ShardTask(None, root, numbered[part.start : part.stop], nowhere, options.height, options.width))
-    bad: dict[int, list[Finding]] = {}
-    with tqdm(total=sum(t.frames for t in tasks), desc="check", unit="frame", disable=None) as bar:
-        for task, result in run_tasks(work, tasks, options.workers, bar.update):
-            of_task = [Finding(f"{root / name} {reason}", problem=True) for name, reason in result.bad.items()]
-            bad[task.tracklets[0][0]] = of_task
-    return [finding for first in sorted(bad) for finding in bad[first]]
+def _damaged_keypoints(path: Path, source: Source, skeleton: str | None, known: InputError) -> list[Finding]:
+    """Unusable keypoint files in a folder, except those named in ``known``; none if ``path`` is not a folder."""
+    if not path.is_dir():
+        return []
+    names = formats.damaged_files(path, unique_frames(source.tracklets), skeleton)
+    return counted([n for n in names if n not in known.names], f"keypoint files in {path} cannot be used")

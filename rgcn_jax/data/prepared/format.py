@@ -1,66 +1,91 @@
-"""The prepared format of a data set: the files in its folder, and how the folder is found. Needs no TensorFlow.
+"""Format of prepared data (ArrayRecord): the files of a folder, its marker, and finding it. Needs no TensorFlow.
 
-``python -m rgcn_jax.data.prepare`` writes it, below a folder that may hold several data sets::
+``python -m rgcn_jax.data.prepare`` writes it into a folder that may contain several data sets::
 
     OUT/mars_pose/1.0.0/
-        mars_pose-train.array_record-00000-of-00063    the frames, 8,192 or a few more in a shard
+        mars_pose-train.array_record-00000-of-00063    the frames, 8,192 or a few more per shard
         mars_pose-test.array_record-00000-of-00084
-        dataset_info.json, features.json               so that TensorFlow Datasets opens it without this package
+        dataset_info.json, features.json               for TensorFlow Datasets, without this package
         index.npz                                      the tracklets and their subsets in each split
         keypoints.npy                                  [frames, 14, 3], normalised coordinates, confidence
-        rgcn_jax.json                                  the size of the frames, the shards, versions
+        rgcn_jax.json                                  the marker: frame size, shards, hashes
 
-A record is one frame, so that a clip costs the reading of its own frames and no others. The frames of a tracklet follow
-one another in the order of time; a frame's row counts all records of all shards in their order.
-While it is written the folder is called ``1.0.0.partial``: an unfinished data set cannot be opened.
+A record is one frame, so a clip reads only its own frames. The frames of a tracklet are consecutive and in temporal
+order; the row of a frame counts the records of all shards in order. During writing the folder is named
+``1.0.0.partial``, so an unfinished data set cannot be opened.
 """
 
 import json
-import re
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.handed_over import read_text
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
 VERSION = "1.0.0"
-"""The folder's name, which TensorFlow Datasets takes for the version of the data set."""
+"""Name of the folder, which is the version of the data set for TensorFlow Datasets."""
 PARTIAL = f"{VERSION}.partial"
 ARRAY_RECORD = "array_record"
 MARKER, INDEX, KEYPOINTS = "rgcn_jax.json", "index.npz", "keypoints.npy"
 
+Fields = TypeVar("Fields")
+
 
 def builder_name(dataset: str) -> str:
-    """What TensorFlow Datasets calls it: ``tfds.builder("mars_pose", data_dir=OUT)``."""
+    """Name of the data set in TensorFlow Datasets: ``tfds.builder("mars_pose", data_dir=OUT)``."""
     return f"{dataset}_pose"
 
 
 def shard_name(dataset: str, subset: str, number: int, count: int) -> str:
-    """``mars_pose-train.array_record-00000-of-00063``."""
+    """File name of a shard: ``mars_pose-train.array_record-00000-of-00063``."""
     return f"{builder_name(dataset)}-{subset}.{ARRAY_RECORD}-{number:05}-of-{count:05}"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of records: its name, how many there are, its size in bytes."""
+    """Shard: file name, number of records, size in bytes."""
 
     file: str
     frames: int
     size: int
 
 
+@dataclass(frozen=True)
+class Marker:
+    """Contents of the marker ``rgcn_jax.json``.
+
+    ``height``, ``width``: size of the prepared frames in pixels. ``frame_size``: size of the original frames, if all
+    have the same. ``partitions``: number of each published split -> its description. ``source``: hash of the images,
+    keypoints and settings. ``hashes``: SHA-256 of index and keypoints by file name. ``shards``: list of ``Shard``.
+    """
+
+    format: str
+    version: int
+    dataset: str
+    height: int
+    width: int
+    has_keypoints: bool
+    junk_has_keypoints: bool
+    frame_size: list | tuple | None
+    partitions: dict
+    source: str
+    hashes: dict
+    shards: list
+
+
 def find(root: Path, dataset: str) -> Path | None:
-    """The folder of a prepared data set, if ``root`` is one or holds one; None if ``root`` is something else.
+    """Find the folder of a prepared data set in ``root``, or ``root`` itself; None if there is none.
 
     Raises:
-      InputError: it is of another data set, or its preparation was not finished.
+      InputError: it is another data set, or its preparation is unfinished.
     """
     below = root / builder_name(dataset)
     for folder in (root, root / VERSION, below / VERSION):
         if (folder / MARKER).is_file():
-            found = read_marker(folder)["dataset"]
+            found = read_marker(folder).dataset
             if found != dataset:
                 raise InputError(f"{folder} was prepared from {found!r}, not {dataset!r}: set data.name to {found!r}.")
             return folder
@@ -73,56 +98,32 @@ def find(root: Path, dataset: str) -> Path | None:
     return None
 
 
-def frame_size(folder: Path) -> tuple[int, int]:
-    """Height and width in pixels of the frames in a prepared folder. Raises InputError if it is none."""
-    marker = read_marker(folder)
-    return marker["height"], marker["width"]
-
-
-_FIELDS = {
-    "format": str,
-    "version": int,
-    "dataset": str,
-    "height": int,
-    "width": int,
-    "shards": list,
-    "partitions": dict,
-    "has_keypoints": bool,
-    "junk_has_keypoints": bool,
-}
-"""Of the marker, besides ``frame_size``: [height, width] or null, and ``hashes``: SHA-256 of index and keypoints."""
-
-
-def read_marker(folder: Path) -> dict[str, Any]:
-    """The fields of ``rgcn_jax.json``. Raises InputError: it is missing or damaged, or of a newer version."""
+def read_marker(folder: Path) -> Marker:
+    """Read the marker. Raises InputError: it is missing, damaged, or of a newer version."""
     with as_input_error(f"{folder / MARKER} cannot be read", "prepare the data again", MALFORMED):
-        marker = json.loads(read_text(folder / MARKER))
-        if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+        fields = json.loads(read_text(folder / MARKER))
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise ValueError(f"it is not of the format {FORMAT!r}")
-        if wrong := [name for name, kind in _FIELDS.items() if type(marker.get(name)) is not kind]:
-            raise ValueError(f"it has no {wrong[0]}, or something else in its place")
-        hashes = marker.get("hashes", {})
-        if not isinstance(hashes, dict) or not {*hashes} <= {INDEX, KEYPOINTS}:
-            raise ValueError(f"its hashes are not those of {INDEX} and {KEYPOINTS}")
-        sizes = [[marker["height"], marker["width"]], *([marker["frame_size"]] if marker.get("frame_size") else [])]
-        for size in sizes:
-            if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 0 < n < 2**16 for n in size):
-                raise ValueError(f"{size} is no height and width of a frame")
-    if marker["version"] > FORMAT_VERSION:
+        marker = _from_json(Marker, fields)
+        sizes = (marker.height, marker.width, *(marker.frame_size or ()))
+        if len(sizes) not in (2, 4) or not all(type(n) is int and 0 < n < 2**16 for n in sizes):
+            raise ValueError(f"{sizes} is no height and width of a frame")
+        shards = [_from_json(Shard, shard) for shard in marker.shards]
+        for shard in shards:
+            if shard.file != os.path.basename(shard.file):  # a path could point outside of the folder
+                raise ValueError(f"{shard.file[:200]!r} is no name of a shard")
+    if marker.version > FORMAT_VERSION:
         raise InputError(
-            f"{folder} was prepared in version {marker['version']} of its format, this program reads version "
+            f"{folder} was prepared in version {marker.version} of its format, this program reads version "
             f"{FORMAT_VERSION}: update rgcn_jax, or prepare the data again with this one."
         )
-    return marker
+    return replace(marker, shards=shards)
 
 
-def parse_shard(fields: Any, dataset: str) -> Shard:
-    """A shard of the marker's list. Raises ValueError where it is none."""
-    kinds = {"file": str, "frames": int, "size": int}
-    if not isinstance(fields, dict) or {name: type(value) for name, value in fields.items()} != kinds:
-        raise ValueError(f"{str(fields)[:200]} is no shard")
-    shard = Shard(**fields)
-    # Nor may it be a path, which could lead elsewhere.
-    if not re.fullmatch(rf"{re.escape(builder_name(dataset))}-\w+\.{ARRAY_RECORD}-[0-9]+-of-[0-9]+", shard.file):
-        raise ValueError(f"{shard.file[:200]!r} is no name of a shard")
-    return shard
+def _from_json(kind: type[Fields], fields: Any) -> Fields:
+    """Create a dataclass from a JSON object. Raises ValueError: a field is missing or has another type."""
+    types = get_type_hints(kind)
+    for name, expected in types.items():
+        if type(fields.get(name)) not in (get_args(expected) or (expected,)):
+            raise ValueError(f"it has no {name}, or something else in its place")
+    return kind(**{name: fields[name] for name in types})

@@ -1,39 +1,37 @@
-"""Opening of prepared data: tracklets, splits, shards and keypoints, with checks of the files. Needs no TensorFlow."""
+"""Opening of prepared data: tracklets, splits, shards and keypoints, with checks of the files. Needs no TensorFlow.
+
+The index, ``index.npz``, contains the tracklets and their subsets in each published split as arrays: ``names`` (of all
+frames, UTF-8, separated by NUL), ``person_id``, ``camera_id``, ``clothes_id`` (optional) and ``num_frames`` of the
+tracklets; and positions of tracklets for each split, such as 1: ``train_1``, ``query_1``, ``gallery_1``, ``junk_1``.
+"""
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
-from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, Shard, parse_shard, read_marker
-from rgcn_jax.data.prepared.index import SUBSETS, read_index
+from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, Marker, read_marker
 from rgcn_jax.errors import InputError, as_input_error, listed
-from rgcn_jax.runtime.handed_over import file_hash, open_file
+from rgcn_jax.runtime.handed_over import file_hash
+from rgcn_jax.runtime.npz import read_arrays
 from rgcn_jax.types import Split, Tracklet
 
-MOST_CONFIDENT = 1e6
-"""Detectors have confidences of 0 to 1, or of a heatmap's height; a flipped bit of a number makes 1e38 of it."""
+SUBSETS = ("train", "query", "gallery", "junk")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set: ``tracklets`` in the order of their records, and the splits that choose among them."""
+    """A prepared data set and ``KeypointSource``: tracklets in the order of their records, splits by number from 1."""
 
     folder: Path
-    dataset: str
-    height: int
-    width: int
-    shards: tuple[Shard, ...]
+    marker: Marker
     tracklets: tuple[Tracklet, ...]
     splits: Mapping[int, Split]
-    """By number, from 1; one but for data sets with several published splits."""
-    has_keypoints: bool
-    junk_has_keypoints: bool
 
     @cached_property
     def first_rows(self) -> dict[Tracklet, int]:
@@ -43,113 +41,124 @@ class Prepared:
 
     @cached_property
     def frames_hash(self) -> str:
-        """SHA-256 over the shards' names, numbers of frames and sizes."""
-        text = "\n".join(f"{shard.file} {shard.frames} {shard.size}" for shard in self.shards)
+        """SHA-256 of the names, record counts and sizes of the shards."""
+        text = "\n".join(f"{shard.file} {shard.frames} {shard.size}" for shard in self.marker.shards)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
-    def shard_starts(self) -> Int64[np.ndarray, "shards"]:
-        """Row of each shard's first record."""
-        return np.cumsum([0, *(s.frames for s in self.shards)])[:-1]
-
-    def keypoints(self) -> "PreparedKeypoints":
-        """The keypoints of all frames, read as they are needed."""
-        return PreparedKeypoints(stored_keypoints(self.folder / KEYPOINTS), self.first_rows)
-
-
-@dataclass(frozen=True)
-class PreparedKeypoints:
-    """A ``KeypointSource``: all rows, and where a tracklet's begin."""
-
-    values: Float32[np.ndarray, "n 14 3"]
-    first_rows: Mapping[Tracklet, int]
+    def keypoints(self) -> np.ndarray:
+        """Keypoints of all frames [frames, 14, 3], memory-mapped."""
+        return np.load(self.folder / KEYPOINTS, mmap_mode="r", allow_pickle=False)
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """A copy of the rows of a tracklet's frames."""
+        """Read the keypoints of a tracklet's frames."""
         first = self.first_rows[tracklet]
-        return np.array(self.values[first : first + len(tracklet.frames)])
-
-
-def stored_keypoints(path: Path) -> np.ndarray:
-    """The array of a ``keypoints.npy``, read as it is needed. Raises OSError or ValueError."""
-    open_file(path).close()  # nobody waits for a pipe
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged header is parsed as Python
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        return np.array(self.keypoints[first : first + len(tracklet.frames)])
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open a prepared data set. Raises InputError: a file is missing or damaged, or of a newer version."""
+    """Open a prepared data set.
+
+    Sizes of all shards and hashes of index and keypoints are checked, so that an incomplete copy fails now and not at
+    step 10,000.
+
+    Raises:
+      InputError: a file is missing, damaged, or of a newer version.
+    """
     marker = read_marker(folder)
-    with as_input_error(  # a damaged archive raises nearly anything
+    if wrong := _damage(folder, marker):
+        raise InputError(
+            f"The prepared data in {folder} is damaged: {listed(wrong, separator='; ')}. Copy it again, or prepare it "
+            "again."
+        )
+    with as_input_error(  # a forged file, whose hash fits, may raise anything
         f"The prepared data in {folder} is damaged", "prepare it again", Exception
     ):
-        shards = tuple(parse_shard(shard, marker["dataset"]) for shard in marker["shards"])
         tracklets, subsets = read_index(folder / INDEX)
-        size = None if not marker.get("frame_size") else tuple(marker["frame_size"])
         splits = {
             int(number): Split(
-                marker["dataset"],
+                marker.dataset,
                 folder,
                 *(subsets[f"{name}_{number}"] for name in SUBSETS),
-                frame_size=size,
+                frame_size=tuple(marker.frame_size) if marker.frame_size else None,
                 split_description=description,
             )
-            for number, description in marker["partitions"].items()
+            for number, description in marker.partitions.items()
         }
-        prepared = Prepared(
-            folder=folder,
-            dataset=marker["dataset"],
-            height=marker["height"],
-            width=marker["width"],
-            shards=shards,
-            tracklets=tracklets,
-            splits=splits,
-            has_keypoints=marker["has_keypoints"],
-            junk_has_keypoints=marker["junk_has_keypoints"],
-        )
-    _check_files(prepared, marker.get("hashes", {}))
+        prepared = Prepared(folder, marker, tracklets, splits)
+        frames, of_shards = sum(len(t.frames) for t in tracklets), sum(shard.frames for shard in marker.shards)
+        rows = prepared.keypoints
+        if of_shards != frames or (rows.shape, rows.dtype) != ((frames, 14, 3), np.float32):
+            raise ValueError(
+                f"the shards hold {of_shards:,} frames, {INDEX} {frames:,}, {KEYPOINTS} {rows.dtype} {rows.shape}"
+            )
     return prepared
 
 
-def _are_normalised(rows: np.ndarray) -> bool:
-    """Whether x and y are from 0 to 1 and confidences from 0 to ``MOST_CONFIDENT``; of NaN they are not."""
-    if rows.size == 0:
-        return True
-    least, most = rows.min(axis=(0, 1)), rows.max(axis=(0, 1))
-    return bool((least >= 0).all() and (most <= (1, 1, MOST_CONFIDENT)).all())
-
-
-def _check_files(prepared: Prepared, hashes: Mapping[str, str]) -> None:
-    """Every shard has its size, so that an incomplete copy is an error now and not at step 10,000; keypoints are
-    normalised coordinates; index and keypoints have their hashes, which data prepared by earlier versions lack.
-    """
+def _damage(folder: Path, marker: Marker) -> list[str]:
+    """Find missing and damaged files; each with the reason."""
     wrong = []
-    for shard in prepared.shards:
-        path = prepared.folder / shard.file
-        size = path.stat().st_size if os.path.isfile(path) else None  # pathlib's raises for too long a name
+    for shard in marker.shards:
+        path = folder / shard.file
+        size = path.stat().st_size if os.path.isfile(path) else None  # pathlib raises for overlong names
         if size != shard.size:
             wrong.append(f"{shard.file} is {'missing' if size is None else f'{size:,} bytes, not {shard.size:,}'}")
-    frames = sum(len(t.frames) for t in prepared.tracklets)
-    try:
-        rows = stored_keypoints(prepared.folder / KEYPOINTS)
-    except (OSError, ValueError) as error:
-        wrong.append(f"{KEYPOINTS} cannot be read ({error})")
-    else:
-        if (rows.shape, rows.dtype) != ((frames, 14, 3), np.float32):
-            wrong.append(f"{KEYPOINTS} has shape {rows.shape} in {rows.dtype}, not {(frames, 14, 3)} in float32")
-        elif not _are_normalised(rows):
-            wrong.append(f"{KEYPOINTS} has numbers that are no normalised coordinates (from 0 to 1) or confidences")
-    for name, expected in hashes.items():
-        if not wrong and file_hash(prepared.folder / name) != expected:
-            wrong.append(f"{name} is not what was written (checksum mismatch)")
-    if sum(s.frames for s in prepared.shards) != frames:
-        wrong.append(f"the shards hold {sum(s.frames for s in prepared.shards):,} frames, {INDEX} {frames:,}")
-    if wrong:
-        raise InputError(
-            f"The prepared data in {prepared.folder} is damaged: {listed(wrong, separator='; ')}. Copy it "
-            "again, or prepare it again."
-        )
+    for name in (INDEX, KEYPOINTS):
+        try:
+            if file_hash(folder / name) != marker.hashes.get(name):
+                wrong.append(f"{name} is not what was written (checksum mismatch)")
+        except OSError as error:
+            wrong.append(f"{name} cannot be read ({error.strerror})")
+    return wrong
+
+
+def index_arrays(tracklets: Sequence[Tracklet], splits: Mapping[int, Split]) -> dict[str, np.ndarray]:
+    """Create the arrays of the index from tracklets and splits."""
+    position = {tracklet: i for i, tracklet in enumerate(tracklets)}
+    names = "\0".join(frame for t in tracklets for frame in t.frames)
+    return {
+        "names": np.frombuffer(names.encode("utf-8"), np.uint8),
+        "person_id": np.array([t.person_id for t in tracklets], np.int32),
+        "camera_id": np.array([t.camera_id for t in tracklets], np.int32),
+        "clothes_id": np.array([t.clothes_id for t in tracklets], np.int32),
+        "num_frames": np.array([len(t.frames) for t in tracklets], np.int32),
+        **{
+            f"{subset}_{number}": np.array([position[t] for t in getattr(split, subset)], np.int32)
+            for number, split in splits.items()
+            for subset in SUBSETS
+        },
+    }
+
+
+def read_index(path: Path) -> tuple[tuple[Tracklet, ...], dict[str, tuple[Tracklet, ...]]]:
+    """Read the tracklets, and the tracklets of each subset by names such as ``train_1``.
+
+    Raises:
+      Exception: any, if the file is missing or damaged.
+    """
+    index, _ = read_arrays(path)
+    if wrong := [name for name, array in index.items() if array.ndim != 1 or array.dtype.kind not in "iu"]:
+        raise ValueError(f"{wrong[0]} are no whole numbers")
+    tracklets = _parse_tracklets(index)
+    names = [name for name in index if name.partition("_")[0] in SUBSETS]
+    return tracklets, {name: _chosen(tracklets, index, name) for name in names}
+
+
+def _parse_tracklets(index: Mapping[str, np.ndarray]) -> tuple[Tracklet, ...]:
+    names = index["names"].tobytes().decode("utf-8").split("\0")
+    if index["num_frames"].min() < 1:
+        raise ValueError("a tracklet without frames")
+    ends = np.cumsum(index["num_frames"])
+    if ends[-1] != len(names):
+        raise ValueError(f"{len(names)} names for {ends[-1]} frames")
+    starts = ends - index["num_frames"]
+    clothes = index.get("clothes_id", np.zeros_like(starts))
+    columns = starts, ends, index["person_id"], index["camera_id"], clothes
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(Tracklet(tuple(names[a:b]), *labels) for a, b, *labels in rows)
+
+
+def _chosen(tracklets: Sequence[Tracklet], index: Mapping[str, np.ndarray], name: str) -> tuple[Tracklet, ...]:
+    if any(not 0 <= i < len(tracklets) for i in index[name].tolist()):
+        raise ValueError(f"{name} is of tracklets that are not there")
+    return tuple(tracklets[i] for i in index[name])

@@ -1,12 +1,10 @@
-"""Reader of clips from prepared data: records in, and from there the pipeline of the loose files."""
+"""Records of prepared data, for the pipeline that reads clips from loose files too."""
 
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
-from rgcn_jax.data.clips.pipeline import ClipReader
-from rgcn_jax.data.clips.reader import KeypointSource
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.prepared.opened import Prepared
@@ -17,34 +15,35 @@ _IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}
 
 
 class Records:
-    """The records of prepared data: an ``EncodedFrames``. Shards are opened when they are first needed."""
+    """Records of prepared data as ``EncodedFrames``. Shards are opened on first use."""
 
     def __init__(self, prepared: Prepared):
         self._prepared = prepared
-        self._readers: list[Any] = [None] * len(prepared.shards)
+        self._shards = prepared.marker.shards
+        self._readers: list[Any] = [None] * len(self._shards)
+        self._starts = np.cumsum([0, *(shard.frames for shard in self._shards)])[:-1]  # row of the first record of each
 
     def fetch(self, plan: BatchPlan) -> Shaped[np.ndarray, "b t"]:
-        """Serialized records, of the plan's frames and no others."""
+        """Read the serialized records of the plan's frames."""
         first = np.array([self._prepared.first_rows[t] for t in plan.tracklets])
         rows = (first[:, None] + plan.frames).ravel()
-        starts = self._prepared.shard_starts
-        shard_of = np.searchsorted(starts, rows, side="right") - 1
+        shard_of = np.searchsorted(self._starts, rows, side="right") - 1
         records = np.empty(rows.size, object)
         for shard in np.unique(shard_of):
             of_shard = np.flatnonzero(shard_of == shard)
-            records[of_shard] = self._read(int(shard), (rows[of_shard] - starts[shard]).tolist())
+            records[of_shard] = self._read(int(shard), (rows[of_shard] - self._starts[shard]).tolist())
         return records.reshape(plan.frames.shape)
 
     def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
-        """The bytes of the image file in a record."""
+        """Encoded image of a record."""
         return tf.io.parse_single_example(fetched, _IMAGE)["image"]
 
     def name(self, frame: str) -> str:
-        """The frame's name in the data set as it was distributed."""
+        """Name of a frame in the original data set, for messages."""
         return f"{frame} in {self._prepared.folder}"
 
     def _read(self, shard: int, positions: list[int]) -> list[bytes]:
-        path = self._prepared.folder / self._prepared.shards[shard].file
+        path = self._prepared.folder / self._shards[shard].file
         with as_input_error(
             f"{path} cannot be read", "copy it again, or prepare the data again", (RuntimeError, IndexError)
         ):
@@ -57,10 +56,3 @@ def _open(path: str) -> Any:
     with needs_extra("data", "Reading prepared data needs array_record"):
         from array_record.python.array_record_module import ArrayRecordReader
     return ArrayRecordReader(path, _OPTIONS, file_reader_buffer_size=32768)
-
-
-class PreparedReader(ClipReader):
-    """A ``ClipReader`` of prepared data, at the size in which it was prepared."""
-
-    def __init__(self, prepared: Prepared, keypoints: KeypointSource, ahead: int = 2, threads: int = 0):
-        super().__init__(Records(prepared), keypoints, prepared.height, prepared.width, ahead, threads)

@@ -1,4 +1,4 @@
-"""Prepared data as builders of TensorFlow Datasets, for pipelines of others.
+"""Builders of TensorFlow Datasets for prepared data, for use in other pipelines.
 
 ::
 
@@ -8,16 +8,16 @@
     builder = tfds.builder("mars_pose", data_dir="PREPARED")
     frames = builder.as_data_source("train")
 
-A builder is called ``<data set>_pose`` for each data set of ``datasets.registry.DATA_SETS``. It reads what
-``python -m rgcn_jax.data.prepare`` wrote, whose work it does not do: the data sets cannot be downloaded.
-``tfds_format.py`` defines a record. Nothing here loads TensorFlow.
+There is a builder ``<data set>_pose`` for each data set of ``datasets.registry.DATA_SETS``. It reads the output of
+``python -m rgcn_jax.data.prepare`` and cannot prepare data itself, since the data sets cannot be downloaded.
+``tfds_format.py`` defines a record. Needs no TensorFlow.
 """
 
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rgcn_jax.data.datasets.registry import DATA_SETS
-from rgcn_jax.data.prepared.format import VERSION, builder_name, frame_size
+from rgcn_jax.data.prepared.format import VERSION, builder_name, read_marker
 from rgcn_jax.data.prepared.tfds_format import features, tfds
 from rgcn_jax.errors import InputError
 
@@ -25,14 +25,14 @@ _DESCRIPTION = "Frames of {} with 14 keypoints, ids and cameras; published split
 
 
 class _Info(tfds.core.DatasetInfo):
-    """Of a data set about which no server is asked."""
+    """Information that is not looked up on a server."""
 
     def initialize_from_bucket(self) -> None:
-        """Nothing: TensorFlow Datasets would look for its own data sets at Google."""
+        """Do nothing: TensorFlow Datasets would query Google's storage."""
 
 
 class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the builders share. ``as_dataset`` does not exist for ArrayRecord: use ``as_data_source``."""
+    """Base class of the builders. ArrayRecord does not support ``as_dataset``: use ``as_data_source``."""
 
     VERSION = tfds.core.Version(VERSION)
 
@@ -40,14 +40,15 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return _Info(builder=self, description=self.__doc__, features=features(*self._size()))
 
     def _size(self) -> tuple[int, int] | tuple[None, None]:
-        """Height and width of the frames, not known before they are prepared."""
+        """Height and width of the frames; None before preparation."""
         if not self.data_path.is_dir():
             return None, None
-        return frame_size(Path(self.data_dir))
+        marker = read_marker(Path(self.data_dir))
+        return marker.height, marker.width
 
-    # The base class's is wrapped by a decorator, which makes it an attribute to the type checker.
+    # A decorator makes the method of the base class an attribute for the type checker.
     def download_and_prepare(self, **options: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Nothing if the data set is prepared; else raises InputError with the command that prepares it."""
+        """Do nothing if the data set is prepared; otherwise raise InputError with the command that prepares it."""
         if not self.data_path.is_dir():
             self._not_prepared()
 
@@ -72,4 +73,4 @@ BUILDERS = {
     )
     for dataset in DATA_SETS
 }
-"""Data set -> builder. TensorFlow Datasets registers a class when it is made."""
+"""Data set -> builder. TensorFlow Datasets registers each class on creation."""

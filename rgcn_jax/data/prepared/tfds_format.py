@@ -1,11 +1,8 @@
-"""Metadata for TensorFlow Datasets, which can open prepared data by itself: features of a record, and two JSON files.
+"""Metadata of prepared data for TensorFlow Datasets: features of a record, and two JSON files. Needs no TensorFlow.
 
-None of this loads TensorFlow.
-
-A record: ``image`` (the bytes of a JPEG or PNG file), ``keypoints`` [14, 3] (x and y as normalised coordinates,
-confidence; zeros where not detected), ``person_id`` and ``camera_id`` as the data set has them (junk is -1,
-distractors are 0), ``tracklet`` (its position in the data set), ``frame`` (position in the tracklet, from 0), ``name``
-(path in the data set as it was distributed).
+A record: ``image`` (JPEG or PNG), ``keypoints`` [14, 3] (x and y as normalised coordinates, confidence; zeros where not
+detected), ``person_id`` and ``camera_id`` of the data set (junk is -1, distractors are 0), ``tracklet`` (position in
+the data set), ``frame`` (position in the tracklet, from 0), ``name`` (path in the original data set).
 """
 
 import functools
@@ -21,12 +18,12 @@ from rgcn_jax.errors import needs_extra
 
 with needs_extra("data", "Preparing data needs TensorFlow Datasets"):
     import tensorflow_datasets as tfds
-    from etils import epath  # whose paths it wants
+    from etils import epath  # its paths
 
 
 @functools.cache
 def features(height: int | None, width: int | None) -> Any:
-    """The features of a record, as TensorFlow Datasets describes them; None: of frames of any size."""
+    """Features of a record for TensorFlow Datasets; height and width None: frames of any size."""
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(height, width, 3)),
@@ -46,14 +43,14 @@ def write_metadata(
     """Write ``dataset_info.json`` and ``features.json``.
 
     Args:
-      folder: where the files go.
+      folder: folder of the files.
       dataset: name of the data set.
       subsets: name of a subset (``train``, ``test``) -> its shards, in order.
-      height: of the frames, in pixels.
-      width: of the frames, in pixels.
-      description: what the data is.
+      height: height of the frames in pixels.
+      width: width of the frames in pixels.
+      description: description of the data set.
     """
-    # Among empty files: TensorFlow Datasets looks for the shards' names, which they get last.
+    # Beside empty files with the final names of the shards, which TensorFlow Datasets looks for.
     with tempfile.TemporaryDirectory(dir=folder) as name:
         empty = Path(name)
         names = tfds.core.ShardedFileTemplate(
@@ -80,7 +77,7 @@ def write_metadata(
             split_infos=splits,
             version=VERSION,
             filename_template=names,
-            check_data=False,  # it reads by as_dataset, which ArrayRecord has not
+            check_data=False,  # it reads by as_dataset, which ArrayRecord does not support
             description=description,
         )
         for written in empty.glob("*.json"):

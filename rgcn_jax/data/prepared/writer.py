@@ -1,8 +1,8 @@
 """Writer of prepared data: resumable, atomic, with content-addressed shards.
 
-All is written into ``1.0.0.partial``, which becomes ``1.0.0`` when it is complete. There the name of a shard ends with
-its key, a hash of the names, sizes and times of its images, of their keypoints and of the settings: a shard that has
-its name need not be written again, and one of other images or settings is not used.
+Files are written into ``1.0.0.partial``, which is renamed to ``1.0.0`` when complete. Until then the name of a shard
+ends with its content key (``ShardTask.key``): an existing shard with the right name is not written again, and one of
+other images, keypoints or settings is not used.
 """
 
 import errno
@@ -11,52 +11,64 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints import coverage
+from rgcn_jax.data.keypoints.coverage import report
+from rgcn_jax.data.keypoints.table import KeypointTable
 from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.format import FORMAT, FORMAT_VERSION, INDEX, KEYPOINTS, MARKER, PARTIAL, VERSION, Shard
-from rgcn_jax.data.prepared.index import index_arrays
-from rgcn_jax.data.prepared.shard_task import FRAMES_PER_SHARD, ShardTask, cut
-from rgcn_jax.data.prepared.shard_worker import work
-from rgcn_jax.data.prepared.source import Source, SourceKeypoints
+from rgcn_jax.data.prepared.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    INDEX,
+    KEYPOINTS,
+    MARKER,
+    PARTIAL,
+    VERSION,
+    Marker,
+    Shard,
+)
+from rgcn_jax.data.prepared.opened import index_arrays
+from rgcn_jax.data.prepared.shard import FRAMES_PER_SHARD, ShardTask, cut, work
+from rgcn_jax.data.prepared.source import Source
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_file, remove_unfinished
 from rgcn_jax.runtime.handed_over import file_hash
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.runtime.worker_pool import run_tasks
+from rgcn_jax.types import Tracklet
 
 _LOCK = ".lock"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Preparation:
-    """One preparation; a context manager that locks the folder.
+    """Preparation of a data set; a context manager that locks the folder.
 
     Args:
-      out: folder that holds prepared data sets.
-      source: what is prepared.
-      keypoints: of all its frames; None: appearance only.
-      height: of the frames, in pixels.
-      width: of the frames, in pixels.
-      frames_per_shard: a shard takes tracklets until it has so many.
+      out: folder of prepared data sets.
+      source: the data set.
+      keypoints: keypoints of the tracklets, optionally without junk; None: appearance only.
+      height: height of the prepared frames in pixels.
+      width: width of the prepared frames in pixels.
+      frames_per_shard: minimum number of frames per shard.
 
     Raises:
-      InputError: the data set is prepared already from other images, keypoints or settings, another process prepares
-        it, or the folder cannot be written.
+      InputError: the data set was already prepared from other images, keypoints or settings, another process is
+        preparing it, or the folder cannot be written.
     """
 
     def __init__(
         self,
         out: Path,
         source: Source,
-        keypoints: SourceKeypoints | None,
+        keypoints: KeypointTable | None,
         height: int,
         width: int,
         frames_per_shard: int = FRAMES_PER_SHARD,
@@ -65,11 +77,8 @@ class Preparation:
         self.folder, self._partial = below / VERSION, below / PARTIAL
         self._source, self._keypoints, self._size = source, keypoints, (height, width)
         self._index = index_arrays(source.tracklets, source.splits)
-        rows = sum(len(t.frames) for t in source.tracklets)
-        self._values = keypoints.values if keypoints else np.zeros((rows, 14, 3), np.float32)
         self._tasks = self._cut(frames_per_shard)
-        self._key = self._hash()
-        self._resized = 0
+        self.finished = os.path.isfile(self.folder / MARKER)  # pathlib raises for overlong names
 
     def __enter__(self) -> "Preparation":
         if not self.finished:
@@ -81,7 +90,7 @@ class Preparation:
                 except BlockingIOError:
                     raise InputError(f"{self._partial} is being prepared by another process: wait for it.") from None
                 remove_unfinished(self._partial)
-        elif prepared_format.read_marker(self.folder).get("source") != self._key:
+        elif prepared_format.read_marker(self.folder).source != self._hash():
             raise InputError(
                 f"{self.folder} was prepared from something else: images, lists, keypoints or settings differ. Delete "
                 "it and rerun the same command, or choose another --out."
@@ -94,122 +103,113 @@ class Preparation:
             self._lock.close()
 
     @property
-    def finished(self) -> bool:
-        """Whether the data set is prepared."""
-        return os.path.isfile(self.folder / MARKER)  # pathlib's raises for too long a name
-
-    @property
-    def frames_done(self) -> int:
-        """Frames in finished shards."""
-        return sum(task.frames for path, task in self._tasks.items() if path.is_file())
-
-    @property
     def unused(self) -> list[Path]:
-        """Finished shards of other images, keypoints or settings; they are deleted when all others are there."""
+        """Finished shards of other images, keypoints or settings, which are deleted on completion."""
         shards = self._partial.glob(f"[!.]*.{prepared_format.ARRAY_RECORD}-*")
         return [path for path in shards if path not in self._tasks]
 
     @property
     def missing(self) -> list[ShardTask]:
-        """Shards that are to be written."""
+        """Tasks of the shards that are not written yet."""
         return [task for path, task in self._tasks.items() if not path.is_file()]
 
-    def run(self, workers: int, progress: Callable[[int], object]) -> None:
-        """Writes the missing shards, then renames the folder.
+    def run(self, workers: int) -> list[str]:
+        """Write the missing shards with a progress bar, then rename the folder.
+
+        Returns:
+          Lines for the terminal: what was prepared, and the coverage of the keypoints.
 
         Raises:
-          InputError: frames cannot be used (all are named), the disk is full, or a worker died. Finished
-            shards are kept.
+          InputError: frames are unusable (all are named), the disk is full, or a worker died. Finished shards are kept.
         """
         bad: dict[str, str] = {}
+        missing = self.missing
         with self._write_errors():
-            for _, result in run_tasks(work, self.missing, workers, progress):
-                bad |= result.bad
-                self._resized += result.resized
+            with tqdm(total=sum(task.frames for task in missing), desc="prepare", unit="frame", disable=None) as bar:
+                for _, of_shard in run_tasks(work, missing, workers, bar.update):
+                    bad |= of_shard
             if bad:
                 lines = "".join(f"\n  {self._source.root / name} {bad[name]}" for name in sorted(bad))
                 raise InputError(
                     f"{len(bad):,} frames cannot be used; restore them from the data set's archive and rerun the same "
                     f"command to resume, what is finished is kept:{lines}"
                 )
-            self._finish()
-
-    def report(self) -> list[str]:
-        """What was prepared."""
-        tracklets = self._source.tracklets
-        size = sum((self.folder / path.stem).stat().st_size for path in self._tasks)
-        resized = f" ({self._resized:,} of them resized by this command)" if self._resized else ""
+            shards = self._finish()
+        frames, size = sum(shard.frames for shard in shards), sum(shard.size for shard in shards)
         lines = [
-            f"{self.folder}: {len(tracklets):,} tracklets, {len(self._values):,} frames of "
-            f"{self._size[0]} x {self._size[1]} pixels{resized}, {len(self._tasks):,} shards, {size / 1e9:.2f} GB"
+            f"{self.folder}: {len(self._source.tracklets):,} tracklets, {frames:,} frames of {self._size[0]} x "
+            f"{self._size[1]} pixels, {len(shards):,} shards, {size / 1e9:.2f} GB"
         ]
-        if self._keypoints:
-            cameras = np.repeat([t.camera_id for t in tracklets], [len(t.frames) for t in tracklets])
-            rows = {int(c): np.flatnonzero(cameras == c) for c in np.unique(cameras)}
+        if table := self._keypoints:
             lines.append("Share of the frames with so many of the 14 keypoints:")
-            lines += coverage.report(coverage.measure(self._keypoints.values[..., 2] > 0, rows))
+            lines += report(table.coverage(t for t in self._source.tracklets if table.covers([t])))
         return lines
 
     def _cut(self, frames_per_shard: int) -> dict[Path, ShardTask]:
-        """The shards by their paths, in the order of their records."""
-        number, row, tasks = 0, 0, {}
-        ranges = {name: cut(tracklets, frames_per_shard) for name, tracklets in self._source.subsets.items()}
-        shards = [(name, i, positions) for name, of_subset in ranges.items() for i, positions in enumerate(of_subset)]
-        for subset, i, positions in tqdm(shards, "compare with the images", disable=None, leave=False):
-            numbered = tuple(enumerate((self._source.subsets[subset][p] for p in positions), number))
-            number, first = number + len(positions), row
-            row += sum(len(t.frames) for _, t in numbered)
-            task = ShardTask(None, self._source.root, numbered, self._values[first:row], *self._size)
-            name = prepared_format.shard_name(self._source.dataset, subset, i, len(ranges[subset]))
-            path = self._partial / f"{name}.{task.key()}"
-            tasks[path] = replace(task, path=path)
+        """Tasks of all shards by path, in the order of their records."""
+        tasks, number = {}, 0
+        for subset, tracklets in self._source.subsets.items():
+            parts = cut(tracklets, frames_per_shard)
+            for i, part in enumerate(tqdm(parts, "compare with the images", disable=None, leave=False)):
+                keypoints = np.concatenate([self._keypoints_of(tracklet) for tracklet in part])
+                task = ShardTask(None, self._source.root, tuple(enumerate(part, number)), keypoints, *self._size)
+                number += len(part)
+                name = prepared_format.shard_name(self._source.dataset, subset, i, len(parts))
+                path = self._partial / f"{name}.{task.key()}"
+                tasks[path] = replace(task, path=path)
         return tasks
 
+    def _keypoints_of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
+        if self._keypoints and self._keypoints.covers([tracklet]):
+            return self._keypoints.of(tracklet)
+        return np.zeros((len(tracklet.frames), 14, 3), np.float32)
+
     def _hash(self) -> str:
-        """A hash of all that decides about the prepared data."""
+        """Hash of everything that determines the prepared data."""
         digest = hashlib.sha256("\n".join(path.name for path in self._tasks).encode())
         for name in sorted(self._index):
             digest.update(name.encode() + self._index[name].tobytes())
         digest.update(str(self._keypoints is not None).encode())
         return digest.hexdigest()
 
-    def _finish(self) -> None:
-        from rgcn_jax.data.prepared import tfds_format  # takes half a second, and belongs to an extra
+    def _finish(self) -> list[Shard]:
+        from rgcn_jax.data.prepared import tfds_format  # takes half a second, and needs an extra
 
-        source, (height, width) = self._source, self._size
+        source, keypoints, (height, width) = self._source, self._keypoints, self._size
         write_arrays(self._partial / INDEX, self._index, compressed=True)
         with atomic_file(self._partial / KEYPOINTS) as file:
-            np.save(file, self._values)
+            np.save(file, np.concatenate([task.keypoints for task in self._tasks.values()]))
         for path in self.unused:
             path.unlink()
         shards = [Shard(path.stem, task.frames, path.stat().st_size) for path, task in self._tasks.items()]
         description = f"{source.dataset}: frames of tracklets with 14 keypoints, ids and cameras. One record a frame."
         subsets = {name: [shard for shard in shards if f"-{name}." in shard.file] for name in source.subsets}
         tfds_format.write_metadata(self._partial, source.dataset, subsets, height, width, description)
-        marker = {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "dataset": source.dataset,
-            "height": height,
-            "width": width,
-            "has_keypoints": self._keypoints is not None,
-            "junk_has_keypoints": self._keypoints is not None and self._keypoints.junk,
-            "frame_size": source.splits[1].frame_size,
-            "partitions": {str(number): split.split_description for number, split in source.splits.items()},
-            "source": self._key,
-            "hashes": {name: file_hash(self._partial / name) for name in (INDEX, KEYPOINTS)},
-            "shards": [asdict(shard) for shard in shards],
-        }
+        marker = Marker(
+            format=FORMAT,
+            version=FORMAT_VERSION,
+            dataset=source.dataset,
+            height=height,
+            width=width,
+            has_keypoints=keypoints is not None,
+            junk_has_keypoints=keypoints is not None and keypoints.covers(source.junk),
+            frame_size=source.splits[1].frame_size,
+            partitions={str(number): split.split_description for number, split in source.splits.items()},
+            source=self._hash(),
+            hashes={name: file_hash(self._partial / name) for name in (INDEX, KEYPOINTS)},
+            shards=shards,
+        )
         with atomic_file(self._partial / MARKER, "w") as file:
-            file.write(json.dumps(marker, indent=1) + "\n")
+            file.write(json.dumps(asdict(marker), indent=1) + "\n")
         (self._partial / _LOCK).unlink()
-        for path in self._tasks:  # last, so that hardly a kill finds finished shards without their keys
+        for path in self._tasks:  # last, since shards without keys are not reused after a kill
             path.rename(path.with_name(path.stem))
         os.rename(self._partial, self.folder)
+        return shards
 
     @contextmanager
     def _write_errors(self) -> Iterator[None]:
-        """An OSError of the block as InputError; of a full disk with the room that is still needed."""
+        """Raise an OSError of the block as InputError; for a full disk with the space still needed."""
         try:
             yield
         except OSError as error:

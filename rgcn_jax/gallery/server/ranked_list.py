@@ -8,7 +8,7 @@ from typing import Any
 
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.flags import time_text
-from rgcn_jax.gallery.gallery import Match
+from rgcn_jax.gallery.match import Match
 
 COLUMNS = (
     *("rank", "id", "distance", "same", "mark", "person_id", "camera_id", "start", "end"),

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Generator
 from functools import partial
 
 import numpy as np
@@ -165,6 +166,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
     time.sleep(0.2)
     assert len(asked) == 5
     assert len(reader_threads()) == 1
+    assert isinstance(batches, Generator)
     batches.close()
     assert settles(lambda: not reader_threads())
     assert len(asked) <= 6

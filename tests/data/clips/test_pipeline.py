@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 
 import cv2
 import numpy as np
@@ -188,6 +189,7 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
     assert 3 <= ahead <= 60
     time.sleep(0.5)
     assert len(asked) == ahead
+    assert isinstance(batches, Generator)
     batches.close()
     time.sleep(0.2)
     assert len(asked) == ahead

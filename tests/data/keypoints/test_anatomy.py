@@ -7,6 +7,7 @@ import pytest
 
 from rgcn_jax.data.keypoints import anatomy, mmpose, skeletons
 from rgcn_jax.data.keypoints import table as keypoint_table
+from rgcn_jax.data.keypoints.frame_files import read_folder
 from rgcn_jax.data.keypoints.openpose import parse_openpose
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS, SKELETONS, to_14
@@ -110,7 +111,7 @@ def test_mmpose_names_the_skeleton(tmp_path):
     frames = [f"d/{i:02}.jpg" for i in range(12)]
     for frame, body in zip(frames, people("h36m17", 12), strict=True):
         (tmp_path / f"results_{frame[2:-4]}.json").write_bytes(_mmpose("h36m", body[None]))
-    found = mmpose.read(tmp_path, frames, np.array([[256, 128]]))
+    found = read_folder(mmpose.PROGRAM, tmp_path, frames, np.array([[256, 128]]))
     assert found.sample is not None
     assert (found.skeleton, found.sample.named) == ("h36m17", True)
     np.testing.assert_allclose(found.pixels, to_14(people("h36m17", 12), "h36m17"), rtol=1e-6)

@@ -159,9 +159,9 @@ def test_any_names(names, joined):
 def test_a_key_that_stands_twice(tmp_path):
     body = json.dumps(people("coco17", 1)[0].ravel().tolist())
     (tmp_path / "a.json").write_text(f'[{{"image_id": "a.jpg", "image_id": "b.jpg", "keypoints": {body}}}]')
-    with pytest.raises(InputError, match="ambiguous: the key 'image_id' is twice"):
+    with pytest.raises(InputError, match="ambiguous: the key 'image_id'"):
         formats.read(tmp_path / "a.json", FRAMES, SIZE)
     (tmp_path / "op").mkdir()
     (tmp_path / "op/a_keypoints.json").write_text('{"people": [], "people": []}')
-    with pytest.raises(InputError, match="ambiguous: the key 'people' is twice"):
+    with pytest.raises(InputError, match="ambiguous: the key 'people'"):
         formats.read(tmp_path / "op", FRAMES[:1], SIZE)

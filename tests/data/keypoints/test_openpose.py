@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rgcn_jax.data.keypoints.frame_files import read_folder
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
-from rgcn_jax.data.keypoints.openpose import parse_openpose, read_folder, write_folder
+from rgcn_jax.data.keypoints.openpose import PROGRAM, parse_openpose, write_folder
 from rgcn_jax.errors import InputError
 
 SIZE = np.array([[256, 128]])
@@ -37,7 +38,7 @@ def test_both_skeletons_give_the_14_keypoints(tmp_path):
         folder.mkdir()
         (folder / "a_keypoints.json").write_bytes(_file(_person(size)))
         (folder / "b_keypoints.json").write_bytes(_file())
-        pixels = read_folder(folder, ["x/a.jpg", "x/b.jpg"], SIZE).pixels
+        pixels = read_folder(PROGRAM, folder, ["x/a.jpg", "x/b.jpg"], SIZE).pixels
         assert pixels[0, 8].tolist() == [40, 2 * hip, 0.5]
         assert pixels[0, 1].tolist() == [40, 2, 0.5]
         assert not pixels[1].any()
@@ -56,9 +57,9 @@ def test_both_skeletons_give_the_14_keypoints(tmp_path):
         (b'{"people": [{"pose_keypoints": []}]}', 'has a person without a list "pose_keypoints_2d"'),
         (
             _file(_person(17)),
-            "has 51 numbers a person (that is COCO-17, as AlphaPose writes it), expected 75 (BODY_25) or 54",
+            "has 51 numbers a person, expected 75 (BODY_25) or 54",
         ),
-        (_file(_person(21)), "has 63 numbers a person (that is a hand, 21 keypoints)"),
+        (_file(_person(21)), "has 63 numbers a person, expected 75 (BODY_25) or 54"),
         (_file([1.0, 2.0]), "has 2 numbers a person, expected 75"),
         (_file(_person(25), _person(18)), "has people of different skeletons"),
         (_file([*_person(25)[:-1], "1.0"]), "has something other than numbers"),
@@ -125,7 +126,7 @@ def test_several_people_in_a_folder(tmp_path):
     (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25, 5), _person(25, 60)))
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25, 60), _person(25, 5)))
     # For a crop that is 16 pixels wide the one at 5 is the subject.
-    pixels = read_folder(tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]])).pixels
+    pixels = read_folder(PROGRAM, tmp_path, ["a.jpg", "b.jpg", "x/a.png"][:2], np.array([[256, 128], [256, 16]])).pixels
     assert pixels[:, 0, 0].tolist() == [60, 5]
 
 
@@ -138,7 +139,7 @@ def test_all_bad_files_are_counted(tmp_path):
     (tmp_path / "d/0700_keypoints.json").unlink()
     (tmp_path / "d/0700_keypoints.json").mkdir()
     with pytest.raises(InputError) as caught:
-        read_folder(tmp_path, frames, SIZE)
+        read_folder(PROGRAM, tmp_path, frames, SIZE)
     message = str(caught.value)
     assert f"4 of the 1,200 keypoint files in {tmp_path} cannot be used: d/0003_keypoints.json has 51" in message
     assert "d/0700_keypoints.json cannot be read (Is a directory)" in message
@@ -149,28 +150,28 @@ def test_a_folder_mixes_skeletons(tmp_path):
     (tmp_path / "a_keypoints.json").write_bytes(_file(_person(25)))
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(18)))
     with pytest.raises(InputError, match="a_keypoints.json .*openpose_body25 .*b_keypoints.json .*openpose_coco18"):
-        read_folder(tmp_path, ["a.jpg", "b.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["a.jpg", "b.jpg"], SIZE)
 
 
 def test_a_folder_has_not_what_is_asked_for(tmp_path):
     with pytest.raises(InputError, match="is empty: expected OpenPose files"):
-        read_folder(tmp_path, ["d/a.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["d/a.jpg"], SIZE)
     (tmp_path / "readme.txt").touch()
     with pytest.raises(InputError) as caught:
-        read_folder(tmp_path, ["d/a.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["d/a.jpg"], SIZE)
     assert "no keypoints for any of the 1 frames" in str(caught.value)
     assert f"{tmp_path / 'a_keypoints.json'} or {tmp_path / 'd/a_keypoints.json'}, found readme.txt" in str(
         caught.value
     )
     (tmp_path / "a_keypoints.json").write_bytes(_file())
     with pytest.raises(InputError) as caught:
-        read_folder(tmp_path, ["d/a.jpg", "d/b.jpg", "d/c.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["d/a.jpg", "d/b.jpg", "d/c.jpg"], SIZE)
     assert "missing for 2 of the 3 frames; the first is d/b.jpg (no file" in str(caught.value)
     assert "run OpenPose on these frames too; where it finds nobody it writes a file with an empty list" in str(
         caught.value
     )
     with pytest.raises(InputError, match="d/a.jpg .*e/a.jpg .*a_keypoints.json"):
-        read_folder(tmp_path, ["d/a.jpg", "e/a.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["d/a.jpg", "e/a.jpg"], SIZE)
 
 
 def test_a_file_is_too_large_for_one_frame(tmp_path):
@@ -179,7 +180,7 @@ def test_a_file_is_too_large_for_one_frame(tmp_path):
         file.truncate(200 * 2**20)  # sparse: it takes no room on the disk
     (tmp_path / "b_keypoints.json").write_bytes(_file(_person(25)))
     with pytest.raises(InputError, match="1 of the 2 .*a_keypoints.json .*10 MiB"):
-        read_folder(tmp_path, ["a.jpg", "b.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["a.jpg", "b.jpg"], SIZE)
     with pytest.raises(InputError, match="is not JSON or is cut off"):
         parse_openpose(b'{"people": ' + b"[" * (LARGEST_FRAME - 11))
 
@@ -195,14 +196,14 @@ def test_symbolic_links_out_of_the_folder_are_refused(tmp_path):
     (root / "d/b_keypoints.json").symlink_to(root / "e/b_keypoints.json")  # within: allowed
     (root / "f").symlink_to(outside)
     with pytest.raises(InputError) as caught:
-        read_folder(root, ["d/a.jpg", "d/b.jpg", "e/b.jpg", "f/c.jpg"], SIZE)
+        read_folder(PROGRAM, root, ["d/a.jpg", "d/b.jpg", "e/b.jpg", "f/c.jpg"], SIZE)
     message = str(caught.value)
     assert f"2 entries of the keypoint folder {root} are not read" in message
     assert "d/a_keypoints.json leads out of it by a symbolic link" in message
     assert "f leads out of it by a symbolic link" in message
-    assert len(read_folder(root, ["d/b.jpg", "e/b.jpg"], SIZE).pixels) == 2
+    assert len(read_folder(PROGRAM, root, ["d/b.jpg", "e/b.jpg"], SIZE).pixels) == 2
     (tmp_path / "link").symlink_to(root)  # the folder itself may be one
-    assert read_folder(tmp_path / "link", ["e/b.jpg"], SIZE).pixels.any()
+    assert read_folder(PROGRAM, tmp_path / "link", ["e/b.jpg"], SIZE).pixels.any()
 
 
 def test_frames_that_climb_out_of_the_folder_are_not_followed(tmp_path):
@@ -210,7 +211,7 @@ def test_frames_that_climb_out_of_the_folder_are_not_followed(tmp_path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root/x.txt").touch()
     with pytest.raises(InputError, match=r"\.\. leads out of it"):
-        read_folder(tmp_path / "root", ["../a.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path / "root", ["../a.jpg"], SIZE)
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -219,15 +220,15 @@ def test_a_pipe_is_not_waited_for(tmp_path, linked):
     if linked:
         (tmp_path / "a_keypoints.json").symlink_to(tmp_path / "pipe")
     with pytest.raises(InputError, match="a_keypoints.json is a pipe"):
-        read_folder(tmp_path, ["a.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["a.jpg"], SIZE)
 
 
 def test_names_that_are_not_utf8(tmp_path):
     name = os.fsdecode(b"\xff\xfe")
     (tmp_path / f"{name}_keypoints.json").write_bytes(_file(_person(25)))
-    assert read_folder(tmp_path, [f"{name}.jpg"], SIZE).pixels.any()
+    assert read_folder(PROGRAM, tmp_path, [f"{name}.jpg"], SIZE).pixels.any()
     with pytest.raises(InputError) as caught:
-        read_folder(tmp_path, ["a.jpg"], SIZE)
+        read_folder(PROGRAM, tmp_path, ["a.jpg"], SIZE)
     str(caught.value).replace(f"{name}", "").encode()  # whatever the file's name adds can be printed
 
 
@@ -238,7 +239,7 @@ def test_what_is_written_reads_as_the_same_numbers(tmp_path):
     pixels[2] = 0
     frames = ["d/a.jpg", "d/b.jpg", "e/a.jpg", "e/f/g.h.png"]
     write_folder(tmp_path / "out", frames, pixels)
-    found = read_folder(tmp_path / "out", frames, SIZE)
+    found = read_folder(PROGRAM, tmp_path / "out", frames, SIZE)
     np.testing.assert_array_equal(found.pixels, pixels)
     assert found.skeleton == "openpose_body25"
     contents = json.loads((tmp_path / "out/d/a_keypoints.json").read_text())

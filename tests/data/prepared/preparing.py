@@ -13,7 +13,7 @@ import pytest
 
 from rgcn_jax.data import prepare
 from rgcn_jax.data.datasets import mars
-from rgcn_jax.data.prepared import check, shard_writer, writer
+from rgcn_jax.data.prepared import check, shard, writer
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write as write_walkers
 from tests.commands import status
@@ -76,7 +76,7 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
         for number, task in enumerate(tasks):
             if number == finish:
                 raise KeyboardInterrupt
-            yield task, shard_writer.run(task, lambda: progress(1))
+            yield task, shard.run(task, lambda: progress(1))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "run_tasks", run_tasks)

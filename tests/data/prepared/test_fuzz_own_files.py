@@ -14,6 +14,7 @@ from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks
+from rgcn_jax.runtime.handed_over import file_hash
 from tests.data.prepared import preparing
 from tests.fuzzing import refused_or_read, short
 
@@ -47,10 +48,17 @@ def folder(tmp_path_factory):
 def opened(folder):
     with refused_or_read():
         assert prepared_format.find(folder, "mars") == folder
-        prepared_format.frame_size(folder)
         found = open_prepared(folder)
         assert all(len(t.frames) for t in found.tracklets)
-        assert found.keypoints().of(found.tracklets[0]).dtype == np.float32
+        assert found.of(found.tracklets[0]).dtype == np.float32
+
+
+def save_index(folder, arrays):
+    """The index with its hash in the marker, so that what it holds is read."""
+    np.savez(folder / prepared_format.INDEX, **arrays)
+    marker = json.loads((folder / prepared_format.MARKER).read_text())
+    marker["hashes"][prepared_format.INDEX] = file_hash(folder / prepared_format.INDEX)
+    (folder / prepared_format.MARKER).write_text(json.dumps(marker))
 
 
 @short
@@ -69,7 +77,7 @@ def test_a_field_of_a_shard_that_is_something_else(folder, field, value):
     marker["shards"][0][field] = value
     spoilt = shutil.copytree(folder, folder.with_name("shard"), dirs_exist_ok=True)
     (spoilt / prepared_format.MARKER).write_text(json.dumps(marker))
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match="cannot be read|is damaged"):
         open_prepared(spoilt)
 
 
@@ -77,7 +85,7 @@ def test_a_field_of_a_shard_that_is_something_else(folder, field, value):
 def test_ids_that_are_no_numbers(folder, array):
     spoilt = shutil.copytree(folder, folder.with_name("ids"), dirs_exist_ok=True)
     with np.load(folder / prepared_format.INDEX) as stored:
-        np.savez(spoilt / prepared_format.INDEX, **{**stored, "person_id": array})
+        save_index(spoilt, {**stored, "person_id": array})
     with pytest.raises(InputError, match="is damaged .*person_id are no whole numbers"):
         open_prepared(spoilt)
 
@@ -114,7 +122,7 @@ def test_an_array_of_the_index(folder, name, noise, whole):
         data = bytearray(arrays[name].tobytes())
         data[: len(noise)] = noise[: len(data)]
         arrays[name] = np.frombuffer(bytes(data), arrays[name].dtype)
-    np.savez(spoilt / prepared_format.INDEX, **arrays)
+    save_index(spoilt, arrays)
     opened(spoilt)
 
 
