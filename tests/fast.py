@@ -1,6 +1,7 @@
-"""The files of ``pytest -m fast``, the edit loop: about a minute on two cores, something of each room.
+"""The files of ``pytest -m fast``, the edit loop: under a minute on two cores, something of each room.
 
-All but their slow tests. Left out is what compiles large models, starts processes or writes whole data sets.
+All but their slow tests. Left out is what compiles large models, imports TensorFlow, starts processes or writes whole
+data sets.
 """
 
 FAST = (

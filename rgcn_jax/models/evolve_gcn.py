@@ -48,7 +48,7 @@ def _product(a: ArrayLike, b: ArrayLike, dtype: DTypeLike) -> Array:
 def matrix_gru(
     params: Mapping[str, ArrayLike],
     q: Float[ArrayLike, "*batch c n"],
-    z: Float[ArrayLike, "*batch c k"],
+    z: Float[ArrayLike, "*batch c k"] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "*batch c n"]:
     """One evolution of the weights: Q_{t-1} and Z_t to Q_t by the cell above.
@@ -56,18 +56,25 @@ def matrix_gru(
     Args:
       params: ``W_U``, ``V_U``, ``W_R``, ``V_R``, ``W_C``, ``V_C`` [C, C] and ``B_U``, ``B_R``, ``B_C`` [C, n].
       q: Q_{t-1}.
-      z: Z_t, or its first k columns if all others equal column k, to save multiplications.
+      z: Z_t, or its first k columns if all others equal column k, to save multiplications. None: Z_t = Q_{t-1}, whose
+        gates U and R take one product each, with W + V.
       dtype: data type of the matmul operands.
     """
     q = jnp.asarray(q)
 
-    def gate(name: str, hidden: Array) -> Array:
-        wz = _product(params[f"W_{name}"], z, dtype)
-        wz = jnp.pad(wz, [(0, 0)] * (wz.ndim - 1) + [(0, q.shape[-1] - wz.shape[-1])], mode="edge")
-        return wz + _product(params[f"V_{name}"], hidden, dtype) + params[f"B_{name}"]
+    def of_z(name: str) -> Array:
+        """W Z."""
+        wz = _product(params[f"W_{name}"], q if z is None else z, dtype)
+        return jnp.pad(wz, [(0, 0)] * (wz.ndim - 1) + [(0, q.shape[-1] - wz.shape[-1])], mode="edge")
 
-    update, reset = nn.sigmoid(gate("U", q)), nn.sigmoid(gate("R", q))
-    return (1 - update) * q + update * jnp.tanh(gate("C", reset * q))
+    def gate(name: str) -> Array:
+        w, v = jnp.asarray(params[f"W_{name}"]), jnp.asarray(params[f"V_{name}"])
+        both = _product(w + v, q, dtype) if z is None else of_z(name) + _product(v, q, dtype)
+        return nn.sigmoid(both + params[f"B_{name}"])
+
+    update = gate("U")
+    candidate = jnp.tanh(of_z("C") + _product(params["V_C"], gate("R") * q, dtype) + params["B_C"])
+    return (1 - update) * q + update * candidate
 
 
 def summary(x: Float[ArrayLike, "*batch v c"], p: Float[ArrayLike, "c"], columns: int) -> Float[Array, "*batch c k"]:
@@ -109,7 +116,7 @@ class EvolvingLayer(nn.Module):
         if self.variant == "O":
 
             def evolve(q: Array, _: None) -> tuple[Array, Array]:
-                q = matrix_gru(params, q, q, self.dtype)
+                q = matrix_gru(params, q, dtype=self.dtype)
                 return q, q
 
             _, weights = jax.lax.scan(evolve, q, None, length=x.shape[1])

@@ -70,7 +70,7 @@ def test_of_equal_weights_the_one_nearest_to_one_is_taken():
 def test_a_model_of_one_branch_or_a_distance_without_weight_is_refused():
     one = features(1, 1)
     alone = FeatureSet(one.embeddings._replace(pose=np.zeros((48, 0), np.float32)), *list(vars(one).values())[1:])
-    with pytest.raises(InputError, match="both branches"):
+    with pytest.raises(InputError, match="one branch"):
         mAP_by_weight(alone, "normalized")
     with pytest.raises(InputError, match="euclidean"):
         mAP_by_weight(one, "euclidean")

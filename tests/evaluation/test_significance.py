@@ -117,7 +117,7 @@ def null_case(seed):
 def test_only_queries_that_both_have():
     first, second = np.array([1.0, np.nan, 3.0, 5.0]), np.array([2.0, 4.0, np.nan, 7.0])
     assert paired_difference(first, second, np.array([1, 1, 2, 3])).value == 1.5
-    with pytest.raises(ValueError, match="no query"):
+    with pytest.raises(ValueError, match="at least one query"):
         paired_difference(first[1:3], second[1:3], np.array([1, 2]))
 
 

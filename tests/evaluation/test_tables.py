@@ -27,7 +27,7 @@ def test_table():
     assert lines[3].split()[1:] == expected
     assert len({len(line) for line in lines[1:]}) == 1
     assert len(format_table({**rows, "pose": None, "fused": None}, "official", "euclidean").splitlines()) == 3
-    with pytest.raises(ValueError, match="no row"):
+    with pytest.raises(ValueError, match="at least one row"):
         format_table({"pose": None}, "official", "euclidean")
 
 

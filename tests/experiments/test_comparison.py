@@ -118,10 +118,10 @@ def test_runs_are_grouped_by_what_they_compute_and_paired_by_seed():
 def test_other_queries_or_persons_are_refused():
     a = run(noise(0))
     renamed = ScoredRun(Path("b"), "official", {}, ("0.jpg", *a.first_frames[1:]), a.person_ids, a.scores)
-    with pytest.raises(InputError, match="other queries"):
+    with pytest.raises(InputError, match="different queries"):
         cell([a], [renamed])
     others = ScoredRun(Path("b"), "official", {}, a.first_frames, a.person_ids[::-1].copy(), a.scores)
-    with pytest.raises(InputError, match="other persons"):
+    with pytest.raises(InputError, match="different persons"):
         cell([a], [others])
     with pytest.raises(InputError, match="official/pose"):
         compare([(a, a)], [("pose", "pose")], "official")
@@ -157,6 +157,6 @@ def test_results_that_cannot_be_read_are_one_sentence(tmp_path, capsys):
     a = written(tmp_path / "a", noise(0), "none")
     assert load_scored_run(a).person_ids.tolist() == PERSONS.tolist()
     (a / "results.queries.npz").unlink()
-    assert "evaluate the run again" in fails(command.main, [a, a], capsys)
+    assert "lacks per-query scores" in fails(command.main, [a, a], capsys)
     (a / "results.json").write_text("[")
     assert "cannot be read" in fails(command.main, [a, a], capsys)

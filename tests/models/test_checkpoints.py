@@ -64,7 +64,7 @@ def test_every_project_fills_the_same_trunk_and_its_heads_are_listed(project, tm
     found = load_resnet50(saved(tmp_path, renamed), trunk, reported.append)
     tiny.leaves_close(found, expected, rtol=0)
     (line,) = reported
-    assert sorted(line.split("left out ")[1].split(", ")) == sorted(left_out)
+    assert sorted(line.split("not used: ")[1].split(", ")) == sorted(left_out)
 
 
 @pytest.mark.jit
@@ -87,7 +87,7 @@ def test_the_file_of_before_pytorch_1_6_with_numbers_beside_the_weights(capsys):
     shapes = jax.eval_shape(lambda key: small.init(key, IMAGES, False), jax.random.key(0))
     found = load_resnet50(DATA / "video_person_reid.pth.tar", shapes)
     tiny.leaves_close(found, load_resnet50(DATA / "small_trunk.pth", shapes), rtol=0)
-    assert "left out classifier (1)" in capsys.readouterr().out
+    assert "not used: classifier (1)" in capsys.readouterr().out
 
 
 def test_the_stored_features_of_bicnet_are_pytorchs():

@@ -177,7 +177,7 @@ def test_runs_are_named_by_as_much_of_their_folders_as_tells_them_apart(tmp_path
 
 
 def test_arguments_that_are_wrong(tmp_path, capsys):
-    assert "no folder" in fails(command.main, ["run", f"--out={tmp_path / 'a' / 'b.html'}"], capsys)
+    assert "does not exist" in fails(command.main, ["run", f"--out={tmp_path / 'a' / 'b.html'}"], capsys)
     assert str(tmp_path) in fails(command.main, [tmp_path, f"--out={tmp_path / 'b.html'}"], capsys)
 
 

@@ -25,7 +25,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, wrapped):
     assert trace.exists()  # the file does what it threatens where it is unpickled plainly
     trace.unlink()
     path = zipped(tmp_path / "hostile.pth", data_pkl=content)
-    with pytest.raises(InputError, match=r"hostile\.pth asks for (posix|nt)\.system"):
+    with pytest.raises(InputError, match=r"hostile\.pth refers to (posix|nt)\.system"):
         read_weights(path)
     assert not trace.exists()
 
@@ -33,7 +33,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, wrapped):
 @pytest.mark.parametrize("function", [eval, getattr, __import__])
 def test_builtins_are_refused_by_name(tmp_path, function):
     path = zipped(tmp_path / "hostile.pt", data_pkl=pickle.dumps(Hostile(function, "1"), protocol=2))
-    with pytest.raises(InputError, match=rf"asks for (__builtin__|builtins)\.{function.__name__}"):
+    with pytest.raises(InputError, match=rf"refers to (__builtin__|builtins)\.{function.__name__}"):
         read_weights(path)
 
 

@@ -70,14 +70,12 @@ def test_another_model_is_refused(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save("latest", advanced(1), {})
     with Checkpoints(tmp_path) as checkpoints:
-        reported = (
-            r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], in the model float32\[8\]"
-        )
+        reported = r"is of another model \(batch_stats/appearance/trunk/bn1/mean is float32\[4\], .* float32\[8\]"
         with pytest.raises(InputError, match=reported):
             checkpoints.restore("latest", tiny.start(1, width=8)[0])
-        with pytest.raises(InputError, match=r"the model has no .*statistics_pose.*another --workdir"):
+        with pytest.raises(InputError, match=r"unexpected .*statistics_pose.*another --workdir"):
             checkpoints.restore("latest", tiny.start(1, pose="none")[0])
-        with pytest.raises(InputError, match=r"no 'best' checkpoint in .*train first"):
+        with pytest.raises(InputError, match=r"no 'best' checkpoint in "):
             checkpoints.restore("best", tiny.start(1)[0])
 
 

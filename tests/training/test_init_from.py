@@ -48,13 +48,13 @@ def test_all_but_the_classifier_is_taken_and_listed(run):
         else:
             np.testing.assert_array_equal(ours[name], value, err_msg=name)
     assert origin == {"checkpoint": "latest", "step": 0, "sha256": theirs.hash}
-    assert "new: classifier (2); not used:nothing" in reported[0]
+    assert "new: classifier (2); not used: nothing" in reported[0]
 
 
 def test_what_only_one_of_both_has_is_listed(run):
     reported = []
     found, _ = init_from_run(model_of(appearance="AA", neck="none"), run, reported.append)
-    new, left_out = reported[0].split("new: ")[1].split("; not used:")
+    new, left_out = reported[0].split("new: ")[1].split("; not used: ")
     assert new.split(", ")[0].startswith("appearance/")
     assert left_out == "neck_appearance (1), neck_pose (1)"
     assert all(np.all(np.asarray(v) == 9) for k, v in flatten_dict(found, sep="/").items() if "aggregation" in k)
@@ -71,7 +71,7 @@ def test_another_shape_is_one_error_with_the_name_and_both_shapes(run, changes):
 def test_a_folder_without_a_run_and_a_model_without_a_common_name(run, tmp_path):
     with pytest.raises(InputError, match="no 'latest' checkpoint"):
         init_from_run(model_of(), tmp_path, print)
-    with pytest.raises(InputError, match="another model"):
+    with pytest.raises(InputError, match="no parameter in common"):
         init_from_run({"params": {"other": np.zeros(1)}, "batch_stats": {}}, run, print)
 
 
@@ -100,7 +100,7 @@ def test_a_run_from_a_run_and_resumed_without_it(tmp_path, monkeypatch, capsys):
     results = train(config(more, "--config.num_steps=1", f"--config.model.init_from={source}"), target)
     origin = {"checkpoint": "best", "step": 1, "sha256": expected.hash}
     assert results["init_from"] == origin
-    assert f"from {source} (best checkpoint, step 1); new: classifier (2); not used:nothing" in capsys.readouterr().out
+    assert f"from {source} (best checkpoint, step 1); new: classifier (2); not used: nothing" in capsys.readouterr().out
     shutil.rmtree(source)
     train(config(more, "--config.num_steps=2", f"--config.model.init_from={source}"), target)
     results = json.loads((target / "results.json").read_text())

@@ -132,7 +132,7 @@ def test_a_batch_that_cannot_be_listed_ends_no_run_that_skips(tmp_path, capsys):
 def test_too_many_skipped_in_a_row_stop_too(tmp_path):
     losses = {step: math.nan for step in range(2, 30) if step != 7}
     job = Job(tmp_path, total=30, save=0, evaluate=0, losses=losses, policy="skip")
-    with pytest.raises(InputError, match=f"{MAX_CONSECUTIVE} steps .*step {7 + MAX_CONSECUTIVE}"):
+    with pytest.raises(InputError, match=f"{MAX_CONSECUTIVE} consecutive steps .*step {7 + MAX_CONSECUTIVE}"):
         job.run()
 
 

@@ -6,7 +6,8 @@ statistics under the same names, start from the same values for the same key, an
 of one loads into the other. What the fast forms buy on a CPU:
 
 - `Conv`: XLA's convolution is near the speed of a matrix product on large maps, but 10 to 200 times slower on maps of a
-  few positions, and its gradients transpose large factors element by element; see ``cpu.convolution``.
+  few positions, and the gradient of a 1x1 kernel transposes a large factor element by element; see
+  ``cpu.convolution``.
 - `BatchNorm`: Flax forms (x - mean) * factor + bias, and the gradient needs x - mean, which XLA writes to memory in
   float32 on a CPU. Here it is x * factor + offset: the gradient needs x alone, which is kept anyway.
 - ``project_in_scan``: a recurrent model multiplies its input with W_x (LGCN: W) frame by frame, where the product of
