@@ -8,36 +8,44 @@ Without a config: walkers of 60 people, written as JPEG in MARS's layout into a 
 tf.data at 256 x 128, T = 10, with a trunk so small (three blocks of 8 channels) that reading, not computing, is what
 could hold it up; 60 steps, saved every 20, evaluated at the end. A config is trained in a temporary work directory.
 
-The bare step is the same compiled step on one batch that is on the device already, after the job, in the same process.
-Two rates of the job are set beside it: of the loop alone (input, with the start of the pipeline, step, logging), and of
-all but starting, compiling and profiling (with checkpoints and evaluation). Where a step is waited for, and where a
-batch is, says what to make faster; for more, --config.profile_steps (docs/performance.md).
+Afterwards, in the same process and in turn, so that other load on the machine disturbs both alike: the bare step, the
+same compiled step on one batch that is on the device already, and the step with its input, a new batch from the reader
+each time. The start of the reader is not in either. Ratios are of medians, by the clock and by the processor time of
+the process. Two rates of the job are set beside the bare step's: of the loop alone (input, step, logging), and of all
+but starting, compiling and profiling (with checkpoints and evaluation). Where a step is waited for, and where a batch
+is, says what to make faster; for more, --config.profile_steps (docs/performance.md).
 """
 
 import argparse
+import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from benchmarks.machine import machine
+from benchmarks.timing import Times
 from rgcn_jax import parallel
 from rgcn_jax.command import run_command
 from rgcn_jax.config import Config
 from rgcn_jax.config_io import load_config_file, override, typed
 from rgcn_jax.runtime.time_accounting import PARTS, Seconds
-from rgcn_jax.training.run import prepare
+from rgcn_jax.training.run import Run, prepare
+from rgcn_jax.training.state import TrainState
 from rgcn_jax.training.train import train
 from rgcn_jax.walkers import WalkersSpec, generate
 from rgcn_jax.walkers.write import write
 
-BARE_STEPS = 20
+TURNS, STEPS, WARM_UP = 3, 8, 4
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Trains, times the bare step, and prints the two tables.
+    """Trains, times steps in turn, and prints the two tables.
 
     Raises:
       InputError: there is no such config, or it or its data are not as they must be.
@@ -53,43 +61,59 @@ def main(arguments: Sequence[str]) -> None:
         seconds = Seconds()
         steps = train(config, Path(scratch, "runs", "job"), seconds=seconds)["step"]
         spent = seconds.spent()
-        bare = bare_step(config)
-    frames = config.batch.clips * config.frames_per_clip
-    report(spent, steps, frames, bare)
+        bare, fed = steps_in_turn(config)
+    report(spent, steps, config.batch.clips * config.frames_per_clip, bare, fed)
 
 
-def bare_step(config: Config) -> list[float]:
-    """Seconds of ``BARE_STEPS`` steps on one batch that is on the device, each waited for; one before them is not
-    counted.
+def steps_in_turn(config: Config) -> tuple[Times, Times]:
+    """Mean seconds of a step in each of ``TURNS`` turns of ``STEPS`` steps: bare, and with its input."""
+    run, bare, fed = prepare(config), Times(), Times()
+    with closing(run.data.read(run.sampler.plans(0, 1))) as batches:
+        batch = next(batches)
+    here = parallel.shard(batch, run.mesh)
+    state = _timed(run, run.state, repeat(here), Times())  # compiles
+    for turn in range(TURNS):
+        state = _timed(run, state, repeat(here), bare)
+        first = turn * (WARM_UP + STEPS)
+        with closing(run.data.read(run.sampler.plans(first, first + 2 * (WARM_UP + STEPS)))) as batches:
+            state = _timed(run, state, (parallel.shard(batch, run.mesh) for batch in batches), fed)
+    return bare, fed
+
+
+def _timed(run: Run, state: TrainState, batches: Iterator[Any], times: Times) -> TrainState:
+    """``STEPS`` steps, after ``WARM_UP`` that use up what was read ahead; metrics are fetched one step late, as in the
+    training loop.
     """
-    run = prepare(config)
-    batch = parallel.shard(next(iter(run.data.read(run.sampler.plans(0, 1)))), run.mesh)
-    state, times = run.state, []
-    for _ in range(BARE_STEPS + 1):
-        start = time.perf_counter()
-        state, metrics = run.train_step(state, batch)
-        jax.block_until_ready((state, metrics))
-        times.append(time.perf_counter() - start)
-    return times[1:]
+    metrics, wall, cpu = None, 0.0, 0.0
+    for step in range(WARM_UP + STEPS):
+        if step == WARM_UP:
+            jax.block_until_ready(state)
+            wall, cpu = time.perf_counter(), time.process_time()
+        before, (state, metrics) = metrics, run.train_step(state, next(batches))
+        jax.device_get(before)
+    jax.block_until_ready(state)
+    times.wall.append((time.perf_counter() - wall) / STEPS)
+    times.cpu.append((time.process_time() - cpu) / STEPS)
+    return state
 
 
-def report(spent: Mapping[str, float], steps: int, frames: int, bare: Sequence[float]) -> None:
+def report(spent: Mapping[str, float], steps: int, frames: int, bare: Times, fed: Times) -> None:
     """Prints the rates, and the seconds of each part of the job (``Seconds.spent``) of so many steps, each of so many
-    frames; ``bare``: seconds of the bare steps.
+    frames.
 
     The device takes the first step while the host is at the second already: it is in ``step``, as all others.
     """
-    step = sorted(bare)[len(bare) // 2]
     loop = spent["input"] + spent["step"] + spent["logging"]
     whole = loop + spent["checkpoint"] + spent["evaluation"]
     print(f"\n{machine()}; {jax.devices()[0].device_kind}; {steps} steps of {frames} frames\n")
-    print("| | frames/s | of the bare step |\n|---|---|---|")
-    for name, rate in (
-        ("bare step (median)", frames / step),
-        ("the loop: input, step, logging", steps * frames / loop),
-        ("with checkpoints and evaluation", steps * frames / whole),
+    print("| | frames/s | of the bare step | by processor time |\n|---|---|---|---|")
+    for name, seconds, share in (
+        ("bare step", bare.median, ""),
+        ("step with its input", fed.median, f"{100 * statistics.median(bare.cpu) / statistics.median(fed.cpu):.0f} %"),
+        ("the loop: input, step, logging", loop / steps, ""),
+        ("with checkpoints and evaluation", whole / steps, ""),
     ):
-        print(f"| {name} | {rate:.0f} | {100 * rate * step / frames:.0f} % |")
+        print(f"| {name} | {frames / seconds:.0f} | {100 * bare.median / seconds:.0f} % | {share} |")
     print("\n| part | seconds | a step, ms |\n|---|---|---|")
     for part in PARTS:
         each = "" if part in ("start", "compile", "evaluation", "profile") else f"{1e3 * spent[part] / steps:.1f}"

@@ -260,12 +260,13 @@ assert step_case.make_batch(step_case.Sizes(2, 1, 8, 8))["frames"].shape == (2, 
 def test_the_rates_of_a_job_by_hand(capsys):
     """Four steps of 10 frames; of the device 2 s each where a bare step takes 1 s."""
     spent = dict.fromkeys(PARTS, 0.0) | {"start": 9.0, "input": 1.0, "step": 8.0, "logging": 1.0, "evaluation": 10.0}
-    whole_job.report(spent, 4, 10, [1.0, 5.0, 0.5])
+    whole_job.report(spent, 4, 10, Times([1.0, 5.0, 0.5], [3.0, 1.5, 6.0]), Times([1.25, 9.0, 1.0], [4.0, 2.0, 9.0]))
     table = capsys.readouterr().out
     assert "4 steps of 10 frames" in table
-    assert "| bare step (median) | 10 | 100 % |" in table
-    assert "| the loop: input, step, logging | 4 | 40 % |" in table
-    assert "| with checkpoints and evaluation | 2 | 20 % |" in table
+    assert "| bare step | 10 | 100 % |  |" in table
+    assert "| step with its input | 8 | 80 % | 75 % |" in table
+    assert "| the loop: input, step, logging | 4 | 40 % |  |" in table
+    assert "| with checkpoints and evaluation | 2 | 20 % |  |" in table
     assert "| step | 8.00 | 2000.0 |" in table
     assert "| evaluation | 10.00 |  |" in table
 
@@ -274,7 +275,7 @@ def test_the_rates_of_a_job_by_hand(capsys):
 @pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_a_job_of_a_config_whose_length_is_in_epochs_is_measured(capsys, monkeypatch):
-    monkeypatch.setattr(whole_job, "BARE_STEPS", 3)
+    monkeypatch.setattr(whole_job, "TURNS", 1)
     spec = {"train_identities": 4, "test_identities": 4, "group_size": 2, "cameras": 2, "max_frames": 4}
     arguments = [f"--config.data.walkers.{name}={value}" for name, value in (spec | {"min_frames": 3}).items()]
     arguments += [*mars_folder.TINY, "--config.num_steps=0", "--config.num_epochs=3"]
@@ -290,7 +291,7 @@ def test_a_missing_config_of_a_job_is_reported():
     command = [sys.executable, "-m", "benchmarks.whole_job", "--config=configs/mers.py"]
     process = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert process.returncode == 2
-    assert process.stderr.startswith("error: --config=configs/mers.py: no such file")
+    assert process.stderr.startswith("error: --config=configs/mers.py: expected a file")
 
 
 @pytest.mark.jit
