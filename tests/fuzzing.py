@@ -186,6 +186,7 @@ def damaged_files_test(readers):
 
     @pytest.mark.parametrize("name", readers)
     def test(name, tmp_path):
-        read_or_refused(*readers[name], tmp_path)
+        prepare, spoil = readers[name]
+        read_or_refused(prepare, spoil, tmp_path)
 
     return test

@@ -232,7 +232,7 @@ def test_what_is_wrong_is_one_sentence(table, tmp_path, capsys):
     assert "--seeds" in fails(command.main, ["table3", out, "--seeds=1:"], capsys)
     assert "--seeds" in fails(command.main, ["table3", out, "--seeds=1,1"], capsys)
     assert "data.root" in fails(command.main, ["table3", out, "--dataset=mars"], capsys)
-    assert "the table has" in fails(command.main, ["table3", out, "--dataset=ducks"], capsys)
+    assert "expected one of" in fails(command.main, ["table3", out, "--dataset=ducks"], capsys)
     assert "expected I/N" in fails(command.main, ["table3", out, "--only=2/2"], capsys)
     assert "unknown config field" in fails(command.main, ["table3", out, "--config.nothing=1"], capsys)
     assert "omit --print" in fails(command.main, ["table3", out, "--print"], capsys)
