@@ -14,7 +14,7 @@ from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.evaluation.calibrated import Fusion
 from rgcn_jax.runtime.files import write_text
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT, VERSION = "rgcn_jax calibration", 1

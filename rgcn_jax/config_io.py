@@ -22,7 +22,7 @@ from rgcn_jax.config_rules import conflicts
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.fields import build, leaves
 from rgcn_jax.runtime.files import write_text
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 
 CONFIG_FILE = "config.json"
 """Name of the config file in a run folder."""

@@ -16,8 +16,8 @@ import numpy as np
 from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.evaluation.embed import TrackletFeature
 from rgcn_jax.runtime.files import remove_unfinished, write_text, writing
-from rgcn_jax.runtime.handed_over import LARGEST_TEXT, read_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
+from rgcn_jax.runtime.user_files import LARGEST_TEXT, read_file
 
 PLAN_FILE = "plan.json"
 

@@ -23,6 +23,10 @@ class InputError(ValueError):
         self.names = tuple(names)
 
 
+class NotFoundError(InputError):
+    """Raised for a named object that does not exist, or is no longer kept, such as an entry of a gallery."""
+
+
 @contextmanager
 def as_input_error(
     what: str, todo: str = "", kinds: type[Exception] | tuple[type[Exception], ...] = OSError

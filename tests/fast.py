@@ -46,7 +46,7 @@ FAST = (
     "pose_detection/test_rtmpose.py",
     "runtime/test_checksum.py",
     "runtime/test_files.py",
-    "runtime/test_handed_over.py",
+    "runtime/test_user_files.py",
     "runtime/test_json_lines.py",
     "runtime/test_provenance.py",
     "test_architecture.py",

@@ -299,4 +299,4 @@ def test_the_forms_of_the_layers_are_printed(capsys):
     convolution_forms.main(["--images", "1", "--height", "16", "--width", "8", "--stage-sizes", "1", "--kernels", "3"])
     rows = capsys.readouterr().out.splitlines()
     assert rows[1].startswith("3x3 /1 4x2 64->64")
-    assert rows[1].endswith("chosen: patches, patches, convolution")
+    assert rows[1].endswith("chosen: patches, patches")

@@ -69,7 +69,7 @@ def test_every_module_that_reads_files_is_fuzzed():
     for path in PACKAGE.rglob("*.py"):
         calls = [n.func for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         names = {getattr(call, "attr", getattr(call, "id", "")) for call in calls}
-        own = {"runtime/handed_over.py", "data/datasets/mat5.py", "runtime/cores.py"}
+        own = {"runtime/user_files.py", "data/datasets/mat5.py", "runtime/cores.py"}
         own.add("data/clips/pipeline.py")  # TensorFlow's
         if names & READS and (name := str(path.relative_to(PACKAGE))) not in own:
             reads.add(name)

@@ -51,7 +51,7 @@ def unescaped(source):
     return [n for n, line in enumerate(source.splitlines(), 1) if "print(" in line and "{error}" in line]
 
 
-def test_nothing_that_is_handed_over_is_run():
+def test_nothing_that_is_user_files_is_run():
     sources = {str(file.relative_to(REPOSITORY)): file.read_text(encoding="utf-8") for file in FILES}
     assert "rgcn_jax/torch_files/pickles.py" in sources
     found = [(n, line, what) for n, text in sources.items() for line, what in dangers(text) if (n, what) not in ALLOWED]

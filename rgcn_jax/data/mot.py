@@ -35,7 +35,7 @@ from rgcn_jax.data.mot_addition import move_tracklets, staging_folder
 from rgcn_jax.data.mot_tracks import Box, check_corners, parse_tracks, raise_all
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
-from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
+from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 
 ASPECT = 2.0
 """Aspect ratio of a crop: height over width."""

@@ -21,7 +21,7 @@ from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.protocol import Protocol, Roles
 from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.types import Embeddings
 
 KEYS = ("person-id", "camera", "tracklet")

@@ -29,8 +29,8 @@ from rgcn_jax.evaluation.distance import FeatureStatistics
 from rgcn_jax.evaluation.pose_quality import PoseQuality
 from rgcn_jax.evaluation.protocol import Roles
 from rgcn_jax.runtime.files import writing
-from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.types import JUNK_ID, Embeddings, Tracklet
 
 FORMAT, VERSION = "rgcn_jax features", 1

@@ -20,7 +20,7 @@ from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
 from rgcn_jax.experiments.scored_run import PLACE, REPETITION
 from rgcn_jax.experiments.table import Row, Table
 from rgcn_jax.fields import leaves
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 
 PAPER_CONFIGS = {"walkers": "walkers_paper"}
 """Data set -> name of the config with the paper's model, where it differs from the data set's name."""

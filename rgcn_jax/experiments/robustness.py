@@ -29,7 +29,7 @@ from rgcn_jax.evaluation.scorer import Scorer, score, scorer_from_config
 from rgcn_jax.experiments.corrupted_reader import CorruptedReader, OtherKeypoints, shortened
 from rgcn_jax.experiments.corruptions import CORRUPTIONS, disturb, disturbed_keypoints
 from rgcn_jax.runtime.files import write_text
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.types import Tracklet
 
 ROBUSTNESS_FILE = "robustness.json"

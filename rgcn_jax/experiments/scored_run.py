@@ -11,8 +11,8 @@ from jaxtyping import Int32
 
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error, listed
 from rgcn_jax.evaluation.results import RESULTS_FILE, queries_path
-from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.runtime.user_files import read_text
 
 REPETITION = ("seed", "data.split", "data.walkers.seed")
 """Fields in which repetitions of a configuration differ."""

@@ -17,10 +17,10 @@ from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.evaluation.results import headline_mAP
 from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import refuse_links, write_text
-from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
 from rgcn_jax.runtime.output import RobustStream
 from rgcn_jax.runtime.preemption import Stopped, Stopping
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.runtime.workdir import InUseError, WorkDir
 
 LOG_FILE, RECORD_FILE, SECONDS_FILE = "log.txt", "sweep.json", "seconds.jsonl"

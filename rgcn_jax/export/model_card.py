@@ -7,7 +7,7 @@ from typing import Any
 from rgcn_jax.calibration import Calibration
 from rgcn_jax.errors import MALFORMED
 from rgcn_jax.evaluation.results import RESULTS_FILE
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.saved_model import SavedModel
 
 CARD_FILE = "README.md"

@@ -14,8 +14,8 @@ from typing import Any
 from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.gallery.manifest import lock
 from rgcn_jax.runtime.files import atomic_file, writing
-from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.json_lines import append_record, open_to_append
+from rgcn_jax.runtime.user_files import open_file
 
 AUDIT_FILE = "audit.jsonl"
 

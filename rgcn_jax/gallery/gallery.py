@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.errors import InputError, NotFoundError, as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
@@ -137,7 +137,7 @@ class Gallery:
         self._known_model()
         _, vectors = self._store.vectors(Where(ids=[id]))
         if not len(vectors):
-            raise InputError(f"the gallery has no entry {id}.")
+            raise NotFoundError(f"the gallery has no entry {id}.")
         others = replace(where, not_ids=[id, *(where.not_ids or ())])
         threshold = self.threshold(by, fpr) if fpr is not None else None
         return self._matches(self._search(vectors, k, by, others), threshold)[0]

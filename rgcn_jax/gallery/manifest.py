@@ -16,7 +16,7 @@ from typing import Any
 
 from rgcn_jax.errors import MALFORMED, as_input_error
 from rgcn_jax.runtime.files import write_text
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 
 MANIFEST, LOCK_FILE = "gallery.json", "lock"
 FORMAT, VERSION = "rgcn_jax gallery", 1

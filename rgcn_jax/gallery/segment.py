@@ -17,7 +17,7 @@ import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import COLUMNS
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 
 RECORD = struct.Struct("<4sIQII")
 MAGIC = b"RJG1"

@@ -18,7 +18,7 @@ from rgcn_jax.gallery.crops import CROPS_FOLDER
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
 from rgcn_jax.runtime.files import find_unfinished, refuse_link, writing
-from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
+from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 from rgcn_jax.types import UNKNOWN_ID
 
 

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float32
 
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.files import remove_unfinished, write_text, writing
-from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.npz import read_arrays, write_arrays
+from rgcn_jax.runtime.user_files import read_text
 
 SETTINGS = "settings.json"
 

@@ -18,7 +18,7 @@ from rgcn_jax.pose_detection.chunks import Chunks, fingerprint
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, process
 from rgcn_jax.runtime.cores import usable_cores
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Split, unique_frames
 

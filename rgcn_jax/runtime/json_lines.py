@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.runtime.files import writing
-from rgcn_jax.runtime.handed_over import NO_FILE, read_file
+from rgcn_jax.runtime.user_files import NO_FILE, read_file
 
 _LARGEST = 2**31
 """Maximum size of a file in bytes; a record of a training step takes 300."""

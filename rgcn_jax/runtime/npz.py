@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.runtime.files import atomic_file
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 
 LARGEST = 4 * 2**30
 """Maximum size of the arrays in bytes; the 14 keypoints of MARS take a third of a gigabyte, with their names."""

@@ -19,8 +19,8 @@ import jax
 import rgcn_jax
 from rgcn_jax.errors import as_input_error
 from rgcn_jax.runtime.cores import usable_cores
-from rgcn_jax.runtime.handed_over import read_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.types import Split
 
 PACKAGES = ("rgcn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")

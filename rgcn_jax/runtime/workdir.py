@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.files import refuse_link, refuse_links, remove_unfinished
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 
 LOCK_FILE = "lock"
 

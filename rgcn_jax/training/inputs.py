@@ -15,7 +15,7 @@ from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.fields import leaves
 from rgcn_jax.runtime.checksum import json_hash
 from rgcn_jax.runtime.files import write_text
-from rgcn_jax.runtime.handed_over import file_hash, read_text
+from rgcn_jax.runtime.user_files import file_hash, read_text
 
 INPUTS_FILE = "inputs.json"
 

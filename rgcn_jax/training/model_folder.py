@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.runtime.files import atomic_file, writing
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.training.state import COLLECTIONS, variables_hash
 from rgcn_jax.training.weights import Weights
 

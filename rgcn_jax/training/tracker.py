@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from rgcn_jax.config import Config
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import write_text
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.training import tensorboard
 
 RUN_FILE = "tracker.json"

@@ -145,7 +145,7 @@ def test_a_second_run_is_refused_also_where_somebody_removed_the_lock_file(tmp_p
         "wandb",
     ],
 )
-def test_nothing_is_written_through_a_link_in_a_folder_that_was_handed_over(name, tmp_path):
+def test_nothing_is_written_through_a_link_in_a_folder_that_was_user_files(name, tmp_path):
     other, workdir = tmp_path / "other", tmp_path / "run"
     other.mkdir()
     (other / "precious").write_text("precious")

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import open_file, read_file
+from rgcn_jax.runtime.user_files import open_file, read_file
 
 LARGEST_IMAGE = 2**28
 """Maximum size of an image file in bytes: more than 8,192 x 8,192 uncompressed pixels."""

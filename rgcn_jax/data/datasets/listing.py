@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.files import INCOMPLETE
-from rgcn_jax.runtime.handed_over import NO_FILE
+from rgcn_jax.runtime.user_files import NO_FILE
 
 IMAGES = (".jpg", ".jpeg", ".png")
 """Suffixes of frames, in lower case."""

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
+from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 from rgcn_jax.types import JUNK_ID
 
 

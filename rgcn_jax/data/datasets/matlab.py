@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.errors import InputError, as_input_error, listed, needs_extra
-from rgcn_jax.runtime.handed_over import open_file, read_file
+from rgcn_jax.runtime.user_files import open_file, read_file
 
 _LARGEST_FILE = 2**28  # bytes; those of MARS have 50,000
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rgcn_jax.data.datasets.images import open_image
 from rgcn_jax.errors import listed
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.types import Tracklet
 
 _MOST = 2000  # maximum number of images to check

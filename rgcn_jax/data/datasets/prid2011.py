@@ -23,7 +23,7 @@ from rgcn_jax.data.datasets.lists import numbered_frames
 from rgcn_jax.data.datasets.published import compare_with_published, describe_split
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime import strict_json
-from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
+from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"

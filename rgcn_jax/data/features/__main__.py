@@ -12,8 +12,8 @@ from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error, printable
 from rgcn_jax.runtime.files import writing
-from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
 from rgcn_jax.runtime.npz import write_arrays
+from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 from rgcn_jax.types import Split
 
 

@@ -16,8 +16,8 @@ from rgcn_jax.data.datasets import mat5
 from rgcn_jax.data.datasets.matlab import numbers_in
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
 from rgcn_jax.errors import InputError, listed, needs_extra
-from rgcn_jax.runtime.handed_over import open_file, read_file, read_text
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
+from rgcn_jax.runtime.user_files import open_file, read_file, read_text
 from rgcn_jax.torch_files.pickles import NumpyArray
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
 

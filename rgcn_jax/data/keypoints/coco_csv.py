@@ -24,7 +24,7 @@ from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.data.keypoints.numbers import LARGEST
 from rgcn_jax.data.keypoints.skeletons import COCO
 from rgcn_jax.errors import InputError, listed
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.skeleton import to_14
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")

@@ -26,7 +26,7 @@ from rgcn_jax.data.keypoints import (
 from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.data.keypoints.frame_files import read_folder
 from rgcn_jax.errors import InputError, as_input_error
-from rgcn_jax.runtime.handed_over import NO_FILE, open_file
+from rgcn_jax.runtime.user_files import NO_FILE, open_file
 
 LEAST_SHARE = 2 / 3
 """Minimum fraction of frames with an entry in a format that omits frames without persons.

@@ -15,7 +15,7 @@ from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.data.keypoints.subject import choose_subject
 from rgcn_jax.errors import InputError, listed
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.skeleton import to_14
 
 _CHUNK = 512  # files per task of a thread

@@ -13,7 +13,7 @@ from rgcn_jax.data.datasets.listing import is_litter
 from rgcn_jax.data.keypoints.detections import shown
 from rgcn_jax.data.keypoints.names import match
 from rgcn_jax.errors import InputError, as_input_error, listed
-from rgcn_jax.runtime.handed_over import NO_FILE
+from rgcn_jax.runtime.user_files import NO_FILE
 
 _MOST = 3_000_000  # maximum number of files to search if they are not where they are expected
 

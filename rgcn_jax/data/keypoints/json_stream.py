@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import open_file
+from rgcn_jax.runtime.user_files import open_file
 
 _CHUNK = 2**16  # bytes per read
 _MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors write before UTF-8

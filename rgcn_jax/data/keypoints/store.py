@@ -33,8 +33,8 @@ from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
 from rgcn_jax.runtime.files import writing
-from rgcn_jax.runtime.handed_over import open_file
 from rgcn_jax.runtime.npz import write_arrays
+from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.skeleton import SKELETONS, to_14
 
 VERSION = 1

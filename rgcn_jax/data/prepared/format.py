@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
-from rgcn_jax.runtime.handed_over import read_text
+from rgcn_jax.runtime.user_files import read_text
 
 FORMAT, FORMAT_VERSION = "rgcn_jax prepared data", 1
 VERSION = "1.0.0"

@@ -17,8 +17,8 @@ from jaxtyping import Float32
 
 from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, Marker, read_marker
 from rgcn_jax.errors import InputError, as_input_error, listed
-from rgcn_jax.runtime.handed_over import file_hash
 from rgcn_jax.runtime.npz import read_arrays
+from rgcn_jax.runtime.user_files import file_hash
 from rgcn_jax.types import Split, Tracklet
 
 SUBSETS = ("train", "query", "gallery", "junk")

@@ -39,8 +39,8 @@ from rgcn_jax.data.prepared.shard import FRAMES_PER_SHARD, ShardTask, cut, work
 from rgcn_jax.data.prepared.source import Source
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.files import atomic_file, remove_unfinished
-from rgcn_jax.runtime.handed_over import file_hash
 from rgcn_jax.runtime.npz import write_arrays
+from rgcn_jax.runtime.user_files import file_hash
 from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Tracklet
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rgcn_jax.errors import InputError, printable
+from rgcn_jax.errors import InputError, NotFoundError, printable
 from rgcn_jax.gallery.server.ranked_list import to_csv, to_json
 from rgcn_jax.gallery.server.requests import box_of, conditions, marks_of, search_request
 from rgcn_jax.gallery.server.service import Service
@@ -172,8 +172,7 @@ def _files(form: Mapping[str, Any], name: str) -> list[File]:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    missing = "no entry" in str(error) or "any more" in str(error)
-    return JSONResponse({"error": printable(str(error))}, 404 if missing else 400)
+    return JSONResponse({"error": printable(str(error))}, 404 if isinstance(error, NotFoundError) else 400)
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.data.clips.resize import fit
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, NotFoundError
 from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small
 from rgcn_jax.gallery.inputs import evenly_spaced
 from rgcn_jax.gallery.server.uploads import frames_hash
@@ -94,9 +94,9 @@ class Queries:
         return name
 
     def get(self, name: str) -> Query:
-        """The query of a name. Raises InputError where there is none any more."""
+        """The query of a name. Raises NotFoundError if it is no longer kept."""
         if (found := self._queries.get(name)) is None:
-            raise InputError("the upload is not kept any more: upload it again.")
+            raise NotFoundError("the upload is not kept any more: upload it again.")
         return found
 
     def remove(self, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, NotFoundError
 from rgcn_jax.gallery.audit import record
 from rgcn_jax.gallery.binding import branch_weights
 from rgcn_jax.gallery.entry import Entry, Where
@@ -135,7 +135,7 @@ class Service:
         with self._lock:
             found = list(self._gallery.entries(Where(ids=[entry_id])))
         if not found:
-            raise InputError(f"the gallery has no entry {entry_id}.")
+            raise NotFoundError(f"the gallery has no entry {entry_id}.")
         return found[0][1]
 
     def _log(self, action: str, request: SearchRequest, matches: Sequence[Match], user: Mapping[str, str]) -> None:

@@ -24,7 +24,7 @@ from rgcn_jax.data.mot import cut, video_frames
 from rgcn_jax.data.mot_tracks import Box, parse_tracks
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.server.follow import follow
-from rgcn_jax.runtime.handed_over import LARGEST_LIST, read_file
+from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 
 MAX_FRAMES = 1000
 """That are decoded of a video: 40 seconds."""

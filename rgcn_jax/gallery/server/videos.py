@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import NotFoundError
 from rgcn_jax.gallery.server import video_worker
 from rgcn_jax.gallery.server.uploads import File, check_video, read_folder
 
@@ -71,9 +71,9 @@ class Videos:
         return name, kept
 
     def get(self, name: str) -> Video:
-        """The video of a name. Raises InputError where there is none any more."""
+        """The video of a name. Raises NotFoundError if it is no longer kept."""
         if (found := self._videos.get(name)) is None:
-            raise InputError("the video is not kept any more: upload it again.")
+            raise NotFoundError("the video is not kept any more: upload it again.")
         return found
 
     def crops(self, name: str, chosen: dict[str, Any]) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from rgcn_jax.data.load import open_data
 from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
-from rgcn_jax.runtime.handed_over import file_hash
+from rgcn_jax.runtime.user_files import file_hash
 from tests import frames
 from tests.commands import next_command, status
 from tests.data.prepared import preparing

@@ -14,7 +14,7 @@ from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.opened import open_prepared
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks
-from rgcn_jax.runtime.handed_over import file_hash
+from rgcn_jax.runtime.user_files import file_hash
 from tests.data.prepared import preparing
 from tests.fuzzing import refused_or_read, short
 

@@ -1,4 +1,4 @@
-"""Files that were handed over: regular ones of a limited size, opened in one place of the whole package."""
+"""User files: only regular files of limited size are opened, and one module of the package opens them."""
 
 import ast
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rgcn_jax.runtime.handed_over import file_hash, open_file, read_file, read_text
+from rgcn_jax.runtime.user_files import file_hash, open_file, read_file, read_text
 
 PACKAGE = Path(__file__).parents[2] / "rgcn_jax"
 
@@ -72,7 +72,7 @@ OTHER_MODULES = {"os", "webbrowser", "mat5", "Gallery"}
 ALLOWED = {
     "models/weight_files.py": "models import nothing of runtime; the callers check that it is a file",
     "torch_files/reader.py": "the same",
-    "runtime/handed_over.py": "here",
+    "runtime/user_files.py": "here",
     "runtime/files.py": "writes",
     "runtime/cores.py": "files of the kernel",
     "pose_detection/worker.py": "opens a model by its library",
@@ -92,7 +92,7 @@ def sources():
 
 def test_every_file_that_is_read_is_opened_by_the_one_function():
     found = {name: lines for name, text in sources().items() if name not in ALLOWED and (lines := opens(text))}
-    assert found == {}, "use rgcn_jax.runtime.handed_over"
+    assert found == {}, "use rgcn_jax.runtime.user_files"
     assert opens((PACKAGE / "runtime/files.py").read_text(encoding="utf-8"))  # allowed, and seen
 
 
