@@ -30,7 +30,6 @@ def open_data(
     with_pose: bool,
     required: Sequence[str] = ALL_SUBSETS,
     with_frames: bool = True,
-    low_priority: bool = False,
 ) -> Data:
     """Open the data set of a config: walkers, an original data set or a prepared one, determined from the folder.
 
@@ -40,7 +39,6 @@ def open_data(
       with_pose: False for appearance only: all keypoints are then "not detected".
       required: subsets of the split that must not be empty.
       with_frames: False for a model without an appearance branch, for which no frame is rendered or read.
-      low_priority: read frames at a lower priority than the process, because the model runs on the same cores.
 
     Raises:
       InputError: the folder, the split, the keypoints or the features are missing or do not fit.
@@ -79,17 +77,15 @@ def open_data(
         hashes |= {"features": arrays_hash([table.values])}
         read = MemoryReader(partial(precomputed.read_features, table=table, keypoints=source))
         return Data(split, read, table.values.shape[1:], read_keypoints, detected, hashes)
-    return Data(split, opened.frames(low_priority), size, read_keypoints, detected, {**hashes, **opened.hashes})
+    return Data(split, opened.frames(), size, read_keypoints, detected, {**hashes, **opened.hashes})
 
 
 class _Opened(NamedTuple):
-    """An opened data set. ``frames(low_priority)`` makes the reader of its frames; ``hashes``: hashes of the frames by
-    name.
-    """
+    """An opened data set. ``frames()`` makes the reader of its frames; ``hashes``: hashes of the frames by name."""
 
     split: Split
     keypoints: KeypointSource
-    frames: Callable[[bool], Reader]
+    frames: Callable[[], Reader]
     hashes: Mapping[str, str] = MappingProxyType({})
 
 
@@ -100,7 +96,7 @@ def _open_walkers(data: DataConfig, size: tuple[int, int]) -> _Opened:
     walkers = generate(data.walkers)
     source = CachedSource(lambda tracklet: walkers.frames(tracklet, *size), walkers.keypoints)
     read = partial(read_batch, source=source)
-    return _Opened(walkers.split, source, lambda low_priority: MemoryReader(read, low_priority=low_priority))
+    return _Opened(walkers.split, source, lambda: MemoryReader(read))
 
 
 def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, required: Sequence[str]) -> _Opened:
@@ -116,10 +112,10 @@ def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, requi
         if not table.covers(split.junk):
             split = _without_junk(split)
 
-    def frames(low_priority: bool) -> Reader:
+    def frames() -> Reader:
         from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow
 
-        return FileReader(split.root, table, *size, low_priority=low_priority)
+        return FileReader(split.root, table, *size)
 
     return _Opened(split, table, frames)
 
@@ -153,11 +149,11 @@ def _open_prepared(
         if split.junk and not marker.junk_has_keypoints:
             split = _without_junk(split)
 
-    def frames(low_priority: bool) -> Reader:
+    def frames() -> Reader:
         from rgcn_jax.data.clips.pipeline import ClipReader  # imports TensorFlow
         from rgcn_jax.data.prepared.reader import Records
 
-        return ClipReader(Records(prepared), table, *size, low_priority=low_priority)
+        return ClipReader(Records(prepared), table, *size)
 
     return _Opened(split, table, frames, {"frames": prepared.frames_hash})
 

@@ -130,8 +130,7 @@ def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> 
     Raises:
       InputError: the data set cannot be read, lacks a required subset, or differs between processes.
     """
-    on_cpu = jax.default_backend() == "cpu"
-    data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance, on_cpu)
+    data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])
     process = jax.process_index(), jax.process_count()
     keypoints = None if data.read_keypoints is None else ProcessReader(data.read_keypoints, *process)

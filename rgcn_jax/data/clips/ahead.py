@@ -1,33 +1,24 @@
 """Iterator whose items a thread computes in advance, starting at construction."""
 
-import os
 import queue
-import sys
 import threading
 from collections.abc import Generator
-from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 Item = TypeVar("Item")
-
-_NICENESS = 10
-"""About a tenth of a core's time, where a thread of the process's own niceness wants the same core."""
 
 
 class ReadAhead(Generator[Item, None, None]):
     """The items of a generator, computed by a thread: up to ``ahead`` are ready, and one more is in progress.
 
-    With ``low_priority`` the thread, and all threads that it starts, have a higher niceness than the process (Linux):
-    if the training step runs on the same cores, items are computed while the step leaves a core idle.
-
     An error in the thread is raised when its item is requested. ``close`` ends the thread and waits for it. If the
     iterator is dropped, the thread ends after the item in progress.
     """
 
-    def __init__(self, items: Generator[Item, None, None], ahead: int, name: str, low_priority: bool = False):
+    def __init__(self, items: Generator[Item, None, None], ahead: int, name: str):
         self._closed, self._ready, self._ended = threading.Event(), queue.Queue(maxsize=ahead), False
         # A function without a reference to this object: otherwise the thread would keep the object alive.
-        arguments = items, self._closed, self._ready, low_priority
+        arguments = items, self._closed, self._ready
         self._thread = threading.Thread(target=_work, args=arguments, daemon=True, name=name)
         self._thread.start()
 
@@ -61,11 +52,7 @@ class ReadAhead(Generator[Item, None, None]):
             self._ready.get_nowait()
 
 
-def _work(items: Generator, closed: threading.Event, ready: queue.Queue, low_priority: bool) -> None:
-    if low_priority and sys.platform == "linux":  # elsewhere niceness belongs to the process
-        thread = threading.get_native_id()
-        with suppress(OSError):  # a sandbox may forbid it
-            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)
+def _work(items: Generator, closed: threading.Event, ready: queue.Queue) -> None:
     error: BaseException = StopIteration()
     try:
         for item in items:

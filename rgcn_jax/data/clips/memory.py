@@ -89,13 +89,11 @@ def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
 
 
 class MemoryReader:
-    """A ``Reader`` that computes batches from plans by a function, in a thread that is ``ahead`` batches in advance,
-    at a lower priority than the process if ``low_priority`` (``ReadAhead``).
-    """
+    """A ``Reader`` that computes batches from plans by a function, in a thread that is ``ahead`` batches in advance."""
 
-    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2, low_priority: bool = False):
-        self._read, self._ahead, self._low_priority = read, ahead, low_priority
+    def __init__(self, read: Callable[[BatchPlan], Batch], ahead: int = 2):
+        self._read, self._ahead = read, ahead
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader", self._low_priority)
+        return ReadAhead((self._read(plan) for plan in plans), self._ahead, "memory-reader")

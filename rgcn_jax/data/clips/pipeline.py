@@ -76,7 +76,6 @@ class ClipReader:
       ahead: batches that are finished in advance, while the device works on one; a thread assembles them.
       threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
         that wait for a compiled loop do not work.
-      low_priority: whether all of them run at lower priority than the process (``ReadAhead``).
 
     Raises:
       InputError: an image cannot be read or decoded; the message names it.
@@ -90,14 +89,13 @@ class ClipReader:
         width: int,
         ahead: int = 2,
         threads: int = 0,
-        low_priority: bool = False,
     ):
         self._frames, self._keypoints, self._size = frames, keypoints, (height, width)
-        self._ahead, self._threads, self._low_priority = ahead, threads, low_priority
+        self._ahead, self._threads = ahead, threads
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
         """The batches of the plans, in order."""
-        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader", self._low_priority)
+        return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader")
 
     def _batches(self, plans: Iterator[BatchPlan]) -> Generator[Batch, None, None]:
         first = next(plans, None)

@@ -1,11 +1,8 @@
 """Items computed in advance: from the start, in order, a few at a time; errors and the end come to who asks."""
 
 import gc
-import os
-import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -75,19 +72,3 @@ def test_closed_or_dropped_it_ends_the_thread_and_the_generator(end, asked):
         gc.collect()
     assert ended.wait(5)
     assert settles(lambda: not threads())
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux")
-def test_a_thread_that_low_priority_and_those_that_it_starts_have_lower_priority_than_the_process():
-    def niceness():
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    def measured():
-        with ThreadPoolExecutor(1) as pool:
-            yield niceness(), pool.submit(niceness).result()
-
-    own = niceness()
-    assert list(ReadAhead(measured(), 1, "counter")) == [(own, own)]
-    lower = min(own + 10, 19)
-    assert list(ReadAhead(measured(), 1, "counter", low_priority=True)) == [(lower, lower)]
-    assert niceness() == own
