@@ -19,10 +19,10 @@ DOES = {
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery") -> None:
-    """Runs the command that the first argument names.
+    """Run the subcommand given by the first argument.
 
     Raises:
-      InputError: there is no such command, and whatever it raises.
+      InputError: the subcommand is unknown or fails.
     """
     parser = Parser(
         prog,
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
     parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
     first, rest = (list(arguments or [])[:1], list(arguments or [])[1:])
     command = parser.parse_args(first or ["--help"]).command
-    if command in ("add", "search", "serve"):  # these import what embeds, which takes a while
+    if command in ("add", "search", "serve"):  # these import the embedder, which is slow
         from rgcn_jax.gallery import add_command, search_command, serve_command
 
         module = {"add": add_command, "search": search_command, "serve": serve_command}[command]
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
 
 
 def remove(arguments: Sequence[str], prog: str) -> None:
-    """Erases the entries that fulfil all conditions."""
+    """Erase the entries that satisfy all conditions."""
     parser = Parser(
         prog,
         "Erase the entries that fulfil all conditions: their features, what is known of them, and crops that the "
@@ -59,7 +59,7 @@ def remove(arguments: Sequence[str], prog: str) -> None:
 
 
 def compact(arguments: Sequence[str], prog: str) -> None:
-    """Merges small files."""
+    """Merge small files."""
     parser = Parser(prog, "Merge the small files that many additions or removals leave.")
     add_gallery_flag(parser)
     known = parser.parse_args(arguments)
@@ -70,7 +70,7 @@ def compact(arguments: Sequence[str], prog: str) -> None:
 
 
 def info(arguments: Sequence[str], prog: str) -> None:
-    """Prints what is in a gallery, and checks all of its files."""
+    """Print the contents of a gallery and verify all of its files."""
     parser = Parser(prog, "What is in a gallery: its entries by camera and source, its model; checks all files.")
     add_gallery_flag(parser)
     parser.switch("--list", "also print a line for every entry")

@@ -1,4 +1,4 @@
-"""The command ``rgcn-jax gallery add``: embeds tracklets and enrols them; resumable."""
+"""The command ``rgcn-jax gallery add``: embed tracklets and enrol them. Resumable."""
 
 import math
 from argparse import ArgumentTypeError, Namespace
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @on_interrupt("what was added is kept; rerun the same command to resume.")
 def main(arguments: Sequence[str], prog: str) -> None:
-    """Adds the tracklets that are not in the gallery yet.
+    """Add the tracklets that are not in the gallery yet.
 
     Raises:
-      InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
+      InputError: an argument is invalid, the model or the data cannot be read, or the gallery belongs to another model.
     """
     known, overrides = parse(arguments, prog)
-    import jax  # after the arguments: it takes seconds
+    import jax  # after argument parsing: the import takes seconds
 
     crops: VideoCrops | None = None
     if known.video:
@@ -69,7 +69,7 @@ def _add_shared(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
 
 
 def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int, bar: tqdm) -> None:
-    """Embeds and adds tracklets, ``save_every`` at a time."""
+    """Embed and add tracklets in batches of ``save_every``."""
     waiting: list[Embedded] = []
     for number, found in enumerate(inputs.embed(todo), 1):
         waiting.append(found)
@@ -85,7 +85,7 @@ def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int,
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
-    """The arguments, and changes of the run's config. Raises ``InputError`` where they contradict each other."""
+    """Parse the flags; return them and the config overrides. Raises InputError if flags conflict."""
     parser = Parser(
         prog,
         "Add tracklets to a gallery, which is made where there is none: of a features file (--features), of a data set "
@@ -134,13 +134,13 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
 
 
 def add_features_flags(parser: Parser) -> None:
-    """``--features`` and ``--labels``."""
+    """Add the flags ``--features`` and ``--labels``."""
     parser.path("--features", "FILE.npz", "a features file of this model")
     parser.path("--labels", "FILE.csv", "its persons, cameras and roles")
 
 
 def check_features_flags(known: Namespace) -> None:
-    """Raises ``InputError`` where the flags contradict each other."""
+    """Raise InputError if flags conflict."""
     if known.features and (known.dataset or known.keypoints):
         raise InputError("expected either --features=FILE.npz or --dataset and --keypoints.")
     if known.labels and not known.features:

@@ -1,7 +1,13 @@
-"""The audit log of a gallery, ``audit.jsonl``: who searched for what and when; removed entries are erased from it.
+"""Audit log of a gallery, ``audit.jsonl``: who searched for what and when. Removed entries are erased from it.
 
-A line is a JSON object: "time" (UTC), "user", "address", "action" ("search", "export", "upload"), "query" ({"entry":
-ID} or {"upload": SHA-256 of its frames}), the conditions of the search, and "found", the ids of what was shown.
+Each line is a JSON object with the fields:
+
+- "time": UTC.
+- "user" and "address" of the client.
+- "action": "search", "export" or "upload".
+- "query": {"entry": ID} or {"upload": SHA-256 of its frames}.
+- the conditions of the search.
+- "found": ids of the results.
 """
 
 import json
@@ -20,18 +26,18 @@ from rgcn_jax.runtime.user_files import open_file
 AUDIT_FILE = "audit.jsonl"
 
 _LONGEST = 2**20
-"""Bytes of a line; a search that finds 200 entries takes 4,000."""
+"""Maximum length of a line in bytes. The line of a search with 200 results takes 4,000 bytes."""
 
 
 def record(folder: Path, line: Mapping[str, Any]) -> None:
-    """Appends a line with the present time.
+    """Append a line with the current time.
 
     Args:
-      folder: of the gallery.
-      line: what is to be known later, JSON.
+      folder: folder of the gallery.
+      line: JSON fields of the line.
 
     Raises:
-      InputError: it cannot be written: then nothing must be shown.
+      InputError: the log cannot be written. The caller must then show no result.
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     path = folder / AUDIT_FILE
@@ -44,13 +50,13 @@ def record(folder: Path, line: Mapping[str, Any]) -> None:
 
 
 def forget(folder: Path, ids: Collection[int]) -> int:
-    """Erases entries: the lines whose query they were, and their ids among what others found.
+    """Erase entries from the log: lines whose query is one of them, and their ids in the results of other lines.
 
     Returns:
-      How many lines were changed or erased.
+      Number of lines changed or erased.
 
     Raises:
-      InputError: the log is damaged or cannot be written.
+      InputError: the log is corrupt or cannot be written.
     """
     path, gone, changed = folder / AUDIT_FILE, set(ids), 0
     if not gone or not path.exists():
@@ -58,7 +64,7 @@ def forget(folder: Path, ids: Collection[int]) -> int:
     with writing(path), lock(folder), open_file(path, follow_links=False) as before, atomic_file(path) as after:
         os.fchmod(after.fileno(), 0o600)
         for number, text in enumerate(iter(lambda: before.readline(_LONGEST), b""), 1):
-            if len(text) < _LONGEST and not text.endswith(b"\n"):  # the disk was full: it was never shown
+            if len(text) < _LONGEST and not text.endswith(b"\n"):  # incomplete since the disk was full: never shown
                 changed += 1
                 break
             line = _without(_parsed(path, number, text), gone)

@@ -1,4 +1,4 @@
-"""Model and settings that a gallery is bound to, and the branch weights of a search."""
+"""Binding of a gallery to a model and its settings, and branch weights of a search."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,12 +10,12 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.distance import NO_FUSED_FEATURE, ROWS, FeatureStatistics
 
 By = str | tuple[float, float]
-"""What a search compares: "fused", "appearance", "pose", or weights of appearance and pose."""
+"""Distance of a search: "fused", "appearance", "pose", or the weights of appearance and pose."""
 
 
 @runtime_checkable
 class GalleryModel(Protocol):
-    """What a gallery needs of a model; an ``Embedder`` is one."""
+    """Attributes of a model that a gallery requires, provided by ``Embedder``."""
 
     hash: str
     config: Config
@@ -24,7 +24,7 @@ class GalleryModel(Protocol):
 
 
 def binding_of(model: GalleryModel) -> dict[str, Any]:
-    """What features must have in common to be compared. Raises InputError for the distance "calibrated"."""
+    """Return the properties that comparable features share. Raises InputError for the distance "calibrated"."""
     config = model.config
     if config.evaluation.distance == "calibrated":
         raise InputError(NO_FUSED_FEATURE)
@@ -37,10 +37,10 @@ def binding_of(model: GalleryModel) -> dict[str, Any]:
 
 
 def branch_weights(by: By, settings: EvaluationConfig, with_pose: bool) -> tuple[float, float]:
-    """α and β of a search, for features as the run's distance takes them.
+    """Return the weights α and β of a search, for features normalised for the run's distance.
 
     Raises:
-      InputError: the row is unknown or the model has no pose branch, or the weights are negative or both zero.
+      InputError: the row is unknown, the model has no pose branch, or the weights are negative or both zero.
     """
     if not isinstance(by, str):
         if len(by) != 2 or not all(0 <= weight < np.inf for weight in by) or not any(by[: 1 + with_pose]):

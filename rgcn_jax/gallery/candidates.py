@@ -1,7 +1,7 @@
-"""Candidates of a nearest-neighbour search: the entries that may be among the k nearest of each query so far.
+"""Candidates of a nearest-neighbour search: entries that may be among the k nearest of each query.
 
-They are known by distances with an error of at most ``margin``. The k-th least of them and its error is an upper bound
-of the k-th nearest distance; an entry beyond that and its own error is none of the k nearest.
+Candidate distances have an error of at most ``margin``. The k-th smallest of them plus its error is an upper bound of
+the k-th nearest distance. An entry whose distance minus its error exceeds this bound is not among the k nearest.
 """
 
 import numpy as np
@@ -9,21 +9,26 @@ from jaxtyping import Float, Float32, Int
 
 LARGEST = float(np.finfo(np.float32).max) / 2
 POOLED = 4096
-"""Candidates that are held, beside twice k of each query, before those are dropped that no longer are any."""
+"""Number of candidates held, in addition to 2 k per query, before those beyond the bounds are dropped."""
 
 
 class Candidates:
-    """Of some queries. ``k``: 1 or more; ``margin``: of each query."""
+    """Candidates of q queries.
+
+    Args:
+      k: number of neighbours, at least 1.
+      margin: maximum distance error of each query.
+    """
 
     def __init__(self, k: int, margin: Float[np.ndarray, "q"]):
         self.k, self.margin = k, margin
-        self._limits = np.full(len(margin), LARGEST)  # the k-th distance so far and its error
+        self._limits = np.full(len(margin), LARGEST)  # k-th smallest distance so far plus its error
         self._pooled, self._most = 0, POOLED + 2 * k * len(margin)
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     @property
     def bounds(self) -> Float32[np.ndarray, "q"]:
-        """Of each query: no candidate is beyond it."""
+        """Upper bound of the candidates' distances for each query."""
         return np.nextafter(np.minimum(self._limits + self.margin, LARGEST).astype(np.float32), np.float32(np.inf))
 
     @property
@@ -32,22 +37,22 @@ class Candidates:
         return bool((self._limits >= LARGEST).any())
 
     def lower(self, queries: Int[np.ndarray, "m"], kth: Float[np.ndarray, "m"]) -> None:
-        """The k-th of some distances of a query is no nearer than that of all."""
+        """Lower the bounds, given the k-th smallest of a subset of a query's distances."""
         self._limits[queries] = np.minimum(self._limits[queries], kth + self.margin[queries])
 
     def add(
         self, queries: Int[np.ndarray, "m"], positions: Int[np.ndarray, "m"], distances: Float32[np.ndarray, "m"]
     ) -> bool:
-        """Takes candidates in, each with its query. Returns whether the bounds may be lower now."""
+        """Add candidates and the query of each. Return whether the bounds may be lower now."""
         self._parts.append((queries, positions, distances))
         self._pooled += len(queries)
         if full := self._pooled > self._most:
             self._drop()
-            self._most = max(self._most, 2 * self._pooled)  # of many at one distance
+            self._most = max(self._most, 2 * self._pooled)  # many candidates may be tied
         return full
 
     def final(self) -> tuple[Int[np.ndarray, "m"], Int[np.ndarray, "m"]]:
-        """The queries and the positions of all candidates that are left."""
+        """Return the queries and positions of all remaining candidates."""
         if self._parts:
             self._drop()
             return self._parts[0][:2]

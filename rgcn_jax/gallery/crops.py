@@ -1,4 +1,4 @@
-"""Frames of the entries of a gallery: where they lie, and erasing those that the gallery has cut out of a video."""
+"""Paths of the frames of a gallery's entries, and deletion of crops that the gallery cut from a video."""
 
 import shutil
 from pathlib import Path
@@ -9,15 +9,15 @@ from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.runtime.files import refuse_link, writing
 
 CROPS_FOLDER = "crops"
-"""In the gallery's folder: the crops of videos, which belong to the gallery."""
+"""Subfolder of the gallery for crops of videos. The gallery owns these files."""
 
 
 def frame_paths(folder: Path | None, entry: Entry) -> list[Path]:
-    """Where the frames that an entry names lie; none where that is unknown.
+    """Return the paths of an entry's frames; empty if their folder is unknown.
 
     Args:
-      folder: of the gallery; None: not known.
-      entry: of it, or a query.
+      folder: folder of the gallery; None if unknown.
+      entry: an entry of the gallery, or a query.
 
     Raises:
       InputError: a name leads out of the entry's folder.
@@ -31,10 +31,10 @@ def frame_paths(folder: Path | None, entry: Entry) -> list[Path]:
 
 
 def erase_crops(folder: Path, entry: Entry) -> None:
-    """Deletes the folder of a tracklet, if it lies among the gallery's own crops.
+    """Delete the folder of a tracklet if it is inside the gallery's own crops.
 
     Raises:
-      InputError: it cannot be deleted, or the crops are a link to elsewhere.
+      InputError: the folder cannot be deleted, or the crops folder is a link.
     """
     if Path(entry.root).is_absolute() or not (paths := frame_paths(folder, entry)):
         return
@@ -45,6 +45,6 @@ def erase_crops(folder: Path, entry: Entry) -> None:
     with writing(tracklet):
         if tracklet.exists():
             shutil.rmtree(tracklet)
-        for parent in tracklet.relative_to(root).parents[:-2]:  # of the person and the camera, where they are empty
+        for parent in tracklet.relative_to(root).parents[:-2]:  # folders of the person and the camera, if empty
             if (root / parent).is_dir() and not any((root / parent).iterdir()):
                 (root / parent).rmdir()

@@ -1,8 +1,8 @@
-"""Nearest-neighbour search on an accelerator (JAX): float32 distances and the least of each block.
+"""Nearest-neighbour search on an accelerator (JAX): float32 distances and the smallest of each block.
 
-What comes out are candidates; ``nearest.py`` measures them again in float64, so that order, ties and distances are
-those of a search on the CPU. Features stay on the device from one search to the next, as far as they fit into half of
-its memory.
+The results are candidates, and ``nearest.py`` recomputes their distances in float64. Order, ties and distances
+therefore equal those of a search on the CPU. Features stay on the device between searches, as far as they fit into half
+of its memory.
 """
 
 from collections.abc import Hashable
@@ -15,11 +15,15 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 FIRST_BYTES = 2**31
-"""Of features that are kept where the device does not say how much memory it has."""
+"""Bytes of features kept on a device that does not report its memory size."""
 
 
 class DeviceSearch:
-    """Features of blocks on the first device. ``max_bytes``: that are kept there; None: half of its memory."""
+    """Features of blocks on the first device.
+
+    Args:
+      max_bytes: bytes of features kept on the device; None for half of its memory.
+    """
 
     def __init__(self, max_bytes: int | None = None):
         if max_bytes is None:
@@ -37,15 +41,15 @@ class DeviceSearch:
         used: slice,
         most: int,
     ) -> tuple[Float32[np.ndarray, "q m"], Int[np.ndarray, "q m"]]:
-        """The ``most`` least values of |y|² - 2 x·y of each query, ascending, and their rows.
+        """Return the ``most`` smallest values of |y|² - 2 x·y for each query, ascending, and their rows.
 
         Args:
-          key: names the block; features of one name never change.
-          vectors: of the block.
-          squares: |y|²; infinite for what must not be found.
-          scaled: -2 x, of the used dimensions.
-          used: the dimensions.
-          most: 1 to n.
+          key: identifies the block. The features of a key never change.
+          vectors: features of the block.
+          squares: |y|²; infinite for excluded entries.
+          scaled: -2 x, restricted to the used dimensions.
+          used: range of the used dimensions.
+          most: from 1 to n.
         """
         rows, count = _power(len(vectors)), _power(len(scaled))
         padded = np.full(rows, np.inf, np.float32)
@@ -58,7 +62,7 @@ class DeviceSearch:
         return np.asarray(values)[: len(scaled)], np.asarray(found)[: len(scaled)]
 
     def forget(self, keys: Any) -> None:
-        """Drops the features of all blocks but these."""
+        """Drop the features of all blocks except these."""
         for key in self._kept.keys() - set(keys):
             self._left += self._kept.pop(key).nbytes
 
@@ -75,7 +79,7 @@ class DeviceSearch:
 
 
 def has_accelerator() -> bool:
-    """Whether JAX runs on a device other than the CPU."""
+    """Whether the default backend of JAX is not the CPU."""
     return jax.default_backend() != "cpu"
 
 
@@ -89,5 +93,5 @@ def _least(
 
 
 def _power(count: int) -> int:
-    """The next power of two: few shapes are compiled."""
+    """Return the next power of two, to limit the number of compiled shapes."""
     return 1 << max(count - 1, 0).bit_length()

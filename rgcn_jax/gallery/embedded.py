@@ -1,9 +1,9 @@
-"""The embedded store of a gallery: segments and a manifest in a folder, crash-safe, for one machine.
+"""Embedded store of a gallery on one machine: segments and a manifest in a folder, crash-safe.
 
-The manifest names the segments and how much of each is acknowledged. It is replaced atomically at the end of every
-change, after all that it names is flushed to the disk: a process that is killed leaves the gallery as it was before the
-change, or as it is after it. Removed entries are no longer in any file when ``remove`` returns. Several processes may
-change a gallery: each change holds a lock and starts from the manifest as it is.
+The manifest lists the segments and the committed size of each. It is replaced atomically at the end of every change,
+after all listed data is flushed to the disk. A killed process leaves the gallery as before or as after the change.
+Removed entries are in no file any more when ``remove`` returns. Several processes may change a gallery: each change
+holds a lock and starts from the current manifest.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from rgcn_jax.gallery.nearest import Block, Least, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
 from rgcn_jax.runtime.files import remove_unfinished, writing
 
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
+if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.gallery.device_search import DeviceSearch
 
 
@@ -28,15 +28,15 @@ class EmbeddedStore:
     """The store in a folder.
 
     Args:
-      folder: of the gallery.
-      binding: what a new gallery is bound to, JSON with "widths": [D_a, D_p]; None: there must be one already.
+      folder: folder of the gallery.
+      binding: binding of a new gallery, JSON with "widths": [D_a, D_p]; None if the gallery must exist.
 
     Attributes:
-      binding: of the gallery.
-      device: searches on an accelerator; None: on the CPU.
+      binding: binding of the gallery.
+      device: search on an accelerator; None for the CPU.
 
     Raises:
-      InputError: there is no gallery, the folder holds something else, cannot be written, or a file is damaged.
+      InputError: there is no gallery, the folder has other contents or cannot be written, or a file is corrupt.
     """
 
     def __init__(self, folder: Path, binding: Mapping[str, Any] | None):
@@ -69,17 +69,17 @@ class EmbeddedStore:
 
     @property
     def columns(self) -> np.ndarray:
-        """``COLUMNS`` of all entries, by id."""
+        """``COLUMNS`` of all entries, sorted by id."""
         self._refresh()
         return np.concatenate([segment.columns for segment in self._segments] or [Segment(self.folder, "", 1).columns])
 
     def count(self, where: Where) -> int:
-        """Number of entries."""
+        """Return the number of entries."""
         self._refresh()
         return sum(int(np.count_nonzero(where.mask(segment.columns))) for segment in self._segments)
 
     def entries(self, where: Where) -> Iterator[tuple[int, Entry]]:
-        """Id and entry, by id."""
+        """Iterate over ids and entries, sorted by id."""
         self._refresh()
         for segment in list(self._segments):
             rows = np.flatnonzero(where.mask(segment.columns))
@@ -88,7 +88,7 @@ class EmbeddedStore:
             yield from zip(segment.ids[rows].tolist(), found, strict=True)
 
     def texts(self, ids: Collection[int]) -> dict[int, bytes]:
-        """The JSON texts of the entries of some ids, as far as they were there when last something was asked for."""
+        """Return the JSON texts of entries by id, as of the last refresh. Missing ids are omitted."""
         wanted, found = np.array(sorted({*ids}), np.int64), {}
         for segment in self._segments:
             there = segment.ids
@@ -99,14 +99,14 @@ class EmbeddedStore:
         return found
 
     def contains(self, keys: Collection[int]) -> list[bool]:
-        """Which keys of entries are there."""
+        """Return for each key whether its entry is in the gallery."""
         self._refresh()
         if self._keys is None:
             self._keys = {key for segment in self._segments for key in segment.columns["key"].tolist()}
         return [key in self._keys for key in keys]
 
     def vectors(self, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and features of entries, by id."""
+        """Return ids and features of entries, sorted by id."""
         self._refresh()
         masks = [(segment, where.mask(segment.columns)) for segment in self._segments]
         chosen = [(s.ids[mask], s.vectors[mask]) for s, mask in masks if mask.any()]
@@ -115,7 +115,7 @@ class EmbeddedStore:
         return np.concatenate(ids), np.concatenate(rows)
 
     def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:
-        """The k nearest entries of each query; ``positions`` are ids."""
+        """Return the k nearest entries of each query; ``positions`` are ids."""
         self._refresh()
         if not len(queries):
             return []
@@ -127,7 +127,7 @@ class EmbeddedStore:
         return [Nearest(i, one.distances) for i, one in zip(np.split(ids, ends), found, strict=True)]
 
     def _ids(self, positions: np.ndarray) -> np.ndarray:
-        """The ids of the entries at some positions among all."""
+        """Convert positions among all entries to ids."""
         ids = np.empty_like(positions)
         ends = np.cumsum([len(segment.columns) for segment in self._segments])
         of = np.searchsorted(ends, positions, side="right")
@@ -137,7 +137,7 @@ class EmbeddedStore:
         return ids
 
     def _on_device(self, device: "DeviceSearch", weights: Weights) -> Least:
-        """The first measurement, on a device."""
+        """Return the function that computes float32 distances on a device."""
         segments = list(self._segments)
         device.forget(segment.state for segment in segments)
 
@@ -148,7 +148,7 @@ class EmbeddedStore:
         return least
 
     def add(self, vectors: np.ndarray, entries: Sequence[Entry]) -> list[int]:
-        """Adds entries with their features; they are on the disk when their ids are returned, or none is."""
+        """Add entries with their features and return their ids. Atomic and durable on return."""
         split = self._split
         squares = np.stack(
             [np.einsum("nd,nd->n", x, x, dtype=np.float64) for x in (vectors[:, :split], vectors[:, split:])]
@@ -172,7 +172,7 @@ class EmbeddedStore:
         return columns["id"].tolist()
 
     def remove(self, where: Where) -> int:
-        """Erases entries: the segments that hold them are rewritten without them and deleted. Returns their number."""
+        """Erase entries and return their number. Segments that contain them are rewritten and the old files deleted."""
         with self._change() as manifest:
             segments, removed = [], 0
             for segment in self._segments:
@@ -187,13 +187,13 @@ class EmbeddedStore:
         return removed
 
     def check(self) -> None:
-        """Verifies the checksums of all features; those of the entries were when they were read."""
+        """Verify the checksums of all features. Those of the entries were verified when they were read."""
         self._refresh()
         for segment in self._segments:
             _ = segment.vectors
 
     def compact(self) -> int:
-        """Merges neighbouring segments that fit into one. Returns how many segments are left."""
+        """Merge adjacent segments that fit into one. Return the number of remaining segments."""
         with self._change() as manifest:
             groups: list[list[Segment]] = []
             for segment in self._segments:
@@ -212,7 +212,7 @@ class EmbeddedStore:
         return len(segments)
 
     def _rewritten(self, manifest: dict[str, Any], parts: Sequence[tuple[Segment, np.ndarray]]) -> Segment:
-        """A new segment of some rows of others."""
+        """Write a new segment from rows of other segments."""
         columns = np.concatenate([segment.columns[rows] for segment, rows in parts])
         vectors = np.concatenate([segment.vectors[rows] for segment, rows in parts])
         texts = b"".join(text for segment, rows in parts for text in segment.texts(rows))
@@ -225,20 +225,20 @@ class EmbeddedStore:
 
     @contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
-        """A copy of the present manifest to change, while the lock is held. Raises InputError."""
+        """Hold the lock and yield a copy of the current manifest to modify. Raises InputError."""
         with writing(self.folder), lock(self.folder):
             self._refresh()
             self._remove_leftovers()
             yield dict(self._manifest)
 
     def _replace(self, manifest: dict[str, Any], segments: Sequence[Segment]) -> None:
-        """Commits new segments, then deletes the files of those that are no longer in use."""
+        """Commit new segments, then delete the files of unused ones."""
         manifest["segments"] = [list(segment.state) for segment in segments]
         self._manifest, self._segments = commit(self.folder, manifest), list(segments)
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Deletes segments that the manifest does not name: of a killed process, or just replaced."""
+        """Delete segments that are not in the manifest: leftovers of a killed process, or just replaced."""
         named = {segment[0] for segment in self._manifest["segments"]}
         remove_unfinished(self.folder)
         for path in self.folder.iterdir():
@@ -246,7 +246,7 @@ class EmbeddedStore:
                 path.unlink(missing_ok=True)
 
     def _refresh(self) -> None:
-        """Reads what other processes have changed since."""
+        """Read changes by other processes."""
         for _ in range(100):
             manifest = read_manifest(self.folder)
             if manifest.get("generation") == self._manifest.get("generation"):
@@ -258,7 +258,7 @@ class EmbeddedStore:
                     known.get((name, count, size)) or open_segment(self.folder, name, width, count, size)
                     for name, count, size in manifest["segments"]
                 ]
-            except FileNotFoundError as error:  # replaced meanwhile
+            except FileNotFoundError as error:  # replaced in the meantime
                 if read_manifest(self.folder)["generation"] == manifest["generation"]:
                     raise InputError(f"{error.filename} is missing: restore the gallery from a copy.") from error
                 continue

@@ -1,4 +1,4 @@
-"""Entries of a gallery: what is known of an enrolled tracklet beside its features, and filters over entries."""
+"""Entries of a gallery: metadata of enrolled tracklets, and filters over entries."""
 
 import hashlib
 import json
@@ -19,37 +19,37 @@ COLUMNS = np.dtype(
         ("source", "<u8"),  # digest
         ("person_id", "<i4"),
         ("camera_id", "<i4"),
-        ("start", "<f8"),  # NaN where unknown, as end and quality
+        ("start", "<f8"),  # NaN if unknown, as for end and quality
         ("end", "<f8"),
         ("quality", "<f8"),
         ("square_a", "<f8"),  # squared norms of the stored features
         ("square_p", "<f8"),
-        ("text", "<u4"),  # bytes of the entry's JSON text
+        ("text", "<u4"),  # length of the entry's JSON text in bytes
     ]
 )
-"""What is kept of each entry in memory, 76 bytes; filters read nothing else."""
+"""Fields of an entry kept in memory, 76 bytes. Filters read no others."""
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An enrolled tracklet. ``source`` and ``tracklet`` together name it: a gallery holds each such pair once.
+    """An enrolled tracklet, identified by ``source`` and ``tracklet``. A gallery contains each such pair once.
 
     Attributes:
-      tracklet: its name in the source, such as the path of its first frame.
-      source: where it comes from: a data set's folder, a features file, a video.
-      person_id: as in ``Tracklet``; ``UNKNOWN_ID`` where nobody has named the person.
-      camera_id: from 1; 0 where unknown.
-      start: seconds since 1970-01-01 UTC of its first frame; None where unknown.
-      end: of its last frame.
-      quality: any measure in which more is better; the commands take the mean share of keypoints detected.
-      num_frames: of the tracklet; 0 where unknown.
-      frames: paths of some of its frames in order, relative to ``root``, for looking at it.
-      root: folder of the frames; a relative one lies in the gallery's folder, which then owns them.
-      video: file that it was cut out of.
+      tracklet: name of the tracklet in the source, such as the path of its first frame.
+      source: origin of the tracklet: a data set's folder, a features file or a video.
+      person_id: as in ``Tracklet``; ``UNKNOWN_ID`` for an unidentified person.
+      camera_id: from 1; 0 if unknown.
+      start: time of the first frame in seconds since 1970-01-01 UTC; None if unknown.
+      end: time of the last frame, in the same unit.
+      quality: any measure for which higher is better. The commands use the mean fraction of keypoints detected.
+      num_frames: length of the tracklet; 0 if unknown.
+      frames: paths of some of its frames in order, relative to ``root``, for display.
+      root: folder of the frames. If relative, it is inside the gallery's folder, and the gallery owns the frames.
+      video: video file that the tracklet was cut from.
       data_set: name of the data set.
-      keypoints: of ``frames``, packed (``shown_keypoints.py``); empty where unknown.
+      keypoints: packed keypoints of ``frames`` (``shown_keypoints.py``); empty if unknown.
     """
 
     tracklet: str
@@ -68,21 +68,21 @@ class Entry:
 
     @property
     def key(self) -> int:
-        """Digest of source and tracklet, 64 bits."""
+        """64-bit digest of source and tracklet."""
         return digest(f"{self.source}\0{self.tracklet}")
 
     def to_json(self) -> bytes:
-        """As UTF-8 JSON without the fields that have their default."""
+        """Encode as UTF-8 JSON without the fields that have their default value."""
         fields = {name: value for name, value in vars(self).items() if value != DEFAULT.get(name)}
         return _ENCODER.encode(fields).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> "Entry":
-        """The entry of ``to_json``. Raises ValueError, KeyError or RecursionError where it is none."""
-        fields: Any = json.loads(text.decode())  # faster than of bytes, whose encoding it would look for
+        """Inverse of ``to_json``. Raises ValueError, KeyError or RecursionError for invalid text."""
+        fields: Any = json.loads(text.decode())  # faster than on bytes, for which json detects the encoding
         if not isinstance(fields, dict):
             raise ValueError(f"not an entry: {str(fields)[:100]}")
-        for name, value in fields.items():  # a search waits for it: without a generator
+        for name, value in fields.items():  # in the search path: no generator, for speed
             if not isinstance(value, TYPES[name]):
                 raise ValueError(f"not an entry: {str(fields)[:100]}")
         if "frames" in fields:
@@ -95,24 +95,24 @@ TYPES = {"person_id": int, "camera_id": int, "num_frames": int, "frames": list} 
     **dict.fromkeys(("tracklet", "source", "root", "video", "data_set", "keypoints"), str),
     **dict.fromkeys(("start", "end", "quality"), TIME),
 }
-"""What JSON has for each field."""
+"""Valid JSON types of each field."""
 DEFAULT = {name: value for name, value in vars(Entry("")).items() if name != "tracklet"}
 
 
 def digest(text: str) -> int:
-    """A hash of 64 bits."""
+    """Return a 64-bit hash of a text."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def check_new(entries: Sequence[Entry], there: Sequence[bool]) -> None:
-    """Checks that entries can be added.
+    """Check that entries are new and distinct.
 
     Args:
-      entries: to be added.
-      there: which of them the gallery has already.
+      entries: entries to add.
+      there: mask of those that the gallery contains already.
 
     Raises:
-      InputError: it has one, or one is there twice.
+      InputError: an entry exists already or is a duplicate.
     """
     seen: set[int] = set()
     for entry, known in zip(entries, there, strict=True):
@@ -126,7 +126,7 @@ def check_new(entries: Sequence[Entry], there: Sequence[bool]) -> None:
 
 
 def to_columns(entries: Sequence[Entry], first_id: int, squares: np.ndarray) -> tuple[np.ndarray, bytes]:
-    """Rows of ``COLUMNS`` and the texts of new entries, whose ids count from ``first_id``.
+    """Return the rows of ``COLUMNS`` and the texts of new entries, with ids from ``first_id`` on.
 
     Raises:
       InputError: a field has a value that cannot be stored.
@@ -151,18 +151,18 @@ def to_columns(entries: Sequence[Entry], first_id: int, squares: np.ndarray) -> 
 
 @dataclass(frozen=True)
 class Where:
-    """A filter over entries: those that fulfil every condition that is not None. ``Where()`` is all.
+    """Filter over entries: selects those that satisfy every condition that is not None. ``Where()`` selects all.
 
     Attributes:
-      ids: of the entries, as ``Gallery.add`` returned them.
-      not_ids: entries that are left out, such as the query itself.
+      ids: ids of entries, as returned by ``Gallery.add``.
+      not_ids: ids of excluded entries, such as the query itself.
       persons: person ids.
       cameras: camera ids; 0 is unknown.
-      not_cameras: cameras that are left out, such as the query's own.
-      sources: ``Entry.source``.
-      after: seconds since 1970-01-01 UTC; entries that end at or after it.
-      before: entries that start at or before it. Entries of unknown time fulfil neither.
-      min_quality: least quality. Entries of unknown quality do not fulfil it.
+      not_cameras: excluded cameras, such as the query's own.
+      sources: values of ``Entry.source``.
+      after: selects entries that end at or after this time, in seconds since 1970-01-01 UTC.
+      before: selects entries that start at or before this time. Entries of unknown time satisfy neither condition.
+      min_quality: minimum quality. Entries of unknown quality do not satisfy it.
     """
 
     ids: Collection[int] | None = None
@@ -176,7 +176,7 @@ class Where:
     min_quality: float | None = None
 
     def mask(self, columns: np.ndarray) -> Bool[np.ndarray, "n"]:
-        """Which rows of ``COLUMNS`` fulfil it."""
+        """Return the mask of the rows of ``COLUMNS`` that satisfy the filter."""
         found = np.ones(len(columns), bool)
         for name, wanted in (("id", self.ids), ("person_id", self.persons), ("camera_id", self.cameras)):
             if wanted is not None:
@@ -196,4 +196,4 @@ class Where:
 
 
 EVERYTHING = Where()
-"""No condition."""
+"""Filter without conditions."""

@@ -1,4 +1,4 @@
-"""Flags that several of the gallery's commands share: the gallery, filters, points in time."""
+"""Flags shared by several of the gallery's commands: gallery, filters, points in time."""
 
 import argparse
 import re
@@ -10,39 +10,39 @@ from rgcn_jax.command import Parser, path_argument
 from rgcn_jax.gallery.entry import Where
 from rgcn_jax.gallery.gallery import Gallery
 
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
+if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedder
 
 
 def add_gallery_flag(parser: Parser) -> None:
-    """``--gallery`` and ``--files``."""
+    """Add the flags ``--gallery`` and ``--files``."""
     where = "folder of the gallery; in Milvus milvus://HOST:PORT/NAME, or FILE.db for Milvus Lite"
     parser.flag("--gallery", where, required=True, type=gallery_argument, metavar="WHERE")
     parser.path("--files", "DIR", "of a gallery in Milvus: folder of crops and the audit log")
 
 
 def where_is(known: Namespace) -> list[str]:
-    """The flags that name the same gallery, for the next command."""
+    """Return the flags that identify the same gallery in another command."""
     return [f"--gallery={known.gallery}", *([f"--files={known.files}"] if known.files else ())]
 
 
 def gallery_argument(text: str) -> str:
-    """An address, or a path as ``path_argument`` reads it."""
+    """Parse a Milvus address, or a path as ``path_argument`` does."""
     return text if "://" in text else str(path_argument(text))
 
 
 def is_milvus(gallery: str) -> bool:
-    """Whether ``--gallery`` names one in Milvus."""
+    """Whether ``--gallery`` is in Milvus."""
     return "://" in gallery or gallery.endswith(".db")
 
 
 def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
-    """The gallery of ``--gallery``. Raises InputError."""
+    """Open the gallery of ``--gallery``. Raises InputError."""
     return Gallery.open(known.gallery, model, known.files)
 
 
 def add_filter_flags(parser: Parser) -> None:
-    """The conditions of ``Where``; several of one kind: any of them."""
+    """Add the flags of the conditions of ``Where``. Repeated flags of one kind are alternatives."""
     number: dict[str, Any] = {"least": 0, "most": 2**31 - 1, "action": "append"}
     parser.whole("--id", "entry of this id; may be repeated, as the next ones", **number)
     parser.whole("--person", "entries of this person", **number)
@@ -55,7 +55,7 @@ def add_filter_flags(parser: Parser) -> None:
 
 
 def where_of(known: Namespace) -> Where:
-    """The filter of ``add_filter_flags``."""
+    """Return the filter given by the flags of ``add_filter_flags``."""
     return Where(
         ids=known.id,
         persons=known.person,
@@ -69,7 +69,10 @@ def where_of(known: Namespace) -> Where:
 
 
 def time_argument(text: str) -> float:
-    """Seconds since 1970-01-01 UTC of a time in ISO 8601, such as 2026-11-30T09:00+01:00; UTC without an offset."""
+    """Parse an ISO 8601 time such as 2026-11-30T09:00+01:00 to seconds since 1970-01-01 UTC.
+
+    A time without an offset is in UTC.
+    """
     try:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
@@ -78,10 +81,10 @@ def time_argument(text: str) -> float:
 
 
 def time_text(seconds: float | None) -> str:
-    """The time in UTC to the second; "-" where it is unknown."""
+    """Format a time in UTC to the second; "-" if unknown."""
     if seconds is None:
         return "-"
     try:
         return re.sub(r"\+00:00$", "Z", datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"))
-    except (ValueError, OverflowError, OSError):  # of no year from 1 to 9999, in an entry of somebody else's
+    except (ValueError, OverflowError, OSError):  # the year is not in 1 to 9999, in an entry written by other software
         return f"{seconds:g} s"

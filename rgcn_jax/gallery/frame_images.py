@@ -1,4 +1,4 @@
-"""Small images of the frames of an entry, with or without its skeletons, as JPEG."""
+"""Small images of an entry's frames as JPEG, with or without skeletons."""
 
 from collections.abc import Sequence
 
@@ -14,21 +14,21 @@ from rgcn_jax.gallery.shown_keypoints import unpack
 from rgcn_jax.walkers.contact_sheet import draw_skeleton
 
 HEIGHT = 96
-"""Of a frame on a page, in pixels."""
+"""Height of a frame on a page, in pixels."""
 _GAP = 2
 
 
 def small_frames(
     gallery: Gallery, entry: Entry, skeletons: bool = False, height: int = HEIGHT
 ) -> tuple[list[UInt8[np.ndarray, "_ _ 3"]], int]:
-    """The frames that an entry names, and how many of them could not be read.
+    """Read an entry's frames as small images. Also returns the number of unreadable frames.
 
     Raises:
       InputError: a name leads out of the entry's folder.
     """
     found, missing = [], 0
     keypoints = unpack(entry.keypoints, len(entry.frames))
-    for path, points in zip(gallery.frame_paths(entry), keypoints, strict=False):  # no paths: the root is unknown
+    for path, points in zip(gallery.frame_paths(entry), keypoints, strict=False):  # no paths if the root is unknown
         try:
             found.append(small(read_image(path), points if skeletons else None, height))
         except InputError:
@@ -39,7 +39,7 @@ def small_frames(
 def small(
     frame: UInt8[np.ndarray, "h w 3"], keypoints: Float32[np.ndarray, "14 3"] | None = None, height: int = HEIGHT
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """A frame at some height, RGB, with the skeleton of keypoints in normalised coordinates."""
+    """Resize an RGB frame to a height and draw the skeleton of keypoints in normalised coordinates."""
     width = max(round(frame.shape[1] * height / frame.shape[0]), 1)
     shrinks = height < frame.shape[0]
     image = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
@@ -49,11 +49,11 @@ def small(
 
 
 def side_by_side(frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "_ _ 3"]:
-    """Frames of one height, at least one, in one image."""
+    """Concatenate frames of equal height, at least one, horizontally."""
     gap = np.full((frames[0].shape[0], _GAP, 3), 128, np.uint8)
     return np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1)
 
 
 def jpeg(image: UInt8[np.ndarray, "_ _ 3"]) -> bytes:
-    """The image as JPEG."""
+    """Encode the image as JPEG."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()

@@ -1,7 +1,7 @@
-"""The gallery: enrols embedded tracklets and finds the nearest of them, bound to one model and its settings.
+"""Gallery of embedded tracklets with nearest-neighbour search, bound to one model and its settings.
 
-Kept are the features of both branches as the run's distance takes them (raw, normalised or standardised), so that their
-weights can be chosen in every search. Distances are those of ``Embedder.distance``.
+The gallery stores the features of both branches as the run's distance requires (raw, normalised or standardised). The
+branch weights can therefore be chosen for every search. Distances equal those of ``Embedder.distance``.
 """
 
 import sys
@@ -24,14 +24,14 @@ from rgcn_jax.gallery.nearest import Nearest
 from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
+if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
     from rgcn_jax.gallery.device_search import DeviceSearch
     from rgcn_jax.gallery.milvus import MilvusStore
 
 
 class Gallery:
-    """Enrolled tracklets. ``Gallery.open`` makes one."""
+    """Enrolled tracklets. Create one with ``Gallery.open``."""
 
     def __init__(self, store: "EmbeddedStore | MilvusStore", model: GalleryModel | None):
         self._store, self._model = store, model
@@ -44,20 +44,22 @@ class Gallery:
         files: Path | None = None,
         on_device: bool | None = None,
     ) -> "Gallery":
-        """Opens a gallery; makes it where there is none.
+        """Open a gallery, or create it if it does not exist.
 
         Args:
-          uri: its folder; ``milvus://HOST:PORT/NAME`` on a server of Milvus, with ``?index=HNSW`` for a new one whose
-            searches are approximate; or a path that ends in ``.db``, for Milvus Lite.
-          model: an ``Embedder``, the one that the gallery was made with. None: to look at entries and to remove some;
-            nothing can be added or searched, and no gallery is made.
-          files: of a gallery in Milvus the folder of crops and of the audit log; of Milvus Lite, where it is None, the
-            path with ``.files`` behind it.
-          on_device: whether an embedded gallery is searched by JAX on its first device; None: where that is an
-            accelerator. Order, ties and distances are the same.
+          uri: folder of the gallery, a Milvus address or a Milvus Lite file. The address is
+            ``milvus://HOST:PORT/NAME``, with ``?index=HNSW`` to create a gallery with approximate search. A Milvus Lite
+            path ends in ``.db``.
+          model: the ``Embedder`` that the gallery was created with. Without it, entries can only be read and removed,
+            and no gallery is created.
+          files: folder of crops and audit log of a gallery in Milvus. For Milvus Lite it defaults to the path with
+            ``.files`` appended.
+          on_device: whether JAX searches an embedded gallery on its first device; None: if that is an accelerator.
+            Order, ties and distances are the same.
 
         Raises:
-          InputError: there is no gallery and no model, it belongs to another model or other settings, or is damaged.
+          InputError: there is no gallery and no model, the gallery is corrupt, or it has another model or other
+            settings.
         """
         binding = None if model is None else binding_of(model)
         gallery = cls(_open_store(str(uri), binding, files), model)
@@ -73,17 +75,17 @@ class Gallery:
         return gallery
 
     def add(self, embeddings: "Sequence[Embedding] | Embeddings", entries: Sequence[Entry]) -> list[int]:
-        """Enrols tracklets. When this returns they are on the disk; a process killed before has added none of them.
+        """Enrol tracklets. Atomic and durable on return: a process killed earlier has added none of them.
 
         Args:
-          embeddings: N, of the embedder or of a features file.
-          entries: what is known of each. Where the embeddings have person and camera ids these are not read.
+          embeddings: N embeddings, from the embedder or a features file. Their person and camera ids are not used.
+          entries: metadata of each tracklet.
 
         Returns:
-          Their ids, ascending and never given again.
+          Ids of the entries, ascending and never reused.
 
         Raises:
-          InputError: an entry is there already, a feature is not finite, or the folder cannot be written.
+          InputError: an entry exists already, a feature is not finite, or the folder cannot be written.
         """
         vectors = self._vectors(embeddings)
         if len(vectors) != len(entries):
@@ -108,18 +110,18 @@ class Gallery:
     def search(
         self, embeddings: Any, k: int = 20, by: By = "fused", where: Where = EVERYTHING, fpr: float | None = None
     ) -> Any:
-        """The k entries of least distance, nearest first; at one distance in the order of adding.
+        """Return the k nearest entries, nearest first. Ties are in the order of adding.
 
         Args:
-          embeddings: of one tracklet, or of several.
-          k: how many; fewer where the filter leaves fewer.
-          by: "fused", "appearance", "pose", or weights of the appearance's and the pose's distance, (α, β): then the
-            distance is sqrt(α² d_a² + β² d_p²).
-          where: which entries may be found.
-          fpr: false positive rate of the verdict ``Match.same``, one that was calibrated; None: no verdict.
+          embeddings: one embedding or several.
+          k: number of results; fewer if the filter selects fewer.
+          by: "fused", "appearance", "pose", or the weights (α, β) of both branches. With weights, the distance is
+            sqrt(α² d_a² + β² d_p²).
+          where: filter of the entries to search.
+          fpr: calibrated false positive rate of the verdict ``Match.same``; None for no verdict.
 
         Raises:
-          InputError: ``by`` or ``k`` is invalid, the model was not calibrated at this rate, or a file is damaged.
+          InputError: ``by`` or ``k`` is invalid, the model was not calibrated at this rate, or a file is corrupt.
         """
         single = not isinstance(embeddings, Embeddings) and hasattr(embeddings, "appearance")
         vectors = self._vectors([embeddings] if single else embeddings)
@@ -129,10 +131,10 @@ class Gallery:
     def similar(
         self, id: int, k: int = 20, by: By = "fused", where: Where = EVERYTHING, fpr: float | None = None
     ) -> list[Match]:
-        """The entries that are nearest to one of the gallery, which is left out itself. Arguments as of ``search``.
+        """Return the nearest entries of an entry, without the entry itself. Arguments as for ``search``.
 
         Raises:
-          InputError: there is no such entry, and as ``search``.
+          InputError: there is no such entry, or as for ``search``.
         """
         self._known_model()
         _, vectors = self._store.vectors(Where(ids=[id]))
@@ -143,10 +145,10 @@ class Gallery:
         return self._matches(self._search(vectors, k, by, others), threshold)[0]
 
     def threshold(self, by: By, fpr: float) -> float:
-        """The calibrated distance below which an entry is called the same person.
+        """Return the calibrated distance threshold of the verdict "same person".
 
         Raises:
-          InputError: the model was not calibrated for these settings and rate, or ``by`` are weights.
+          InputError: the model was not calibrated for these settings and rate, or ``by`` is a pair of weights.
         """
         model = self._known_model()
         if model.calibration is None:
@@ -156,23 +158,25 @@ class Gallery:
         return model.calibration.threshold(model.hash, model.config.evaluation, by, fpr)
 
     def count(self, where: Where = EVERYTHING) -> int:
-        """Number of entries."""
+        """Return the number of entries."""
         return self._store.count(where)
 
     def entries(self, where: Where = EVERYTHING) -> Iterator[tuple[int, Entry]]:
-        """Id and entry of each, in the order of adding."""
+        """Iterate over ids and entries in the order of adding."""
         return self._store.entries(where)
 
     def contains(self, entries: Sequence[Entry]) -> list[bool]:
-        """Which entries are there already, by source and tracklet."""
+        """Return for each entry whether it is in the gallery, by source and tracklet."""
         return self._store.contains([entry.key for entry in entries])
 
     def remove(self, which: Where | Collection[int]) -> int:
-        """Erases the entries of some ids or of a filter; when this returns, neither their features nor what is known of
-        them is in the files, frames that the gallery cut out of a video are deleted, and the audit log names none.
+        """Erase entries selected by id or by a filter.
+
+        On return, no file contains their features or metadata. Frames that the gallery cut from a video are deleted,
+        and the entries are erased from the audit log.
 
         Returns:
-          How many there were.
+          Number of entries erased.
 
         Raises:
           InputError: the filter has no condition, or the folder cannot be written.
@@ -190,29 +194,30 @@ class Gallery:
         return self._store.remove(where)
 
     def frame_paths(self, entry: Entry) -> list[Path]:
-        """Where the frames that an entry names lie; none where that is unknown. Raises InputError for a wrong name."""
+        """Return the paths of an entry's frames; empty if unknown. Raises InputError for an invalid name."""
         return frame_paths(self._store.folder, entry)
 
     def check(self) -> None:
-        """Reads all files and verifies their checksums. Raises InputError where one is damaged."""
+        """Read all files and verify their checksums. Raises InputError if one is corrupt."""
         self._store.check()
 
     def compact(self) -> int:
-        """Merges small files, as many additions or removals leave them. Returns the number of segments, or of
-        collections in Milvus, which merges in its own time.
+        """Merge small files left by many additions or removals. Return the number of segments.
+
+        In Milvus, returns the number of collections, and Milvus merges asynchronously.
         """
         return self._store.compact()
 
     @property
     def folder(self) -> Path:
-        """Where the gallery's own crops and its audit log lie. Raises InputError where that is not known."""
+        """Folder of the gallery's own crops and its audit log. Raises InputError if unknown."""
         if self._store.folder is None:
             raise InputError("a gallery in Milvus needs a folder for crops and its audit log: --files=DIR.")
         return self._store.folder
 
     @property
     def binding(self) -> dict[str, Any]:
-        """Hash of the model and the settings that the gallery is bound to."""
+        """Binding of the gallery: hash of the model, and settings."""
         return self._store.binding
 
     @property
@@ -226,7 +231,7 @@ class Gallery:
         return self._model
 
     def _vectors(self, embeddings: Any) -> np.ndarray:
-        """Features [N, D_a + D_p] as they are kept. Raises InputError."""
+        """Convert embeddings to features [N, D_a + D_p] as stored. Raises InputError."""
         model = self._known_model()
         if not isinstance(embeddings, Embeddings):
             if not len(embeddings):
@@ -255,14 +260,14 @@ class Gallery:
             [
                 Match(i, distance, None if threshold is None else distance <= threshold, texts[i])
                 for i, distance in zip(one.positions.tolist(), one.distances.tolist(), strict=True)
-                if i in texts  # removed meanwhile by another process
+                if i in texts  # removed in the meantime by another process
             ]
             for one in found
         ]
 
 
 def _device_search(on_device: bool | None) -> "DeviceSearch | None":
-    if on_device is False or (on_device is None and "jax" not in sys.modules):  # no embedder: NumPy alone
+    if on_device is False or (on_device is None and "jax" not in sys.modules):  # no embedder loaded: use NumPy
         return None
     from rgcn_jax.gallery.device_search import DeviceSearch, has_accelerator
 

@@ -1,9 +1,10 @@
-"""Exact search by both branches where each can only be searched by itself: Fagin's threshold algorithm.
+"""Exact search by both branches with one index per branch: Fagin's threshold algorithm.
 
-("Combining fuzzy information from multiple systems", JCSS 58(1), 1999.) The nearest entries of each branch are measured
-in both, in float64. What was not among them is no nearer than the last of either branch, d² >= α² d_a² + β² d_p² of
-these, so once the k-th is nearer than that the search is complete. Until then more are asked for, up to ``MOST`` of a
-branch. Where the branches disagree so much that this does not suffice, or the index is approximate, so is the result.
+("Combining fuzzy information from multiple systems", JCSS 58(1), 1999.) For the nearest entries of each branch, the
+distances of both branches are computed in float64. An entry outside these results has d² >= α² d_a² + β² d_p², with d_a
+and d_p the largest distances in the results of each branch. The search is complete once the k-th nearest distance is
+below this bound. Otherwise more entries are requested, up to ``MOST`` per branch. The result is approximate if the
+branches disagree too much for this limit, or if the index is approximate.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -14,14 +15,14 @@ from jaxtyping import Float32
 from rgcn_jax.gallery.nearest import ERROR_FACTOR, Block, Nearest, Weights, nearest
 
 MOST = 16_384
-"""Entries that Milvus finds at a time."""
+"""Maximum number of results of a Milvus search."""
 FIRST = 128
-"""Entries that are asked for first, of each branch."""
+"""Number of entries requested first, per branch."""
 
 NearestOf = Callable[[int, np.ndarray, int], list[list[int]]]
-"""(branch, queries, limit) -> ids of the nearest of each query by one branch, nearest first."""
+"""Function (branch, queries, limit) -> ids of the nearest entries of each query by one branch, nearest first."""
 FeaturesOf = Callable[[Collection[int], Sequence[int]], tuple[np.ndarray, np.ndarray]]
-"""(ids, branches) -> the ids that are there, ascending, and their features [n, D_a + D_p]."""
+"""Function (ids, branches) -> the ids that exist, ascending, and their features [n, D_a + D_p]."""
 
 
 def hybrid_search(
@@ -32,15 +33,15 @@ def hybrid_search(
     k: int,
     exact: bool,
 ) -> list[Nearest]:
-    """The k nearest entries of each query; ``positions`` are ids.
+    """Return the k nearest entries of each query; ``positions`` are ids.
 
     Args:
-      nearest_of: finds the nearest by one branch.
+      nearest_of: searches one branch.
       features_of: reads features.
       queries: features of both branches.
-      weights: of the branches.
-      k: 1 or more.
-      exact: whether ``nearest_of`` is; else its first answer has to do.
+      weights: weights of the branches.
+      k: number of neighbours, at least 1.
+      exact: whether ``nearest_of`` is exact. Otherwise only its first results are used.
     """
     found: dict[int, Nearest] = {}
     limit, left = min(max(FIRST, 2 * k), MOST), list(range(len(queries)))
@@ -60,7 +61,7 @@ def hybrid_search(
 def _round(
     nearest_of: NearestOf, features_of: FeaturesOf, queries: np.ndarray, weights: Weights, k: int, limit: int
 ) -> list[tuple[Nearest, bool]]:
-    """The k nearest among the ``limit`` nearest of each branch, and whether no other entry can be nearer."""
+    """Return the k nearest among the ``limit`` nearest of each branch, and whether this result is provably complete."""
     halves = slice(0, weights.split), slice(weights.split, None)
     used = [b for b in (0, 1) if weights[b]]
     hits = {b: nearest_of(b, np.ascontiguousarray(queries[:, halves[b]]), limit) for b in used}
@@ -84,8 +85,9 @@ def _round(
 
 
 def _least_unseen(seen: np.ndarray, query: np.ndarray) -> float:
-    """A squared distance that no entry that was not found is below: the largest that was, less the rounding error of
-    whoever compared them in float32 (``nearest.py``).
+    """Return a lower bound of the squared distance of all entries outside the results.
+
+    It is the largest squared distance in the results, minus the rounding error of a float32 search (``nearest.py``).
     """
     if not len(seen):
         return 0.0

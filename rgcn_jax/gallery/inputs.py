@@ -1,4 +1,4 @@
-"""Tracklets that the gallery's commands add or search for: of a features file, or of a data set, which is embedded."""
+"""Input tracklets of the gallery's commands, from a features file or from a data set that is then embedded."""
 
 from argparse import Namespace
 from collections import deque
@@ -16,17 +16,19 @@ from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.shown_keypoints import pack
 from rgcn_jax.types import Batch, Embeddings, Tracklet
 
-if TYPE_CHECKING:  # these import JAX, which takes seconds, and the arguments come first
+if TYPE_CHECKING:  # these import JAX, which takes seconds; arguments are parsed first
     from rgcn_jax.data.clips.reader import Data, Reader
     from rgcn_jax.embedder import Embedder
 
 FRAMES = 8
-"""Frames of a tracklet that its entry names, evenly spaced, for looking at it."""
+"""Maximum number of evenly spaced frames that an entry keeps of its tracklet, for display."""
 
 
 class Embedded(NamedTuple):
-    """Features of one of the tracklets; ``quality``: mean share of keypoints detected, None where unknown;
-    ``keypoints``: of the frames that its entry names, packed (``shown_keypoints.py``).
+    """Features of one tracklet.
+
+    ``quality`` is the mean fraction of keypoints detected, or None if unknown. ``keypoints`` are those of the entry's
+    frames, packed (``shown_keypoints.py``).
     """
 
     position: int
@@ -38,7 +40,7 @@ class Embedded(NamedTuple):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Tracklets, which of them are queries, and their features: ``embed(positions)`` yields them in that order."""
+    """Tracklets, the mask of queries, and their features: ``embed(positions)`` yields these in the given order."""
 
     entries: Sequence[Entry]
     is_query: np.ndarray
@@ -46,10 +48,10 @@ class Inputs:
 
 
 def of_features(known: Namespace, embedder: "Embedder") -> Inputs:
-    """The tracklets of ``--features``, with persons, cameras and roles of ``--labels``; frames below ``--root``.
+    """Read the tracklets of ``--features``, with persons, cameras and roles of ``--labels``, and frames in ``--root``.
 
     Raises:
-      InputError: a file cannot be read, or the features are those of another model or other settings.
+      InputError: a file cannot be read, or the features are from another model or other settings.
     """
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
 
@@ -93,7 +95,7 @@ def of_features(known: Namespace, embedder: "Embedder") -> Inputs:
 
 
 def of_data(embedder: "Embedder", source: str = "", camera: int = 0) -> Inputs:
-    """The test tracklets of the data set of the model's config; ``camera``: of those whose camera is unknown.
+    """Read the test tracklets of the data set in the model's config. ``camera`` replaces unknown camera ids.
 
     Raises:
       InputError: the data set cannot be read, or has no tracklets.
@@ -145,8 +147,10 @@ def _embedded(
 
 
 class _Measured:
-    """A ``Reader`` that counts the keypoints detected in what it reads, ``detected`` is in frames, by tracklet, and
-    keeps those of the frames that entries name.
+    """``Reader`` that keeps the keypoints of the entries' frames and measures how many are detected.
+
+    ``detected`` is the sum over frames of the fraction of keypoints detected, and ``frames`` the number of frames read.
+    Both are indexed by tracklet.
     """
 
     def __init__(self, read: "Reader", tracklets: Sequence[Tracklet]):
@@ -156,7 +160,7 @@ class _Measured:
         self.detected, self.frames = np.zeros(len(tracklets)), np.zeros(len(tracklets))
 
     def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
-        """The batches of the plans."""
+        """Read the batches of the plans."""
         ahead: deque[BatchPlan] = deque()
 
         def noted() -> Iterator[BatchPlan]:
@@ -175,7 +179,7 @@ class _Measured:
             yield batch
 
     def shown(self, index: int) -> str:
-        """Keypoints of the frames that the entry of a tracklet names, packed; those that no clip has are zeros."""
+        """Return the packed keypoints of an entry's frames; zeros for frames in no clip."""
         return pack(self._keypoints.pop(index))
 
     def _keep(self, index: int, positions: np.ndarray, keypoints: np.ndarray) -> None:
@@ -186,7 +190,7 @@ class _Measured:
 
 
 def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embeddings:
-    """The features of some tracklets; ``entries``: of all."""
+    """Stack the features of some tracklets. ``entries`` contains those of all tracklets."""
     ids = [(entries[one.position].person_id, entries[one.position].camera_id) for one in found]
     return Embeddings(
         np.stack([one.appearance for one in found]),
@@ -196,17 +200,20 @@ def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embedd
 
 
 def evenly(frames: Sequence[str]) -> tuple[str, ...]:
-    """At most ``FRAMES`` of the frames, from the first to the last."""
+    """Select at most ``FRAMES`` evenly spaced frames, including the first and last."""
     return tuple(frames[i] for i in evenly_spaced(len(frames)))
 
 
 def evenly_spaced(count: int) -> list[int]:
-    """Positions of at most ``FRAMES`` of a number of frames, from the first to the last."""
+    """Return at most ``FRAMES`` evenly spaced positions in a sequence, including the first and last."""
     return np.unique(np.linspace(0, count - 1, FRAMES).round().astype(int)).tolist()
 
 
 def _frames_beside(root: str, first: str, count: int) -> tuple[str, ...]:
-    """Some frames of a tracklet of which the first and their number are known: where it alone fills a folder."""
+    """Select frames of a tracklet with a known first frame and length, if its folder has no other images.
+
+    Otherwise return the first frame only.
+    """
     folder = Path(root, first).parent
     if root and folder.is_dir():
         names = natural_order(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGES)

@@ -1,8 +1,8 @@
-"""Leases of shards: several workers, on one machine or many, share the tracklets that are to be added to a gallery.
+"""Leases of shards: several workers, on one machine or many, share the tracklets to add to a gallery.
 
-A worker holds the lock of a shard's file while it embeds it. The kernel releases the lock however the worker ends, so
-that another takes the shard; what was embedded of it already is in the gallery. On a shared file system its locks must
-work across machines (NFS 4, Lustre with flock), as those of the gallery itself.
+A worker holds the lock of a shard's file while it embeds the shard. If the worker exits or dies, the kernel releases
+the lock and another worker takes the shard. Tracklets embedded before are in the gallery already. On a shared file
+system, locks must work across machines (NFS 4, Lustre with flock), as the gallery's own locks must.
 """
 
 import fcntl
@@ -21,20 +21,20 @@ from rgcn_jax.runtime.files import refuse_links, writing
 
 LEASES_FOLDER = ".leases"
 WAIT_SECONDS = 1.0
-"""Between two looks at shards that others hold."""
+"""Pause before retrying shards held by other workers."""
 
 
 def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[Sequence[int]], None]) -> None:
-    """Adds tracklets together with other workers that were given the same ones; returns when all are in the gallery.
+    """Add tracklets jointly with other workers that have the same list. Returns when all are in the gallery.
 
     Args:
-      gallery: an embedded one.
+      gallery: an embedded gallery.
       entries: all tracklets, the same for every worker.
-      size: of a shard.
-      add: embeds and adds some of them.
+      size: tracklets per shard.
+      add: function that embeds and adds the tracklets at the given positions.
 
     Raises:
-      InputError: the folder cannot be written, and what ``add`` raises.
+      InputError: the folder cannot be written, or ``add`` fails.
     """
     names = hashlib.sha256("\n".join(f"{entry.source}\0{entry.tracklet}" for entry in entries).encode()).hexdigest()
     folder = gallery.folder / LEASES_FOLDER / f"{names[:16]}-{size}"
@@ -42,13 +42,13 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     left = list(range(0, len(entries), size))
-    random.shuffle(left)  # workers that start together meet less often
+    random.shuffle(left)  # reduces contention among workers that start together
     while left:
         held = [start for start in left if not _try(gallery, entries, folder, start, size, add)]
         if len(held) == len(left):
             time.sleep(WAIT_SECONDS)
         left = held
-    shutil.rmtree(folder, ignore_errors=True)  # who still wants a lease finds that all is there
+    shutil.rmtree(folder, ignore_errors=True)  # workers still waiting for a lease find all shards done
 
 
 def _try(
@@ -59,7 +59,11 @@ def _try(
     size: int,
     add: Callable[[Sequence[int]], None],
 ) -> bool:
-    """Whether a shard is in the gallery, possibly by this worker; False where another worker holds it."""
+    """Add the missing tracklets of a shard if no other worker holds it.
+
+    Returns:
+      Whether the shard is in the gallery; False if another worker holds it.
+    """
     shard = range(start, min(start + size, len(entries)))
 
     def missing() -> list[int]:
@@ -76,9 +80,9 @@ def _try(
 
 @contextmanager
 def _lease(path: Path) -> Iterator[bool]:
-    """Whether the lease of a shard is this worker's."""
+    """Try to take the lease of a shard; yields whether this worker holds it."""
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)  # a worker that found all there may have removed it
+        path.parent.mkdir(parents=True, exist_ok=True)  # may have been removed by a worker that found all shards done
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         try:

@@ -1,7 +1,12 @@
-"""The manifest of an embedded gallery, ``gallery.json``: what the gallery is bound to, and its segments.
+"""Manifest of an embedded gallery, ``gallery.json``: its binding and its segments.
 
-JSON: "binding", "next_id", "next_segment", "segments" (name, number of entries and bytes of the entries file of each),
-"generation", which grows with every change, and "checksum", a CRC-32 of all that.
+JSON fields besides "format" and "version":
+
+- "binding": model and settings.
+- "next_id" and "next_segment": numbers of the next entry and segment.
+- "segments": name, number of entries and bytes of the entries file of each segment.
+- "generation": incremented by every change.
+- "checksum": CRC-32 of the other fields.
 """
 
 import fcntl
@@ -23,8 +28,12 @@ FORMAT, VERSION = "rgcn_jax gallery", 1
 
 
 def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Replaces the manifest atomically, after the names of the files that it names are on the disk; returns it as it is
-    written, with its next generation. The caller holds the lock.
+    """Replace the manifest atomically after flushing the names of the listed files to the disk.
+
+    The caller holds the lock.
+
+    Returns:
+      The manifest as written, with the incremented generation.
 
     Raises:
       OSError: the folder cannot be flushed.
@@ -43,7 +52,7 @@ def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest. Raises InputError: it is missing, damaged, or of another version."""
+    """Read the manifest. Raises InputError if it is missing, corrupt or of another version."""
     path = folder / MANIFEST
     with as_input_error(
         f"{path} is not the manifest of a gallery of this program", "restore it from a copy", MALFORMED
@@ -59,7 +68,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Holds the lock of the folder; waits for it. The kernel releases it however its holder ends. Raises OSError."""
+    """Wait for the folder's lock and hold it. The kernel releases it if the process dies. Raises OSError."""
     descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -69,7 +78,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def _check(manifest: Mapping[str, Any]) -> None:
-    """Raises ValueError, KeyError or TypeError where a field is not as it must be: a folder may be somebody else's."""
+    """Validate the fields: the folder may be untrusted. Raises ValueError, KeyError or TypeError."""
     check_binding(manifest["binding"])
     numbers, names = [manifest["next_id"], manifest["generation"]], set()
     for name, count, size in manifest["segments"]:
@@ -85,7 +94,7 @@ def _check(manifest: Mapping[str, Any]) -> None:
 
 
 def check_binding(binding: Any) -> None:
-    """Raises ValueError, KeyError or TypeError where it is not what a gallery is bound to."""
+    """Validate a binding. Raises ValueError, KeyError or TypeError."""
     widths = binding["widths"]
     if not isinstance(widths, list) or len(widths) != 2 or not all(type(n) is int and n >= 0 for n in widths):
         raise ValueError("the widths are none")

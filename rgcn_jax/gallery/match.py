@@ -1,4 +1,4 @@
-"""What a search of a gallery finds: an id, a distance, and the entry, which is decoded when it is read."""
+"""Search results of a gallery: id, distance, and the entry, which is decoded lazily."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,9 @@ from rgcn_jax.gallery.entry import Entry
 
 
 class Match(NamedTuple):
-    """An entry that was found. ``same``: whether it is called the same person at the rate that was asked for; ``text``:
-    the entry as JSON.
+    """An entry in the results of a search.
+
+    ``same`` is the verdict "same person" at the requested false positive rate. ``text`` is the entry as JSON.
     """
 
     id: int
@@ -18,6 +19,6 @@ class Match(NamedTuple):
 
     @property
     def entry(self) -> Entry:
-        """What is known of it, decoded when it is asked for. Raises InputError where it is no entry."""
+        """The entry, decoded on access. Raises InputError if the text is invalid."""
         with as_input_error(f"entry {self.id} was not written by this program", kinds=MALFORMED):
             return Entry.from_json(self.text)

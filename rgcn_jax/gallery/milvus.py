@@ -1,7 +1,8 @@
-"""The store of a gallery in Milvus: a server or cluster by address, or Milvus Lite in a file.
+"""Store of a gallery in Milvus: a server or cluster by address, or Milvus Lite in a file.
 
-Commit: rows of one ``add`` count once a row of the negative id -(generation + 1) says how far the ids go; what a killed
-process left behind that is deleted by the next ``add``. That row has the binding, too. One process may add at a time.
+Commit protocol: ``add`` inserts its rows, then a commit row with the negative id -(generation + 1). The commit row
+stores the last valid id and the binding. Rows beyond the last valid id, left by a killed process, are deleted by the
+next ``add``. Only one process may add at a time.
 """
 
 import json
@@ -26,16 +27,16 @@ class MilvusStore:
     """A gallery in Milvus.
 
     Args:
-      address: where.
-      binding: what a new gallery is bound to; None: there must be one already.
-      files: folder of crops and of the audit log; None: there is none.
+      address: address of the gallery.
+      binding: binding of a new gallery; None if the gallery must exist.
+      files: folder of crops and audit log; None for no folder.
 
     Attributes:
-      binding: of the gallery.
+      binding: binding of the gallery.
       folder: ``files``.
 
     Raises:
-      InputError: nobody answers, there is no gallery, or the name is another program's.
+      InputError: the server does not respond, there is no gallery, or the name belongs to another program.
     """
 
     def __init__(self, address: collections.Address, binding: Mapping[str, Any] | None, files: Path | None):
@@ -57,7 +58,7 @@ class MilvusStore:
         self._branches = [b for b in (0, 1) if self._widths[b]]
 
     def _load(self) -> bool:
-        """Loads the collections for queries; whether there are any."""
+        """Load the collections for queries. Return whether the gallery exists."""
         there = [name for name in self._names if self._client.has_collection(name)]
         for name in there:
             self._client.load_collection(name)
@@ -72,7 +73,7 @@ class MilvusStore:
         self._commit(1, 0)
 
     def _commit(self, generation: int, last: int) -> None:
-        """Entries up to an id count from now on."""
+        """Commit: entries with ids up to ``last`` become valid."""
         row = np.zeros(1, entries_.COLUMNS)
         row["id"] = -generation
         nothing = np.zeros((1, self._widths[0]), np.float32)
@@ -80,7 +81,7 @@ class MilvusStore:
         self._client.delete(self._names[0], filter=f"id < 0 and id > {-generation}")
 
     def _last(self) -> tuple[int, int]:
-        """Generation and the last id that counts; both 0 where the gallery is not there yet."""
+        """Return the generation and the last valid id; both 0 if the gallery does not exist yet."""
         rows = self._client.query(self._names[0], filter="id < 0", output_fields=["id", "text"])
         if not rows:
             return 0, 0
@@ -99,28 +100,28 @@ class MilvusStore:
 
     @property
     def columns(self) -> np.ndarray:
-        """``COLUMNS`` of all entries, by id."""
+        """``COLUMNS`` of all entries, sorted by id."""
         rows = [row for part in self._rows(0, EVERYTHING, collections.SCALARS) for row in part]
         return collections.to_columns(rows)
 
     def count(self, where: Where) -> int:
-        """Number of entries."""
+        """Return the number of entries."""
         with collections.one_sentence(self._address):
             chosen = collections.expression(where, 1, self._last()[1])
             return int(self._client.query(self._names[0], filter=chosen, output_fields=["count(*)"])[0]["count(*)"])
 
     def entries(self, where: Where) -> Iterator[tuple[int, Entry]]:
-        """Id and entry, by id."""
+        """Iterate over ids and entries, sorted by id."""
         for part in self._rows(0, where, ("text",)):
             for row in part:
                 yield row["id"], self._entry(row)
 
     def texts(self, ids: Collection[int]) -> dict[int, bytes]:
-        """The JSON texts of the entries of some ids, as far as they are there."""
+        """Return the JSON texts of entries by id. Missing ids are omitted."""
         return {row["id"]: row["text"].encode() for row in self._by_ids(0, ids, ("text",))}
 
     def contains(self, keys: Collection[int]) -> list[bool]:
-        """Which keys of entries are there."""
+        """Return for each key whether its entry is in the gallery."""
         wanted, there = [collections.signed(key) for key in keys], set()
         with collections.one_sentence(self._address):
             last = self._last()[1]
@@ -131,12 +132,12 @@ class MilvusStore:
         return [key in there for key in wanted]
 
     def vectors(self, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and features of entries, by id."""
+        """Return ids and features of entries, sorted by id."""
         ids = [i for part in self._rows(0, where, ("key",)) for i in (row["id"] for row in part)]
         return np.array(ids, np.int64), self._features(ids, self._branches)[1]
 
     def add(self, vectors: np.ndarray, entries: Sequence[Entry]) -> list[int]:
-        """Adds entries with their features; all of them count once their ids are returned, or none does."""
+        """Add entries with their features and return their ids. Atomic: all become valid, or none."""
         check_new(entries, self.contains([entry.key for entry in entries]))
         with collections.one_sentence(self._address):
             generation, last = self._last()
@@ -158,17 +159,17 @@ class MilvusStore:
             self._client.insert(self._names[branch], rows[start : start + together])
 
     def remove(self, where: Where) -> int:
-        """Deletes entries; Milvus takes them off its disk when it compacts. Returns their number."""
+        """Delete entries and return their number. Milvus removes them from its disk at compaction."""
         ids = [row["id"] for part in self._rows(0, where, ("key",)) for row in part]
         with collections.one_sentence(self._address):
-            for branch in reversed(self._branches):  # the first collection last: till then they can be removed again
+            for branch in reversed(self._branches):  # first collection last, so that remove can be rerun
                 for start in range(0, len(ids), collections.ROWS):
                     chosen = f"id in {ids[start : start + collections.ROWS]}"
                     self._client.delete(self._names[branch], filter=chosen)
         return len(ids)
 
     def check(self) -> None:
-        """Raises InputError where an entry has no features of a branch."""
+        """Raise InputError if an entry lacks the features of a branch."""
         with collections.one_sentence(self._address):
             chosen = collections.expression(EVERYTHING, 1, self._last()[1])
             counts = [
@@ -179,7 +180,7 @@ class MilvusStore:
             raise InputError(f"{self._names} have {counts} entries: remove was interrupted, rerun it.")
 
     def compact(self) -> int:
-        """Asks Milvus to merge and to drop what was deleted, in its own time. Returns the number of collections."""
+        """Request compaction, which Milvus runs asynchronously. Return the number of collections."""
         with collections.one_sentence(self._address):
             for branch in self._branches:
                 self._client.flush(self._names[branch])
@@ -187,7 +188,7 @@ class MilvusStore:
         return len(self._branches) if self.count(EVERYTHING) else 0
 
     def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:
-        """The k nearest entries of each query; ``positions`` are ids."""
+        """Return the k nearest entries of each query; ``positions`` are ids."""
         if not len(queries):
             return []
         with collections.one_sentence(self._address):
@@ -200,7 +201,7 @@ class MilvusStore:
         return hybrid_search(nearest_of, self._features, queries, both, k, self._about["index"] == "FLAT")
 
     def _nearest_of(self, branch: int, queries: np.ndarray, chosen: str, limit: int) -> list[list[int]]:
-        """Of each query the ids of the nearest by one branch."""
+        """Return the ids of the nearest entries of each query by one branch."""
         params = dict(collections.INDICES[self._about["index"]][1])
         if "ef" in params:
             params["ef"] = max(params["ef"], limit)
@@ -216,7 +217,7 @@ class MilvusStore:
         return [[hit["id"] for hit in hits] for hits in found]
 
     def _features(self, ids: Collection[int], branches: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids that have all of these branches, ascending, and their features; zeros in the others."""
+        """Return the ids present in all given branches, ascending, and their features; zeros for other branches."""
         rows = {b: {r["id"]: r["vector"] for r in self._by_ids(b, ids, ("vector",))} for b in branches}
         there = sorted(set.intersection(*({*of} for of in rows.values())))
         found = np.zeros((len(there), sum(self._widths)), np.float32)
@@ -237,7 +238,9 @@ class MilvusStore:
                 )
 
     def _rows(self, branch: int, where: Where, fields: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        """Rows of entries, by id: by ranges of ids, for Milvus limits and does not sort what a query returns."""
+        """Iterate over rows of entries, sorted by id. Queries id ranges: Milvus limits query results and does not sort
+        them.
+        """
         with collections.one_sentence(self._address):
             last = self._last()[1]
         for first in range(1, last + 1, collections.ROWS):

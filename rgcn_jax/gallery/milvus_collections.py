@@ -1,7 +1,8 @@
-"""Collections of a gallery in Milvus: connection, schema, filters, and calls whose errors are one sentence.
+"""Collections of a gallery in Milvus: connection, schema, filters and errors.
 
-A gallery is two collections, ``NAME_appearance`` and ``NAME_pose``, with the same ids: servers before 2.4 allow one
-vector field in a collection. Both have the columns that filters need; the first has the entries' texts as well.
+A gallery consists of two collections with the same ids, ``NAME_appearance`` and ``NAME_pose``, because servers before
+2.4 allow only one vector field per collection. Both have the columns used by filters. The first also has the entries'
+texts.
 """
 
 import logging
@@ -18,11 +19,11 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import COLUMNS, Where, digest
 
 MAX_TEXT = 65_535
-"""Bytes of an entry's JSON text: Milvus' limit for a text."""
+"""Maximum length of an entry's JSON text in bytes, the limit of Milvus for text fields."""
 UNKNOWN_LOW, UNKNOWN_HIGH = -1e300, 1e300
-"""What stands for an unknown quality, end or start, which fulfils no condition."""
+"""Values stored for an unknown quality, end or start. They satisfy no condition."""
 ROWS = 4096
-"""Ids that are asked for together."""
+"""Number of ids per request."""
 REQUEST_BYTES = 2**24
 SCALARS = ("key", "source", "person_id", "camera_id", "start", "end", "quality")
 INDICES = {
@@ -30,12 +31,12 @@ INDICES = {
     "IVF_FLAT": ({"nlist": 1024}, {"nprobe": 32}),
     "HNSW": ({"M": 32, "efConstruction": 200}, {"ef": 256}),
 }
-"""Parameters of building and of searching, by the kind of the index."""
+"""Parameters of index construction and of search, by type of index."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a gallery lies: ``uri`` for the client, ``name`` of the collections, kind of index."""
+    """Address of a gallery: ``uri`` of the client, ``name`` of the collections, type of index."""
 
     uri: str
     name: str
@@ -43,10 +44,10 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """The address of ``milvus://HOST:PORT/NAME[?index=HNSW]``, or of a path that ends in ``.db`` (Milvus Lite).
+    """Parse ``milvus://HOST:PORT/NAME[?index=HNSW]``, or a path that ends in ``.db`` (Milvus Lite).
 
     Raises:
-      InputError: it is an address of another kind.
+      InputError: the address has another format.
     """
     if found := re.fullmatch(r"milvus://([\w.\-\[\]:]+:[0-9]+)/(\w{1,200})(?:\?index=(\w+))?", text):
         host, name, index = found[1], found[2], (found[3] or "FLAT").upper()
@@ -60,7 +61,7 @@ def parse_address(text: str) -> Address:
 
 @contextmanager
 def one_sentence(address: Address) -> Iterator[None]:
-    """Turns an error of Milvus into an ``InputError``."""
+    """Convert a Milvus error to an ``InputError``."""
     try:
         yield
     except MilvusException as error:
@@ -68,16 +69,16 @@ def one_sentence(address: Address) -> Iterator[None]:
 
 
 def connect(address: Address) -> MilvusClient:
-    """A connection. Raises InputError where nobody answers."""
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it logs it raises as well
+    """Connect to Milvus. Raises InputError if it does not respond."""
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # logged errors are also raised
     try:
         return MilvusClient(uri=address.uri, timeout=30)
-    except Exception as error:  # of several classes, by version
+    except Exception as error:  # the class depends on the version
         raise InputError(f"cannot connect to Milvus at {address.uri}: is it running there?") from error
 
 
 def create(client: MilvusClient, name: str, width: int, index: str) -> None:
-    """Makes a collection."""
+    """Create a collection."""
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
     for field in ("key", "source", "person_id", "camera_id"):
@@ -92,10 +93,10 @@ def create(client: MilvusClient, name: str, width: int, index: str) -> None:
 
 
 def to_rows(columns: np.ndarray, texts: Sequence[str], vectors: np.ndarray) -> list[dict[str, Any]]:
-    """Rows of a collection."""
+    """Convert entries to rows of a collection."""
     known = {name: columns[name] for name in ("id", "person_id", "camera_id")}
     known |= {name: columns[name].view(np.int64) for name in ("key", "source")}
-    end = np.where(np.isnan(columns["end"]), columns["start"], columns["end"])  # as Where.after reads it
+    end = np.where(np.isnan(columns["end"]), columns["start"], columns["end"])  # as Where.after does
     known |= {"end": np.nan_to_num(end, nan=UNKNOWN_LOW), "start": np.nan_to_num(columns["start"], nan=UNKNOWN_HIGH)}
     known["quality"] = np.nan_to_num(columns["quality"], nan=UNKNOWN_LOW)
     listed = {name: values.tolist() for name, values in known.items()}
@@ -106,7 +107,7 @@ def to_rows(columns: np.ndarray, texts: Sequence[str], vectors: np.ndarray) -> l
 
 
 def to_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """``COLUMNS`` of rows; those that are not kept are 0."""
+    """Convert rows to ``COLUMNS``; columns that Milvus does not store are 0."""
     found = np.zeros(len(rows), COLUMNS)
     for name in ("id", "person_id", "camera_id", "start", "end", "quality"):
         found[name] = [row[name] for row in rows]
@@ -118,7 +119,7 @@ def to_columns(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def expression(where: Where, first: int, last: int) -> str:
-    """The filter in Milvus' language, for entries of ids from ``first`` to ``last``."""
+    """Return the filter as a Milvus expression, for entries with ids from ``first`` to ``last``."""
     parts = [f"id >= {first}", f"id <= {last}"]
     for name, wanted in (("id", where.ids), ("person_id", where.persons), ("camera_id", where.cameras)):
         if wanted is not None:
@@ -138,7 +139,7 @@ def expression(where: Where, first: int, last: int) -> str:
 
 
 def signed(key: int) -> int:
-    """A digest of 64 bits as Milvus keeps it."""
+    """Convert a 64-bit digest to the signed integer stored in Milvus."""
     return key - 2**64 if key >= 2**63 else key
 
 

@@ -1,11 +1,17 @@
 """Exact nearest neighbours: the k entries of least distance, over blocks of features in bounded memory.
 
-With weights α of the appearance and β of the pose, d²(x, y) = α² |x_a - y_a|² + β² |x_p - y_p|². A block is first
-measured in float32, as |y|² - 2 x·y by one matrix product, whose error is at most ``ERROR_FACTOR`` √D u (|x| + |y|)²
-with u the unit roundoff: with probability near 1 for any data (Higham and Mary, "A new approach to probabilistic
-rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019). Every entry that could be among the k nearest within that
-error is kept, and measured again in float64 as it is written above. So equal features have equal distances, and the
-order is that of the distances; entries at one distance are in the order in which they were added.
+With the weights α of appearance and β of pose,
+
+    d²(x, y) = α² |x_a - y_a|² + β² |x_p - y_p|²
+
+Distances to a block are first computed in float32, as |y|² - 2 x·y by one matrix product. The error is at most
+
+    ERROR_FACTOR √D u (|x| + |y|)²
+
+with u the unit roundoff. This bound holds with probability near 1 for any data (Higham and Mary, "A new approach to
+probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019). Every entry that could be among the k nearest
+within this error is kept, and its distance is recomputed in float64 from the definition of d². Equal features therefore
+have equal distances. Results are sorted by distance, ties in the order of adding.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,17 +26,17 @@ from rgcn_jax.gallery.products import Products
 
 ERROR_FACTOR = 8.0
 QUERY_ELEMENTS = 2**23
-"""Entries of a block, or k, times the queries that are searched for together."""
+"""Maximum number of queries searched together, times the larger of the block size and k."""
 PART_ELEMENTS = 2**15
-"""Distances that are measured and compared at a time, 128 KiB: they stay in the cache."""
+"""Number of distances computed and compared at once, 128 KiB, to fit into the cache."""
 EXACT_ELEMENTS = 2**15
-"""Differences of features that are held in float64 at a time, 256 KiB."""
+"""Number of feature differences held in float64, 256 KiB."""
 ALIGNED = 8
-"""Float64 numbers of a vector register or a cache line."""
+"""Number of float64 values in a vector register or cache line."""
 
 
 class Weights(NamedTuple):
-    """α and β; ``split``: dimensions of the appearance."""
+    """Branch weights α and β. ``split`` is the number of appearance dimensions."""
 
     appearance: float
     pose: float
@@ -38,16 +44,19 @@ class Weights(NamedTuple):
 
     @property
     def used(self) -> slice:
-        """The dimensions whose weight is not zero."""
+        """Range of the dimensions with nonzero weight."""
         return slice(0 if self.appearance else self.split, None if self.pose else self.split)
 
     def scale(self, width: int) -> Float[np.ndarray, "d"]:
-        """α, β of each of the used dimensions."""
+        """Return the weight α or β of each used dimension."""
         return np.repeat([self.appearance, self.pose], [self.split, width - self.split])[self.used].astype(np.float64)
 
 
 class Block(NamedTuple):
-    """Entries that are searched together; ``squares``: |y|² with the weights; ``allowed``: those that may be found."""
+    """Entries searched together.
+
+    ``squares`` are |y|² with the weights. ``allowed`` is the mask of entries to search.
+    """
 
     vectors: Float32[np.ndarray, "n d"]
     squares: Float32[np.ndarray, "n"]
@@ -55,14 +64,15 @@ class Block(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """Of one query, nearest first: positions among the entries of all blocks, and distances."""
+    """Neighbours of one query, nearest first: positions among the entries of all blocks, and distances."""
 
     positions: np.ndarray
     distances: Float[np.ndarray, "k"]
 
 
 Least = Callable[[int, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""(block, squares, scaled queries, most) -> the least values of a block and their rows (``device_search.py``)."""
+"""Function (block, squares, scaled queries, most) -> smallest values of a block and their rows (``device_search.py``).
+"""
 
 
 def nearest(
@@ -72,14 +82,14 @@ def nearest(
     k: int,
     least: Least | None = None,
 ) -> list[Nearest]:
-    """The k nearest allowed entries of each query, or all, where these are fewer.
+    """Return the k nearest allowed entries of each query, or all if there are fewer.
 
     Args:
       blocks: all entries, in order.
-      queries: features.
-      weights: of the branches.
-      k: 1 or more.
-      least: measures on a device; None: here.
+      queries: features of the queries.
+      weights: weights of the branches.
+      k: number of neighbours, at least 1.
+      least: computes float32 distances on a device; None for NumPy.
     """
     largest = max((len(block.vectors) for block in blocks), default=1)
     rows = max(QUERY_ELEMENTS // max(largest, min(k, sum(len(b.vectors) for b in blocks))), 1)
@@ -114,9 +124,9 @@ def _nearest(
 def _measure(
     block: Block, first: int, products: Products, weights: Weights, candidates: Candidates, queries: np.ndarray
 ) -> None:
-    """Adds the candidates of a block, of some queries, those of the products."""
+    """Add the candidates of a block for the given queries, which are those of ``products``."""
     vectors, squares, places = block.vectors[:, weights.used], block.squares, None
-    if 2 * np.count_nonzero(block.allowed) < len(vectors):  # a copy of few is cheaper than the product with all
+    if 2 * np.count_nonzero(block.allowed) < len(vectors):  # copying a few is cheaper than the product with all
         places = np.flatnonzero(block.allowed)
         vectors, squares = vectors[places], squares[places]
     elif not block.allowed.all():
@@ -137,14 +147,14 @@ def _measure(
 
 
 def _bounds(candidates: Candidates, queries: np.ndarray, columns: int) -> np.ndarray:
-    """Bounds of the columns of products; nothing is found by a padded one."""
+    """Return the bound of each column of the products; -inf for padded columns."""
     bounds = np.full(columns, -np.inf, np.float32)
     bounds[: len(queries)] = candidates.bounds[queries]
     return bounds
 
 
 def _lower(distances: np.ndarray, candidates: Candidates, queries: np.ndarray) -> None:
-    """Gives every query a first bound, by some of its distances [n, q]."""
+    """Set a first bound of every query from a subset of its distances [n, q]."""
     k = candidates.k
     if len(distances) > k and candidates.unbounded:
         some = np.ascontiguousarray(distances[: max(4 * k, 1024)].T)
@@ -160,7 +170,10 @@ def _measure_on_device(
     candidates: Candidates,
     least: Least,
 ) -> None:
-    """As ``_measure``. A query with more candidates in the block than came from the device is measured here."""
+    """Add the candidates of a block from distances computed on a device.
+
+    If a query has more candidates in the block than the device returned, its distances are computed with NumPy.
+    """
     k, queries = candidates.k, np.arange(len(scaled))
     most = min(2 * k + 64, len(block.vectors))
     values, rows = least(number, np.where(block.allowed, block.squares, np.float32(np.inf)), scaled, most)
@@ -183,14 +196,14 @@ def _exact(
     scale: np.ndarray,
     k: int,
 ) -> list[Nearest]:
-    """The k nearest of the candidates of each query, by distances in float64."""
+    """Return the k nearest candidates of each query by float64 distances."""
     order = np.argsort(positions)
     of, positions = of[order], positions[order]
     starts = np.cumsum([0, *(len(block.vectors) for block in blocks)])
     ends = np.searchsorted(positions, starts)
     squares, exact, scaled = np.empty(len(positions)), queries.astype(np.float64), bool((scale != 1).any())
     step = max(EXACT_ELEMENTS // len(scale), 1)
-    differences = np.empty((step, -(-len(scale) // ALIGNED) * ALIGNED))  # of equal alignment: rounded alike by any BLAS
+    differences = np.empty((step, -(-len(scale) // ALIGNED) * ALIGNED))  # equal alignment: every BLAS rounds alike
     for block in np.flatnonzero(np.diff(ends)).tolist():
         for at in range(ends[block], ends[block + 1], step):
             part = slice(at, min(at + step, ends[block + 1]))
@@ -199,7 +212,7 @@ def _exact(
             np.subtract(exact[of[part]], vectors, out=difference)
             if scaled:
                 difference *= scale
-            np.vecdot(difference, difference, out=squares[part])  # a matrix product would round by position
+            np.vecdot(difference, difference, out=squares[part])  # the rounding of a matrix product depends on position
     order = np.lexsort((positions, squares, of))
     first = np.searchsorted(of[order], np.arange(len(queries) + 1)).tolist()
     kept = [order[start : min(start + k, end)] for start, end in pairwise(first)]

@@ -1,9 +1,10 @@
-"""Inner products of features with queries in float32, by the call of the BLAS that is fastest for their number.
+"""Inner products of features with queries in float32, by the fastest BLAS call for their number.
 
-One query is a stream of dot products, which reads the features once and in order. With more, a matrix product copies
-("packs") the features first, which takes a quarter of its time where the queries are few. OpenBLAS has kernels for
-small matrices that do not, on CPUs with AVX-512: a product by groups of few features runs in those. Elsewhere such
-groups are slower. So what is faster here is measured once, for each width and number of queries, in milliseconds.
+For one query, vector dot products read the features once and in order. For more, a matrix product first copies
+("packs") the features, which takes a quarter of its time if there are few queries. On CPUs with AVX-512, OpenBLAS has
+kernels for small matrices that do not pack. They are used for products of groups of few features. On other CPUs such
+groups are slower. The fastest group size is therefore measured once for each width and number of queries, which takes
+milliseconds.
 """
 
 import time
@@ -13,23 +14,23 @@ import numpy as np
 from jaxtyping import Float32
 
 TOGETHER = 64
-"""Queries of one product at most. Fewer are padded with zeros to a power of two, which fill vector registers."""
+"""Maximum number of queries per product. Fewer are padded with zeros to a power of two, to fill vector registers."""
 STRIPE = 16
-"""Queries that are transposed at a time: a cache line of float32 numbers."""
+"""Number of queries transposed at once: a cache line of float32 values."""
 GROUPS = 4, 8, 16
-"""Features of a small matrix."""
+"""Numbers of features in a small matrix."""
 TRIED = 256
-"""Features that are multiplied to measure what is faster."""
+"""Number of features multiplied to time the group sizes."""
 
 
 class Products:
-    """Products with some queries.
+    """Inner products with a set of queries.
 
     Args:
-      queries: at least one.
+      queries: at least one query.
 
     Attributes:
-      columns: of a result: the queries and what pads them.
+      columns: number of columns of a result, including padding.
     """
 
     def __init__(self, queries: Float32[np.ndarray, "q d"]):
@@ -38,7 +39,7 @@ class Products:
         self.columns = sum(part.shape[1] for part in self._parts)
 
     def __call__(self, vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n c"]:
-        """The products of each row with each query, and zeros in the columns behind them."""
+        """Return the product of each row with each query; zeros in the padded columns."""
         if self.columns == 1:
             return np.vecdot(vectors, self._parts[0][:, 0])[:, None]
         found = [_product(vectors, part, _fastest_group(*part.shape)) for part in self._parts]
@@ -54,7 +55,7 @@ def _padded(queries: np.ndarray) -> np.ndarray:
 
 
 def _product(vectors: np.ndarray, queries: np.ndarray, group: int) -> np.ndarray:
-    """The products, by groups of so many features; 0: of all together."""
+    """Return the products, computed in groups of ``group`` features; 0 for all together."""
     out = np.empty((len(vectors), queries.shape[1]), np.float32)
     end = len(vectors) // group * group if group else 0
     if end:
@@ -66,10 +67,10 @@ def _product(vectors: np.ndarray, queries: np.ndarray, group: int) -> np.ndarray
 
 @cache
 def _fastest_group(width: int, columns: int) -> int:
-    """The group whose product takes least time here."""
+    """Return the group size with the fastest product on this machine."""
     vectors, queries = np.ones((TRIED, width), np.float32), np.ones((width, columns), np.float32)
     times = dict.fromkeys((0, *GROUPS), float("inf"))
-    for _ in range(3):  # the first wakes the CPU
+    for _ in range(3):  # the first run wakes the CPU
         for group in times:
             start = time.perf_counter()
             _product(vectors, queries, group)

@@ -1,4 +1,4 @@
-"""The command ``rgcn-jax gallery search``: the nearest entries of tracklets, as a table, JSON and a page of frames."""
+"""The command ``rgcn-jax gallery search``: nearest entries of tracklets, as a table, JSON and an HTML page."""
 
 import json
 from argparse import ArgumentTypeError, Namespace
@@ -19,22 +19,22 @@ from rgcn_jax.gallery.strips import Ranking, write_page
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.runtime.files import write_text
 
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
+if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedder
 
 SHOWN = 3
-"""Queries whose tables are printed; all are in the files."""
+"""Number of queries with printed tables. The files contain all."""
 USUAL_RATE = 1e-3
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
-    """Searches and prints, and writes what was asked for.
+    """Run the search, print the results and write the requested files.
 
     Raises:
-      InputError: an argument is invalid, the model or the data cannot be read, or the gallery is another model's.
+      InputError: an argument is invalid, the model or the data cannot be read, or the gallery belongs to another model.
     """
     known, overrides = _parse(arguments, prog)
-    open_gallery(known)  # there must be one, and the model takes seconds to load
+    open_gallery(known)  # fail early: loading the model takes seconds
     embedder = open_embedder(known, [*_overrides(known), *overrides])
     gallery = open_gallery(known, embedder)
     fpr = rate_of_verdict(gallery, embedder, known.by, known.fpr)
@@ -75,14 +75,14 @@ def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: fl
 
 
 def _others(query: Entry, matches: Sequence[Match]) -> list[Match]:
-    """Without the query itself, where it is in the gallery."""
+    """Return the matches without the query itself, if it is in the gallery."""
     return [match for match in matches if match.entry.key != query.key]
 
 
 def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
-    """The tracklets to search for: those that are named, or all queries, or all.
+    """Return the positions of the named tracklets. Without names: all queries, or all tracklets if there is no query.
 
-    Raises InputError for a name that is none, or of several.
+    Raises InputError if a name matches no tracklet, or several.
     """
     if not names:
         queries = [i for i, query in enumerate(inputs.is_query) if query]
@@ -100,7 +100,7 @@ def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
 
 
 def rate_of_verdict(gallery: Gallery, embedder: "Embedder", by: By, fpr: float | None) -> float | None:
-    """``fpr``; where that is None the usual one, or the least that was calibrated; None where there is no calibration.
+    """Return ``fpr``, or a default: the usual rate, else the lowest calibrated one. None without calibration.
 
     Raises:
       InputError: the model was not calibrated at ``fpr``.

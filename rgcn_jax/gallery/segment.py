@@ -1,9 +1,14 @@
-"""Segments of a gallery on disk: features of up to 64 MiB and the entries that they belong to, append-only.
+"""Segments of a gallery on disk: up to 64 MiB of features and their entries, append-only.
 
-A segment is two files. ``NAME.vectors``: rows of little-endian float32, appearance then pose. ``NAME.entries``: a
-record for every ``add``: a header (``RECORD``: magic, number of entries, bytes of their texts, CRC-32 of what follows
-and of their rows in the other file), the entries' ``COLUMNS``, and their JSON texts. How many entries and bytes count
-is in the gallery's manifest: what lies behind them was never acknowledged, and the next append writes over it.
+A segment consists of two files:
+
+- ``NAME.vectors``: rows of little-endian float32, appearance then pose.
+- ``NAME.entries``: one record per ``add``. A record has a header (``RECORD``), the entries' ``COLUMNS``, and their JSON
+texts. The header contains magic, number of entries, bytes of their texts, CRC-32 of the rest of the record, and CRC-32
+of their rows in the other file.
+
+The gallery's manifest stores the committed number of entries and bytes. Data beyond them was never committed, and the
+next append overwrites it.
 """
 
 import os
@@ -22,12 +27,15 @@ from rgcn_jax.runtime.user_files import open_file
 RECORD = struct.Struct("<4sIQII")
 MAGIC = b"RJG1"
 SEGMENT_BYTES = 64 * 2**20
-"""Of features: what is read, searched, checked or rewritten at a time."""
+"""Bytes of features that are read, searched, verified or rewritten at once."""
 
 
 @dataclass
 class Segment:
-    """A segment as far as it is acknowledged. ``records``: number of entries and CRC-32 of the rows of each record."""
+    """The committed part of a segment.
+
+    ``records`` contains the number of entries and the CRC-32 of the rows of each record.
+    """
 
     folder: Path
     name: str
@@ -46,15 +54,15 @@ class Segment:
 
     @property
     def paths(self) -> tuple[Path, Path]:
-        """Both files: features and entries."""
+        """Paths of both files: features and entries."""
         return self.folder / f"{self.name}.vectors", self.folder / f"{self.name}.entries"
 
     @cached_property
     def mapped(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both files in memory as far as they are acknowledged; they stay readable when another process deletes them.
+        """The committed part of both files, memory-mapped. Remains readable if another process deletes the files.
 
         Raises:
-          InputError: a file is shorter than that.
+          InputError: a file is shorter than its committed size.
           FileNotFoundError: another process has replaced the segment.
         """
         vectors, entries = self.paths
@@ -62,10 +70,10 @@ class Segment:
 
     @property
     def vectors(self) -> np.ndarray:
-        """The features [n, width], float32, on the disk; their checksums are verified when they are first used.
+        """Features [n, width], float32, memory-mapped. Their checksums are verified on first access.
 
         Raises:
-          InputError: they are damaged.
+          InputError: the features are corrupt.
         """
         rows, start = self.mapped[0], 0
         if self.verified < len(self.records):
@@ -78,25 +86,25 @@ class Segment:
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """The ids of the entries, apart: a field of the columns costs as much to read as all of them."""
+        """Contiguous copy of the ids. Reading one field of the columns costs as much as reading all of them."""
         return np.ascontiguousarray(self.columns["id"])
 
     def squares(self, weights: tuple[float, float]) -> np.ndarray:
-        """α² |y_a|² + β² |y_p|² of the stored features y, float32; those of the last weights are kept."""
-        kept = self._squares  # once: another thread may search with other weights
+        """Return α² |y_a|² + β² |y_p|² of the stored features y, float32. Cached for the last weights."""
+        kept = self._squares  # read once: another thread may search with other weights
         if kept[0] != weights:
             (a, p), of = weights, self.columns
             kept = self._squares = weights, (a**2 * of["square_a"] + p**2 * of["square_p"]).astype(np.float32)
         return kept[1]
 
     def texts(self, rows: np.ndarray) -> list[bytes]:
-        """The JSON texts of the entries of some rows."""
+        """Return the JSON texts of the entries in some rows."""
         starts = self.text_starts[rows]
         ends, data = starts + self.columns["text"][rows], self.mapped[1].data
         return [bytes(data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def append(self, columns: np.ndarray, texts: bytes, vectors: np.ndarray) -> "Segment":
-        """The segment with more entries, on the disk when this returns; they count once the manifest says so.
+        """Append entries and return the longer segment. Durable on return, but not committed until in the manifest.
 
         Raises OSError.
         """
@@ -123,18 +131,18 @@ class Segment:
 
 
 def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int) -> Segment:
-    """Reads the entries of a segment, as many as the manifest acknowledges.
+    """Read the entries of a segment, as many as the manifest has committed.
 
     Raises:
-      InputError: they are damaged.
-      FileNotFoundError: there is no such segment, for another process has rewritten it.
+      InputError: the entries are corrupt.
+      FileNotFoundError: the segment does not exist, because another process has rewritten it.
     """
     segment = Segment(folder, name, width)
     path = segment.paths[1]
     try:
         with open_file(path, follow_links=False) as file:
             there = os.fstat(file.fileno()).st_size
-            data = file.read(min(num_bytes, there))  # the manifest may claim anything
+            data = file.read(min(num_bytes, there))  # the manifest is untrusted
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -167,7 +175,7 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
         with open_file(path, follow_links=False) as file:
-            return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # a plain array: memmap is slow to index
+            return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # plain array: indexing a memmap is slow
     except FileNotFoundError:
         raise
     except (OSError, ValueError, OverflowError) as error:
@@ -175,13 +183,13 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _text_starts(columns: np.ndarray, record_start: int) -> np.ndarray:
-    """Where in the entries file the text of each entry of a record starts."""
+    """Return the offset of each entry's text in the entries file."""
     lengths = columns["text"].astype(np.int64)
     return record_start + RECORD.size + columns.nbytes + np.cumsum(lengths) - lengths
 
 
 def _write(path: Path, at: int, data: bytes | memoryview) -> None:
-    """Writes to a file from a position on, which ends there, and flushes it to the disk. No link is followed."""
+    """Write to a file from a position, truncate after the data and flush to the disk. Does not follow links."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "r+b") as file:
         file.truncate(at)

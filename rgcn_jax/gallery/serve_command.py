@@ -1,4 +1,4 @@
-"""The command ``rgcn-jax gallery serve``: a page to search a gallery with, on this machine."""
+"""The command ``rgcn-jax gallery serve``: local web page to search a gallery."""
 
 import getpass
 import ipaddress
@@ -22,10 +22,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def main(arguments: Sequence[str], prog: str) -> None:
-    """Serves the page until it receives SIGINT or SIGTERM, which is its regular end: status 0.
+    """Serve the page until SIGINT or SIGTERM. This is the normal exit, with status 0.
 
     Raises:
-      InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is taken.
+      InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is in use.
     """
     known, overrides = _parse(arguments, prog)
     with as_input_error("gallery serve needs the extra serve", "pip install 'rgcn_jax[serve]'", ImportError):
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     from rgcn_jax.gallery.server.service import Service
     from rgcn_jax.gallery.server.videos import Videos
 
-    open_gallery(known)  # there must be one, and the model takes seconds to load
+    open_gallery(known)  # fail early: loading the model takes seconds
     listening = _listen(known.host, known.port)
     port = listening.getsockname()[1]
     embedder = open_embedder(known, overrides)
@@ -62,12 +62,12 @@ def main(arguments: Sequence[str], prog: str) -> None:
         then = "open an address above in a browser; Ctrl-C ends the server"
         print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
-        with suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it again, after its last answer
+        with suppress(KeyboardInterrupt):  # after shutdown, uvicorn raises the received signal again
             uvicorn.Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises InputError where the address is another's, or taken."""
+    """Open a listening socket. Raises InputError if the address is in use or not of this machine."""
     with as_input_error(f"cannot listen at {host}, port {port}", "choose another --port"):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
@@ -78,7 +78,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address is a loopback address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -92,7 +92,7 @@ def _shown(host: str) -> str:
 def _this_user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
+    except (KeyError, OSError):  # user without a name
         return f"uid {os.getuid()}"
 
 

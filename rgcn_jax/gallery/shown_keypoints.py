@@ -1,4 +1,4 @@
-"""Keypoints of the frames that an entry names, small enough to be kept with it, for drawing its skeletons."""
+"""Compact keypoints of an entry's frames, stored with the entry to draw its skeletons."""
 
 import base64
 import binascii
@@ -12,9 +12,10 @@ _TYPE = np.dtype("<f2")
 
 
 def pack(keypoints: Float32[np.ndarray, "f 14 3"]) -> str:
-    """Text of 75 bytes a frame: base64 of float16 [F, 14, 2], x and y in normalised coordinates of the crop.
+    """Encode x and y of keypoints as base64 of float16 [F, 14, 2], in normalised coordinates of the crop.
 
-    A keypoint that was not detected is NaN; the confidence is not kept. Empty where none was detected.
+    A frame takes 75 bytes. Undetected keypoints are NaN. The confidence is not stored. The text is empty if no keypoint
+    was detected.
     """
     seen = keypoints[..., 2:] > 0
     if not seen.any():
@@ -23,14 +24,14 @@ def pack(keypoints: Float32[np.ndarray, "f 14 3"]) -> str:
 
 
 def unpack(text: str, frames: int) -> Float32[np.ndarray, "f 14 3"]:
-    """x, y and whether it was detected (1 or 0); zeros where not.
+    """Return x, y and a detection flag (1 or 0) of each keypoint; zeros if undetected.
 
     Args:
-      text: of ``pack``; empty: nothing was detected.
-      frames: how many the entry names.
+      text: result of ``pack``; empty if nothing was detected.
+      frames: number of frames of the entry.
 
     Raises:
-      InputError: the text is not of so many frames.
+      InputError: the text does not have this number of frames.
     """
     found = np.full((frames, 14, 2), np.nan, np.float32)
     if text:

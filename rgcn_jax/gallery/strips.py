@@ -1,4 +1,4 @@
-"""A page of ranked strips of frames: one HTML file that loads nothing, with small images inside."""
+"""HTML page of ranked strips of frames: one self-contained file with embedded small images."""
 
 import base64
 import html
@@ -34,7 +34,7 @@ section { margin-bottom: 2.5em } h2 { font-size: 1.1em; overflow-wrap: anywhere 
 
 
 class Ranking(NamedTuple):
-    """A query and what was found, nearest first."""
+    """A query and its matches, nearest first."""
 
     query: Entry
     matches: Sequence[Match]
@@ -47,17 +47,17 @@ def write_page(
     verdict: Mapping[str, Any] | None,
     skeletons: bool = False,
 ) -> int:
-    """Writes the page atomically.
+    """Write the page atomically.
 
     Args:
-      path: of the file.
-      gallery: in whose folder frames may lie.
-      rankings: a section each.
+      path: path of the page.
+      gallery: gallery of the matches; its folder may contain frames.
+      rankings: one section each.
       verdict: "fpr" and "threshold" of the verdicts.
-      skeletons: whether to draw the keypoints that were kept with the entries.
+      skeletons: whether to draw the keypoints stored with the entries.
 
     Returns:
-      How many frames could not be read; they are left out.
+      Number of unreadable frames, which are omitted.
 
     Raises:
       InputError: the file cannot be written.
@@ -99,7 +99,7 @@ def _row(kind: str, title: str, about: str, strip: str) -> str:
 
 
 def _about(entry: Entry) -> str:
-    """Who, where and when, escaped."""
+    """Return person, camera, time and source as escaped HTML."""
     parts = [f"person {entry.person_id}" if entry.person_id >= 0 else "", f"camera {entry.camera_id or '?'}"]
     parts += [time_text(entry.start) if entry.start is not None else "", f"{entry.num_frames} frames"]
     return _text(", ".join(part for part in parts if part)) + f"<br>{_text(entry.source)}: {_text(entry.tracklet)}"
@@ -110,7 +110,7 @@ def _text(text: str) -> str:
 
 
 def _strip(gallery: Gallery, entry: Entry, skeletons: bool) -> tuple[str, int]:
-    """Its images, and how many could not be read."""
+    """Return the HTML of an entry's images, and the number of unreadable frames."""
     frames, missing = small_frames(gallery, entry, skeletons)
     images = [f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}">' for frame in frames]
     shown = "".join(images) or '<span class="none">no frames available</span>'

@@ -1,4 +1,4 @@
-"""A video and its tracks as a source of a gallery: crops in the gallery's folder, keypoints, times of the tracks."""
+"""A video and its tracks as input of a gallery: crops in the gallery's folder, keypoints, times of the tracks."""
 
 import hashlib
 import os
@@ -24,10 +24,10 @@ from rgcn_jax.types import UNKNOWN_ID
 
 @dataclass(frozen=True)
 class VideoCrops:
-    """The crops of a video's tracks, ``root`` in the gallery's folder; ``keypoints``: a store of theirs.
+    """Crops of a video's tracks in ``root``, in the gallery's folder, and the store of their keypoints, ``keypoints``.
 
-    The name of the root is of the video, the camera and a hash of both files, so that another video, or other tracks of
-    the same one, never mix with it.
+    The name of the root contains the video, the camera and a hash of both files. Crops of another video or of other
+    tracks therefore never mix.
     """
 
     known: Namespace
@@ -36,12 +36,12 @@ class VideoCrops:
 
     @property
     def overrides(self) -> list[str]:
-        """The arguments for the fields of the config that name the data set."""
+        """Command-line overrides of the config fields that select the data set."""
         fields = {"name": "folder", "root": self.root, "keypoints": self.keypoints or "", "split": 1, "features": ""}
         return [f"--config.data.{name}={value}" for name, value in fields.items()]
 
     def make(self) -> None:
-        """Cuts the crops and detects their keypoints, unless that is done.
+        """Cut the crops and detect their keypoints, unless done already.
 
         Raises:
           InputError: the video or the tracks cannot be read, the detector is missing, or the disk is full.
@@ -56,7 +56,7 @@ class VideoCrops:
         if not self.root.exists():
             for path in find_unfinished(self.root.parent, self.root.name):
                 if not _is_running(int(path.name.split(".")[-2])):
-                    with writing(path):  # it may be no folder, or a link
+                    with writing(path):  # may be a file or a link
                         shutil.rmtree(path)
             crops, tracklets, left_out = mot.convert(
                 known.video, known.tracks, self.root, known.camera, boxes_as=known.boxes
@@ -67,9 +67,10 @@ class VideoCrops:
             detect(custom.load(self.root), self.keypoints, options)
 
     def described(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The entries with the video and the times of their tracks. Raises InputError where the frame rate is unknown.
+        """Return the entries with the video and the times of their tracks. Raises InputError if the frame rate is
+        unknown.
 
-        A track is no person: two tracks may show one. Their ids are kept as persons only where the user says so.
+        Two tracks may show the same person. Track ids are therefore used as person ids only on the user's request.
         """
         known = self.known
         rate = known.fps or (_frame_rate(known.video) if known.start is not None else 0.0)
@@ -92,10 +93,10 @@ class VideoCrops:
         return found
 
     def finish(self) -> None:
-        """Removes keypoints that were detected here, with the report beside them: what needed them is in the gallery.
+        """Remove the keypoints detected here and their report. The gallery contains all that is needed of them.
 
         Raises:
-          InputError: they cannot be removed.
+          InputError: the files cannot be removed.
         """
         if self.known.detector and self.keypoints:
             with writing(self.keypoints):
@@ -105,7 +106,7 @@ class VideoCrops:
 
 
 def plan_crops(known: Namespace) -> VideoCrops:
-    """Where the crops of ``--video`` and ``--tracks`` lie, or will. Raises InputError: a file cannot be read."""
+    """Return the locations of the crops of ``--video`` and ``--tracks``. Raises InputError if a file cannot be read."""
     if not known.video.exists():
         raise InputError(f"The video {known.video} does not exist.")
     with as_input_error(f"The track file {known.tracks} cannot be read"):
@@ -118,7 +119,7 @@ def plan_crops(known: Namespace) -> VideoCrops:
 
 
 def crops_folder(known: Namespace) -> Path:
-    """Where the crops of a gallery's videos lie. Raises InputError where it has no folder."""
+    """Return the folder of a gallery's video crops. Raises InputError if the gallery has no folder."""
     if known.files is not None:
         return known.files / CROPS_FOLDER
     if "://" in known.gallery:
