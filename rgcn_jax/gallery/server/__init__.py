@@ -1,1 +1,1 @@
-"""The page of a gallery, ``rgcn-jax gallery serve``: a small web server on the loopback address (docs/search.md)."""
+"""Web page of a gallery, ``rgcn-jax gallery serve``: a small server on the loopback address (docs/search.md)."""

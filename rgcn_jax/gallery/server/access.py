@@ -1,8 +1,8 @@
 """Access control of the gallery's web page: token, host names, request size, and security headers.
 
-Every request needs the token: once as ``/?token=...``, which sets a cookie that scripts cannot read and other sites
-cannot send, or as ``Authorization: Bearer``. Names of hosts other than the server's own are refused, as are changes
-asked for by other sites.
+Every request needs the token. It is passed once as ``/?token=...``, which sets a cookie that scripts cannot read and
+other sites cannot send (HttpOnly, SameSite=Strict), or as ``Authorization: Bearer``. Requests for other host names and
+cross-site changes are rejected.
 """
 
 import http.cookies
@@ -31,18 +31,19 @@ HEADERS = [
 
 
 class TooLarge(Exception):
-    """A request has more bytes than it may."""
+    """The request body exceeds the size limit."""
 
 
 class Guard:
-    """Checks every request before the application sees it.
+    """ASGI middleware that checks every request before the application.
 
     Args:
-      app: the application.
-      users: token -> user.
-      hosts: values of the header Host that are answered; None: all.
-      max_bytes: of a request.
-      cookie: name of the cookie: browsers share cookies among the ports of a host.
+      app: the ASGI application.
+      users: maps tokens to users.
+      hosts: accepted values of the Host header; None for all.
+      max_bytes: maximum size of a request.
+      cookie: name of the cookie. It must differ between ports, because browsers share cookies among the ports of a
+        host.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Guard:
         self._max_bytes, self._cookie = max_bytes, cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or hands it on with ``scope["user_name"]``."""
+        """Reject a request, or pass it to the application with ``scope["user_name"]``."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -100,7 +101,7 @@ class Guard:
 
         async def noted(message: MutableMapping[str, Any]) -> None:
             nonlocal started
-            if seen <= self._max_bytes:  # else the answer is 413, not what the application makes of the error
+            if seen <= self._max_bytes:  # otherwise respond 413 instead of the application's error
                 started = True
                 await send(message)
 
@@ -119,7 +120,7 @@ class Guard:
         return self._known(found.value) if found else None
 
     def _known(self, token: str) -> str | None:
-        """The user of a token; takes the same time for every wrong one."""
+        """Return the user of a token, or None. Takes constant time for wrong tokens."""
         user = None
         for known, name in self._users.items():
             if secrets.compare_digest(known.encode(), token.encode("utf-8", "surrogatepass")):
@@ -128,7 +129,7 @@ class Guard:
 
 
 def _same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether the page itself asks: browsers say where a request comes from; other programs say nothing."""
+    """Whether a request is not cross-site. Browsers send its origin; requests without one are accepted."""
     origin = headers.get("origin")
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return False

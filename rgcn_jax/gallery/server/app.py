@@ -1,4 +1,4 @@
-"""The routes of the page, in Starlette: JSON in and out, images, and three files of the page itself."""
+"""Routes of the web page, in Starlette: JSON requests and responses, images, and the three files of the page."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -26,11 +26,11 @@ FILES |= {f"/{name}": (name, "text/javascript") for name in ("page.js", "query.j
 
 
 def make_app(service: Service, videos: Videos) -> Starlette:
-    """The application; ``access.Guard`` must stand before it.
+    """Create the application. It must be wrapped in ``access.Guard``.
 
     Args:
-      service: the gallery.
-      videos: where uploaded videos are kept.
+      service: operations of the gallery.
+      videos: store of uploaded videos.
     """
     routes = _Routes(service, videos)
     return Starlette(
@@ -151,7 +151,7 @@ def _user(request: Request) -> dict[str, str]:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    """The JSON object of a request. Raises InputError."""
+    """Read the JSON object of a request. Raises InputError."""
     body = b""
     async for piece in request.stream():
         body += piece
@@ -181,7 +181,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _full(request: Request, error: Exception) -> Response:
-    """The disk that uploads are kept on is full, or a file of the server cannot be read."""
+    """Handle an OSError: the disk for uploads is full, or a file of the server cannot be read."""
     reason = getattr(error, "strerror", None) or "an error"
     return JSONResponse({"error": f"the server cannot keep or read a file ({reason}): try again later."}, 507)
 

@@ -1,4 +1,4 @@
-"""Keypoints of uploaded crops by a pose detector that is kept open."""
+"""Keypoint detection in uploaded crops. The detector is loaded once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from rgcn_jax.skeleton import to_14
 
 BATCH = 32
 THRESHOLD = 0.2
-"""As by default of ``rgcn-jax detect``."""
+"""Default of ``rgcn-jax detect``."""
 
 
 def open_detector(backend: str, weights: Path) -> Detect:
-    """Opens a detector. Raises InputError: its weights or its library are missing."""
+    """Load a detector. Raises InputError if its weights or its library are missing."""
     kind = BACK_ENDS[backend]
     kind.weights(weights)
     detector = kind.open(weights, kind.margin, 1)

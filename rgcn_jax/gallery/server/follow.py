@@ -1,8 +1,8 @@
-"""Follows one person through a video from a box on its first frame: normalised cross-correlation of a patch.
+"""Tracking of one person through a video from a box in its first frame, by normalised cross-correlation of a patch.
 
-Meant for the few seconds of a query, whose crops a person looks at before the ranking. It moves a box and changes its
-size by a twentieth a frame at most; it does not know people, and stops where the patch is no longer recognised. Tracks
-of a real tracker are better.
+Intended for the few seconds of a query whose crops the user inspects before the ranking. The box moves and changes its
+size by at most a twentieth per frame. There is no person model: tracking stops when the patch no longer matches. A real
+tracker gives better tracks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,20 +16,20 @@ from rgcn_jax.data.mot_tracks import Box
 SIDE = 64
 """Height in pixels at which the patch is compared."""
 SEARCH = 0.35
-"""How far the box may move in a frame, in its heights."""
+"""Maximum movement of the box per frame, relative to its height."""
 SCALES = (1.0, 0.95, 1.05)
 LEAST = 0.5
-"""Correlation below which the person counts as lost."""
+"""Correlation below which the person is considered lost."""
 RENEWAL = 0.1
-"""Weight of the present frame in the patch: clothes turn, light changes."""
+"""Weight of the current frame in the patch, which adapts to rotation of the person and changes of light."""
 
 
 def follow(frames: Iterable[UInt8[np.ndarray, "h w 3"]], first: Box) -> Iterator[tuple[np.ndarray, Box]]:
-    """Each frame with the box in it, from the first on, until the person is lost.
+    """Yield each frame and its box, from the first frame until the person is lost.
 
     Args:
-      frames: of the video.
-      first: the box in the first of them.
+      frames: frames of the video.
+      first: box in the first frame.
     """
     patch, box = None, first
     for number, frame in enumerate(frames, 1):
@@ -45,14 +45,16 @@ def follow(frames: Iterable[UInt8[np.ndarray, "h w 3"]], first: Box) -> Iterator
 
 
 def _patch(frame: np.ndarray, box: Box) -> np.ndarray:
-    """What is in the box, float32 [64, w, 3]; the border of the frame is repeated outside of it."""
+    """Crop the box to float32 [64, w, 3]. The frame's border is replicated outside of it."""
     width = max(round(SIDE * box.width / box.height), 4)
     centre = box.left + box.width / 2, box.top + box.height / 2
     return _view(frame, centre, box.height / SIDE, (width, SIDE))
 
 
 def _view(frame: np.ndarray, centre: tuple[float, float], pixel: float, size: tuple[int, int]) -> np.ndarray:
-    """A part of the frame about a centre, of a size in pixels that are ``pixel`` pixels of the frame."""
+    """Crop the frame around ``centre`` and resize it to ``size`` (width, height). An output pixel spans ``pixel`` frame
+    pixels.
+    """
     matrix = np.array(
         [[pixel, 0, centre[0] - pixel * size[0] / 2], [0, pixel, centre[1] - pixel * size[1] / 2]], np.float64
     )
@@ -61,7 +63,10 @@ def _view(frame: np.ndarray, centre: tuple[float, float], pixel: float, size: tu
 
 
 def _nearest(frame: np.ndarray, patch: np.ndarray, box: Box, number: int) -> Box | None:
-    """The box in this frame that correlates most with the patch, near the last one; None where nothing does."""
+    """Return the box near the last one that correlates most with the patch.
+
+    None if the correlation is below ``LEAST``, or the box has left the frame.
+    """
     best, found = LEAST, None
     reach = round(SEARCH * SIDE)
     height, width = patch.shape[:2]
@@ -81,6 +86,6 @@ def _nearest(frame: np.ndarray, patch: np.ndarray, box: Box, number: int) -> Box
 
 
 def _outside(frame: np.ndarray, box: Box) -> bool:
-    """Whether the middle of the box has left the frame."""
+    """Whether the centre of the box is outside the frame."""
     x, y = box.left + box.width / 2, box.top + box.height / 2
     return not (0 <= x < frame.shape[1] and 0 <= y < frame.shape[0])

@@ -1,4 +1,4 @@
-"""Uploaded queries of the page, kept in the server's memory: frames, keypoints and features of a tracklet."""
+"""Uploaded queries of the web page, kept in the server's memory: frames, keypoints and features of a tracklet."""
 
 import secrets
 import threading
@@ -16,20 +16,22 @@ from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small
 from rgcn_jax.gallery.inputs import evenly_spaced
 from rgcn_jax.gallery.server.uploads import frames_hash
 
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
+if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedder, Embedding
 
 MAX_QUERIES = 50
-"""That are kept; the oldest is dropped."""
+"""Maximum number of queries kept. The oldest is dropped."""
 
 Detect = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""Keypoints [T, 14, 3] of crops, in normalised coordinates."""
+"""Function that detects keypoints [T, 14, 3] in crops, in normalised coordinates."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """An uploaded tracklet. ``strip``: some of its frames, without and with skeletons, as JPEG; ``keypoints``: where
-    they come from, "file" or "detector"; None where there are none.
+    """An uploaded tracklet.
+
+    ``strip`` contains JPEG images of some of its frames, without and with skeletons. ``keypoints`` is their origin,
+    "file" or "detector", or None if there are none.
     """
 
     embedding: "Embedding"
@@ -41,16 +43,16 @@ class Query:
 
 
 class Queries:
-    """The uploaded queries by a random name each.
+    """Uploaded queries, each with a random name.
 
     Args:
       embedder: the model.
-      detect: finds the keypoints of crops; None: there is no detector.
+      detect: detects keypoints in crops; None for no detector.
     """
 
     def __init__(self, embedder: "Embedder", detect: Detect | None):
         self._embedder, self.detect = embedder, detect
-        self._lock = threading.Lock()  # one embedding at a time: memory is bounded
+        self._lock = threading.Lock()  # one embedding at a time, to bound memory
         self._queries: OrderedDict[str, Query] = OrderedDict()
 
     def add(
@@ -59,15 +61,15 @@ class Queries:
         keypoints: Float32[np.ndarray, "t 14 3"] | None,
         notes: Sequence[str] = (),
     ) -> str:
-        """Embeds a tracklet; returns its name.
+        """Embed a tracklet and return its name.
 
         Args:
-          frames: its crops.
-          keypoints: in normalised coordinates; None: those of the detector, if there is one.
-          notes: for whoever looks at it.
+          frames: crops of the tracklet.
+          keypoints: in normalised coordinates; None to use the detector, if there is one.
+          notes: notes for the user.
 
         Raises:
-          InputError: the keypoints are not normalised, or the model takes precomputed features.
+          InputError: the keypoints are not normalised, or the model requires precomputed features.
         """
         if self._embedder.config.model.appearance == "precomputed":
             raise InputError("the model takes precomputed appearance features: it cannot embed frames.")
@@ -94,11 +96,11 @@ class Queries:
         return name
 
     def get(self, name: str) -> Query:
-        """The query of a name. Raises NotFoundError if it is no longer kept."""
+        """Return the query with a name. Raises NotFoundError if it is no longer kept."""
         if (found := self._queries.get(name)) is None:
             raise NotFoundError("the upload is not kept any more: upload it again.")
         return found
 
     def remove(self, name: str) -> None:
-        """Drops a query."""
+        """Drop a query."""
         self._queries.pop(name, None)

@@ -1,4 +1,4 @@
-"""A ranking as JSON for the page, and as a CSV or JSON file to keep."""
+"""A ranking as JSON for the web page, and as a CSV or JSON export."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ COLUMNS = (
 
 
 def described(entry: Entry) -> dict[str, Any]:
-    """What is shown of an entry."""
+    """Return the displayed fields of an entry."""
     return {
         "tracklet": entry.tracklet,
         "source": entry.source,
@@ -34,7 +34,7 @@ def described(entry: Entry) -> dict[str, Any]:
 
 
 def rows(matches: Sequence[Match]) -> list[dict[str, Any]]:
-    """The matches, nearest first, with their ranks."""
+    """Return the matches with their ranks, nearest first."""
     return [
         {"rank": rank, "id": m.id, "distance": m.distance, "same": m.same, "entry": described(m.entry)}
         for rank, m in enumerate(matches, 1)
@@ -42,7 +42,7 @@ def rows(matches: Sequence[Match]) -> list[dict[str, Any]]:
 
 
 def to_csv(matches: Sequence[Match], marks: Mapping[int, str]) -> str:
-    """A line for each match. A text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """Format one line per match. Text that a spreadsheet would read as a formula is prefixed with an apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -54,7 +54,7 @@ def to_csv(matches: Sequence[Match], marks: Mapping[int, str]) -> str:
 
 
 def to_json(head: Mapping[str, Any], matches: Sequence[Match], marks: Mapping[int, str]) -> str:
-    """What was searched for, and the matches with their marks."""
+    """Format the query and the matches with their marks."""
     found = [{**row, "mark": marks.get(row["id"])} for row in rows(matches)]
     return json.dumps({**head, "matches": found}, indent=2) + "\n"
 

@@ -1,4 +1,4 @@
-"""Validation of the page's requests: a search with its conditions, the marks of an export."""
+"""Validation of the web page's requests: searches with conditions, and the marks of an export."""
 
 import argparse
 import re
@@ -14,12 +14,12 @@ from rgcn_jax.gallery.flags import time_argument
 MAX_RESULTS = 200
 MARKS = ("right", "wrong")
 MAX_NUMBER = 1e9
-"""Of weights and pixels."""
+"""Largest accepted weight or pixel value."""
 
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """A search. One of ``entry`` and ``upload`` says whom it is for."""
+    """A search. Exactly one of ``entry`` and ``upload`` is the query."""
 
     entry: int | None
     upload: str | None
@@ -27,15 +27,17 @@ class SearchRequest:
     k: int
     where: Where
     log: Mapping[str, Any]
-    """The conditions as the audit log has them."""
+    """The conditions as written to the audit log."""
 
 
 def search_request(data: Any) -> SearchRequest:
-    """The search that a JSON object describes: "query" ({"entry": ID} or {"upload": NAME}), "by", "k", and the
-    conditions "cameras", "not_cameras", "after" and "before".
+    """Parse a search from a JSON object.
+
+    Its fields are "query" ({"entry": ID} or {"upload": NAME}), "by" and "k", and the conditions "cameras",
+    "not_cameras", "after" and "before".
 
     Raises:
-      InputError: a field is not as it must be, or unknown.
+      InputError: a field is invalid or unknown.
     """
     fields = dict(_object(data, "the search"))
     query = _object(fields.pop("query", None), "query")
@@ -57,7 +59,7 @@ def search_request(data: Any) -> SearchRequest:
 
 
 def marks_of(data: Any) -> dict[int, str]:
-    """Marks by id of the entry, from a JSON object of texts. Raises InputError."""
+    """Parse marks by entry id from a JSON object of strings. Raises InputError."""
     found = {}
     for name, mark in _object(data, "marks").items():
         if not re.fullmatch("[0-9]{1,18}", name) or mark not in MARKS:
@@ -67,7 +69,7 @@ def marks_of(data: Any) -> dict[int, str]:
 
 
 def box_of(data: Any, width: int, height: int) -> list[float]:
-    """Left, top, width and height in an image of a size. Raises InputError where it is not inside or too small."""
+    """Parse left, top, width and height in an image. Raises InputError if the box is outside the image or too small."""
     if not isinstance(data, list) or len(data) != 4 or not all(_number(value) for value in data):
         raise InputError("box: expected left, top, width and height in pixels.")
     left, top, wide, high = box = [float(value) for value in data]
@@ -77,14 +79,14 @@ def box_of(data: Any, width: int, height: int) -> list[float]:
 
 
 def conditions(data: Any) -> Where:
-    """The filter of a JSON object with the conditions of a search. Raises InputError."""
+    """Parse the filter from a JSON object with the conditions of a search. Raises InputError."""
     fields = dict(_object(data, "the conditions"))
     where, _ = _where(fields)
     return where
 
 
 def _where(fields: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
-    """The filter, and its conditions for the log; takes them out of ``fields``."""
+    """Return the filter and its conditions for the log. Removes the conditions from ``fields``."""
     known, log = {}, {}
     for name in ("cameras", "not_cameras"):
         value = fields.pop(name, None)

@@ -1,4 +1,4 @@
-"""Operations of the gallery's web page, without HTTP: browse, embed uploads, search, export; searches are logged."""
+"""Operations of the gallery's web page, without HTTP: browse, embed uploads, search, export. Searches are logged."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ from rgcn_jax.gallery.server.queries import Queries
 from rgcn_jax.gallery.server.ranked_list import described, rows
 from rgcn_jax.gallery.server.requests import SearchRequest
 
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
+if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedder
 
 PAGE = 24
-"""Entries that are listed together."""
+"""Entries per page."""
 
 
 class Service:
-    """A gallery as the page uses it; safe to call from several threads.
+    """Gallery operations of the web page. Thread-safe.
 
     Args:
-      gallery: opened with its model.
+      gallery: gallery opened with its model.
       embedder: the model.
-      queries: where uploads are kept.
-      fpr: false positive rate of the verdicts; None: no verdicts.
+      queries: store of uploaded queries.
+      fpr: false positive rate of the verdicts; None for no verdicts.
     """
 
     def __init__(self, gallery: Gallery, embedder: "Embedder", queries: Queries, fpr: float | None = None):
@@ -41,7 +41,7 @@ class Service:
         self._lock = threading.Lock()
 
     def about(self) -> dict[str, Any]:
-        """What the gallery holds and how it is searched."""
+        """Return the contents of the gallery and the search settings."""
         with self._lock:
             columns, binding = self._gallery.columns, self._gallery.binding
         times = columns["start"][np.isfinite(columns["start"])]
@@ -59,7 +59,7 @@ class Service:
         }
 
     def entries(self, where: Where, offset: int) -> dict[str, Any]:
-        """A page of entries in the order of adding, and how many there are."""
+        """Return a page of entries in the order of adding, and the total count."""
         with self._lock:
             found = list(islice(self._gallery.entries(where), offset, offset + PAGE))
             return {
@@ -68,7 +68,7 @@ class Service:
             }
 
     def strip(self, entry_id: int, skeletons: bool) -> bytes | None:
-        """The frames of an entry side by side, as JPEG; None where none can be read.
+        """Return the frames of an entry side by side as JPEG; None if none can be read.
 
         Raises:
           InputError: there is no such entry.
@@ -77,7 +77,7 @@ class Service:
         return jpeg(side_by_side(frames)) if frames else None
 
     def search(self, request: SearchRequest, user: Mapping[str, str]) -> dict[str, Any]:
-        """The ranking of a search. It is logged before it is shown.
+        """Return the ranking of a search, after logging the search.
 
         Raises:
           InputError: there is no such query, or the search is invalid.
@@ -88,13 +88,13 @@ class Service:
         return {"query": query, "by": request.by, "verdict": verdict, "matches": rows(matches)}
 
     def export(self, request: SearchRequest, user: Mapping[str, str]) -> tuple[dict[str, Any], Sequence[Match]]:
-        """What was searched for, and the matches; logged. Raises InputError as ``search``."""
+        """Return the query and the matches of a search, and log the export. Raises InputError as ``search`` does."""
         query, matches, _ = self._found(request)
         self._log("export", request, matches, user)
         return {"query": query, "by": request.by, "conditions": dict(request.log)}, matches
 
     def log_upload(self, name: str, user: Mapping[str, str]) -> None:
-        """Logs that a query was uploaded."""
+        """Log the upload of a query."""
         query = self.queries.get(name)
         line = {"action": "upload", "query": {"upload": query.hash}, "frames": query.frames}
         record(self._gallery.folder, {**user, **line})
@@ -116,7 +116,7 @@ class Service:
         return query, matches, threshold
 
     def _rate(self, request: SearchRequest) -> float | None:
-        """The rate of the verdicts, where the row was calibrated at it."""
+        """Return the rate of the verdicts, or None if the row was not calibrated at it."""
         if self._fpr is None or not isinstance(request.by, str):
             return None
         try:

@@ -1,4 +1,7 @@
-"""Uploaded tracklets: image files, a ZIP archive of them, keypoints. Read with limits, for they may be anybody's."""
+"""Uploaded tracklets: image files or a ZIP archive of them, and keypoints.
+
+Uploads are untrusted and read with limits.
+"""
 
 import hashlib
 import tempfile
@@ -16,29 +19,29 @@ from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.npz import read_arrays
 
 MAX_FRAMES = 1000
-"""Of a tracklet."""
+"""Maximum number of frames of a tracklet."""
 MAX_PIXELS = 2**26
-"""Of all frames together: 192 MiB when decoded; 2,000 crops of 256 x 128."""
+"""Maximum number of pixels of all frames together: 192 MiB when decoded, or 2,000 crops of 256 x 128."""
 MAX_KEYPOINT_BYTES = 2**20
 VIDEOS = {"MP4": (4, b"ftyp"), "Matroska": (0, b"\x1aE\xdf\xa3"), "AVI": (8, b"AVI ")}
-"""Where a file of each container says what it is. Playlists, which name other files, are none of these."""
+"""Offset and magic bytes of each supported container. Playlists, which reference other files, are excluded."""
 
 
 class File(NamedTuple):
-    """An uploaded file: its name, which is used for nothing but its ending and the order, and its contents."""
+    """An uploaded file. Of the name, only the suffix and the sort order are used."""
 
     name: str
     content: BinaryIO
 
 
 def read_crops(files: Sequence[File]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """The frames of a tracklet, RGB, in the natural order of the files' names.
+    """Read the frames of a tracklet, RGB, in the natural order of the file names.
 
     Args:
       files: JPEG or PNG files, or one ZIP archive of them.
 
     Raises:
-      InputError: there is none, one is no image, or they exceed a limit.
+      InputError: there is no image, a file is not an image, or the files exceed a limit.
     """
     with tempfile.TemporaryDirectory(prefix="rgcn_jax-upload-") as folder:
         paths = []
@@ -57,7 +60,9 @@ def read_crops(files: Sequence[File]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
 
 
 def read_folder(paths: Sequence[Path], names: Sequence[str]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """Frames in files; ``names`` are for messages. Raises InputError where they have too many pixels together."""
+    """Read frames from files. ``names`` are used in messages. Raises InputError if the total number of pixels is too
+    large.
+    """
     frames, pixels = [], 0
     for path, name in zip(paths, names, strict=True):
         try:
@@ -82,13 +87,13 @@ def _images(files: Sequence[File]) -> Iterator[tuple[str, bytes]]:
 
 
 def _members(file: File) -> Iterator[tuple[str, bytes]]:
-    """The images of an archive; nothing is unpacked by its name."""
+    """Read the images of an archive. No file is unpacked under its own name."""
     try:
         with zipfile.ZipFile(file.content) as archive:
-            left = 3 * MAX_PIXELS  # bytes: no image in it decodes to more
+            left = 3 * MAX_PIXELS  # bytes: upper limit of the decoded size
             for member in archive.infolist():
                 name = member.filename.rpartition("/")[2]
-                hidden = name.startswith(".")  # as ._1.jpg, which macOS adds
+                hidden = name.startswith(".")  # such as ._1.jpg, added by macOS
                 if member.is_dir() or hidden or not member.filename.lower().endswith(IMAGES):
                     continue
                 with archive.open(member) as opened:
@@ -99,15 +104,16 @@ def _members(file: File) -> Iterator[tuple[str, bytes]]:
                 yield member.filename, data
     except InputError:
         raise
-    except Exception as error:  # a damaged archive raises nearly anything; a password RuntimeError
+    except Exception as error:  # a corrupt archive raises various errors; a password raises RuntimeError
         raise InputError(f"{file.name} is no ZIP archive that can be read ({type(error).__name__}).") from error
 
 
 def read_keypoints(file: File, frames: int) -> Float32[np.ndarray, "t 14 3"]:
-    """Keypoints of the frames, in their order: an .npz file with "keypoints" [T, 14, 3], normalised coordinates.
+    """Read the keypoints of the frames, in order, from an .npz file with "keypoints" [T, 14, 3] in normalised
+    coordinates.
 
     Raises:
-      InputError: it is none, or of another number of frames.
+      InputError: the file is invalid, or has another number of frames.
     """
     with tempfile.NamedTemporaryFile(prefix="rgcn_jax-upload-", suffix=".npz") as kept:
         data = file.content.read(MAX_KEYPOINT_BYTES + 1)
@@ -124,7 +130,7 @@ def read_keypoints(file: File, frames: int) -> Float32[np.ndarray, "t 14 3"]:
 
 
 def check_video(file: File) -> None:
-    """Raises ``InputError`` where the file is no container of a video that is read here."""
+    """Raise InputError if the file is not a supported video container."""
     start = file.content.read(16)
     file.content.seek(0)
     if not any(start[at : at + len(mark)] == mark for at, mark in VIDEOS.values()):
@@ -132,7 +138,7 @@ def check_video(file: File) -> None:
 
 
 def frames_hash(frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> str:
-    """SHA-256 of the pixels, by which the audit log names an upload."""
+    """Return the SHA-256 of the pixels, which identifies an upload in the audit log."""
     digest = hashlib.sha256()
     for frame in frames:
         digest.update(f"{frame.shape}".encode())

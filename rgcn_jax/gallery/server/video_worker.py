@@ -1,10 +1,10 @@
-"""Decodes an uploaded video in a process of its own, with limits on time and memory: the file may be anybody's.
+"""Decoding of an uploaded video in a separate process, with limits on time and memory: the file is untrusted.
 
 ::
 
     python -m rgcn_jax.gallery.server.video_worker '{"video": ..., "out": ..., "box": [left, top, width, height]}'
 
-writes the first frame, or the crops of one person, as JPEG files into a folder, and prints one JSON object.
+writes the first frame, or the crops of one person, as JPEG files to a folder, and prints one JSON object.
 """
 
 import json
@@ -27,7 +27,7 @@ from rgcn_jax.gallery.server.follow import follow
 from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 
 MAX_FRAMES = 1000
-"""That are decoded of a video: 40 seconds."""
+"""Maximum number of frames decoded per video: 40 seconds."""
 MAX_SIDE = 4096
 MEMORY_BYTES = 4 * 2**30
 SECONDS = 120
@@ -35,12 +35,12 @@ FIRST_FRAME = "first.jpg"
 
 
 def run(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs this module in a process of its own; returns what it prints.
+    """Run this module in a separate process and return the JSON object that it prints.
 
     Raises:
-      InputError: the video cannot be decoded within the limits, or what was asked for is not in it.
+      InputError: the video cannot be decoded within the limits, or does not contain the requested person.
     """
-    environment = {**os.environ, "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file"}  # no address, no playlist
+    environment = {**os.environ, "OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file"}  # no network, no playlists
     command = [sys.executable, "-m", "rgcn_jax.gallery.server.video_worker", json.dumps(order)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False, env=environment)
@@ -57,7 +57,7 @@ def run(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """Carries out one order."""
+    """Process one order, given as JSON."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Uploaded videos of the page: kept in a temporary folder until a person in them is chosen, or the server ends."""
+"""Uploaded videos of the web page, kept in a temporary folder until a person is selected or the server exits."""
 
 import secrets
 import shutil
@@ -15,12 +15,12 @@ from rgcn_jax.gallery.server import video_worker
 from rgcn_jax.gallery.server.uploads import File, check_video, read_folder
 
 MAX_VIDEOS = 4
-"""That are kept; the oldest is deleted."""
+"""Maximum number of videos kept. The oldest is deleted."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """An uploaded video. ``tracks``: id and number of boxes of each of its tracks."""
+    """An uploaded video. ``tracks`` contains the id and number of boxes of each track."""
 
     folder: Path
     width: int
@@ -29,12 +29,16 @@ class Video:
 
     @property
     def first_frame(self) -> Path:
-        """The first frame, JPEG."""
+        """Path of the first frame as JPEG."""
         return self.folder / video_worker.FIRST_FRAME
 
 
 class Videos:
-    """The uploaded videos by a random name each. ``folder``: where they lie, which only this server uses."""
+    """Uploaded videos, each with a random name.
+
+    Args:
+      folder: folder of the videos, for exclusive use by this server.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -42,10 +46,10 @@ class Videos:
         self._videos: OrderedDict[str, Video] = OrderedDict()
 
     def add(self, video: File, tracks: File | None) -> tuple[str, Video]:
-        """Keeps a video and its tracks; returns its name and what is in it.
+        """Store a video and its tracks. Return its name and its contents.
 
         Raises:
-          InputError: it cannot be decoded, or the track file is none.
+          InputError: the video cannot be decoded, or the track file is invalid.
         """
         check_video(video)
         name = secrets.token_urlsafe(16)
@@ -71,20 +75,20 @@ class Videos:
         return name, kept
 
     def get(self, name: str) -> Video:
-        """The video of a name. Raises NotFoundError if it is no longer kept."""
+        """Return the video with a name. Raises NotFoundError if it is no longer kept."""
         if (found := self._videos.get(name)) is None:
             raise NotFoundError("the video is not kept any more: upload it again.")
         return found
 
     def crops(self, name: str, chosen: dict[str, Any]) -> list[np.ndarray]:
-        """The crops of one person.
+        """Return the crops of one person.
 
         Args:
-          name: of the video.
+          name: name of the video.
           chosen: {"box": [left, top, width, height]} in the first frame, or {"track": ID}.
 
         Raises:
-          InputError: there is nobody there.
+          InputError: the box or track contains no person.
         """
         video = self.get(name)
         out = video.folder / secrets.token_hex(8)
@@ -101,6 +105,6 @@ class Videos:
             shutil.rmtree(out, ignore_errors=True)
 
     def remove(self, name: str) -> None:
-        """Deletes a video."""
+        """Delete a video."""
         if video := self._videos.pop(name, None):
             shutil.rmtree(video.folder, ignore_errors=True)
