@@ -1,4 +1,4 @@
-"""Gallery of enrolled tracklets, searched for the same person (docs/search.md, docs/gallery.md).
+"""Gallery of enrolled tracklets with search for the same person (docs/search.md, docs/gallery.md).
 
 gallery = Gallery.open("people", rgcn_jax.load("runs/mars"))
 gallery.add(embeddings, [Entry("walk1/0003", camera_id=1), ...])

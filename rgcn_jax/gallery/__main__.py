@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
     """Run the subcommand given by the first argument.
 
     Raises:
-      InputError: the subcommand is unknown or fails.
+      InputError: the subcommand is unknown, or raises it.
     """
     parser = Parser(
         prog,

@@ -6,7 +6,7 @@ Each line is a JSON object with the fields:
 - "user" and "address" of the client.
 - "action": "search", "export" or "upload".
 - "query": {"entry": ID} or {"upload": SHA-256 of its frames}.
-- the conditions of the search.
+- "by", "k" and the conditions of the search.
 - "found": ids of the results.
 """
 

@@ -37,7 +37,10 @@ class Candidates:
         return bool((self._limits >= LARGEST).any())
 
     def lower(self, queries: Int[np.ndarray, "m"], kth: Float[np.ndarray, "m"]) -> None:
-        """Lower the bounds, given the k-th smallest of a subset of a query's distances."""
+        """Lower the bounds.
+
+        ``kth`` are the k-th smallest of a subset of each query's distances, hence upper bounds of those of all.
+        """
         self._limits[queries] = np.minimum(self._limits[queries], kth + self.margin[queries])
 
     def add(

@@ -2,7 +2,7 @@
 
 The manifest lists the segments and the committed size of each. It is replaced atomically at the end of every change,
 after all listed data is flushed to the disk. A killed process leaves the gallery as before or as after the change.
-Removed entries are in no file any more when ``remove`` returns. Several processes may change a gallery: each change
+After ``remove`` returns, no file contains the removed entries. Several processes may change a gallery: each change
 holds a lock and starts from the current manifest.
 """
 

@@ -151,7 +151,7 @@ def to_columns(entries: Sequence[Entry], first_id: int, squares: np.ndarray) -> 
 
 @dataclass(frozen=True)
 class Where:
-    """Filter over entries: selects those that satisfy every condition that is not None. ``Where()`` selects all.
+    """Filter that selects the entries satisfying every condition that is not None. ``Where()`` selects all.
 
     Attributes:
       ids: ids of entries, as returned by ``Gallery.add``.

@@ -54,7 +54,7 @@ class Gallery:
             and no gallery is created.
           files: folder of crops and audit log of a gallery in Milvus. For Milvus Lite it defaults to the path with
             ``.files`` appended.
-          on_device: whether JAX searches an embedded gallery on its first device; None: if that is an accelerator.
+          on_device: whether JAX searches an embedded gallery on its first device; None: only on an accelerator.
             Order, ties and distances are the same.
 
         Raises:
@@ -78,7 +78,7 @@ class Gallery:
         """Enrol tracklets. Atomic and durable on return: a process killed earlier has added none of them.
 
         Args:
-          embeddings: N embeddings, from the embedder or a features file. Their person and camera ids are not used.
+          embeddings: N embeddings, from the embedder or a features file. Any person and camera ids are not used.
           entries: metadata of each tracklet.
 
         Returns:

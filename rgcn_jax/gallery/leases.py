@@ -34,7 +34,7 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
       add: function that embeds and adds the tracklets at the given positions.
 
     Raises:
-      InputError: the folder cannot be written, or ``add`` fails.
+      InputError: the folder cannot be written, or ``add`` raises it.
     """
     names = hashlib.sha256("\n".join(f"{entry.source}\0{entry.tracklet}" for entry in entries).encode()).hexdigest()
     folder = gallery.folder / LEASES_FOLDER / f"{names[:16]}-{size}"

@@ -73,7 +73,7 @@ class MilvusStore:
         self._commit(1, 0)
 
     def _commit(self, generation: int, last: int) -> None:
-        """Commit: entries with ids up to ``last`` become valid."""
+        """Make entries with ids up to ``last`` valid by writing a new commit row."""
         row = np.zeros(1, entries_.COLUMNS)
         row["id"] = -generation
         nothing = np.zeros((1, self._widths[0]), np.float32)
@@ -238,8 +238,9 @@ class MilvusStore:
                 )
 
     def _rows(self, branch: int, where: Where, fields: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
-        """Iterate over rows of entries, sorted by id. Queries id ranges: Milvus limits query results and does not sort
-        them.
+        """Iterate over rows of entries, sorted by id.
+
+        The rows are queried by ranges of ids, because Milvus limits the results of a query and does not sort them.
         """
         with collections.one_sentence(self._address):
             last = self._last()[1]

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours: the k entries of least distance, over blocks of features in bounded memory.
+"""Exact nearest neighbours: the k entries at the smallest distances, over blocks of features in bounded memory.
 
 With the weights α of appearance and β of pose,
 
@@ -71,8 +71,7 @@ class Nearest(NamedTuple):
 
 
 Least = Callable[[int, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""Function (block, squares, scaled queries, most) -> smallest values of a block and their rows (``device_search.py``).
-"""
+"""Function (block, squares, scaled queries, most) -> smallest values of a block, and rows (``device_search.py``)."""
 
 
 def nearest(

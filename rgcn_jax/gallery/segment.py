@@ -4,8 +4,8 @@ A segment consists of two files:
 
 - ``NAME.vectors``: rows of little-endian float32, appearance then pose.
 - ``NAME.entries``: one record per ``add``. A record has a header (``RECORD``), the entries' ``COLUMNS``, and their JSON
-texts. The header contains magic, number of entries, bytes of their texts, CRC-32 of the rest of the record, and CRC-32
-of their rows in the other file.
+  texts. The header contains magic, number of entries, bytes of their texts, CRC-32 of the rest of the record, and
+  CRC-32 of their rows in the other file.
 
 The gallery's manifest stores the committed number of entries and bytes. Data beyond them was never committed, and the
 next append overwrites it.
@@ -104,7 +104,7 @@ class Segment:
         return [bytes(data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def append(self, columns: np.ndarray, texts: bytes, vectors: np.ndarray) -> "Segment":
-        """Append entries and return the longer segment. Durable on return, but not committed until in the manifest.
+        """Append entries and return the longer segment. Durable on return, but committed only by the manifest.
 
         Raises OSError.
         """

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket. Raises InputError if the address is in use or not of this machine."""
+    """Open a listening socket. Raises InputError if the address is in use or not local."""
     with as_input_error(f"cannot listen at {host}, port {port}", "choose another --port"):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)

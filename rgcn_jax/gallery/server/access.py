@@ -120,7 +120,7 @@ class Guard:
         return self._known(found.value) if found else None
 
     def _known(self, token: str) -> str | None:
-        """Return the user of a token, or None. Takes constant time for wrong tokens."""
+        """Return the user of a token, or None. Takes the same time for every wrong token."""
         user = None
         for known, name in self._users.items():
             if secrets.compare_digest(known.encode(), token.encode("utf-8", "surrogatepass")):

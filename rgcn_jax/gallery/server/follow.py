@@ -1,8 +1,8 @@
 """Tracking of one person through a video from a box in its first frame, by normalised cross-correlation of a patch.
 
-Intended for the few seconds of a query whose crops the user inspects before the ranking. The box moves and changes its
-size by at most a twentieth per frame. There is no person model: tracking stops when the patch no longer matches. A real
-tracker gives better tracks.
+Intended for the few seconds of a query whose crops the user inspects before the ranking. The box moves, and its size
+changes by at most a twentieth per frame. There is no person model: tracking stops when the patch no longer matches. A
+real tracker gives better tracks.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ SCALES = (1.0, 0.95, 1.05)
 LEAST = 0.5
 """Correlation below which the person is considered lost."""
 RENEWAL = 0.1
-"""Weight of the current frame in the patch, which adapts to rotation of the person and changes of light."""
+"""Weight of the current frame in the patch, to adapt to turning clothes and changing light."""
 
 
 def follow(frames: Iterable[UInt8[np.ndarray, "h w 3"]], first: Box) -> Iterator[tuple[np.ndarray, Box]]:
@@ -52,8 +52,9 @@ def _patch(frame: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _view(frame: np.ndarray, centre: tuple[float, float], pixel: float, size: tuple[int, int]) -> np.ndarray:
-    """Crop the frame around ``centre`` and resize it to ``size`` (width, height). An output pixel spans ``pixel`` frame
-    pixels.
+    """Crop the frame around ``centre`` and resize it to ``size`` (width, height).
+
+    An output pixel spans ``pixel`` pixels of the frame.
     """
     matrix = np.array(
         [[pixel, 0, centre[0] - pixel * size[0] / 2], [0, pixel, centre[1] - pixel * size[1] / 2]], np.float64

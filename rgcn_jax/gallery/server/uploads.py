@@ -60,8 +60,9 @@ def read_crops(files: Sequence[File]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
 
 
 def read_folder(paths: Sequence[Path], names: Sequence[str]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """Read frames from files. ``names`` are used in messages. Raises InputError if the total number of pixels is too
-    large.
+    """Read frames from files. ``names`` are used in messages.
+
+    Raises InputError if the total number of pixels exceeds ``MAX_PIXELS``, or a file is not an image.
     """
     frames, pixels = [], 0
     for path, name in zip(paths, names, strict=True):
@@ -90,7 +91,7 @@ def _members(file: File) -> Iterator[tuple[str, bytes]]:
     """Read the images of an archive. No file is unpacked under its own name."""
     try:
         with zipfile.ZipFile(file.content) as archive:
-            left = 3 * MAX_PIXELS  # bytes: upper limit of the decoded size
+            left = 3 * MAX_PIXELS  # bytes: maximum size of all images when decoded
             for member in archive.infolist():
                 name = member.filename.rpartition("/")[2]
                 hidden = name.startswith(".")  # such as ._1.jpg, added by macOS
@@ -109,8 +110,11 @@ def _members(file: File) -> Iterator[tuple[str, bytes]]:
 
 
 def read_keypoints(file: File, frames: int) -> Float32[np.ndarray, "t 14 3"]:
-    """Read the keypoints of the frames, in order, from an .npz file with "keypoints" [T, 14, 3] in normalised
-    coordinates.
+    """Read keypoints [T, 14, 3] of the frames, in order and in normalised coordinates.
+
+    Args:
+      file: an .npz file with the array "keypoints".
+      frames: number of frames T.
 
     Raises:
       InputError: the file is invalid, or has another number of frames.

@@ -4,7 +4,7 @@
 
     python -m rgcn_jax.gallery.server.video_worker '{"video": ..., "out": ..., "box": [left, top, width, height]}'
 
-writes the first frame, or the crops of one person, as JPEG files to a folder, and prints one JSON object.
+Writes the first frame, or the crops of one person, as JPEG files to a folder, and prints one JSON object.
 """
 
 import json

@@ -88,7 +88,7 @@ class Videos:
           chosen: {"box": [left, top, width, height]} in the first frame, or {"track": ID}.
 
         Raises:
-          InputError: the box or track contains no person.
+          InputError: there is no person in the box or track.
         """
         video = self.get(name)
         out = video.folder / secrets.token_hex(8)
