@@ -1,5 +1,4 @@
-"""BatchNorm for the CPU with little memory traffic: the gradient needs no array of the input's size except the input.
-"""
+"""BatchNorm for the CPU with little memory traffic: the gradient needs no array of the input's size but the input."""
 
 from typing import Any
 
@@ -19,9 +18,9 @@ class BatchNorm(nn.Module):
     of the old value) equal torchvision's, whose momentum 0.1 is the weight of the new value. Parameters are ``scale``
     and ``bias``. The collection ``batch_stats`` has ``mean`` and ``var`` (biased), float32, [d].
 
-    Both implementations compute the mean and the mean of squares in one pass, in float32 at least. Here the result is x
-    * factor + offset with one factor and one offset per channel. The difference is rounding, about 1e-7 times mean /
-    standard deviation.
+    Both implementations compute the mean and the mean of squares in one pass, in float32 at least. Here the result is
+    ``x * factor + offset``, with one factor and one offset per channel. The results differ by rounding, about 1e-7
+    times mean / standard deviation.
     """
 
     use_running_average: bool | None = None
@@ -32,8 +31,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "*n d"], use_running_average: bool | None = None) -> Float[Array, "*n d"]:
-        """Normalise ``x`` by the statistics of the batch, which then update the running ones, or by the running ones.
-        """
+        """Normalise ``x`` by the statistics of the batch, which update the running ones, or by the running ones."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
         x = jnp.asarray(x)
         wide = at_least_float32(x)
