@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if a.part != "step":
         if find_spec("torch") is None:
             parser.error("PyTorch is not installed: pip install -e '.[bench]', or ask for the part \"step\" alone.")
-        # PyTorch's threads would otherwise spin while they wait, even while JAX is timed. With other load on the machine,
-    # PyTorch itself becomes many times slower. Must be set before PyTorch is imported.
+        # PyTorch's threads would otherwise spin while they wait, even while JAX is timed. With other load on the
+        # machine, PyTorch itself becomes many times slower. Must be set before PyTorch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         print_models(a.models, a.clips, a.frames, a.features, a.repetitions, a.seed, a.compile)
     if a.part != "models":
