@@ -44,7 +44,7 @@ def read(
 ) -> Detections:
     """Read the keypoints of these frames; arguments as for ``formats.read``, ``sizes`` for normalised coordinates.
 
-    Raises InputError: the file is damaged or has other contents, contradicts the named skeleton or units, or lacks a
+    Raises InputError if the file is damaged or has other contents, contradicts the named skeleton or units, or lacks a
     frame.
     """
     arrays = open_arrays(path)
