@@ -1,4 +1,4 @@
-"""Stand-in for jaxtyping where it is not installed: import this module before anything of ``rgcn_jax``.
+"""Stand-in for jaxtyping if it is not installed; import this module before any module of ``rgcn_jax``.
 
 Some GPU machines have jax, flax, optax, numpy and PyTorch, but nothing else can be installed. Benchmarks do not check
 the annotations.

@@ -11,7 +11,7 @@ from rgcn_jax.models.two_branch import TwoBranch
 
 
 def branch_task(model: TwoBranch, batch: Mapping[str, Any], kind: str, aspect: float) -> Callable[[], object]:
-    """A task that computes f_p and, for a given dL/df_p, the gradient of the pose branch's parameters, and blocks.
+    """Return a task that computes f_p and the gradient of the pose branch's parameters for a given dL/df_p, and blocks.
 
     ``kind``: the config's ``model.pose_input``. ``aspect``: width of a crop over its height.
     """

@@ -2,11 +2,11 @@
 
     python -m benchmarks.convolution_forms --images 8 --height 256 --width 128
 
-For every layer shape: forward pass, gradient of the input and gradient of the kernel, each by XLA's convolution and by
-gathered patches and one product; for the gradient of a 1x1 kernel also ``pointwise_kernel_gradient``, which is the form
-in use. Each line ends with the choices of ``convolution_form`` and ``input_gradient_form``. Results are by processor
-time (of all threads), which other load on the machine hardly affects; the first line has a plain matrix product for
-comparison.
+For every layer shape, it times the forward pass, the gradient of the input and the gradient of the kernel. Each is
+computed by XLA's convolution, and by gathered patches and one product. The gradient of a 1x1 kernel is also computed by
+``pointwise_kernel_gradient``, which is the form in use. Each line ends with the choices of ``convolution_form`` and
+``input_gradient_form``. Results are by processor time (of all threads), which is hardly affected by other load on the
+machine. The first line has a plain matrix product for comparison.
 """
 
 import argparse

@@ -4,10 +4,10 @@
     python -m benchmarks.embedding --tracklets=1000 --stage-sizes=3,4,6,3 --width=64 --height=256 --image-width=128
 
 Extraction: the baseline is the compiled step on batches that are already on the device. ``Extractor.tracklets`` also
-reads, batches and averages, and an ``Embedder`` takes arrays and returns an ``Embedding`` per tracklet. Tracklets are
+reads, batches and averages. An ``Embedder`` takes arrays and returns an ``Embedding`` per tracklet. Tracklets are
 random pixels in memory, of one to three clips.
 
-Loading: a run of the ResNet-50 of configs/mars.py with random weights, saved once; ``rgcn_jax.load`` and the start of
+Loading: a run of the ResNet-50 of configs/mars.py with random weights is saved once. ``rgcn_jax.load`` and the start of
 its training (on a few walkers) run in separate processes. Memory is the peak above that of a process that has imported
 JAX and used a device.
 """
@@ -100,7 +100,7 @@ def extraction(options: argparse.Namespace) -> None:
     source = CachedSource(lambda t: frames[place[t]], lambda t: keypoints[place[t]])
     read = MemoryReader(partial(read_batch, source=source))
     cutting = Cutting("dense", config.frames_per_clip, config.evaluation.clips_per_batch)
-    # A few batches in turn: all would not fit on the device, and a single one would stay in the cache.
+    # Cycle through a few batches: all of them would not fit on the device, and a single one would stay in the cache.
     plans = list(cutting.plans(tracklets))
     ready = [parallel.shard(batch, embedder.mesh) for batch in read(plans[:8])]
     step = embedder.extractor.step

@@ -3,10 +3,10 @@
     git worktree add /tmp/before COMMIT
     python -m benchmarks.evaluation_time --beside=/tmp/before
 
-Random features of 12,180 tracklets with the roles of MARS (1,980 queries in a gallery of 11,310, junk), of 2,048 and
-512 dimensions: three rows under every applicable protocol, to mAP and CMC in per cent; then, if supported, the 95 %
-intervals and the rest of results.json. CPU seconds of one process, which other load hardly affects; checkouts
-alternate, and the minimum of each is used.
+The input is random features of 12,180 tracklets with the roles of MARS (1,980 queries in a gallery of 11,310, junk), of
+2,048 and 512 dimensions. It evaluates three rows under every applicable protocol, to mAP and CMC in per cent; then, if
+supported, the 95 % intervals and the rest of results.json. Results are CPU seconds of one process, which other load
+hardly affects. Checkouts alternate, and the minimum of each is used.
 """
 
 import argparse

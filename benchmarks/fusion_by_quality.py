@@ -3,12 +3,16 @@
     rgcn-jax evaluate --model=RUN --save-features=FILE.npz --with-train
     python -m benchmarks.fusion_by_quality --model=RUN --features=FILE.npz
 
-f_a comes from the file; f_p is recomputed with each keypoint of each frame dropped with a probability, for which no
-model is trained. ``weight 1`` is the distance standardized with the default pose weight, ``weight w`` with that of the
-run, which may have been chosen on test data; ``calibrated`` uses the model's ``fusion.json``, or is learned here from
-the training persons, with a quarter, half and three quarters of their keypoints dropped. Differences are of the average
-precision of the same queries, with 95 % intervals over persons (``significance.paired_difference``). At 100 % there are
-no keypoints.
+f_a comes from the file. f_p is recomputed with each keypoint of each frame dropped with a given probability; no model
+is trained for this. At 100 % there are no keypoints. The rows are:
+
+- ``weight 1``: the distance standardized with the default pose weight.
+- ``weight w``: the same with the pose weight of the run, which may have been chosen on test data.
+- ``calibrated``: the model's ``fusion.json``. Without it, the fusion is learned here from the training persons, with a
+  quarter, half and three quarters of their keypoints dropped.
+
+Differences are of the average precision of the same queries, with 95 % intervals over persons
+(``significance.paired_difference``).
 """
 
 import argparse
@@ -47,7 +51,7 @@ def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Seq
 def scored(
     embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet], fusion: Fusion, rate: float
 ) -> dict[str, RankingMetrics | None]:
-    """Rows of both branches, of fixed weights and of the calibrated fusion, at one dropout rate."""
+    """Evaluate the rows of both branches, of fixed weights and of the calibrated fusion, at one dropout rate."""
     sample = pose_with_dropout(embedder, data, tracklets, rate, seed=1)
     embeddings = features.embeddings._replace(pose=sample.pose)
     settings, statistics = embedder.config.evaluation, embedder.statistics

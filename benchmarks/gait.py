@@ -2,10 +2,12 @@
 
     python -m benchmarks.gait [--data=DIR] [--models walkers-gait runs/pose-0 ...]
 
-For each model, for untrained weights of the first one, and for limb lengths relative to the torso: the area under the
-ROC of pairs of tracklets (the probability that a genuine pair is nearer than an impostor pair; chance is 50), with a 95
-% interval over persons. Pairs are of two cameras; also, those of two visits, if ``source.csv`` in the folder states
-which video track a frame is from: "camera 2" of one visit is the later part of the same walk.
+It evaluates each model, untrained weights of the first one, and limb lengths relative to the torso. The metric is the
+area under the ROC of pairs of tracklets, with a 95 % interval over persons. This is the probability that a genuine pair
+is nearer than an impostor pair; chance is 50.
+
+Pairs are of two cameras. If ``source.csv`` in the folder states the video track of each frame, pairs of two visits are
+evaluated too: "camera 2" of one visit is the later part of the same walk.
 
 Nothing is trained or selected here. Without the folder it prints a message and exits.
 """
@@ -63,7 +65,8 @@ def auc(
 def limb_ratios(keypoints: Sequence[Float[np.ndarray, "_ 14 3"]], aspect: float) -> Float[np.ndarray, "n n"]:
     """Distances of tracklets by the median length of each edge of the skeleton relative to the median torso length.
 
-    Each is divided by its deviation over tracklets; edges that either tracklet never shows are ignored.
+    Each is divided by its standard deviation over tracklets. Edges that are never visible in either tracklet are
+    ignored.
     """
     rows = []
     for found in keypoints:
@@ -90,8 +93,8 @@ def pose_distances(embedder: Embedder, keypoints: Sequence[np.ndarray]) -> Float
 def untrained_distances(
     name: str, seeds: Sequence[int], keypoints: Sequence[np.ndarray]
 ) -> list[Float[np.ndarray, "n n"]]:
-    """The same with untrained weights, dividing each dimension of f_p by its deviation over the tracklets, since
-    running statistics are missing; the input is standardised as in the model.
+    """Distances with untrained weights. Each dimension of f_p is divided by its standard deviation over the tracklets,
+    since there are no running statistics. The input is standardised as in the model.
     """
     saved = open_model(name)
     embedder = Embedder(saved)  # compiled once

@@ -4,16 +4,18 @@
     python -m benchmarks.gallery --milvus FILE.db --counts 10000
     python -m benchmarks.gallery --milvus milvus://127.0.0.1:19530/bench?index=HNSW --counts 100000 --widths 512 128
 
-Random features with the dimensions of MARS's models, 2,048 and 512, unless --widths; distance "normalized". The gallery
-adds 1,000 tracklets at a time, each addition being on disk when it returns, and is opened again, so that it reads from
-disk what faiss (IndexFlatL2, same rows) holds in memory; the first search, which verifies all checksums, is measured
-separately. Then both search, with one query and 64 queries at a time; the best of each is used, in processor time,
-which other load on the machine affects less than wall time, so both must run in one thread. Both must find the same
-entries. Memory is measured in separate processes: anonymous pages, and for the gallery, in brackets, including the
-pages of its files in the system's cache.
+Random features have the dimensions of MARS's models, 2,048 and 512, unless --widths; the distance is "normalized". The
+gallery adds 1,000 tracklets at a time; each addition is on disk when it returns. It is then opened again, so that it
+reads from disk the rows that faiss (IndexFlatL2) holds in memory. The first search verifies all checksums and is timed
+separately.
 
-With --milvus, tracklets of 500 persons are added to Milvus and searched there once the index is built, in wall time, by
-appearance and by both branches; recall is the fraction of the k nearest of an exact search that is found.
+Both are searched with one query and with 64 queries at a time, and the best of each is used. Times are processor times,
+which other load on the machine affects less than wall time, so both must run in one thread. Both must find the same
+entries. Memory is measured in separate processes as anonymous pages. For the gallery, the value in brackets includes
+the pages of its files in the system's cache.
+
+With --milvus, tracklets of 500 persons are added to Milvus. They are searched once the index is built, in wall time, by
+appearance and by both branches. Recall is the fraction of the k nearest neighbours of an exact search that is found.
 """
 
 import argparse
@@ -43,7 +45,7 @@ K = 20
 
 @dataclass
 class Model:
-    """The attributes of an embedder that a gallery reads."""
+    """Stand-in for an embedder, with the attributes that a gallery reads."""
 
     hash: str
     config: Config

@@ -3,11 +3,12 @@
     python benchmarks/input_pipeline.py                       # writes walkers in MARS's layout into a temporary folder
     python benchmarks/input_pipeline.py --root=MARS --keypoints=mars_keypoints.npz --scratch=DIR
 
-At 256 x 128 pixels, T = 10 frames, 8 persons x 4 clips, crop and flip with probability 0.5. Tasks alternate in one
-process. It prints the best rates, by wall and CPU time of this process, and the medians of the ratios within a round,
-so that other load on the machine has little effect. A pipeline is measured in steady state, without its start (building
-the graph, 0.5 to 1 s) and end (stopping threads, up to 0.5 s). As in the commands, the process retains freed memory,
-unless --give-back.
+Batches have 256 x 128 pixels, T = 10 frames, 8 persons x 4 clips, crop and flip with probability 0.5. Tasks alternate
+in one process. It prints the best rates, by wall and CPU time of this process, and the medians of the ratios within a
+round, so that other load on the machine has little effect.
+
+A pipeline is measured in steady state, without its start (building the graph, 0.5 to 1 s) and end (stopping threads, up
+to 0.5 s). As in the commands, the process retains freed memory, unless --give-back.
 """
 
 import argparse

@@ -1,17 +1,17 @@
-"""What the pose branch costs: each pose model beside the same maths in PyTorch, and its share of a training step.
+"""Benchmark of the pose branch: each pose model compared with PyTorch, and its relative cost in a training step.
 
     python -m benchmarks.pose_branch
 
-Two tables; with "models" or "step" after the command, one of them. Everything that a table compares is timed in turn,
-in one process. On a GPU where there is one: each of JAX and PyTorch by what it sees itself.
+Prints two tables, or one of them if the command is followed by "models" or "step". All tasks of a table are timed in
+alternation in one process. JAX and PyTorch each use a GPU if they find one.
 
-"models" (needs PyTorch: ``pip install -e '.[bench]'``): forward and backward in float32, TF32 nowhere, JAX compiled and
-PyTorch eager, with --compile also by torch.compile. Both get the same parameters and have to agree before anything is
-timed: in float64 to 1e-9, H and all gradients, and H in float32 to 1e-4. Gradients in float32 are printed only: where
-what enters a ReLU is zero but for rounding, the two may take different sides, and a whole term with it.
+"models" (needs PyTorch: ``pip install -e '.[bench]'``): forward and backward in float32 without TF32. JAX is compiled;
+PyTorch is eager and, with --compile, also compiled by torch.compile. Both get the same parameters and must agree before
+the timing: H and all gradients to 1e-9 in float64, and H to 1e-4 in float32. Gradients in float32 are only printed: if
+an input of a ReLU is zero except for rounding, the two may take different sides, which changes a whole term.
 
-"step": the training step of configs/mars.py with and without the pose branch, see ``training_share``. On a GPU 32 clips
-in bfloat16; on a CPU 4 in float32, for 32 would take 26 GiB.
+"step": the training step of configs/mars.py with and without the pose branch, see ``training_share``. It uses 32 clips
+in bfloat16 on a GPU, and 4 in float32 on a CPU, since 32 would need 26 GiB.
 """
 
 import argparse
@@ -51,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     step.add_argument("--stage-sizes", type=int, nargs="+", help="of the trunk, instead of ResNet-50's 3 4 6 3")
     step.add_argument("--trunk-width", type=int, default=64)
     a = parser.parse_args(argv)
-    retain_freed_memory()  # as every command of ours does; for both sides
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs some of a GPU's memory too
+    retain_freed_memory()  # as in all commands, for both libraries
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs GPU memory too
     if a.part != "step":
         if find_spec("torch") is None:
             parser.error("PyTorch is not installed: pip install -e '.[bench]', or ask for the part \"step\" alone.")
-        # PyTorch's threads would otherwise spin while they wait, through JAX's turn too; with other load on the machine
-        # that makes PyTorch itself many times slower. Has to be set before PyTorch is imported.
+        # PyTorch's threads would otherwise spin while they wait, even while JAX is timed. With other load on the
+        # machine, PyTorch itself becomes many times slower. Must be set before PyTorch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         print_models(a.models, a.clips, a.frames, a.features, a.repetitions, a.seed, a.compile)
     if a.part != "models":

@@ -1,12 +1,12 @@
-r"""A pose detector's keypoints beside stored ones, and its speed.
+r"""Accuracy of a pose detector's keypoints compared with stored ones, and its speed.
 
     python -m benchmarks.pose_detection --dataset=mars --root=vtest_mars --stored=vtest_mars/keypoints.npz \
         --backend=movenet --model=movenet-thunder.json
 
-Runs the detector over the whole data set, into a temporary folder, once for each number of processes, and prints how
-fast and how close. PCK@a: of the stored keypoints, the share that was found within a torsos of the stored place; one
-that was not found counts as wrong. A torso reaches from the neck to the middle of the hips of the stored keypoints;
-frames where the store lacks one of these three are left out.
+Runs the detector over the whole data set, into a temporary folder, once for each number of processes, and prints speed
+and accuracy. PCK@a is the fraction of the stored keypoints that are detected within a torso lengths of the stored
+position; missing ones count as wrong. The torso length is the distance from the neck to the midpoint of the hips of the
+stored keypoints. Frames without one of these three stored keypoints are excluded.
 """
 
 import argparse
@@ -27,7 +27,9 @@ _NECK, _HIPS = KEYPOINTS.index("neck"), [KEYPOINTS.index("right_hip"), KEYPOINTS
 
 
 def pck(found: Float32[np.ndarray, "n 14 3"], stored: Float32[np.ndarray, "n 14 3"], share: float) -> np.ndarray:
-    """PCK of each of the 14 keypoints, and of all together as a 15th; pixels in, shares of 1 out, nan for none."""
+    """Return the PCK of each of the 14 keypoints, and of all together as a 15th, in [0, 1] or NaN; inputs are in
+    pixels.
+    """
     detected = stored[..., 2] > 0
     whole = detected[:, [_NECK, *_HIPS]].all(axis=1)
     torso = np.linalg.norm(stored[whole, _NECK, :2] - stored[whole][:, _HIPS, :2].mean(axis=1), axis=1)
@@ -52,7 +54,7 @@ def main() -> None:
     split = DATA_SETS[arguments.dataset].load(arguments.root)
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
     frames = unique_frames(tracklets)
-    # The size matters to OpenPose's folders alone, which are no stores.
+    # The size is only used for OpenPose folders, not for stores.
     stored = formats.read(arguments.stored, frames, np.ones((1, 2), np.int64)).pixels
     found = np.zeros_like(stored)
     print(f"{len(frames):,} crops of {split.name}\nprocesses  crops/s  in all, with the start of the processes")

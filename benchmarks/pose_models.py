@@ -1,6 +1,6 @@
-"""Each pose model beside the same maths in PyTorch (``torch_pose``), which is imported only when it is used.
+"""Each pose model compared with the same model in PyTorch (``torch_pose``), which is imported only if it is used.
 
-Compared and timed is (H, gradient of all parameters) for given keypoints and a given dL/dH: forward and backward.
+Tasks compute (H, gradient of all parameters) for given keypoints and a given dL/dH: forward and backward.
 """
 
 import sys
@@ -18,18 +18,18 @@ from benchmarks.timing import Times, time_in_turn
 from rgcn_jax.models.build import build_encoder
 
 CALLS = 3
-"""Of one task in a turn."""
+"""Number of calls of a task per turn."""
 
 FLOAT64_TOLERANCE, FLOAT32_TOLERANCE = 1e-9, 1e-4
-"""In float64 H and every gradient have to agree that well, in float32 H: see ``differences``."""
+"""Maximum relative differences: of H and every gradient in float64, and of H in float32; see ``differences``."""
 
 Task = Callable[[], tuple[Any, Any]]
-"""Computes (H, gradients by name) and waits for them."""
+"""A function that computes (H, gradients by name) and blocks."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A pose model with everything that both sides get: variables (NumPy), X [B, T, 14, C], dL/dH [B, T, 14, n]."""
+    """A pose model with the input of both libraries: variables (NumPy), X [B, T, 14, C], dL/dH [B, T, 14, n]."""
 
     name: str
     module: nn.Module
@@ -39,8 +39,10 @@ class Case:
 
 
 def draw(name: str, clips: int, frames: int, features: int, seed: int) -> Case:
-    """The model of width n = ``features``, otherwise at its defaults; initial parameters, with noise on those that
-    start constant (biases, scales), where a mistake could hide; uniform keypoints, normal dL/dH.
+    """Create the model of width n = ``features``, otherwise with its defaults, and random input.
+
+    Parameters have their initial values, with noise on those that start constant (biases, scales), since a mistake
+    could be hidden there. Keypoints are uniform and dL/dH is normal.
     """
     rng = np.random.default_rng(seed)
     x = rng.random((clips, frames, 14, 2), np.float32)
@@ -55,7 +57,7 @@ def draw(name: str, clips: int, frames: int, features: int, seed: int) -> Case:
 
 
 def jax_task(case: Case) -> Task:
-    """In JAX, compiled, on its default device."""
+    """Return the task in JAX, compiled, on its default device."""
 
     @jax.jit
     def forward_backward(variables: dict[str, Any], x: Any, dh: Any) -> tuple[Any, Any]:
@@ -70,7 +72,9 @@ def jax_task(case: Case) -> Task:
 
 
 def torch_task(case: Case, compiled: bool = False) -> Task:
-    """In PyTorch, in the precision of X, on the GPU where it sees one; ``compiled``: by ``torch.compile``."""
+    """Return the task in PyTorch, in the precision of X, on a GPU if PyTorch finds one. ``compiled``: use
+    ``torch.compile``.
+    """
     import torch
 
     from benchmarks.torch_pose import reference
@@ -93,11 +97,12 @@ def torch_task(case: Case, compiled: bool = False) -> Task:
 
 
 def differences(case: Case, ours: Task, theirs: Task) -> tuple[float, float]:
-    """Between JAX and PyTorch, of H and of the gradient of the parameter where it is largest: the largest absolute
-    difference over the largest absolute value.
+    """Compute the differences between JAX and PyTorch, of H and of the parameter gradient with the largest difference.
+
+    A difference is the largest absolute difference over the largest absolute value.
 
     Raises:
-      ValueError: shapes differ, or one side has a gradient that the other has not.
+      ValueError: shapes differ, or only one of them has a gradient.
     """
     from benchmarks.torch_pose import in_torch_layout
 
@@ -115,7 +120,7 @@ def differences(case: Case, ours: Task, theirs: Task) -> tuple[float, float]:
 
 
 def differences_float64(case: Case) -> tuple[float, float]:
-    """``differences`` with everything in float64: rounding is out of the way, what is left is the maths."""
+    """Compute ``differences`` in float64, so that they are not due to rounding."""
     with jax.enable_x64(True):
         variables, x, dh = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (case.variables, case.x, case.dh))
         case = Case(case.name, case.module, variables, x, dh)
@@ -125,7 +130,7 @@ def differences_float64(case: Case) -> tuple[float, float]:
 def print_models(
     names: Sequence[str], clips: int, frames: int, features: int, repetitions: int, seed: int, compiled: bool
 ) -> None:
-    """Checks, times and prints; ends the program with a message where the two do not agree."""
+    """Check, time and print; exit with a message if the results do not agree."""
     import torch
 
     described = libraries(with_torch=True)
@@ -165,7 +170,7 @@ def _print_table(
     found: Mapping[str, tuple[float, ...]],
     on_cpu: bool,
 ) -> None:
-    """One row a model; on the CPU with minima of processor time too, which other load hardly touches."""
+    """Print one row per model; on the CPU also minima of processor time, which other load hardly affects."""
     header = [f"{'':12}", *(f"{kind:>17}" for kind in kinds), *(f"{f'JAX/{kind}':>18}" for kind in kinds[1:])]
     header += ["   CPU: " + "".join(f"{kind:>14}" for kind in kinds) + "  JAX/PyTorch"] * on_cpu
     print("".join(header), "  differences: float64 H, gradient; float32 H, gradient")

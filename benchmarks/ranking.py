@@ -2,9 +2,10 @@
 
     python benchmarks/ranking.py
 
-Random features of MARS's size: 1,980 queries, 11,310 gallery tracklets, 2,560 dimensions. One row and one protocol are
-evaluated completely: fusion of both branches, centring, distances, ranking, mAP. Product and evaluation alternate in
-one process, and the minimum of each is used, so that other load on the machine has little effect on the ratio.
+The input is random features of MARS's size: 1,980 queries, 11,310 gallery tracklets, 2,560 dimensions. One row and one
+protocol are evaluated completely: fusion of both branches, centring, distances, ranking, mAP. Product and evaluation
+alternate in one process, and the minimum of each is used, so that other load on the machine has little effect on the
+ratio.
 """
 
 import argparse

@@ -31,7 +31,7 @@ class Layer(NamedTuple):
     channels: int
     features: int
     shortcut: bool = False
-    """Whether its normalisation is followed by the block's addition."""
+    """Whether the block's addition follows its normalisation."""
 
     @property
     def inputs(self) -> int:
@@ -64,8 +64,8 @@ PEAKS = {
     "A100": Peak({"bfloat16": 312e12, "float32": 156e12}, 1.555e12),
     "V100": Peak({"bfloat16": 15.7e12, "float32": 15.7e12}, 0.9e12),
 }
-"""By a substring of JAX's ``device_kind``; the first match applies. float32 is TF32 if supported; V100's tensor cores
-do not support bfloat16.
+"""Peaks by a substring of JAX's ``device_kind``; the first match applies. float32 is TF32 if supported; V100's tensor
+cores do not support bfloat16.
 """
 
 
@@ -98,7 +98,7 @@ def training_flop(layers: Sequence[Layer]) -> int:
 
 
 def seconds_at_least(layers: Sequence[Layer], peak: Peak, dtype: str) -> float:
-    """The bound described above for one image of a training step."""
+    """Lower bound in seconds, as described above, for one image of a training step."""
     size, flops = {"bfloat16": 2, "float32": 4}[dtype], peak.flops[dtype]
     total = 0.0
     for layer in layers:

@@ -1,20 +1,20 @@
-"""Cost against work: seconds and memory of start-up, sampling, embedding, ranking and search as a data set grows.
+"""Benchmark of scaling: CPU time and memory of start-up, sampling, embedding, ranking and search by data set size.
 
     python -m benchmarks.scale                        # every part
     python -m benchmarks.scale startup ranking
     python -m benchmarks.scale ranking --full         # 10,000 queries against 500,000 tracklets: minutes
     python -m benchmarks.scale --save=scale.jsonl     # and benchmarks/scale_chart.py draws it
 
-Each row is a process of its own, so its memory is its own: the most that it held, above what Python and the imports
-hold before. Seconds are those of the processor, which other load on the machine disturbs less than the clock's. The
-last column is the cost of one unit of work; where it stays as the rows grow, the cost is linear.
+Each row is measured in a separate process. Memory is the peak of this process above that of Python and the imports.
+Seconds are processor time, which other load on the machine affects less than wall time. The last column is the cost of
+one unit of work; if it is constant as the rows grow, the cost is linear.
 
-  startup    tracklets and frame names of a data set in MARS's layout (names alone, no image): what training does before
-             it opens the first frame, that is reading the lists, the fingerprint, the sampler and the test tracklets
+  startup    tracklets and frame names of a data set in MARS's layout (names only, no images): the work of training
+             before it opens the first frame, that is the lists, the fingerprint, the sampler and the test tracklets
   sampling   the plan of a batch of 32 clips
-  embedding  what the host does for tracklets of three clips: plans, means of the clips, the arrays
+  embedding  work of the host for tracklets of three clips: plans, means of the clips, the arrays
   ranking    queries against a gallery, 192 dimensions: distances, ranks, mAP
-  search     a query against a gallery on the disk (`rgcn_jax.gallery`), 2,560 dimensions
+  search     a query against a gallery on disk (`rgcn_jax.gallery`), 2,560 dimensions
 """
 
 import argparse
@@ -34,7 +34,7 @@ from benchmarks.machine import machine
 
 
 class Measured(NamedTuple):
-    """Processor seconds for so many units of work, and what a unit is."""
+    """Processor seconds, the number of units of work, and the name of a unit."""
 
     seconds: float
     units: int
@@ -42,15 +42,15 @@ class Measured(NamedTuple):
 
 
 def clock(call: Callable[[], object]) -> float:
-    """Processor seconds of a call."""
+    """Return the processor seconds of a call."""
     start = time.process_time()
     call()
     return time.process_time() - start
 
 
 def write_lists(info: Path, tracklets: int, frames: int) -> None:
-    """MARS's lists of so many tracklets of so many frames each: half to train on, a tenth of the rest queries; four
-    tracklets a person, each in another camera.
+    """Write MARS's lists of ``tracklets`` tracklets of ``frames`` frames each: half of them for training, a tenth of
+    the rest queries; four tracklets per person, each in another camera.
     """
     from scipy.io import savemat
 
@@ -69,7 +69,7 @@ def write_lists(info: Path, tracklets: int, frames: int) -> None:
 
 
 def startup(tracklets: int, frames: int) -> Measured:
-    """From the lists to the first plan."""
+    """Measure reading the lists up to the first plan."""
     from rgcn_jax.data.clips.sampling import IdentitySampler
     from rgcn_jax.data.datasets import mars
     from rgcn_jax.evaluation.protocol import scorable_protocols, test_tracklets
@@ -81,7 +81,7 @@ def startup(tracklets: int, frames: int) -> Measured:
         sampler(IdentitySampler, split.train).plan(0)
         scorable_protocols(*test_tracklets(split))
 
-    warnings.simplefilter("ignore")  # the counts are not the published ones
+    warnings.simplefilter("ignore")  # counts differ from the published ones
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_lists(root / "info", tracklets, frames)
@@ -89,7 +89,7 @@ def startup(tracklets: int, frames: int) -> Measured:
 
 
 def sampler(kind: Any, tracklets: Sequence[Any]) -> Any:
-    """With the batch of configs/mars.py."""
+    """The sampler, with the batch of configs/mars.py."""
     from rgcn_jax.data.clips.augment import Augmentation
 
     batch = {"identities": 8, "clips_per_identity": 4, "frames_per_clip": 10, "max_frame_stride": 4}
@@ -97,14 +97,14 @@ def sampler(kind: Any, tracklets: Sequence[Any]) -> Any:
 
 
 def made_up(tracklets: int, frames: int) -> list[Any]:
-    """Tracklets, four a person."""
+    """Synthetic tracklets, four per person."""
     from rgcn_jax.types import Tracklet
 
     return [Tracklet((f"{i}.jpg",) * frames, 1 + i // 4, 1 + i % 4) for i in range(tracklets)]
 
 
 def sampling(tracklets: int, frames: int, plans: int = 200) -> Measured:
-    """Plans of batches."""
+    """Measure plans of batches."""
     from rgcn_jax.data.clips.sampling import IdentitySampler
 
     drawn = sampler(IdentitySampler, made_up(tracklets, frames))
@@ -113,7 +113,7 @@ def sampling(tracklets: int, frames: int, plans: int = 200) -> Measured:
 
 
 def embedding(tracklets: int, frames: int) -> Measured:
-    """Plans, means and arrays of tracklets; the features of the clips are made up."""
+    """Measure plans, means and arrays of tracklets, with synthetic features of the clips."""
     from rgcn_jax.evaluation.embed import Cutting, to_embeddings, tracklet_means
     from rgcn_jax.evaluation.embed_step import ClipFeatures
 
@@ -128,7 +128,7 @@ def embedding(tracklets: int, frames: int) -> Measured:
 
 
 def ranking(queries: int, gallery: int) -> Measured:
-    """From features to mAP."""
+    """Measure ranking, from features to mAP."""
     from benchmarks.ranking import random_case
     from rgcn_jax.evaluation.distance import fuse
     from rgcn_jax.evaluation.protocol import PROTOCOLS
@@ -142,7 +142,7 @@ def ranking(queries: int, gallery: int) -> Measured:
 
 
 def search(queries: int, gallery: int) -> Measured:
-    """Queries one at a time, after a first one, which verifies the checksums."""
+    """Measure queries one at a time, after a first query, which verifies the checksums."""
     from benchmarks.gallery import WIDTHS, features, fill, model
     from rgcn_jax.gallery import Gallery
 
@@ -167,30 +167,30 @@ PARTS: dict[str, tuple[Callable[[int, int], Measured], tuple[str, str], Rows, Ro
     ),
     "search": (search, ("queries", "gallery"), [(20, 1_000), (20, 10_000), (20, 50_000)], [(20, 500_000)]),
 }
-"""What to call, what its two numbers are, its rows, and those with --full."""
+"""For each part: its function, the names of its two numbers, its rows, and additional rows with --full."""
 
 
 def measure(part: str, first: int, second: int) -> dict[str, Any]:
-    """A row, in this process."""
+    """Measure a row in this process."""
     call = PARTS[part][0]
-    call(*SMALL[part])  # imports, and what is done once
+    call(*SMALL[part])  # imports, and one-time initialisation
     before = peak_memory()
     measured = call(first, second)
     return {**measured._asdict(), "memory": peak_memory() - before}
 
 
 SMALL = {"startup": (80, 2), "sampling": (80, 20), "embedding": (64, 20), "ranking": (5, 100), "search": (1, 20)}
-"""The row that comes first in every process."""
+"""Size of the warm-up call of each part, before memory is measured."""
 
 
 def peak_memory() -> float:
-    """The most that this process has held, MiB."""
+    """Peak memory of this process in MiB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="Cost against work.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--full", action="store_true", help="the largest rows too, which take minutes")

@@ -1,10 +1,10 @@
-"""Chart of cost against work, from the rows that ``python -m benchmarks.scale --save=FILE`` wrote.
+"""Chart of cost against work, from the rows written by ``python -m benchmarks.scale --save=FILE``.
 
     OPENBLAS_NUM_THREADS=1 python -m benchmarks.scale --full --save=scale.jsonl
     python -m benchmarks.scale_chart scale.jsonl docs/images/scale.png
 
-One panel per part, with logarithmic axes: points are rows, the dashed line is cost proportional to work through the
-last point; constant cost in the panel of sampling. Needs matplotlib (the extra ``report``).
+One panel per part, with logarithmic axes. Points are rows. The dashed line is cost proportional to work through the
+last point, and constant cost in the panel of sampling. Needs matplotlib (the extra ``report``).
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
-"""``part``, ``first`` and ``second`` (its two numbers), ``seconds``, ``units``, ``unit``, ``memory``."""
+"""Keys: ``part``, ``first`` and ``second`` (its two numbers), ``seconds``, ``units``, ``unit``, ``memory``."""
 
 
 class Axes(NamedTuple):

@@ -1,6 +1,6 @@
-"""A training step of ``configs/mars.py`` on synthetic clips, in JAX: what ``benchmarks.train_step`` times and compares.
+"""A training step of ``configs/mars.py`` on synthetic clips, in JAX, for ``benchmarks.train_step``.
 
-Needs jax, flax, optax and NumPy alone; a test keeps ``RECIPE`` equal to the config.
+Needs only jax, flax, optax and NumPy. A test keeps ``RECIPE`` equal to the config.
 """
 
 import time
@@ -25,7 +25,7 @@ from rgcn_jax.training.state import TrainState, create_state
 from rgcn_jax.training.step import make_train_step
 
 IDENTITIES = 625
-"""MARS's training identities: outputs of the classifier."""
+"""Number of MARS's training identities, the outputs of the classifier."""
 
 RECIPE: Mapping[str, Any] = MappingProxyType(
     {
@@ -49,14 +49,14 @@ RECIPE: Mapping[str, Any] = MappingProxyType(
         "product": False,
     }
 )
-"""``config.model`` of ``configs/mars.py``, but for where weights come from and how running variances are estimated."""
+"""``config.model`` of ``configs/mars.py``, without the origin of weights and the estimator of running variances."""
 
 LEARNING_RATE, WEIGHT_DECAY = 3e-4, 5e-4
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a step is measured at; ``model`` is put over ``RECIPE``."""
+    """Sizes of a measured step; ``model`` overrides ``RECIPE``."""
 
     clips: int
     frames: int = 10
@@ -68,17 +68,18 @@ class Sizes:
 
     @property
     def images(self) -> int:
-        """Frames of a step."""
+        """Number of frames per step."""
         return self.clips * self.frames
 
     def fields(self, pose: str) -> dict[str, Any]:
-        """``config.model`` with a pose model."""
+        """Return ``config.model`` with a pose model."""
         return {**RECIPE, **self.model, "pose": pose}
 
 
 def make_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
-    """Noise in the shapes of a training batch: four clips an identity (two where there are fewer than eight), 5 % of
-    the keypoints missing.
+    """Create noise in the shapes of a training batch.
+
+    There are four clips per identity (two if there are fewer than eight clips), and 5 % of the keypoints are missing.
     """
     rng = np.random.default_rng(seed)
     shape = (sizes.clips, sizes.frames)
@@ -94,23 +95,23 @@ def make_batch(sizes: Sizes, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def make_model(pose: str, sizes: Sizes) -> TwoBranch:
-    """The model, in the form for this machine's devices."""
+    """Create the model in the form for this machine's devices."""
     platform = jax.default_backend()
     return build_model(sizes.fields(pose), IDENTITIES, sizes.dtype, axis_name=parallel.AXIS, platform=platform)
 
 
 def make_variables(pose: str, sizes: Sizes, seed: int = 0) -> dict[str, Any]:
-    """Fresh variables, as NumPy arrays."""
+    """Initialise the variables, as NumPy arrays."""
     return jax.device_get(initialise(make_model(pose, sizes), seed, sizes.frames, sizes.height, sizes.width))
 
 
 def adam() -> optax.GradientTransformation:
-    """The recipe's optimiser, before its first decay."""
+    """The recipe's optimiser, with the learning rate before its first decay."""
     return adam_coupled_l2(optax.constant_schedule(LEARNING_RATE), WEIGHT_DECAY)
 
 
 def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.GradientTransformation | None = None) -> Any:
-    """The compiled step of ``rgcn_jax.training.step``."""
+    """Return the compiled step of ``rgcn_jax.training.step``."""
     model, mesh = make_model(pose, sizes), parallel.make_mesh(devices)
     return make_train_step(
         model, optimizer or adam(), LossConfig(), mesh, model.dtype, micro_batches=sizes.micro_batches
@@ -118,26 +119,26 @@ def train_step(pose: str, sizes: Sizes, devices: int = 1, optimizer: optax.Gradi
 
 
 def make_state(variables: Any, optimizer: optax.GradientTransformation | None = None) -> TrainState:
-    """The state before the first step."""
+    """Return the state before the first step."""
     return create_state(jax.tree.map(jnp.asarray, variables), optimizer or adam(), 0)
 
 
 @dataclass
 class Prepared:
-    """A compiled step and what compiling it took."""
+    """A compiled step, with its compile times and memory."""
 
     run: Callable[[], dict[str, Any]]
-    """Takes one step, waits, and returns the metrics; the state lives on between calls."""
+    """Takes one step, blocks, and returns the metrics; the state is kept between calls."""
     cold: float
     """Seconds to trace and compile, without a cache."""
     warm: float
-    """Seconds to trace and read what was compiled from the cache."""
+    """Seconds to trace and read the compiled program from the cache."""
     memory: int
-    """Bytes by XLA's count: arguments, results and everything in between."""
+    """Bytes by XLA's count: arguments, results and temporaries."""
 
 
 def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> Prepared:
-    """A step on one device, compiled twice: cold and warm. The persistent cache must be on, and empty."""
+    """Compile a step on one device twice, cold and warm. The persistent cache must be enabled and empty."""
     mesh = parallel.make_mesh(1)
     state = parallel.replicate(make_state(variables), mesh)
     on_device = parallel.shard(dict(batch), mesh)
@@ -153,7 +154,7 @@ def prepare(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables:
 
 
 def run_of(compiled: Any, state: TrainState, on_device: Any) -> Callable[[], dict[str, Any]]:
-    """A call that takes one step, waits, and returns the metrics; the state lives on between calls."""
+    """Return a function that takes one step, blocks, and returns the metrics; the state is kept between calls."""
 
     def run() -> dict[str, Any]:
         nonlocal state
@@ -165,13 +166,15 @@ def run_of(compiled: Any, state: TrainState, on_device: Any) -> Callable[[], dic
 
 
 def memory_of(compiled: Any) -> int:
-    """Bytes of a compiled program by XLA's count: arguments, results that are no argument's buffer, and temporaries."""
+    """Bytes of a compiled program by XLA's count: arguments, results that do not reuse an argument's buffer, and
+    temporaries.
+    """
     m = compiled.memory_analysis()
     return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
 
 
 def memory_on_paper(pose: str, sizes: Sizes) -> int:
-    """Bytes that a step would take, by XLA's count for this backend; nothing of that size is made."""
+    """Bytes of a step by XLA's count for this backend; nothing of that size is allocated."""
     small = Sizes(2, 1, sizes.height, sizes.width, model=sizes.model)
     state = jax.eval_shape(lambda: make_state(make_shapes(pose, small)))
     batch = jax.eval_shape(lambda: jax.tree.map(jnp.zeros_like, shapes_of_batch(sizes)))
@@ -179,12 +182,12 @@ def memory_on_paper(pose: str, sizes: Sizes) -> int:
 
 
 def make_shapes(pose: str, sizes: Sizes) -> Any:
-    """Zeros in the shapes of the variables; to be called under ``jax.eval_shape``."""
+    """Create zeros in the shapes of the variables; call it under ``jax.eval_shape``."""
     return initialise(make_model(pose, sizes), 0, sizes.frames, sizes.height, sizes.width)
 
 
 def shapes_of_batch(sizes: Sizes) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of ``make_batch``."""
+    """Shapes of the arrays of ``make_batch``."""
     shape = (sizes.clips, sizes.frames)
     return {
         "frames": jax.ShapeDtypeStruct((*shape, sizes.height, sizes.width, 3), np.uint8),
@@ -196,7 +199,7 @@ def shapes_of_batch(sizes: Sizes) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def extraction(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> Callable[[], Any]:
-    """A call that computes the features of the batch's clips and waits."""
+    """Return a function that computes the features of the batch's clips and blocks."""
     mesh, model = parallel.make_mesh(1), make_model(pose, sizes)
     embed = make_embed_step(model, mesh, model.dtype)
     placed = parallel.replicate(jax.tree.map(jnp.asarray, variables), mesh)
@@ -205,7 +208,7 @@ def extraction(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variabl
 
 
 def losses_on_devices(pose: str, sizes: Sizes, devices: int, steps: int) -> list[float]:
-    """The loss of each of some steps, each on its own batch, on so many devices."""
+    """Compute the loss of each of ``steps`` steps on ``devices`` devices, with a new batch per step."""
     mesh = parallel.make_mesh(devices)
     state = parallel.replicate(make_state(make_variables(pose, sizes)), mesh)
     step = train_step(pose, sizes, devices)

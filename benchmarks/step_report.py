@@ -25,8 +25,8 @@ GIB = 2**30
 
 
 def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
-    """Differences of JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32: the largest relative
-    difference of a loss term, and of a gradient (relative to its largest absolute value).
+    """Compute differences between JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32: the largest
+    relative difference of a loss term, and of a gradient (relative to its largest absolute value).
     """
     import torch
 
@@ -70,7 +70,9 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
 
 
 def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> tuple[float, float]:
-    """Loss of the batch's first clips (two identities, to limit memory) in float32 without TF32, in JAX and PyTorch."""
+    """Compute the loss of the batch's first clips (two identities, to limit memory) in float32 without TF32, in JAX and
+    PyTorch.
+    """
     import torch
 
     from benchmarks import torch_reference
@@ -90,7 +92,7 @@ def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], varia
 
 
 def _agree(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> str:
-    """A line about the agreement of JAX and PyTorch; exits if they do not agree."""
+    """Return a line about the agreement of JAX and PyTorch; exit if they do not agree."""
     if sizes.micro_batches > 1:
         return f"{pose}: not compared, since PyTorch has no micro-batches"
     loss, gradient = differences_float64(pose, sizes)
@@ -148,7 +150,7 @@ def print_steps(
 
 
 def _print_extraction(title: str, sizes: Sizes, times: Mapping[str, Times], on_cpu: bool) -> None:
-    """Print frames/s of each library; on the CPU by processor time too."""
+    """Print frames/s of each library; on the CPU also by processor time."""
     rates = [f"{kind} {sizes.images / t.best:.1f}" for kind, t in times.items()]
     by_cpu = ", ".join(f"{sizes.images / min(t.cpu):.1f}" for t in times.values())
     print(f"{title:12}extraction, frames/s: " + ", ".join(rates) + f"; by processor time {by_cpu}" * on_cpu, flush=True)
@@ -168,7 +170,7 @@ def _time(tasks: Mapping[str, Callable[[], object]], repetitions: int) -> dict[s
 def torch_step(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
 ) -> tuple[Callable[[], object], int]:
-    """PyTorch's step, eager or by torch.compile, and its peak memory in bytes, which is not available on the CPU."""
+    """Prepare PyTorch's step, eager or by torch.compile; return it with its peak memory in bytes, 0 on the CPU."""
     import torch
 
     from benchmarks import torch_reference
@@ -189,7 +191,7 @@ def torch_step(
 def torch_extraction(
     pose: str, sizes: Sizes, kind: str, batch: Mapping[str, np.ndarray], variables: Any
 ) -> Callable[[], object]:
-    """A task that extracts the batch's features in PyTorch, eager or by torch.compile, and blocks."""
+    """Return a task that extracts the batch's features in PyTorch, eager or by torch.compile, and blocks."""
     from benchmarks import torch_reference
 
     model = torch_reference.build(sizes.fields(pose), variables["params"])

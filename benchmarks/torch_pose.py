@@ -1,12 +1,12 @@
-"""The pose models of ``rgcn_jax.models`` in PyTorch, on the same parameters, for comparison of results and speed.
+"""The pose models of ``rgcn_jax.models`` in PyTorch, with the same parameters, to compare results and speed.
 
-Implemented for speed: eager; parts that do not depend on the state for all frames at once, frames first; a loop for
-RGCN and LGCN with fused gates and ``addmm``; ``nn.RNN`` and ``nn.LSTM`` over all nodes at once; ST-GCN by ``Conv2d`` in
-its authors' layout [B, C, T, V].
+They are eager and implemented for speed. Parts that do not depend on the state are computed for all frames at once,
+frames first. RGCN and LGCN use a loop with fused gates and ``addmm``; ``nn.RNN`` and ``nn.LSTM`` process all nodes at
+once. ST-GCN uses ``Conv2d`` in its authors' layout [B, C, T, V].
 
-In: X [B, T, V, C]. Out: H [B, T, V, n]. Restricted to what the benchmark compares: one graph layer, all frames valid,
-training mode. Measured on a CPU and rejected: RGCN's and LGCN's graph convolution inside the loop (1 % slower and 4 %
-faster), ST-GCN in ``channels_last`` (6 % slower).
+The input is X [B, T, V, C], the output H [B, T, V, n]. Only the compared case is implemented: one graph layer, all
+frames valid, training mode. Measured on a CPU and rejected: RGCN's and LGCN's graph convolution inside the loop (1 %
+slower and 4 % faster), ST-GCN in ``channels_last`` (6 % slower).
 """
 
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ class RGCN(_Graph):
         self.W_x, self.W_h, self.b = _empty(channels, features), _empty(features, features), _empty(features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to H."""
+        """Compute H from X."""
         graph = torch.relu(self.neighbours(x) @ self.W_x) + self.b
         h, states = torch.zeros_like(graph[0]), []
         for graph_t in graph.unbind():
@@ -70,7 +70,7 @@ class LGCN(_Graph):
         self.W, self.U, self.b = _empty(channels, 4 * features), _empty(features, 4 * features), _empty(4 * features)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to H."""
+        """Compute H from X."""
         graph = torch.relu(self.neighbours(x) @ self.W) + self.b
         h = c = torch.zeros_like(graph[0].chunk(4, dim=-1)[0])
         states = []
@@ -92,7 +92,7 @@ class GCNRecurrent(_Graph):
         nn.init.zeros_(dict(self.recurrent.named_parameters())["bias_hh_l0"]).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to H."""
+        """Compute H from X."""
         return self.clips_first(self.recurrent(torch.relu(self.neighbours(x) @ self.W_g))[0])
 
 
@@ -116,7 +116,7 @@ class STGCNBlock(nn.Module):
             self.projection = nn.Sequential(nn.Conv2d(channels, features, 1, bias=False), nn.BatchNorm2d(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to the output of the block."""
+        """Compute the output of the block from X."""
         y = self.graph(x).unflatten(1, (len(self.partition), -1))
         y = torch.einsum("bkctv,kvw->bctw", y, self.partition * self.M)
         y = self.bn_t(self.temporal(torch.relu(self.bn_g(y))))
@@ -137,7 +137,7 @@ class STGCN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to H."""
+        """Compute H from X."""
         flat = self.bn_data(x.flatten(2).flatten(0, 1))
         return self.blocks(flat.view(x.shape).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
@@ -155,7 +155,7 @@ class EvolvingLayer(nn.Module):
         self.V_C, self.p = _empty(channels, channels), _empty(channels) if summary else None
 
     def evolve(self, q: Tensor, z: Tensor) -> Tensor:
-        """Q_{t-1} [..., C, n] and the first columns of Z_t to Q_t; all further columns equal the last."""
+        """Compute Q_t from Q_{t-1} [..., C, n] and the first columns of Z_t; further columns equal the last one."""
         wz = self.W @ z
         if wz.shape[-1] < q.shape[-1]:
             wz = nn.functional.pad(wz, (0, q.shape[-1] - wz.shape[-1]), mode="replicate")
@@ -165,7 +165,7 @@ class EvolvingLayer(nn.Module):
         return torch.lerp(q, torch.tanh(candidate + self.V_C @ (reset * q)), update)
 
     def forward(self, x: Tensor, ax: Tensor) -> Tensor:
-        """X [T, B, V, C] and A_hat X to act(A_hat X_t Q_t) [T, B, V, n]."""
+        """Compute act(A_hat X_t Q_t) [T, B, V, n] from X [T, B, V, C] and A_hat X."""
         weights = []
         if self.p is None:
             q = self.Q_0
@@ -191,7 +191,7 @@ class EvolveGCN(_Graph):
         self.layers = nn.ModuleList(EvolvingLayer(c, features, summary) for c in (channels, features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """X to H."""
+        """Compute H from X."""
         x = x.transpose(0, 1)
         for layer in self.layers:
             x = layer(x, self.a_hat @ x)
@@ -214,7 +214,7 @@ def _build(name: str, params: Mapping[str, Any]) -> nn.Module:
 
 
 def _gates(fused: np.ndarray, order: str) -> np.ndarray:
-    """[..., 4n] with concatenated gates f, i, o, g to [4n, ...] with stacked gates in PyTorch's order."""
+    """Convert concatenated gates f, i, o, g [..., 4n] to stacked gates in PyTorch's order [4n, ...]."""
     blocks = dict(zip("fiog", np.split(fused.T, 4), strict=True))
     return np.concatenate([blocks[gate] for gate in order])
 
@@ -257,7 +257,7 @@ def _evolving(params: Mapping[str, Any]) -> Arrays:
 
 
 def in_torch_layout(name: str, params: Any) -> Arrays:
-    """JAX parameters, or their gradients, by the names and in the layout of the PyTorch module."""
+    """Convert JAX parameters, or their gradients, to the names and the layout of the PyTorch module."""
     if name in ("RGCN", "LGCN"):
         return dict(params)
     if name == "GCNRNN":
@@ -268,11 +268,12 @@ def in_torch_layout(name: str, params: Any) -> Arrays:
 
 
 def reference(name: str, params: Any) -> nn.Module:
-    """The pose model ``name`` (a key of ``rgcn_jax.models.build.POSE_ENCODERS``) with the JAX model's parameters.
+    """Create the pose model ``name`` (a key of ``rgcn_jax.models.build.POSE_ENCODERS``) with the JAX model's
+    parameters.
 
     Args:
-      name: the pose model.
-      params: its "params", NumPy arrays.
+      name: name of the pose model.
+      params: its collection "params", as NumPy arrays.
 
     Raises:
       ValueError: names or shapes of the parameters differ from those of the PyTorch module.

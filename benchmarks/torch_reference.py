@@ -1,9 +1,9 @@
-"""Network, losses and training step of ``configs/mars.py`` in PyTorch, for comparison of results and speed.
+"""Network, losses and training step of ``configs/mars.py`` in PyTorch, to compare results and speed.
 
 Implemented for speed: ``channels_last``, optional ``autocast`` to bfloat16 around the network (losses in float32),
-fused Adam on a GPU, cuDNN's algorithm search; optional ``torch.compile``. The pose models are those of
+fused Adam on a GPU, cuDNN's algorithm search, optional ``torch.compile``. The pose models are those of
 ``benchmarks.torch_pose``. Frames are uint8 and normalised on the device. The running statistics of f_a and f_p are
-omitted: two small normalisations whose results the step does not use.
+omitted: these are two small normalisations whose results the step does not use.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class Bottleneck(nn.Module):
             self.downsample_bn = nn.BatchNorm2d(4 * width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A map to a map."""
+        """Apply the block to a map."""
         y = torch.relu_(self.bn1(self.conv1(x)))
         y = torch.relu_(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -61,7 +61,7 @@ class ResNet(nn.Module):
         self.blocks = blocks
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images to features."""
+        """Compute features from images."""
         x = nn.functional.max_pool2d(torch.relu_(self.bn1(self.conv1(x))), 3, 2, 1)
         for name in self.blocks:
             x = getattr(self, name)(x)
@@ -69,7 +69,7 @@ class ResNet(nn.Module):
 
 
 class TwoBranch(nn.Module):
-    """AP, a recurrent pose model or none, dual attention, classifier; all frames are valid."""
+    """Network of AP, a recurrent pose model or none, dual attention and classifier; all frames are valid."""
 
     mean: Tensor
     std: Tensor
@@ -87,7 +87,7 @@ class TwoBranch(nn.Module):
             self.register_buffer(name, 255.0 * torch.tensor(values), persistent=False)
 
     def forward(self, frames: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Frames [B, T, H, W, 3], uint8 or normalised, and keypoints [B, T, 14, 3] to (f_a, f_p, logits)."""
+        """Compute (f_a, f_p, logits) from frames [B, T, H, W, 3], uint8 or normalised, and keypoints [B, T, 14, 3]."""
         images = frames.flatten(0, 1)
         if not frames.is_floating_point():
             images = (images.float() - self.mean) / self.std
@@ -105,7 +105,7 @@ class TwoBranch(nn.Module):
 
 
 def triplet(features: Tensor, labels: Tensor) -> Tensor:
-    """Batch-hard triplet loss."""
+    """Compute the batch-hard triplet loss."""
     features = features if features.dtype == torch.float64 else features.float()
     centred = features - features.mean(0).detach()
     squares = centred.square().sum(1)
@@ -117,7 +117,7 @@ def triplet(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def objective(features: tuple[Tensor, Tensor | None, Tensor], labels: Tensor) -> dict[str, Tensor]:
-    """Loss of eq. 19 with adaptive weight, and its terms by JAX's names, from (f_a, f_p, logits)."""
+    """Compute the loss of eq. 19 with adaptive weight, and its terms by JAX's names, from (f_a, f_p, logits)."""
     f_a, f_p, logits = features
     logits = logits if logits.dtype == torch.float64 else logits.float()
     identity = nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
@@ -132,7 +132,7 @@ def objective(features: tuple[Tensor, Tensor | None, Tensor], labels: Tensor) ->
 
 
 def in_torch_layout(params: Mapping[str, Any], pose: str) -> dict[str, np.ndarray]:
-    """Parameters, or gradients, of the JAX model by the names and in the layout of ``TwoBranch``."""
+    """Convert parameters, or gradients, of the JAX model to the names and the layout of ``TwoBranch``."""
 
     def trunk(at: str, tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
         found = {}
@@ -178,7 +178,7 @@ def build(fields: Mapping[str, Any], params: Mapping[str, Any], dtype: torch.dty
 
 
 def on_device(batch: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames, keypoints and labels of a batch."""
+    """Copy frames, keypoints and labels of a batch to the device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     frames, keypoints = torch.tensor(batch["frames"]), torch.tensor(batch["keypoints"], dtype=dtype)
     return frames.to(device), keypoints.to(device), torch.tensor(batch["label"]).long().to(device)
@@ -192,8 +192,9 @@ def train_task(
     half: bool,
     compiled: bool,
 ) -> Callable[[], dict[str, Tensor]]:
-    """A task that takes one step of Adam with coupled L2, blocks and returns the loss terms. ``half``: autocast to
-    bfloat16.
+    """Return a task that takes one step of Adam with coupled L2, blocks and returns the loss terms.
+
+    ``half``: whether to use autocast to bfloat16.
     """
     frames, keypoints, labels = on_device(batch)
     cuda = frames.is_cuda
@@ -216,7 +217,7 @@ def train_task(
 
 
 def extraction_task(model: TwoBranch, batch: Mapping[str, np.ndarray], half: bool, compiled: bool) -> Callable[[], Any]:
-    """A task that computes features and blocks; it leaves the model in evaluation mode."""
+    """Return a task that computes features and blocks. It leaves the model in evaluation mode."""
     frames, keypoints, _ = on_device(batch)
     model.eval()
     forward = torch.compile(model) if compiled else model
@@ -234,7 +235,7 @@ def extraction_task(model: TwoBranch, batch: Mapping[str, np.ndarray], half: boo
 def loss_and_gradients(
     model: TwoBranch, batch: Mapping[str, np.ndarray], dtype: torch.dtype
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Loss terms and the gradient of every parameter."""
+    """Compute the loss terms and the gradient of every parameter."""
     frames, keypoints, labels = on_device(batch, dtype)
     model.zero_grad(set_to_none=True)
     terms = objective(model(frames, keypoints), labels)

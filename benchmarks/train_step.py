@@ -2,9 +2,9 @@
 
     python -m benchmarks.train_step
 
-Requires jax, flax, optax and NumPy, and PyTorch for the comparison; frames are noise, so neither TensorFlow nor data
-are needed. By default: AP, AP + RGCN and AP + LGCN with ResNet-50 at 256 x 128, on a GPU with the paper's 32 clips x 10
-frames in bfloat16, on a CPU with 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
+Requires jax, flax, optax and NumPy, and PyTorch for the comparison. Frames are noise, so neither TensorFlow nor data
+are needed. Defaults are AP, AP + RGCN and AP + LGCN with ResNet-50 at 256 x 128: on a GPU with the paper's 32 clips x
+10 frames in bfloat16, on a CPU with 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
 
 Parts:
   step        the training step (forward, backward, Adam) of JAX and PyTorch in alternation, and extraction
@@ -12,11 +12,12 @@ Parts:
               rematerialisation, by default for the paper's batch; nothing is run, so the memory is not needed
   scaling     losses of some steps on 1, 2 and 4 fake CPU devices, which must be equal; no timing
 
-Before timing both must agree: on a small batch in float64 all loss terms to 1e-9 and every gradient to 1e-6 of its
-largest value, and the first loss in float32 of the first clips to 1e-4 (without TF32). Ratios are of minima; medians
-are printed too, and on the CPU processor times, which other load hardly affects. Each model is measured and printed
-separately. Cold is the compile time of the first model; on a GPU later models may reuse selected kernels: measure one
-model at a time (--models) to avoid this.
+Both libraries must agree before the timing. On a small batch in float64, all loss terms must agree to 1e-9 and every
+gradient to 1e-6 of its largest value. The first loss in float32 of the first clips must agree to 1e-4 (without TF32).
+
+Ratios are of minima. Medians are printed too, and on the CPU processor times, which other load hardly affects. Each
+model is measured and printed separately. "Cold" is the compile time of the first model. On a GPU, later models may
+reuse selected kernels; to avoid this, measure one model at a time (--models).
 
 Roofline: see ``benchmarks.roofline``; omitted if the device's peak is not known (any CPU).
 """

@@ -1,8 +1,8 @@
 """Relative cost of the pose branch in a training step of ``configs/mars.py``, compared with appearance only (AP).
 
-Timed in one run: the training step (forward, backward, Adam) without a pose branch and with each pose model, in
-alternation; and the pose branch alone (pose input, model and dual attention, forward and backward) for the same number
-of clips. Two ratios result:
+One run times the training step (forward, backward, Adam) without a pose branch and with each pose model, in
+alternation. It also times the pose branch alone (pose input, model and dual attention, forward and backward) for the
+same number of clips. Two ratios result:
 
   by step  (step with the branch - step without) / step without: includes its triplet loss and its part of the
            classifier and of Adam, but is the difference of two long times, which on a CPU vary more between steps
@@ -29,7 +29,7 @@ from rgcn_jax.training.step import make_train_step
 from rgcn_jax.types import Batch
 
 IDENTITIES = 625
-"""Training identities of MARS, the outputs of the classifier."""
+"""Number of MARS's training identities, the outputs of the classifier."""
 
 PAPER_HOURS = {
     "none": 28.30,
@@ -41,7 +41,7 @@ PAPER_HOURS = {
     "EvolveGCN-O": 37.36,
     "EvolveGCN-H": 37.36,
 }
-"""The paper's training times on MARS (table IV, two V100); the variant of EvolveGCN is not stated."""
+"""The paper's training times on MARS in hours (table IV, two V100). The variant of EvolveGCN is not stated."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def make_model(config: Config) -> TwoBranch:
 
 
 def step_task(config: Config, batch: Batch) -> Callable[[], None]:
-    """A task that takes one training step on one device and blocks; the state is kept between calls."""
+    """Return a task that takes one training step on one device and blocks; the state is kept between calls."""
     mesh = parallel.make_mesh(1)
     o = config.optimizer
     optimizer = adam_coupled_l2(step_schedule(o.learning_rate, o.decay_factor, 0), o.weight_decay)

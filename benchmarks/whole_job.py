@@ -1,19 +1,22 @@
-"""Frames/s of the real loop with the real pipeline beside the bare step, and where the difference goes.
+"""Benchmark of the whole training loop with its input pipeline, compared with the bare step.
 
     python -m benchmarks.whole_job
     python -m benchmarks.whole_job --config=configs/mars.py --config.data.root=/data/MARS --config.data.keypoints=... \
         --config.num_steps=200
 
-Without a config: walkers of 60 people, written as JPEG in MARS's layout into a temporary folder and read from there by
-tf.data at 256 x 128, T = 10, with a trunk so small (three blocks of 8 channels) that reading, not computing, is what
-could hold it up; 60 steps, saved every 20, evaluated at the end. A config is trained in a temporary work directory.
+Without a config, it trains on walkers of 60 identities, written as JPEG in MARS's layout into a temporary folder.
+tf.data reads them at 256 x 128, T = 10. The ResNet is so small (three blocks of 8 channels) that reading, not
+computing, is the possible bottleneck. It takes 60 steps, saves every 20 and evaluates at the end. A given config is
+trained in a temporary work directory.
 
-Afterwards, in the same process and in turn, so that other load on the machine disturbs both alike: the bare step, the
-same compiled step on one batch that is on the device already, and the step with its input, a new batch from the reader
-each time. The start of the reader is not in either. Ratios are of medians, by the clock and by the processor time of
-the process. Two rates of the job are set beside the bare step's: of the loop alone (input, step, logging), and of all
-but starting, compiling and profiling (with checkpoints and evaluation). Where a step is waited for, and where a batch
-is, says what to make faster; for more, --config.profile_steps (docs/performance.md).
+Two tasks are then timed in the same process in alternation, so that other load on the machine affects both equally. The
+bare step is the same compiled step on one batch that is already on the device. The step with its input takes a new
+batch from the reader each time. The start of the reader is excluded from both. Ratios are of medians, by wall time and
+by the processor time of the process.
+
+Two rates of the job are compared with that of the bare step: of the loop alone (input, step, logging), and of
+everything but start, compilation and profiling (with checkpoints and evaluation). The times spent waiting for steps and
+for batches show the bottleneck; for details, see --config.profile_steps (docs/performance.md).
 """
 
 import argparse
@@ -45,10 +48,10 @@ TURNS, STEPS, WARM_UP = 3, 8, 4
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Trains, times steps in turn, and prints the two tables.
+    """Train, time steps in alternation, and print the two tables.
 
     Raises:
-      InputError: there is no such config, or it or its data are not as they must be.
+      InputError: the config does not exist, or it or its data are invalid.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.whole_job", description="The job and the bare step.")
     parser.add_argument("--config", metavar="FILE", help="of configs/; default: walkers written as JPEG")
@@ -66,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def steps_in_turn(config: Config) -> tuple[Times, Times]:
-    """Mean seconds of a step in each of ``TURNS`` turns of ``STEPS`` steps: bare, and with its input."""
+    """Measure the mean seconds of a step in each of ``TURNS`` turns of ``STEPS`` steps: bare, and with its input."""
     run, bare, fed = prepare(config), Times(), Times()
     with closing(run.data.read(run.sampler.plans(0, 1))) as batches:
         batch = next(batches)
@@ -81,8 +84,8 @@ def steps_in_turn(config: Config) -> tuple[Times, Times]:
 
 
 def _timed(run: Run, state: TrainState, batches: Iterator[Any], times: Times) -> TrainState:
-    """``STEPS`` steps, after ``WARM_UP`` that use up what was read ahead; metrics are fetched one step late, as in the
-    training loop.
+    """Take ``STEPS`` steps, after ``WARM_UP`` steps that consume the prefetched batches. Metrics are fetched one step
+    late, as in the training loop.
     """
     metrics, wall, cpu = None, 0.0, 0.0
     for step in range(WARM_UP + STEPS):
@@ -98,10 +101,16 @@ def _timed(run: Run, state: TrainState, batches: Iterator[Any], times: Times) ->
 
 
 def report(spent: Mapping[str, float], steps: int, frames: int, bare: Times, fed: Times) -> None:
-    """Prints the rates, and the seconds of each part of the job (``Seconds.spent``) of so many steps, each of so many
-    frames.
+    """Print the rates, and the seconds of each part of the job (``Seconds.spent``).
 
-    The device takes the first step while the host is at the second already: it is in ``step``, as all others.
+    The host reaches the second step while the device computes the first one, whose time is thus included in ``step``.
+
+    Args:
+      spent: seconds by part.
+      steps: number of steps of the job.
+      frames: number of frames per step.
+      bare: times of the bare step.
+      fed: times of the step with its input.
     """
     loop = spent["input"] + spent["step"] + spent["logging"]
     whole = loop + spent["checkpoint"] + spent["evaluation"]
@@ -121,7 +130,7 @@ def report(spent: Mapping[str, float], steps: int, frames: int, bare: Times, fed
 
 
 def _small(root: Path) -> list[str]:
-    """Changes to ``configs/mars_mini.py`` for the job that needs nothing."""
+    """Changes to ``configs/mars_mini.py`` for the default job."""
     return [
         f"--config.data.root={root}",
         f"--config.data.keypoints={root}/openpose",

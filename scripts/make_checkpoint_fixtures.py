@@ -3,7 +3,7 @@
     python -m scripts.make_checkpoint_fixtures
 
 Requires PyTorch (made with 2.13 on the CPU); the tests use only the files. ``bicnet.pth.tar`` is a BiCnet-TKS as saved
-by its authors' program (PyTorch 1.7), in half precision, and ``bicnet_features.npz`` its f_a of random clips.
+by its authors' program (PyTorch 1.7), in half precision. ``bicnet_features.npz`` has its f_a of random clips.
 ``video_person_reid.pth.tar`` has the weights of ``small_trunk.npz`` under Video-Person-ReID's names, in the format of
 PyTorch before 1.6, from a model in ``nn.DataParallel``.
 """

@@ -37,7 +37,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, d_in, h, w] -> [N, 4 * width, h', w']."""
+        """Apply the block: [N, d_in, h, w] -> [N, 4 * width, h', w']."""
         y = self.bn1(self.conv1(x)).relu()
         y = self.bn2(self.conv2(y)).relu()
         y = self.bn3(self.conv3(y))
@@ -64,7 +64,7 @@ class Trunk(nn.Module):
         self.stages = len(stages)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [N, 3, H, W] -> features [N, D]."""
+        """Compute features [N, D] of images [N, 3, H, W]."""
         x = self.pool(self.bn1(self.conv1(x)).relu())
         for index in range(self.stages):
             x = getattr(self, f"layer{index + 1}")(x)
@@ -72,7 +72,7 @@ class Trunk(nn.Module):
 
 
 def reference_trunk(last_stride: int) -> Trunk:
-    """ResNet-50 with the generated weights; only BatchNorm's step counters may be missing."""
+    """Create ResNet-50 with the generated weights. Only BatchNorm's step counters may be missing."""
     trunk = Trunk(STAGES, last_stride)
     state = {name: torch.from_numpy(value) for name, value in draw_weights().items()}
     missing, unexpected = trunk.load_state_dict(state, strict=False)
@@ -88,7 +88,7 @@ def write_reference(path: Path) -> None:
     with torch.no_grad():
         for last_stride in (1, 2):
             found[f"evaluation_last_stride_{last_stride}"] = reference_trunk(last_stride).eval()(images).numpy()
-    # In float64: in float32 rounding differs between machines, and so does a ReLU whose input is nearly 0.
+    # In float64, since float32 rounding differs between machines, and may change the sign of a ReLU's input near 0.
     trunk = reference_trunk(1).double().train()
     features = trunk(images.double())
     (features * torch.from_numpy(draw_cotangent()).double()).sum().backward()

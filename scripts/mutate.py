@@ -61,8 +61,9 @@ def changes(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
 
 
 def spots(tree: ast.Module) -> list[tuple[int, int]]:
-    """(index of the node in ``ast.walk``, index of its change), excluding annotations, docstrings, error messages, and
-    ``strict`` of ``zip``, which only asserts.
+    """Return (index of the node in ``ast.walk``, index of its change) of each possible mutation.
+
+    Annotations, docstrings, error messages, and ``strict`` of ``zip``, which only asserts, are excluded.
     """
     left_out: set[int] = set()
     for node in ast.walk(tree):
@@ -75,7 +76,7 @@ def spots(tree: ast.Module) -> list[tuple[int, int]]:
 
 
 def mutant(tree: ast.Module, spot: tuple[int, int]) -> tuple[str, int, str, str]:
-    """(source, line, original expression or statement, mutated one)."""
+    """Return (source, line, original expression or statement, mutated one)."""
     changed = copy.deepcopy(tree)
     node = list(ast.walk(changed))[spot[0]]
     before = ast.unparse(node)
@@ -116,7 +117,7 @@ def pretend(path: Path, source: str) -> None:
     loader = importlib.machinery.SourceFileLoader
     get_data, path_stats = loader.get_data, loader.path_stats
 
-    def stats(self: importlib.machinery.SourceFileLoader, name: str):  # without a time stamp no bytecode is looked up
+    def stats(self: importlib.machinery.SourceFileLoader, name: str):  # without a time stamp, bytecode is not looked up
         if Path(name) == path:
             raise OSError(name)
         return path_stats(self, name)

@@ -1,7 +1,7 @@
 """Random ResNet-50 weights that are reproducible on every machine, with NumPy only.
 
-Used by `make_resnet50_reference.py`, which runs PyTorch on them, and by the test that compares this project's ResNet-50
-with its results. Names and shapes are those of torchvision's state dict, without the classifier.
+`make_resnet50_reference.py` runs PyTorch on them, and a test compares this project's ResNet-50 with the results. Names
+and shapes are those of torchvision's state dict, without the classifier.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every convolution's weight [d_out, d_in, kh, kw] and of BatchNorm's four vectors."""
+    """Map names to shapes, of every convolution's weight [d_out, d_in, kh, kw] and of BatchNorm's four vectors."""
     found: dict[str, tuple[int, ...]] = {}
 
     def convolution(name: str, norm: str, d_in: int, d_out: int, kernel: int) -> None:
@@ -35,8 +35,9 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def draw_weights() -> dict[str, np.ndarray]:
-    """All tensors in float32, each from its own generator. The last norm of a block is small, so that 16 blocks do not
-    diverge.
+    """Draw all tensors in float32, each from its own generator.
+
+    The last norm of a block is small, so that the activations of 16 blocks do not diverge.
     """
     weights = {}
     for index, (name, shape) in enumerate(shapes().items()):
@@ -54,10 +55,10 @@ def draw_weights() -> dict[str, np.ndarray]:
 
 
 def draw_images() -> np.ndarray:
-    """Two images [2, 64, 32, 3], normalised."""
+    """Draw two normalised images [2, 64, 32, 3]."""
     return np.random.default_rng([SEED, 10_000]).standard_normal((2, 64, 32, 3)).astype(np.float32)
 
 
 def draw_cotangent() -> np.ndarray:
-    """[2, 2048]: gradients are those of the sum of this times the pooled features."""
+    """Draw the cotangent [2, 2048]. Gradients are those of the sum of its product with the pooled features."""
     return np.random.default_rng([SEED, 10_001]).standard_normal((2, 2048)).astype(np.float32)

@@ -1,11 +1,11 @@
-"""End-to-end check of galleries: videos of walkers, enrolled and searched, must rank as the evaluation does.
+"""End-to-end check of galleries: enrolled and searched videos of walkers must rank as in the evaluation.
 
     python -m scripts.walkers_gallery --model=runs/walkers --out=/tmp/walkers_gallery --kills=3
 
 Renders the test identities of the model's walkers as one video per camera (``cam1.mp4``), with tracks in MOTChallenge's
 format (``cam1.txt``) and keypoints of the crops (``keypoints.npz``). Adds them by ``rgcn-jax gallery add``, which is
-killed several times; evaluates the same crops by ``rgcn-jax evaluate``; searches for the tracklets of camera 1 by
-``rgcn-jax gallery search``; and compares mAP and Rank-1. Exit status 1 if they differ.
+killed several times, and evaluates the same crops by ``rgcn-jax evaluate``. Then searches for the tracklets of camera 1
+by ``rgcn-jax gallery search`` and compares mAP and Rank-1. The exit status is 1 if they differ.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def as_data_set(crops: Path, root: Path) -> None:
 
 
 def scores(queries: Sequence[Mapping]) -> tuple[float, float]:
-    """The mAP and Rank-1 in per cent of ranked lists in a search's JSON, ignoring the same person in the query's
+    """Compute mAP and Rank-1 in per cent of ranked lists in a search's JSON, ignoring the same person in the query's
     camera.
     """
     precisions, first = [], []

@@ -38,13 +38,14 @@ from rgcn_jax.runtime.files import atomic_folder, find_unfinished, writing
 from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 
 ASPECT = 2.0
-"""Aspect ratio of a crop: height over width."""
+"""Aspect ratio of a crop, as height over width."""
 
 _TOO_LARGE = 4  # boxes larger than this many times the frame's width or height are errors
 
 
 def cut(frame: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "a b 3"] | None:
-    """The crop of a box, twice as high as wide (to a pixel); None if it is outside of the frame or far too large.
+    """Crop a box, extended to be twice as high as wide (to a pixel). Returns None if it is outside of the frame or far
+    too large.
 
     Args:
       frame: the whole frame.

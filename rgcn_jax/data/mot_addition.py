@@ -1,6 +1,6 @@
-"""Adding the tracklets of another camera to a data set in the layout "folder"; resumable after a kill.
+"""Addition of the tracklets of another camera to a data set in the layout "folder"; resumable after a kill.
 
-Crops are written to ``OUT/.tracks-SUBSET-CAMERA-DIGEST``, which gets this name when complete, and then moved to
+Crops are written to ``OUT/.tracks-SUBSET-CAMERA-DIGEST``, which gets this name when complete. They are then moved to
 ``OUT/SUBSET/PERSON/CAMERA``. Rerunning the same command finishes the moves; the digest identifies it.
 """
 
@@ -14,7 +14,7 @@ from rgcn_jax.errors import InputError
 
 
 def staging_folder(out: Path, subset: str, camera: int, what: bytes) -> Path:
-    """Folder in which the crops of an addition are collected before they are moved.
+    """Return the folder in which the crops of an addition are collected before they are moved.
 
     Args:
       out: the data set.
@@ -37,7 +37,7 @@ def staging_folder(out: Path, subset: str, camera: int, what: bytes) -> Path:
 
 
 def move_tracklets(staged: Path, folder: Path, camera: int) -> None:
-    """Move the tracklets of a camera to a subset; after a kill, a second call moves the rest. Raises OSError."""
+    """Move the tracklets of a camera to a subset. After a kill, a second call moves the rest. Raises OSError."""
     folder.mkdir(exist_ok=True)
     persons = {int(path.name): path for path in folder.iterdir() if path.name.isdecimal()}  # "0007" is person 7
     for source in sorted(staged.iterdir()):

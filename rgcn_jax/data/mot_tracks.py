@@ -71,7 +71,7 @@ def parse_tracks(text: bytes, path: str | os.PathLike[str], corners: bool = Fals
 
 
 def _parse_line(line: str, number: int, corners: bool) -> Box | str | None:
-    """The box, a clause that describes an error, or None if the confidence is 0."""
+    """Parse a line. Returns the box, a clause that describes an error, or None if the confidence is 0."""
     try:
         values = [float(field) for field in line.replace("_", "?").split(",")[:7]]  # Python reads 1_0 as 10
     except ValueError:
@@ -97,7 +97,7 @@ def _parse_line(line: str, number: int, corners: bool) -> Box | str | None:
 
 
 def check_corners(tracks: Path, boxes: Sequence[Box], width: int, height: int) -> None:
-    """Raise InputError if boxes look like corners: several extend far beyond the frame, and none would if width and
+    """Raise InputError if boxes look like corners: several extend far beyond the frame, but none would if width and
     height were the right and lower border.
     """
     beyond = sum(b.left + b.width > 1.02 * width or b.top + b.height > 1.02 * height for b in boxes)

@@ -40,25 +40,24 @@ from rgcn_jax.training.writer import SilentWriter, Writer
 def train(
     config: Config, workdir: Path, *, stopping: Stopping | None = None, seconds: Seconds | None = None
 ) -> dict[str, Any]:
-    """Trains to the end, from the latest checkpoint in ``workdir`` if there is one, evaluates and prints the three
-    rows.
+    """Train to the end, from the latest checkpoint in ``workdir`` if there is one, evaluate and print the three rows.
 
     Writes ``config.json``, ``inputs.json``, ``metrics.jsonl``, ``results.json`` and ``checkpoints/`` into ``workdir``.
-    Of several processes (``parallel.start_processes``) the first alone writes all but the checkpoints.
+    With several processes (``parallel.start_processes``), only the first one writes files other than the checkpoints.
 
     Args:
-      config: of the run (``config_io.typed``).
-      workdir: made where there is none; locked as long as the run lasts.
-      stopping: entered by the command, which receives signals; None: an interrupt is Python's own.
-      seconds: started when the process started; None: starts now.
+      config: config of the run (``config_io.typed``).
+      workdir: work directory, created if missing, and locked during the run.
+      stopping: signal handling, which the command enters; None: an interrupt is Python's own.
+      seconds: timer started at the start of the process; None: starts now.
 
     Returns:
-      The contents of ``results.json``; empty where another process writes it.
+      The contents of ``results.json``; empty if another process writes it.
 
     Raises:
       InputError: the data, the weights, the checkpoint or the work directory do not fit the config, or a metric is not
         finite.
-      Stopped: a signal asked to stop; the state is saved.
+      Stopped: a signal requested a stop; the state is saved.
     """
     stopping, seconds = stopping or Stopping(), seconds or Seconds()
     first = parallel.is_first()
@@ -108,7 +107,7 @@ def train(
 def _resume(
     config: Config, workdir: Path, checkpoints: Checkpoints, run: Run, changes: dict[str, Any], known: Inputs | None
 ) -> tuple[TrainState, Progress, dict[str, Any]]:
-    """State and progress to start from, and all in which the run now differs from what it was."""
+    """Return the state and progress to start from, and all changes since the run's earlier processes."""
 
     def all_changes(progress: Progress) -> dict[str, Any]:
         foreign = check_checkpoint(workdir, progress.step, progress.way, known, config.allow_config_change)
@@ -137,8 +136,10 @@ def _finish(
     evaluation: Evaluation,
     seconds: Seconds,
 ) -> dict[str, Any]:
-    """Prints the rows and what to do next; writes ``results.json``. ``origin``: ``provenance``, taken before the first
-    step, so that nothing it needs can be missing after the last.
+    """Print the rows and the next command, and write ``results.json``.
+
+    ``origin`` is the ``provenance``, collected before the first step, so that nothing it needs can be missing at the
+    end.
     """
     say(evaluation.table())
     if progress.skipped_steps:
@@ -154,8 +155,8 @@ def _finish(
 
 
 def _check_steps(workdir: Path, reached: int, total: int) -> None:
-    """Raises ``InputError`` where the run has come further than it is to go: its results would be called those of an
-    earlier step.
+    """Raise InputError if the run has taken more steps than the config requests, since results of a later step would be
+    reported as those of an earlier one.
     """
     if reached > total:
         raise InputError(
@@ -166,7 +167,7 @@ def _check_steps(workdir: Path, reached: int, total: int) -> None:
 
 
 def _check_profile(config: Config, total_steps: int) -> None:
-    """Raises ``InputError`` where the steps to profile begin after the last one: nothing would be recorded."""
+    """Raise InputError if the steps to profile begin after the last step, since nothing would be recorded."""
     steps = profiled_steps(config)
     if steps and steps[0] > total_steps:
         raise InputError(
@@ -175,10 +176,10 @@ def _check_profile(config: Config, total_steps: int) -> None:
 
 
 def _changed_devices(config: Config, workdir: Path, before: int, now: int) -> dict[str, tuple[int, int]]:
-    """The number of devices as a change of config, where it changes what is trained (``parallel.batch_norm``).
+    """The number of devices as a change of config, if it affects training (``parallel.batch_norm``).
 
     Raises:
-      InputError: it does, and the config allows no change.
+      InputError: it does, but the config allows no change.
     """
     if config.parallel.batch_norm != "device" or before in (0, now):
         return {}

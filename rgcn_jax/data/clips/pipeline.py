@@ -1,7 +1,7 @@
 """Reader of clips from image files with tf.data: decode, crop, flip and erase in parallel in native code.
 
-Python runs once a batch (the plan, and where its frames are); frames are read, decoded and moved by TensorFlow's own
-threads.
+Python runs once per batch, to compute the plan and the locations of its frames. TensorFlow's threads read, decode and
+copy the frames.
 """
 
 import itertools
@@ -26,56 +26,56 @@ from rgcn_jax.types import Batch
 
 @runtime_checkable
 class EncodedFrames(Protocol):
-    """Where the encoded frames of a plan come from."""
+    """Source of the encoded frames of a plan."""
 
     def fetch(self, plan: BatchPlan) -> Shaped[np.ndarray, "b t"]:
-        """What TensorFlow needs to get at each frame: its path, or a record that holds it."""
+        """Return what TensorFlow needs to read each frame: its path, or a record that contains it."""
         ...
 
     def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
-        """The bytes of the image file, of what was fetched: TensorFlow operations."""
+        """Return the encoded image of a fetched frame, by TensorFlow operations."""
         ...
 
     def name(self, frame: str) -> str:
-        """What an error message calls a frame of a tracklet."""
+        """Name of a frame for error messages."""
         ...
 
 
 class LooseFiles:
-    """Image files below a root: an ``EncodedFrames``."""
+    """Image files below a root, as ``EncodedFrames``."""
 
     def __init__(self, root: Path):
         self._root = root
 
     def fetch(self, plan: BatchPlan) -> Shaped[np.ndarray, "b t"]:
-        """Paths; the files are read by TensorFlow's threads."""
+        """Return the paths; TensorFlow's threads read the files."""
         pairs, root = zip(plan.tracklets, plan.frames, strict=True), f"{self._root}{os.sep}"
         return np.array([[root + t.frames[p] for p in positions] for t, positions in pairs], object)
 
     def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
-        """The file's contents."""
+        """Read the file."""
         return tf.io.read_file(fetched)
 
     def name(self, frame: str) -> str:
-        """The path."""
+        """Path of the frame."""
         return str(self._root / frame)
 
 
 class ClipReader:
-    """A ``Reader`` of encoded frames; they come out at (height, width), uint8 RGB.
+    """A ``Reader`` of encoded frames; returns frames of size (height, width), uint8 RGB.
 
-    A frame of another size is first resized whole (bilinear, antialiased where it shrinks); then the plan's box is
-    cut out and resized back (bilinear), mirrored and erased, the same for all frames of a clip. Batches are the same
-    for any number of threads.
+    A frame of another size is first resized as a whole (bilinear, antialiased when reduced). Then the plan's box is
+    cropped and resized to the frame's size (bilinear), flipped and erased, in the same way for all frames of a clip.
+    Batches do not depend on the number of threads.
 
     Args:
-      frames: where the encoded frames come from.
-      keypoints: where the keypoints come from.
-      height: of the frames that come out, in pixels.
-      width: of the frames, in pixels.
-      ahead: batches that are finished in advance, while the device works on one; a thread assembles them.
-      threads: of TensorFlow, for one reader; 0: four for each core that may be used (``usable_cores``), for those
-        that wait for a compiled loop do not work.
+      frames: source of the encoded frames.
+      keypoints: source of the keypoints.
+      height: height of the returned frames in pixels.
+      width: width of the returned frames in pixels.
+      ahead: number of batches that a thread prefetches while the device computes.
+      threads: number of TensorFlow threads per reader; 0: four per usable core (``usable_cores``), since threads that
+        wait for a compiled loop are idle.
 
     Raises:
       InputError: an image cannot be read or decoded; the message names it.
@@ -94,7 +94,7 @@ class ClipReader:
         self._ahead, self._threads = ahead, threads
 
     def __call__(self, plans: Iterable[BatchPlan]) -> ReadAhead[Batch]:
-        """The batches of the plans, in order."""
+        """Yield the batches of the plans, in order."""
         return ReadAhead(self._batches(iter(plans)), max(self._ahead - 1, 1), "clip-reader")
 
     def _batches(self, plans: Iterator[BatchPlan]) -> Generator[Batch, None, None]:
@@ -114,7 +114,7 @@ class ClipReader:
                         "flip": plan.flip,
                         "erase": plan.erase,
                     }
-            except Exception as error:  # TensorFlow would hand on its text alone
+            except Exception as error:  # TensorFlow would pass on only its text
                 failures.append(error)
                 raise
 
@@ -125,7 +125,7 @@ class ClipReader:
                 if clip is None:
                     return
                 plan, keypoints = under_way[0]
-                # TensorFlow's batch() would do this at three times the cost: its memory is new page by page.
+                # TensorFlow's batch() takes three times as long, since it writes to newly allocated memory pages.
                 frames = np.empty((len(plan.index), *clip.shape), np.uint8)
                 frames[0] = clip
                 for row in frames[1:]:
@@ -142,14 +142,14 @@ class ClipReader:
             )
 
     def _clips(self, inputs: Callable[[], Iterator], clips: int, frames: int) -> tf.data.Dataset:
-        """The frames of clip after clip, [t, h, w, 3]."""
+        """Data set of the frames of each clip in order, [t, h, w, 3]."""
         signature = {
             "fetched": tf.TensorSpec((clips, frames), tf.string),
             "box": tf.TensorSpec((clips, 4), tf.float32),
             "flip": tf.TensorSpec((clips,), tf.bool),
             "erase": tf.TensorSpec((clips, 4), tf.float32),
         }
-        # The next plan is made, and its records read, while TensorFlow's threads work on a batch.
+        # The next plan is computed, and its records read, while TensorFlow's threads work on a batch.
         dataset = tf.data.Dataset.from_generator(inputs, output_signature=signature).prefetch(1).unbatch()
         threads = self._threads or 4 * usable_cores()
         dataset = dataset.map(self._read_clip, num_parallel_calls=threads, deterministic=True)
@@ -159,7 +159,7 @@ class ClipReader:
 
     def _read_clip(self, clip: dict[str, tf.Tensor]) -> tf.Tensor:
         spec = tf.TensorSpec((*self._size, 3), tf.uint8)
-        # One frame after another: it is the clips that are read in parallel.
+        # Frames are read in sequence, since clips are already read in parallel.
         frames = tf.map_fn(self._read_frame, clip["fetched"], fn_output_signature=spec, parallel_iterations=1)
         return pixels.show(frames, clip["box"], clip["flip"], clip["erase"])
 
@@ -167,7 +167,7 @@ class ClipReader:
         return pixels.fit(pixels.decode(self._frames.encoded(fetched)), *self._size)
 
     def _unreadable(self, under_way: Iterable[tuple[BatchPlan, object]]) -> InputError | None:
-        """Names the images of the batches under way that cannot be decoded, if that is what went wrong."""
+        """Return an error that names the undecodable images of the batches in progress; None if there are none."""
         bad: set[str] = set()
         for plan, _ in under_way:
             for clip, fetched in enumerate(self._frames.fetch(plan)):
@@ -184,7 +184,7 @@ class ClipReader:
         )
 
     def _decodes(self, fetched: str | bytes) -> bool:
-        """Whether the pipeline can decode a frame; another decoder would pass truncated JPEG files."""
+        """Whether the pipeline can decode a frame. Other decoders accept truncated JPEG files."""
         try:
             pixels.decode(self._frames.encoded(tf.constant(fetched)))
         except tf.errors.OpError:
@@ -193,7 +193,7 @@ class ClipReader:
 
 
 class FileReader(ClipReader):
-    """A ``ClipReader`` of image files below ``root``; ``options`` are its last ones."""
+    """A ``ClipReader`` of image files below ``root``; ``options`` are its remaining arguments."""
 
     def __init__(self, root: Path, keypoints: KeypointSource, height: int, width: int, **options: Any):
         super().__init__(LooseFiles(root), keypoints, height, width, **options)

@@ -26,7 +26,7 @@ def fit(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
 def show(frames: tf.Tensor, box: tf.Tensor, flip: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
     """Crop, flip and erase the frames of a clip [t, h, w, 3] uint8 (see ``BatchPlan``).
 
-    The box is resampled to the frame's size (bilinear). The same box, flip and rectangle apply to all frames.
+    The box is resampled to the frame's size (bilinear). Box, flip and rectangle are the same for all frames.
     """
     whole = tf.reduce_all(box == (0.0, 0.0, 1.0, 1.0))
     shown = tf.cond(
@@ -82,13 +82,13 @@ def _erased(frames: tf.Tensor, erase: tf.Tensor) -> tf.Tensor:
 
 
 def _size(frames: tf.Tensor) -> tuple[int, int]:
-    """Height and width, which are static."""
+    """Static height and width."""
     return frames.shape[1], frames.shape[2]  # pyright: ignore[reportReturnType]
 
 
 def _nearest(pixels: tf.Tensor) -> tf.Tensor:
-    """``_uint8`` of float32 numbers from 0 to 255 at half the cost: in 2^23 + x the last bit is 1, so the addition
-    rounds (ties to even), and the lowest byte is the result.
+    """Compute ``_uint8`` of float32 numbers from 0 to 255 at half the cost. In 2^23 + x the last bit is 1, so the
+    addition rounds (ties to even), and the lowest byte is the result.
     """
     return tf.cast(tf.bitwise.bitwise_and(tf.bitcast(pixels + 2.0**23, tf.int32), 255), tf.uint8)
 

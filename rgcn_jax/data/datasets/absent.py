@@ -12,7 +12,8 @@ _MOST = 100_000  # maximum number of names to compare
 
 
 def beside(root: Path, missing: str) -> str:
-    """A clause on what exists instead of a path below a root: one level deeper, under a similar name, or otherwise.
+    """Describe what exists instead of a path below a root, as a clause: one level deeper, under a similar name, or
+    otherwise.
 
     Args:
       root: a folder.
@@ -35,7 +36,7 @@ def beside(root: Path, missing: str) -> str:
 
 
 def difference(expected: str, found: str) -> str:
-    """Compare two names, escaped so that the difference is visible, with the kind of difference if known."""
+    """Compare two names, escaped so that the difference is visible, and state the kind of difference if known."""
     hints = []
     if unicodedata.normalize("NFC", expected) == unicodedata.normalize("NFC", found) and expected != found:
         hints.append("accents composed or decomposed")
@@ -61,7 +62,7 @@ def escaped(name: str) -> str:
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """The name that is most similar to a given one; "" if there is none."""
+    """Return the name that is most similar to a given one; "" if there is none."""
     stem = _stem(name)
 
     def alike(other: str) -> tuple[int, str]:

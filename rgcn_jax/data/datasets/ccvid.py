@@ -1,9 +1,9 @@
 """Loader of CCVID, in which persons change clothes: reads its folders and lists, but no images, into a ``Split``.
 
-Published counts: 226 persons in 2,856 tracklets, derived from the gait data set FVG: 75 training persons in 948
-tracklets; 151 test persons in 834 queries and 1,074 gallery tracklets (Gu et al., "Clothes-changing person
-re-identification with RGB modality only", CVPR 2022; their code, guxinqian/Simple-CCReID, defines cameras and
-protocol).
+Published counts: 226 persons in 2,856 tracklets, derived from the gait data set FVG. There are 75 training persons in
+948 tracklets, and 151 test persons in 834 queries and 1,074 gallery tracklets. Source: Gu et al., "Clothes-changing
+person re-identification with RGB modality only", CVPR 2022. Their code, guxinqian/Simple-CCReID, defines cameras and
+protocol.
 
 Layout below the root::
 
@@ -11,8 +11,8 @@ Layout below the root::
     train.txt, query.txt, gallery.txt   lines of a tracklet's folder, its person and a label of its clothes:
                                         session3/001_10 001 u1_l1_s1_c0_a0
 
-Session 3 was recorded in another year with other cameras: 12 is added to their numbers. ``clothes_id`` is the index of
-the label, from 1, among the sorted labels of the person.
+Session 3 was recorded in another year with other cameras, so 12 is added to their numbers. ``clothes_id`` is the index
+of the label, from 1, among the sorted labels of the person.
 """
 
 import os
@@ -55,7 +55,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read CCVID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
     The split is in the order of the lists, and queries are not in the gallery. Frames are sorted by name, with numbers
-    in numerical order. Folders without a line in the lists are warned of too.
+    in numerical order. Folders that are not in the lists also cause a warning.
 
     Raises InputError: a folder or file is missing or a symbolic link out of the root (which contains ``session1`` and
     the lists); a line is not in the format above; a tracklet is listed twice or has no frames.
@@ -104,7 +104,8 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
 def parse_list(text: bytes, path: str | os.PathLike[str]) -> list[Line]:
     """Parse the tracklets of a list; ``path``: path of the file, for messages.
 
-    Raises InputError: a line is not a folder like session1/001_01, the same person and a label; or there is none.
+    Raises InputError if a line is not a folder like session1/001_01, the same person and a label, or if there is no
+    line.
     """
     found = []
     for number, line in enumerate(text_lines(text, path), 1):

@@ -34,10 +34,10 @@ _CAMERA = re.compile("[0-9]{1,9}")
 def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     """Read a custom folder. Subsets may be missing; training needs all three. Arguments as for ``mars.load``.
 
-    Without any subset the result is unlabelled tracklets: all in the gallery, with ``UNKNOWN_ID`` and camera 0, sorted
-    by folder. Otherwise each subset is sorted by person, camera and tracklet. The gallery is the folder ``gallery``
-    without junk: a query is in it only if it is a folder there too. Persons that occur in training and test are warned
-    of.
+    Without any subset, the result is unlabelled tracklets. All of them are in the gallery, with ``UNKNOWN_ID`` and
+    camera 0, sorted by folder. Otherwise each subset is sorted by person, camera and tracklet. The gallery is the
+    folder ``gallery`` without junk. A query is in the gallery only if it is a folder there too. Persons that occur in
+    both training and test cause a warning.
 
     Raises InputError: there is neither a subset nor an image; a folder's name is not a number, or two are the same
     number; a folder is empty or a symbolic link out of the root; a person in training or query is 0 or -1.
@@ -105,7 +105,7 @@ def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
 
 
 def _numbered(folders: FolderReader, folder: str, pattern: re.Pattern[str], what: str) -> dict[int, str]:
-    """Subfolders by the numbers that are their names, in numerical order."""
+    """Map numbers to the subfolders with these names, in numerical order."""
     found: dict[int, str] = {}
     for name in folders.listing(folder).folders:
         if not pattern.fullmatch(name):

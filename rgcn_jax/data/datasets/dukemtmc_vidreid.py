@@ -3,8 +3,8 @@
 The data set was withdrawn by its authors in 2019, since the persons in it had not consented. See docs/data.md.
 
 Published counts: 702 training identities in 2,196 tracklets (369,656 frames); 702 queries, one per test identity; a
-gallery of 2,636 tracklets (445,764 frames) of these and of 408 distractors. These are all test tracklets, so the
-gallery contains the queries a second time.
+gallery of 2,636 tracklets (445,764 frames) of these identities and of 408 distractors. The gallery folder has all test
+tracklets, so it contains the queries a second time.
 
 Layout below the root::
 
@@ -12,8 +12,8 @@ Layout below the root::
     query/0002/0004/0002_C1_F0001_X30823.jpg
     gallery/7140/2193/7140_C2_F0044_D200413.jpg  D instead of X: a distractor
 
-An older naming scheme has no underscores before the fields. Both are read field by field, and frames are sorted by
-number, since some tracklets begin at F0002. Images are every twelfth frame of the video.
+An older naming scheme has no underscores before the fields. Names in both schemes are parsed field by field. Frames are
+sorted by number, since some tracklets begin at F0002. Images are every twelfth frame of the video.
 """
 
 import os
@@ -80,7 +80,7 @@ def _read_subset(folders: FolderReader, subset: str) -> tuple[Tracklet, ...]:
 
 
 def _read_tracklet(folders: FolderReader, folder: str, person: str) -> Tracklet | None:
-    """The tracklet in a folder; None after reporting an error to ``folders``."""
+    """Read the tracklet in a folder. Returns None after reporting an error to ``folders``."""
     fields: dict[int, tuple[str, int, bool]] = {}  # by frame number: name, camera, whether a distractor
     names = folders.frames(folder)
     for name in names:

@@ -1,8 +1,8 @@
 """Loader of iLIDS-VID: reads its folders and lists, but no images, into a ``Split``.
 
 Published counts: 300 persons, each once in both cameras, 600 tracklets of 23 to 192 frames; 10 random splits into 150
-and 150. Queries are of camera 1, the gallery of camera 2, so a query has one match. Scores are means over the 10
-splits.
+and 150. Queries are from camera 1 and the gallery is from camera 2, so a query has one match. Scores are means over the
+10 splits.
 
 Layout below the root::
 
@@ -72,12 +72,12 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
 
 
 def num_splits(root: str | os.PathLike[str]) -> int:
-    """The number of published splits: the rows of ``ls_set``. Raises InputError if it cannot be read."""
+    """Number of published splits, which are the rows of ``ls_set``. Raises InputError if it cannot be read."""
     return len(_read_matrix(Path(root) / _SPLITS))
 
 
 def _read_people(folders: FolderReader) -> tuple[list[str], dict[tuple[str, str], Tracklet]]:
-    """Sorted names of the person folders, and the tracklet of each in each camera."""
+    """Read the sorted names of the person folders, and the tracklet of each in each camera."""
     persons = {camera: folders.listing(f"{_SEQUENCES}/{camera}").folders for camera in ("cam1", "cam2")}
     for camera, other in (("cam1", "cam2"), ("cam2", "cam1")):
         for person in sorted(set(persons[camera]) - set(persons[other])):

@@ -1,4 +1,4 @@
-"""Reading of JPEG and PNG files with Pillow: size from the header, or pixels; truncated and huge files are errors."""
+"""Reading of JPEG and PNG files with Pillow: size from the header, or pixels. Truncated and huge files are errors."""
 
 import io
 import os
@@ -14,10 +14,11 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.user_files import open_file, read_file
 
 LARGEST_IMAGE = 2**28
-"""Maximum size of an image file in bytes: more than 8,192 x 8,192 uncompressed pixels."""
+"""Maximum size of an image file in bytes, larger than 8,192 x 8,192 uncompressed pixels."""
 
 LARGEST_SIDE = 8192
-"""Maximum height and width in pixels; a few kilobytes of JPEG or PNG may claim 65,535, which take gigabytes."""
+"""Maximum height and width in pixels. A few kilobytes of JPEG or PNG may claim a side of 65,535, which takes gigabytes.
+"""
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Listing of a data set's folders: sorted, restricted to its root, with all errors collected.
 
-Directory listings state which entries are links, so frames are not accessed individually: the cost is that of listing
-their folders.
+Directory listings state which entries are links, so frames are not accessed individually. The cost is that of listing
+the folders.
 """
 
 import os
@@ -24,7 +24,7 @@ _LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "$re
 def is_litter(name: str) -> bool:
     """Whether a file or folder is not part of a data set: hidden, or created by file managers, NAS or archives.
 
-    Such as ``Thumbs.db`` in any case, ``@eaDir``, ``__MACOSX``, ``x.jpg:Zone.Identifier``.
+    Examples are ``Thumbs.db`` in any case, ``@eaDir``, ``__MACOSX`` and ``x.jpg:Zone.Identifier``.
     """
     low = name.lower()
     return name.startswith(".") or low in _LITTER or low.endswith(":zone.identifier")
@@ -38,7 +38,7 @@ class Listing(NamedTuple):
 
 
 class NoDataSet(InputError):
-    """Raised if a data set's root is not one, or is incomplete."""
+    """Raised if a data set's root is not a data set, or is incomplete."""
 
 
 def require_folders(title: str, root: Path, parts: Sequence[str], advice: str = "") -> None:
@@ -102,7 +102,9 @@ class FolderReader:
         self._problems: dict[str, None] = {}  # ordered set
 
     def listing(self, folder: str) -> Listing:
-        """List a folder, given relative to the root ("": the root); empty, with an error, if it cannot be listed."""
+        """List a folder, given relative to the root ("": the root). If it cannot be listed, return an empty list and
+        add an error.
+        """
         folders, files = [], []
         path = self._root / folder
         if not self._stays(str(path), folder or str(path)):
@@ -115,7 +117,7 @@ class FolderReader:
                         continue
                     if entry.is_symlink() and not self._stays(entry.path, f"{folder}/{name}".lstrip("/")):
                         continue
-                    if not entry.is_dir() and not entry.is_file():  # also of a link's target: reading it may block
+                    if not entry.is_dir() and not entry.is_file():  # also of a link's target, since a read may block
                         self.wrong(f"{folder}/{name}".lstrip("/") + f" is {NO_FILE}: remove it")
                         continue
                     (folders if entry.is_dir() else files).append(name)
@@ -124,7 +126,7 @@ class FolderReader:
         return Listing(sorted(folders), sorted(files))
 
     def frames(self, folder: str) -> list[str]:
-        """Sorted names of the images directly in a folder; other files, or no images, are an error."""
+        """Sorted names of the images directly in a folder. Other files, or no images, are an error."""
         found = self.listing(folder)
         images = [name for name in found.files if name.lower().endswith(IMAGES)]
         others = [*found.folders, *(name for name in found.files if not name.lower().endswith(IMAGES))]
@@ -135,7 +137,9 @@ class FolderReader:
         return images
 
     def images_below(self) -> dict[str, list[str]]:
-        """All images below the root, in any layout: folder -> sorted names; a folder linked to twice occurs once."""
+        """All images below the root, in any layout: folder -> sorted names. A folder that is linked to twice occurs
+        once.
+        """
         found, left, seen = {}, [""], set()
         while left:
             folder = left.pop()
@@ -154,7 +158,7 @@ class FolderReader:
         return [*self._problems]
 
     def has_file(self, path: str) -> bool:
-        """Whether a file exists at a path relative to the root; a link out of the root is an error too."""
+        """Whether a file exists at a path relative to the root. A link out of the root is also an error."""
         there = os.path.lexists(self._root / path)
         return there and self._stays(str(self._root / path), path) and (self._root / path).is_file()
 
@@ -163,7 +167,7 @@ class FolderReader:
         self._problems.setdefault(problem)
 
     def check(self, advice: str = "") -> None:
-        """Raise ``InputError`` if there were errors; the message has their number and the first few."""
+        """Raise ``InputError`` if there were errors. The message has their number and the first few."""
         if self._problems:
             raise InputError(
                 f"{self._title} at {self._root} is not as it must be: {listed(self.problems, separator='; ')}. "
@@ -206,7 +210,7 @@ class FolderReader:
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
-    """Sort names with numbers in numerical order, so that 2.jpg precedes 10.jpg; ties by their characters."""
+    """Sort names with numbers in numerical order, so that 2.jpg precedes 10.jpg. Ties are in order of characters."""
     return sorted(names, key=lambda name: (_chunks(name), name))
 
 

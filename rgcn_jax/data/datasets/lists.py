@@ -16,7 +16,7 @@ from rgcn_jax.types import JUNK_ID
 
 
 def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
-    """The contents of a list file below a root, without a byte order mark.
+    """Read a list file below a root, without a byte order mark.
 
     Args:
       title: name of the data set in messages.
@@ -36,7 +36,7 @@ def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
 
 
 def text_lines(text: bytes, path: str | os.PathLike[str]) -> list[str]:
-    """The lines of a text in UTF-8, stripped. Raises InputError with the path for another encoding."""
+    """Lines of a text in UTF-8, stripped. Raises InputError with the path for another encoding."""
     try:
         return [line.strip() for line in text.decode("utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
@@ -46,10 +46,10 @@ def text_lines(text: bytes, path: str | os.PathLike[str]) -> list[str]:
 def parse_names(
     lines: Sequence[bytes], like: str, fields: Mapping[str, slice], path: Path, junk: bytes = b""
 ) -> tuple[list[str], dict[str, Int64[np.ndarray, "lines"]]]:
-    """Frame names of one fixed form, and the numbers in them.
+    """Parse frame names of a fixed form, and the numbers in them.
 
     Args:
-      lines: one name each.
+      lines: lines with one name each.
       like: an example of such a name, whose digits stand for any digits.
       fields: name of a number -> its position in the frame name.
       path: path of the list, for the message.
@@ -77,19 +77,19 @@ def parse_names(
         )
     numbers = {field: _number(characters[:, s]) for field, s in fields.items()}
     numbers[next(iter(fields))][is_junk] = JUNK_ID
-    # Decoded as one text: for a million names, a quarter of the time of decoding one by one.
+    # Decoded as one text, which for a million names takes a quarter of the time of decoding them one by one.
     return text.decode().splitlines(), numbers
 
 
 def _number(digits: UInt8[np.ndarray, "lines digits"]) -> Int64[np.ndarray, "lines"]:
-    """The numbers that rows of decimal digit characters represent."""
+    """Convert rows of decimal digit characters to numbers."""
     return (digits - np.uint8(ord("0"))).astype(np.int64) @ 10 ** np.arange(digits.shape[1])[::-1]
 
 
 def numbered_frames(folders: FolderReader, folder: str, pattern: re.Pattern[str], like: str) -> tuple[str, ...]:
     """Paths of the frames in a folder in the order of their numbers, the only group of ``pattern``.
 
-    A name of another form (``like`` is an example) and a duplicate number are recorded in ``folders``.
+    Names of another form (``like`` is an example) and duplicate numbers are recorded in ``folders``.
     """
     frames: dict[int, str] = {}
     for name in folders.frames(folder):

@@ -1,7 +1,7 @@
 """Loader of LS-VID: reads its folders and lists, but no images, into a ``Split``.
 
-Published counts: 842 training identities in 2,831 tracklets; 2,730 test identities in 11,333 tracklets, of which 3,504
-are queries; 15 cameras. The validation set (200 identities) is not used.
+Published counts: 842 training identities in 2,831 tracklets; 2,730 test identities in 11,333 tracklets, including 3,504
+queries; 15 cameras. The validation set (200 identities) is not used.
 
 Layout below the root; forks of the data set keep ``list_sequence`` and ``data`` in ``info``::
 
@@ -9,8 +9,8 @@ Layout below the root; forks of the data set keep ``list_sequence`` and ``data``
     list_sequence/list_seq_train.txt, list_seq_test.txt      lines of a path prefix, a blank and a person id
     test/data/info_test.mat                                  query: lines of list_seq_test.txt, from 1 (MATLAB v7.3)
 
-The frames of a tracklet are the files whose paths begin with the prefix, followed by another field: ``0001_1`` is not a
-prefix of ``0001_12_...``.
+The frames of a tracklet are the files whose paths begin with the prefix, followed by another field. Thus ``0001_1`` is
+not a prefix of ``0001_12_...``.
 """
 
 import os
@@ -55,9 +55,9 @@ class Line(NamedTuple):
 def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, follow_links: bool = False) -> Split:
     """Read LS-VID, or a smaller data set in its layout. Arguments and warnings as for ``mars.load``.
 
-    ``gallery_includes_query``: False, as in public code: the gallery is the test tracklets without queries (7,829).
-    True: all test tracklets. The split is in the order of the lists. Frames are sorted by name, with numbers in
-    numerical order. Files without a line in the lists are warned of too.
+    ``gallery_includes_query``: if False, as in public code, the gallery is the test tracklets without queries (7,829).
+    If True, it is all test tracklets. The split is in the order of the lists. Frames are sorted by name, with numbers
+    in numerical order. Files that are not in the lists also cause a warning.
 
     Raises InputError: a folder or file is missing or a symbolic link out of the root; a line is not in the format above
     or leads out of its folder; a listed tracklet has no frames, or frames of several cameras; a query is not a line.
@@ -89,7 +89,7 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, fol
 
 
 def _find_lists(root: Path) -> tuple[str, str]:
-    """The folder of the lists and that of ``info_test.mat``, relative to the root."""
+    """Find the folder of the lists and that of ``info_test.mat``, relative to the root."""
     for lists, info in (("list_sequence", "test/data"), ("info/list_sequence", "info/data")):
         if os.path.isdir(root / lists):
             if not (root / info / "info_test.mat").is_file():
@@ -154,7 +154,7 @@ def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tra
 
 
 def _beginnings(name: str) -> list[str]:
-    """Possible prefixes of a frame's name: its first fields, with and without a trailing "_"; or none."""
+    """Possible prefixes of a frame's name: its first fields, with and without a trailing "_". There may be none."""
     fields = name.split("_")
     starts = ["_".join(fields[:count]) for count in range(1, len(fields))]
     return ["", *starts, *(f"{start}_" for start in starts)]

@@ -1,8 +1,8 @@
-"""Loader of MARS: from its folders and lists to a ``Split``. Does not decode images.
+"""Loader of MARS, from its folders and lists to a ``Split``. Does not decode images.
 
-Published counts: 625 training identities in 8,298 tracklets (509,914 frames); 12,180 test tracklets (681,089 frames),
-of which 870 are junk (id -1), 3,248 are distractors (id 0) and 1,980 are queries. 20,478 tracklets in all; table II of
-the paper says 20,751.
+Published counts: 625 training identities in 8,298 tracklets (509,914 frames), and 12,180 test tracklets (681,089
+frames). Of the test tracklets, 870 are junk (id -1), 3,248 are distractors (id 0) and 1,980 are queries. These are
+20,478 tracklets in total; table II of the paper says 20,751.
 
 Layout below the root::
 
@@ -57,11 +57,12 @@ def load(
     Args:
       root: the folder that contains ``bbox_train``, ``bbox_test`` and ``info``.
       gallery_includes_query: True, the official protocol: the gallery consists of the queries and all other test
-        tracklets except the junk, in the order of the file (11,310). False, the other protocol in use: without the
-        queries (9,330); 140 queries then have no match.
-      check_files: compare the listed frames with the contents of the folders, with one directory listing per person.
-        None: only if a folder of images exists, so that the split files can be studied alone. Training sets True.
-      follow_links: also read folders and files that are symbolic links to outside the root.
+        tracklets except junk, in the order of the file (11,310). False, the other protocol in use: without the queries
+        (9,330); 140 queries then have no match.
+      check_files: whether to compare the listed frames with the contents of the folders, with one directory listing per
+        person. None: only if a folder of images exists, so that the split files can be studied alone. Training sets
+        True.
+      follow_links: whether to read folders and files that are symbolic links to outside the root.
 
     Returns:
       The split: ``train`` in the order of the file, ``query``, ``gallery``, ``junk``; ``frame_size`` is (256, 128).
@@ -116,7 +117,7 @@ def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
 
 
 def _read_names(root: Path, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The frame names and their fields as arrays: person, camera, tracklet, frame."""
+    """Read the frame names, and their fields as arrays: person, camera, tracklet, frame."""
     lines = read_list("MARS", root / "info", name, "It comes with the info folder, copy it there.").splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
@@ -134,7 +135,7 @@ def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key:
     names, fields = _read_names(root, name_file)
     _check_rows(rows, names, fields, row_path, name_path)
     tracklets = []
-    for first, last, person, camera in rows.tolist():  # Python integers: NumPy integers would keep their type
+    for first, last, person, camera in rows.tolist():  # Python integers, since NumPy integers would keep their type
         of_person = f"{folder}/{names[first - 1][:4]}/"
         tracklets.append(Tracklet(tuple([of_person + name for name in names[first - 1 : last]]), person, camera))
     return tuple(tracklets)
@@ -219,7 +220,7 @@ def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
 def _present_frames(
     root: Path, folder: str, tracklets: tuple[Tracklet, ...], follow_links: bool
 ) -> tuple[Tracklet, ...]:
-    """Compare the listed frames with the folders: one directory listing per person, no access to single frames.
+    """Compare the listed frames with the folders, by one directory listing per person, without access to single frames.
 
     Returns:
       The tracklets with the names of the frames on disk: ``.JPG`` and ``.jpeg`` are accepted for ``.jpg``.

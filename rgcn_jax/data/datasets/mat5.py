@@ -1,13 +1,13 @@
-"""Reader of MATLAB files of version 5 (MATLAB's ``-v6`` and ``-v7``): one numeric or character matrix.
+"""Reader of MATLAB files of version 5 (MATLAB's ``-v6`` and ``-v7``), for one numeric or character matrix.
 
-SciPy reads such files too, but does not validate them: a wrong byte in a type or a size ends the process with a
+SciPy reads such files too, but does not validate them. A wrong byte in a type or a size ends the process with a
 segmentation fault (2 % of damaged copies of a list of MARS did), and a few kilobytes can decompress to any size. Here
-every number is checked before use, and only the header is decompressed of a matrix that was not asked for. SciPy in a
-separate process would start Python and SciPy for every list.
+every number is checked before use, and only the headers of other matrices are decompressed. SciPy in a separate process
+would start Python and SciPy for every list.
 
-A header of 128 bytes is followed by elements: a tag, two uint32 for type and size, and the contents. A matrix is an
-element that contains others: flags with its class, dimensions, name, real part. A compressed matrix is one compressed
-by zlib.
+A file has a header of 128 bytes, followed by elements. An element is a tag, two uint32 for type and size, and the
+contents. A matrix is an element that contains others: flags with its class, dimensions, name, real part. A compressed
+matrix is an element with a matrix compressed by zlib.
 """
 
 import struct
@@ -20,19 +20,19 @@ import numpy as np
 from jaxtyping import Num
 
 LARGEST = 10_000_000
-"""Numbers in a matrix by default; the lists of every supported data set are far smaller."""
+"""Default limit on the numbers in a matrix. The lists of every supported data set are far smaller."""
 
 _MATRIX, _PACKED = 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _ENCODINGS = {2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
 _CHARACTERS = 4
-_NUMERIC = range(6, 16)  # classes: double, single, and the eight of integers
+_NUMERIC = range(6, 16)  # classes: double, single, and the eight integer types
 _COMPLEX = 0x0800
 _HEAD = 4096  # bytes that contain the header of any matrix that is read
 
 
 def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray, "rows columns"] | None, list[str]]:
-    """The matrix called ``key``, and the names before it.
+    """Read the matrix called ``key``, and the names before it.
 
     Args:
       file: the contents of the file.
@@ -51,7 +51,7 @@ def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray,
 
 
 def read_text(file: bytes, key: str, largest: int = LARGEST) -> list[str]:
-    """The rows of a matrix of characters, without the spaces that pad them. ``read`` lists the names.
+    """Read the rows of a matrix of characters, without trailing spaces. ``read`` lists the names.
 
     Raises:
       ValueError: the file is damaged, or the matrix has more than ``largest`` characters.
@@ -62,7 +62,7 @@ def read_text(file: bytes, key: str, largest: int = LARGEST) -> list[str]:
 
 
 def _find(file: bytes, key: str, largest: int) -> tuple[bytes | None, str, list[str]]:
-    """The contents of the first matrix called ``key``, the order of bytes, and the names before it."""
+    """Find the first matrix called ``key``; return its contents, the byte order, and the names before it."""
     order = {b"IM": "<", b"MI": ">"}.get(file[126:128])
     if order is None or len(file) < 128:
         raise ValueError("it is of an unknown format: save it in MATLAB again, by save('-v7')")
@@ -82,7 +82,7 @@ def _find(file: bytes, key: str, largest: int) -> tuple[bytes | None, str, list[
 
 
 def _elements(data: bytes, order: str, padded: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Type and contents of the elements, one after the other."""
+    """Yield type and contents of consecutive elements."""
     at = 0
     while at < len(data):
         if at + 8 > len(data):
@@ -103,7 +103,10 @@ def _elements(data: bytes, order: str, padded: bool = False) -> Iterator[tuple[i
 
 
 def _unpacked(packed: bytes, order: str, most: int, to_the_end: bool = False) -> tuple[int, bytes]:
-    """Type and contents of a compressed element, at most ``most`` bytes; these must be all bytes if ``to_the_end``."""
+    """Decompress at most ``most`` bytes of an element; return its type and contents.
+
+    If ``to_the_end`` is true, these must be all bytes.
+    """
     stream = zlib.decompressobj()
     try:
         data = stream.decompress(packed, most + 8)
@@ -118,13 +121,13 @@ def _unpacked(packed: bytes, order: str, most: int, to_the_end: bool = False) ->
 
 
 def _name(head: bytes, order: str) -> str:
-    """The name of a matrix; empty for what MATLAB saves without one."""
+    """Name of a matrix; empty if MATLAB saved it without a name."""
     parts = list(islice(_elements(head, order, padded=True), 3))
     return parts[2][1].decode("utf-8", "replace") if len(parts) == 3 else ""
 
 
 def _shape(contents: bytes, order: str) -> tuple[int, list[int], int, bytes]:
-    """The flags of a matrix, its dimensions, and type and contents of its real part."""
+    """Return the flags of a matrix, its dimensions, and type and contents of its real part."""
     parts = list(islice(_elements(contents, order, padded=True), 4))
     if len(parts) < 4:
         raise TypeError("it is no matrix of numbers")

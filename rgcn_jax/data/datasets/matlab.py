@@ -1,4 +1,4 @@
-"""Integer matrices from MATLAB files, of version 5 (up to ``-v7``: ``mat5.py``) or 7.3 (HDF5: h5py)."""
+"""Reader of integer matrices in MATLAB files of version 5 (up to ``-v7``, by ``mat5.py``) or 7.3 (HDF5, by h5py)."""
 
 from math import prod
 from pathlib import Path
@@ -71,8 +71,10 @@ def _from_hdf5(path: Path, key: str, source: str) -> Any:
 
 
 def numbers_in(file: Any, key: str, largest: int) -> Any:
-    """Numeric dataset ``key`` of an open HDF5 file; None for anything else, for more than ``largest`` bytes, and for
-    contents in other files, which HDF5 would follow.
+    """Read the numeric dataset ``key`` of an open HDF5 file.
+
+    Returns None for anything else, for more than ``largest`` bytes, and for contents in other files, which HDF5 would
+    follow.
     """
     import h5py
 

@@ -1,8 +1,8 @@
 """Loader of MEVID, in which persons change clothes: reads its folders and lists, but no images, into a ``Split``.
 
 Published counts: 104 training persons with 485 outfits in 6,338 tracklets; 54 test persons with 113 outfits in 1,754
-tracklets; 33 cameras (Davila et al., "MEVID: multi-view extended videos with identities for video person
-re-identification", WACV 2023; the README of Kitware/MEVID defines the lists).
+tracklets; 33 cameras. Source: Davila et al., "MEVID: multi-view extended videos with identities for video person
+re-identification", WACV 2023. The README of Kitware/MEVID defines the lists.
 
 Layout below the root::
 

@@ -1,6 +1,6 @@
-"""EXIF orientation: metadata of a JPEG file that its pixels must be rotated for display.
+"""EXIF orientation: metadata of a JPEG file that states how to rotate its pixels for display.
 
-It is ignored here and in training, but not by some detectors and all viewers (OpenCV's ``imread``, browsers): keypoints
+It is ignored here and in training, but not by some detectors and by viewers (OpenCV's ``imread``, browsers). Keypoints
 detected on rotated images do not fit the pixels that are read here.
 """
 
@@ -27,7 +27,7 @@ def orientation(path: Path) -> int:
 
 
 def turned(root: Path, tracklets: Sequence[Tracklet]) -> list[str]:
-    """A message about images with an EXIF orientation, from the first frames of some tracklets; empty if none."""
+    """Return a message about images with an EXIF orientation, based on first frames of tracklets; empty if none."""
     some = tracklets[:: max(len(tracklets) // _MOST, 1)]
     found = {t.frames[0]: of for t in some if (of := orientation(root / t.frames[0])) != 1}
     if not found:

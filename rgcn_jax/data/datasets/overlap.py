@@ -1,10 +1,10 @@
-"""Identity overlap: pretrained weights that were trained on the persons a data set tests on."""
+"""Check for identity overlap: pretrained weights that were trained on the test persons of a data set."""
 
 from pathlib import PurePath
 
 
 def pretrained_overlap(data_set: str, weights: str) -> str:
-    """A warning if weights were, according to their file name, trained on test persons of the data set; else empty.
+    """Return a warning if weights were, according to their file name, trained on test persons of the data set; else "".
 
     Args:
       data_set: name of the data set, ``data.name``.

@@ -1,7 +1,7 @@
 """Loader of PRID2011 (multi-shot): reads its folders and lists, but no images, into a ``Split``.
 
-Published counts: 200 persons in both cameras, of whom 178 with enough frames are commonly used; 10 random splits into
-89 and 89. Queries are of camera a, the gallery of camera b, so a query has one match.
+Published counts: 200 persons in both cameras, 178 of them with enough frames, which are commonly used; 10 random splits
+into 89 and 89. Queries are from camera a and the gallery is from camera b, so a query has one match.
 
 Layout below the root::
 
@@ -93,8 +93,8 @@ def num_splits(root: str | os.PathLike[str]) -> int:
 def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[str], list[str]]]:
     """Parse the splits of a JSON file: sorted names of the person folders for training and for testing.
 
-    ``path``: path of the file, for messages. Raises InputError: it is not a list of such splits, or a split contains a
-    person twice or an invalid name.
+    ``path``: path of the file, for messages. Raises InputError if it is not a list of such splits, or if a split
+    contains a person twice or an invalid name.
     """
     with as_input_error(f"{path} is not JSON or is cut off", "download it again", MALFORMED):
         splits = strict_json.parse(text)

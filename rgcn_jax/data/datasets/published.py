@@ -15,7 +15,7 @@ def compare_with_published(title: str, split: Split, published: Mapping[str, int
       title: name of the data set.
       split: the data set as read.
       published: counts by subset, in the order of the report.
-      small: number of training tracklets up to which a data set only shares the layout and is not compared.
+      small: number of training tracklets up to which a data set is not compared, since it only shares the layout.
       splits: number of published splits that were found.
 
     Warns:
@@ -50,8 +50,8 @@ def describe_split(split_number: int, num_splits: int, train: Sequence[str], tes
     """Describe one of several published splits, such as "split 3 of 10 (1a2b3c4d)".
 
     In brackets are the first 8 hexadecimal digits of the SHA-256 of ``{"test":[...],"train":[...]}``: JSON without
-    blanks, with sorted names of the person folders. So files that list the same persons in another order, by index or
-    by name, have the same hash; different files of the same name are in circulation.
+    blanks, with sorted names of the person folders. Thus files that list the same persons in another order, by index or
+    by name, have the same hash. Different files of the same name are in circulation.
 
     Args:
       split_number: number of the split, from 1.

@@ -22,7 +22,7 @@ class DataSet:
     count_splits: Callable[[Path], int] | None = None
 
     def load(self, root: Path, split_number: int = 1, follow_links: bool = False) -> Split:
-        """Read one published split; ``follow_links``: whether to follow symbolic links out of the folder.
+        """Read one published split. ``follow_links``: whether to follow symbolic links out of the folder.
 
         Raises:
           InputError: the folder is invalid, or the split does not exist.

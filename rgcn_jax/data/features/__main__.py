@@ -79,9 +79,11 @@ def _with_names(parts: Mapping[str, Rows], path: Path) -> dict[str, Rows]:
 
 
 def write_features(path: Path, matched: Matched, split: Split) -> None:
-    """Write the features in the format of ``evaluation.feature_set``: appearance [N, D], pose [N, 0], person_ids [N],
-    camera_ids [N], first_frames [N], is_query [N], is_gallery [N]. Order: gallery, queries that are not in it, junk,
-    training tracklets, as far as they have features.
+    """Write the features in the format of ``evaluation.feature_set``.
+
+    Arrays: appearance [N, D], pose [N, 0], person_ids [N], camera_ids [N], first_frames [N], is_query [N], is_gallery
+    [N]. Order: gallery, queries outside of the gallery, junk, training tracklets. Tracklets without features are
+    omitted.
 
     Raises:
       InputError: the file cannot be written.

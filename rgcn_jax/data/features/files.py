@@ -25,20 +25,21 @@ _SUFFIXES = (".mat", ".npz", ".pth", ".pt", ".tar", ".csv")
 
 
 class Rows(NamedTuple):
-    """Features of N tracklets of a part of a data set, with what the file states about each; None if it does not."""
+    """Features of N tracklets of a part of a data set, with their metadata in the file; None for missing metadata."""
 
     features: Float32[np.ndarray, "n d"]
     person_ids: Int64[np.ndarray, "n"] | None
     camera_ids: Int64[np.ndarray, "n"] | None
     names: list[str] | None
-    """Name of a frame of each tracklet."""
+    """The name of one frame of each tracklet."""
 
 
 def read_features(paths: Iterable[Path]) -> dict[str, Rows]:
-    """Read part ("query", "gallery", "train", or "" for all) -> rows, from one file or several.
+    """Read the rows of each part ("query", "gallery", "train", or "" for all) from one file or several.
 
     Raises:
-      InputError: a file cannot be read or has no such arrays, two have the same, or arrays do not fit each other.
+      InputError: a file cannot be read or has no such arrays, two files have the same arrays, or arrays do not fit each
+        other.
     """
     found: dict[Role, tuple[Path, str, Any]] = {}
     for path in paths:
@@ -94,7 +95,7 @@ def _is_float(array: np.ndarray) -> bool:
 
 
 def _array(value: Any) -> np.ndarray | None:
-    """Convert an array, or a list of numbers or of equally long rows; None for anything else."""
+    """Convert an array, or a list of numbers or of equally long rows. Returns None for anything else."""
     if isinstance(value, NumpyArray):
         return value.array
     if isinstance(value, (list, tuple)):
@@ -120,7 +121,7 @@ def _whole_numbers(value: Any) -> np.ndarray | None:
 
 
 def _texts(value: Any) -> list[str] | None:
-    """Convert to names; the first of a list of frame names."""
+    """Convert to names. From a list of frame names, the first one is used."""
     if (array := _array(value)) is not None:
         if array.dtype.kind not in "US" or array.ndim != 1:
             return None
@@ -136,7 +137,7 @@ def _texts(value: Any) -> list[str] | None:
 
 
 def _read(path: Path) -> dict[Role, tuple[str, Any]]:
-    """Role -> key and value, for the arrays in a file that have a role."""
+    """Read the arrays with a role from a file: role -> key and value."""
     try:
         if path.exists() and not path.is_file():
             raise OSError("it is not a regular file")  # a pipe would block
@@ -164,7 +165,7 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    """Read features, persons and cameras; an untitled first column that counts the rows is ignored."""
+    """Read features, persons and cameras. An untitled first column with row numbers is ignored."""
     titles, _, body = read_text(path, LARGEST // 8).removeprefix("\ufeff").partition("\n")
     names = [name.strip().strip('"') for name in titles.split(",")]
     rows = [line for line in body.splitlines() if line.strip()]

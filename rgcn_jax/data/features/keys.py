@@ -8,7 +8,10 @@ from rgcn_jax.errors import InputError
 
 
 class Role(NamedTuple):
-    """``part``: "query", "gallery" or "train"; "" for all tracklets together. ``what``: a key of ``CONTENTS``."""
+    """Role of an array.
+
+    ``part``: "query", "gallery" or "train"; "" for all tracklets together. ``what``: a key of ``CONTENTS``.
+    """
 
     part: str
     what: str
@@ -28,7 +31,7 @@ EXPECTED = "qf, gf (features), q_pids, g_pids (persons), q_camids, g_camids (cam
 
 
 def role_of(key: str) -> Role | None:
-    """The role of an array by its name; None if it has none.
+    """Return the role of an array by its name; None if it has none.
 
     Example::
 
@@ -47,8 +50,9 @@ def _name(table: Mapping[str, str], text: str) -> str:
 
 
 def roles(keys: Iterable[str], stem: str) -> dict[Role, str]:
-    """Role -> key, for those keys of a file that have a role. If a key names no part, the file's name does, as
-    ``query.npz``.
+    """Map roles to keys, for those keys of a file that have a role.
+
+    If a key names no part, the file's name determines it, such as ``query.npz``.
 
     Raises:
       InputError: two keys have the same role.

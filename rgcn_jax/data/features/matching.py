@@ -24,18 +24,18 @@ class Matched(NamedTuple):
 def match(parts: Mapping[str, Rows], split: Split) -> Matched:
     """Match every row to a tracklet, and compare person and camera.
 
-    Rows with names are matched by these, in any order. Rows without are matched by the order of the data set's lists if
-    persons and cameras agree; the gallery may contain the queries, follow them, or exclude them. Cameras may be counted
-    from 0, test persons may be numbered from 0 in the order of their ids (as in torchreid), and training persons may
-    have other, unique numbers.
+    Rows with names are matched by these, in any order. Rows without names are matched by the order of the data set's
+    lists if persons and cameras agree. The gallery may contain the queries, follow them, or exclude them. Cameras may
+    be counted from 0. Test persons may be numbered from 0 in the order of their ids (as in torchreid). Training persons
+    may have other, unique numbers.
 
     Args:
       parts: rows by part, from ``read_features``.
       split: the data set.
 
     Raises:
-      InputError: a row is of no tracklet, of another person or camera, or of a tracklet with another row; the order
-        does not fit, or cannot be verified; or a query or gallery tracklet has no row.
+      InputError: a row belongs to no tracklet, to another person or camera, or to a tracklet that already has another
+        row; the order does not match, or cannot be verified; or a query or gallery tracklet has no row.
     """
     tracklets: dict[str, Sequence[Tracklet]] = {}
     notes, index, offset = [], None, _camera_offset(parts)
@@ -89,12 +89,14 @@ def _features(
 
 
 def _camera_offset(parts: Mapping[str, Rows]) -> int:
-    """Offset of the camera ids: 1 if they are counted from 0, else 0."""
+    """Offset of the camera ids, which is 1 if they are counted from 0, else 0."""
     return int(any(0 in rows.camera_ids for rows in parts.values() if rows.camera_ids is not None))
 
 
 def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows] | None:
-    """The parts with the data set's person ids, if the file numbers the P test persons from 0 to P - 1; else None."""
+    """Return the parts with the data set's person ids if the file numbers the P test persons from 0 to P - 1, else
+    None.
+    """
     persons = np.array(sorted({t.person_id for t in (*split.query, *split.gallery)}), np.int64)
     tested = {p: rows.person_ids for p, rows in parts.items() if p in ("query", "gallery")}
     numbers = {part: ids for part, ids in tested.items() if ids is not None}
@@ -105,7 +107,8 @@ def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows]
 
 
 def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered: bool) -> str:
-    """A clause about the first row of another person or camera than its tracklet; empty if there is none.
+    """Describe the first row whose person or camera differs from that of its tracklet, as a clause; "" if there is
+    none.
 
     ``renumbered``: whether persons may have other, unique numbers.
     """
@@ -173,7 +176,7 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
 
 
 def _unchecked(tracklets: Sequence[Tracklet]) -> list[str]:
-    """A note on tracklets of one person in one camera, whose order cannot be verified."""
+    """Return a note on tracklets of the same person and camera, whose order cannot be verified."""
     distinct = dict.fromkeys(tracklets)
     counts: dict[tuple[int, int], int] = {}
     for t in distinct:
@@ -188,7 +191,7 @@ def _unchecked(tracklets: Sequence[Tracklet]) -> list[str]:
 
 
 def _by_frame(tracklets: Sequence[Tracklet]) -> dict[str, Tracklet | None]:
-    """Path of a frame -> its tracklet; also the file name alone, unless it occurs in several tracklets (None)."""
+    """Map frame paths to tracklets. File names alone are mapped too; those of several tracklets map to None."""
     index: dict[str, Tracklet | None] = {}
     for tracklet in dict.fromkeys(tracklets):
         for frame in tracklet.frames:
@@ -200,7 +203,7 @@ def _by_frame(tracklets: Sequence[Tracklet]) -> dict[str, Tracklet | None]:
 
 
 def _named(name: str, label: str, index: Mapping[str, Tracklet | None]) -> Tracklet:
-    """The tracklet of a frame, by its path relative to the data set's root, or below any other folder."""
+    """Find the tracklet of a frame, by its path relative to the data set's root, or below any other folder."""
     path, ambiguous = name.strip().replace("\\", "/"), False
     while path:
         if found := index.get(path):

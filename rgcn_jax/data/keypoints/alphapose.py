@@ -4,14 +4,14 @@
 
     [{"image_id": "0001C1T0001F001.jpg", "keypoints": [x, y, confidence, ...], "score": ..., "box": ...}, ...]
 
-and with ``--format cmu``, an object with one entry per image, COCO-18 (``read_images``), like AGRL's ``pose.json``::
+With ``--format cmu``, an object with one entry per image, COCO-18 (``read_images``), like AGRL's ``pose.json``::
 
     {"0001C1T0001F001.jpg": {"bodies": [{"joints": [x, y, confidence, ...], "score": ...}, ...]}, ...}
 
 ``--format open`` is the same with "people" and "pose_keypoints_2d". All three omit images without persons. AGRL's keys
-are base names, but for PRID2011 and DukeMTMC-VideoReID the last three parts of the path, joined:
-``cam_a-person_0001-0001.png``. AGRL itself uses the first of several bodies, unless a later one scores 1.1 times as
-much; here the rule of ``subject.py`` applies, as for all formats.
+are base names. For PRID2011 and DukeMTMC-VideoReID they are the last three parts of the path, joined:
+``cam_a-person_0001-0001.png``. AGRL uses the first of several bodies, unless a later one has 1.1 times its score. Here
+the rule of ``subject.py`` applies, as for all formats.
 """
 
 from array import array
@@ -89,7 +89,7 @@ def entries_of(path: Path) -> Iterator[tuple[str | None, Any]]:
 
 
 class _People:
-    """Compact representation of the persons of a file while it is read, with 12 bytes per keypoint."""
+    """Persons of a file while it is read, stored in 12 bytes per keypoint."""
 
     def __init__(self, path: Path, skeletons: Mapping[int, str], named: str | None):
         self.problems: list[str] = []
@@ -97,7 +97,7 @@ class _People:
         self._path, self._named, self._skeletons = path, named, expected(skeletons, named)
         self._names: list[str] = []
         self._numbers = array("f")
-        self._size = 0  # numbers a person
+        self._size = 0  # numbers per person
         self._first = ""
 
     def add(self, where: str, name: str, numbers: object) -> None:
@@ -124,7 +124,7 @@ class _People:
         self._numbers.extend(numbers)
 
     def of(self, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], joined_folders: bool) -> Detections:
-        """The subjects of these frames."""
+        """Choose the subjects of these frames."""
         if self.problems:
             raise InputError(
                 f"{len(self.problems):,} entries of the keypoint file {self._path} cannot be used: "
@@ -133,7 +133,7 @@ class _People:
             )
         wanted, remark = match(self._path, self.images, frames, joined_folders)
         row = {name: i for i, name in enumerate(dict.fromkeys(wanted))}
-        of_name = np.array([row[name] for name in wanted], int)  # frame -> the row of its name
+        of_name = np.array([row[name] for name in wanted], int)  # frame -> row of its name
         has_entry = np.array([name in self.images for name in row], bool)
         pixels = np.zeros((len(row), 14, 3), np.float32)
         unused = others(sorted(self.images), row)
@@ -143,7 +143,7 @@ class _People:
             mine = np.array([row.get(name, -1) for name in self._names])
             people = np.frombuffer(self._numbers, np.float32).reshape(-1, self._size // 3, 3)[mine >= 0]
             bodies = to_14(people, skeleton)
-            first = np.unique(of_name, return_index=True)[1]  # a frame of each name, for its size
+            first = np.unique(of_name, return_index=True)[1]  # one frame of each name, for its size
             crop_sizes = np.broadcast_to(sizes, (len(frames), 2))[first]
             subject, found = choose_subjects(bodies, mine[mine >= 0], crop_sizes, len(row))
             pixels[found] = bodies[subject[found]]

@@ -1,10 +1,15 @@
 """Anatomical plausibility check: whether the keypoints of a source are persons in the assumed skeleton.
 
-The number of keypoints does not determine the skeleton, and coverage does not reveal a wrong one: H36M-17 read as
-COCO-17 has the knees at the shoulders. In a data set, where most persons stand or walk, the following holds for nearly
-all bodies (at least 99 % of real and synthetic crops): the head is above the neck, the shoulders above the hips, these
-above the knees, these above the ankles; shoulders and hips have left and right on the same sides; the neck is near the
-midpoint of the shoulders. The median lengths of the limbs are in proportion to the torso.
+The number of keypoints does not determine the skeleton, and coverage does not reveal a wrong one. For example, H36M-17
+read as COCO-17 has the knees at the shoulders. In a data set, most persons stand or walk. Then nearly all bodies (at
+least 99 % of real and synthetic crops) satisfy these statements:
+
+- The head is above the neck.
+- The shoulders are above the hips, the hips above the knees, and the knees above the ankles.
+- Left and right are on the same sides at the shoulders and at the hips.
+- The neck is near the midpoint of the shoulders.
+
+In addition, the median lengths of the limbs are in proportion to the torso.
 """
 
 import os
@@ -18,19 +23,19 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS, SKELETONS, to_14
 
 SAMPLE = 2000
-"""Approximate number of bodies that are sampled for the test."""
+"""Approximate number of bodies sampled for the test."""
 
 LEAST_BODIES = 10
 """Minimum number of bodies for a conclusion."""
 
 _ABOVE = ((0, 1), (2, 8), (5, 11), (8, 9), (9, 10), (11, 12), (12, 13))
 _LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
-_PROPORTION = (0.1, 2.0)  # of a limb's median length to the torso's; real ones are between 0.4 and 0.8
+_PROPORTION = (0.1, 2.0)  # range of a limb's median length relative to the torso's; real ones are 0.4 to 0.8
 _FITS, _CLEAR = 0.5, 0.8  # fraction of the bodies for which a statement must hold: to fit at all, and without a remark
 
 
 class Sample(NamedTuple):
-    """Some bodies of a source, x and y in pixels.
+    """Sampled bodies of a source, x and y in pixels.
 
     ``skeleton``: their assumed skeleton, a key of ``SKELETONS`` with V keypoints. ``named``: whether the file or the
     user states it; otherwise it follows from the number of keypoints.
@@ -59,7 +64,7 @@ class Fit(NamedTuple):
 
 
 def measure(bodies: Float[np.ndarray, "n 14 3"]) -> Fit | None:
-    """Measure how well bodies, x and y in equal units, fit the 14 keypoints; None if there are too few."""
+    """Measure how well bodies fit the 14 keypoints, with x and y in equal units. Returns None if there are too few."""
     there = bodies[..., 2] > 0
     y = bodies[..., 1].astype(np.float64)
     shares: dict[str, float] = {}
@@ -109,10 +114,10 @@ def check(path: str | os.PathLike[str], bodies: Sample) -> list[str]:
       bodies: bodies of the source.
 
     Returns:
-      Remarks about what is doubtful.
+      Remarks on doubtful findings.
 
     Raises:
-      InputError: the bodies do not fit; the message names the skeleton that they fit, or another likely cause. If none
+      InputError: the bodies do not fit. The message names the skeleton that they fit, or another likely cause. If none
         is found and the skeleton was named, this is only a remark.
     """
     people, skeleton, named = bodies

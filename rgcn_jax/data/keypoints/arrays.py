@@ -1,10 +1,15 @@
 """Reader of keypoint arrays in an ``.npz`` file, for detectors called from Python (RTMPose, ViTPose, BlazePose).
 
-``names`` [N], text: paths of the frames relative to the root, or base names. ``keypoints`` [N, V, 3]: x, y and
-confidence of the subject; zeros if no person was found. V determines the skeleton: 17 COCO, 25 or 18 OpenPose, 26
-Halpe, 133 COCO-WholeBody, 33 BlazePose, 14 this project's own; or ``skeleton``, a text, names it ("h36m17"). ``units``,
-a text: "pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and height; required for
-BlazePose, since MediaPipe provides both::
+Arrays of the file:
+
+- ``names`` [N], text: paths of the frames relative to the root, or base names.
+- ``keypoints`` [N, V, 3]: x, y and confidence of the subject; zeros if no person was found.
+- ``skeleton``, text, optional: name of the skeleton, such as "h36m17". By default V determines it: 17 COCO, 25 or 18
+  OpenPose, 26 Halpe, 133 COCO-WholeBody, 33 BlazePose, 14 this project's own.
+- ``units``, text, optional: "pixels" of the crop (the default), or "shares" ("normalised"): fractions of its width and
+  height. It is required for BlazePose, since MediaPipe provides both.
+
+Example::
 
     np.savez("poses.npz", names=names, keypoints=keypoints, units="shares", skeleton="blazepose33")
 """
@@ -39,7 +44,7 @@ def read(
 ) -> Detections:
     """Read the keypoints of these frames; arguments as for ``formats.read``, ``sizes`` for normalised coordinates.
 
-    Raises InputError: the file is damaged or has other contents, contradicts the named skeleton or units, or lacks a
+    Raises InputError if the file is damaged or has other contents, contradicts the named skeleton or units, or lacks a
     frame.
     """
     arrays = open_arrays(path)
@@ -88,7 +93,7 @@ def _skeleton(path: Path, arrays: Mapping[str, np.ndarray]) -> str | None:
 
 
 def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
-    """The arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header``, ``units`` and ``skeleton``, if
+    """Return the arrays ``names`` and ``keypoints`` of an ``.npz`` file, and ``header``, ``units`` and ``skeleton``, if
     present.
 
     Raises:
@@ -109,7 +114,7 @@ def open_arrays(path: Path) -> Mapping[str, np.ndarray]:
 def names_and_keypoints(
     path: Path, arrays: Mapping[str, np.ndarray], skeleton: str | None = None
 ) -> tuple[list[str], Real[np.ndarray, "n v 3"]]:
-    """The distinct names and the keypoints of such a file, with validated shapes and types.
+    """Return the distinct names and the keypoints of such a file, with validated shapes and types.
 
     ``skeleton``: required skeleton; None: one of ``ARRAYS``.
     """
@@ -144,7 +149,7 @@ def names_and_keypoints(
 def rows_of(
     path: Path, names: Sequence[str], keypoints: Real[np.ndarray, "m v 3"], frames: Sequence[str]
 ) -> tuple[Float32[np.ndarray, "n v 3"], frame_names.Wanted]:
-    """The keypoints of these frames, all of which must exist and be finite; and their names in the file."""
+    """Return the keypoints of these frames and their names in the file. All frames must exist and be finite."""
     rows = {name: row for row, name in enumerate(names)}
     wanted = frame_names.match(path, names, frames)
     absent = [i for i, name in enumerate(wanted.names) if name not in rows]

@@ -6,7 +6,7 @@ The header is required, since it defines the order of the keypoints::
     cam1_person001_00319.png,30.04,22.35,0.278,29.14,20.0,0.046,...,0.457
 
 Frames without persons have no row. A keypoint with three empty fields was not detected. (GAF-Net's own reader drops the
-whole frame if one field is empty; here nothing is dropped.)
+whole frame if one field is empty. Here nothing is dropped.)
 """
 
 import csv
@@ -40,7 +40,7 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
     del sizes
     if skeleton not in (None, COCO[17]):
         raise InputError(f"{path} names the columns of {COCO[17]} in its first line: leave out --skeleton={skeleton}.")
-    names: dict[str, int] = {}  # -> line
+    names: dict[str, int] = {}  # name -> line
     rows: list[np.ndarray] = []
     problems: list[str] = []
     try:

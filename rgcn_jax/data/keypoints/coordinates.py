@@ -17,7 +17,7 @@ UNITS = ("pixels", "normalised")
 _TINY = 2  # a body with all coordinates below this is not in pixels
 _LEAST = 10  # minimum number of bodies for conclusions about the distribution
 _SAMPLE = 20_000  # maximum number of bodies to check
-_REACH = 0.1  # if most bodies extend beyond the border by this fraction of the crop, they are of other images
+_REACH = 0.1  # if most bodies extend beyond the border by this fraction of the crop, they belong to other images
 
 
 def normalised_coordinates(
@@ -58,11 +58,12 @@ def doubts(
 ) -> list[str]:
     """Remarks about implausible positions of a data set's joints in its crops.
 
-    In crops of persons, joints are spread over the crop: 98 % of those of real persons and of walkers are between 0.19
-    and 0.84 of the width and 0.11 and 0.91 of the height, and the torso is a quarter of the height.
+    In crops of persons, joints are spread over the crop. For real persons and walkers, 98 % are between 0.19 and 0.84
+    of the width and 0.11 and 0.91 of the height, and the torso is a quarter of the height.
 
-    Arguments as for ``normalised_coordinates``; ``units_given``: the user chose the units, so nothing is an error.
-    Raises InputError: most bodies extend far beyond their crops, so coordinates are pixels of images of another size.
+    Arguments as for ``normalised_coordinates``. ``units_given``: whether the user chose the units, so that nothing is
+    an error. Raises InputError if most bodies extend far beyond their crops, so that coordinates are pixels of images
+    of another size.
     """
     every = max(len(pixels) // _SAMPLE, 1)
     values = _relative(pixels[::every], sizes if len(sizes) == 1 else sizes[::every])
@@ -115,7 +116,7 @@ def _relative(pixels: Float32[np.ndarray, "n 14 3"], sizes: Int[np.ndarray, "#n 
 def _check_units(
     path: str | os.PathLike[str], pixels: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n 14"]
 ) -> None:
-    """Check by bodies, not by the largest coordinate: a joint at 1.009 among millions does not imply pixels."""
+    """Check by bodies, not by the largest coordinate, since a joint at 1.009 among millions does not imply pixels."""
     largest = np.where(detected, np.abs(pixels[..., :2]).max(axis=-1), 0).max(axis=1)
     several = np.count_nonzero(detected, axis=1) >= 4  # a single joint may be in the corner
     people = largest[several if several.any() else detected.any(axis=1)]
@@ -136,7 +137,7 @@ def _check_units(
 
 
 def _reach(values: Float32[np.ndarray, "n 14 3"], detected: Bool[np.ndarray, "n 14"]) -> Float32[np.ndarray, "n"]:
-    """Extent of each body beyond its crop, as a fraction of the crop's size; at most 0 if it is inside."""
+    """Extent of each body beyond its crop, as a fraction of the crop's size; 0 or less if it is inside."""
     beyond = np.maximum(values[..., :2] - 1, -values[..., :2]).max(axis=-1)
     return np.where(detected, beyond, -np.inf).max(axis=1, initial=-np.inf).astype(np.float32)
 
@@ -172,7 +173,7 @@ def frame_sizes(
       split: the data set. Its ``frame_size`` is verified on the first frame of each tracklet, if the image exists.
       tracklets: tracklets of the frames.
       frames: distinct paths relative to the root. Sizes are read from the images' headers (JPEG or PNG).
-      lenient: for callers that check the images themselves: an unreadable image gets the size of the previous one, and
+      lenient: for callers that check the images themselves. An unreadable image gets the size of the previous one, and
         first frames are not compared with the data set's size.
 
     Raises:

@@ -10,12 +10,14 @@ from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.types import Tracklet
 
 KINDS = ("0", "1-7", "8-13", "14")
-"""Kinds of frames, by the number of detected keypoints."""
+"""Kinds of frames by the number of detected keypoints."""
 
 
 class Coverage(NamedTuple):
-    """``frames``: number of frames of each kind. ``cameras``: the same by camera. ``keypoints``: number of frames with
-    each.
+    """Numbers of frames by their detected keypoints.
+
+    ``frames``: number of frames of each kind. ``cameras``: the same by camera. ``keypoints``: number of frames in which
+    each keypoint is detected.
     """
 
     frames: Int64[np.ndarray, "4"]
@@ -74,7 +76,7 @@ def _columns(cells: list[str]) -> list[str]:
 
 
 def to_json(coverage: Coverage) -> dict[str, Any]:
-    """The coverage as stored in a keypoint store's header."""
+    """Convert the coverage to JSON values, as in a keypoint store's header."""
     counts = {str(camera): dict(zip(KINDS, c.tolist(), strict=True)) for camera, c in coverage.cameras.items()}
     return {
         "frames": dict(zip(KINDS, coverage.frames.tolist(), strict=True)),

@@ -12,12 +12,15 @@ from rgcn_jax.data.keypoints.anatomy import Sample
 class Detections(NamedTuple):
     """Keypoints of the subject in N frames, as given by a source.
 
-    ``pixels``: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected. ``has_entry``: whether the
-    source has an entry for the frame; zeros otherwise. ``skeleton``: skeleton of the source, as in ``skeletons.py``; ""
-    if no person was found at all. ``unused``: names of entries for other frames. ``detector``: detector as named by the
-    source, else "unknown". ``threshold``: confidence below which the source has no keypoints. ``sample``: some subjects
-    in the source's format, for ``anatomy.check``; None if no person was found. ``remarks``: doubtful findings.
-    ``units``: units of the source's coordinates, one of ``coordinates.UNITS``.
+    - ``pixels``: x and y in pixels of the crop, and confidence; (0, 0, 0) if not detected.
+    - ``has_entry``: whether the source has an entry for the frame; zeros otherwise.
+    - ``skeleton``: skeleton of the source, as in ``skeletons.py``; "" if no person was found at all.
+    - ``unused``: names of entries for other frames.
+    - ``detector``: detector as named by the source, else "unknown".
+    - ``threshold``: confidence below which the source has no keypoints.
+    - ``sample``: some subjects in the source's format, for ``anatomy.check``; None if no person was found.
+    - ``remarks``: doubtful findings.
+    - ``units``: units of the source's coordinates, one of ``coordinates.UNITS``.
     """
 
     pixels: Float32[np.ndarray, "n 14 3"]

@@ -31,12 +31,15 @@ from rgcn_jax.runtime.user_files import NO_FILE, open_file
 LEAST_SHARE = 2 / 3
 """Minimum fraction of frames with an entry in a format that omits frames without persons.
 
-In such a format "no person found" cannot be distinguished from "not processed"."""
+In such a format "no person found" cannot be distinguished from "not processed".
+"""
 
 
 class Format(NamedTuple):
-    """``what``: description for messages. ``read``: reader, called with path, frames, sizes of the crops and the
-    skeleton named by the user, or None. ``units``: units of its coordinates, if the format defines them.
+    """A format of keypoint files.
+
+    ``what``: description for messages. ``read``: reader, called with path, frames, sizes of the crops and the skeleton
+    named by the user, or None. ``units``: units of its coordinates, if the format defines them.
     """
 
     what: str
@@ -128,12 +131,12 @@ def read(
 
 
 def unused_files(path: Path, frames: Sequence[str]) -> list[str]:
-    """Files of a folder of keypoints that belong to none of these frames; unlike ``read``, this searches the folder."""
+    """Files in a folder of keypoints that belong to none of these frames. Unlike ``read``, this searches the folder."""
     return frame_listing.unused(path, _PROGRAMS[_recognise_folder(path)].suffix, frames)
 
 
 def damaged_files(path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
-    """Unusable files of these frames in a folder of keypoints, each with the reason; missing files are ignored."""
+    """Unusable files of these frames in a folder of keypoints, each with the reason. Missing files are ignored."""
     return frame_files.damaged_files(_PROGRAMS[_recognise_folder(path)], path, frames, skeleton)
 
 
@@ -151,7 +154,7 @@ def _read_in_units(
     chosen = FORMATS[name]
     if chosen.units and units and units != chosen.units:
         raise InputError(f"{path} is {chosen.what}, whose coordinates are {chosen.units}: leave out --units={units}.")
-    if name == "arrays":  # may say its units itself
+    if name == "arrays":  # may state its units
         return arrays.read(path, frames, sizes, skeleton, units)
     if (units or chosen.units) != "normalised":
         return chosen.read(path, frames, sizes, skeleton)
@@ -172,8 +175,8 @@ def _named_otherwise(found: Detections, frames: Sequence[str]) -> str:
 
 
 def _recognise_folder(path: Path) -> str:
-    """Recognise a folder by its first JSON file in alphabetical order, its own before those in subfolders; by text
-    files if there is none.
+    """Recognise a folder by its first JSON file in alphabetical order, with its own files before those in subfolders.
+    If there is none, recognise it by text files.
     """
     texts = False
     for _, folders, files in islice(os.walk(path), 10_000):

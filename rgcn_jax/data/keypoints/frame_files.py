@@ -1,4 +1,4 @@
-"""Reader of folders with one keypoint file per frame, of any program."""
+"""Reader of folders with one keypoint file per frame, for any program."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +32,12 @@ class People(NamedTuple):
 class Program(NamedTuple):
     """A program that writes such folders.
 
-    ``name``: for messages. ``models``: supported skeletons, for messages. ``suffix``: suffix of a file's name after the
-    frame's stem. ``parse``: converts the text of a file, given the skeleton named by the user or None, to its persons;
-    raises InputError with the reason only. ``leaves_out``: whether it writes no file for a frame without persons.
+    - ``name``: name for messages.
+    - ``models``: supported skeletons, for messages.
+    - ``suffix``: suffix of a file's name after the frame's stem.
+    - ``parse``: converts the text of a file, given the skeleton named by the user or None, to its persons; raises
+      InputError with the reason only.
+    - ``leaves_out``: whether it writes no file for a frame without persons.
     """
 
     name: str
@@ -45,8 +48,9 @@ class Program(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """Result for some files: keypoints, errors by file, skeletons with an example file and whether it states the
-    skeleton, and some of the persons.
+    """Result for some files: keypoints, errors by file, skeletons, and some of the persons.
+
+    Each skeleton has an example file and whether that file states the skeleton.
     """
 
     pixels: Float32[np.ndarray, "n 14 3"]
@@ -103,7 +107,7 @@ def read_folder(
 def damaged_files(program: Program, path: Path, frames: Sequence[str], skeleton: str | None = None) -> list[str]:
     """Existing but unusable files of these frames in a program's folder, each with the reason.
 
-    None if the folder cannot be of these frames, which ``read_folder`` reports.
+    There are none if the folder cannot belong to these frames, which ``read_folder`` reports.
     """
     try:
         found = frame_listing.find(path, program.suffix, frames, program.name)
@@ -118,7 +122,7 @@ def damaged_files(program: Program, path: Path, frames: Sequence[str], skeleton:
 def _read_files(
     program: Program, path: Path, files: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None
 ) -> _Read:
-    """``_read_chunk`` of all files."""
+    """Apply ``_read_chunk`` to all files."""
     heights_widths = np.broadcast_to(sizes, (len(files), 2)).tolist()
     starts = range(0, len(files), _CHUNK)
     every = max(len(files) // SAMPLE, 1)

@@ -1,6 +1,6 @@
 """Matching of a folder's keypoint files to frames, and description of mismatches.
 
-Folders are listed once each, and files are not accessed individually, so the cost is that of listing their folders.
+Each folder is listed once and files are not accessed individually, so the cost is that of listing the folders.
 """
 
 import os
@@ -19,7 +19,9 @@ _MOST = 3_000_000  # maximum number of files to search if they are not where the
 
 
 class FrameFiles(NamedTuple):
-    """``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remark``: how their
+    """Files of frames.
+
+    ``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remark``: how their
     names differ from the frames'.
     """
 
@@ -87,7 +89,7 @@ def _match(path: Path, elsewhere: dict[str, str], stems: Sequence[str], suffix: 
 
 
 def _present(path: Path, files: Sequence[str]) -> set[str]:
-    """The files that exist. Raises InputError if one must not be read."""
+    """Return the files that exist. Raises InputError if one must not be read."""
     present: set[str] = set()
     wanted, wrong = set(files), []
     for folder in sorted({file.rpartition("/")[0] for file in files}):

@@ -64,7 +64,7 @@ def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
 
 
 def _value(event: str, value: Any, events: _Events) -> Any:
-    """The value that starts with this event."""
+    """Return the value that starts with this event."""
     if event == "start_array":
         found = []
         for event, value in events:
@@ -94,7 +94,7 @@ class _Reader:
         self.start = file.read(_CHUNK).removeprefix(_MARK).lstrip(b" \t\n\r")
 
     def read(self, size: int) -> bytes:
-        """The next bytes; empty at the end, or for a size of 0, by which ijson tests for text mode."""
+        """Return the next bytes; empty at the end, or for a size of 0, by which ijson tests for text mode."""
         if not size:
             return b""
         chunk, self.start = self.start or self._file.read(size), b""

@@ -50,7 +50,7 @@ def parse_mmpose(text: bytes, skeleton: str | None = None) -> People:
 
 
 def _named(meta: object, wanted: str | None) -> str | None:
-    """The skeleton of the model's data set, which must agree with the one named by the user."""
+    """Return the skeleton of the model's data set. It must agree with the one named by the user."""
     name = meta.get("dataset_name") if isinstance(meta, dict) else None
     try:
         named = skeletons.find(name) if isinstance(name, str) else None

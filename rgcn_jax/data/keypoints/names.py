@@ -21,7 +21,9 @@ from rgcn_jax.errors import InputError
 
 
 class Wanted(NamedTuple):
-    """``names``: the name in the file of each frame, or the expected one. ``remark``: how they differ from the frames'
+    """Names in a file for the frames.
+
+    ``names``: the name in the file of each frame, or the expected one. ``remark``: how they differ from the frames'
     names, or "".
     """
 
@@ -97,7 +99,7 @@ def _match_prefix(known: set[str], keys: list[str], by_key: dict[str, str], want
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Key -> name, without keys that two names share or names with ``..``."""
+    """Map keys to names, without keys that two names share and without names that contain ``..``."""
     found: dict[str, str] = {}
     twice = set()
     for key, name in pairs:
@@ -109,7 +111,7 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """A normalised name: without image suffix, with forward slashes and composed accents."""
+    """Normalise a name: without image suffix, with forward slashes and composed accents."""
     text = name.replace("\\", "/")
     stem, dot, suffix = text.rpartition(".")
     text = stem if dot and f".{suffix.lower()}" in IMAGES else text

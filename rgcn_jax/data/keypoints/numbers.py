@@ -17,7 +17,7 @@ LARGEST_FRAME = 10 * 2**20  # maximum bytes of JSON per frame; a detector writes
 
 
 def parse_json(text: bytes) -> Any:
-    """Parse the JSON text of one frame; text larger than ``LARGEST_FRAME`` is an error."""
+    """Parse the JSON text of one frame. Text larger than ``LARGEST_FRAME`` is an error."""
     if not text:
         raise InputError("is empty, zero bytes")
     if len(text) > LARGEST_FRAME:
@@ -37,7 +37,7 @@ def check_numbers(values: object) -> None:
 
 
 def people_array(people: Sequence[list]) -> Float32[np.ndarray, "p v 3"]:
-    """Convert persons given as lists of 3 v numbers, checked by ``check_numbers``, to an array; none: [0, 25, 3].
+    """Convert persons to an array, from lists of 3 v numbers checked by ``check_numbers``. No persons: [0, 25, 3].
 
     Raises:
       InputError: the lists differ in length, or a number is not finite or above ``LARGEST``.

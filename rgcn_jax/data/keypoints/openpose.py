@@ -36,7 +36,7 @@ def parse_openpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarr
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS`` named by the user; None: from v.
+      skeleton: a key of ``SKELETONS`` named by the user; None: determined by v.
     """
     known = expected(OPENPOSE, skeleton)
     contents = parse_json(text)
@@ -70,12 +70,12 @@ def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, 
     """Write keypoints as OpenPose's files, BODY_25, in the folders of the frames, atomically.
 
     Reading them returns the same values. A frame without keypoints gets an empty list of persons. The midpoint of the
-    hips is written if both are detected; eyes, ears and feet, which the 14 keypoints lack, are zeros.
+    hips is written if both are detected. Eyes, ears and feet, which the 14 keypoints lack, are zeros.
 
     Args:
       path: a folder that does not exist.
       frames: distinct paths relative to the data set's root.
-      pixels: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected.
+      pixels: x and y in pixels of the crop, and confidence; (0, 0, 0) if not detected.
 
     Raises:
       InputError: the path already exists or cannot be written, or a frame would be outside of it.
@@ -97,7 +97,7 @@ def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, 
 
 
 def _body25_order() -> list[int]:
-    """Index in BODY_25 of each of the 14 keypoints, from ``to_14`` of keypoints that carry their index."""
+    """Index in BODY_25 of each of the 14 keypoints, computed by ``to_14`` from keypoints that carry their index."""
     indices = np.arange(25, dtype=np.float64)
     return to_14(np.stack([indices, indices, np.ones(25)], axis=-1), "openpose_body25")[:, 0].astype(int).tolist()
 

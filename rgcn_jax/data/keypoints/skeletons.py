@@ -1,7 +1,7 @@
 """Skeletons of keypoint files: by name (MMPose's data sets, ``--skeleton``), else by the number of keypoints.
 
-The number is ambiguous: COCO, H36M and PoseTrack have 17 keypoints, CrowdPose, AIC, LSP and this project 14, BODY_25
-and BODY_25B 25. So every source is also tested by ``anatomy.py``.
+The number is ambiguous: COCO, H36M and PoseTrack have 17 keypoints, CrowdPose, AIC, LSP and this project 14, and
+BODY_25 and BODY_25B 25. Therefore, every source is also tested by ``anatomy.py``.
 """
 
 import re
@@ -11,13 +11,13 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import SKELETONS
 
 OPENPOSE: Mapping[int, str] = {25: "openpose_body25", 18: "openpose_coco18"}
-"""Number of keypoints -> skeleton of OpenPose's files, unless the user names another one."""
+"""Skeletons of OpenPose's files by number of keypoints, unless the user names another one."""
 
 COCO: Mapping[int, str] = {17: "coco17", 26: "halpe26", 133: "coco_wholebody133", 136: "halpe136"}
-"""The same for detectors trained on COCO or a superset, whose first 17 keypoints are those of COCO."""
+"""Skeletons of detectors trained on COCO or a superset, by number of keypoints; the first 17 are those of COCO."""
 
 ARRAYS: Mapping[int, str] = {14: "rgcn_jax14", **OPENPOSE, **COCO, 33: "blazepose33"}
-"""The same for arrays: 14 is this project's own (``rgcn_jax.skeleton.KEYPOINTS``)."""
+"""Skeletons of arrays by number of keypoints; 14 is this project's own (``rgcn_jax.skeleton.KEYPOINTS``)."""
 
 _NAMES: Mapping[str, str] = {
     **{re.sub("[^a-z0-9]", "", name): name for name in SKELETONS},
@@ -35,7 +35,7 @@ def find(name: str) -> str:
     """Find the skeleton of a name in any spelling: "H36M-17", "h36m", "BODY_25B", "yolo-pose".
 
     Raises:
-      InputError: with the reason only: the skeleton is unknown.
+      InputError: the skeleton is unknown; the message has only the reason.
     """
     skeleton = _NAMES.get(re.sub("[^a-z0-9]", "", name.lower()))
     if skeleton is None:
@@ -44,7 +44,7 @@ def find(name: str) -> str:
 
 
 def expected(skeletons: Mapping[int, str], named: str | None) -> Mapping[int, str]:
-    """Numbers of keypoints that a reader accepts: those of its format, or that of the named skeleton."""
+    """Numbers of keypoints that a reader accepts, which are those of its format, or that of the named skeleton."""
     return skeletons if named is None else {SKELETONS[named]: named}
 
 
@@ -54,6 +54,6 @@ def of_size(size: int) -> list[str]:
 
 
 def advice(numbers: int, named: str | None) -> str:
-    """End of a message about this many numbers per person: how to read them; "" if unknown."""
+    """End of a message about this many numbers per person, with advice on how to read them; "" if unknown."""
     names = of_size(numbers // 3) if numbers % 3 == 0 and named is None else []
     return f"; if the model is right, name its skeleton: --skeleton={' or '.join(names)}" if names else ""

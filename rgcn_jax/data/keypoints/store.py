@@ -66,7 +66,7 @@ def save(
     Args:
       path: the ``.npz`` file; an existing one is replaced.
       names: distinct paths of the N frames relative to the root, or their base names.
-      keypoints: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected.
+      keypoints: x and y in pixels of the crop, and confidence; (0, 0, 0) if not detected.
       detector: program, model and version of the detector.
       skeleton: skeleton of the detector, before conversion to the 14 keypoints; "" if unknown.
       threshold: confidence below which keypoints were dropped.
@@ -115,8 +115,8 @@ def check_store_path(path: Path) -> None:
 def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None) -> Detections:
     """Read the keypoints of these frames from a store with a header; arguments as for ``formats.read``.
 
-    ``skeleton``: original skeleton of a store of 14 keypoints other than this project's. Raises InputError: the file is
-    damaged, of a newer version or another kind, or lacks a frame.
+    ``skeleton``: original skeleton of a store of 14 keypoints other than this project's. Raises InputError if the file
+    is damaged, of a newer version or another kind, or lacks a frame.
     """
     del sizes
     arrays = open_arrays(path)

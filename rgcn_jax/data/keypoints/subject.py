@@ -1,4 +1,4 @@
-"""Choice of the subject, the person that a crop is of, among several detected persons."""
+"""Choice of the subject, the person shown by a crop, among several detected persons."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -9,9 +9,9 @@ def subject_scores(
 ) -> Float64[np.ndarray, "p"]:
     """Score of each person as the subject of its crop; the subject has the highest score.
 
-    The score is the sum over keypoints inside the crop of confidence * (1 - |2 x / width - 1|): a keypoint counts fully
-    on the vertical centre line and not at all at the left and right border. Bystanders are cut off by the border, so
-    they have fewer keypoints, and these off centre. (Decision: the paper does not state its choice.)
+    The score is the sum over keypoints inside the crop of confidence * (1 - |2 x / width - 1|). A keypoint on the
+    vertical centre line has full weight, and one at the left or right border has none. Bystanders are cut off by the
+    border, so they have fewer keypoints, and these are off centre. (Decision: the paper does not state its choice.)
 
     Args:
       people: x and y in pixels, and confidence.
@@ -25,14 +25,15 @@ def subject_scores(
 
 
 def choose_subject(people: Float[np.ndarray, "p 14 3"], height: int, width: int) -> int:
-    """Index of the subject among the persons of one crop, at least one; the first in case of a tie."""
+    """Index of the subject among one or more persons of a crop; the first one in case of a tie."""
     return int(np.argmax(subject_scores(people, np.array([height]), np.array([width]))))
 
 
 def choose_subjects(
     people: Float[np.ndarray, "p 14 3"], frame: Int[np.ndarray, "p"], sizes: Int[np.ndarray, "#n 2"], number: int
 ) -> tuple[Int[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
-    """For each of ``number`` frames, the index of its subject (0 without persons), and whether there are persons.
+    """For each of ``number`` frames, return the index of its subject (0 without persons), and whether there are
+    persons.
 
     Args:
       people: persons of all frames, in the order of the file.

@@ -1,7 +1,7 @@
 """Keypoint table, the input of models: normalised coordinates of the 14 keypoints of every frame.
 
-``load`` reads it from keypoint files or from a keypoint store; see ``formats.py`` for the formats. Reading a store
-takes seconds, but reading a million small files does not, so convert a folder to a store once::
+``load`` reads it from keypoint files or from a keypoint store; see ``formats.py`` for the formats. A store is read in
+seconds, a million small files are not, so convert a folder to a store once::
 
     python -m rgcn_jax.data.keypoints --dataset=mars --root=MARS --keypoints=openpose --out=mars_keypoints.npz
 """
@@ -30,9 +30,10 @@ _SOME = 20_000  # maximum number of bodies of prepared data to check
 class KeypointTable:
     """Keypoints of all frames of some tracklets; a frame without a detected person has a row of zeros.
 
-    ``values``: x and y in normalised coordinates, in [0, 1], and confidence as given by the detector (OpenPose's is
-    sometimes slightly above 1); (0, 0, 0) where not detected. ``rows``: path of a frame -> its row. ``remarks``:
-    doubtful findings.
+    - ``values``: x and y in normalised coordinates, in [0, 1], and confidence as given by the detector (OpenPose's is
+      sometimes slightly above 1); (0, 0, 0) if not detected.
+    - ``rows``: path of a frame -> its row.
+    - ``remarks``: doubtful findings.
     """
 
     values: Float32[np.ndarray, "n 14 3"]
@@ -40,7 +41,9 @@ class KeypointTable:
     remarks: tuple[str, ...] = ()
 
     def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """Copy of the rows of a tracklet's frames, in their order. Raises KeyError if a frame is not in the table."""
+        """Return a copy of the rows of a tracklet's frames, in their order. Raises KeyError if a frame is not in the
+        table.
+        """
         rows = self._rows_of.get(tracklet)
         if rows is None:
             try:
@@ -60,12 +63,12 @@ class KeypointTable:
 
     @cached_property
     def _rows_of(self) -> dict[Tracklet, Int[np.ndarray, "f"]]:
-        """Cache of ``of``, since tracklets are read repeatedly and have hundreds of frames."""
+        """Cached ``of``, since tracklets are read repeatedly and have hundreds of frames."""
         return {}
 
 
 class LoadedKeypoints(NamedTuple):
-    """Result of ``read_source``: the ``table``, and the ``detections`` in pixels of the same frames in its order."""
+    """Result of ``read_source``: the ``table``, and the ``detections`` in pixels of the same frames, in its order."""
 
     table: KeypointTable
     detections: Detections
@@ -161,7 +164,7 @@ def read_source(
 def check_values(
     path: str | os.PathLike[str], values: Float32[np.ndarray, "n 14 3"], size: tuple[int, int]
 ) -> list[str]:
-    """Checks of ``read_source`` for keypoints in prepared data; returns doubtful findings.
+    """Check keypoints of prepared data as ``read_source`` does, and return doubtful findings.
 
     Args:
       path: the prepared data, for messages.

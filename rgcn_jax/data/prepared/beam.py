@@ -1,8 +1,8 @@
-"""Writing of shards by an Apache Beam pipeline, on many machines with a shared file system.
+"""Writer of shards as an Apache Beam pipeline, on many machines with a shared file system.
 
 Options are those of ``tfds build --beam_pipeline_options``: ``runner=FlinkRunner,flink_master=HOST:8081``. The extra
-``beam`` is required here and on the workers. An element is a shard, which is written atomically, so runners may retry
-it.
+``beam`` must be installed here and on the workers. An element is a shard, which is written atomically, so runners may
+retry it.
 """
 
 from collections.abc import Sequence

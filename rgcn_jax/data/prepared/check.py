@@ -1,6 +1,6 @@
 """Data set check, ``python -m rgcn_jax.data.prepare --check``: reports all problems at once and writes nothing.
 
-Problems do not hide each other: if lists or folders are invalid, all images below the root are decoded anyway; if
+Problems do not hide each other. If lists or folders are invalid, all images below the root are decoded anyway; if
 keypoints are missing, the existing ones are read.
 """
 
@@ -34,14 +34,14 @@ from rgcn_jax.types import Tracklet, unique_frames
 
 
 def check(options: Namespace) -> tuple[list[str], str, int]:
-    """Check a data set and write a report with all names if requested.
+    """Check a data set, and write a report with all names if requested.
 
     Args:
       options: parsed flags of the command.
 
     Returns:
-      Lines for the terminal (the first problems and remarks, with their first names), a summary, and the exit status: 0
-      if the data set is usable, else 1.
+      Lines for the terminal (the first problems and remarks, with their first names), a summary, and the exit status,
+      which is 0 if the data set is usable, else 1.
     """
     problems: list[Finding] = []
     notes: list[Finding] = []
@@ -63,8 +63,8 @@ def check(options: Namespace) -> tuple[list[str], str, int]:
 
 
 def _write_report(path: Path, found: Mapping[str, Sequence[Finding]]) -> None:
-    """Write a text file with a line per finding, followed by all of its names, indented; names that are not UTF-8 are
-    escaped. Raises InputError: it cannot be written.
+    """Write a text file with a line per finding, followed by all of its names, indented. Names that are not UTF-8 are
+    escaped. Raises InputError if it cannot be written.
     """
     cannot = as_input_error(f"the report {path} cannot be written", "choose another --report")
     with cannot, atomic_file(path) as file:
@@ -75,7 +75,7 @@ def _write_report(path: Path, found: Mapping[str, Sequence[Finding]]) -> None:
 
 
 def _look(options: Namespace, problems: list[Finding], notes: list[Finding]) -> str:
-    """Add problems (of images first) and remarks of a data set; return a summary of what was checked."""
+    """Add problems (those of images first) and remarks of a data set, and return a summary of what was checked."""
     try:
         source = read_splits(options.dataset, options.root, options.follow_links)
     except NoDataSet as error:
@@ -109,7 +109,7 @@ def _of(error: InputError) -> Finding:
 
 
 def _look_below(options: Namespace, known: InputError, problems: list[Finding]) -> int:
-    """Check a folder that cannot be listed as a data set, for the ``known`` reason; return the number of images."""
+    """Check a folder that is not a valid data set, for the ``known`` reason, and return the number of images."""
     if not options.root.is_dir():
         return 0
     folders = FolderReader(options.dataset, options.root, options.follow_links)
@@ -136,7 +136,9 @@ def _images(options: Namespace, tracklets: Sequence[Tracklet]) -> list[Finding]:
 
 
 def _other_sizes(source: Source) -> list[Finding]:
-    """First frames whose size differs from that of the data set, if it has one; unreadable images are ignored."""
+    """First frames whose size differs from that of the data set, if it has a single size. Unreadable images are
+    ignored.
+    """
     wanted, names = source.splits[1].frame_size, []
     for tracklet in source.tracklets if wanted else ():
         with suppress(InputError):

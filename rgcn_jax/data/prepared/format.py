@@ -1,4 +1,4 @@
-"""Format of prepared data (ArrayRecord): the files of a folder, its marker, and finding it. Needs no TensorFlow.
+"""Format of prepared data (ArrayRecord): its files, its marker, and the search for it. Needs no TensorFlow.
 
 ``python -m rgcn_jax.data.prepare`` writes it into a folder that may contain several data sets::
 
@@ -11,7 +11,7 @@
         rgcn_jax.json                                  the marker: frame size, shards, hashes
 
 A record is one frame, so a clip reads only its own frames. The frames of a tracklet are consecutive and in temporal
-order; the row of a frame counts the records of all shards in order. During writing the folder is named
+order. Row numbers of frames count the records of all shards in order. While it is being written, the folder is named
 ``1.0.0.partial``, so an unfinished data set cannot be opened.
 """
 
@@ -46,7 +46,7 @@ def shard_name(dataset: str, subset: str, number: int, count: int) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """Shard: file name, number of records, size in bytes."""
+    """File name of a shard, number of records, and size in bytes."""
 
     file: str
     frames: int
@@ -57,9 +57,12 @@ class Shard:
 class Marker:
     """Contents of the marker ``rgcn_jax.json``.
 
-    ``height``, ``width``: size of the prepared frames in pixels. ``frame_size``: size of the original frames, if all
-    have the same. ``partitions``: number of each published split -> its description. ``source``: hash of the images,
-    keypoints and settings. ``hashes``: SHA-256 of index and keypoints by file name. ``shards``: list of ``Shard``.
+    - ``height``, ``width``: size of the prepared frames in pixels.
+    - ``frame_size``: size of the original frames, if all have the same.
+    - ``partitions``: number of each published split -> its description.
+    - ``source``: hash of the images, keypoints and settings.
+    - ``hashes``: SHA-256 of index and keypoints by file name.
+    - ``shards``: list of ``Shard``.
     """
 
     format: str
@@ -77,7 +80,7 @@ class Marker:
 
 
 def find(root: Path, dataset: str) -> Path | None:
-    """Find the folder of a prepared data set in ``root``, or ``root`` itself; None if there is none.
+    """Find the folder of a prepared data set in ``root``, or ``root`` itself. Returns None if there is none.
 
     Raises:
       InputError: it is another data set, or its preparation is unfinished.
@@ -99,7 +102,7 @@ def find(root: Path, dataset: str) -> Path | None:
 
 
 def read_marker(folder: Path) -> Marker:
-    """Read the marker. Raises InputError: it is missing, damaged, or of a newer version."""
+    """Read the marker. Raises InputError if it is missing, damaged, or of a newer version."""
     with as_input_error(f"{folder / MARKER} cannot be read", "prepare the data again", MALFORMED):
         fields = json.loads(read_text(folder / MARKER))
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
@@ -121,7 +124,7 @@ def read_marker(folder: Path) -> Marker:
 
 
 def _from_json(kind: type[Fields], fields: Any) -> Fields:
-    """Create a dataclass from a JSON object. Raises ValueError: a field is missing or has another type."""
+    """Create a dataclass from a JSON object. Raises ValueError if a field is missing or has another type."""
     types = get_type_hints(kind)
     for name, expected in types.items():
         if type(fields.get(name)) not in (get_args(expected) or (expected,)):

@@ -1,8 +1,9 @@
 """Opening of prepared data: tracklets, splits, shards and keypoints, with checks of the files. Needs no TensorFlow.
 
-The index, ``index.npz``, contains the tracklets and their subsets in each published split as arrays: ``names`` (of all
-frames, UTF-8, separated by NUL), ``person_id``, ``camera_id``, ``clothes_id`` (optional) and ``num_frames`` of the
-tracklets; and positions of tracklets for each split, such as 1: ``train_1``, ``query_1``, ``gallery_1``, ``junk_1``.
+The index, ``index.npz``, contains the tracklets and their subsets in each published split as arrays. ``names`` has the
+names of all frames (UTF-8, separated by NUL). ``person_id``, ``camera_id``, ``clothes_id`` (optional) and
+``num_frames`` have one value per tracklet. Positions of tracklets are stored for each subset and split number:
+``train_1``, ``query_1``, ``gallery_1``, ``junk_1``.
 """
 
 import hashlib
@@ -26,7 +27,10 @@ SUBSETS = ("train", "query", "gallery", "junk")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared data set and ``KeypointSource``: tracklets in the order of their records, splits by number from 1."""
+    """A prepared data set, which is also a ``KeypointSource``.
+
+    Tracklets are in the order of their records, and splits are numbered from 1.
+    """
 
     folder: Path
     marker: Marker
@@ -59,8 +63,8 @@ class Prepared:
 def open_prepared(folder: Path) -> Prepared:
     """Open a prepared data set.
 
-    Sizes of all shards and hashes of index and keypoints are checked, so that an incomplete copy fails now and not at
-    step 10,000.
+    Sizes of all shards and hashes of index and keypoints are checked, so that an incomplete copy is detected before the
+    training.
 
     Raises:
       InputError: a file is missing, damaged, or of a newer version.
@@ -71,7 +75,7 @@ def open_prepared(folder: Path) -> Prepared:
             f"The prepared data in {folder} is damaged: {listed(wrong, separator='; ')}. Copy it again, or prepare it "
             "again."
         )
-    with as_input_error(  # a forged file, whose hash fits, may raise anything
+    with as_input_error(  # a forged file with a matching hash may raise anything
         f"The prepared data in {folder} is damaged", "prepare it again", Exception
     ):
         tracklets, subsets = read_index(folder / INDEX)
@@ -96,7 +100,7 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def _damage(folder: Path, marker: Marker) -> list[str]:
-    """Find missing and damaged files; each with the reason."""
+    """Return missing and damaged files, each with the reason."""
     wrong = []
     for shard in marker.shards:
         path = folder / shard.file

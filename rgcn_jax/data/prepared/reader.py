@@ -1,4 +1,4 @@
-"""Records of prepared data, for the pipeline that reads clips from loose files too."""
+"""Reader of the records of prepared data, for the pipeline that also reads clips from loose files."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.prepared.opened import Prepared
 from rgcn_jax.errors import as_input_error, needs_extra
 
-_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # ArrayRecord's own advice for random access
+_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # recommended by ArrayRecord for random access
 _IMAGE = {"image": tf.io.FixedLenFeature((), tf.string)}
 
 
@@ -35,7 +35,7 @@ class Records:
         return records.reshape(plan.frames.shape)
 
     def encoded(self, fetched: tf.Tensor) -> tf.Tensor:
-        """Encoded image of a record."""
+        """Return the encoded image of a record."""
         return tf.io.parse_single_example(fetched, _IMAGE)["image"]
 
     def name(self, frame: str) -> str:

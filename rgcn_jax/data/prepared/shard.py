@@ -22,18 +22,19 @@ from rgcn_jax.runtime.files import atomic_path
 from rgcn_jax.types import Tracklet
 
 QUALITY = 95
-"""JPEG quality of resized frames, with 4:2:0 chroma subsampling."""
+"""JPEG quality of resized frames; chroma subsampling is 4:2:0."""
 
 FRAMES_PER_SHARD = 8192
-"""Minimum number of frames per shard but the last: about 60 to 100 MB of crops of 256 x 128 pixels. If the preparation
-is killed, the shards in progress are lost.
+"""Minimum number of frames per shard except the last one, about 60 to 100 MB of crops of 256 x 128 pixels. If the
+preparation is killed, the shards in progress are lost.
 """
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Tracklets with their numbers in the data set, the keypoints of their frames, and the file to write; without a
-    ``path`` the frames are only checked.
+    """Tracklets with their numbers in the data set, the keypoints of their frames, and the file to write.
+
+    Without a ``path``, the frames are only checked.
     """
 
     path: Path | None
@@ -49,8 +50,8 @@ class ShardTask:
         return len(self.keypoints)
 
     def key(self) -> str:
-        """Content key of the shard: hash of settings, tracklets, keypoints, and of name, size and modification time of
-        each image. Images are not read; a copy with a new modification time counts as another image.
+        """Content key of the shard: hash of settings, tracklets and keypoints, and of name, size and modification time
+        of each image. Images are not read, so a copy with a new modification time counts as another image.
         """
         digest = hashlib.sha256(repr((FORMAT_VERSION, self.height, self.width)).encode())
         digest.update(self.keypoints.tobytes())
@@ -67,7 +68,7 @@ class ShardTask:
 
 
 def cut(tracklets: Sequence[Tracklet], frames_per_shard: int) -> list[list[Tracklet]]:
-    """Group consecutive tracklets, each group with just enough of them to reach ``frames_per_shard``."""
+    """Group consecutive tracklets. Each group has just enough of them to reach ``frames_per_shard``."""
     groups, frames = [], frames_per_shard
     for tracklet in tracklets:
         if frames >= frames_per_shard:
@@ -79,7 +80,7 @@ def cut(tracklets: Sequence[Tracklet], frames_per_shard: int) -> list[list[Track
 
 
 def work(task: ShardTask, advance: Callable[[], None]) -> dict[str, str]:
-    """``run`` for ``worker_pool.run_tasks``, with TensorFlow on one thread."""
+    """Call ``run`` for ``worker_pool.run_tasks``, with one TensorFlow thread."""
     os.environ.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # damaged images are reported by us
     return run(task, advance)
@@ -134,7 +135,7 @@ def _record(task: ShardTask, encoded: bytes, row: int, number: int, position: in
 
 
 def _fitted(task: ShardTask, name: str) -> bytes:
-    """Encoded image at the task's size; the original bytes if it has that size. Raises InputError."""
+    """Encode the image at the task's size; an image of that size keeps its original bytes. Raises InputError."""
     from rgcn_jax.data.clips import pixels
     from rgcn_jax.data.clips.tensorflow_cpu import tf
 

@@ -25,8 +25,9 @@ SHOWN = 20
 
 
 class Finding(NamedTuple):
-    """A problem or a remark: the message, which may contain the first names, and all affected frames, files, persons or
-    tracklets.
+    """A problem or a remark, with all affected frames, files, persons or tracklets.
+
+    The message may contain the first names.
     """
 
     text: str
@@ -34,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def counted(names: Sequence[str], text: str) -> list[Finding]:
-    """Finding with the number of names before the text and the first names after it; none without names."""
+    """Create a finding with the number of names before the text and the first names after it; none without names."""
     return [Finding(f"{len(names):,} {text}: {listed(names, SHOWN)}", tuple(names))] if names else []
 
 
@@ -42,8 +43,8 @@ def counted(names: Sequence[str], text: str) -> list[Finding]:
 class Source:
     """A data set with all of its published splits and its distinct tracklets.
 
-    ``splits``: by split number. ``subsets``: tracklets of ``train`` and ``test``; of several splits, all are in
-    ``frames``.
+    ``splits``: by split number. ``subsets``: tracklets by subset, ``train`` and ``test``. If there are several splits,
+    the only subset is ``frames``, with all tracklets.
     """
 
     dataset: str
@@ -89,7 +90,7 @@ def read_splits(dataset: str, root: Path, follow_links: bool = False) -> Source:
 def read_keypoints(
     path: Path, source: Source, skeleton: str | None = None, units: str | None = None, lenient: bool = False
 ) -> tuple[KeypointTable, list[Finding]]:
-    """Read the keypoints of all tracklets, or of all but the junk if those of the junk cannot be read.
+    """Read the keypoints of all tracklets, or of all except junk if those of junk cannot be read.
 
     ``skeleton`` and ``units``: see ``table.read_source``. ``lenient``: whether invalid images are ignored, see
     ``frame_sizes``.
@@ -114,7 +115,7 @@ def read_keypoints(
 
 
 def unused_keypoints(path: Path, source: Source, entries: Sequence[str] = ()) -> list[Finding]:
-    """Keypoints that belong to no frame: files of a folder, or these entries of a file."""
+    """Keypoints that belong to no frame: files of a folder, or entries of a file."""
     names = formats.unused_files(path, unique_frames(source.tracklets)) if path.is_dir() else entries
     return counted(names, f"entries of {path} are keypoints of no frame of the data set")
 

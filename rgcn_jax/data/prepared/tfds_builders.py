@@ -25,10 +25,10 @@ _DESCRIPTION = "Frames of {} with 14 keypoints, ids and cameras; published split
 
 
 class _Info(tfds.core.DatasetInfo):
-    """Information that is not looked up on a server."""
+    """Data set information that is not fetched from a server."""
 
     def initialize_from_bucket(self) -> None:
-        """Do nothing: TensorFlow Datasets would query Google's storage."""
+        """Do nothing; TensorFlow Datasets would query Google's storage."""
 
 
 class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -1,8 +1,13 @@
 """Metadata of prepared data for TensorFlow Datasets: features of a record, and two JSON files. Needs no TensorFlow.
 
-A record: ``image`` (JPEG or PNG), ``keypoints`` [14, 3] (x and y as normalised coordinates, confidence; zeros where not
-detected), ``person_id`` and ``camera_id`` of the data set (junk is -1, distractors are 0), ``tracklet`` (position in
-the data set), ``frame`` (position in the tracklet, from 0), ``name`` (path in the original data set).
+Fields of a record:
+
+- ``image``: JPEG or PNG.
+- ``keypoints`` [14, 3]: x and y as normalised coordinates, and confidence; zeros if not detected.
+- ``person_id`` and ``camera_id`` of the data set; junk is -1 and distractors are 0.
+- ``tracklet``: position in the data set.
+- ``frame``: position in the tracklet, from 0.
+- ``name``: path in the original data set.
 """
 
 import functools
@@ -23,7 +28,7 @@ with needs_extra("data", "Preparing data needs TensorFlow Datasets"):
 
 @functools.cache
 def features(height: int | None, width: int | None) -> Any:
-    """Features of a record for TensorFlow Datasets; height and width None: frames of any size."""
+    """Features of a record for TensorFlow Datasets. If height and width are None, frames may have any size."""
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(height, width, 3)),
@@ -50,7 +55,7 @@ def write_metadata(
       width: width of the frames in pixels.
       description: description of the data set.
     """
-    # Beside empty files with the final names of the shards, which TensorFlow Datasets looks for.
+    # In a folder of empty files with the final names of the shards, since TensorFlow Datasets looks for these.
     with tempfile.TemporaryDirectory(dir=folder) as name:
         empty = Path(name)
         names = tfds.core.ShardedFileTemplate(
@@ -77,7 +82,7 @@ def write_metadata(
             split_infos=splits,
             version=VERSION,
             filename_template=names,
-            check_data=False,  # it reads by as_dataset, which ArrayRecord does not support
+            check_data=False,  # uses as_dataset, which ArrayRecord does not support
             description=description,
         )
         for written in empty.glob("*.json"):

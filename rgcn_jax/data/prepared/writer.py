@@ -1,8 +1,8 @@
 """Writer of prepared data: resumable, atomic, with content-addressed shards.
 
-Files are written into ``1.0.0.partial``, which is renamed to ``1.0.0`` when complete. Until then the name of a shard
-ends with its content key (``ShardTask.key``): an existing shard with the right name is not written again, and one of
-other images, keypoints or settings is not used.
+Files are written into ``1.0.0.partial``, which is renamed to ``1.0.0`` when complete. Until then, the name of a shard
+ends with its content key (``ShardTask.key``). An existing shard with the right name is not written again. Shards of
+other images, keypoints or settings have other names and are not used.
 """
 
 import errno
@@ -209,7 +209,7 @@ class Preparation:
 
     @contextmanager
     def _write_errors(self) -> Iterator[None]:
-        """Raise an OSError of the block as InputError; for a full disk with the space still needed."""
+        """Convert an OSError of the block to InputError; for a full disk with the space still needed."""
         try:
             yield
         except OSError as error:

@@ -1,17 +1,17 @@
-"""2D convolution for the CPU: XLA's own, gathered patches or matrix products, whichever is faster for the shapes.
+"""2D convolution for the CPU: XLA's own, gathered patches or matrix products, whichever is fastest for the shapes.
 
-`convolution_form` and `input_gradient_form` choose from static shapes only; ``python -m benchmarks.convolution_forms``
+`convolution_form` and `input_gradient_form` choose from static shapes only. ``python -m benchmarks.convolution_forms``
 times every choice.
 
 - A 1x1 convolution is a matrix product.
-- XLA's convolution collapses where a map has few positions left, as in the last stages of a trunk that is fed small
-  crops: at 4 x 2 positions a 3x3 layer is 10 to 200 times faster as one matrix product over gathered patches, from 12
-  to 32 the two are level, and above XLA's wins.
-- The gradient for the input of a wide layer is a product with the kernel as it lies, whose results are added up. XLA's
+- XLA's convolution is slow on maps with few positions, as in the last stages of a ResNet on small crops. At 4 x 2
+  positions, a 3x3 layer is 10 to 200 times faster as one matrix product over gathered patches. From 12 to 32 positions
+  both are equally fast, and above that XLA's is faster.
+- The gradient for the input of a wide layer is a product with the untransposed kernel, whose results are summed. XLA's
   own transposes the kernel first, which for 512 channels takes longer than the arithmetic.
-- The gradient of a 1x1 kernel is a product over all positions. XLA transposes the wider factor for it, and fuses this
-  with whatever comes before, which then writes its result column by column. Here the narrower factor is transposed by
-  itself, once. A larger kernel's gradient is XLA's convolution.
+- The gradient of a 1x1 kernel is a product over all positions. XLA transposes the wider factor and fuses this with the
+  preceding operation, which then writes its result column by column. Here the narrower factor is transposed once, as a
+  separate operation. The gradient of a larger kernel is computed by XLA's convolution.
 """
 
 from typing import Literal
@@ -26,21 +26,21 @@ from jaxtyping import Array, ArrayLike, Float
 from rgcn_jax.models.cpu.mapped_axes import varying_like
 
 FEW_POSITIONS = 16
-"""Output positions of an image up to which the CPU gathers patches (measured: XLA collapses at 8 and is level from 12
-to 32).
+"""Maximum number of output positions per image for which the CPU gathers patches. As measured, XLA is far slower at 8
+and equally fast from 12 to 32.
 """
 
 MANY_CHANNELS = 128
-"""Input channels above which the CPU takes the gradient for the input of a larger kernel as one product (measured: from
-256 on it is faster, at 128 level).
+"""Number of input channels above which the CPU computes the input gradient of a larger kernel as one product. As
+measured, this is faster from 256 channels on and equally fast at 128.
 """
 
 
 def convolution_form(kernel_size: tuple[int, ...], output_positions: int) -> Literal["convolution", "patches"]:
-    """How a convolution is computed on the CPU.
+    """Choose how a convolution is computed on the CPU.
 
     ``"convolution"``: XLA's own. ``"patches"``: the patches are gathered and multiplied with the kernel in one matrix
-    product; for 1x1 kernels and where an image has at most `FEW_POSITIONS` output positions.
+    product. The latter is used for 1x1 kernels and for at most `FEW_POSITIONS` output positions per image.
     """
     return "patches" if kernel_size == (1, 1) or output_positions <= FEW_POSITIONS else "convolution"
 
@@ -48,16 +48,16 @@ def convolution_form(kernel_size: tuple[int, ...], output_positions: int) -> Lit
 def input_gradient_form(
     kernel_size: tuple[int, ...], output_positions: int, channels: int
 ) -> Literal["convolution", "patches"]:
-    """How the gradient for the input is computed on the CPU: as the convolution is, but for wide layers."""
+    """Choose how the input gradient is computed on the CPU: in the form of the convolution, except for wide layers."""
     return "patches" if channels > MANY_CHANNELS else convolution_form(kernel_size, output_positions)
 
 
 class Conv(nn.Module):
-    """2D convolution without a bias: `nn.Conv` with ``use_bias=False``, by `cpu_convolution`.
+    """2D convolution without a bias: `nn.Conv` with ``use_bias=False``, computed by `cpu_convolution`.
 
-    Same parameter (``kernel`` [kh, kw, d_in, d_out], float32) and same fields; ``strides`` and ``padding`` (explicit
-    zeros) are one number for both axes and both sides. The sum over a patch is taken in another order, so results agree
-    with `nn.Conv` to about 1e-6 of their scale.
+    It has the same parameter (``kernel`` [kh, kw, d_in, d_out], float32) and the same fields. ``strides`` and
+    ``padding`` (with zeros) are one number for both axes and both sides. The sum over a patch is computed in another
+    order, so results agree with `nn.Conv` to a relative error of about 1e-6.
     """
 
     features: int
@@ -69,7 +69,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w d_in"]) -> Float[Array, "n h_out w_out d_out"]:
-        """``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, the same for w, features]."""
+        """Convolve ``x`` [N, h, w, d_in] -> [N, (h + 2 padding - kh) // strides + 1, the same for w, features]."""
         x = jnp.asarray(x)
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
@@ -79,13 +79,13 @@ class Conv(nn.Module):
 def cpu_convolution(
     x: Float[ArrayLike, "n h w d_in"], kernel: Float[ArrayLike, "kh kw d_in d_out"], stride: int, padding: int
 ) -> Float[Array, "n h_out w_out d_out"]:
-    """The same as `xla_convolution`, each of forward pass and two gradients in the form chosen for the CPU."""
+    """Compute `xla_convolution`, with the forward pass and both gradients each in the form chosen for the CPU."""
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     return _cpu_convolution(x, varying_like(kernel, x), stride, padding)
 
 
 def _positions(x: Array, kernel: Array, stride: int, padding: int) -> int:
-    """Of the output, an image."""
+    """Number of output positions per image."""
     rows, columns = (
         (size + 2 * padding - k) // stride + 1 for size, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)
     )
@@ -119,7 +119,7 @@ _cpu_convolution.defvjp(_forward, _backward)
 def xla_convolution(
     x: Float[ArrayLike, "n h w d_in"], kernel: Float[ArrayLike, "kh kw d_in d_out"], stride: int, padding: int
 ) -> Float[Array, "n h_out w_out d_out"]:
-    """Cross-correlation of ``x``, padded by ``padding`` zeros on every side, with ``kernel``, by XLA's convolution."""
+    """Cross-correlate ``x``, padded by ``padding`` zeros on every side, with ``kernel``, by XLA's convolution."""
     return jax.lax.conv_general_dilated(
         jnp.asarray(x),
         jnp.asarray(kernel),
@@ -132,7 +132,7 @@ def xla_convolution(
 def patches_convolution(
     x: Float[ArrayLike, "n h w d_in"], kernel: Float[ArrayLike, "kh kw d_in d_out"], stride: int, padding: int
 ) -> Float[Array, "n h_out w_out d_out"]:
-    """The same as `xla_convolution`: patches [N, h_out, w_out, kh * kw * d_in] times the kernel as [kh * kw * d_in,
+    """Compute `xla_convolution` as patches [N, h_out, w_out, kh * kw * d_in] times the kernel as [kh * kw * d_in,
     d_out].
     """
     kernel = jnp.asarray(kernel)
@@ -146,12 +146,12 @@ _FORMS = {"convolution": xla_convolution, "patches": patches_convolution}
 def pointwise_kernel_gradient(
     x: Float[ArrayLike, "n h w d_in"], dy: Float[ArrayLike, "n h_out w_out d_out"], stride: int, padding: int
 ) -> Float[Array, "1 1 d_in d_out"]:
-    """Gradient of the 1x1 kernel of `xla_convolution` from that of its output: the product of what the kernel saw with
-    ``dy``, over all positions.
+    """Gradient of the 1x1 kernel of `xla_convolution`, from the output gradient ``dy``: the product of the inputs of
+    the kernel with ``dy``, summed over all positions.
     """
     (seen,), dy = _shifted(jnp.asarray(x), (1, 1), stride, padding), jnp.asarray(dy)
     rows, d = seen.reshape(-1, seen.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    # The barrier keeps XLA from taking the transposition into the product, where it would turn the wider factor.
+    # The barrier prevents XLA from fusing the transposition into the product and transposing the wider factor instead.
     if stride > 1:
         gradient = jax.lax.dot_general(rows, d, (((0,), (0,)), ((), ())))
     elif rows.shape[1] <= d.shape[1]:
@@ -162,7 +162,7 @@ def pointwise_kernel_gradient(
 
 
 def _shifted(x: Array, kernel_size: tuple[int, ...], stride: int, padding: int) -> list[Array]:
-    """What each place of a kernel sees, row by row of it: arrays [N, h_out, w_out, d_in]."""
+    """The inputs of each position of the kernel, in row-major order: arrays [N, h_out, w_out, d_in]."""
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = x.shape[1] - kernel_size[0] + 1, x.shape[2] - kernel_size[1] + 1
     places = [(i, j) for i in range(kernel_size[0]) for j in range(kernel_size[1])]

@@ -1,9 +1,9 @@
-"""GCN&LSTM's recurrence for a CPU, with a gradient of its own: that of the weights is one product over all frames.
+"""GCN&LSTM's recurrence for the CPU, with a custom gradient: the weight gradient is one product over all frames.
 
-Differentiated by JAX, each frame adds its share to the gradients of W_x and W_h, two arrays of the weights' size that
-pass through memory every time. Here the backward scan keeps the gradient of the gates, and the product comes after it.
-The first frame stands before the scan, for its state is 0 and needs no product. The gates are kept as four arrays:
-reading the parts of one is slower than the arithmetic on them.
+In JAX's own gradient, each frame adds to the gradients of W_x and W_h, so two arrays of the weights' size pass through
+memory per frame. Here the backward scan stores the gradients of the gates, and the product follows after the scan. The
+first frame is computed before the scan: its initial state is 0 and needs no product. The gates are stored as four
+arrays, since slicing a single one is slower than the arithmetic on the slices.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from rgcn_jax.models.cpu.mapped_axes import varying_like
 from rgcn_jax.models.graph_convolution import project
 
 Frame = tuple[tuple[Array, Array, Array, Array], Array]
-"""For the backward pass, of one frame or of several: the gates f, i, o, g after their activations, and c_t."""
+"""Residuals of one or several frames for the backward pass: the activated gates f, i, o, g, and c_t."""
 
 Kept = tuple[Array, Array, Frame, Frame, Array | None, Array, Array]
-"""For the backward pass: x', h_t of all frames, the first frame, the others, the mask, W_x, W_h."""
+"""Residuals of the backward pass: x', h_t of all frames, the first frame, the other frames, the mask, W_x, W_h."""
 
 
 def lstm_over_frames(
@@ -31,13 +31,13 @@ def lstm_over_frames(
     mask: Bool[ArrayLike, "b t"] | None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "b t v n"]:
-    """``gcn_rnn.lstm_step`` over the frames from h_0 = c_0 = 0; the same but for the order of sums.
+    """Apply ``gcn_rnn.lstm_step`` to the frames from h_0 = c_0 = 0, with sums in another order.
 
     Args:
       params: ``W_x`` [m, 4n], ``W_h`` [n, 4n], ``b`` [4n].
       x: x'_t of every node.
-      mask: False where h and c are held.
-      dtype: of the factors of the matmuls.
+      mask: False for frames that leave h and c unchanged.
+      dtype: data type of the factors of the matrix products.
     """
     x = jnp.asarray(x)
     frames = jnp.moveaxis(x, 1, 0)
@@ -50,7 +50,7 @@ def lstm_over_frames(
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
 def _lstm(x: Array, w_x: Array, w_h: Array, b: Array, counted: Array | None, dtype: DTypeLike) -> Array:
-    """The states [T, N, n] of x [T, N, m]; ``w_x`` [m, 4n], ``w_h`` [n, 4n]; ``counted`` [T, N, 1]."""
+    """States [T, N, n] of x [T, N, m]. ``w_x`` is [m, 4n], ``w_h`` [n, 4n] and ``counted`` [T, N, 1]."""
     return _forward(x, w_x, w_h, b, counted, dtype)[0]
 
 
@@ -80,7 +80,7 @@ def _backward(dtype: DTypeLike, kept: Kept, dh_of_frames: Array) -> tuple[Array,
     w = jnp.concatenate([w_x, w_h]).T
 
     def frame(after: tuple[Array, Array], inputs: tuple) -> tuple[Array, Array, Array]:
-        """The gradients of the gates, of c_{t-1}, and of h_{t-1} where it is held."""
+        """Gradients of the gates, of c_{t-1}, and of h_{t-1} for masked frames."""
         (dh, dc), (dh_here, ((f, i, o, g), c), c_before, count) = after, inputs
         dh = dh + dh_here
         held_h = held_c = jnp.zeros_like(dh)

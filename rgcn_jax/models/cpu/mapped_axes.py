@@ -1,4 +1,4 @@
-"""For functions with a gradient of their own under ``shard_map``: which mesh axes an array varies over."""
+"""Mesh axes over which an array varies, for functions with a custom gradient under ``shard_map``."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from jax import Array
 
 
 def varying_like(weight: Array, x: Array) -> Array:
-    """A weight that all devices share, marked as varying over the mesh axes that ``x`` varies over.
+    """Mark a weight that all devices share as varying over the mesh axes that ``x`` varies over.
 
-    Under ``shard_map`` each device has its own x. Said here, the gradients of the devices are added up outside of the
-    hand-written one.
+    Under ``shard_map`` each device has its own x. With the mark, JAX sums the gradients of the devices outside of the
+    custom gradient.
     """
     missing = tuple(_mapped_axes(x) - _mapped_axes(weight))
     return jax.lax.pcast(weight, missing, to="varying") if missing else weight

@@ -1,6 +1,4 @@
-"""BatchNorm for the CPU, written so that little passes through memory: the gradient needs the input itself and no other
-array of its size.
-"""
+"""BatchNorm for the CPU with little memory traffic: the gradient needs no array of the input's size but the input."""
 
 from typing import Any
 
@@ -14,15 +12,15 @@ from rgcn_jax.models.masking import at_least_float32
 
 
 class BatchNorm(nn.Module):
-    """Normalisation of each channel by its statistics over all other axes; parameters, collections, arguments and
-    values are those of `nn.BatchNorm`.
+    """Normalisation of each channel by its statistics over all other axes, equivalent to `nn.BatchNorm`.
 
-    Fields as in ``nn.BatchNorm``; epsilon 1e-5 and momentum 0.9 (for the old value) are torchvision's (whose 0.1 is for
-    the new one). Parameters ``scale`` and ``bias``, collection ``batch_stats``: ``mean`` and ``var`` (biased), float32,
-    [d].
+    Parameters, collections, fields and arguments are those of ``nn.BatchNorm``. Epsilon 1e-5 and momentum 0.9 (weight
+    of the old value) equal torchvision's, whose momentum 0.1 is the weight of the new value. Parameters are ``scale``
+    and ``bias``. The collection ``batch_stats`` has ``mean`` and ``var`` (biased), float32, [d].
 
-    Both compute mean and mean of squares in one pass, in float32 at least. Here the result is x * factor + offset with
-    one factor and one offset a channel. They differ by rounding, by about 1e-7 times mean / standard deviation.
+    Both implementations compute the mean and the mean of squares in one pass, in float32 at least. Here the result is
+    ``x * factor + offset``, with one factor and one offset per channel. The results differ by rounding, about 1e-7
+    times mean / standard deviation.
     """
 
     use_running_average: bool | None = None
@@ -33,7 +31,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "*n d"], use_running_average: bool | None = None) -> Float[Array, "*n d"]:
-        """``x`` normalised by the batch's statistics, which then update the running ones, or by the latter."""
+        """Normalise ``x`` by the statistics of the batch, which update the running ones, or by the running ones."""
         running = nn.merge_param("use_running_average", self.use_running_average, use_running_average)
         x = jnp.asarray(x)
         wide = at_least_float32(x)

@@ -1,9 +1,9 @@
-"""ST-GCN's convolution over time for a CPU, by a discrete Fourier transform (DFT) over the frames of a clip.
+"""ST-GCN's convolution over time for the CPU, by a discrete Fourier transform (DFT) over the frames of a clip.
 
-The convolution theorem: at each frequency the transform of the result is the transform of the clip times that of the
-kernel, here a product [B V, C] x [C, n]. A clip of ten frames and a kernel of nine need a DFT of length 14, two real
-and six complex frequencies; with Gauss's three real products for a complex one these are 20 products of B V rows, where
-the plain form takes 90. The transforms are products with small constant matrices.
+By the convolution theorem, the transform of the result at each frequency is the transform of the clip times that of the
+kernel, here a product [B V, C] x [C, n]. A clip of ten frames and a kernel of nine need a DFT of length 14, which has
+two real and six complex frequencies. With Gauss's three real products per complex product, these are 20 products of B V
+rows, compared with 90 in the plain form. The transforms are products with small constant matrices.
 """
 
 from functools import lru_cache
@@ -16,18 +16,18 @@ from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.stgcn import temporal_convolution
 
 MOST_FRAMES = 128
-"""Of a clip; the transforms' cost grows with the square of the length, so a longer one takes the plain form."""
+"""Maximum clip length. The cost of the transforms is quadratic in the length, so longer clips use the plain form."""
 
 Transforms = tuple[Float64[np.ndarray, "p t"], Float64[np.ndarray, "p k"], Float64[np.ndarray, "t p"]]
 
 
 @lru_cache
 def transforms(frames: int, taps: int) -> Transforms:
-    """Matrices F [p, T], G [p, k] and R [T, p] with y = R ((F x) * (G w)): the cross-correlation of T values x with an
-    odd number k of taps w, zeros before and after x, from p products.
+    """Matrices F [p, T], G [p, k] and R [T, p] with y = R ((F x) * (G w)), which cross-correlate with p products.
 
-    With N >= T + (k - 1) / 2 no value wraps around into the result. At frequency f, with X = a + ib and W = c + id, the
-    three products are c (a + b), a (d - c) and b (c + d): X W = (first - third) + i (first + second).
+    x has T values and is padded by zeros on both sides; w has an odd number k of taps. With N >= T + (k - 1) / 2, no
+    value wraps around into the result. At frequency f, with X = a + ib and W = c + id, the three products are c (a +
+    b), a (d - c) and b (c + d), and X W = (first - third) + i (first + second).
     """
     half = taps // 2
     length = frames + half + (frames + half) % 2
@@ -49,9 +49,9 @@ def transforms(frames: int, taps: int) -> Transforms:
 def temporal_convolution_by_frequency(
     x: Float[ArrayLike, "b t v c"], kernel: Float[ArrayLike, "k c n"], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "b t v n"]:
-    """``temporal_convolution`` by the convolution theorem; the same but for rounding.
+    """Compute ``temporal_convolution`` by the convolution theorem, equal up to rounding.
 
-    The factors of the products over channels are in ``dtype``, the transforms in float32 or better.
+    The factors of the products over channels have type ``dtype``; the transforms are in float32 or better.
     """
     x, kernel = at_least_float32(x), jnp.asarray(kernel)
     clips, frames, nodes, channels = x.shape
