@@ -333,7 +333,7 @@ def test_wrong_input_of_an_embedder_is_one_sentence(world):
         ((frames.astype(float), keypoints), r"float64 \[2, 8, 4, 3\]"),
         ((frames, keypoints[:, :13]), r"\[2, 13, 3\]"),
         ((frames, 100 * keypoints), "normalised coordinates"),
-        ((frames, np.nan * keypoints), "not finite"),
+        ((frames, np.nan * keypoints), "NaN"),
         ((frames, keypoints[:1]), "has 2 frames"),
         ((frames,), "expected keypoints"),
         (([frames], [keypoints, keypoints]), "of 1 tracklets"),
