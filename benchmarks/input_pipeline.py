@@ -161,7 +161,7 @@ def read_loose(root: Path, plans: Sequence[BatchPlan]) -> tuple[float, float]:
 
 
 def forget(paths: Sequence[Path]) -> None:
-    """Drop files from the page cache, as far as an ordinary user is allowed to."""
+    """Drop files from the page cache, within the rights of an ordinary user."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

@@ -1,12 +1,12 @@
 """Roofline bound of a training step on ResNet-50: arithmetic and memory traffic, and peak rates of devices.
 
-Arithmetic counts convolutions: two operations per multiplication, once forward and twice backward (for the input and
-for the kernel; the missing input gradient of the first layer is counted too, as is customary).
+Arithmetic counts two operations per multiplication of the convolutions, once forward and twice backward (for the input
+and for the kernel). The missing input gradient of the first layer is counted too, as is customary.
 
-Traffic counts each activation whenever it must pass through memory, if convolutions are separate operations and
-normalisation separate passes, fused only with the following ReLU and addition (as compilers do; a kernel that fuses
-normalisation into the convolution needs less, so more than 100 % is possible). For i and o, the values that a
-convolution reads and writes:
+Traffic assumes that convolutions are separate operations and normalisations separate passes, fused only with the
+following ReLU and addition, as compilers do. It counts each activation whenever it must then pass through memory. A
+kernel that fuses normalisation into the convolution needs less, so more than 100 % is possible. For i and o, the values
+that a convolution reads and writes:
 
     convolution              forward i + o     backward (o + i) for the input, (o + i) for the kernel
     statistics               forward o         backward 2 o: gradient and normalised value, reduced
@@ -64,13 +64,13 @@ PEAKS = {
     "A100": Peak({"bfloat16": 312e12, "float32": 156e12}, 1.555e12),
     "V100": Peak({"bfloat16": 15.7e12, "float32": 15.7e12}, 0.9e12),
 }
-"""Peaks by a substring of JAX's ``device_kind``; the first match applies. float32 is TF32 if supported; V100's tensor
+"""Peaks by a substring of JAX's ``device_kind``; the first match applies. float32 is TF32 if supported. V100's tensor
 cores do not support bfloat16.
 """
 
 
 def peak_of(device_kind: str) -> Peak | None:
-    """The published peak of a device; None if it is not in ``PEAKS``."""
+    """Return the published peak of a device; None if it is not in ``PEAKS``."""
     return next((peak for name, peak in PEAKS.items() if name.lower() in device_kind.lower()), None)
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
-"""Keys: ``part``, ``first`` and ``second`` (its two numbers), ``seconds``, ``units``, ``unit``, ``memory``."""
+"""A row with the keys ``part``, ``first`` and ``second`` (its two numbers), ``seconds``, ``units``, ``unit``,
+``memory``.
+"""
 
 
 class Axes(NamedTuple):

@@ -25,8 +25,10 @@ GIB = 2**30
 
 
 def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
-    """Compute differences between JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32: the largest
-    relative difference of a loss term, and of a gradient (relative to its largest absolute value).
+    """Compute differences between JAX and PyTorch in float64 on 4 clips of 2 frames of at most 64 x 32.
+
+    Returns the largest relative difference of a loss term, and that of a gradient (relative to its largest absolute
+    value).
     """
     import torch
 
@@ -70,8 +72,9 @@ def differences_float64(pose: str, sizes: Sizes) -> tuple[float, float]:
 
 
 def first_losses(pose: str, sizes: Sizes, batch: Mapping[str, np.ndarray], variables: Any) -> tuple[float, float]:
-    """Compute the loss of the batch's first clips (two identities, to limit memory) in float32 without TF32, in JAX and
-    PyTorch.
+    """Compute the loss of the batch's first clips in float32 without TF32, in JAX and PyTorch.
+
+    The clips are those of two identities, to limit memory.
     """
     import torch
 

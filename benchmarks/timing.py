@@ -28,7 +28,7 @@ class Times:
 
 
 def time_in_turn(tasks: Mapping[Name, Callable[[], object]], turns: int, calls: int = 1) -> dict[Name, Times]:
-    """Time every task in ``turns`` rounds, in each of which every task is called ``calls`` times.
+    """Time every task in ``turns`` rounds. Each round calls every task ``calls`` times.
 
     A task must block until its result is ready. Nothing is warmed up here. With more than one call per round,
     after-effects of the previous task (active threads, caches) affect only the first one.

@@ -3,8 +3,9 @@
     python -m benchmarks.train_step
 
 Requires jax, flax, optax and NumPy, and PyTorch for the comparison. Frames are noise, so neither TensorFlow nor data
-are needed. Defaults are AP, AP + RGCN and AP + LGCN with ResNet-50 at 256 x 128: on a GPU with the paper's 32 clips x
-10 frames in bfloat16, on a CPU with 4 clips x 2 frames in float32 (--clips 4 --frames 8 for 32 images, ...).
+are needed. By default, it measures AP, AP + RGCN and AP + LGCN with ResNet-50 at 256 x 128. The batch is the paper's 32
+clips x 10 frames in bfloat16 on a GPU, and 4 clips x 2 frames in float32 on a CPU (--clips 4 --frames 8 for 32 images,
+...).
 
 Parts:
   step        the training step (forward, backward, Adam) of JAX and PyTorch in alternation, and extraction

@@ -1,4 +1,4 @@
-"""Writes two small checkpoints of PyTorch projects to tests/models/data/, and PyTorch's features of one of them.
+"""Generator of two small checkpoints of PyTorch projects in tests/models/data/, and PyTorch's features of one of them.
 
     python -m scripts.make_checkpoint_fixtures
 

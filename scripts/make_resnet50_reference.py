@@ -1,4 +1,4 @@
-"""Writes tests/models/data/: PyTorch's results for ResNet-50, and two small weight files of PyTorch.
+"""Generator of files in tests/models/data/: PyTorch's results for ResNet-50, and two small weight files of PyTorch.
 
     python scripts/make_resnet50_reference.py
 

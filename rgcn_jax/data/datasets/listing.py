@@ -102,9 +102,7 @@ class FolderReader:
         self._problems: dict[str, None] = {}  # ordered set
 
     def listing(self, folder: str) -> Listing:
-        """List a folder, given relative to the root ("": the root). If it cannot be listed, return an empty list and
-        add an error.
-        """
+        """List a folder, given relative to the root ("": the root); empty, and an error is added, if listing fails."""
         folders, files = [], []
         path = self._root / folder
         if not self._stays(str(path), folder or str(path)):

@@ -105,10 +105,12 @@ def _find_lists(root: Path) -> tuple[str, str]:
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[Line]:
-    """Parse the tracklets of a list; ``path``: path of the file, for messages; ``folder``: folder of all tracklets.
+    """Parse the tracklets of a list.
 
-    Raises InputError: a line is not a path prefix, blanks and a positive number, leads out of the folder, or occurs
-    twice; or there is no line.
+    ``path``: path of the file, for messages. ``folder``: folder of all tracklets.
+
+    Raises InputError if a line is not a path prefix, blanks and a positive number, leads out of the folder, or occurs
+    twice. Also raises it if there is no line.
     """
     found: dict[tuple[str, str], Line] = {}
     for number, line in enumerate(text_lines(text, path), 1):

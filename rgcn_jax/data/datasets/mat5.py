@@ -1,7 +1,7 @@
 """Reader of MATLAB files of version 5 (MATLAB's ``-v6`` and ``-v7``), for one numeric or character matrix.
 
 SciPy reads such files too, but does not validate them. A wrong byte in a type or a size ends the process with a
-segmentation fault (2 % of damaged copies of a list of MARS did), and a few kilobytes can decompress to any size. Here
+segmentation fault, as with 2 % of damaged copies of a list of MARS. A few kilobytes can decompress to any size. Here
 every number is checked before use, and only the headers of other matrices are decompressed. SciPy in a separate process
 would start Python and SciPy for every list.
 

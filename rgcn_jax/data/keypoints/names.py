@@ -1,11 +1,12 @@
 r"""Matching of names in keypoint files, or of the files' own names, to the frames of a data set.
 
-Names are only compared with the frames', never opened, so a name such as ``../x.jpg`` is merely unknown. Besides equal
-names, these are matched, since no other frame can be meant:
+Names are only compared with those of the frames and never opened, so a name such as ``../x.jpg`` is merely unknown.
+Names that differ as follows also match, since they are unambiguous:
 
-- another image suffix (``.png`` for ``.jpg``), backslashes for slashes, composed or decomposed accents (NFC, NFD);
-- if no name equals a frame's: additional leading folders (``D:\data\MARS\bbox_train\...``), missing ones (without
-  ``bbox_train``), or a common prefix of all names (MMPose's ``results_``).
+- Another image suffix (``.png`` for ``.jpg``), backslashes for slashes, composed or decomposed accents (NFC, NFD).
+- If no name equals a frame's: additional leading folders (``D:\data\MARS\bbox_train\...``), or missing ones (without
+  ``bbox_train``).
+- If no name equals a frame's: a common prefix of all names (MMPose's ``results_``).
 """
 
 import unicodedata

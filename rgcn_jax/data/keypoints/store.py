@@ -2,17 +2,17 @@
 
 It is an ``.npz`` archive without pickled objects, readable by ``np.load``, with three arrays:
 
-- ``names`` [N], text: distinct paths of the frames relative to the data set's root, with forward slashes;
-- ``keypoints`` [N, 14, 3], float32: x and y in pixels of the crop, and confidence; (0, 0, 0) where not detected; in the
-  order of ``rgcn_jax.skeleton.KEYPOINTS``;
+- ``names`` [N], text: distinct paths of the frames relative to the data set's root, with forward slashes.
+- ``keypoints`` [N, 14, 3], float32: x and y in pixels of the crop, and confidence; (0, 0, 0) if not detected. The order
+  is that of ``rgcn_jax.skeleton.KEYPOINTS``.
 - ``header``, JSON text: ``{"format": "rgcn_jax keypoints", "version": 1, "detector": "alphapose", "skeleton": "coco17",
   "threshold": 0.2, "frames": N, "coverage": {"frames": {"0": ..., "1-7": ..., "8-13": ..., "14": ...}, "cameras": {"1":
   {...}}, "keypoints": {"head": ..., ...}}}``. The coverage counts frames, as in ``coverage.py``.
 
-Values are stored unchanged, so training from the store is bit-identical to training from the detector's files. It takes
-about 140 bytes per frame (170 MB for the 1.19 million frames of MARS), twice as much as float16, which would move a
-keypoint in a crop of height 256 by up to 1/16 pixel. A file without a header is an array file (``arrays.py``); with V =
-14 it is a store of before version 1.
+Values are stored unchanged, so training from the store is bit-identical to training from the detector's files. A store
+takes about 140 bytes per frame (170 MB for the 1.19 million frames of MARS). This is twice as much as in float16, which
+would move a keypoint in a crop of height 256 by up to 1/16 pixel. A file without a header is an array file
+(``arrays.py``). If V = 14, it is a store from before version 1.
 """
 
 import json
@@ -42,7 +42,7 @@ _FORMAT = "rgcn_jax keypoints"
 
 
 class Header(NamedTuple):
-    """Header of a store; ``coverage`` as from ``coverage.to_json``."""
+    """Header of a store. ``coverage`` has the form of ``coverage.to_json``."""
 
     detector: str
     skeleton: str

@@ -1,7 +1,7 @@
 """Reader of Ultralytics' results (YOLO-pose): a folder of text files, as written by ``predict(..., save_txt=True)``.
 
-A file ``<frame's stem>.txt`` has one line per person, with normalised coordinates in [0, 1]: class and box, then x, y
-and confidence of COCO's 17 keypoints; with ``save_conf=True`` followed by the confidence of the box::
+A file ``<frame's stem>.txt`` has one line per person, with normalised coordinates in [0, 1]. A line has class and box,
+then x, y and confidence of COCO's 17 keypoints. With ``save_conf=True``, the confidence of the box follows::
 
     0 0.50 0.48 0.61 0.93 0.512 0.101 0.98 0.530 0.083 0.97 ...
 
