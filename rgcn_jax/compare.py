@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
     if folders:
         print(last_line(made, "rgcn-jax", "report", *folders, "--out=report.html"))
     else:
-        print(last_line(made, then="rgcn-jax report RUN BASELINE --out=report.html shows where the runs differ"))
+        print(last_line(made, then="to see where the runs differ: rgcn-jax report RUN BASELINE --out=report.html"))
 
 
 def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:
