@@ -336,7 +336,7 @@ def test_wrong_input_of_an_embedder_is_one_sentence(world):
         ((frames, np.nan * keypoints), "NaN"),
         ((frames, keypoints[:1]), "has 2 frames"),
         ((frames,), "expected keypoints"),
-        (([frames], [keypoints, keypoints]), "of 1 tracklets"),
+        (([frames], [keypoints, keypoints]), "1 tracklets, 2 arrays"),
     ]:
         with pytest.raises(InputError, match=problem):
             embedder(*wrong)
