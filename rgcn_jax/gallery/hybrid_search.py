@@ -4,7 +4,8 @@
 distances of both branches are computed in float64. An entry outside these results has d² >= α² d_a² + β² d_p², with d_a
 and d_p the largest distances in the results of each branch. The search is complete once the k-th nearest distance is
 below this bound. Otherwise more entries are requested, up to ``MOST`` per branch. The result is approximate if the
-branches disagree too much for this limit, or if the index is approximate.
+branches disagree too much for this limit. With an approximate index the bound is that of the entries that it finds, so
+the result lacks only what the index misses.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -31,7 +32,6 @@ def hybrid_search(
     queries: Float32[np.ndarray, "q d"],
     weights: Weights,
     k: int,
-    exact: bool,
 ) -> list[Nearest]:
     """Return the k nearest entries of each query; ``positions`` are ids.
 
@@ -41,7 +41,6 @@ def hybrid_search(
       queries: features of both branches.
       weights: weights of the branches.
       k: number of neighbours, at least 1.
-      exact: whether ``nearest_of`` is exact. Otherwise only its first results are used.
     """
     found: dict[int, Nearest] = {}
     limit, left = min(max(FIRST, 2 * k), MOST), list(range(len(queries)))
@@ -52,7 +51,7 @@ def hybrid_search(
             results = _round(nearest_of, features_of, queries[group], weights, k, limit)
             for i, (result, complete) in zip(group, results, strict=True):
                 found[i] = result
-                if exact and not complete and limit < MOST:
+                if not complete and limit < MOST:
                     again.append(i)
         left, limit = again, min(4 * limit, MOST)
     return [found[i] for i in range(len(queries))]

@@ -198,7 +198,7 @@ class MilvusStore:
         def nearest_of(branch: int, some: np.ndarray, limit: int) -> list[list[int]]:
             return self._nearest_of(branch, some, chosen, limit)
 
-        return hybrid_search(nearest_of, self._features, queries, both, k, self._about["index"] == "FLAT")
+        return hybrid_search(nearest_of, self._features, queries, both, k)
 
     def _nearest_of(self, branch: int, queries: np.ndarray, chosen: str, limit: int) -> list[list[int]]:
         """Return the ids of the nearest entries of each query by one branch."""
