@@ -1,4 +1,4 @@
-"""Items computed in advance: from the start, in order, a few at a time; errors and the end come to who asks."""
+"""``ReadAhead``: items are computed from construction on, in order, a few in advance; errors, end and closing."""
 
 import gc
 import threading
@@ -7,17 +7,7 @@ import time
 import pytest
 
 from rgcn_jax.data.clips.ahead import ReadAhead
-
-
-def threads():
-    return [t for t in threading.enumerate() if t.name == "counter"]
-
-
-def settles(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
-    return condition()
+from tests.threads import named, settles
 
 
 def numbers(count, computed):
@@ -34,7 +24,7 @@ def test_it_starts_before_it_is_asked_and_keeps_a_few_ready():
     assert len(computed) == 4
     assert list(ahead) == list(range(100))
     assert next(ahead, None) is None
-    assert settles(lambda: not threads())
+    assert settles(lambda: not named("counter"))
 
 
 def test_an_error_comes_in_its_place_and_ends_it():
@@ -71,4 +61,4 @@ def test_closed_or_dropped_it_ends_the_thread_and_the_generator(end, asked):
         del ahead
         gc.collect()
     assert ended.wait(5)
-    assert settles(lambda: not threads())
+    assert settles(lambda: not named("counter"))

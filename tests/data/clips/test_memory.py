@@ -1,6 +1,5 @@
 """Clips from arrays: what a plan asks for, in order; read ahead, but not everything; errors come to who asks."""
 
-import threading
 import time
 from collections.abc import Generator
 from functools import partial
@@ -12,22 +11,12 @@ from rgcn_jax.data.clips.augment import ERASED_RGB, no_transform
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch, show
 from rgcn_jax.data.clips.sampling import BatchPlan
 from tests import frames
+from tests.threads import named, settles
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return frames.write(tmp_path_factory.mktemp("frames"), sharp=True)
-
-
-def reader_threads():
-    return [t for t in threading.enumerate() if t.name == "memory-reader"]
-
-
-def settles(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
 
 
 def bilinear(frame, box):
@@ -149,7 +138,7 @@ def test_an_error_in_the_thread_is_raised_where_the_batch_is_asked_for(data):
     with pytest.raises(RuntimeError, match="the projector is broken"):
         received.extend(MemoryReader(partial(read_batch, source=CachedSource(broken, data.source.of)))(plans))
     assert len(received) == good
-    assert settles(lambda: not reader_threads())
+    assert settles(lambda: not named("memory-reader"))
 
 
 def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
@@ -165,8 +154,8 @@ def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
     assert settles(lambda: len(asked) == 5)  # one was taken, three wait, one is in the thread's hand
     time.sleep(0.2)
     assert len(asked) == 5
-    assert len(reader_threads()) == 1
+    assert len(named("memory-reader")) == 1
     assert isinstance(batches, Generator)
     batches.close()
-    assert settles(lambda: not reader_threads())
+    assert settles(lambda: not named("memory-reader"))
     assert len(asked) <= 6
