@@ -58,7 +58,7 @@ def worker(count: int, queries: int) -> None:
         start = time.process_time()
         for of_protocol in metrics.values():
             for m in of_protocol.values():
-                if m is not None:
+                if m is not None:  # in older versions, of a missing branch
                     ranking_json(m, embeddings.person_ids[roles.query])
         times["intervals"] = time.process_time() - start
     print(json.dumps({"seconds": times, "mAP": found["official"]["fused"]["mAP"]}))

@@ -50,7 +50,7 @@ def learned(embedder: Embedder, data: Data, features: FeatureSet, tracklets: Seq
 
 def scored(
     embedder: Embedder, data: Data, features: FeatureSet, tracklets: Sequence[Tracklet], fusion: Fusion, rate: float
-) -> dict[str, RankingMetrics | None]:
+) -> dict[str, RankingMetrics]:
     """Evaluate the rows of both branches, of fixed weights and of the calibrated fusion, at one dropout rate."""
     sample = pose_with_dropout(embedder, data, tracklets, rate, seed=1)
     embeddings = features.embeddings._replace(pose=sample.pose)
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = []
     for rate in DROPOUT:
         rows = scored(embedder, data, *parts["test"], fusion, rate)
-        precision = {row: 100 * metrics.average_precision for row, metrics in rows.items() if metrics is not None}
+        precision = {row: 100 * metrics.average_precision for row, metrics in rows.items()}
         cells = {row: format_value(v.mean(), interval_over_persons(v, ids)) for row, v in precision.items()}
         if not lines:
             print(f"{'dropout':<8}{''.join(f'{title:>12}' for title in cells)}   calibrated - each weight")

@@ -182,7 +182,7 @@ def test_only_load_chooses_between_walkers_and_folders():
 
 def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
     tops = {name: {i.split(".")[0] for i in imports(file)} for name, file in MODULES.items()}
-    runtimes = {"rgcn_jax.export.runtimes.run_savedmodel", "rgcn_jax.export.runtimes.write_savedmodel"}
+    runtimes = {"rgcn_jax.export.runtimes.run", "rgcn_jax.export.runtimes.write_savedmodel"}
     assert {name for name, found in tops.items() if "tensorflow" in found} == {
         "rgcn_jax.data.clips.tensorflow_cpu",
         *runtimes,  # scripts, each a process of its own

@@ -24,7 +24,7 @@ from rgcn_jax.types import DISTRACTOR_ID, Embeddings
 
 
 def analyse(
-    rows: Mapping[str, RankingMetrics | None],
+    rows: Mapping[str, RankingMetrics],
     embeddings: Embeddings,
     roles: Roles,
     protocol: Protocol,
@@ -58,14 +58,13 @@ def analyse(
     Raises:
         InputError: a feature is not finite, there is only one person, or ``standardized`` lacks statistics.
     """
-    present = {row: metrics for row, metrics in rows.items() if metrics is not None}
     query_ids = embeddings.person_ids[roles.query]
     tested = roles.query | roles.gallery
     distractors = bool((tested & (embeddings.person_ids == DISTRACTOR_ID)).any())
     found: dict[str, Any] = {"protocol": protocol.name}
     for name in ("verification", "open_set", "multi_query", "reranking", "camera_pairs"):
         found[name] = {}
-    for row, metrics in present.items():
+    for row, metrics in rows.items():
         if row == "fused" and fused is not None:
             distances = fused
         else:
@@ -103,5 +102,5 @@ def analyse(
         if of_tracklets is not None:
             alike = look_alike_queries(of_tracklets, embeddings.person_ids, roles)
             masks |= {name: alike, f"not {name}": ~alike}
-    found["slices"] = slice_json(present, masks, query_ids)
+    found["slices"] = slice_json(rows, masks, query_ids)
     return found

@@ -9,9 +9,7 @@ from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
 
 
-def ranking_json(
-    metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"], resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+def ranking_json(metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"]) -> dict[str, Any]:
     """mAP, mINP and Rank-k in per cent, unrounded, with intervals and counts, as JSON values.
 
     ``intervals`` has the 95 % interval over persons of each (None below ``significance.MIN_PERSONS`` persons). Without
@@ -20,15 +18,11 @@ def ranking_json(
     Args:
         metrics: metrics of Q queries.
         query_ids: their person ids.
-        resamples: number of bootstrap resamples for the intervals.
-        seed: random seed of the resampling.
     """
-    valid = metrics.valid
-    values = values_by_query(metrics)
-    intervals = metric_intervals(metrics, query_ids, resamples, seed)
+    valid, values = metrics.valid, values_by_query(metrics)
     return {
         **{name: float(of_query[valid].mean()) if valid.any() else None for name, of_query in values.items()},
-        "intervals": {name: None if interval is None else list(interval) for name, interval in intervals.items()},
+        "intervals": metric_intervals(metrics, query_ids),
         "gallery": metrics.num_gallery,
         "valid_queries": metrics.num_valid_queries,
         "skipped_queries": metrics.num_skipped_queries,

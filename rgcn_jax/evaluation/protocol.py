@@ -8,7 +8,7 @@ returns the metrics by protocol and row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Integer
@@ -17,8 +17,11 @@ from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.matches import Clothes, check_any_match, count_matches
 from rgcn_jax.types import JUNK_ID, Split, Tracklet
 
-Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Person ids of the queries and of all N tracklets, camera ids of the queries and of all N."""
+Ids = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Person, camera and clothes ids of N tracklets."""
+
+Rules = tuple[np.ndarray, bool, Clothes | None]
+"""Mask of the gallery, whether the query's own camera is ignored, and the clothes to compare."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,6 @@ def gallery_of(protocol: Protocol, roles: Roles) -> Bool[np.ndarray, "n"]:
     return gallery | roles.junk if protocol.junk_in_gallery else gallery
 
 
-def clothes_of(protocol: Protocol, clothes_ids: Integer[np.ndarray, "n"], roles: Roles) -> Clothes | None:
-    """Clothes ids of queries and of all N tracklets if the protocol ignores the query's own clothes; else None."""
-    return None if protocol.same_clothes else (clothes_ids[roles.query], clothes_ids)
-
-
 def applicable_protocols(
     person_ids: Integer[np.ndarray, "n"],
     camera_ids: Integer[np.ndarray, "n"],
@@ -132,16 +130,15 @@ def applicable_protocols(
         roles: role of each tracklet.
         clothes_ids: clothes ids of the same; None: unknown.
     """
-    columns = persons_and_cameras(person_ids, camera_ids, roles)
-    clothes_ids = np.zeros_like(person_ids) if clothes_ids is None else clothes_ids
-    matches, changed = (
-        count_matches(*columns, *rules_of(PROTOCOLS[name], roles, clothes_ids))[0]
-        for name in ("query_excluded", "clothes_changed")
-    )
+    ids = person_ids, camera_ids, np.zeros_like(person_ids) if clothes_ids is None else clothes_ids
+
+    def has_match(name: str) -> bool:
+        return bool(count_matches(*_arguments(PROTOCOLS[name], ids, roles))[0].any())
+
     applicable = {
-        "query_excluded": bool((roles.query & roles.gallery).any() and matches.any()),
+        "query_excluded": bool((roles.query & roles.gallery).any()) and has_match("query_excluded"),
         "junk_kept": bool(roles.junk.any()),
-        "clothes_changed": bool(_clothes_known(person_ids, clothes_ids, roles) and changed.any()),
+        "clothes_changed": _clothes_known(ids, roles) and has_match("clothes_changed"),
         "same_camera_allowed": False,
     }
     return {name: protocol for name, protocol in PROTOCOLS.items() if applicable.get(name, True)}
@@ -166,54 +163,54 @@ def scorable_protocols(
     """
     if headline not in PROTOCOLS:
         raise InputError(f"unknown protocol {headline!r}: expected one of {', '.join(PROTOCOLS)}.")
-    ids = [(tracklet.person_id, tracklet.camera_id, tracklet.clothes_id) for tracklet in tracklets]
-    person_ids, camera_ids, clothes_ids = np.array(ids, np.int32).reshape(-1, 3).T
-    columns = persons_and_cameras(person_ids, camera_ids, roles)
+    of_each = [(tracklet.person_id, tracklet.camera_id, tracklet.clothes_id) for tracklet in tracklets]
+    person_ids, camera_ids, clothes_ids = ids = tuple(np.array(of_each, np.int32).reshape(-1, 3).T)
     protocols = applicable_protocols(person_ids, camera_ids, roles, clothes_ids)
     if PROTOCOLS[headline].same_camera:
-        found = {
-            name: count_matches(*columns, *rules_of(p, roles, clothes_ids))[0].any() for name, p in protocols.items()
-        }
-        protocols = {name: p for name, p in protocols.items() if found[name]} | {headline: PROTOCOLS[headline]}
+        matched = {name: p for name, p in protocols.items() if count_matches(*_arguments(p, ids, roles))[0].any()}
+        protocols = matched | {headline: PROTOCOLS[headline]}
     absent = {
         "query_excluded": "" if (roles.query & roles.gallery).any() else "queries in the gallery",
         "junk_kept": "junk tracklets",
-        "clothes_changed": "" if _clothes_known(person_ids, clothes_ids, roles) else "clothes ids of all persons",
+        "clothes_changed": "" if _clothes_known(ids, roles) else "clothes ids of all persons",
     }
     if headline not in protocols and (lacks := absent[headline]):
         raise InputError(
             f"The protocol {headline!r} is not applicable: this data set has no {lacks}. "
             f"Choose one of {', '.join(protocols)}."
         )
-    check_match_under(PROTOCOLS[headline], columns, roles, clothes_ids)
-    matches, candidates = count_matches(*columns, *rules_of(PROTOCOLS[headline], roles, clothes_ids))
+    check_match_under(PROTOCOLS[headline], ids, roles)
+    matches, candidates = count_matches(*_arguments(PROTOCOLS[headline], ids, roles))
     return protocols, float((matches / np.maximum(candidates, 1))[matches > 0].mean())
 
 
-def rules_of(protocol: Protocol, roles: Roles, clothes_ids: np.ndarray) -> tuple[np.ndarray, bool, Clothes | None]:
-    """The gallery mask, whether the query's own camera is ignored, and the clothes to compare."""
-    return gallery_of(protocol, roles), not protocol.same_camera, clothes_of(protocol, clothes_ids, roles)
+def rules_of(protocol: Protocol, roles: Roles, clothes_ids: Integer[np.ndarray, "n"]) -> Rules:
+    """What a ranking under a protocol includes."""
+    clothes = None if protocol.same_clothes else (clothes_ids[roles.query], clothes_ids)
+    return gallery_of(protocol, roles), not protocol.same_camera, clothes
 
 
-def _clothes_known(person_ids: np.ndarray, clothes_ids: np.ndarray, roles: Roles) -> bool:
+def _arguments(protocol: Protocol, ids: Ids, roles: Roles) -> tuple[Any, ...]:
+    """The arguments of ``count_matches`` and ``check_any_match``."""
+    persons, cameras, clothes_ids = ids
+    return persons[roles.query], persons, cameras[roles.query], cameras, *rules_of(protocol, roles, clothes_ids)
+
+
+def _clothes_known(ids: Ids, roles: Roles) -> bool:
     """Whether the clothes of all persons in query and gallery are known."""
-    return bool((clothes_ids > 0)[(roles.query | roles.gallery) & (person_ids > 0)].all())
+    persons, _, clothes_ids = ids
+    return bool((clothes_ids > 0)[(roles.query | roles.gallery) & (persons > 0)].all())
 
 
-def persons_and_cameras(person_ids: np.ndarray, camera_ids: np.ndarray, roles: Roles) -> Columns:
-    """The four arrays of ids that the ranking takes."""
-    return person_ids[roles.query], person_ids, camera_ids[roles.query], camera_ids
-
-
-def check_match_under(protocol: Protocol, columns: Columns, roles: Roles, clothes_ids: np.ndarray) -> None:
+def check_match_under(protocol: Protocol, ids: Ids, roles: Roles) -> None:
     """Like ``check_any_match``; the message names the protocol, and another one under which queries have matches."""
     try:
-        check_any_match(*columns, *rules_of(protocol, roles, clothes_ids))
+        check_any_match(*_arguments(protocol, ids, roles))
     except InputError as error:
         other = PROTOCOLS["same_camera_allowed"]
-        helped = int((count_matches(*columns, *rules_of(other, roles, clothes_ids))[0] > 0).sum())
+        helped = int((count_matches(*_arguments(other, ids, roles))[0] > 0).sum())
         hint = (
             f" If the persons were seen by one camera only, --config.evaluation.protocol={other.name} counts their "
-            f"tracklets in the query's own camera as matches: {helped} of {len(columns[0])} queries have one."
+            f"tracklets in the query's own camera as matches: {helped} of {int(roles.query.sum())} queries have one."
         )
         raise InputError(f"protocol {protocol.name!r}: {error}{hint if helped else ''}") from None

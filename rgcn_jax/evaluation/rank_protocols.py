@@ -1,22 +1,25 @@
 """Ranking metrics by named protocol (``protocol``) and row, from one set of features."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.evaluation.distance import ROWS, FeatureStatistics, distance_blocks, fuse, rows_of
+from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse, rows_of
 from rgcn_jax.evaluation.pairwise import Distances
 from rgcn_jax.evaluation.protocol import (
     Protocol,
     Roles,
+    Rules,
     applicable_protocols,
     check_match_under,
-    persons_and_cameras,
     rules_of,
 )
 from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
 from rgcn_jax.types import Embeddings
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def evaluate_protocols(
@@ -27,7 +30,7 @@ def evaluate_protocols(
     statistics: FeatureStatistics | None = None,
     protocols: Mapping[str, Protocol] | None = None,
     fused: Distances | None = None,
-) -> dict[str, dict[str, RankingMetrics | None]]:
+) -> dict[str, dict[str, RankingMetrics]]:
     """Rank by the appearance, pose and fused features under every protocol.
 
     The distances of a row are computed once for all protocols, one block of queries at a time.
@@ -42,7 +45,7 @@ def evaluate_protocols(
         fused: distances of the fused row, for the kind ``calibrated``.
 
     Returns:
-        ``result[protocol name][row]``. The row of a missing branch is None, and then so is ``fused``.
+        ``result[protocol name][row]``, for the rows of ``distance.rows_of``.
 
     Raises:
         InputError: a feature is not finite, no query has a match under a protocol, or ``standardized`` lacks
@@ -54,7 +57,7 @@ def evaluate_protocols(
         raise ValueError(f"embeddings and roles must have the same length, found {lengths[0]} and {lengths[1]}")
     if protocols is None:
         protocols = applicable_protocols(embeddings.person_ids, embeddings.camera_ids, roles, embeddings.clothes_ids)
-    results: dict[str, dict[str, RankingMetrics | None]] = {name: dict.fromkeys(ROWS) for name in protocols}
+    results: dict[str, dict[str, RankingMetrics]] = {name: {} for name in protocols}
     for row in rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1]):
         if row == "fused" and fused is not None:
             metrics = rank_blocks(fused.blocks(np.flatnonzero(roles.query)), embeddings, roles, protocols)
@@ -105,13 +108,24 @@ def rank_blocks(
     Raises:
         InputError: a distance is not finite, or no query has a match under a protocol.
     """
-    queries = np.flatnonzero(roles.query)
-    persons, cameras, clothes_ids = embeddings.person_ids, embeddings.camera_ids, embeddings.clothes_ids
-    columns = persons_and_cameras(persons, cameras, roles)
-    rules = {protocol.ranking_key: rules_of(protocol, roles, clothes_ids) for protocol in protocols.values()}
+    ids = embeddings[2:]
+    rules = {protocol.ranking_key: rules_of(protocol, roles, embeddings.clothes_ids) for protocol in protocols.values()}
     for protocol in protocols.values():
-        check_match_under(protocol, columns, roles, clothes_ids)
-    blocks: dict[tuple[bool, ...], list[RankingMetrics]] = {key: [] for key in rules}
+        check_match_under(protocol, ids, roles)
+    rankings = rank_galleries(distances, embeddings, roles, rules)
+    return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}
+
+
+def rank_galleries(
+    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
+    embeddings: Embeddings,
+    roles: Roles,
+    rules: Mapping[Key, Rules],
+) -> dict[Key, RankingMetrics]:
+    """Metrics of several galleries by key, as ``rank_blocks``, but a gallery without any match is not an error."""
+    queries = np.flatnonzero(roles.query)
+    persons, cameras = embeddings.person_ids, embeddings.camera_ids
+    blocks: dict[Key, list[RankingMetrics]] = {key: [] for key in rules}
     for rows, of_block in distances:
         block = queries[rows]
         ids = persons[block], persons, cameras[block], cameras
@@ -119,5 +133,4 @@ def rank_blocks(
             options = {"exclude_same_camera": exclude_same_camera, "in_gallery": gallery, "require_match": False}
             worn = clothes and (clothes[0][rows], clothes[1])
             blocks[key].append(evaluate_ranking(of_block, *ids, clothes=worn, **options))
-    rankings = {key: merge_queries(found) for key, found in blocks.items()}
-    return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}
+    return {key: merge_queries(found) for key, found in blocks.items()}

@@ -38,8 +38,8 @@ class Evaluation:
     clips: str
     chance_rank1: float
     """Expected Rank-1 of a random ranking under the headline protocol, in per cent."""
-    metrics: Mapping[str, Mapping[str, RankingMetrics | None]]
-    """Metrics by protocol and row; the row of a missing branch is None."""
+    metrics: Mapping[str, Mapping[str, RankingMetrics]]
+    """Metrics by protocol and row."""
     features: FeatureSet
     """The features that were ranked."""
 
@@ -50,7 +50,7 @@ class Evaluation:
 
     def protocol_rows(self, protocol: str) -> dict[str, dict[str, float]]:
         """The rows of a protocol, in per cent."""
-        return {row: as_percentages(m) for row, m in self.metrics[protocol].items() if m is not None}
+        return {row: as_percentages(m) for row, m in self.metrics[protocol].items()}
 
     @property
     def query_ids(self) -> Int32[np.ndarray, "q"]:
@@ -64,7 +64,7 @@ class Evaluation:
 
     def description(self) -> dict[str, Any]:
         """Data set, settings and counts that the rows depend on."""
-        counts = next(m for m in self.metrics[self.protocol].values() if m is not None)
+        counts = next(iter(self.metrics[self.protocol].values()))
         return {
             "data_set": self.data_set,
             "protocol": self.protocol,
@@ -84,7 +84,7 @@ class Evaluation:
     def table(self) -> str:
         """The headline protocol as a table, followed by a line for each other protocol."""
         rows = self.metrics[self.protocol]
-        intervals = {row: metric_intervals(m, self.query_ids) for row, m in rows.items() if m is not None}
+        intervals = {row: metric_intervals(m, self.query_ids) for row, m in rows.items()}
         lines = [format_table(rows, self.protocol, self.distance, intervals)]
         lines.append(
             f"(per cent, ± half the 95 % interval over persons; expected Rank-1 of a random ranking "
@@ -93,8 +93,8 @@ class Evaluation:
         for name, rows in self.metrics.items():
             if name == self.protocol:
                 continue
-            numbers = (self._shown(row, m) for row, m in rows.items() if m is not None)
-            counts = next(m for m in rows.values() if m is not None)
+            numbers = (self._shown(row, m) for row, m in rows.items())
+            counts = next(iter(rows.values()))
             lines.append(
                 f"{name} (gallery {counts.num_gallery}, {counts.num_valid_queries} valid queries), mAP and "
                 f"Rank-1: {'; '.join(numbers)}"
@@ -113,7 +113,7 @@ class Evaluation:
             **self.description(),
             "protocols": {name: self.protocol_rows(name) for name in self.metrics},
             "metrics": {
-                name: {row: ranking_json(m, self.query_ids) for row, m in rows.items() if m is not None}
+                name: {row: ranking_json(m, self.query_ids) for row, m in rows.items()}
                 for name, rows in self.metrics.items()
             },
         }
@@ -153,8 +153,7 @@ def _write_queries(path: Path, evaluation: Evaluation) -> None:
     }
     for protocol, rows in evaluation.metrics.items():
         for row, metrics in rows.items():
-            if metrics is not None:
-                values = values_by_query(metrics) | {"first_match": metrics.first_match_rank}
-                arrays |= {f"{protocol}/{row}/{name}": of_query for name, of_query in values.items()}
+            values = values_by_query(metrics) | {"first_match": metrics.first_match_rank}
+            arrays |= {f"{protocol}/{row}/{name}": of_query for name, of_query in values.items()}
     with writing(path):
         write_arrays(path, arrays)

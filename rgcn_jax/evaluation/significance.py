@@ -73,16 +73,14 @@ def interval_over_persons(
     return percentile_interval((draws @ sums) / (draws @ counts))
 
 
-def metric_intervals(
-    metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"], resamples: int = 1000, seed: int = 0
-) -> dict[str, Interval | None]:
+def metric_intervals(metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"]) -> dict[str, Interval | None]:
     """The interval of each of ``values_by_query``, in per cent; None for fewer than ``MIN_PERSONS`` persons."""
     sums, counts = {}, np.zeros(0)
     for name, values in values_by_query(metrics).items():
         sums[name], counts = _by_person(values, query_ids)  # counts are the same for all metrics
     if len(counts) < MIN_PERSONS:
         return dict.fromkeys(sums)
-    draws = draw_persons(len(counts), resamples, seed).astype(np.float64)
+    draws = draw_persons(len(counts), resamples=1000, seed=0).astype(np.float64)
     means = (draws @ np.stack([*sums.values()], axis=1)) / (draws @ counts)[:, None]
     return dict(zip(sums, map(percentile_interval, means.T), strict=True))
 

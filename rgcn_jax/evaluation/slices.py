@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Integer, Real
 
 from rgcn_jax.evaluation.metrics_json import ranking_json
-from rgcn_jax.evaluation.protocol import Protocol, Roles, clothes_of, gallery_of
-from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
+from rgcn_jax.evaluation.protocol import Protocol, Roles, rules_of
+from rgcn_jax.evaluation.rank_protocols import rank_galleries
+from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.evaluation.significance import paired_difference
 from rgcn_jax.types import Embeddings
 
@@ -21,21 +22,20 @@ PARTS = 4
 
 
 def slice_json(
-    rows: Mapping[str, RankingMetrics | None],
+    rows: Mapping[str, RankingMetrics],
     masks: Mapping[str, Bool[np.ndarray, "q"]],
     query_ids: Integer[np.ndarray, "q"],
 ) -> dict[str, dict[str, Any]]:
     """By slice: metrics of every row with intervals and counts, and ``fused_minus_appearance`` of their AP.
 
     Args:
-        rows: metrics of all queries by row; rows that are None are skipped.
+        rows: metrics of all queries by row.
         masks: mask of the queries by slice name. Slices without a valid query are skipped.
         query_ids: person ids of the queries.
     """
-    present = {row: metrics for row, metrics in rows.items() if metrics is not None}
     found: dict[str, dict[str, Any]] = {}
     for name, mask in masks.items():
-        selected = {row: metrics.select(mask) for row, metrics in present.items()}
+        selected = {row: metrics.select(mask) for row, metrics in rows.items()}
         if not any(metrics.num_valid_queries for metrics in selected.values()):
             continue
         found[name] = {row: ranking_json(metrics, query_ids[mask]) for row, metrics in selected.items()}
@@ -44,7 +44,7 @@ def slice_json(
             difference = paired_difference(first, second, query_ids[mask])
             found[name]["fused_minus_appearance"] = {
                 "mAP": difference.value,
-                "interval": None if difference.interval is None else list(difference.interval),
+                "interval": difference.interval,
                 "p_value": difference.p_value,
             }
     return found
@@ -89,24 +89,13 @@ def by_camera_pair(
         roles: role of each tracklet.
         protocol: protocol that selects the gallery.
     """
-    queries = np.flatnonzero(roles.query)
-    persons, cameras = embeddings.person_ids, embeddings.camera_ids
-    gallery = gallery_of(protocol, roles)
-    clothes = clothes_of(protocol, embeddings.clothes_ids, roles)
-    galleries = {int(camera): gallery & (cameras == camera) for camera in np.unique(cameras[gallery])}
-    blocks: dict[int, list[RankingMetrics]] = {camera: [] for camera in galleries}
-    for rows, of_block in distances:
-        block = queries[rows]
-        ids = persons[block], persons, cameras[block], cameras
-        for camera, of_camera in galleries.items():
-            options = {"exclude_same_camera": not protocol.same_camera, "in_gallery": of_camera, "require_match": False}
-            worn = clothes and (clothes[0][rows], clothes[1])
-            blocks[camera].append(evaluate_ranking(of_block, *ids, ap=protocol.ap, clothes=worn, **options))
+    gallery, *others = rules_of(protocol, roles, embeddings.clothes_ids)
+    cameras, of_query = embeddings.camera_ids, embeddings.camera_ids[roles.query]
+    rules = {int(camera): (gallery & (cameras == camera), *others) for camera in np.unique(cameras[gallery])}
     found = {}
-    for camera, parts in blocks.items():
-        metrics = merge_queries(parts)
-        for other in np.unique(cameras[queries]).tolist():
-            selected = metrics.select(cameras[queries] == other)
+    for camera, metrics in rank_galleries(distances, embeddings, roles, rules).items():
+        for other in np.unique(of_query).tolist():
+            selected = metrics.with_ap(protocol.ap).select(of_query == other)
             if selected.num_valid_queries:
                 found[other, camera] = selected
     return dict(sorted(found.items()))

@@ -9,7 +9,7 @@ from rgcn_jax.evaluation.significance import Interval
 
 
 def format_table(
-    rows: Mapping[str, RankingMetrics | None],
+    rows: Mapping[str, RankingMetrics],
     protocol: str,
     kind: str,
     intervals: Mapping[str, Mapping[str, Interval | None]] | None = None,
@@ -17,7 +17,7 @@ def format_table(
     """Format the rows of one protocol as a table for the terminal, in per cent, with a heading.
 
     Args:
-        rows: metrics by row name; rows that are None are skipped.
+        rows: metrics by row name, at least one.
         protocol: name of the protocol.
         kind: distance kind.
         intervals: intervals by row and metric, from ``significance.metric_intervals``; None: one decimal, no interval.
@@ -28,21 +28,18 @@ def format_table(
                           mAP      Rank-1      Rank-5     Rank-10     Rank-20
         appearance  81.1 ±1.6   85.2 ±1.7   94.9 ±0.9   96.6 ±0.7   97.6 ±0.6
     """
-    present = {name: metrics for name, metrics in rows.items() if metrics is not None}
-    if not present:
-        raise ValueError("expected at least one row with metrics, found none")
-    counts = next(iter(present.values()))
+    counts = next(iter(rows.values()))
     lines = [
         f"protocol {protocol}, distance {kind}, gallery {counts.num_gallery}, "
         f"queries {counts.num_valid_queries} valid + {counts.num_skipped_queries} skipped"
     ]
-    if tied := max(metrics.num_tied_queries for metrics in present.values()):
+    if tied := max(metrics.num_tied_queries for metrics in rows.values()):
         lines[0] += f" (up to {tied} with tied distances)"
     titles = ("mAP", "Rank-1", "Rank-5", "Rank-10", "Rank-20")
     width = max(len(name) for name in ROWS)
     column = 9 if intervals is None else 12
     lines.append(" " * width + "".join(f"{title:>{column}}" for title in titles))
-    for name, metrics in present.items():
+    for name, metrics in rows.items():
         of_row = {} if intervals is None else intervals[name]
         values = (format_value(value, of_row.get(metric)) for metric, value in as_percentages(metrics).items())
         lines.append(f"{name:<{width}}" + "".join(f"{value:>{column}}" for value in values))

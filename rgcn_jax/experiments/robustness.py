@@ -135,10 +135,7 @@ def points(name: str) -> list[int | float | None]:
 def point(level: int | float | None, evaluation: Evaluation) -> Point:
     """Metrics of the headline protocol at a level, with intervals over persons."""
     rows = evaluation.metrics[evaluation.protocol]
-    return {
-        "level": level,
-        "rows": {row: ranking_json(m, evaluation.query_ids) for row, m in rows.items() if m is not None},
-    }
+    return {"level": level, "rows": {row: ranking_json(m, evaluation.query_ids) for row, m in rows.items()}}
 
 
 def read_robustness(path: Path, header: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from rgcn_jax.data.clips.memory import MemoryReader
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.embed import Cutting
-from rgcn_jax.export.formats import Format
+from rgcn_jax.export.formats import FORMATS, run_script
 from rgcn_jax.export.function import ExportedFunction
-from rgcn_jax.export.processes import run_script
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.tracklet_arrays import TrackletArrays
 from rgcn_jax.types import Embeddings
@@ -50,7 +49,7 @@ def reference(embedder: Embedder, function: ExportedFunction) -> Reference:
     return Reference({n: given[n] for n in function.inputs}, {n: made[n] for n in function.outputs})
 
 
-def check(embedder: Embedder, expected: Reference, name: str, format: Format, folder: Path) -> dict[str, float]:
+def check(embedder: Embedder, expected: Reference, name: str, folder: Path) -> dict[str, float]:
     """Run an export in a separate process, with two batch sizes; return the largest error of each output.
 
     The error of a feature is its distance from the expected one, relative to the length of the latter. ``fused`` is
@@ -63,7 +62,7 @@ def check(embedder: Embedder, expected: Reference, name: str, format: Format, fo
     with tempfile.TemporaryDirectory(prefix="rgcn-jax-export-") as scratch:
         inputs, outputs = Path(scratch, "inputs.npz"), Path(scratch, "outputs.npz")
         write_arrays(inputs, expected.inputs)
-        run_script(format.script, folder / format.file, inputs, outputs, ",".join(map(str, BATCH_SIZES)))
+        run_script(f"run.py {name}", folder / FORMATS[name].file, inputs, outputs, ",".join(map(str, BATCH_SIZES)))
         with np.load(outputs, allow_pickle=False) as file:
             found = dict(zip(expected.outputs, file.values(), strict=True))
     wanted = dict(expected.outputs)

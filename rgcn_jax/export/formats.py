@@ -1,7 +1,10 @@
-"""Export formats: requirements, file name and writer of each."""
+"""Export formats: requirements, file name and writer of each, and the scripts that run in a separate process."""
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -12,20 +15,18 @@ from jax import export
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.export.function import ExportedFunction
-from rgcn_jax.export.processes import run_script
+
+SCRIPTS = Path(__file__).parent / "runtimes"
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 """Platforms that StableHLO and the SavedModel are lowered for, in one file."""
 
 
 class Format(NamedTuple):
-    """``file``: name in the folder. ``modules``: required Python modules. ``script``: script in ``runtimes/`` that runs
-    it. ``write``: writes the function to a path.
-    """
+    """``file``: name in the folder. ``modules``: required Python modules. ``write``: writes the function to a path."""
 
     file: str
     modules: tuple[str, ...]
-    script: str
     write: Callable[[ExportedFunction, Path], None]
 
 
@@ -78,10 +79,30 @@ def write_savedmodel(function: ExportedFunction, path: Path) -> None:
 
 
 FORMATS: Mapping[str, Format] = {
-    "stablehlo": Format("model.stablehlo", (), "run_stablehlo.py", write_stablehlo),
-    "onnx": Format("model.onnx", ("onnx", "onnxruntime"), "run_onnx.py", write_onnx),
-    "savedmodel": Format("savedmodel", ("tensorflow",), "run_savedmodel.py", write_savedmodel),
+    "stablehlo": Format("model.stablehlo", (), write_stablehlo),
+    "onnx": Format("model.onnx", ("onnx", "onnxruntime"), write_onnx),
+    "savedmodel": Format("savedmodel", ("tensorflow",), write_savedmodel),
 }
+
+
+def run_script(command: str, *arguments: object) -> None:
+    """Run a script of ``runtimes/``, which imports a runtime but not this package, in a separate process on the CPU.
+
+    Args:
+      command: name of the script, and the format if it takes one.
+      arguments: further arguments.
+
+    Raises:
+      InputError: it failed; the message has the last line of its output.
+    """
+    script, *options = command.split()
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}  # unknown to other runtimes
+    changes = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    whole = [sys.executable, str(SCRIPTS / script), *options, *map(str, arguments)]
+    done = subprocess.run(whole, env=kept | changes, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"status {done.returncode}"]
+        raise InputError(f"nothing was exported: {command} failed ({lines[-1].strip()}).")
 
 
 def check_installed(formats: Collection[str]) -> None:

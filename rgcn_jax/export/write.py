@@ -107,7 +107,7 @@ def _write_formats(
     for name in formats:
         format = FORMATS[name]
         format.write(function, folder / format.file)
-        errors = check(embedder, expected, name, format, folder)
+        errors = check(embedder, expected, name, folder)
         description["formats"][name] = {"file": format.file, "errors": errors}
         if name != "onnx":
             description["formats"][name]["platforms"] = PLATFORMS

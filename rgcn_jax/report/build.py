@@ -119,7 +119,7 @@ def _charts(runs: Sequence[ReportedRun]) -> dict[str, Chart | None]:
         values["keypoints"] = 100 * found.quality.share[found.roles.query], "% detected"
     for name, (of_query, unit) in values.items():
         masks = by_value(of_query, unit)
-        slices = slice_json(evaluation.metrics[evaluation.protocol], masks, evaluation.query_ids)
+        slices = slice_json(run.metrics, masks, evaluation.query_ids)
         drawn[name] = charts.slices_chart(slices, run.rows)
     return drawn | charts.robustness_charts(run.robustness)
 

@@ -18,12 +18,10 @@ def cmc_chart(runs: Sequence[ReportedRun], top: int = 20) -> Chart:
     """Rank-k of every row and run, k from 1 to ``top``."""
     found = []
     for run, dash in zip(runs, DASHES * len(runs), strict=False):
-        for row in run.rows:
-            metrics = run.evaluation.metrics[run.evaluation.protocol][row]
-            if metrics is not None:
-                cmc = (100 * metrics.cmc[:top]).tolist()
-                label = row if len(runs) == 1 else f"{run.name}: {row}"
-                found.append(Series(range(1, len(cmc) + 1), cmc, ROW_COLOURS[row], label, dash, points=len(cmc) == 1))
+        for row, metrics in run.metrics.items():
+            cmc = (100 * metrics.cmc[:top]).tolist()
+            label = row if len(runs) == 1 else f"{run.name}: {row}"
+            found.append(Series(range(1, len(cmc) + 1), cmc, ROW_COLOURS[row], label, dash, points=len(cmc) == 1))
     return Chart([Panel(found, x="k", y="Rank-k (%)", limits=((1, top), None))], 4.8, 3.4)
 
 

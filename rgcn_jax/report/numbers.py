@@ -16,10 +16,7 @@ def metrics_table(runs: Sequence[ReportedRun]) -> str:
     """All rows of every run under its headline protocol, each value with its 95 % interval over persons."""
     lines = []
     for run in runs:
-        for row in run.rows:
-            metrics = run.evaluation.metrics[run.evaluation.protocol][row]
-            if metrics is None:
-                continue
+        for row, metrics in run.metrics.items():
             found = ranking_json(metrics, run.evaluation.query_ids)
             lines.append([f"{run.name}, {row}", *(_with_interval(found, name) for name in METRICS)])
     return table(["", *METRICS.values()], lines)
@@ -40,10 +37,8 @@ def difference_table(runs: Sequence[ReportedRun]) -> str:
         if other.evaluation.features.first_frames != first.evaluation.features.first_frames:
             lines.append([other.name, "different tracklets: no paired comparison", "", "", ""])
             continue
-        values = []
-        for run in (other, first):
-            metrics = run.evaluation.metrics[first.evaluation.protocol][run.rows[-1]]
-            values.append({} if metrics is None else values_by_query(metrics))
+        protocol = first.evaluation.protocol
+        values = [values_by_query(run.evaluation.metrics[protocol][run.rows[-1]]) for run in (other, first)]
         for name in ("mAP", "rank1"):
             found = paired_difference(values[0][name], values[1][name], first.evaluation.query_ids)
             between = "-" if found.interval is None else f"[{found.interval[0]:+.1f}, {found.interval[1]:+.1f}]"

@@ -38,11 +38,8 @@ def rank_lists(run: ReportedRun, count: int, top: int = 10) -> list[RankList]:
       count: maximum number of queries.
       top: number of gallery tracklets per query.
     """
-    evaluation = run.evaluation
-    features = evaluation.features
-    queries = np.flatnonzero(features.roles.query)
-    metrics = {row: evaluation.metrics[evaluation.protocol][row] for row in run.rows}
-    precision = {row: m.average_precision for row, m in metrics.items() if m is not None}
+    queries = np.flatnonzero(run.evaluation.features.roles.query)
+    precision = {row: metrics.average_precision for row, metrics in run.metrics.items()}
     gain = precision[run.rows[-1]].copy()
     if "fused" in precision:
         gain -= precision["appearance"]

@@ -13,9 +13,10 @@ from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.data.load import open_data
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import as_input_error
-from rgcn_jax.evaluation.distance import fuse, rows_of
+from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
 from rgcn_jax.evaluation.protocol import test_tracklets
+from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
 from rgcn_jax.evaluation.scorer import score, scorer_from_config
 from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE, read_robustness
@@ -50,10 +51,14 @@ class ReportedRun:
     robustness: Mapping[str, Any]
 
     @property
+    def metrics(self) -> Mapping[str, RankingMetrics]:
+        """Metrics of the headline protocol by row."""
+        return self.evaluation.metrics[self.evaluation.protocol]
+
+    @property
     def rows(self) -> tuple[str, ...]:
         """Rows of the model; the last one is its headline."""
-        embeddings = self.evaluation.features.embeddings
-        return rows_of(embeddings.appearance.shape[1], embeddings.pose.shape[1])
+        return tuple(self.metrics)
 
     def features(self, row: str) -> Float32[np.ndarray, "n d"]:
         """Features of the test tracklets, whose Euclidean distances are those of a row."""

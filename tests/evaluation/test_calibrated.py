@@ -73,8 +73,6 @@ def test_where_pose_is_missing_the_fused_row_is_the_appearance_row(seed):
         lacking = PoseQuality(*(np.where(absent, n, q) for n, q in zip(nothing, quality, strict=True)))
         fused = CalibratedDistances(embeddings, statistics, lacking, frames, FUSION)
         rows = evaluate_protocols(embeddings, roles, "calibrated", 1.0, statistics, fused=fused)["official"]
-        assert rows["fused"] is not None
-        assert rows["appearance"] is not None
         mine = absent[roles.query]
         ranks = zip(rows["fused"].match_ranks, rows["appearance"].match_ranks, mine, strict=True)
         assert all(np.array_equal(a, b) for a, b, without in ranks if without), of_these
@@ -92,9 +90,6 @@ def test_what_is_learned_weighs_pose_by_its_quality_and_beats_fixed_weights():
     fused = CalibratedDistances(embeddings, statistics, quality, frames, fusion)
     learned = evaluate_protocols(embeddings, roles, "calibrated", 1.0, statistics, fused=fused)["official"]
     fixed = evaluate_protocols(embeddings, roles, "standardized", 1.0, statistics)["official"]
-    assert learned["fused"] is not None
-    assert fixed["fused"] is not None
-    assert fixed["appearance"] is not None
     assert learned["fused"].mAP > fixed["fused"].mAP > fixed["appearance"].mAP
     best = verify(fused, embeddings.person_ids, embeddings.camera_ids, resamples=0)
     single = fuse(embeddings, "fused", "standardized", 1.0, statistics)

@@ -35,10 +35,7 @@ def random_case(seed=0, count=120, pose_columns=4):
 
 
 def metrics_of(results, protocol, row="fused"):
-    """Of a row that is there."""
-    metrics = results[protocol][row]
-    assert metrics is not None
-    return metrics
+    return results[protocol][row]
 
 
 def by_hand(embeddings, features, query, gallery, **options):
@@ -103,7 +100,7 @@ def test_nothing_is_changed():
 def test_without_a_pose_branch_there_is_one_row():
     embeddings, roles = random_case(pose_columns=0)
     results = evaluate_protocols(embeddings, roles)
-    assert results["official"]["pose"] is results["official"]["fused"] is None
+    assert list(results["official"]) == ["appearance"]
     features = fuse(embeddings, "appearance")
     expected = by_hand(embeddings, features, roles.query, roles.gallery)
     assert metrics_of(results, "official", "appearance").mAP == expected.mAP

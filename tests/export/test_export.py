@@ -25,8 +25,7 @@ from rgcn_jax.evaluation.embed_step import ClipFeatures
 from rgcn_jax.evaluation.feature_set import read_features
 from rgcn_jax.evaluation.scorer import score
 from rgcn_jax.export.__main__ import main
-from rgcn_jax.export.formats import FORMATS
-from rgcn_jax.export.processes import run_script
+from rgcn_jax.export.formats import FORMATS, run_script
 from rgcn_jax.runtime.npz import write_arrays
 from tests import mars_folder, tiny
 from tests.commands import REPOSITORY, fails, status
@@ -148,9 +147,9 @@ def test_each_export_scores_a_data_set_as_the_model_does(exported, tmp_path):
     batches = list(data.read(plans))
     inputs = {name: np.concatenate([b[name] for b in batches]) for name in ("frames", "keypoints", "frame_mask")}
     write_arrays(tmp_path / "clips.npz", inputs)
-    for format in FORMATS.values():
+    for name, format in FORMATS.items():
         sizes = ",".join(["8"] * len(plans))
-        run_script(format.script, folder / format.file, tmp_path / "clips.npz", tmp_path / "out.npz", sizes)
+        run_script(f"run.py {name}", folder / format.file, tmp_path / "clips.npz", tmp_path / "out.npz", sizes)
         with np.load(tmp_path / "out.npz") as file:
             appearance, pose, _ = file.values()
         clips = ClipFeatures(appearance, pose, {})
@@ -271,5 +270,5 @@ def test_a_model_with_a_part_of_ones_own_is_exported_where_its_module_may_be_imp
 def test_a_damaged_file_is_reported_in_one_sentence(tiny_model, tmp_path, capsys, monkeypatch):
     damaged = FORMATS["onnx"]._replace(write=lambda function, path: path.write_bytes(b"no model"))
     monkeypatch.setattr("rgcn_jax.export.write.FORMATS", {**FORMATS, "onnx": damaged})
-    assert "run_onnx.py" in fails(main, [*tiny_model, "--to=onnx"], capsys)
+    assert "run.py onnx" in fails(main, [*tiny_model, "--to=onnx"], capsys)
     assert nothing_is_left(tmp_path)

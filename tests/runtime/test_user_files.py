@@ -80,7 +80,7 @@ ALLOWED = {
     "gallery/server/app.py": "files of the package, and frames that the server has written",
     "gallery/server/detect.py": "opens a model by its library",
     "gallery/server/uploads.py": "members of an uploaded archive in memory",
-    "export/runtimes/run_stablehlo.py": "runs without the package, on what the export has just written",
+    "export/runtimes/run.py": "runs without the package, on what the export has just written",
     "export/runtimes/write_savedmodel.py": "the same",
 }
 
@@ -113,7 +113,7 @@ LOOKED_AT_BEFORE = {
     "torch_files/reader.py": "the same",
     "pose_detection/rtmpose.py": "the command checks that it is a file",
     "pose_detection/worker.py": "the same",
-    "export/runtimes/run_onnx.py": "runs without the package, on what the export has just written",
+    "export/runtimes/run.py": "runs without the package, on what the export has just written",
     "walkers/write.py": "writes",
 }
 

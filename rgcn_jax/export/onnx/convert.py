@@ -104,17 +104,13 @@ def _opened(called: ClosedJaxpr | Jaxpr) -> tuple[Jaxpr, list[Known]]:
     return called, []
 
 
-def _rank(var: Any) -> int:
-    return len(var.aval.shape)
-
-
 def _scan(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     """ONNX's Scan: the carry becomes its states; constants are taken from the outer graph."""
     jaxpr, constants = _opened(eqn.params["jaxpr"])
     reverse, length = int(eqn.params["reverse"]), eqn.params["length"]
     # The operands are constants, carry, and scanned values, which have one dimension more than their slices.
-    num_carry = sum(_rank(a) == _rank(b) for a, b in zip(eqn.outvars, jaxpr.outvars, strict=True))
-    num_scanned = sum(_rank(a) != _rank(b) for a, b in zip(eqn.invars, jaxpr.invars, strict=True))
+    num_carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, jaxpr.outvars, strict=True))
+    num_scanned = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, jaxpr.invars, strict=True))
     carry = len(eqn.invars) - num_scanned - num_carry
     scan = len(eqn.invars) - num_scanned
     operands = shapes.full_operands(graph, eqn, args)

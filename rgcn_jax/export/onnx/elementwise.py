@@ -47,12 +47,13 @@ LOGICAL: Mapping[str, str] = {"and": "And", "not": "Not", "or": "Or", "xor": "Xo
 """The same for booleans; for integers JAX computes bitwise."""
 
 
-def same_operator(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    """Apply one operator of ``OPERATORS`` or ``LOGICAL``."""
-    name = eqn.primitive.name
-    if name in LOGICAL and eqn.outvars[0].aval.dtype != bool:
-        raise InputError(f"the ONNX export supports {name} for booleans only, found {eqn.outvars[0].aval.dtype}.")
-    return [Value(graph.add(OPERATORS.get(name) or LOGICAL[name], *map(graph.operand, args)), result_shape(eqn, args))]
+def elementwise(build: Callable[[Graph, Eqn, list[str]], str]) -> Rule:
+    """A rule of an operation that broadcasts; ``build`` gets the names of the unexpanded operands."""
+
+    def rule(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+        return [Value(build(graph, eqn, [graph.operand(x) for x in args]), result_shape(eqn, args))]
+
+    return rule
 
 
 def result_shape(eqn: Eqn, args: Sequence[Known]) -> Shape:
@@ -62,47 +63,24 @@ def result_shape(eqn: Eqn, args: Sequence[Known]) -> Shape:
     return tuple(1 if all(isinstance(s[i], int) and s[i] == 1 for s in padded) else dim for i, dim in enumerate(full))
 
 
-def _not_equal(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    return [Value(graph.add("Not", graph.add("Equal", *map(graph.operand, args))), result_shape(eqn, args))]
+def _same_operator(graph: Graph, eqn: Eqn, names: list[str]) -> str:
+    name = eqn.primitive.name
+    if name in LOGICAL and eqn.outvars[0].aval.dtype != bool:
+        raise InputError(f"the ONNX export supports {name} for booleans only, found {eqn.outvars[0].aval.dtype}.")
+    return graph.add(OPERATORS.get(name) or LOGICAL[name], *names)
 
 
-def _remainder(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    return [Value(graph.add("Mod", *map(graph.operand, args), fmod=1), result_shape(eqn, args))]
+def _integer_pow(graph: Graph, eqn: Eqn, names: list[str]) -> str:
+    return graph.add("Pow", *names, graph.constant(np.array(eqn.params["y"], eqn.outvars[0].aval.dtype)))
 
 
-def _rsqrt(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    return [Value(graph.add("Reciprocal", graph.add("Sqrt", graph.operand(args[0]))), args[0].shape)]
-
-
-def _integer_pow(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    exponent = graph.constant(np.array(eqn.params["y"], eqn.outvars[0].aval.dtype))
-    return [Value(graph.add("Pow", graph.operand(args[0]), exponent), args[0].shape)]
-
-
-def _square(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    name = graph.operand(args[0])
-    return [Value(graph.add("Mul", name, name), args[0].shape)]
-
-
-def _convert(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    return [Value(graph.cast(graph.operand(args[0]), eqn.params["new_dtype"]), args[0].shape)]
-
-
-def _select(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    which, *cases = args
+def _select(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     if eqn.invars[0].aval.dtype != bool:
         raise InputError("the ONNX export supports lax.select_n with a boolean only.")
-    which, no, yes = graph.operand(which), *map(graph.operand, cases)
+    which, no, yes = names
     if eqn.outvars[0].aval.dtype == bool:  # ONNX Runtime's Where does not support booleans
-        name = graph.add("Or", graph.add("And", which, yes), graph.add("And", graph.add("Not", which), no))
-    else:
-        name = graph.add("Where", which, yes, no)
-    return [Value(name, result_shape(eqn, args))]
-
-
-def _clamp(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    low, x, high = map(graph.operand, args)
-    return [Value(graph.add("Min", graph.add("Max", x, low), high), result_shape(eqn, args))]
+        return graph.add("Or", graph.add("And", which, yes), graph.add("And", graph.add("Not", which), no))
+    return graph.add("Where", which, yes, no)
 
 
 def _broadcast(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
@@ -125,17 +103,17 @@ def _iota(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
 
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys((*OPERATORS, *LOGICAL), same_operator),
+    **dict.fromkeys((*OPERATORS, *LOGICAL), elementwise(_same_operator)),
     "broadcast_in_dim": _broadcast,
-    "clamp": _clamp,
-    "convert_element_type": _convert,
-    "integer_pow": _integer_pow,
+    "clamp": elementwise(lambda graph, _, x: graph.add("Min", graph.add("Max", x[1], x[0]), x[2])),
+    "convert_element_type": elementwise(lambda graph, eqn, x: graph.cast(x[0], eqn.params["new_dtype"])),
+    "integer_pow": elementwise(_integer_pow),
     "iota": _iota,
-    "ne": _not_equal,
-    "rem": _remainder,
-    "rsqrt": _rsqrt,
-    "select_n": _select,
-    "square": _square,
+    "ne": elementwise(lambda graph, _, x: graph.add("Not", graph.add("Equal", *x))),
+    "rem": elementwise(lambda graph, _, x: graph.add("Mod", *x, fmod=1)),
+    "rsqrt": elementwise(lambda graph, _, x: graph.add("Reciprocal", graph.add("Sqrt", *x))),
+    "select_n": elementwise(_select),
+    "square": elementwise(lambda graph, _, x: graph.add("Mul", x[0], x[0])),
 }
 """Primitives that accept unexpanded operands."""
 

@@ -2,14 +2,13 @@
 
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.export.onnx.elementwise import Eqn, Rule
 from rgcn_jax.export.onnx.graph import Graph, Known, Value
-from rgcn_jax.export.onnx.shapes import full_operands
+from rgcn_jax.export.onnx.shapes import expanded
 
 
 def _convolution(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
@@ -36,10 +35,9 @@ def _convolution(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     return [Value(_typed(graph, eqn, graph.transpose(name, np.argsort(spec.out_spec).tolist())), out.shape)]
 
 
-def _product(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _product(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     (of_left, of_right), (batch_left, batch_right) = eqn.params["dimension_numbers"]
     left, right = (len(var.aval.shape) for var in eqn.invars)
-    names = full_operands(graph, eqn, args)
     if not batch_left and tuple(of_left) == (left - 1,) and tuple(of_right) == (0,) and right == 2:
         name = graph.add("MatMul", *names)
     else:
@@ -52,7 +50,7 @@ def _product(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
         out += [x for i, x in enumerate(a) if i not in of_left and i not in batch_left]
         out += [x for j, x in enumerate(b) if j not in of_right and j not in batch_right]
         name = graph.add("Einsum", *names, equation=f"{''.join(a)},{''.join(b)}->{''.join(out)}")
-    return [Value(_typed(graph, eqn, name), eqn.outvars[0].aval.shape)]
+    return _typed(graph, eqn, name)
 
 
 def _typed(graph: Graph, eqn: Eqn, name: str) -> str:
@@ -61,12 +59,11 @@ def _typed(graph: Graph, eqn: Eqn, name: str) -> str:
     return name if found == wanted else graph.cast(name, wanted)
 
 
-def _gather(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _gather(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     """A slice with a computed start, or whole rows at computed indices, which are in range in these models."""
     operand, indices = (var.aval for var in eqn.invars)
     dims, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    name, where = full_operands(graph, eqn, args)
-    where = graph.cast(where, np.int64)
+    name, where = names[0], graph.cast(names[1], np.int64)
     taken = (*dims.collapsed_slice_dims, *dims.operand_batching_dims)
     partial = [i for i in range(len(sizes)) if i not in taken and sizes[i] != operand.shape[i]]
     if partial:
@@ -75,12 +72,7 @@ def _gather(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
         axes = dims.start_index_map
         length = graph.integers([sizes[i] for i in axes])
         name = graph.add("Slice", name, where, graph.add("Add", where, length), graph.integers(axes))
-        shape = eqn.outvars[0].aval.shape
-        return [Value(graph.reshape(name, shape) if taken else name, shape)]
-    return [Value(_gather_rows(graph, dims, name, where, operand, indices), eqn.outvars[0].aval.shape)]
-
-
-def _gather_rows(graph: Graph, dims: Any, name: str, where: str, operand: Any, indices: Any) -> str:
+        return graph.reshape(name, eqn.outvars[0].aval.shape) if taken else name
     batching, axes = dims.operand_batching_dims, dims.start_index_map
     if tuple(sorted(axes)) != tuple(sorted(dims.collapsed_slice_dims)):
         raise InputError("the ONNX export does not support lax.gather of slices that keep an indexed dimension.")
@@ -97,4 +89,8 @@ def _gather_rows(graph: Graph, dims: Any, name: str, where: str, operand: Any, i
     return graph.transpose(name, [found.index(label) for label in wanted])
 
 
-RULES: Mapping[str, Rule] = {"conv_general_dilated": _convolution, "dot_general": _product, "gather": _gather}
+RULES: Mapping[str, Rule] = {
+    "conv_general_dilated": _convolution,
+    "dot_general": expanded(_product),
+    "gather": expanded(_gather),
+}

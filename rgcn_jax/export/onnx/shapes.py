@@ -1,6 +1,6 @@
 """Primitives that rearrange, slice, sort or reduce elements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,120 +10,112 @@ from rgcn_jax.export.onnx.elementwise import Eqn, Rule
 from rgcn_jax.export.onnx.graph import Graph, Known, Value
 
 
-def _out(eqn: Eqn, name: str) -> list[Known]:
-    return [Value(name, eqn.outvars[0].aval.shape)]
-
-
 def full_operands(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[str]:
     """Names of the operands, expanded to JAX's shapes."""
     return [graph.full(x, var.aval.shape) for x, var in zip(args, eqn.invars, strict=True)]
 
 
-def _reshape(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    return _out(eqn, graph.reshape(full_operands(graph, eqn, args)[0], eqn.outvars[0].aval.shape))
+def expanded(build: Callable[[Graph, Eqn, list[str]], Sequence[str] | str]) -> Rule:
+    """A rule whose ``build`` gets the names of the expanded operands and returns those of the results."""
 
+    def rule(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+        made = build(graph, eqn, full_operands(graph, eqn, args))
+        names = [made] if isinstance(made, str) else made
+        return [Value(name, var.aval.shape) for name, var in zip(names, eqn.outvars, strict=True)]
 
-def _transpose(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    return _out(eqn, graph.transpose(full_operands(graph, eqn, args)[0], eqn.params["permutation"]))
+    return rule
 
 
 def _concatenate(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    axis = eqn.params["dimension"]
+    axis, out = eqn.params["dimension"], eqn.outvars[0].aval.shape
     there = [i for i, var in enumerate(eqn.invars) if not _is(var.aval.shape[axis], 0)]
     names = [graph.full(args[i], eqn.invars[i].aval.shape) for i in there]
-    return _out(eqn, graph.add("Concat", *names, axis=axis))
+    return [Value(graph.add("Concat", *names, axis=axis), out)]
 
 
-def _stack(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _stack(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     axis = graph.integers([eqn.params["axis"]])
-    names = [graph.add("Unsqueeze", name, axis) for name in full_operands(graph, eqn, args)]
-    return _out(eqn, graph.add("Concat", *names, axis=eqn.params["axis"]))
+    return graph.add("Concat", *(graph.add("Unsqueeze", name, axis) for name in names), axis=eqn.params["axis"])
 
 
-def _unstack(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    (name,), axis, count = full_operands(graph, eqn, args), eqn.params["axis"], len(eqn.outvars)
-    names = graph.add_all("Split", [name, graph.integers([1] * count)], count, axis=axis)
-    return [Value(graph.reshape(n, v.aval.shape), v.aval.shape) for n, v in zip(names, eqn.outvars, strict=True)]
+def _unstack(graph: Graph, eqn: Eqn, names: list[str]) -> list[str]:
+    count = len(eqn.outvars)
+    parts = graph.add_all("Split", [*names, graph.integers([1] * count)], count, axis=eqn.params["axis"])
+    return [graph.reshape(part, var.aval.shape) for part, var in zip(parts, eqn.outvars, strict=True)]
 
 
-def _split(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    (name,), sizes = full_operands(graph, eqn, args), graph.integers([int(n) for n in eqn.params["sizes"]])
-    names = graph.add_all("Split", [name, sizes], len(eqn.outvars), axis=eqn.params["axis"])
-    return [Value(n, var.aval.shape) for n, var in zip(names, eqn.outvars, strict=True)]
+def _split(graph: Graph, eqn: Eqn, names: list[str]) -> list[str]:
+    sizes = graph.integers([int(n) for n in eqn.params["sizes"]])
+    return graph.add_all("Split", [*names, sizes], len(eqn.outvars), axis=eqn.params["axis"])
 
 
-def _slice(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _slice(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     shape, params = eqn.invars[0].aval.shape, eqn.params
     strides = params["strides"] or (1,) * len(shape)
     limits = zip(params["start_indices"], params["limit_indices"], strides, shape, strict=True)
     cut = [(i, *of) for i, (*of, size) in enumerate(limits) if not (_is(of[0], 0) and of[1] == size and of[2] == 1)]
-    (name,) = full_operands(graph, eqn, args)
-    if cut:
-        axes, starts, ends, steps = zip(*cut, strict=True)
-        name = graph.add("Slice", name, *(graph.integers(v) for v in (starts, ends, axes, steps)))
-    return _out(eqn, name)
+    if not cut:
+        return names[0]
+    axes, starts, ends, steps = zip(*cut, strict=True)
+    return graph.add("Slice", *names, *(graph.integers(v) for v in (starts, ends, axes, steps)))
 
 
-def _pad(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _pad(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     low, high, between = ([int(n) for n in of] for of in zip(*eqn.params["padding_config"], strict=True))
     if any(between) or min(*low, *high) < 0:
         raise InputError("the ONNX export does not support lax.pad between elements or with negative width.")
-    name, value = full_operands(graph, eqn, args)
-    return _out(eqn, graph.add("Pad", name, graph.integers((*low, *high)), value) if any((*low, *high)) else name)
+    name, value = names
+    return graph.add("Pad", name, graph.integers((*low, *high)), value) if any((*low, *high)) else name
 
 
-def _reduce(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _reduce(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     operator, logical = REDUCTIONS[eqn.primitive.name]
-    (name,), axes = full_operands(graph, eqn, args), graph.integers(eqn.params["axes"])
+    (name,), axes = names, graph.integers(eqn.params["axes"])
     if logical:
         name = graph.cast(name, np.int32)
     name = graph.add(operator, name, axes, keepdims=0)
-    return _out(eqn, graph.cast(name, bool) if logical else name)
+    return graph.cast(name, bool) if logical else name
 
 
-def _argmax(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    name = _orderable(graph, eqn.invars[0].aval, full_operands(graph, eqn, args)[0])
+def _argmax(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     (axis,) = eqn.params["axes"]
     operator = "ArgMax" if eqn.primitive.name == "argmax" else "ArgMin"
-    return _out(eqn, graph.cast(graph.add(operator, name, axis=axis, keepdims=0), eqn.params["index_dtype"]))
+    found = graph.add(operator, _orderable(graph, eqn.invars[0].aval, names[0]), axis=axis, keepdims=0)
+    return graph.cast(found, eqn.params["index_dtype"])
 
 
-def _sort(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _sort(graph: Graph, eqn: Eqn, names: list[str]) -> list[str]:
     """TopK of all elements, which keeps the order of equal ones like JAX's stable sort."""
-    axis, keys = eqn.params["dimension"], eqn.params["num_keys"]
-    if keys != 1:
+    axis, aval = eqn.params["dimension"], eqn.invars[0].aval
+    if eqn.params["num_keys"] != 1:
         raise InputError("the ONNX export supports lax.sort by one key only.")
-    first, *others = full_operands(graph, eqn, args)
-    size = graph.size(eqn.invars[0].aval.shape[axis])
-    ordered, order = graph.add_all(
-        "TopK", [_orderable(graph, eqn.invars[0].aval, first), size], 2, axis=axis, largest=0, sorted=1
-    )
-    names = [ordered if eqn.invars[0].aval.dtype != bool else graph.cast(ordered, bool)]
-    names += [graph.add("GatherElements", name, order, axis=axis) for name in others]
-    return [Value(n, var.aval.shape) for n, var in zip(names, eqn.outvars, strict=True)]
+    first, *others = names
+    keys = [_orderable(graph, aval, first), graph.size(aval.shape[axis])]
+    ordered, order = graph.add_all("TopK", keys, 2, axis=axis, largest=0, sorted=1)
+    found = [graph.cast(ordered, bool) if aval.dtype == bool else ordered]
+    return found + [graph.add("GatherElements", name, order, axis=axis) for name in others]
 
 
-def _top_k(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    (name,), axis = full_operands(graph, eqn, args), eqn.params.get("axis", len(eqn.invars[0].aval.shape) - 1)
-    values, order = graph.add_all("TopK", [name, graph.integers([eqn.params["k"]])], 2, axis=axis, largest=1, sorted=1)
-    order = graph.cast(order, eqn.outvars[1].aval.dtype)
-    return [Value(n, var.aval.shape) for n, var in zip((values, order), eqn.outvars, strict=True)]
+def _top_k(graph: Graph, eqn: Eqn, names: list[str]) -> list[str]:
+    axis, count = eqn.params.get("axis", len(eqn.invars[0].aval.shape) - 1), graph.integers([eqn.params["k"]])
+    values, order = graph.add_all("TopK", [*names, count], 2, axis=axis, largest=1, sorted=1)
+    return [values, graph.cast(order, eqn.outvars[1].aval.dtype)]
 
 
-def _running(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
+def _running(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     """Cumulative maximum or minimum, element by element, since ONNX has no such operator."""
     axis, length = eqn.params["axis"], eqn.invars[0].aval.shape[eqn.params["axis"]]
-    (name,), operator = full_operands(graph, eqn, args), "Max" if eqn.primitive.name == "cummax" else "Min"
-    parts = graph.add_all("Split", [name, graph.integers([1] * length)], length, axis=axis)
+    operator = "Max" if eqn.primitive.name == "cummax" else "Min"
+    parts = graph.add_all("Split", [*names, graph.integers([1] * length)], length, axis=axis)
     parts = parts[::-1] if eqn.params["reverse"] else parts
     for i in range(1, length):
         parts[i] = graph.add(operator, parts[i - 1], parts[i])
-    return _out(eqn, graph.add("Concat", *(parts[::-1] if eqn.params["reverse"] else parts), axis=axis))
+    return graph.add("Concat", *(parts[::-1] if eqn.params["reverse"] else parts), axis=axis)
 
 
-def _cumsum(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
-    (name,), axis = full_operands(graph, eqn, args), graph.constant(np.int64(eqn.params["axis"]))
-    return _out(eqn, graph.add("CumSum", name, axis, reverse=int(eqn.params["reverse"])))
+def _cumsum(graph: Graph, eqn: Eqn, names: list[str]) -> str:
+    axis = graph.constant(np.int64(eqn.params["axis"]))
+    return graph.add("CumSum", *names, axis, reverse=int(eqn.params["reverse"]))
 
 
 def _orderable(graph: Graph, aval: Any, name: str) -> str:
@@ -145,22 +137,24 @@ REDUCTIONS: Mapping[str, tuple[str, bool]] = {
 }
 """Operator, and whether it is for booleans."""
 
+_reshape = expanded(lambda graph, eqn, names: graph.reshape(*names, eqn.outvars[0].aval.shape))
+
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(REDUCTIONS, _reduce),
-    "argmax": _argmax,
-    "argmin": _argmax,
+    **dict.fromkeys(REDUCTIONS, expanded(_reduce)),
+    "argmax": expanded(_argmax),
+    "argmin": expanded(_argmax),
     "concatenate": _concatenate,
-    "cummax": _running,
-    "cummin": _running,
-    "cumsum": _cumsum,
-    "pad": _pad,
+    "cummax": expanded(_running),
+    "cummin": expanded(_running),
+    "cumsum": expanded(_cumsum),
+    "pad": expanded(_pad),
     "reshape": _reshape,
-    "slice": _slice,
-    "sort": _sort,
-    "split": _split,
+    "slice": expanded(_slice),
+    "sort": expanded(_sort),
+    "split": expanded(_split),
     "squeeze": _reshape,
-    "stack": _stack,
-    "top_k": _top_k,
-    "transpose": _transpose,
-    "unstack": _unstack,
+    "stack": expanded(_stack),
+    "top_k": expanded(_top_k),
+    "transpose": expanded(lambda graph, eqn, names: graph.transpose(*names, eqn.params["permutation"])),
+    "unstack": expanded(_unstack),
 }
