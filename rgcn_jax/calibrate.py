@@ -88,7 +88,7 @@ def _learn_fusion(known: Namespace, embedder: "Embedder") -> None:
 def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
     """Features of the data set's tracklets, or those of ``--features`` if they were computed by this model."""
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
-    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.evaluation.scorer import Scorer
     from rgcn_jax.training.run import open_process_data
 
     config = embedder.config
@@ -108,7 +108,7 @@ def _features(known: Namespace, embedder: "Embedder") -> "FeatureSet":
         return with_labels(features, known.labels) if known.labels else features
     required = ("train",) if known.persons == "train" else ("query", "gallery")
     data = open_process_data(config, required=required)
-    scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+    scorer = Scorer(config, embedder.model, data, embedder.mesh)
     if known.persons == "train":
         return scorer.train_features(embedder.variables, embedder.step)
     return scorer.features(embedder.variables, embedder.step)

@@ -15,7 +15,7 @@ from rgcn_jax.evaluation.calibrated import Fusion
 from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers
 from rgcn_jax.evaluation.learn_fusion import PoseSample, learn_fusion
 from rgcn_jax.evaluation.pose_quality import pose_quality
-from rgcn_jax.evaluation.scorer import scorer_from_config
+from rgcn_jax.evaluation.scorer import Scorer
 from rgcn_jax.types import Tracklet
 
 RATES = (0.25, 0.5, 0.75)
@@ -35,7 +35,7 @@ def learn_from_training_persons(embedder: Embedder, data: Data) -> Fusion:
     config = embedder.config
     if not (config.with_pose and config.with_appearance):
         raise InputError(f"the model {embedder.path} has one branch only, so there is nothing to fuse.")
-    scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+    scorer = Scorer(config, embedder.model, data, embedder.mesh)
     found = scorer.train_features(embedder.variables, embedder.step)
     samples = [pose_with_dropout(embedder, data, data.split.train, rate) for rate in (0.0, *RATES)]
     return learn_fusion(found.embeddings, embedder.statistics, samples, found.num_frames)

@@ -47,7 +47,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evalua
     from rgcn_jax.calibration import read_fusion
     from rgcn_jax.evaluation.feature_set import check_target, join, write_features
     from rgcn_jax.evaluation.results import write_results
-    from rgcn_jax.evaluation.scorer import score, scorer_from_config
+    from rgcn_jax.evaluation.scorer import Scorer, score
     from rgcn_jax.runtime.provenance import provenance, versions
     from rgcn_jax.training.run import open_process_data
 
@@ -63,7 +63,7 @@ def _evaluate_model(known: Namespace, overrides: Sequence[str]) -> "tuple[Evalua
     if known.save_features and parallel.is_first():
         check_target(known.save_features, embedder.hash)
     data = open_process_data(config, required=("train",) * known.fit_pose_weight + ("query", "gallery"))
-    scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+    scorer = Scorer(config, embedder.model, data, embedder.mesh)
     header = {"model": embedder.hash, "config": config.to_dict(), "versions": versions()}
     header |= {"fusion": fusion.to_json()} if fusion else {}
     features = scorer.features(variables, embedder.step, header)
@@ -140,30 +140,14 @@ def _analysis(known: Namespace, evaluation: "Evaluation", config: Config) -> dic
     if not known.analysis:
         return {}
     from rgcn_jax.evaluation.analysis import analyse
-    from rgcn_jax.evaluation.attributes import read_attributes, shared_outfits
-    from rgcn_jax.evaluation.protocol import PROTOCOLS
+    from rgcn_jax.evaluation.attributes import read_attributes
     from rgcn_jax.evaluation.scorer import calibrated_distances
 
-    features, settings = evaluation.features, config.evaluation
-    groups = features.header.get("look_alikes")
-    worn = features.embeddings.person_ids, features.embeddings.clothes_ids
+    features = evaluation.features
     ids = features.embeddings.person_ids, features.embeddings.camera_ids
     attributes = read_attributes(known.attributes, features.first_frames, *ids) if known.attributes else None
-    found = analyse(
-        evaluation.metrics[evaluation.protocol],
-        features.embeddings,
-        features.roles,
-        PROTOCOLS[evaluation.protocol],
-        kind=settings.distance,
-        pose_weight=settings.pose_weight,
-        statistics=features.statistics,
-        num_frames=features.num_frames,
-        keypoint_share=features.quality and features.quality.share,
-        look_alikes=shared_outfits(groups, *worn) if groups else None,
-        fused=calibrated_distances(features) if settings.distance == "calibrated" else None,
-        attributes=attributes,
-    )
-    return {"analysis": found}
+    fused = calibrated_distances(features) if evaluation.distance == "calibrated" else None
+    return {"analysis": analyse(evaluation, config.evaluation.pose_weight, attributes, fused)}
 
 
 def _summary(analysis: Mapping[str, Any]) -> str:

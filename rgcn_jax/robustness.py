@@ -17,7 +17,6 @@ from rgcn_jax.runtime import processes
 
 if TYPE_CHECKING:  # not at run time: it imports JAX, which takes seconds
     from rgcn_jax.evaluation.results import Evaluation
-    from rgcn_jax.experiments.robustness import Robustness
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustness") -> None:
@@ -36,7 +35,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
         ROBUSTNESS_FILE,
         Robustness,
         point,
-        points,
         read_robustness,
         write_robustness,
     )
@@ -69,13 +67,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
         print(_line(name, curve["points"][-1]), flush=True)
 
     for name in chosen:
-        for level in points(name):
-            if level is None or level == CORRUPTIONS[name].undisturbed:
-                add(name, CORRUPTIONS[name].unit, level, measured.undisturbed)
-            else:
-                add(name, CORRUPTIONS[name].unit, level, partial(measured.corrupted, name, level))
+        corruption = CORRUPTIONS[name]
+        add(name, corruption.unit, corruption.undisturbed, measured.undisturbed)
+        for level in corruption.levels:
+            add(name, corruption.unit, level, partial(measured.corrupted, name, level))
     if known.other_keypoints:
-        source = _keypoints(known, measured, data)
+        source = _keypoints(known, config.frame_size, data)
         found["curves"].pop(OTHER_KEYPOINTS, None)
         add(OTHER_KEYPOINTS, f"keypoints of {known.other_keypoints.name}", 0.0, measured.undisturbed)
         add(OTHER_KEYPOINTS, "", None, lambda: measured.other_keypoints(source))
@@ -90,14 +87,15 @@ def _applies(of_frames: bool, config: Any) -> bool:
     return config.with_pose
 
 
-def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
+def _keypoints(known: Namespace, frame_size: tuple[int, int], data: Any) -> Any:
     """Load the test tracklets' keypoints of another detector."""
     from rgcn_jax.data.keypoints import table
+    from rgcn_jax.evaluation.protocol import test_tracklets
 
     split = data.split
     if split.name == "walkers":  # its frames are rendered, so there are no files to measure
-        split = replace(split, frame_size=measured.frame_size)
-    found = table.load(known.other_keypoints, split, measured.tracklets)
+        split = replace(split, frame_size=frame_size)
+    found = table.load(known.other_keypoints, split, test_tracklets(split)[0])
     for remark in found.remarks:
         print(f"doubtful keypoints: {printable(remark)}", flush=True)
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax import parallel
-from rgcn_jax.config import EvaluationConfig, LossConfig
+from rgcn_jax.config import Config, EvaluationConfig, LossConfig
 from rgcn_jax.data.clips.augment import Augmentation
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
 from rgcn_jax.data.clips.reader import Data
@@ -100,7 +100,7 @@ def world():
 
     def scorer(data_split, data_source):
         data = Data(data_split, MemoryReader(partial(read_batch, source=data_source)), (HEIGHT, WIDTH))
-        return Scorer(evaluated, data, mesh, frames_per_clip=FRAMES, dtype=np.float32, settings=SETTINGS)
+        return Scorer(Config(frames_per_clip=FRAMES, evaluation=SETTINGS), evaluated, data, mesh)
 
     evaluation = scorer(split, source).evaluate(state.variables, STEPS)
     return SimpleNamespace(

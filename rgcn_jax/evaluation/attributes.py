@@ -9,15 +9,16 @@ correspond to tracklets sorted by the name of their first frame.
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Integer
+from jaxtyping import Bool, Int64, Integer
 
 from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.evaluation.distance import Blocks
 from rgcn_jax.evaluation.protocol import Protocol, Roles
 from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
@@ -68,13 +69,9 @@ def read_attributes(
     person_ids: Integer[np.ndarray, "n"],
     camera_ids: Integer[np.ndarray, "n"],
 ) -> Attributes:
-    """Read the attributes of N tracklets. Junk and distractors have none; superfluous lines are ignored.
+    """Read the attributes of N tracklets from a file in the format described above.
 
-    Args:
-        path: the file, in the format described above.
-        first_frames: path of the first frame of each tracklet.
-        person_ids: person ids of the tracklets.
-        camera_ids: camera ids of the tracklets.
+    Junk and distractors have none; superfluous lines are ignored.
 
     Raises:
         InputError: the file cannot be read or has another format, or does not have as many lines for a person and
@@ -108,13 +105,7 @@ def read_attributes(
 def look_alike_queries(
     labels: Integer[np.ndarray, "n"], person_ids: Integer[np.ndarray, "n"], roles: Roles
 ) -> Bool[np.ndarray, "q"]:
-    """Mask of the queries whose label another person in the gallery shares.
-
-    Args:
-        labels: labels such as ``Attributes.outfits``; -1 for none.
-        person_ids: person ids of the same N tracklets.
-        roles: role of each tracklet.
-    """
+    """Mask of the queries whose label, such as ``Attributes.outfits``, another person in the gallery shares."""
     gallery = roles.gallery & (labels >= 0) & (person_ids > 0)
     pairs = np.unique(np.stack([labels[gallery], person_ids[gallery]]), axis=1)
     persons_wearing = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1)
@@ -135,10 +126,7 @@ def shared_outfits(
 ) -> Int64[np.ndarray, "n"]:
     """Index of each tracklet's group and outfit, shared by look-alikes in the same clothes; -1 for none.
 
-    Args:
-        groups: lists of person ids, from the header of a features file.
-        person_ids: person ids of the tracklets.
-        clothes_ids: clothes ids of the tracklets, with the same numbering within a group.
+    ``groups``: lists of person ids, from the header of a features file; clothes ids agree within a group.
 
     Raises:
         InputError: the groups are not lists of whole numbers.
@@ -165,14 +153,11 @@ def rank_by_attributes(
     return rank_blocks(blocks, embeddings, annotated, {protocol.name: protocol})[protocol.name]
 
 
-def _blocks(values: np.ndarray, queries: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
+def _blocks(values: np.ndarray, queries: np.ndarray) -> Blocks:
     """Hamming distances of the queries to all tracklets."""
     for start in range(0, len(queries), _BLOCK_ROWS):
         of_block = values[queries[start : start + _BLOCK_ROWS]]
-        differ = np.zeros((len(of_block), len(values)), np.float32)
-        for attribute in range(values.shape[1]):
-            differ += of_block[:, attribute, None] != values[:, attribute]
-        yield slice(start, start + len(of_block)), differ
+        yield slice(start, start + len(of_block)), (of_block[:, None] != values).sum(axis=2, dtype=np.float32)
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:

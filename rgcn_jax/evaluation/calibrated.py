@@ -13,7 +13,8 @@ pairs of training persons with equal class weights (``learn_fusion``) and summed
 constant of the parameters that makes all distances non-negative. Without any pose d = d_a + constant.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Integer
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import BLOCK_ELEMENTS, FeatureStatistics, fuse
-from rgcn_jax.evaluation.pairwise import Euclidean
+from rgcn_jax.evaluation.distance import BLOCK_ELEMENTS, Blocks, Euclidean, FeatureStatistics, fuse
 from rgcn_jax.evaluation.pose_quality import PoseQuality
 from rgcn_jax.types import Embeddings
 
@@ -68,14 +68,7 @@ def qualities(quality: PoseQuality, num_frames: Integer[np.ndarray, "n"]) -> Flo
 
 
 class CalibratedDistances:
-    """``pairwise.Distances`` of the fused row of N tracklets.
-
-    Args:
-      embeddings: features of the tracklets.
-      statistics: training-set statistics.
-      quality: quality of the keypoints.
-      num_frames: tracklet lengths.
-      fusion: learned parameters.
+    """``Distances`` of the fused row of N tracklets.
 
     Raises:
       InputError: a feature is not finite, or quality, lengths or statistics are missing.
@@ -106,8 +99,7 @@ class CalibratedDistances:
 
     def take(self, rows: np.ndarray) -> "CalibratedDistances":
         """Distances among a subset of the tracklets."""
-        taken = object.__new__(CalibratedDistances)
-        taken._scale, taken._shift = self._scale, self._shift
+        taken = copy(self)
         taken._appearance, taken._pose = self._appearance.take(rows), self._pose.take(rows)
         taken._seen, taken._bias, taken._slope = self._seen[rows], self._bias[rows], self._slope[rows]
         return taken
@@ -131,9 +123,7 @@ class CalibratedDistances:
         of_pose += self._appearance.between(rows, columns)
         return of_pose
 
-    def blocks(
-        self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS
-    ) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
+    def blocks(self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS) -> Blocks:
         """Blocks as from ``distance.distance_blocks``, without the constant."""
         count = max(block_elements // max(len(self._seen), 1), 1)
         subset = self.take(np.concatenate([queries, np.arange(len(self._seen))]))

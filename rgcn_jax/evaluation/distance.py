@@ -1,7 +1,7 @@
 """Distances between tracklets: fused features and blocks of Euclidean distances, in float32 and bounded memory.
 
 ``fuse`` converts ``Embeddings`` to one feature per tracklet whose Euclidean distance is the requested one;
-``distance_blocks`` computes it. There are four kinds (docs/method.md):
+``distance_blocks`` computes it, and ``Distances`` are those of any pairs. There are four kinds (docs/method.md):
 
 - ``euclidean``: the concatenation [f_a ; f_p] as it is, all that the paper states;
 - ``normalized``: [f_a / |f_a| ; w f_p / |f_p|] with the pose weight w (decision, not in the paper);
@@ -15,7 +15,7 @@ features with a large common offset (such as rectified ones), so the mean is sub
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Integer
@@ -33,6 +33,11 @@ NO_FUSED_FEATURE = (
 
 BLOCK_ELEMENTS = 2**25
 """Distances computed at a time by ``distance_blocks`` (128 MiB): all of MARS, or 335 queries of a gallery of 100,000.
+"""
+
+Blocks = Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]
+"""(Slice of the queries, their distances to all N tracklets) for all queries in their order, as from
+``distance_blocks``. The next block may overwrite the array.
 """
 
 CONSTANT_STD = 1e-3
@@ -124,7 +129,7 @@ def distance_blocks(
     queries: Integer[np.ndarray, "q"],
     overwrite: bool = False,
     block_elements: int = BLOCK_ELEMENTS,
-) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
+) -> Blocks:
     """Yield Euclidean distances from some of N tracklets to all N, one block of queries at a time.
 
     At most ``block_elements`` distances are in memory (or those of one query, if more).
@@ -158,6 +163,14 @@ def distance_blocks(
         yield slice(start, start + len(block)), out
 
 
+def distances_from(queries: Float32[np.ndarray, "q d"], features: Float32[np.ndarray, "n d"]) -> Blocks:
+    """Yield Euclidean distances from other features to those of N tracklets, in blocks as ``distance_blocks``."""
+    for rows, distances in distance_blocks(
+        np.concatenate([queries, features]), np.arange(len(queries)), overwrite=True
+    ):
+        yield rows, distances[:, len(queries) :]
+
+
 def _distances(
     minus_two_query: np.ndarray, query_squares: np.ndarray, gallery: np.ndarray, squares: np.ndarray, out: np.ndarray
 ):
@@ -187,6 +200,57 @@ def _standardize(features: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Non
     """Standardise in place; constant dimensions become zero."""
     if mean.shape != features.shape[1:] or std.shape != mean.shape:
         raise ValueError(f"feature statistics of shapes {mean.shape}, {std.shape} for {features.shape[1]} dimensions")
-    varies = std > CONSTANT_STD * std.max(initial=0.0)
     features -= mean
-    features *= np.where(varies, 1 / np.where(varies, std, 1), 0).astype(np.float32)
+    features *= inverse_std(std)
+
+
+def inverse_std(std: Float32[np.ndarray, "d"]) -> Float32[np.ndarray, "d"]:
+    """1 / standard deviation of every dimension of a branch; 0 for a constant one (``CONSTANT_STD``)."""
+    varies = std > CONSTANT_STD * std.max(initial=0.0)
+    return np.where(varies, 1 / np.where(varies, std, 1), 0).astype(np.float32)
+
+
+@runtime_checkable
+class Distances(Protocol):
+    """Distances between all pairs of N tracklets, float32, non-negative; small means similar."""
+
+    def take(self, rows: np.ndarray) -> "Distances":
+        """Distances among a subset of the tracklets, given by a mask or indices."""
+        ...
+
+    def between(self, rows: slice, columns: slice) -> Float32[np.ndarray, "rows columns"]:
+        """Distances between two ranges of tracklets, as a new array."""
+        ...
+
+    def blocks(self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS) -> Blocks:
+        """Blocks as from ``distance_blocks``; the next block may overwrite the array.
+
+        They may differ from those of ``between`` by a constant.
+        """
+        ...
+
+
+class Euclidean:
+    """Euclidean ``Distances`` of one feature per tracklet. Raises InputError if a feature is not finite."""
+
+    def __init__(self, features: Float32[np.ndarray, "n d"]):
+        squared_norms(features, "feature")
+        self._given = features
+        centre = features.mean(axis=0, dtype=np.float64).astype(np.float32) if len(features) else np.float32(0)
+        self._features = features - centre
+        self._squares = np.einsum("nd,nd->n", self._features, self._features)
+
+    def take(self, rows: np.ndarray) -> "Euclidean":
+        """Distances among a subset of the tracklets."""
+        return Euclidean(self._given[rows])
+
+    def between(self, rows: slice, columns: slice) -> Float32[np.ndarray, "rows columns"]:
+        """Distances between two ranges of tracklets."""
+        distances = (-2 * self._features[rows]) @ self._features[columns].T
+        distances += self._squares[columns]
+        distances += self._squares[rows, None]
+        return np.sqrt(np.maximum(distances, 0, out=distances), out=distances)
+
+    def blocks(self, queries: Integer[np.ndarray, "q"], block_elements: int = BLOCK_ELEMENTS) -> Blocks:
+        """Blocks as from ``distance_blocks``."""
+        return distance_blocks(self._given, queries, block_elements=block_elements)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from rgcn_jax import parallel
 from rgcn_jax.data.clips.reader import Reader
 from rgcn_jax.data.clips.sampling import BatchPlan, evaluation_plans, num_evaluation_batches, whole_plans
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.embed_step import ClipFeatures, make_embed_step
+from rgcn_jax.evaluation.embed_step import ClipFeatures, EmbedStep, make_embed_step
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.types import Embeddings, Tracklet
 
@@ -29,12 +29,7 @@ class Cutting:
 
     def plans(self, tracklets: Sequence[Tracklet]) -> Iterator[BatchPlan]:
         """Yield batches that contain every clip of every tracklet once, in order."""
-        return evaluation_plans(
-            tracklets,
-            clips=self.clips,
-            frames_per_clip=self.frames_per_clip,
-            clips_per_batch=self.clips_per_batch,
-        )
+        return evaluation_plans(tracklets, **vars(self))
 
     def whole_plans(self, tracklets: Sequence[Tracklet]) -> Iterator[BatchPlan]:
         """Yield batches in which every tracklet is one clip of all its frames, in order."""
@@ -42,9 +37,7 @@ class Cutting:
 
     def num_clips(self, tracklets: Sequence[Tracklet]) -> int:
         """The number of clips of the tracklets."""
-        return num_evaluation_batches(
-            tracklets, clips=self.clips, frames_per_clip=self.frames_per_clip, clips_per_batch=1
-        )
+        return num_evaluation_batches(tracklets, **vars(replace(self, clips_per_batch=1)))
 
 
 class TrackletFeature(NamedTuple):
@@ -68,13 +61,8 @@ class Extractor:
     With the clips "full", f_p is computed from all frames of a tracklet as one masked clip, which reads keypoints only,
     and f_a from the clips of "dense", so memory is bounded by a batch of clips.
 
-    Args:
-      model: a ``TwoBranch``, with or without classifier.
-      mesh: the devices. With several processes each reads the clips of its own devices.
-      dtype: data type of the frames passed to the model.
-
-    Attributes:
-      step: the compiled step, from ``make_embed_step``.
+    With several processes each reads the clips of its own devices. ``dtype``: data type of the frames passed to the
+    model. ``step``: the compiled step, from ``make_embed_step``.
     """
 
     def __init__(self, model: TwoBranch, mesh: Mesh, dtype: Any):
@@ -86,20 +74,15 @@ class Extractor:
         self, variables: Any, read: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
     ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
         """Yield each batch plan after the first ``skip``, with its features, which may still be being computed."""
-        # With several processes each reads its own clips of a batch; the features are those of the global batch.
-        plans = islice(cutting.plans(tracklets), skip, None)
-        with closing(read(islice(cutting.plans(tracklets), skip, None))) as batches:
-            for plan, batch in zip(plans, batches, strict=True):
-                yield plan, self.step(variables, parallel.shard(batch, self._mesh))
+        return self._batches(self.step, variables, read, lambda: islice(cutting.plans(tracklets), skip, None))
 
-    def whole(
-        self, variables: Any, read_keypoints: Reader, tracklets: Sequence[Tracklet], cutting: Cutting, skip: int = 0
+    def _batches(
+        self, step: EmbedStep, variables: Any, read: Reader, plans: Callable[[], Iterator[BatchPlan]]
     ) -> Iterator[tuple[BatchPlan, ClipFeatures]]:
-        """Yield f_p of tracklets as one clip each, batch by batch, after the first ``skip``; f_a has no columns."""
-        plans = islice(cutting.whole_plans(tracklets), skip, None)
-        with closing(read_keypoints(islice(cutting.whole_plans(tracklets), skip, None))) as batches:
-            for plan, batch in zip(plans, batches, strict=True):
-                yield plan, self._pose_step(variables, parallel.shard(batch, self._mesh))
+        # With several processes each reads its own clips of a batch; the features are those of the global batch.
+        with closing(read(plans())) as batches:
+            for plan, batch in zip(plans(), batches, strict=True):
+                yield plan, step(variables, parallel.shard(batch, self._mesh))
 
     def tracklets(
         self,
@@ -133,8 +116,11 @@ class Extractor:
             return
         if readers.keypoints is None:
             raise InputError('evaluation.clips is "full", but this data set has no keypoint reader: choose "even".')
-        skip = done // cutting.clips_per_batch
-        poses = means(self.whole(variables, readers.keypoints, tracklets, cutting, skip), True)
+
+        def whole_plans() -> Iterator[BatchPlan]:
+            return islice(cutting.whole_plans(tracklets), done // cutting.clips_per_batch, None)
+
+        poses = means(self._batches(self._pose_step, variables, readers.keypoints, whole_plans), True)
         if self._model.appearance is None:
             yield from poses
             return
@@ -145,13 +131,12 @@ class Extractor:
 def tracklet_means(clips: Iterable[tuple[Int32[np.ndarray, "b"], ClipFeatures]]) -> Iterator[TrackletFeature]:
     """Yield the mean feature of each tracklet, in order, as soon as its last clip has been read.
 
-    Args:
-      clips: for each batch its ``index`` (tracklet of each clip, ascending; -1 for padding) and its features.
-
-    Memory does not depend on the number of tracklets. A batch is summed while the next one is computed.
+    ``clips``: for each batch its ``index`` (tracklet of each clip, ascending; -1 for padding) and its features. Memory
+    does not depend on the number of tracklets. A batch is summed while the next one is computed.
     """
     pending: tuple[int, np.ndarray, np.ndarray, int] | None = None
-    for index, features in _delayed(clips):
+    end: Any = None
+    for (index, features), _ in pairwise(chain(clips, [end])):  # delayed by one: work on the next one overlaps
         rows = np.flatnonzero(index >= 0)
         if not len(rows):
             continue
@@ -171,16 +156,6 @@ def tracklet_means(clips: Iterable[tuple[Int32[np.ndarray, "b"], ClipFeatures]])
 
 def _mean(index: int, sum_a: np.ndarray, sum_p: np.ndarray, count: int) -> TrackletFeature:
     return TrackletFeature(index, (sum_a / count).astype(np.float32), (sum_p / count).astype(np.float32))
-
-
-def _delayed(items: Iterable) -> Iterator:
-    """Yield the items with a delay of one, so that asynchronous work on the next one overlaps."""
-    waiting = []
-    for item in items:
-        waiting.append(item)
-        if len(waiting) == 2:
-            yield waiting.pop(0)
-    yield from waiting
 
 
 def to_embeddings(tracklets: Sequence[Tracklet], features: Sequence[TrackletFeature]) -> Embeddings:

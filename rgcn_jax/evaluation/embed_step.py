@@ -23,9 +23,10 @@ class ClipFeatures(NamedTuple):
     """Attention weights of the readout: "node" [B, 14] and "time" [B, T], if it has them."""
 
 
-def make_embed_step(
-    model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32
-) -> Callable[[Any, DeviceBatch], ClipFeatures]:
+EmbedStep = Callable[[Any, DeviceBatch], ClipFeatures]
+
+
+def make_embed_step(model: nn.Module, mesh: Mesh, dtype: Any = jnp.float32) -> EmbedStep:
     """Compile the feature extraction: (variables, batch) -> ``ClipFeatures`` of all clips."""
 
     def embed(variables: Any, batch: DeviceBatch) -> ClipFeatures:

@@ -34,7 +34,21 @@ from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.types import JUNK_ID, Embeddings, Tracklet
 
 FORMAT, VERSION = "rgcn_jax features", 1
-_OPTIONAL = {"clothes_ids": ("iu", 1), "keypoint_share": ("f", 1), "keypoint_confidence": ("f", 1)}
+_ARRAYS: Mapping[str, tuple[str, int, Any]] = {
+    "appearance": ("f", 2, None),
+    "person_ids": ("iu", 1, None),
+    "camera_ids": ("iu", 1, None),
+    "first_frames": ("U", 1, None),
+    "is_query": ("b", 1, None),
+    "is_gallery": ("b", 1, None),
+    "pose": ("f", 2, np.float32(0)),
+    "num_frames": ("iu", 1, np.int32(0)),
+    "is_junk": ("b", 1, np.False_),
+    "clothes_ids": ("iu", 1, np.int32(0)),
+    "keypoint_share": ("f", 1, np.float32(np.nan)),
+    "keypoint_confidence": ("f", 1, np.float32(np.nan)),
+}
+"""Kinds of dtype, dimensions (the first is N), and the value if the array is missing; None: it is required."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,9 @@ def of_tracklets(
 
 def join(first: FeatureSet, second: FeatureSet) -> FeatureSet:
     """Concatenate the tracklets of two sets of the same model; the header is that of the first."""
-    qualities = [s.quality or PoseQuality.unknown(len(s.first_frames)) for s in (first, second)]
+    qualities = [
+        s.quality or PoseQuality(*np.full((2, len(s.first_frames)), np.nan, np.float32)) for s in (first, second)
+    ]
     return FeatureSet(
         Embeddings(*(np.concatenate(pair) for pair in zip(first.embeddings, second.embeddings, strict=True))),
         Roles(*(np.concatenate(pair) for pair in zip(first.roles, second.roles, strict=True))),
@@ -114,24 +130,18 @@ def write_features(path: Path, features: FeatureSet) -> None:
     Raises:
       InputError: it cannot be written.
     """
-    roles = {f"is_{name}": role for name, role in features.roles._asdict().items()}
+    arrays = {
+        **features.embeddings._asdict(),
+        "first_frames": np.array(features.first_frames),
+        "num_frames": features.num_frames,
+        **{f"is_{name}": role for name, role in features.roles._asdict().items()},
+    }
+    if features.quality:
+        arrays |= {f"keypoint_{name}": x for name, x in features.quality._asdict().items()}
+    if features.statistics:
+        arrays |= features.statistics._asdict()
     with writing(path):
-        write_arrays(
-            path,
-            {
-                **features.embeddings._asdict(),
-                "first_frames": np.array(features.first_frames),
-                "num_frames": features.num_frames,
-                **roles,
-                **(
-                    {f"keypoint_{name}": x for name, x in features.quality._asdict().items()}
-                    if features.quality
-                    else {}
-                ),
-                **(features.statistics._asdict() if features.statistics else {}),
-                "header": np.array(json.dumps(dict(features.header))),
-            },
-        )
+        write_arrays(path, {**arrays, "header": np.array(json.dumps(dict(features.header)))})
 
 
 def check_target(path: Path, model: str) -> None:
@@ -175,9 +185,7 @@ def read_features(path: Path) -> FeatureSet:
     """
     with as_input_error(f"the features {path} cannot be read", kinds=MALFORMED):
         found, there = read_arrays(path)
-    needed = {"appearance": ("f", 2), "person_ids": ("iu", 1), "camera_ids": ("iu", 1), "first_frames": ("U", 1)}
-    roles = {"is_query": ("b", 1), "is_gallery": ("b", 1)}
-    if missing := [name for name in {**needed, **roles} if name not in found]:
+    if missing := [name for name, (*_, value) in _ARRAYS.items() if value is None and name not in found]:
         raise InputError(
             f"{path} is not a features file: expected the arrays {', '.join(missing)} too, found "
             f"{', '.join(there) or 'none'}."
@@ -189,15 +197,8 @@ def read_features(path: Path) -> FeatureSet:
             "update rgcn_jax."
         )
     count = found["first_frames"].size
-    found.setdefault("pose", np.zeros((count, 0), np.float32))
-    found.setdefault("num_frames", np.zeros(count, np.int32))
-    found.setdefault("is_junk", np.zeros(count, bool))
-    found.setdefault("clothes_ids", np.zeros(count, np.int32))
-    for name in ("keypoint_share", "keypoint_confidence"):
-        found.setdefault(name, np.full(count, np.nan, np.float32))
-    kinds = {**needed, **roles, "pose": ("f", 2), "num_frames": ("iu", 1), "is_junk": ("b", 1), **_OPTIONAL}
-    for name, (kind, dimensions) in kinds.items():
-        array = found[name]
+    for name, (kind, dimensions, value) in _ARRAYS.items():
+        array = found.setdefault(name, np.full((count, 0)[:dimensions], value))
         if array.dtype.kind not in kind or array.ndim != dimensions or array.shape[0] != count:
             raise InputError(
                 f"{path}: {name} is {array.dtype} {list(array.shape)}, expected {dimensions} dimensions, the first of "

@@ -36,23 +36,19 @@ def learn_fusion(
     statistics: FeatureStatistics,
     samples: Sequence[PoseSample],
     num_frames: Integer[np.ndarray, "n"],
-    seed: int = 0,
 ) -> Fusion:
     """Calibrate both branches on pairs of N training tracklets.
 
-    Args:
-      embeddings: f_a, person ids and camera ids of the tracklets.
-      statistics: training-set statistics.
-      samples: f_p of the same tracklets, with all keypoints and with some dropped, to cover all qualities.
-      num_frames: tracklet lengths.
-      seed: random seed of the pairs.
+    ``embeddings``: f_a and ids of the tracklets. ``samples``: f_p of the same tracklets, with all keypoints and with
+    some dropped, to cover all qualities.
 
     Raises:
       InputError: there is no pair of the same person in two cameras or of different persons, or a feature is not
         finite.
     """
-    first, second, same = draw_pairs(embeddings.person_ids, embeddings.camera_ids, seed)
-    targets = _targets(same, len(np.unique(embeddings.person_ids[first[same]])))
+    first, second, same = draw_pairs(embeddings.person_ids, embeddings.camera_ids)
+    persons = len(np.unique(embeddings.person_ids[first[same]]))
+    targets = np.where(same, 1 - 1 / (persons + 2), 1 / (persons + 2))
     appearance = fuse(embeddings, "appearance", "standardized", 1.0, statistics)
     bias, log_slope = _fit(np.ones((len(first), 1)), _distances(appearance, first, second), same, targets)
     of_appearance = float(bias[0]), float(np.exp(log_slope[0]))
@@ -70,14 +66,14 @@ def learn_fusion(
 
 
 def draw_pairs(
-    person_ids: Integer[np.ndarray, "n"], camera_ids: Integer[np.ndarray, "n"], seed: int = 0, most: int = MOST_PAIRS
+    person_ids: Integer[np.ndarray, "n"], camera_ids: Integer[np.ndarray, "n"], most: int = MOST_PAIRS
 ) -> tuple[Int64[np.ndarray, "p"], Int64[np.ndarray, "p"], np.ndarray]:
     """Draw P pairs: indices of their two tracklets, and whether they show the same person (in two cameras).
 
     Raises:
       InputError: there is no pair of the same person in two cameras, or only one person.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     genuine = []
     for person in np.unique(person_ids[person_ids > 0]):
         rows = np.flatnonzero(person_ids == person)
@@ -96,10 +92,6 @@ def draw_pairs(
     others = others[person_ids[others[:, 0]] != person_ids[others[:, 1]]][: len(own)]
     both = np.concatenate([own, others])
     return both[:, 0], both[:, 1], np.arange(len(both)) < len(own)
-
-
-def _targets(same: np.ndarray, persons: int) -> np.ndarray:
-    return np.where(same, 1 - 1 / (persons + 2), 1 / (persons + 2))
 
 
 def _distances(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> Float64[np.ndarray, "p"]:

@@ -3,6 +3,8 @@
 For checks before training or embedding, and for the chance level. The rules are those of ``ranking``.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
 
@@ -12,19 +14,29 @@ Clothes = tuple[Integer[np.ndarray, "q"], Integer[np.ndarray, "g"]]
 """Clothes ids of queries and gallery. If given, the same person in the same clothes is ignored."""
 
 
-def count_matches(
-    query_ids: Integer[np.ndarray, "q"],
-    gallery_ids: Integer[np.ndarray, "g"],
-    query_cameras: Integer[np.ndarray, "q"],
-    gallery_cameras: Integer[np.ndarray, "g"],
-    in_gallery: Bool[np.ndarray, "g"],
-    exclude_same_camera: bool = True,
-    clothes: Clothes | None = None,
-) -> tuple[Int64[np.ndarray, "q"], Int64[np.ndarray, "q"]]:
+class Labels(NamedTuple):
+    """Labels of Q queries and G gallery entries, and which entries take part, as in ``ranking.evaluate_ranking``."""
+
+    query_ids: Integer[np.ndarray, "q"]
+    gallery_ids: Integer[np.ndarray, "g"]
+    query_cameras: Integer[np.ndarray, "q"]
+    gallery_cameras: Integer[np.ndarray, "g"]
+    in_gallery: Bool[np.ndarray, "g"]
+    exclude_same_camera: bool = True
+    clothes: Clothes | None = None
+
+    def of_queries(self, rows: slice) -> "Labels":
+        """Labels of a block of the queries."""
+        clothes = self.clothes and (self.clothes[0][rows], self.clothes[1])
+        return self._replace(query_ids=self.query_ids[rows], query_cameras=self.query_cameras[rows], clothes=clothes)
+
+
+def count_matches(labels: Labels) -> tuple[Int64[np.ndarray, "q"], Int64[np.ndarray, "q"]]:
     """Count, for each query, its matches and all entries that take a rank.
 
-    Their ratio is the expected Rank-1 of a random ranking. Arguments are those of ``ranking.evaluate_ranking``.
+    Their ratio is the expected Rank-1 of a random ranking.
     """
+    query_ids, gallery_ids, query_cameras, gallery_cameras, in_gallery, exclude_same_camera, clothes = labels
     person = query_ids > 0
     ids = gallery_ids[in_gallery]
     matches = _occurrences(query_ids, ids) * person
@@ -35,31 +47,19 @@ def count_matches(
     if clothes is not None:
         ignored.append((clothes[0], clothes[1][in_gallery]))
     own = np.zeros(len(query_ids), np.int64)
-    for labels in ignored:
-        own += _of_same(query_ids, ids, labels)
+    for pair in ignored:
+        own += _of_same(query_ids, ids, pair)
     if len(ignored) == 2:  # entries equal in both were subtracted twice
         own -= _of_same(query_ids, ids, *ignored)
     own *= person
     return matches - own, candidates - own
 
 
-def check_any_match(
-    query_ids: Integer[np.ndarray, "q"],
-    gallery_ids: Integer[np.ndarray, "g"],
-    query_cameras: Integer[np.ndarray, "q"],
-    gallery_cameras: Integer[np.ndarray, "g"],
-    in_gallery: Bool[np.ndarray, "g"],
-    exclude_same_camera: bool = True,
-    clothes: Clothes | None = None,
-) -> None:
-    """Raise InputError, with the counts and the likely cause, if no query has a match.
-
-    Arguments are those of ``ranking.evaluate_ranking``.
-    """
-    ids = query_ids, gallery_ids, query_cameras, gallery_cameras
-    matches, _ = count_matches(*ids, in_gallery, exclude_same_camera, clothes)
-    if matches.any():
+def check_any_match(labels: Labels) -> None:
+    """Raise InputError, with the counts and the likely cause, if no query has a match."""
+    if count_matches(labels)[0].any():
         return
+    query_ids, gallery_ids, query_cameras, gallery_cameras, in_gallery, *_ = labels
     persons = np.intersect1d(query_ids, gallery_ids[in_gallery])
     persons = persons[persons > 0]
     cameras = np.union1d(query_cameras, gallery_cameras)
@@ -67,7 +67,7 @@ def check_any_match(
         cause = "The query or the gallery is empty: check the split."
     elif len(persons) == 0:
         cause = "No query person is in the gallery: check that both come from the same split."
-    elif clothes is not None and count_matches(*ids, in_gallery, exclude_same_camera)[0].any():
+    elif labels.clothes is not None and count_matches(labels._replace(clothes=None))[0].any():
         cause = "No person changes clothes: check the clothes ids."
     elif len(cameras) == 1:
         cause = f"All tracklets have camera id {cameras[0]}: check that the camera ids are read from the file names."

@@ -6,12 +6,10 @@ no pooled tracklet can be a match. If the protocol also ignores the query's clot
 pooled, since others would leak the matches.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.evaluation.distance import distance_blocks
+from rgcn_jax.evaluation.distance import distances_from
 from rgcn_jax.evaluation.protocol import Protocol, Roles
 from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
@@ -21,13 +19,9 @@ from rgcn_jax.types import Embeddings
 def multi_query_metrics(
     features: Float32[np.ndarray, "n d"], embeddings: Embeddings, roles: Roles, protocol: Protocol
 ) -> RankingMetrics | None:
-    """Metrics of the queries, each with the mean feature of its person's test tracklets in its camera.
+    """Metrics of the queries, each with the mean feature of its person's query and gallery tracklets in its camera.
 
-    Args:
-      features: one row per tracklet, see ``distance.fuse``.
-      embeddings: ids of the same tracklets.
-      roles: role of each tracklet; query and gallery tracklets are pooled.
-      protocol: protocol that selects the gallery.
+    ``features``: one row per tracklet, see ``distance.fuse``.
 
     Returns:
       None if the protocol counts matches in the query's own camera, or no query has a further tracklet.
@@ -48,12 +42,5 @@ def multi_query_metrics(
     for row, query in enumerate(queries.tolist()):
         if counts[unit[query]] > 1:
             query_features[row] = features[pooled & (unit == unit[query])].mean(axis=0)
-    found = rank_blocks(_blocks(query_features, features), embeddings, roles, {protocol.name: protocol})
+    found = rank_blocks(distances_from(query_features, features), embeddings, roles, {protocol.name: protocol})
     return found[protocol.name]
-
-
-def _blocks(query_features: np.ndarray, features: np.ndarray) -> Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]:
-    """Yield blocks of distances from features to all N."""
-    both = np.concatenate([query_features, features])
-    for rows, distances in distance_blocks(both, np.arange(len(query_features)), overwrite=True):
-        yield rows, distances[:, len(query_features) :]

@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.pairwise import Distances, as_distances
+from rgcn_jax.evaluation.distance import Distances, Euclidean
 from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
 from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, draw_persons, percentile_interval
-from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS
+from rgcn_jax.evaluation.verification import MIN_FALSE_ACCEPTS, points_json
 from rgcn_jax.types import DISTRACTOR_ID, Embeddings
 
 FPIRS = (0.1, 0.01)
@@ -40,9 +40,9 @@ class SearchPoint:
     """
 
     fnir: float
+    interval: Interval | None
     fpir: float
     threshold: float
-    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,8 @@ class OpenSet:
     def to_json(self) -> dict[str, Any]:
         """Rates in per cent, as JSON values; None if not measured. At most ``DET_POINTS`` rows of the DET curve."""
         shown = np.unique(np.linspace(0, len(self.det) - 1, DET_POINTS).round().astype(int))
-        points = {
-            f"{fpir:g}": point
-            and {
-                "fnir": 100 * point.fnir,
-                "interval": None if point.interval is None else [100 * bound for bound in point.interval],
-                "fpir": 100 * point.fpir,
-                "threshold": point.threshold,
-            }
-            for fpir, point in self.points.items()
-        }
         return {
-            "fnir_at_fpir": points,
+            "fnir_at_fpir": points_json(self.points),
             "det": (self.det[shown] * (1, 100, 100)).tolist(),
             "known_searches": self.num_known,
             "unknown_searches": self.num_unknown,
@@ -114,7 +104,8 @@ def open_set(
     distractors = (persons == DISTRACTOR_ID) & (roles.query | roles.gallery)
     searches = np.flatnonzero((roles.query & (persons > 0)) | distractors)
     to_match, to_non_match = np.full((2, len(searches)), np.inf)
-    for rows, distances in as_distances(features).blocks(searches, _ELEMENTS):
+    given = Euclidean(features) if isinstance(features, np.ndarray) else features
+    for rows, distances in given.blocks(searches, _ELEMENTS):
         block = searches[rows]
         distances[:, ~enrolled] = np.inf
         same = persons[block, None] == persons
@@ -131,25 +122,24 @@ def open_set(
         )
     units = np.where(persons[searches] > 0, persons[searches], -1 - searches)  # each distractor is one person
     mated, non_mated = _Searches.of(to_match[known], units[known]), _Searches.of(to_non_match[~known], units[~known])
+    num_known, num_unknown = len(mated.distances), len(non_mated.distances)
+
+    def rates(thresholds: Any) -> tuple[Any, Any]:
+        """FPIR and FNIR."""
+        missed = num_known - np.searchsorted(mated.distances, thresholds)
+        return np.searchsorted(non_mated.distances, thresholds) / num_unknown, missed / num_known
+
     points: dict[float, SearchPoint | None] = {}
-    for fpir in fpirs:
-        allowed = np.floor(fpir * len(non_mated.distances) * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
-        points[fpir] = None
+    for wanted in fpirs:
+        allowed = np.floor(wanted * num_unknown * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
+        points[wanted] = None
         if allowed >= MIN_FALSE_ACCEPTS:
-            threshold = non_mated.distances[int(allowed)]
-            interval = _interval(mated, non_mated, fpir, resamples, seed)
-            points[fpir] = SearchPoint(
-                mated.share_missed(threshold), non_mated.share_below(threshold), float(threshold), interval
-            )
+            threshold = float(non_mated.distances[int(allowed)])
+            fpir, fnir = map(float, rates(threshold))
+            points[wanted] = SearchPoint(fnir, _interval(mated, non_mated, wanted, resamples, seed), fpir, threshold)
     thresholds = np.unique(non_mated.distances)
-    rates = [(t, non_mated.share_below(t), mated.share_missed(t)) for t in thresholds]
-    return OpenSet(
-        points,
-        num_known=len(mated.distances),
-        num_unknown=len(non_mated.distances),
-        num_enrolled=len(np.unique(persons[enrolled])),
-        det=np.array(rates, np.float64),
-    )
+    det = np.stack([thresholds, *rates(thresholds)], axis=1)
+    return OpenSet(points, num_known, num_unknown, len(np.unique(persons[enrolled])), det)
 
 
 class _Searches(NamedTuple):
@@ -163,24 +153,14 @@ class _Searches(NamedTuple):
         order = np.argsort(distances, kind="stable")
         return cls(distances[order], np.unique(units[order], return_inverse=True)[1])
 
-    @property
-    def num_persons(self) -> int:
-        return int(self.persons.max()) + 1
-
-    def share_below(self, threshold: float) -> float:
-        return float(np.searchsorted(self.distances, threshold, side="left") / len(self.distances))
-
-    def share_missed(self, threshold: float) -> float:
-        below = int(np.searchsorted(self.distances, threshold, side="left"))
-        return (len(self.distances) - below) / len(self.distances)
-
 
 def _interval(mated: _Searches, non_mated: _Searches, fpir: float, resamples: int, seed: int) -> Interval | None:
     """Interval of the FNIR at an FPIR; each resample has its own threshold."""
-    if not resamples or min(mated.num_persons, non_mated.num_persons) < MIN_PERSONS:
+    numbers = [int(part.persons.max()) + 1 for part in (mated, non_mated)]
+    if not resamples or min(numbers) < MIN_PERSONS:
         return None
     rates = []
-    draws = (draw_persons(part.num_persons, resamples, seed + i) for i, part in enumerate((mated, non_mated)))
+    draws = (draw_persons(number, resamples, seed + i) for i, number in enumerate(numbers))
     for of_mated, of_non_mated in zip(*draws, strict=True):
         alarms = np.cumsum(of_non_mated[non_mated.persons], dtype=np.float64)
         at = int(np.searchsorted(alarms, fpir * alarms[-1] * (1 + 1e-12), side="right"))

@@ -43,24 +43,12 @@ class PairCounts(NamedTuple):
         """The thresholds as distances."""
         return _thresholds(self.keys)
 
-    def threshold(self, at: int) -> float:
-        """The threshold with index ``at``."""
-        return float(self.thresholds[at])
-
     def middle_of_gap(self, at: int) -> float:
         """The middle of the range of thresholds with the same counts as that with index ``at``."""
         if not 0 < at < len(self.keys) - 1:
-            return self.threshold(at)
+            return float(self.thresholds[at])
         below, above = _thresholds(np.array([self.keys[at - 1] + 1, self.keys[at]], np.uint32)).astype(np.float64)
         return float((below + above) / 2)
-
-
-class ResampledRates(NamedTuple):
-    """FPR and TPR of B resamples at K thresholds, and the number of persons with a genuine pair."""
-
-    fpr: Float64[np.ndarray, "b k"]
-    tpr: Float64[np.ndarray, "b k"]
-    num_genuine_persons: int
 
 
 def count_pairs(blocks: Iterable[Block]) -> PairCounts:
@@ -97,18 +85,12 @@ def keep_levels(counts: PairCounts) -> PairCounts:
 
 def resample_persons(
     blocks: Iterable[Block], num_persons: int, counts: PairCounts, resamples: int, seed: int
-) -> ResampledRates:
-    """Rates for bootstrap resamples of the persons.
+) -> tuple[Float64[np.ndarray, "b k"], Float64[np.ndarray, "b k"], int]:
+    """FPR and TPR of B bootstrap resamples at the thresholds, and the number of persons with a genuine pair.
 
     A person drawn n times counts its genuine pairs n times; an impostor pair of persons drawn n and m times counts n m
-    times. Per-person counts below the thresholds are multiplied by the draws of all resamples at once.
-
-    Args:
-        blocks: those of ``counts``.
-        num_persons: P.
-        counts: provides the thresholds.
-        resamples: B. Resamples without any genuine or impostor pair are dropped.
-        seed: random seed.
+    times. Per-person counts below the thresholds of ``counts`` are multiplied by the draws of all resamples at once.
+    Resamples without any genuine or impostor pair are dropped.
     """
     size = len(counts.keys)
     draws = draw_persons(num_persons, resamples, seed)
@@ -124,7 +106,7 @@ def resample_persons(
     accepted = (draws @ genuine).astype(np.float64), impostor
     valid = np.all([pairs[:, -1] > 0 for pairs in accepted], axis=0)
     tpr, fpr = (pairs[valid] / pairs[valid, -1:] for pairs in accepted)
-    return ResampledRates(fpr, tpr, int((genuine[:, -1] > 0).sum()))
+    return fpr, tpr, int((genuine[:, -1] > 0).sum())
 
 
 def _keys(distances: Float[np.ndarray, "p"]) -> UInt32[np.ndarray, "p"]:

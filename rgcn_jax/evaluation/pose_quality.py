@@ -19,20 +19,13 @@ class PoseQuality(NamedTuple):
     share: Float32[np.ndarray, "n"]
     confidence: Float32[np.ndarray, "n"]
 
-    @classmethod
-    def unknown(cls, count: int) -> "PoseQuality":
-        """All NaN."""
-        return cls(*np.full((2, count), np.nan, np.float32))
-
 
 def pose_quality(
     keypoints_of: Callable[[Tracklet], Float32[np.ndarray, "f 14 3"]], tracklets: Sequence[Tracklet]
 ) -> PoseQuality:
     """Measure the quality of each tracklet's keypoints.
 
-    Args:
-      keypoints_of: returns x, y and confidence in all frames of a tracklet; (0, 0, 0) where not detected.
-      tracklets: N tracklets.
+    ``keypoints_of`` returns x, y and confidence in all frames of a tracklet; (0, 0, 0) where not detected.
     """
     found = np.zeros((2, len(tracklets)), np.float32)
     for i, tracklet in enumerate(tracklets):

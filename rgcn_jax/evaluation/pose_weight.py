@@ -4,8 +4,6 @@ Every training tracklet is ranked against all others under the official protocol
 weight w of ``distance.fuse``.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from rgcn_jax.errors import InputError
@@ -18,13 +16,8 @@ WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """Candidate weights. 0: appearance only; 1: equal weights."""
 
 
-def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = WEIGHTS) -> dict[float, float]:
-    """The mAP in per cent of the fused distance over the training tracklets, for each pose weight.
-
-    Args:
-      train: features of the training tracklets.
-      distance: one of ``distance.KINDS``.
-      weights: w >= 0.
+def mAP_by_weight(train: FeatureSet, distance: str) -> dict[float, float]:
+    """The mAP in per cent of the fused distance over the training tracklets, for each of ``WEIGHTS``.
 
     Raises:
       InputError: the model lacks a branch, the distance has no weight, or no person was seen by two cameras.
@@ -38,7 +31,7 @@ def mAP_by_weight(train: FeatureSet, distance: str, weights: Sequence[float] = W
     scorable_protocols(train.tracklets, roles)
     official = {"official": PROTOCOLS["official"]}
     found = {}
-    for weight in weights:
+    for weight in WEIGHTS:
         features = fuse(train.embeddings, "fused", distance, weight, train.statistics)
         metrics = rank_features(features, train.embeddings, roles, official, overwrite=True)["official"]
         found[weight] = 100 * metrics.mAP

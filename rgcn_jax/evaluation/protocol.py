@@ -8,20 +8,17 @@ returns the metrics by protocol and row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Integer
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.matches import Clothes, check_any_match, count_matches
+from rgcn_jax.evaluation.matches import Labels, check_any_match, count_matches
 from rgcn_jax.types import JUNK_ID, Split, Tracklet
 
 Ids = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Person, camera and clothes ids of N tracklets."""
-
-Rules = tuple[np.ndarray, bool, Clothes | None]
-"""Mask of the gallery, whether the query's own camera is ignored, and the clothes to compare."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,10 @@ class Protocol:
     """
 
     name: str
-    queries_in_gallery: bool
-    junk_in_gallery: bool
-    ap: str
     description: str
+    queries_in_gallery: bool = True
+    junk_in_gallery: bool = False
+    ap: str = "mean"
     same_camera: bool = False
     same_clothes: bool = True
 
@@ -52,22 +49,19 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol(
-            "official", True, False, "mean", "the data set's own gallery (MARS: with the queries); BiCnet-TKS, AP3D"
-        ),
-        Protocol(
-            "official_matlab", True, False, "trapezoid", "official, with the trapezoidal AP of MARS's MATLAB code"
-        ),
-        Protocol("query_excluded", False, False, "mean", "the gallery without the queries; torchreid and others"),
-        Protocol("junk_kept", True, True, "mean", "junk tracklets are gallery entries that never match; AGRL"),
+        Protocol("official", "the data set's own gallery (MARS: with the queries); BiCnet-TKS, AP3D"),
+        Protocol("official_matlab", "official, with the trapezoidal AP of MARS's MATLAB code", ap="trapezoid"),
+        Protocol("query_excluded", "the gallery without the queries; torchreid and others", queries_in_gallery=False),
+        Protocol("junk_kept", "junk tracklets are gallery entries that never match; AGRL", junk_in_gallery=True),
         Protocol(
             "clothes_changed",
-            *(True, False, "mean", "official, also ignoring the query's person in the query's clothes; CAL"),
+            "official, also ignoring the query's person in the query's clothes; CAL",
             same_clothes=False,
         ),
         Protocol(
             "same_camera_allowed",
-            *(False, False, "mean", "matches in the query's own camera count, queries excluded; for one camera"),
+            "matches in the query's own camera count, queries excluded; for one camera",
+            queries_in_gallery=False,
             same_camera=True,
         ),
     )
@@ -124,35 +118,21 @@ def applicable_protocols(
     clothes. ``same_camera_allowed`` is used only on request, since tracklets of one camera may be of one walk and its
     results are not comparable to published ones.
 
-    Args:
-        person_ids: person ids of the N distinct test tracklets.
-        camera_ids: camera ids of the same.
-        roles: role of each tracklet.
-        clothes_ids: clothes ids of the same; None: unknown.
+    The ids are those of the N distinct test tracklets; ``clothes_ids=None``: unknown.
     """
     ids = person_ids, camera_ids, np.zeros_like(person_ids) if clothes_ids is None else clothes_ids
-
-    def has_match(name: str) -> bool:
-        return bool(count_matches(*_arguments(PROTOCOLS[name], ids, roles))[0].any())
-
-    applicable = {
-        "query_excluded": bool((roles.query & roles.gallery).any()) and has_match("query_excluded"),
-        "junk_kept": bool(roles.junk.any()),
-        "clothes_changed": _clothes_known(ids, roles) and has_match("clothes_changed"),
-        "same_camera_allowed": False,
-    }
+    applicable = {name: not lacks for name, lacks in _lacking(ids, roles).items()} | {"same_camera_allowed": False}
+    for name in ("query_excluded", "clothes_changed"):
+        applicable[name] &= bool(count_matches(labels_of(PROTOCOLS[name], ids, roles))[0].any())
     return {name: protocol for name, protocol in PROTOCOLS.items() if applicable.get(name, True)}
 
 
 def scorable_protocols(
     tracklets: Sequence[Tracklet], roles: Roles, headline: str = "official"
 ) -> tuple[dict[str, Protocol], float]:
-    """The protocols that can be scored on these tracklets, determined before training or embedding.
+    """The protocols that can be scored on the distinct test tracklets, determined before training or embedding.
 
-    Args:
-        tracklets: the distinct test tracklets, see ``test_tracklets``.
-        roles: role of each tracklet.
-        headline: name of the headline protocol.
+    ``headline``: name of the headline protocol.
 
     Returns:
         The applicable protocols by name (including ``same_camera_allowed``, if a query has a match under it), and the
@@ -164,51 +144,48 @@ def scorable_protocols(
     if headline not in PROTOCOLS:
         raise InputError(f"unknown protocol {headline!r}: expected one of {', '.join(PROTOCOLS)}.")
     of_each = [(tracklet.person_id, tracklet.camera_id, tracklet.clothes_id) for tracklet in tracklets]
-    person_ids, camera_ids, clothes_ids = ids = tuple(np.array(of_each, np.int32).reshape(-1, 3).T)
+    person_ids, camera_ids, clothes_ids = np.array(of_each, np.int32).reshape(-1, 3).T
+    ids = person_ids, camera_ids, clothes_ids
     protocols = applicable_protocols(person_ids, camera_ids, roles, clothes_ids)
     if PROTOCOLS[headline].same_camera:
-        matched = {name: p for name, p in protocols.items() if count_matches(*_arguments(p, ids, roles))[0].any()}
+        matched = {name: p for name, p in protocols.items() if count_matches(labels_of(p, ids, roles))[0].any()}
         protocols = matched | {headline: PROTOCOLS[headline]}
-    absent = {
-        "query_excluded": "" if (roles.query & roles.gallery).any() else "queries in the gallery",
-        "junk_kept": "junk tracklets",
-        "clothes_changed": "" if _clothes_known(ids, roles) else "clothes ids of all persons",
-    }
-    if headline not in protocols and (lacks := absent[headline]):
+    if headline not in protocols and (lacks := _lacking(ids, roles)[headline]):
         raise InputError(
             f"The protocol {headline!r} is not applicable: this data set has no {lacks}. "
             f"Choose one of {', '.join(protocols)}."
         )
     check_match_under(PROTOCOLS[headline], ids, roles)
-    matches, candidates = count_matches(*_arguments(PROTOCOLS[headline], ids, roles))
+    matches, candidates = count_matches(labels_of(PROTOCOLS[headline], ids, roles))
     return protocols, float((matches / np.maximum(candidates, 1))[matches > 0].mean())
 
 
-def rules_of(protocol: Protocol, roles: Roles, clothes_ids: Integer[np.ndarray, "n"]) -> Rules:
-    """What a ranking under a protocol includes."""
-    clothes = None if protocol.same_clothes else (clothes_ids[roles.query], clothes_ids)
-    return gallery_of(protocol, roles), not protocol.same_camera, clothes
-
-
-def _arguments(protocol: Protocol, ids: Ids, roles: Roles) -> tuple[Any, ...]:
-    """The arguments of ``count_matches`` and ``check_any_match``."""
+def labels_of(protocol: Protocol, ids: Ids, roles: Roles) -> Labels:
+    """Labels of the queries and of all N tracklets as the gallery, and which take part under a protocol."""
     persons, cameras, clothes_ids = ids
-    return persons[roles.query], persons, cameras[roles.query], cameras, *rules_of(protocol, roles, clothes_ids)
+    clothes = None if protocol.same_clothes else (clothes_ids[roles.query], clothes_ids)
+    columns = persons[roles.query], persons, cameras[roles.query], cameras
+    return Labels(*columns, gallery_of(protocol, roles), not protocol.same_camera, clothes)
 
 
-def _clothes_known(ids: Ids, roles: Roles) -> bool:
-    """Whether the clothes of all persons in query and gallery are known."""
+def _lacking(ids: Ids, roles: Roles) -> dict[str, str]:
+    """What the tracklets lack for a protocol, by its name; empty: nothing."""
     persons, _, clothes_ids = ids
-    return bool((clothes_ids > 0)[(roles.query | roles.gallery) & (persons > 0)].all())
+    known = (clothes_ids > 0)[(roles.query | roles.gallery) & (persons > 0)].all()
+    return {
+        "query_excluded": "" if (roles.query & roles.gallery).any() else "queries in the gallery",
+        "junk_kept": "" if roles.junk.any() else "junk tracklets",
+        "clothes_changed": "" if known else "clothes ids of all persons",
+    }
 
 
 def check_match_under(protocol: Protocol, ids: Ids, roles: Roles) -> None:
     """Like ``check_any_match``; the message names the protocol, and another one under which queries have matches."""
     try:
-        check_any_match(*_arguments(protocol, ids, roles))
+        check_any_match(labels_of(protocol, ids, roles))
     except InputError as error:
         other = PROTOCOLS["same_camera_allowed"]
-        helped = int((count_matches(*_arguments(other, ids, roles))[0] > 0).sum())
+        helped = int((count_matches(labels_of(other, ids, roles))[0] > 0).sum())
         hint = (
             f" If the persons were seen by one camera only, --config.evaluation.protocol={other.name} counts their "
             f"tracklets in the query's own camera as matches: {helped} of {int(roles.query.sum())} queries have one."

@@ -1,21 +1,15 @@
 """Ranking metrics by named protocol (``protocol``) and row, from one set of features."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.evaluation.distance import FeatureStatistics, distance_blocks, fuse, rows_of
-from rgcn_jax.evaluation.pairwise import Distances
-from rgcn_jax.evaluation.protocol import (
-    Protocol,
-    Roles,
-    Rules,
-    applicable_protocols,
-    check_match_under,
-    rules_of,
-)
+from rgcn_jax.evaluation.distance import Blocks, Distances, FeatureStatistics, distance_blocks, fuse, rows_of
+from rgcn_jax.evaluation.matches import Labels
+from rgcn_jax.evaluation.protocol import Protocol, Roles, applicable_protocols, check_match_under, labels_of
 from rgcn_jax.evaluation.ranking import RankingMetrics, evaluate_ranking, merge_queries
 from rgcn_jax.types import Embeddings
 
@@ -76,14 +70,9 @@ def rank_features(
     protocols: Mapping[str, Protocol],
     overwrite: bool = False,
 ) -> dict[str, RankingMetrics]:
-    """Metrics by protocol of one Euclidean feature per tracklet, computed block by block.
+    """Metrics by protocol of one Euclidean feature per tracklet (``distance.fuse``), computed block by block.
 
-    Args:
-        features: one row per tracklet, see ``distance.fuse``.
-        embeddings: person, camera and clothes ids of the same N tracklets.
-        roles: role of each tracklet.
-        protocols: protocols by name.
-        overwrite: whether to change ``features`` in place, which saves a copy.
+    ``overwrite``: whether to change ``features`` in place, which saves a copy. Of ``embeddings`` only the ids are used.
 
     Raises:
         InputError: a feature is not finite, or no query has a match under a protocol.
@@ -92,45 +81,27 @@ def rank_features(
 
 
 def rank_blocks(
-    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
-    embeddings: Embeddings,
-    roles: Roles,
-    protocols: Mapping[str, Protocol],
+    distances: Blocks, embeddings: Embeddings, roles: Roles, protocols: Mapping[str, Protocol]
 ) -> dict[str, RankingMetrics]:
     """Metrics by protocol of arbitrary distances from the queries to all tracklets.
-
-    Args:
-        distances: blocks of all queries in their order, as from ``distance.distance_blocks``.
-        embeddings: person, camera and clothes ids of the N tracklets.
-        roles: role of each tracklet.
-        protocols: protocols by name.
 
     Raises:
         InputError: a distance is not finite, or no query has a match under a protocol.
     """
     ids = embeddings[2:]
-    rules = {protocol.ranking_key: rules_of(protocol, roles, embeddings.clothes_ids) for protocol in protocols.values()}
     for protocol in protocols.values():
         check_match_under(protocol, ids, roles)
-    rankings = rank_galleries(distances, embeddings, roles, rules)
-    return {name: rankings[protocol.ranking_key].with_ap(protocol.ap) for name, protocol in protocols.items()}
+    labels = {protocol.ranking_key: labels_of(protocol, ids, roles) for protocol in protocols.values()}
+    rankings = rank_galleries(distances, labels)
+    return {name: replace(rankings[protocol.ranking_key], ap=protocol.ap) for name, protocol in protocols.items()}
 
 
-def rank_galleries(
-    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
-    embeddings: Embeddings,
-    roles: Roles,
-    rules: Mapping[Key, Rules],
-) -> dict[Key, RankingMetrics]:
-    """Metrics of several galleries by key, as ``rank_blocks``, but a gallery without any match is not an error."""
-    queries = np.flatnonzero(roles.query)
-    persons, cameras = embeddings.person_ids, embeddings.camera_ids
-    blocks: dict[Key, list[RankingMetrics]] = {key: [] for key in rules}
+def rank_galleries(distances: Blocks, labels: Mapping[Key, Labels]) -> dict[Key, RankingMetrics]:
+    """Metrics of the same queries with several galleries, by key; a gallery without any match is not an error."""
+    blocks: dict[Key, list[RankingMetrics]] = {key: [] for key in labels}
     for rows, of_block in distances:
-        block = queries[rows]
-        ids = persons[block], persons, cameras[block], cameras
-        for key, (gallery, exclude_same_camera, clothes) in rules.items():
+        for key, of_key in labels.items():
+            *_, gallery, exclude_same_camera, clothes = part = of_key.of_queries(rows)
             options = {"exclude_same_camera": exclude_same_camera, "in_gallery": gallery, "require_match": False}
-            worn = clothes and (clothes[0][rows], clothes[1])
-            blocks[key].append(evaluate_ranking(of_block, *ids, clothes=worn, **options))
+            blocks[key].append(evaluate_ranking(of_block, *part[:4], clothes=clothes, **options))
     return {key: merge_queries(found) for key, found in blocks.items()}

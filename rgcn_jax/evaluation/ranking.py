@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64, Integer
 
-from rgcn_jax.evaluation.matches import Clothes, check_any_match
+from rgcn_jax.evaluation.matches import Clothes, Labels, check_any_match
 from rgcn_jax.evaluation.ranks import match_ranks
 from rgcn_jax.evaluation.ties import TieGroup, first_place, mean_inverse_of_last_rank, sum_of_precisions
 from rgcn_jax.types import JUNK_ID
@@ -47,14 +47,6 @@ class RankingMetrics:
     def __post_init__(self) -> None:
         if self.ap not in AP_FORMS:
             raise ValueError(f"ap is {self.ap!r}: expected one of {AP_FORMS}")
-
-    def with_ap(self, ap: str) -> "RankingMetrics":
-        """Metrics of the same ranking with the other form of average precision.
-
-        Raises:
-            ValueError: ``ap`` is unknown.
-        """
-        return replace(self, ap=ap)
 
     def select(self, queries: Bool[np.ndarray, "q"]) -> "RankingMetrics":
         """Metrics of a subset of the queries, with the same gallery."""
@@ -228,9 +220,10 @@ def evaluate_ranking(
     if takes_part.shape != gallery_ids.shape:
         raise ValueError(f"in_gallery has shape {takes_part.shape}, but there are {len(gallery_ids)} gallery entries")
     ids = query_ids, gallery_ids, query_cameras, gallery_cameras
+    labels = Labels(*ids, takes_part, exclude_same_camera, clothes)
     if require_match:
-        check_any_match(*ids, takes_part, exclude_same_camera, clothes)
-    ranks, sizes = match_ranks(distances, *ids, takes_part, exclude_same_camera, clothes)
+        check_any_match(labels)
+    ranks, sizes = match_ranks(distances, labels)
     return RankingMetrics(ranks, sizes, int(takes_part.sum()), ap)
 
 

@@ -6,22 +6,12 @@ A query has few matches (11 on MARS), so counting is faster than sorting, and ne
 import numpy as np
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.matches import Labels
 
 
-def match_ranks(
-    distances: np.ndarray,
-    query_ids: np.ndarray,
-    gallery_ids: np.ndarray,
-    query_cameras: np.ndarray,
-    gallery_cameras: np.ndarray,
-    in_gallery: np.ndarray,
-    exclude_same_camera: bool,
-    clothes: tuple[np.ndarray, np.ndarray] | None = None,
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Compute ``match_ranks`` and ``tie_sizes`` of ``RankingMetrics``.
-
-    Arguments are those of ``evaluate_ranking``. Each match costs two passes over its row.
-    """
+def match_ranks(distances: np.ndarray, labels: Labels) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Compute ``match_ranks`` and ``tie_sizes`` of ``RankingMetrics``. Each match costs two passes over its row."""
+    query_ids, gallery_ids, query_cameras, gallery_cameras, in_gallery, exclude_same_camera, clothes = labels
     # Adding this row moves ignored entries to infinity, which is cheaper than indexing.
     absent = np.where(in_gallery, 0, np.inf).astype(distances.dtype)
     candidates = _same_person(query_ids, gallery_ids)

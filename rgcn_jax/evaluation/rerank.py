@@ -18,14 +18,13 @@ Query expansion (Chum et al., "Total recall", ICCV 2007): the query's feature is
 k nearest gallery features.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Integer
 from scipy import sparse
 
-from rgcn_jax.evaluation.distance import distance_blocks
+from rgcn_jax.evaluation.distance import Blocks, distance_blocks, distances_from
 from rgcn_jax.evaluation.protocol import Protocol, Roles, gallery_of
 from rgcn_jax.evaluation.rank_protocols import rank_blocks
 from rgcn_jax.evaluation.ranking import RankingMetrics
@@ -36,19 +35,13 @@ EXPANSION = 5
 BLOCK_ROWS = 512
 _ELEMENTS = 2**22  # distances sorted at a time
 
-Blocks = Iterator[tuple[slice, Float32[np.ndarray, "rows n"]]]
-
 
 def reranked_rows(
     features: Float32[np.ndarray, "n d"], embeddings: Embeddings, roles: Roles, protocol: Protocol
 ) -> dict[str, RankingMetrics]:
     """Metrics under a protocol after ``k_reciprocal`` and ``query_expansion``, by these names.
 
-    Args:
-        features: one row per tracklet, see ``distance.fuse``.
-        embeddings: person and camera ids of the same tracklets.
-        roles: role of each tracklet.
-        protocol: protocol that selects the gallery; the neighbourhood is queries and gallery.
+    ``features``: one row per tracklet, see ``distance.fuse``. The neighbourhood is queries and gallery.
 
     Raises:
         InputError: a feature is not finite, or no query has a match.
@@ -68,14 +61,7 @@ def expanded_blocks(
     gallery: Bool[np.ndarray, "n"],
     k: int = EXPANSION,
 ) -> Blocks:
-    """Distances to all N from the mean of each query and its k nearest gallery tracklets.
-
-    Args:
-        features: features of N tracklets.
-        queries: indices of the queries.
-        gallery: mask of tracklets that can be neighbours; a query is never its own neighbour.
-        k: number of neighbours.
-    """
+    """Distances to all N from the mean of each query and its k nearest tracklets in ``gallery`` (never itself)."""
     expanded = np.empty((len(queries), features.shape[1]), np.float32)
     for rows, distances in distance_blocks(features, queries, block_elements=_ELEMENTS):
         distances[:, ~gallery] = np.inf
@@ -83,9 +69,7 @@ def expanded_blocks(
         nearest, near = _nearest(distances, k)
         of_query = features[queries[rows]] + np.einsum("qk,qkd->qd", np.isfinite(near), features[nearest])
         expanded[rows] = of_query / (1 + np.isfinite(near).sum(axis=1, keepdims=True))
-    both = np.concatenate([expanded, features])
-    for rows, distances in distance_blocks(both, np.arange(len(queries)), overwrite=True):
-        yield rows, distances[:, len(queries) :]
+    yield from distances_from(expanded, features)
 
 
 def k_reciprocal_blocks(
@@ -98,13 +82,7 @@ def k_reciprocal_blocks(
 ) -> Blocks:
     """Distances d* from the queries to all N, in [0, 1]; 1 to tracklets outside the neighbourhood.
 
-    Args:
-        features: features of N tracklets.
-        queries: indices of the queries, which are in the neighbourhood.
-        takes_part: mask of the neighbourhood, queries and gallery.
-        k1: size of the reciprocal neighbourhood.
-        k2: size of the local query expansion.
-        weight: lambda, the weight of the original distance.
+    ``takes_part``: mask of the neighbourhood, queries and gallery. ``weight``: lambda.
     """
     part = np.flatnonzero(takes_part)
     own = features[part]

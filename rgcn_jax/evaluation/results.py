@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from rgcn_jax.evaluation.feature_set import FeatureSet
-from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
-from rgcn_jax.evaluation.significance import metric_intervals, values_by_query
+from rgcn_jax.evaluation.significance import metric_intervals, ranking_json, values_by_query
 from rgcn_jax.evaluation.tables import format_table, format_value
 from rgcn_jax.runtime.files import write_text, writing
 from rgcn_jax.runtime.npz import write_arrays

@@ -23,7 +23,7 @@ from rgcn_jax.evaluation.calibrated import CalibratedDistances, Fusion
 from rgcn_jax.evaluation.distance import FeatureStatistics, rows_of
 from rgcn_jax.evaluation.embed import Cutting, Extractor, Readers, to_embeddings
 from rgcn_jax.evaluation.feature_set import FeatureSet, of_tracklets
-from rgcn_jax.evaluation.pose_quality import PoseQuality, pose_quality
+from rgcn_jax.evaluation.pose_quality import pose_quality
 from rgcn_jax.evaluation.protocol import Roles, scorable_protocols, test_tracklets
 from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
 from rgcn_jax.evaluation.results import Evaluation
@@ -33,53 +33,46 @@ from rgcn_jax.types import Embeddings, Tracklet
 
 
 class Scorer:
-    """Evaluates model variables on the test tracklets of a data set; compiles once.
+    """Evaluates variables of a model (``model_from_config``) on the test tracklets of a data set; compiles once.
 
     Raises:
       InputError: the protocol is not applicable to the data set, or no query has a match.
     """
 
-    def __init__(
-        self, model: TwoBranch, data: Data, mesh: Mesh, *, frames_per_clip: int, dtype: Any, settings: EvaluationConfig
-    ):
-        self.model = model
-        self._data, self._settings = data, settings
+    def __init__(self, config: Config, model: TwoBranch, data: Data, mesh: Mesh):
+        self._data, self._settings = data, config.evaluation
+        settings = config.evaluation
         self.tracklets, self.roles = test_tracklets(data.split)
         scorable_protocols(self.tracklets, self.roles, settings.protocol)
-        self.cutting = Cutting(settings.clips, frames_per_clip, settings.clips_per_batch)
+        self.cutting = Cutting(settings.clips, config.frames_per_clip, settings.clips_per_batch)
         parallel.check_divides(settings.clips_per_batch, mesh, "evaluation.clips_per_batch")
-        self._extractor = Extractor(model, mesh, dtype)
+        self._extractor = Extractor(model, mesh, model.dtype)
 
     def embed(self, variables: Any, tracklets: Sequence[Tracklet] | None = None) -> Embeddings:
         """Embed tracklets (None: the test tracklets), each once."""
         tracklets = self.tracklets if tracklets is None else tracklets
         readers = Readers(self._data.read, self._data.read_keypoints)
         silent = not (sys.stderr.isatty() and parallel.is_first())
-        with tqdm(None, "evaluating", len(tracklets), unit="tracklet", leave=False, disable=silent) as shown:
-            found = []
-            for feature in self._extractor.tracklets(variables, readers, tracklets, self.cutting):
-                found.append(feature)
-                shown.update()
-        return to_embeddings(tracklets, found)
+        found = self._extractor.tracklets(variables, readers, tracklets, self.cutting)
+        shown = tqdm(found, "evaluating", len(tracklets), unit="tracklet", leave=False, disable=silent)
+        return to_embeddings(tracklets, list(shown))
 
     def features(self, variables: Any, step: int, header: Mapping[str, Any] | None = None) -> FeatureSet:
         """Features of the test tracklets; ``header``: additional entries of the header."""
-        statistics = statistics_of(variables["batch_stats"])
-        described = {**self._described(step), **(header or {})}
-        quality = self._quality(self.tracklets)
-        return of_tracklets(self.tracklets, self.embed(variables), self.roles, statistics, described, quality)
+        return self._features(variables, self.tracklets, self.roles, {**self._described(step), **(header or {})})
 
     def train_features(self, variables: Any, step: int) -> FeatureSet:
         """Features of the training tracklets, which have no role."""
         train = self._data.split.train
-        no_role = Roles(*np.zeros((3, len(train)), bool))
-        statistics = statistics_of(variables["batch_stats"])
-        quality = self._quality(train)
-        return of_tracklets(train, self.embed(variables, train), no_role, statistics, self._described(step), quality)
+        return self._features(variables, train, Roles(*np.zeros((3, len(train)), bool)), self._described(step))
 
-    def _quality(self, tracklets: Sequence[Tracklet]) -> PoseQuality | None:
+    def _features(
+        self, variables: Any, tracklets: Sequence[Tracklet], roles: Roles, header: Mapping[str, Any]
+    ) -> FeatureSet:
         source = self._data.keypoints
-        return None if source is None else pose_quality(source.of, tracklets)
+        quality = None if source is None else pose_quality(source.of, tracklets)
+        embeddings, statistics = self.embed(variables, tracklets), statistics_of(variables["batch_stats"])
+        return of_tracklets(tracklets, embeddings, roles, statistics, header, quality)
 
     def _described(self, step: int) -> dict[str, Any]:
         split = self._data.split
@@ -95,11 +88,7 @@ class Scorer:
 
 
 def score(features: FeatureSet, settings: EvaluationConfig) -> Evaluation:
-    """Rank features under every applicable protocol.
-
-    Args:
-      features: features of the test tracklets; tracklets without a role are ignored.
-      settings: protocol, distance and pose weight.
+    """Rank the features of test tracklets under every applicable protocol; tracklets without a role are ignored.
 
     Raises:
       InputError: the protocol is not applicable, no query has a match, a feature is not finite, or the requirements of
@@ -163,11 +152,4 @@ def model_from_config(config: Config, num_identities: int, mesh: Mesh) -> TwoBra
         axis_name=parallel.normalisation_axis(config.parallel.batch_norm),
         aspect=config.aspect,
         platform=mesh.devices.flat[0].platform,
-    )
-
-
-def scorer_from_config(config: Config, model: TwoBranch, data: Data, mesh: Mesh) -> Scorer:
-    """Build the scorer of a config; ``model`` is from ``model_from_config``."""
-    return Scorer(
-        model, data, mesh, frames_per_clip=config.frames_per_clip, dtype=model.dtype, settings=config.evaluation
     )

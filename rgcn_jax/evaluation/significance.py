@@ -10,7 +10,7 @@ Allan and Carterette, "A comparison of statistical significance tests for inform
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Integer
@@ -58,13 +58,9 @@ def values_by_query(metrics: RankingMetrics) -> dict[str, Float64[np.ndarray, "q
 def interval_over_persons(
     values: Float[np.ndarray, "q"], person_ids: Integer[np.ndarray, "q"], resamples: int = 1000, seed: int = 0
 ) -> Interval | None:
-    """95 % interval of the mean of ``values``; None for fewer than ``MIN_PERSONS`` persons.
+    """95 % interval of the mean of the queries' values, without NaN; None for fewer than ``MIN_PERSONS`` persons.
 
-    Args:
-        values: value of each query; NaN is ignored.
-        person_ids: person ids of the queries.
-        resamples: B.
-        seed: random seed; the same persons and seed give the same resamples.
+    The same persons and seed give the same resamples.
     """
     sums, counts = _by_person(values, person_ids)
     if len(counts) < MIN_PERSONS:
@@ -83,6 +79,24 @@ def metric_intervals(metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"
     draws = draw_persons(len(counts), resamples=1000, seed=0).astype(np.float64)
     means = (draws @ np.stack([*sums.values()], axis=1)) / (draws @ counts)[:, None]
     return dict(zip(sums, map(percentile_interval, means.T), strict=True))
+
+
+def ranking_json(metrics: RankingMetrics, query_ids: Integer[np.ndarray, "q"]) -> dict[str, Any]:
+    """mAP, mINP and Rank-k in per cent, unrounded, with intervals and counts, as JSON values.
+
+    ``intervals`` has the 95 % interval over persons of each (None below ``MIN_PERSONS`` persons). Without
+    a valid query all values are None.
+    """
+    valid, values = metrics.valid, values_by_query(metrics)
+    return {
+        **{name: float(of_query[valid].mean()) if valid.any() else None for name, of_query in values.items()},
+        "intervals": metric_intervals(metrics, query_ids),
+        "gallery": metrics.num_gallery,
+        "valid_queries": metrics.num_valid_queries,
+        "skipped_queries": metrics.num_skipped_queries,
+        "tied_queries": metrics.num_tied_queries,
+        "persons": len(np.unique(query_ids[valid])),
+    }
 
 
 def paired_difference(

@@ -5,17 +5,18 @@ pairs have another gallery. Each slice has counts, intervals over persons, and t
 the appearance row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Integer, Real
+from jaxtyping import Bool, Integer, Real
 
-from rgcn_jax.evaluation.metrics_json import ranking_json
-from rgcn_jax.evaluation.protocol import Protocol, Roles, rules_of
+from rgcn_jax.evaluation.distance import Blocks
+from rgcn_jax.evaluation.protocol import Protocol, Roles, labels_of
 from rgcn_jax.evaluation.rank_protocols import rank_galleries
 from rgcn_jax.evaluation.ranking import RankingMetrics
-from rgcn_jax.evaluation.significance import paired_difference
+from rgcn_jax.evaluation.significance import paired_difference, ranking_json
 from rgcn_jax.types import Embeddings
 
 PARTS = 4
@@ -28,10 +29,7 @@ def slice_json(
 ) -> dict[str, dict[str, Any]]:
     """By slice: metrics of every row with intervals and counts, and ``fused_minus_appearance`` of their AP.
 
-    Args:
-        rows: metrics of all queries by row.
-        masks: mask of the queries by slice name. Slices without a valid query are skipped.
-        query_ids: person ids of the queries.
+    ``rows``: metrics of all queries. ``masks``: those of each slice. Slices without a valid query are skipped.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, mask in masks.items():
@@ -53,12 +51,8 @@ def slice_json(
 def by_value(values: Real[np.ndarray, "q"], unit: str, parts: int = PARTS) -> dict[str, Bool[np.ndarray, "q"]]:
     """Divide the queries into parts of about equal size by a value, such as the number of frames.
 
-    Names are such as ``2 to 19 frames``; parts with the same name are merged.
-
-    Args:
-        values: value of each query; finite.
-        unit: unit of the values, for the names.
-        parts: maximum number of parts.
+    Names are such as ``2 to 19 frames``; parts with the same name are merged, so there may be fewer than ``parts``.
+    The values are finite.
     """
     if not len(values):
         return {}
@@ -74,28 +68,20 @@ def by_value(values: Real[np.ndarray, "q"], unit: str, parts: int = PARTS) -> di
 
 
 def by_camera_pair(
-    distances: Iterable[tuple[slice, Float32[np.ndarray, "_ n"]]],
-    embeddings: Embeddings,
-    roles: Roles,
-    protocol: Protocol,
+    distances: Blocks, embeddings: Embeddings, roles: Roles, protocol: Protocol
 ) -> dict[tuple[int, int], RankingMetrics]:
     """Metrics of the queries of one camera with the gallery of one camera, by (query camera, gallery camera).
 
     Pairs without a valid query are skipped, as are pairs of one camera unless the protocol has matches there.
-
-    Args:
-        distances: blocks of all queries in their order, as from ``distance.distance_blocks``.
-        embeddings: person, camera and clothes ids of the N tracklets.
-        roles: role of each tracklet.
-        protocol: protocol that selects the gallery.
     """
-    gallery, *others = rules_of(protocol, roles, embeddings.clothes_ids)
-    cameras, of_query = embeddings.camera_ids, embeddings.camera_ids[roles.query]
-    rules = {int(camera): (gallery & (cameras == camera), *others) for camera in np.unique(cameras[gallery])}
+    labels = labels_of(protocol, embeddings[2:], roles)
+    gallery, cameras, of_query = labels.in_gallery, labels.gallery_cameras, labels.query_cameras
+    galleries = {int(camera): gallery & (cameras == camera) for camera in np.unique(cameras[gallery])}
+    by_camera = {camera: labels._replace(in_gallery=of_camera) for camera, of_camera in galleries.items()}
     found = {}
-    for camera, metrics in rank_galleries(distances, embeddings, roles, rules).items():
+    for camera, metrics in rank_galleries(distances, by_camera).items():
         for other in np.unique(of_query).tolist():
-            selected = metrics.with_ap(protocol.ap).select(of_query == other)
+            selected = replace(metrics, ap=protocol.ap).select(of_query == other)
             if selected.num_valid_queries:
                 found[other, camera] = selected
     return dict(sorted(found.items()))

@@ -1,7 +1,7 @@
 """Formatting of ranking metrics: tables for the terminal, and values rounded according to their interval."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rgcn_jax.evaluation.distance import ROWS
 from rgcn_jax.evaluation.ranking import RankingMetrics, as_percentages
@@ -44,6 +44,11 @@ def format_table(
         values = (format_value(value, of_row.get(metric)) for metric, value in as_percentages(metrics).items())
         lines.append(f"{name:<{width}}" + "".join(f"{value:>{column}}" for value in values))
     return "\n".join(lines)
+
+
+def format_bounds(value: float, interval: Sequence[float] | None) -> str:
+    """Format a value and its 95 % interval, if known: ``81.1 [79.4, 82.6]``."""
+    return f"{value:.1f}" + (f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else "")
 
 
 def format_value(value: float, interval: Interval | None) -> str:

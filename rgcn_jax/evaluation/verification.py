@@ -19,7 +19,7 @@ Thresholds are float32 numbers of 16 significant bits (``pair_counts``), and the
 not depend on the number of pairs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,8 +27,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Integer
 
 from rgcn_jax.errors import InputError
+from rgcn_jax.evaluation.distance import Distances, Euclidean
 from rgcn_jax.evaluation.pair_counts import Block, count_pairs, keep_levels, resample_persons
-from rgcn_jax.evaluation.pairwise import Distances, Euclidean
 from rgcn_jax.evaluation.significance import MIN_PERSONS, Interval, percentile_interval
 
 FPRS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -47,9 +47,9 @@ class OperatingPoint:
     """
 
     tpr: float
+    interval: Interval | None
     fpr: float
     threshold: float
-    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,11 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Rates in per cent, as JSON values; None if not measured. Without the ROC."""
-        points = {
-            f"{fpr:g}": point
-            and {
-                "tpr": 100 * point.tpr,
-                "interval": _percent(point.interval),
-                "fpr": 100 * point.fpr,
-                "threshold": point.threshold,
-            }
-            for fpr, point in self.tpr.items()
-        }
         return {
             "eer": 100 * self.eer,
             "eer_interval": _percent(self.eer_interval),
             "eer_threshold": self.eer_threshold,
-            "tpr_at_fpr": points,
+            "tpr_at_fpr": points_json(self.tpr),
             "genuine_pairs": self.num_genuine,
             "impostor_pairs": self.num_impostor,
             "persons": self.num_persons,
@@ -182,16 +172,17 @@ def verify_blocks(
         allowed = np.floor(wanted * num_impostor * (1 + 1e-12))  # 0.29 * 100 rounds to less than 29
         at = int(np.searchsorted(counts.impostor, allowed, side="right")) - 1
         enough = allowed >= MIN_FALSE_ACCEPTS
-        points[wanted] = OperatingPoint(float(tpr[at]), float(fpr[at]), counts.threshold(at), None) if enough else None
+        threshold = float(counts.thresholds[at])
+        points[wanted] = OperatingPoint(float(tpr[at]), None, float(fpr[at]), threshold) if enough else None
     levels = keep_levels(counts)
     eer_interval = None
     if resamples:
-        drawn = resample_persons(blocks(), num_persons, levels, resamples, seed)
-        if drawn.num_genuine_persons >= MIN_PERSONS:
-            eer_interval = percentile_interval(_equal_error_rates(drawn.fpr, drawn.tpr))
+        drawn_fpr, drawn_tpr, num_genuine_persons = resample_persons(blocks(), num_persons, levels, resamples, seed)
+        if num_genuine_persons >= MIN_PERSONS:
+            eer_interval = percentile_interval(_equal_error_rates(drawn_fpr, drawn_tpr))
             for wanted, point in points.items():
                 if point:
-                    interpolated = [np.interp(wanted, x, y) for x, y in zip(drawn.fpr, drawn.tpr, strict=True)]
+                    interpolated = [np.interp(wanted, x, y) for x, y in zip(drawn_fpr, drawn_tpr, strict=True)]
                     points[wanted] = replace(point, interval=percentile_interval(np.array(interpolated)))
     nearest = int(np.argmin(np.abs(fpr + tpr - 1)))
     return Verification(
@@ -217,5 +208,15 @@ def _equal_error_rates(fpr: Float64[np.ndarray, "b k"], tpr: Float64[np.ndarray,
     return (f0 + (f1 - f0) * (-e0 / (e1 - e0)))[:, 0]
 
 
-def _percent(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [100 * bound for bound in interval]
+def points_json(points: Mapping[float, Any]) -> dict[str, dict[str, Any] | None]:
+    """Dataclasses of rates, an interval and a ``threshold`` as JSON values in per cent, by the requested rate."""
+    return {
+        f"{rate:g}": point and {name: x if name == "threshold" else _percent(x) for name, x in vars(point).items()}
+        for rate, point in points.items()
+    }
+
+
+def _percent(rate: float | Interval | None) -> float | list[float] | None:
+    if isinstance(rate, tuple):
+        return [100 * bound for bound in rate]
+    return None if rate is None else 100 * rate

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Cell:
         split = f" split {self.config.data.split}" if self.data_set in SPLIT_COUNTS else ""
         return f"{self.data_set}, {self.row}, seed {self.config.seed}{split}"
 
-    @cached_property
+    @property
     def features(self) -> Path:
         """Path of the features file of this run, for other runs."""
         return self.folder / FEATURES_FILE
@@ -86,11 +86,10 @@ class Cell:
         try:
             found = json.loads(read_text(file))
             same = _effective(typed(found["config"], lambda _: None)) == _effective(config)
+            numbers = [number for row in ROWS if row in found for number in found[row].values()]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        rows = [found[row] for row in ROWS if row in found]
-        numbers = [n for row in rows if isinstance(row, dict) for n in row.values()]
-        whole = all(isinstance(row, dict) for row in rows) and all(type(n) in (int, float) for n in numbers)
+        whole = all(type(number) in (int, float) for number in numbers)
         return found if same and whole and queries_path(file).is_file() else None
 
     @property
@@ -115,13 +114,8 @@ def cells(
 ) -> list[Cell]:
     """All runs of a table on a data set, ordered by row, seed and split; runs that others depend on come first.
 
-    Args:
-      table: the table.
-      data_set: one of its data sets.
-      seeds: seeds of weights and batches; on walkers also of the generated persons.
-      splits: published splits, for a data set that has several.
-      overrides: "--config.field=value" arguments for every run.
-      out: folder of all runs.
+    ``seeds``: of weights and batches; on walkers also of the generated persons. ``splits``: published splits, for a
+    data set that has several. ``overrides``: "--config.field=value" arguments for every run.
 
     Raises:
       InputError: a config is invalid.
@@ -131,11 +125,9 @@ def cells(
     rows = [row for row in table.rows if row.overrides is not None]
     bases = {table.features_row(data_set, row.name) for row in rows}
     rows.sort(key=lambda row: row.name not in bases)
-    for row in rows:
-        for seed in seeds:
-            for split in splits:
-                base = made.get((table.features_row(data_set, row.name), seed, split))
-                made[row.name, seed, split] = _cell(table, row, data_set, seed, split, overrides, out, base)
+    for row, seed, split in product(rows, seeds, splits):
+        base = made.get((table.features_row(data_set, row.name), seed, split))
+        made[row.name, seed, split] = _cell(table, row, data_set, seed, split, overrides, out, base)
     return list(made.values())
 
 
@@ -162,18 +154,18 @@ def _cell(
         repetition.append(f"--config.data.walkers.seed={seed}")
     values = {**table.base.get(data_set, {}), **(row.overrides or {})}
     whole = config(values, *repetition)
-    also = {column.clips: None for column in table.columns if column.data_set == data_set and column.clips}
-    also.pop(whole.evaluation.clips, None)
-    if base is None or not whole.with_pose:
-        return Cell(row.name, data_set, whole, _folder(out, data_set, whole, whole, None), None, tuple(also))
-    precomputed = {
-        "model.appearance": "precomputed",
-        "data.features": str(base.features),
-        "model.pretrained": "",
-        "model.remat": "none",
-    }
-    fixed = config(values, *(f"--config.{name}={value}" for name, value in precomputed.items()), *repetition)
-    return Cell(row.name, data_set, fixed, _folder(out, data_set, fixed, whole, base), base, tuple(also))
+    clips = dict.fromkeys(column.clips for column in table.columns if column.data_set == data_set)
+    also = tuple(name for name in clips if name not in ("", whole.evaluation.clips))
+    base, own = base if whole.with_pose else None, whole
+    if base is not None:
+        precomputed = {
+            "model.appearance": "precomputed",
+            "data.features": str(base.features),
+            "model.pretrained": "",
+            "model.remat": "none",
+        }
+        own = config(values, *(f"--config.{name}={value}" for name, value in precomputed.items()), *repetition)
+    return Cell(row.name, data_set, own, _folder(out, data_set, own, whole, base), base, also)
 
 
 def _folder(out: Path, data_set: str, config: Config, whole: Config, base: Cell | None) -> Path:

@@ -6,7 +6,7 @@ are their persons. Interval and test resample persons (``evaluation/significance
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,69 +95,60 @@ def compare(
 ) -> Comparison:
     """Compare two configurations over their pairs of runs.
 
-    Args:
-      paired: (run of the first configuration, run of the second).
-      rows: (row of the first, row of the second) to compare; usually the same.
-      protocol: evaluation protocol.
-      resamples: number of bootstrap resamples of the persons.
-      seed: random seed of the resampling.
+    ``rows``: (row of the first, row of the second) to compare; usually the same. ``resamples`` and ``seed``: see
+    ``significance.paired_difference``.
 
     Raises:
-      InputError: the runs of a pair have different queries, or a row or protocol is missing.
+      InputError: the runs of a pair have different queries, a row or protocol is missing, or there is no row.
     """
+    if not rows:
+        first, second = paired[0]
+        raise InputError(f"{first.path} and {second.path} have no row in common: compare runs that share a branch.")
     cells: list[Cell] = []
     gains: list[tuple[str, float]] = []
     for row in rows:
         for metric in METRICS:
             a, b, persons, names = _values(paired, row, f"{protocol}/{{}}/{metric}")
-            difference = paired_difference(a, b, persons, resamples, seed)
-            both = ~np.isnan(a - b)
+            change = b - a
             if metric == "mAP":
-                order = np.argsort(b[both] - a[both], kind="stable")
-                shown = np.asarray(names)[both][order].tolist()
-                gains = list(zip(shown, (b[both] - a[both])[order].tolist(), strict=True))
+                order = np.argsort(change, kind="stable")
+                gains = list(zip(names[order].tolist(), change[order].tolist(), strict=True))
+            difference = paired_difference(a, b, persons, resamples, seed)
             cells.append(
                 Cell(
                     row=row[1] if row[0] == row[1] else f"{row[0]} -> {row[1]}",
                     metric=metric,
-                    first=float(np.mean(a[both])),
-                    second=float(np.mean(b[both])),
+                    first=float(a.mean()),
+                    second=float(b.mean()),
                     difference=difference,
                     p_holm=difference.p_value,
-                    wins=int((b[both] > a[both]).sum()),
-                    losses=int((b[both] < a[both]).sum()),
-                    num_queries=int(both.sum()),
-                    num_persons=len(np.unique(persons[both])),
+                    wins=int((change > 0).sum()),
+                    losses=int((change < 0).sum()),
+                    num_queries=len(change),
+                    num_persons=len(np.unique(persons)),
                 )
             )
     corrected = holm([cell.p_holm for cell in cells])
-    cells = [Cell(**{**vars(cell), "p_holm": p}) for cell, p in zip(cells, corrected, strict=True)]
-    return Comparison(
-        protocol,
-        len(paired),
-        tuple(cells),
-        tuple(g for g in gains[::-1][:10] if g[1] > 0),
-        tuple(g for g in gains[:10] if g[1] < 0),
-    )
+    cells = [replace(cell, p_holm=p) for cell, p in zip(cells, corrected, strict=True)]
+    most, least = (g for g in gains[::-1][:10] if g[1] > 0), (g for g in gains[:10] if g[1] < 0)
+    return Comparison(protocol, len(paired), tuple(cells), tuple(most), tuple(least))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction for multiple tests, which controls the family-wise error rate."""
     order = np.argsort(p_values, kind="stable")
-    corrected = np.empty(len(p_values))
-    largest = 0.0
-    for rank, i in enumerate(order.tolist()):
-        largest = max(largest, min(1.0, p_values[i] * (len(p_values) - rank)))
-        corrected[i] = largest
+    scaled = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return corrected.tolist()
 
 
 def _values(
     paired: Sequence[tuple[ScoredRun, ScoredRun]], row: tuple[str, str], key: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """For each distinct query: values of both averaged over the pairs that have it, the person, and the first frame."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each distinct query with both values: their means over the pairs that have it, person, and first frame."""
     blocks: dict[Any, list[tuple[np.ndarray, np.ndarray]]] = {}
-    names: dict[Any, tuple[ScoredRun, np.ndarray]] = {}
+    runs: dict[Any, ScoredRun] = {}
     for first, second in paired:
         a, b = _column(first, key.format(row[0])), _column(second, key.format(row[1]))
         position = {name: i for i, name in enumerate(second.first_frames)}
@@ -172,15 +163,16 @@ def _values(
         data = (first.config.get("data.name"), first.config.get("data.split"), first.config.get("data.walkers.seed"))
         identity = (data, first.first_frames)
         blocks.setdefault(identity, []).append((a, b[order]))
-        names[identity] = first, order
-    a = np.concatenate([np.mean([pair[0] for pair in block], axis=0) for block in blocks.values()])
-    b = np.concatenate([np.mean([pair[1] for pair in block], axis=0) for block in blocks.values()])
+        runs[identity] = first
+    a, b = np.concatenate([np.mean(block, axis=0) for block in blocks.values()], axis=1)
     persons, start = [], 0
-    for run, _ in names.values():
+    for run in runs.values():
         _, person = np.unique(run.person_ids, return_inverse=True)
         persons.append(person + start)
         start += person.max(initial=-1) + 1
-    return a, b, np.concatenate(persons), [name for run, _ in names.values() for name in run.first_frames]
+    names = np.array([name for run in runs.values() for name in run.first_frames])
+    both = ~np.isnan(a - b)
+    return a[both], b[both], np.concatenate(persons)[both], names[both]
 
 
 def _column(run: ScoredRun, key: str) -> np.ndarray:

@@ -59,14 +59,7 @@ class Disturbance(NamedTuple):
 
 
 def disturb(name: str, level: int | float, tracklet: Tracklet, seed: int) -> Disturbance:
-    """Draw a corruption of one tracklet.
-
-    Args:
-      name: a key of ``CORRUPTIONS``.
-      level: level in the unit of the corruption.
-      tracklet: provides the number of frames, and the name of the first for the seed.
-      seed: random seed.
-    """
+    """Draw the corruption ``CORRUPTIONS[name]`` of one tracklet at a level in its unit."""
     frames = len(tracklet.frames)
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(tracklet.frames[0].encode())])
     positions = np.arange(frames)
@@ -100,13 +93,10 @@ def disturb(name: str, level: int | float, tracklet: Tracklet, seed: int) -> Dis
 def disturbed_keypoints(
     keypoints: Float32[np.ndarray, "t 14 3"], found: Disturbance, positions: np.ndarray, aspect: float
 ) -> Float32[np.ndarray, "t 14 3"]:
-    """Swap, shift and drop the keypoints of a clip; positions are clipped to the crop.
+    """Swap, shift and drop the keypoints of a clip; they are clipped to the crop.
 
-    Args:
-      keypoints: x, y in normalised coordinates, and confidence, 0 where not detected.
-      found: corruption of the tracklet.
-      positions: indices of the clip's frames in the tracklet.
-      aspect: width of the crop over its height.
+    ``keypoints``: x, y in normalised coordinates, and confidence, 0 where not detected. ``positions``: indices of the
+    clip's frames in the tracklet. ``aspect``: width of the crop over its height.
     """
     swapped = found.swapped[positions]
     result = np.where(swapped[:, None, None], keypoints[:, FLIP_ORDER], keypoints)

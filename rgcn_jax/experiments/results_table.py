@@ -4,7 +4,6 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +57,10 @@ def fill(table: Table, out: Path) -> Filled:
     found: dict[tuple[str, str], list[Cell]] = {}
     for name in table.data_sets:
         asked = [tuple(pair) for pair in record.get(name, {}).get("repetitions", [])]
-        seeds, splits = (sorted(set(numbers)) for numbers in zip(*asked, strict=True)) if asked else ([], [])
-        for cell in cells(table, name, seeds, splits, record[name]["overrides"], out) if asked else []:
+        if not asked:
+            continue
+        seeds, splits = (sorted(set(numbers)) for numbers in zip(*asked, strict=True))
+        for cell in cells(table, name, seeds, splits, record[name]["overrides"], out):
             if (cell.config.seed, cell.config.data.split) in asked:
                 found.setdefault((cell.row, name), []).append(cell)
     entries = tuple(tuple(_entry(row, column, found) for column in table.columns) for row in table.rows)
@@ -98,29 +99,24 @@ def _grid(filled: Filled) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text: for each data set our columns, if a sweep was requested, the paper's, if it has numbers,
     and the number of runs.
     """
-    header: list[str] = [""]
-    body = [[row.name] for row in filled.table.rows]
-
-    def add(title: str, texts: Sequence[str]) -> None:
-        header.append(title)
-        for line, text in zip(body, texts, strict=True):
-            line.append(text)
-
+    columns = [["", *(row.name for row in filled.table.rows)]]
     for name in filled.table.data_sets:
         of_set = [c for c, column in enumerate(filled.table.columns) if column.data_set == name]
         asked = any(line[c].wanted for line in filled.entries for c in of_set)
         for c in of_set:
-            values = [line[c] for line in filled.entries]
+            title, values = filled.table.columns[c].title, [line[c] for line in filled.entries]
             if asked:
-                add(filled.table.columns[c].title, [e.text if e.wanted else "" for e in values])
+                columns.append([title, *(e.text if e.wanted else "" for e in values)])
             if any(e.published is not None for e in values):
-                texts = ["" if e.published is None else f"{e.published:.1f}" for e in values]
-                add("paper" if asked else f"{filled.table.columns[c].title}, paper", texts)
+                texts = ("" if e.published is None else f"{e.published:.1f}" for e in values)
+                columns.append(["paper" if asked else f"{title}, paper", *texts])
         if asked:
-            counts = [[line[c] for c in of_set] for line in filled.entries]
-            add("runs", [f"{max(e.runs for e in c)} of {c[0].wanted}" if c[0].wanted else "" for c in counts])
+            counts = ([line[c] for c in of_set] for line in filled.entries)
+            texts = (f"{max(e.runs for e in c)} of {c[0].wanted}" if c[0].wanted else "" for c in counts)
+            columns.append(["runs", *texts])
     if any(row.source for row in filled.table.rows):
-        add("source", [row.source for row in filled.table.rows])
+        columns.append(["source", *(row.source for row in filled.table.rows)])
+    header, *body = map(list, zip(*columns, strict=True))
     return header, body
 
 
@@ -131,7 +127,8 @@ def _markdown(filled: Filled) -> str:
     lines.insert(3, "|---" * len(header) + "|")
     lines += ["", "Per cent, mean ± standard deviation over the runs (seeds and splits)."]
     if filled.missing:
-        lines += ["", f"Missing, {len(filled.missing)} runs: {'; '.join(filled.missing)}."]
+        runs = "1 run" if len(filled.missing) == 1 else f"{len(filled.missing)} runs"
+        lines += ["", f"Missing, {runs}: {'; '.join(filled.missing)}."]
     return "\n".join(lines) + "\n"
 
 

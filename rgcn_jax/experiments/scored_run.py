@@ -85,8 +85,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested dicts to dotted field name -> value."""
     found: dict[str, Any] = {}
     for name, value in config.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
+        key = f"{prefix}{name}"
+        found |= _flat(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
     return found

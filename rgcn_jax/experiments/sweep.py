@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from rgcn_jax.errors import InputError, as_input_error
-from rgcn_jax.evaluation.results import headline_mAP
 from rgcn_jax.experiments.cells import Cell
 from rgcn_jax.runtime.files import refuse_links, write_text
 from rgcn_jax.runtime.json_lines import append_json_line, read_json_lines
@@ -38,14 +37,13 @@ class Sweep:
     Args:
       stopping: signal handler, entered by the command.
       say: called with a line on each cell.
-      poll_seconds: polling interval for runs of other processes.
 
     Attributes:
       failed: names of the cells that failed. ``elsewhere``: names of those that other processes train.
     """
 
-    def __init__(self, stopping: Stopping, say: Callable[[str], object], poll_seconds: float = POLL_SECONDS):
-        self._stopping, self._say, self._poll_seconds = stopping, say, poll_seconds
+    def __init__(self, stopping: Stopping, say: Callable[[str], object]):
+        self._stopping, self._say = stopping, say
         self.failed: list[str] = []
         self.elsewhere: list[str] = []
 
@@ -64,7 +62,7 @@ class Sweep:
                     self.elsewhere.append(cell.name)
             if len(postponed) == len(waiting):
                 with self._stopping.interruptible():
-                    time.sleep(self._poll_seconds)
+                    time.sleep(POLL_SECONDS)
             waiting = postponed
 
     def _attempt(self, cell: Cell) -> str:
@@ -100,8 +98,11 @@ class Sweep:
                 except Exception:
                     traceback.print_exc()
                     raise
-                finally:
-                    _free_memory()
+                finally:  # release the compiled programs and arrays; the next run uses the compilation cache on disk
+                    import jax
+
+                    jax.clear_caches()
+                    gc.collect()
         except InUseError:
             return "in use"
         except Exception as error:  # other cells continue after any failure; the log has the traceback
@@ -134,15 +135,15 @@ def _train(cell: Cell, stopping: Stopping) -> str:
     finally:
         with suppress(InputError):  # the total time is only informative
             append_json_line(cell.folder / SECONDS_FILE, {"seconds": round(time.monotonic() - start, 1)})
-    rows = {row: found[row] for row in ("fused", "appearance", "pose") if row in found}
-    return f"mAP {headline_mAP(rows):.1f}, Rank-1 {next(iter(rows.values()))['rank1']:.1f}"
+    headline = next(found[row] for row in ("fused", "appearance", "pose") if row in found)
+    return f"mAP {headline['mAP']:.1f}, Rank-1 {headline['rank1']:.1f}"
 
 
 def _evaluate(cell: Cell, stopping: Stopping) -> str:
     """Score the last weights of a finished run with the other ``evaluation.clips`` in the table's columns."""
     from rgcn_jax.embedder import load
     from rgcn_jax.evaluation.results import write_results
-    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.evaluation.scorer import Scorer
     from rgcn_jax.runtime.provenance import provenance
     from rgcn_jax.training.run import open_process_data
 
@@ -151,9 +152,7 @@ def _evaluate(cell: Cell, stopping: Stopping) -> str:
         embedder, data = load(cell.folder), open_process_data(cell.config)
         for clips in cell.unevaluated:
             config, file = cell.evaluated(clips)
-            found = scorer_from_config(config, embedder.model, data, embedder.mesh).evaluate(
-                embedder.variables, embedder.step
-            )
+            found = Scorer(config, embedder.model, data, embedder.mesh).evaluate(embedder.variables, embedder.step)
             file.parent.mkdir(exist_ok=True)
             extra = {"model": embedder.hash, "config": config.to_dict(), **provenance(data.split)}
             write_results(file, found, extra)
@@ -165,25 +164,17 @@ def _write_features(cell: Cell, stopping: Stopping) -> str:
     """Embed all tracklets of a finished run with its last weights."""
     from rgcn_jax.embedder import load
     from rgcn_jax.evaluation.feature_set import join, write_features
-    from rgcn_jax.evaluation.scorer import scorer_from_config
+    from rgcn_jax.evaluation.scorer import Scorer
     from rgcn_jax.training.run import open_process_data
 
     with stopping.interruptible():
         embedder = load(cell.folder)
-        scorer = scorer_from_config(cell.config, embedder.model, open_process_data(cell.config), embedder.mesh)
+        scorer = Scorer(cell.config, embedder.model, open_process_data(cell.config), embedder.mesh)
         header = {"model": embedder.hash, "config": cell.config.to_dict()}
-        features = scorer.features(embedder.variables, embedder.step, header)
-        features = join(features, scorer.train_features(embedder.variables, embedder.step))
+        tested = scorer.features(embedder.variables, embedder.step, header)
+        features = join(tested, scorer.train_features(embedder.variables, embedder.step))
         write_features(cell.features, features)
     return f"features of {len(features.first_frames):,} tracklets"
-
-
-def _free_memory() -> None:
-    """Release compiled programs and arrays of the last run; the next one uses the compilation cache on disk."""
-    import jax
-
-    jax.clear_caches()
-    gc.collect()
 
 
 def total_seconds(folder: Path) -> float | None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,8 @@ def write_onnx(function: ExportedFunction, path: Path) -> None:
 
     from rgcn_jax.export.onnx.convert import to_onnx
 
-    model = to_onnx(function.jaxpr(), tuple(function.inputs), function.outputs, "rgcn_jax")
+    jaxpr = jax.make_jaxpr(function.call)(*function.inputs.values())
+    model = to_onnx(jaxpr, tuple(function.inputs), function.outputs, "rgcn_jax")
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -62,14 +63,7 @@ def write_savedmodel(function: ExportedFunction, path: Path) -> None:
         "version": exported.calling_convention_version,
         "platforms": [platform.upper() for platform in exported.platforms],
         "used": list(exported.module_kept_var_idx),
-        "inputs": [
-            {"name": name, "shape": [None, *aval.shape[1:]], "dtype": str(aval.dtype)}
-            for name, aval in function.inputs.items()
-        ],
-        "outputs": [
-            {"name": name, "shape": [None, *aval.shape[1:]], "dtype": str(aval.dtype)}
-            for name, aval in zip(function.outputs, exported.out_avals, strict=True)
-        ],
+        **function.signature(None),
     }
     with tempfile.TemporaryDirectory(prefix="rgcn-jax-export-") as folder:
         module, description = Path(folder, "module"), Path(folder, "convention.json")
@@ -88,9 +82,7 @@ FORMATS: Mapping[str, Format] = {
 def run_script(command: str, *arguments: object) -> None:
     """Run a script of ``runtimes/``, which imports a runtime but not this package, in a separate process on the CPU.
 
-    Args:
-      command: name of the script, and the format if it takes one.
-      arguments: further arguments.
+    ``command``: name of the script, and the format if it takes one.
 
     Raises:
       InputError: it failed; the message has the last line of its output.
@@ -105,8 +97,16 @@ def run_script(command: str, *arguments: object) -> None:
         raise InputError(f"nothing was exported: {command} failed ({lines[-1].strip()}).")
 
 
-def check_installed(formats: Collection[str]) -> None:
-    """Raise ``InputError`` if a converter or runtime is not installed."""
+def parse_formats(names: Sequence[str]) -> list[str]:
+    """The distinct formats besides the folder, which is always written.
+
+    Raises:
+      InputError: a name is unknown, or a converter or runtime is not installed.
+    """
+    known = ("folder", *FORMATS)
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"--to={','.join(names)}: unknown format {unknown[0]!r}, expected one of {', '.join(known)}.")
+    formats = [name for name in FORMATS if name in names]
     for name in formats:
         missing = [module for module in FORMATS[name].modules if importlib.util.find_spec(module) is None]
         if missing:
@@ -114,3 +114,4 @@ def check_installed(formats: Collection[str]) -> None:
                 f"--to={name} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
                 'installed: pip install "rgcn_jax[export]".'
             )
+    return formats

@@ -17,13 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
-from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Float
 
 from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.distance import CONSTANT_STD, NO_FUSED_FEATURE, FeatureStatistics
+from rgcn_jax.evaluation.distance import NO_FUSED_FEATURE, FeatureStatistics, inverse_std
 from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import normalise_frames
 
@@ -37,14 +36,17 @@ class ExportedFunction(NamedTuple):
     inputs: Mapping[str, jax.ShapeDtypeStruct]
     outputs: tuple[str, ...]
 
-    def jaxpr(self) -> ClosedJaxpr:
-        """The jaxpr with a symbolic batch dimension."""
-        return jax.make_jaxpr(self.call)(*self.inputs.values())
-
-    def output_widths(self) -> dict[str, int]:
-        """Dimension of each feature."""
+    def signature(self, batch: str | None) -> dict[str, list[dict[str, Any]]]:
+        """Name, shape and dtype of the ``inputs`` and ``outputs`` as JSON values, with ``batch`` as the first size."""
         found = jax.eval_shape(self.call, *self.inputs.values())
-        return {name: aval.shape[1] for name, aval in zip(self.outputs, found, strict=True)}
+        outputs = dict(zip(self.outputs, found, strict=True))
+        return {
+            kind: [
+                {"name": name, "shape": [batch, *aval.shape[1:]], "dtype": str(aval.dtype)}
+                for name, aval in avals.items()
+            ]
+            for kind, avals in (("inputs", self.inputs), ("outputs", outputs))
+        }
 
 
 def exported_function(embedder: Embedder) -> ExportedFunction:
@@ -93,8 +95,7 @@ def fused(
     weights = (1.0, settings.pose_weight)
     for x, (mean, std), weight in zip(branches, moments, weights, strict=False):
         if settings.distance == "standardized":
-            varies = std > CONSTANT_STD * std.max(initial=0.0)
-            x = (x - mean) * np.where(varies, 1 / np.where(varies, std, 1), 0).astype(np.float32)
+            x = (x - mean) * inverse_std(std)
         if settings.distance != "euclidean":
             squares = (x * x).sum(axis=1, keepdims=True)
             x = x * (np.float32(weight) / jnp.sqrt(jnp.where(squares > 0, squares, 1.0)))

@@ -6,12 +6,28 @@ from typing import Any
 
 from rgcn_jax.calibration import Calibration
 from rgcn_jax.errors import MALFORMED
+from rgcn_jax.evaluation.distance import ROWS
 from rgcn_jax.evaluation.results import RESULTS_FILE
+from rgcn_jax.evaluation.tables import format_bounds
 from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.saved_model import SavedModel
 
 CARD_FILE = "README.md"
-ROWS, NUMBERS = ("appearance", "pose", "fused"), ("mAP", "rank1", "rank5", "rank10", "rank20")
+NUMBERS = ("mAP", "rank1", "rank5", "rank10", "rank20")
+
+LIMITS = (
+    "For research on person re-identification, and for searching recordings that one is allowed to search. The frames "
+    "show people: embedding them is processing of personal data, in many places biometric data, and requires a legal "
+    "basis, such as consent. A feature is personal data like the frames from which it was computed.",
+    "",
+    "- A small distance is not an identification. Do not base decisions about a person on it alone.",
+    "- The model reflects its training data: their cameras, seasons, clothes and persons. Its accuracy on other data "
+    "is lower, to an extent that is unknown until measured; differences between groups of people were not measured.",
+    "- It relies on clothes first: a person in other clothes may appear to be another one, and persons in similar "
+    "clothes the same.",
+    "- Keypoints come from a pose detector; another detector, or crops of another shape, change the features.",
+    "- A threshold is valid for data like those on which it was measured.",
+)
 
 
 def results_of(saved: SavedModel) -> list[dict[str, Any]]:
@@ -37,12 +53,7 @@ def model_card(
 ) -> str:
     """Write the text of the card.
 
-    Args:
-      saved: the model.
-      results: evaluations from ``results_of``.
-      calibration: its thresholds, or None.
-      licence: licence of the weights; empty if unknown.
-      description: contents of ``export.json``.
+    ``results``: from ``results_of``. ``licence``: empty if unknown. ``description``: contents of ``export.json``.
     """
     results, config = list(results), saved.config
     data = next((r["data"] for r in results if r.get("data")), None)
@@ -68,44 +79,22 @@ def model_card(
         f"| Distance | {config.evaluation.distance}, pose weight {config.evaluation.pose_weight:g} |",
         f"| Weights | step {saved.step}, SHA-256 `{saved.hash}` |",
         f"| Licence | {stated} |",
-        "",
-        "## Training data",
-        "",
-        *_data(config.data.name, data),
-        "",
-        "## Results",
-        "",
-        *_results(results),
-        "",
-        "## Threshold",
-        "",
-        *_threshold(calibration),
-        "",
-        "## How to load it",
-        "",
-        "    import rgcn_jax",
-        '    embedder = rgcn_jax.load("FOLDER")',
-        f"    a, b = embedder([frames_a, frames_b]{', [keypoints_a, keypoints_b]' if config.with_pose else ''})",
-        "    embedder.distance(a, b)",
-        "",
-        *_exports(description, saved.config.evaluation.clips),
-        "",
-        "## Intended use and limits",
-        "",
-        "For research on person re-identification, and for searching recordings that one is allowed to search. The "
-        "frames show people: embedding them is processing of personal data, in many places biometric data, and "
-        "requires a legal basis, such as consent. A feature is personal data like the frames from which it was "
-        "computed.",
-        "",
-        "- A small distance is not an identification. Do not base decisions about a person on it alone.",
-        "- The model reflects its training data: their cameras, seasons, clothes and persons. Its accuracy on other "
-        "data is lower, to an extent that is unknown until measured; differences between groups of people were not "
-        "measured.",
-        "- It relies on clothes first: a person in other clothes may appear to be another one, and persons in similar "
-        "clothes the same.",
-        "- Keypoints come from a pose detector; another detector, or crops of another shape, change the features.",
-        "- A threshold is valid for data like those on which it was measured.",
     ]
+    sections = {
+        "Training data": _data(config.data.name, data),
+        "Results": _results(results),
+        "Threshold": _threshold(calibration),
+        "How to load it": [
+            "    import rgcn_jax",
+            '    embedder = rgcn_jax.load("FOLDER")',
+            f"    a, b = embedder([frames_a, frames_b]{', [keypoints_a, keypoints_b]' if config.with_pose else ''})",
+            "    embedder.distance(a, b)",
+            "",
+            *_exports(description, config.evaluation.clips),
+        ],
+        "Intended use and limits": LIMITS,
+    }
+    lines += [line for title, text in sections.items() for line in ("", f"## {title}", "", *text)]
     return "\n".join(lines) + "\n"
 
 
@@ -142,12 +131,9 @@ def _results(results: list[Mapping[str, Any]]) -> Iterator[str]:
         names = [name for name in NUMBERS if all(name in numbers for numbers in rows.values())]
         yield from ("", title, "", f"| Row | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|")
         for row, numbers in rows.items():
-            yield f"| {row} | {' | '.join(_number(numbers, name) for name in names)} |"
-
-
-def _number(numbers: Mapping[str, Any], name: str) -> str:
-    interval = (numbers.get("intervals") or {}).get(name)
-    return f"{numbers[name]:.1f}" + (f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else "")
+            intervals = numbers.get("intervals") or {}
+            values = (format_bounds(numbers[name], intervals.get(name)) for name in names)
+            yield f"| {row} | {' | '.join(values)} |"
 
 
 def _threshold(calibration: Calibration | None) -> Iterator[str]:
@@ -164,9 +150,7 @@ def _threshold(calibration: Calibration | None) -> Iterator[str]:
         if point is None:
             yield f"| {rate} | too few pairs | |"
         else:
-            interval = point.get("interval")
-            shown = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
-            yield f"| {rate} | {point['threshold']:.6g} | {point['tpr']:.1f}{shown} |"
+            yield f"| {rate} | {point['threshold']:.6g} | {format_bounds(point['tpr'], point.get('interval'))} |"
 
 
 def _exports(description: Mapping[str, Any], clips: str) -> Iterator[str]:

@@ -1,12 +1,12 @@
 """Writing of an export: model folder, formats, validation and model card, atomically."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.calibration import CALIBRATION_FILE, Calibration, settings_of, write_calibration
+from rgcn_jax.calibration import CALIBRATION_FILE, settings_of, write_calibration
 from rgcn_jax.config import Config
 from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import InputError
@@ -19,8 +19,6 @@ from rgcn_jax.runtime.provenance import versions
 from rgcn_jax.saved_model import SavedModel, save_model
 
 DESCRIPTION_FILE = "export.json"
-FOLDER = "folder"
-"""The format that is always written, for ``rgcn_jax.load``."""
 
 
 def export_model(
@@ -28,7 +26,6 @@ def export_model(
     out: Path,
     formats: Collection[str] = (),
     licence: str = "",
-    say: Callable[[str], object] = print,
 ) -> None:
     """Write a model to a new folder, for ``rgcn_jax.load`` and other runtimes.
 
@@ -37,7 +34,6 @@ def export_model(
       out: the folder, which must not exist.
       formats: names in ``FORMATS``, in addition to the folder itself.
       licence: licence of the weights, for the card.
-      say: called with each line of progress.
 
     Raises:
       InputError: ``out`` exists or cannot be written, a format cannot represent the model, or its runtime's results
@@ -46,14 +42,17 @@ def export_model(
     exact = saved._replace(config=replace(saved.config, dtype="float32"))
     embedder = Embedder(exact, num_devices=1)
     if formats and saved.config.dtype != "float32":
-        say(f"the run computed in {saved.config.dtype}; {' and '.join(formats)} compute in float32")
+        print(f"the run computed in {saved.config.dtype}; computation in float32: {', '.join(formats)}")
     with writing(out), atomic_folder(out) as part:
         shared = saved._replace(config=without_paths(saved.config))
         save_model(part, shared)
-        calibration = _calibration(saved, embedder.calibration, say)
+        calibration, current = embedder.calibration, (saved.hash, settings_of(saved.config.evaluation))
+        if calibration is not None and (calibration.model, dict(calibration.settings)) != current:
+            print(f"{calibration.path} is of other weights or settings, so it is not exported: run rgcn-jax calibrate")
+            calibration = None
         if calibration is not None:
             write_calibration(replace(calibration, path=part / CALIBRATION_FILE))
-        description = _write_formats(embedder, part, formats, say)
+        description = _write_formats(embedder, part, formats)
         (part / DESCRIPTION_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         card = model_card(shared, results_of(saved), calibration, licence, description)
         (part / CARD_FILE).write_text(card, encoding="utf-8")
@@ -66,21 +65,7 @@ def without_paths(config: Config) -> Config:
     return replace(config, data=data, model=model)
 
 
-def _calibration(
-    saved: SavedModel, calibration: Calibration | None, say: Callable[[str], object]
-) -> Calibration | None:
-    """The calibration, if it is of these weights and settings."""
-    if calibration is None:
-        return None
-    if calibration.model == saved.hash and dict(calibration.settings) == settings_of(saved.config.evaluation):
-        return calibration
-    say(f"{calibration.path} is of other weights or settings and is not exported: run rgcn-jax calibrate again")
-    return None
-
-
-def _write_formats(
-    embedder: Embedder, folder: Path, formats: Collection[str], say: Callable[[str], object]
-) -> dict[str, Any]:
+def _write_formats(embedder: Embedder, folder: Path, formats: Collection[str]) -> dict[str, Any]:
     """Write and check each format; return the contents of ``export.json``."""
     description: dict[str, Any] = {
         "format": "rgcn_jax export",
@@ -96,13 +81,7 @@ def _write_formats(
         return description
     function = exported_function(embedder)
     expected = reference(embedder, function)
-    description["inputs"] = [
-        {"name": name, "shape": [BATCH, *aval.shape[1:]], "dtype": str(aval.dtype)}
-        for name, aval in function.inputs.items()
-    ]
-    description["outputs"] = [
-        {"name": name, "shape": [BATCH, width], "dtype": "float32"} for name, width in function.output_widths().items()
-    ]
+    description |= function.signature(BATCH)
     description["check"] = {"tracklets": TRACKLETS, "batch_sizes": BATCH_SIZES, "tolerance": TOLERANCE}
     for name in formats:
         format = FORMATS[name]
@@ -111,16 +90,8 @@ def _write_formats(
         description["formats"][name] = {"file": format.file, "errors": errors}
         if name != "onnx":
             description["formats"][name]["platforms"] = PLATFORMS
-        say(f"{name}: {format.file}, largest error {max(errors.values()):.1e} of a feature's length")
+        print(f"{name}: {format.file}, largest error {max(errors.values()):.1e} of a feature's length")
     return description
-
-
-def parse_formats(names: Sequence[str]) -> list[str]:
-    """The distinct formats besides the folder. Raises ``InputError`` for an unknown name."""
-    known = (FOLDER, *FORMATS)
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"--to={','.join(names)}: unknown format {unknown[0]!r}, expected one of {', '.join(known)}.")
-    return [name for name in FORMATS if name in names]
 
 
 def check_target(out: Path) -> None:

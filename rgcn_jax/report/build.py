@@ -7,16 +7,14 @@ import numpy as np
 
 from rgcn_jax.data.clips.reader import Data
 from rgcn_jax.evaluation.distance import distance_blocks
-from rgcn_jax.evaluation.protocol import PROTOCOLS
 from rgcn_jax.evaluation.slices import by_camera_pair, by_value, slice_json
 from rgcn_jax.evaluation.verification import verify
 from rgcn_jax.report import charts, numbers
 from rgcn_jax.report.attention import attention_chart, attention_weights
 from rgcn_jax.report.chart import Chart
 from rgcn_jax.report.feature_map import feature_map
-from rgcn_jax.report.interactive import element, library
-from rgcn_jax.report.page import charts as chart_row
-from rgcn_jax.report.page import page, section, text
+from rgcn_jax.report.interactive import element
+from rgcn_jax.report.page import chart_row, page, section, text
 from rgcn_jax.report.paper import STYLE, draw, write_figure
 from rgcn_jax.report.rank_lists import RankList, rank_lists
 from rgcn_jax.report.rank_section import rank_section, with_images
@@ -27,7 +25,7 @@ from rgcn_jax.report.thumbnails import strips
 CAPTIONS = {
     "cmc": "CMC: fraction of the queries with a match within rank k.",
     "training": "Training, from metrics.jsonl: losses, weight of the appearance triplet, learning rate, evaluations.",
-    "distances": "Distances of genuine pairs (one person, two cameras) and impostor pairs, as densities.",
+    "distances": "Distances of genuine pairs (one person, counted as a match) and impostor pairs, as densities.",
     "roc": "Verification: true positive rate at a false positive rate, over all pairs.",
     "attention": "Mean attention weights over the queries shown; for frames the median and quartiles.",
     "map": "t-SNE of the features of the persons with the most tracklets; hover over a point for its tracklet.",
@@ -45,15 +43,14 @@ SKELETONS, SKELETON_FRAMES = 4, 6
 def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path | None) -> str:
     """Build the HTML of a report and, if ``figures`` is given, write the figures to files.
 
-    Args:
-      runs: the run, followed by its baselines.
-      queries: number of rank lists.
-      images: whether to include images of persons.
-      figures: folder for NAME.svg and NAME.pdf of every figure.
+    ``runs``: the run, followed by its baselines. ``queries``: number of rank lists. ``images``: whether to include
+    images of persons. ``figures``: folder for NAME.svg and NAME.pdf of every figure.
 
     Raises:
       InputError: a frame cannot be read, or a file cannot be written.
     """
+    from plotly.offline import get_plotlyjs  # an optional dependency
+
     run = runs[0]
     lists = rank_lists(run, queries)
     data = run.open_images() if images else None
@@ -65,7 +62,8 @@ def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path
     elements = {name: element(name, chart) for name, chart in shown_charts.items()}
     shown, style = with_images(run, lists, data)
     dropped = len(lists) - len(shown)
-    note = f"<p>{dropped} more queries are omitted: the page would exceed 15 MB.</p>" if dropped else ""
+    omitted = "1 more query is" if dropped == 1 else f"{dropped} more queries are"
+    note = f"<p>{omitted} omitted: the page would exceed 15 MB.</p>" if dropped else ""
     kinds = "the largest gains and losses of the fused over the appearance row" if "fused" in run.rows else "extremes"
     intro = f"<p>The queries with {kinds}. Green and ✓: the same person.</p>"
 
@@ -91,35 +89,31 @@ def build(runs: Sequence[ReportedRun], queries: int, images: bool, figures: Path
     lead = (
         f'<p class="soft">{text(model.appearance)} + {text(model.pose)}, step {run.evaluation.step}{text(others)}</p>'
     )
-    return page(f"Report: {run.name}", lead, sections, style, library())
+    return page(f"Report: {run.name}", lead, sections, style, get_plotlyjs())
 
 
 def _charts(runs: Sequence[ReportedRun]) -> dict[str, Chart | None]:
     """All charts of metrics, by name."""
-    run = runs[0]
-    evaluation = run.evaluation
-    found, protocol = evaluation.features, PROTOCOLS[evaluation.protocol]
+    run, found = runs[0], runs[0].evaluation.features
     drawn: dict[str, Chart | None] = {"cmc": charts.cmc_chart(runs), "training": charts.training_chart(runs)}
     drawn["distances"] = charts.distances_chart(run)
     curves = {}
     for one in runs:
-        ids = one.evaluation.features.embeddings
-        tested = ids.person_ids > 0
+        persons, cameras, clothes = one.evaluation.features.embeddings[2:]
+        options = {"exclude_same_camera": not one.protocol.same_camera, "resamples": 0}
+        worn = None if one.protocol.same_clothes else clothes
         for row in one.rows:
-            features = one.features(row)[tested]
-            verified = verify(features, ids.person_ids[tested], ids.camera_ids[tested], resamples=0)
-            curves[one.name, row] = verified.roc
+            curves[one.name, row] = verify(one.features(row), persons, cameras, clothes_ids=worn, **options).roc
     drawn["roc"] = charts.roc_chart(curves, [one.name for one in runs])
     drawn["map"] = feature_map(run)
     blocks = distance_blocks(run.features(run.rows[-1]), np.flatnonzero(found.roles.query))
-    pairs = by_camera_pair(blocks, found.embeddings, found.roles, protocol)
+    pairs = by_camera_pair(blocks, found.embeddings, found.roles, run.protocol)
     drawn["cameras"] = charts.camera_chart({pair: 100 * metrics.mAP for pair, metrics in pairs.items()})
     values = {"lengths": (found.num_frames[found.roles.query], "frames")}
     if found.quality is not None and not np.isnan(found.quality.share).any():
         values["keypoints"] = 100 * found.quality.share[found.roles.query], "% detected"
     for name, (of_query, unit) in values.items():
-        masks = by_value(of_query, unit)
-        slices = slice_json(run.metrics, masks, evaluation.query_ids)
+        slices = slice_json(run.metrics, by_value(of_query, unit), run.evaluation.query_ids)
         drawn[name] = charts.slices_chart(slices, run.rows)
     return drawn | charts.robustness_charts(run.robustness)
 
@@ -151,6 +145,5 @@ def _skeletons(run: ReportedRun, lists: Sequence[RankList], data: Data | None) -
     if data is None:
         return ""
     shown = strips(data, [run.tracklets[one.query] for one in lists[:SKELETONS]], SKELETON_FRAMES, skeleton=True)
-    return (
-        '<div class="charts">' + "".join(f'<img alt="frames with keypoints" src="{uri}">' for uri in shown) + "</div>"
-    )
+    images = "".join(f'<img alt="frames with keypoints" src="{uri}">' for uri in shown)
+    return f'<div class="charts">{images}</div>'

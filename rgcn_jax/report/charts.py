@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from rgcn_jax.evaluation.pairwise import Euclidean
+from rgcn_jax.evaluation.distance import Euclidean
 from rgcn_jax.report.chart import DASHES, PALETTE, ROW_COLOURS, Chart, Grid, Number, Panel, Series
 from rgcn_jax.report.reported_run import ReportedRun
 
@@ -14,15 +14,15 @@ MAX_TRACKLETS = 1500
 """Maximum number of tracklets for the distances; larger sets are sampled at random."""
 
 
-def cmc_chart(runs: Sequence[ReportedRun], top: int = 20) -> Chart:
-    """Rank-k of every row and run, k from 1 to ``top``."""
+def cmc_chart(runs: Sequence[ReportedRun]) -> Chart:
+    """Rank-k of every row and run, k from 1 to 20."""
     found = []
     for run, dash in zip(runs, DASHES * len(runs), strict=False):
         for row, metrics in run.metrics.items():
-            cmc = (100 * metrics.cmc[:top]).tolist()
+            cmc = (100 * metrics.cmc[:20]).tolist()
             label = row if len(runs) == 1 else f"{run.name}: {row}"
             found.append(Series(range(1, len(cmc) + 1), cmc, ROW_COLOURS[row], label, dash, points=len(cmc) == 1))
-    return Chart([Panel(found, x="k", y="Rank-k (%)", limits=((1, top), None))], 4.8, 3.4)
+    return Chart([Panel(found, x="k", y="Rank-k (%)", limits=((1, 20), None))], 4.8, 3.4)
 
 
 def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
@@ -55,15 +55,19 @@ def training_chart(runs: Sequence[ReportedRun]) -> Chart | None:
 
 
 def distances_chart(run: ReportedRun) -> Chart:
-    """Histograms of the distances of genuine pairs (one person, two cameras) and impostor pairs, by row."""
+    """Histograms of the distances of genuine pairs (matches under the protocol) and impostor pairs, by row."""
     embeddings = run.evaluation.features.embeddings
     known = np.flatnonzero(embeddings.person_ids > 0)
     if len(known) > MAX_TRACKLETS:
         known = np.sort(np.random.default_rng(0).choice(known, MAX_TRACKLETS, replace=False))
-    persons, cameras = embeddings.person_ids[known], embeddings.camera_ids[known]
+    persons, cameras, clothes = (ids[known] for ids in embeddings[2:])
     same = persons[:, None] == persons
     once = np.triu(np.ones(same.shape, bool), 1)
-    genuine, impostor = once & same & (cameras[:, None] != cameras), once & ~same
+    genuine, impostor = once & same, once & ~same
+    if not run.protocol.same_camera:
+        genuine &= cameras[:, None] != cameras
+    if not run.protocol.same_clothes:
+        genuine &= clothes[:, None] != clothes
     panels = []
     for row in run.rows:
         distances = Euclidean(run.features(row)[known]).between(slice(None), slice(None))
@@ -90,11 +94,11 @@ def roc_chart(curves: Mapping[tuple[str, str], Float[np.ndarray, "k 3"]], names:
     return Chart([Panel(found, **axes)], 4.8, 3.4)
 
 
-def thinned(curve: Float[np.ndarray, "k 2"], most: int = 400) -> Float[np.ndarray, "_ 2"]:
-    """At most ``most`` points of a curve with positive x, evenly spaced in log x, including the ends."""
-    if len(curve) <= most:
+def thinned(curve: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "_ 2"]:
+    """At most 400 points of a curve with positive x, evenly spaced in log x, including the ends."""
+    if len(curve) <= 400:
         return curve
-    wanted = np.geomspace(curve[0, 0], curve[-1, 0], most)
+    wanted = np.geomspace(curve[0, 0], curve[-1, 0], 400)
     return curve[np.unique(np.clip(np.searchsorted(curve[:, 0], wanted), 0, len(curve) - 1))]
 
 

@@ -13,11 +13,11 @@ PERSONS, MAX_TRACKLETS = 12, 300
 PERPLEXITY = 15.0
 
 
-def t_sne(features: Float32[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarray, "n 2"]:
+def t_sne(features: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     """Embed features in two dimensions by t-SNE (van der Maaten and Hinton, JMLR 2008).
 
-    Neighbourhoods are meaningful; distances between clusters and cluster sizes are not. Deterministic for given
-    features and seed; fewer than three points are placed at 0.
+    Neighbourhoods are meaningful; distances between clusters and cluster sizes are not. Deterministic; fewer
+    than three points are placed at 0.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -27,7 +27,7 @@ def t_sne(features: Float32[np.ndarray, "n d"], seed: int = 0) -> Float[np.ndarr
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     start = "pca" if min(features.shape) >= 2 else "random"
     with threadpool_limits(1):  # threads slow down a few hundred points
-        found = TSNE(perplexity=perplexity, init=start, random_state=seed, n_jobs=1).fit_transform(features)
+        found = TSNE(perplexity=perplexity, init=start, random_state=0, n_jobs=1).fit_transform(features)
     return found.astype(float)
 
 

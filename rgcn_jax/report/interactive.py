@@ -23,13 +23,6 @@ def require_libraries() -> None:
             import_module(name)
 
 
-def library() -> str:
-    """Source of plotly.js, for a ``<script>`` of the page."""
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
-
-
 def element(name: str, chart: Chart) -> str:
     """HTML element with the chart's data as JSON, which the page's script passes to plotly.js."""
     size = f"height:{round(chart.height * PIXELS_PER_INCH)}px"
@@ -53,7 +46,10 @@ def figure(chart: Chart) -> dict[str, Any]:
         suffix = "" if i == 0 else str(i + 1)
         start, end = i / count + (gap / 2 if i else 0), (i + 1) / count - (gap / 2 if i < count - 1 else 0)
         layout["xaxis" + suffix] = _axis(panel, "x", suffix) | {"domain": [start, end]}
-        layout["yaxis" + suffix] = _axis(panel, "y", suffix) | _names(chart)
+        layout["yaxis" + suffix] = _axis(panel, "y", suffix)
+        if chart.names:
+            ticks = {"tickvals": list(range(len(chart.names))), "ticktext": [_text(name) for name in chart.names]}
+            layout["yaxis" + suffix] |= {**ticks, "autorange": "reversed"}
         place = {"xaxis": "x" + suffix, "yaxis": "y" + suffix}
         if panel.title:
             middle = {"x": (start + end) / 2, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom"}
@@ -76,8 +72,9 @@ def figure(chart: Chart) -> dict[str, Any]:
 
 
 def _axis(panel: Panel, which: str, suffix: str) -> dict[str, Any]:
-    axis: dict[str, Any] = {"title": {"text": getattr(panel, which), "standoff": 6}, "zeroline": False}
-    axis |= {
+    axis: dict[str, Any] = {
+        "title": {"text": getattr(panel, which), "standoff": 6},
+        "zeroline": False,
         "gridcolor": "rgba(138,138,138,.22)",
         "automargin": True,
         "anchor": ("y" if which == "x" else "x") + suffix,
@@ -90,14 +87,6 @@ def _axis(panel: Panel, which: str, suffix: str) -> dict[str, Any]:
     if panel.bare:
         axis |= {"visible": False}
     return axis
-
-
-def _names(chart: Chart) -> dict[str, Any]:
-    """A vertical axis with tick labels, from the top."""
-    if not chart.names:
-        return {}
-    ticks = list(range(len(chart.names)))
-    return {"tickvals": ticks, "ticktext": [_text(name) for name in chart.names], "autorange": "reversed"}
 
 
 def _series(s: Series, panel: Panel, first: bool) -> list[dict[str, Any]]:

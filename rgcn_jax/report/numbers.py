@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rgcn_jax.evaluation.metrics_json import ranking_json
-from rgcn_jax.evaluation.significance import paired_difference, values_by_query
+from rgcn_jax.evaluation.significance import paired_difference, ranking_json, values_by_query
+from rgcn_jax.evaluation.tables import format_bounds
 from rgcn_jax.report.page import table, text
 from rgcn_jax.report.reported_run import ReportedRun
 
@@ -18,26 +18,21 @@ def metrics_table(runs: Sequence[ReportedRun]) -> str:
     for run in runs:
         for row, metrics in run.metrics.items():
             found = ranking_json(metrics, run.evaluation.query_ids)
-            lines.append([f"{run.name}, {row}", *(_with_interval(found, name) for name in METRICS)])
+            values = [format_bounds(found[name], found["intervals"][name]) for name in METRICS]
+            lines.append([f"{run.name}, {row}", *values])
     return table(["", *METRICS.values()], lines)
-
-
-def _with_interval(found: dict[str, Any], name: str) -> str:
-    value, interval = found[name], found["intervals"].get(name)
-    if value is None:
-        return "-"
-    return f"{value:.1f}" + ("" if interval is None else f" [{interval[0]:.1f}, {interval[1]:.1f}]")
 
 
 def difference_table(runs: Sequence[ReportedRun]) -> str:
     """First run minus each other run, of their last rows, paired by query; empty without baselines."""
     lines = []
-    first = runs[0]
+    first, protocol = runs[0], runs[0].evaluation.protocol
     for other in runs[1:]:
-        if other.evaluation.features.first_frames != first.evaluation.features.first_frames:
-            lines.append([other.name, "different tracklets: no paired comparison", "", "", ""])
+        same = other.evaluation.features.first_frames == first.evaluation.features.first_frames
+        if not same or protocol not in other.evaluation.metrics:
+            what = f"no protocol {protocol}" if same else "different tracklets"
+            lines.append([other.name, f"{what}: no paired comparison", "", "", ""])
             continue
-        protocol = first.evaluation.protocol
         values = [values_by_query(run.evaluation.metrics[protocol][run.rows[-1]]) for run in (other, first)]
         for name in ("mAP", "rank1"):
             found = paired_difference(values[0][name], values[1][name], first.evaluation.query_ids)

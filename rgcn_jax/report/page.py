@@ -96,7 +96,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def charts(*figures: tuple[str, str]) -> str:
+def chart_row(*figures: tuple[str, str]) -> str:
     """HTML of charts with their captions."""
     shown = "".join(
         f"<figure><div>{element}</div><figcaption>{text(caption)}</figcaption></figure>" for element, caption in figures
@@ -113,12 +113,8 @@ def section(anchor: str, title: str, *parts: str) -> str:
 def page(title: str, about: str, sections: Sequence[tuple[str, str, str]], style: str = "", library: str = "") -> str:
     """Assemble the whole page.
 
-    Args:
-      title: title of the page.
-      about: HTML below the title.
-      sections: (anchor, title, HTML) of each section.
-      style: additional CSS, such as the images.
-      library: JavaScript library that the page's script uses.
+    ``about``: HTML below the title. ``sections``: (anchor, title, HTML). ``style``: additional CSS, such as the images.
+    ``library``: JavaScript library that the page's script uses.
     """
     links = "".join(f'<a href="#{anchor}">{text(name)}</a>' for anchor, name, _ in sections)
     body = "\n".join(content for _, _, content in sections)

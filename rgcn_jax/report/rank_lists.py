@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Integer
 
-from rgcn_jax.evaluation.protocol import PROTOCOLS, gallery_of
+from rgcn_jax.evaluation.protocol import labels_of
 from rgcn_jax.report.reported_run import ReportedRun
 
 
@@ -31,12 +31,9 @@ class RankList(NamedTuple):
 
 
 def rank_lists(run: ReportedRun, count: int, top: int = 10) -> list[RankList]:
-    """Select the queries with the largest gains and losses, half of each, sorted by descending gain.
+    """Select at most ``count`` queries with the largest gains and losses, half of each, sorted by descending gain.
 
-    Args:
-      run: the run.
-      count: maximum number of queries.
-      top: number of gallery tracklets per query.
+    Each has its ``top`` nearest gallery tracklets.
     """
     queries = np.flatnonzero(run.evaluation.features.roles.query)
     precision = {row: metrics.average_precision for row, metrics in run.metrics.items()}
@@ -67,17 +64,18 @@ def _extremes(values: Float[np.ndarray, "q"], count: int) -> list[int]:
 
 def _hits(run: ReportedRun, row: str, queries: Integer[np.ndarray, "q"], top: int) -> list[list[Hit]]:
     """Nearest gallery tracklets of each query under the headline protocol."""
-    protocol, found = PROTOCOLS[run.evaluation.protocol], run.evaluation.features
-    persons, cameras = found.embeddings.person_ids, found.embeddings.camera_ids
-    gallery = gallery_of(protocol, found.roles)
-    features = run.features(row)
+    found, features = run.evaluation.features, run.features(row)
+    persons, cameras, clothes_ids = found.embeddings[2:]
+    labels = labels_of(run.protocol, found.embeddings[2:], found.roles)
     lists = []
     for query in queries.tolist():
-        candidates = gallery.copy()
+        candidates = labels.in_gallery.copy()
         candidates[query] = False
         same = persons == persons[query]
-        if not protocol.same_camera:
+        if labels.exclude_same_camera:
             candidates &= ~(same & (cameras == cameras[query]))
+        if labels.clothes is not None:
+            candidates &= ~(same & (clothes_ids == clothes_ids[query]))
         rows = np.flatnonzero(candidates)
         distances = np.linalg.norm(features[rows] - features[query], axis=1)
         order = np.argsort(distances, kind="stable")[:top]

@@ -18,10 +18,7 @@ MAX_BYTES = 9_000_000
 def with_images(run: ReportedRun, lists: Sequence[RankList], data: Data | None) -> tuple[list[RankList], str]:
     """Select the rank lists whose images fit, and create CSS with one image per tracklet in them.
 
-    Args:
-      run: the run.
-      lists: rank lists of its queries.
-      data: data set opened with frames; None: no images, so all lists fit.
+    ``data``: the data set opened with frames; None: no images, so all lists fit.
 
     Raises:
       InputError: a frame cannot be read.

@@ -15,10 +15,10 @@ from rgcn_jax.embedder import Embedder
 from rgcn_jax.errors import as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.evaluation.feature_set import FeatureSet, read_features, write_features
-from rgcn_jax.evaluation.protocol import test_tracklets
+from rgcn_jax.evaluation.protocol import PROTOCOLS, Protocol, test_tracklets
 from rgcn_jax.evaluation.ranking import RankingMetrics
 from rgcn_jax.evaluation.results import RESULTS_FILE, Evaluation
-from rgcn_jax.evaluation.scorer import score, scorer_from_config
+from rgcn_jax.evaluation.scorer import Scorer, score
 from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE, read_robustness
 from rgcn_jax.runtime.json_lines import read_json_lines
 from rgcn_jax.runtime.user_files import read_text
@@ -51,6 +51,11 @@ class ReportedRun:
     robustness: Mapping[str, Any]
 
     @property
+    def protocol(self) -> Protocol:
+        """The headline protocol."""
+        return PROTOCOLS[self.evaluation.protocol]
+
+    @property
     def metrics(self) -> Mapping[str, RankingMetrics]:
         """Metrics of the headline protocol by row."""
         return self.evaluation.metrics[self.evaluation.protocol]
@@ -77,11 +82,8 @@ def load_run(
 ) -> ReportedRun:
     """Load a run, embed its test tracklets unless an earlier report has stored the features, and score them.
 
-    Args:
-      path: folder of the run.
-      overrides: "--config.field=value" arguments, such as another data.root.
-      allow_imports: modules that the model's config names and that may be imported.
-      name: name in the report; empty: that of the folder.
+    ``overrides``: "--config.field=value" arguments, such as another data.root. ``allow_imports``: modules that the
+    model's config names and that may be imported. ``name``: in the report; empty: that of the folder.
 
     Raises:
       InputError: the model, the data or the features cannot be read, or the features cannot be written.
@@ -93,7 +95,7 @@ def load_run(
     features = _kept_features(path / FEATURES_FILE, embedder, tracklets)
     if features is None:
         print(f"{path}: embedding {len(tracklets):,} tracklets", flush=True)
-        scorer = scorer_from_config(config, embedder.model, data, embedder.mesh)
+        scorer = Scorer(config, embedder.model, data, embedder.mesh)
         header = {"model": embedder.hash, "config": config.to_dict()}
         features = scorer.features(embedder.variables, embedder.step, header)
         write_features(path / FEATURES_FILE, features)
@@ -101,10 +103,16 @@ def load_run(
         records = [
             record for record, _ in read_json_lines(path / "metrics.jsonl")[0] if type(record.get("step")) is int
         ]
-    evaluation = score(features, config.evaluation)
-    name = name or path.resolve().name
+    robustness = read_robustness(path / ROBUSTNESS_FILE)
     return ReportedRun(
-        name, embedder, evaluation, data, tracklets, records, _results(path), _robustness(path, embedder.hash)
+        name or path.resolve().name,
+        embedder,
+        score(features, config.evaluation),
+        data,
+        tracklets,
+        records,
+        _results(path),
+        robustness["curves"] if robustness["header"].get("model") == embedder.hash else {},
     )
 
 
@@ -117,12 +125,6 @@ def _kept_features(file: Path, embedder: Embedder, tracklets: Sequence[Tracklet]
         json.dumps(embedder.config.to_dict())
     )
     return found if same and list(found.first_frames) == [t.frames[0] for t in tracklets] else None
-
-
-def _robustness(path: Path, model: str) -> dict[str, Any]:
-    """Robustness curves of these weights; empty if there are none."""
-    found = read_robustness(path / ROBUSTNESS_FILE)
-    return found["curves"] if found["header"].get("model") == model else {}
 
 
 def _results(path: Path) -> dict[str, Any]:

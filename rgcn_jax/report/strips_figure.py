@@ -65,11 +65,8 @@ def attention_frames(
 ) -> "Figure":
     """Draw the frames of a clip with the skeleton, keypoints sized by their weight, and the weights of the frames.
 
-    Args:
-      run: the run.
-      tracklet: the tracklet of the clip, which has evenly spaced frames.
-      weights: weights of the clip, "node" [14] and "time" [T], if the readout has them.
-      data: data set opened with frames.
+    The clip has evenly spaced frames of the tracklet. ``weights``: "node" [14] and "time" [T], if the readout has them.
+    ``data``: opened with frames.
 
     Raises:
       InputError: a frame cannot be read.

@@ -19,13 +19,9 @@ CLIPS_PER_BATCH = 32
 
 
 def strips(data: Data, tracklets: Sequence[Tracklet], frames: int, skeleton: bool = False) -> Iterator[str]:
-    """Yield a data URI for each tracklet, with a strip of evenly spaced frames.
+    """Yield a data URI for each tracklet, with a strip of evenly spaced frames; a shorter tracklet's are repeated.
 
-    Args:
-      data: data set opened with frames.
-      tracklets: tracklets of the data set.
-      frames: number of frames; those of a shorter tracklet are repeated.
-      skeleton: whether to draw the keypoints, on frames of twice the height.
+    ``data``: opened with frames. ``skeleton``: whether to draw the keypoints, on frames of twice the height.
 
     Raises:
       InputError: a frame cannot be read.
@@ -41,15 +37,11 @@ def clips(
     data: Data, tracklets: Sequence[Tracklet], frames: int
 ) -> Iterator[tuple[UInt8[np.ndarray, "t h w 3"], Float32[np.ndarray, "t 14 3"]]]:
     """Yield evenly spaced frames and keypoints of each tracklet, in order."""
-
-    def plans() -> Iterator:
-        return evaluation_plans(
-            tracklets, clips="even", frames_per_clip=frames, clips_per_batch=min(CLIPS_PER_BATCH, len(tracklets))
-        )
-
     if not tracklets:
         return
-    for plan, batch in zip(plans(), data.read(plans()), strict=True):
+    count = min(CLIPS_PER_BATCH, len(tracklets))
+    plans = list(evaluation_plans(tracklets, clips="even", frames_per_clip=frames, clips_per_batch=count))
+    for plan, batch in zip(plans, data.read(plans), strict=True):
         for i in np.flatnonzero(plan.index >= 0):
             yield np.asarray(batch["frames"][i]), np.asarray(batch["keypoints"][i])
 

@@ -19,7 +19,7 @@ from rgcn_jax.data.clips.sampling import IdentitySampler
 from rgcn_jax.data.datasets.overlap import pretrained_overlap
 from rgcn_jax.data.load import ALL_SUBSETS, open_data
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.scorer import Scorer, model_from_config, scorer_from_config
+from rgcn_jax.evaluation.scorer import Scorer, model_from_config
 from rgcn_jax.models.build import initialise, with_pretrained
 from rgcn_jax.models.two_branch import TwoBranch
 from rgcn_jax.runtime.provenance import fingerprint
@@ -117,7 +117,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
         mesh=mesh,
         train_step=train_step,
         compile_step=lambda state: train_step.lower(state, batch).compile(),  # pyright: ignore
-        scorer=scorer_from_config(config, model, data, mesh),
+        scorer=Scorer(config, model, data, mesh),
         state=state,
         total_steps=total_steps,
         init_from=origin,

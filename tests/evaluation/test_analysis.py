@@ -3,12 +3,15 @@ import json
 import numpy as np
 import pytest
 
+from rgcn_jax.config import EvaluationConfig
 from rgcn_jax.evaluation.analysis import analyse
-from rgcn_jax.evaluation.attributes import Attributes, group_labels
+from rgcn_jax.evaluation.attributes import Attributes
 from rgcn_jax.evaluation.distance import fuse
+from rgcn_jax.evaluation.feature_set import FeatureSet
 from rgcn_jax.evaluation.open_set import open_set
+from rgcn_jax.evaluation.pose_quality import PoseQuality
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles
-from rgcn_jax.evaluation.rank_protocols import evaluate_protocols
+from rgcn_jax.evaluation.scorer import score
 from rgcn_jax.evaluation.verification import verify
 from rgcn_jax.types import Embeddings
 
@@ -30,27 +33,27 @@ def look_alikes(seed=0, persons=24, each=8, distractors=150, pose_columns=4):
     return embeddings, roles
 
 
-def headline(embeddings, roles):
-    return evaluate_protocols(embeddings, roles, protocols={"official": OFFICIAL})["official"]
+def analysed(embeddings, roles, num_frames, attributes=None, **known):
+    names = [f"{i}.png" for i in range(len(num_frames))]
+    features = FeatureSet(embeddings, roles, names, num_frames, **known)
+    return analyse(score(features, EvaluationConfig(distance="euclidean")), attributes=attributes)
 
 
 def test_pose_helps_where_persons_look_alike():
     embeddings, roles = look_alikes()
     ids = embeddings.person_ids
-    groups = [(p, p + 1) for p in range(1, 13, 2)]  # of the first half it is known
+    groups = [[p, p + 1] for p in range(1, 13, 2)]  # of the first half it is known
     rng = np.random.default_rng(0)
     worn = np.where(ids > 0, (ids + 1) // 2, -1)[:, None].repeat(2, axis=1).astype(np.int64)
     found = json.loads(
         json.dumps(
-            analyse(
-                headline(embeddings, roles),
+            analysed(
                 embeddings,
                 roles,
-                OFFICIAL,
-                num_frames=rng.integers(5, 90, len(ids)),
-                keypoint_share=rng.random(len(ids)),
-                look_alikes=group_labels(ids, groups),
-                attributes=Attributes(("hat", "hair"), worn),
+                rng.integers(5, 90, len(ids)),
+                Attributes(("hat", "hair"), worn),
+                quality=PoseQuality(*rng.random((2, len(ids))).astype(np.float32)),
+                header={"look_alikes": groups},
             )
         )
     )
@@ -76,7 +79,7 @@ def test_pose_helps_where_persons_look_alike():
 def test_without_pose_and_further_knowledge():
     """No distractor, no query without a match: open-set search has nobody unknown."""
     embeddings, roles = look_alikes(1, distractors=0, pose_columns=0)
-    found = analyse(headline(embeddings, roles), embeddings, roles, OFFICIAL, num_frames=0 * embeddings.person_ids)
+    found = analysed(embeddings, roles, 0 * embeddings.person_ids)
     assert found["open_set"] == {"appearance": None}
     assert found["slices"] == {}
     assert "attributes" not in found

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.matches import count_matches
+from rgcn_jax.evaluation.matches import Labels, count_matches
 from rgcn_jax.evaluation.open_set import open_set
 from rgcn_jax.evaluation.protocol import PROTOCOLS, Roles, applicable_protocols, scorable_protocols
 from rgcn_jax.evaluation.rank_protocols import rank_features
@@ -98,7 +98,7 @@ def test_counts_equal_the_loop(exclude_same_camera):
     embeddings, roles = case(7)
     _, _, ids, cameras, clothes = embeddings
     columns = ids[roles.query], ids, cameras[roles.query], cameras
-    found = count_matches(*columns, roles.gallery, exclude_same_camera, (clothes[roles.query], clothes))
+    found = count_matches(Labels(*columns, roles.gallery, exclude_same_camera, (clothes[roles.query], clothes)))
     for q, matches, candidates in zip(np.flatnonzero(roles.query), *found, strict=True):
         own = (ids == ids[q]) & ((clothes == clothes[q]) | (exclude_same_camera & (cameras == cameras[q])))
         assert matches == ((ids == ids[q]) & ~own).sum()

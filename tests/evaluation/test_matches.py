@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.matches import count_matches
+from rgcn_jax.evaluation.matches import Labels, count_matches
 from rgcn_jax.evaluation.ranking import evaluate_ranking
 
 
@@ -12,7 +12,7 @@ def test_count_matches(exclude_same_camera):
     q_ids, g_ids = rng.integers(0, 8, 30), rng.integers(-1, 7, 90)
     q_cameras, g_cameras = rng.integers(1, 4, 30), rng.integers(1, 4, 90)
     in_gallery = np.arange(90) % 3 > 0
-    matches, candidates = count_matches(q_ids, g_ids, q_cameras, g_cameras, in_gallery, exclude_same_camera)
+    matches, candidates = count_matches(Labels(q_ids, g_ids, q_cameras, g_cameras, in_gallery, exclude_same_camera))
     for q in range(30):
         same = [g for g in range(90) if in_gallery[g] and g_ids[g] == q_ids[q] > 0]
         own = [g for g in same if g_cameras[g] == q_cameras[q]] if exclude_same_camera else []

@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -199,14 +199,14 @@ def test_blocks_of_queries_merge_to_the_whole(ap):
 
 def test_blocks_of_different_galleries_do_not_merge():
     small, large = (evaluate_ranking(*random_case(0, num_gallery=size)) for size in (60, 90))
-    for blocks in ([], [small, large], [small, small.with_ap("trapezoid")]):
+    for blocks in ([], [small, large], [small, replace(small, ap="trapezoid")]):
         with pytest.raises(ValueError, match="same gallery"):
             merge_queries(blocks)
 
 
 def test_the_other_form_of_ap_needs_no_second_ranking():
     case = random_case(4)
-    changed, ranked = evaluate_ranking(*case).with_ap("trapezoid"), evaluate_ranking(*case, ap="trapezoid")
+    changed, ranked = replace(evaluate_ranking(*case), ap="trapezoid"), evaluate_ranking(*case, ap="trapezoid")
     np.testing.assert_array_equal(changed.average_precision, ranked.average_precision)
     assert changed.mAP == ranked.mAP != evaluate_ranking(*case).mAP
 

@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from rgcn_jax.evaluation.metrics_json import ranking_json
 from rgcn_jax.evaluation.ranking import as_percentages, evaluate_ranking
 from rgcn_jax.evaluation.significance import (
     MIN_PERSONS,
     interval_over_persons,
     metric_intervals,
     paired_difference,
+    ranking_json,
     values_by_query,
 )
 

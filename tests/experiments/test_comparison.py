@@ -137,6 +137,11 @@ def written(folder, scores, pose):
     return folder
 
 
+def test_runs_without_a_common_row_are_refused():
+    with pytest.raises(InputError, match="no row in common"):
+        compare([(run(noise(0)), run(noise(0)))], [], "official")
+
+
 def test_the_command_prints_and_writes_the_comparison(tmp_path, capsys):
     a, b = written(tmp_path / "a", noise(0), "none"), written(tmp_path / "b", noise(0) + 2, "RGCN")
     command.main([str(a), str(b), f"--out={tmp_path / 'c.json'}", "--resamples=200"])

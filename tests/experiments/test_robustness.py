@@ -15,8 +15,8 @@ from rgcn_jax.data.clips.sampling import evaluation_plans
 from rgcn_jax.data.keypoints.store import save
 from rgcn_jax.embedder import load
 from rgcn_jax.evaluation.protocol import test_tracklets
-from rgcn_jax.evaluation.scorer import scorer_from_config
-from rgcn_jax.experiments.corrupted_reader import CorruptedReader, shortened
+from rgcn_jax.evaluation.scorer import Scorer
+from rgcn_jax.experiments.corrupted_reader import corrupted_reader, shortened
 from rgcn_jax.experiments.corruptions import CORRUPTIONS, disturb, disturbed_keypoints, occluded_frames
 from rgcn_jax.experiments.robustness import ROBUSTNESS_FILE
 from rgcn_jax.skeleton import KEYPOINTS
@@ -132,7 +132,7 @@ def test_fewer_frames_and_frame_rate_read_the_frames_that_are_left():
         found = {t: disturb(name, level, t, 0) for t in tracklets}
         left = [shortened(*pair) for pair in found.items()]
         plans = list(evaluation_plans(left, clips="dense", frames_per_clip=4, clips_per_batch=8))
-        (batch,) = CorruptedReader(read, found, ASPECT)(plans)
+        (batch,) = corrupted_reader(read, found, ASPECT)(plans)
         mask = plans[0].frame_mask
         clips = [(i, batch["frames"][row, mask[row], 0, 0, 0].tolist()) for row, i in enumerate(plans[0].index)]
         return [clip for i, clip in clips if i >= 0]
@@ -165,7 +165,7 @@ def test_the_command_measures_every_level_and_resumes(run, tmp_path, capsys):
     found = json.loads((run / ROBUSTNESS_FILE).read_text())
     embedder = load(run)
     data = open_process_data(embedder.config)
-    expected = scorer_from_config(embedder.config, embedder.model, data, embedder.mesh).evaluate(embedder.variables, 2)
+    expected = Scorer(embedder.config, embedder.model, data, embedder.mesh).evaluate(embedder.variables, 2)
     measured = {name: {at["level"]: at["rows"] for at in c["points"]} for name, c in found["curves"].items()}
     for name, levels in measured.items():
         assert set(levels) == {0.0, *CORRUPTIONS[name].levels}

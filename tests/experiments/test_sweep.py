@@ -118,7 +118,7 @@ def test_a_column_with_other_clips_is_another_evaluation_of_the_same_run(table, 
     out = tmp_path / "out"
     assert status(command.main, [table, f"--out={out}"]) == 0  # trained without the other evaluation
     table.write_text(alone.replace('"minutes")', '"minutes"), Column("walkers", "mAP", "pose", "even")'))
-    assert "1 runs" in "".join(fill(load_table(str(table)), out).write("markdown").splitlines()[-1:])
+    assert "1 run:" in "".join(fill(load_table(str(table)), out).write("markdown").splitlines()[-1:])
     (trained,) = results(out)
     before = trained.stat().st_mtime_ns
     assert status(command.main, [table, f"--out={out}", "--format=csv"]) == 0

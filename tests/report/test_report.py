@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.evaluation.pairwise import Euclidean
+from rgcn_jax.evaluation.distance import Euclidean
 from rgcn_jax.evaluation.ranking import evaluate_ranking
+from rgcn_jax.evaluation.scorer import score
 from rgcn_jax.gallery.frame_images import small
 from rgcn_jax.report import __main__ as command
+from rgcn_jax.report.build import build
 from rgcn_jax.report.chart import ROW_COLOURS, Chart, Grid, Panel, Series
 from rgcn_jax.report.charts import robustness_charts, thinned
 from rgcn_jax.report.feature_map import t_sne
@@ -83,8 +86,6 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def runs(config, folder):  # noqa: F811
     """Two runs, trained once: with a name that needs escaping, and another seed of it."""
-    from dataclasses import replace
-
     named = [folder / "<b>pose & $x$", folder / "baseline"]
     for seed, path in enumerate(named):
         if not path.exists():
@@ -133,7 +134,6 @@ def test_the_page_is_whole_and_loads_nothing(runs, tmp_path, capsys):
     fused = next(t for t in charts["chart-cmc"]["data"] if t["name"] == "&lt;b&gt;pose &amp; $x$: fused")
     run = load_run(runs[0])
     metrics = run.evaluation.metrics["official"]["fused"]
-    assert metrics is not None
     np.testing.assert_allclose(fused["y"], 100 * metrics.cmc[:20], rtol=1e-6)
 
     values = json.loads((runs[0] / "results.json").read_text())["metrics"]["official"]["fused"]
@@ -167,6 +167,38 @@ def test_rank_lists_agree_with_the_ranking(runs):
         assert precision.mean() == pytest.approx(expected.mAP, abs=1e-6)
         assert one.gain == pytest.approx(one.average_precision["fused"] - one.average_precision["appearance"])
         assert all(hit.tracklet != one.query for hit in one.hits["fused"])
+
+
+def scored_under(run, protocol, **ids):
+    """The run with other ids, scored under another protocol."""
+    features = run.evaluation.features
+    features = replace(features, embeddings=features.embeddings._replace(**ids))
+    return replace(run, evaluation=score(features, replace(run.embedder.config.evaluation, protocol=protocol)))
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("protocol", ["clothes_changed", "same_camera_allowed"])
+def test_rank_lists_ignore_what_the_protocol_ignores(runs, protocol):
+    run = load_run(runs[0])
+    count = len(run.evaluation.features.first_frames)
+    run = scored_under(run, protocol, clothes_ids=(1 + np.arange(count) % 2).astype(np.int32))
+    lists = rank_lists(run, 100, top=count)
+    assert lists
+    for one in lists:
+        same = np.array([hit.same_person for hit in one.hits["fused"]])
+        precision = np.cumsum(same)[same] / (np.flatnonzero(same) + 1)
+        assert precision.mean() == pytest.approx(one.average_precision["fused"], abs=1e-6)
+
+
+@pytest.mark.jit
+def test_a_data_set_of_one_camera_has_genuine_pairs(runs):
+    run, baseline = map(load_run, runs)
+    cameras = np.ones_like(run.evaluation.features.embeddings.camera_ids)
+    found = Page(build([scored_under(run, "same_camera_allowed", camera_ids=cameras), baseline], 4, False, None))
+    drawn = {a["id"]: json.loads(a["data-figure"]) for a in found.of("div") if "data-figure" in a}
+    assert all(len(trace["x"]) for trace in drawn["chart-roc"]["data"])
+    assert all(sum(trace["y"]) > 0 for trace in drawn["chart-distances"]["data"])
+    assert any("no protocol same_camera_allowed" in text for text in found.shown)
 
 
 def test_runs_are_named_by_as_much_of_their_folders_as_tells_them_apart(tmp_path):

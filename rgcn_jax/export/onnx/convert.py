@@ -19,13 +19,9 @@ RULES: Mapping[str, elementwise.Rule] = {**elementwise.RULES, **shapes.RULES, **
 
 
 def to_onnx(function: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str], name: str) -> onnx.ModelProto:
-    """Convert a function to an ONNX model.
+    """Convert a function to an ONNX model with named inputs and outputs.
 
-    Args:
-      function: its jaxpr; the first dimension of every input is the symbolic batch.
-      inputs: name of each input.
-      outputs: name of each output.
-      name: name of the graph.
+    ``function``: its jaxpr; the first dimension of every input is the symbolic batch.
 
     Raises:
       InputError: the function uses an unsupported primitive.
@@ -41,8 +37,8 @@ def to_onnx(function: ClosedJaxpr, inputs: Sequence[str], outputs: Sequence[str]
     made = helper.make_graph(
         graph.nodes,
         name,
-        [declared(n, aval.dtype, aval.shape) for n, aval in zip(inputs, avals, strict=True)],
-        [declared(n, aval.dtype, aval.shape) for n, aval in zip(outputs, found, strict=True)],
+        list(map(declared, inputs, avals)),
+        list(map(declared, outputs, found)),
         graph.initializers,
     )
     opsets = [helper.make_opsetid("", OPSET)]
@@ -109,8 +105,9 @@ def _scan(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     jaxpr, constants = _opened(eqn.params["jaxpr"])
     reverse, length = int(eqn.params["reverse"]), eqn.params["length"]
     # The operands are constants, carry, and scanned values, which have one dimension more than their slices.
-    num_carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, jaxpr.outvars, strict=True))
-    num_scanned = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, jaxpr.invars, strict=True))
+    inner: Any = jaxpr
+    num_carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, inner.outvars, strict=True))
+    num_scanned = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, inner.invars, strict=True))
     carry = len(eqn.invars) - num_scanned - num_carry
     scan = len(eqn.invars) - num_scanned
     operands = shapes.full_operands(graph, eqn, args)
@@ -119,14 +116,14 @@ def _scan(graph: Graph, eqn: Any, args: list[Known]) -> list[Known]:
     body = Graph(graph.batch, graph)
     own: list[Any] = [var.aval for var in jaxpr.invars[carry:]]
     names = [body.new_name() for _ in own]
-    inputs = [declared(n, aval.dtype, aval.shape) for n, aval in zip(names, own, strict=True)]
+    inputs = list(map(declared, names, own))
     if not num_scanned:  # ONNX requires at least one scanned tensor
-        inputs.append(declared(body.new_name(), np.float32, ()))
+        inputs.append(declared(body.new_name(), np.zeros((), np.float32)))
     values = [Value(n, aval.shape) for n, aval in zip(names, own, strict=True)]
     results = _evaluate(body, jaxpr, constants, [*same, *values])
     found: list[Any] = [var.aval for var in jaxpr.outvars]
     last = [body.add("Identity", body.full(x, aval.shape)) for x, aval in zip(results, found, strict=True)]
-    outputs = [declared(n, aval.dtype, aval.shape) for n, aval in zip(last, found, strict=True)]
+    outputs = list(map(declared, last, found))
     directions = {"scan_input_directions": [reverse] * len(scanned)}
     if stacked := len(found) - num_carry:
         directions["scan_output_directions"] = [reverse] * stacked

@@ -9,9 +9,6 @@ from onnx import helper, numpy_helper
 
 from rgcn_jax.errors import InputError
 
-BATCH = "B"
-"""Name of the symbolic batch dimension."""
-
 Shape: TypeAlias = tuple[Any, ...]
 """Dimensions: integers, or multiples of the symbolic batch."""
 
@@ -30,11 +27,9 @@ Known: TypeAlias = Value | np.ndarray
 
 
 class Graph:
-    """Nodes of a graph, or of the body of a loop, which can use values of the outer graph.
+    """Nodes of a graph, or of the body of a loop, which can use values of the graph ``around`` it.
 
-    Args:
-      batch: JAX's symbolic dimension.
-      around: the outermost graph, for a body.
+    ``batch``: JAX's symbolic dimension.
     """
 
     def __init__(self, batch: Any, around: "Graph | None" = None):
@@ -81,7 +76,9 @@ class Graph:
         """A dimension as an int64 tensor [1]."""
         if isinstance(dim, int):
             return self.integers([dim])
-        factor = multiple(dim, self.batch)
+        factor, rest = divmod(dim, self.batch)
+        if not isinstance(factor, int) or rest != 0:
+            raise InputError(f"the model has a dimension {dim}: the ONNX export supports multiples of the batch only.")
         root = self.root
         if factor not in root._sizes:
             root._sizes[factor] = root.add("Mul", root._sizes[1], root.integers([factor]))
@@ -118,20 +115,12 @@ class Graph:
         return self.add("Cast", name, to=tensor_type(dtype))
 
 
-def multiple(dim: Any, batch: Any) -> int:
-    """The factor n of a symbolic dimension n B. Raises InputError for other dimensions."""
-    factor, rest = divmod(dim, batch)
-    if not isinstance(factor, int) or rest != 0:
-        raise InputError(f"the model has a dimension {dim}: the ONNX export supports multiples of the batch only.")
-    return factor
-
-
 def tensor_type(dtype: Any) -> int:
     """ONNX's number of a NumPy dtype."""
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
-def declared(name: str, dtype: Any, shape: Shape) -> onnx.ValueInfoProto:
-    """Declare an input or output with dtype and shape; symbolic dimensions are named."""
-    dims = [dim if isinstance(dim, int) else str(dim) for dim in shape]
-    return helper.make_tensor_value_info(name, tensor_type(dtype), dims)
+def declared(name: str, aval: Any) -> onnx.ValueInfoProto:
+    """Declare an input or output with the dtype and shape of an abstract value; symbolic dimensions are named."""
+    dims = [dim if isinstance(dim, int) else str(dim) for dim in aval.shape]
+    return helper.make_tensor_value_info(name, tensor_type(aval.dtype), dims)

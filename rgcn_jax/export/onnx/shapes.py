@@ -28,7 +28,7 @@ def expanded(build: Callable[[Graph, Eqn, list[str]], Sequence[str] | str]) -> R
 
 def _concatenate(graph: Graph, eqn: Eqn, args: Sequence[Known]) -> list[Known]:
     axis, out = eqn.params["dimension"], eqn.outvars[0].aval.shape
-    there = [i for i, var in enumerate(eqn.invars) if not _is(var.aval.shape[axis], 0)]
+    there = [i for i, var in enumerate(eqn.invars) if not _is_zero(var.aval.shape[axis])]
     names = [graph.full(args[i], eqn.invars[i].aval.shape) for i in there]
     return [Value(graph.add("Concat", *names, axis=axis), out)]
 
@@ -53,7 +53,7 @@ def _slice(graph: Graph, eqn: Eqn, names: list[str]) -> str:
     shape, params = eqn.invars[0].aval.shape, eqn.params
     strides = params["strides"] or (1,) * len(shape)
     limits = zip(params["start_indices"], params["limit_indices"], strides, shape, strict=True)
-    cut = [(i, *of) for i, (*of, size) in enumerate(limits) if not (_is(of[0], 0) and of[1] == size and of[2] == 1)]
+    cut = [(i, *of) for i, (*of, size) in enumerate(limits) if not (_is_zero(of[0]) and of[1] == size and of[2] == 1)]
     if not cut:
         return names[0]
     axes, starts, ends, steps = zip(*cut, strict=True)
@@ -123,8 +123,8 @@ def _orderable(graph: Graph, aval: Any, name: str) -> str:
     return graph.cast(name, np.int32) if aval.dtype == bool else name
 
 
-def _is(dim: Any, value: int) -> bool:
-    return isinstance(dim, int) and dim == value
+def _is_zero(dim: Any) -> bool:
+    return isinstance(dim, int) and dim == 0
 
 
 REDUCTIONS: Mapping[str, tuple[str, bool]] = {
@@ -137,7 +137,7 @@ REDUCTIONS: Mapping[str, tuple[str, bool]] = {
 }
 """Operator, and whether it is for booleans."""
 
-_reshape = expanded(lambda graph, eqn, names: graph.reshape(*names, eqn.outvars[0].aval.shape))
+_reshape = expanded(lambda graph, eqn, names: graph.reshape(names[0], eqn.outvars[0].aval.shape))
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, expanded(_reduce)),
@@ -155,6 +155,6 @@ RULES: Mapping[str, Rule] = {
     "squeeze": _reshape,
     "stack": expanded(_stack),
     "top_k": expanded(_top_k),
-    "transpose": expanded(lambda graph, eqn, names: graph.transpose(*names, eqn.params["permutation"])),
+    "transpose": expanded(lambda graph, eqn, names: graph.transpose(names[0], eqn.params["permutation"])),
     "unstack": expanded(_unstack),
 }

@@ -1,11 +1,12 @@
 """Runs an exported model in its own runtime: run.py FORMAT MODEL INPUTS.npz OUTPUTS.npz BATCH_SIZES."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-Function = Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]]
+Function = Callable[[dict[str, np.ndarray]], Any]
 
 
 def load_stablehlo(model: str) -> Function:
