@@ -92,12 +92,8 @@ def load_config_file(path: str) -> ConfigDict:
       InputError: the file does not exist, or its ``get_config`` is missing or fails.
     """
     file = _config_path(path.split(":")[0])
-    import_from_current_folder()
-    loader = SourceFileLoader(file.stem, str(file))
-    module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
     try:
-        loader.exec_module(module)
-        config = module.get_config(*path.split(":")[1:])
+        config = run_python_file(file).get_config(*path.split(":")[1:])
     except Exception as error:  # a user's file may raise anything
         renamed = "".join(
             f" {old} is now called {new}." for old, new in RENAMED.items() if f'"{old.split(".")[1]}"' in str(error)
@@ -113,7 +109,7 @@ def load_config_file(path: str) -> ConfigDict:
 
 def _config_path(name: str) -> Path:
     """The packaged config for a bare name, else the file at that path. Raises ``InputError`` if it does not exist."""
-    file, packaged = Path(name).expanduser(), configs_folder() / f"{name}.py"
+    file, packaged = Path(os.path.expanduser(name)), configs_folder() / f"{name}.py"
     if file.name == name and os.path.isfile(packaged):
         return packaged
     if os.path.isfile(file):  # unlike Path's, False for a name that is too long
@@ -133,6 +129,15 @@ def import_from_current_folder() -> None:
     """
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
+
+
+def run_python_file(file: Path) -> Any:
+    """Run a user's Python file, which may import from the current folder, and return its module."""
+    import_from_current_folder()
+    loader = SourceFileLoader(file.stem, str(file))
+    module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
+    loader.exec_module(module)
+    return module
 
 
 def load_config_json(path: Path, say: Callable[[str], object] = print) -> ConfigDict:

@@ -106,11 +106,11 @@ def _run(wanted: Sequence[Cell], known: Namespace) -> int:
     index, count = known.only
     share = list({cell.folder: cell for cell in wanted}.values())[index::count]
     done = sum(cell.results() is not None for cell in share)
-    print(f"{len(share)} runs, {done} of them finished", flush=True)
+    print(f"runs: {len(share)}, finished: {done}", flush=True)
     with Stopping() as stopping:
         sweep = Sweep(stopping, lambda text: print(printable(text), flush=True))
         sweep.run(share)
-    print(f"{len(share)} runs: {len(sweep.failed)} failed, {len(sweep.elsewhere)} in other processes", flush=True)
+    print(f"failed: {len(sweep.failed)}, in other processes: {len(sweep.elsewhere)}", flush=True)
     return 1 if sweep.failed else 0
 
 

@@ -107,7 +107,7 @@ def test_a_wrong_config_file_is_one_sentence(text, message, tmp_path, capsys):
 
 
 def test_a_config_file_that_is_not_there_is_told_with_those_that_are(capsys):
-    for name in ("configs/marz.py", "marz", "marz.py", "x" * 300):
+    for name in ("configs/marz.py", "marz", "marz.py", "x" * 300, "~nobody_at_all/a.py"):
         error = fails(main.main, [f"--config={name}"], capsys)
         assert f"--config={name}: " in error
         assert all(path.stem in error for path in Path("configs").glob("*.py"))

@@ -12,7 +12,7 @@ def format_table(
     rows: Mapping[str, RankingMetrics],
     protocol: str,
     kind: str,
-    intervals: Mapping[str, Mapping[str, Interval | None]] | None = None,
+    intervals: Mapping[str, Mapping[str, Interval | None]],
 ) -> str:
     """Format the rows of one protocol as a table for the terminal, in per cent, with a heading.
 
@@ -20,7 +20,7 @@ def format_table(
         rows: metrics by row name, at least one.
         protocol: name of the protocol.
         kind: distance kind.
-        intervals: intervals by row and metric, from ``significance.metric_intervals``; None: one decimal, no interval.
+        intervals: intervals by row and metric, from ``significance.metric_intervals``.
 
     Example::
 
@@ -37,12 +37,10 @@ def format_table(
         lines[0] += f" (up to {tied} with tied distances)"
     titles = ("mAP", "Rank-1", "Rank-5", "Rank-10", "Rank-20")
     width = max(len(name) for name in ROWS)
-    column = 9 if intervals is None else 12
-    lines.append(" " * width + "".join(f"{title:>{column}}" for title in titles))
+    lines.append(" " * width + "".join(f"{title:>12}" for title in titles))
     for name, metrics in rows.items():
-        of_row = {} if intervals is None else intervals[name]
-        values = (format_value(value, of_row.get(metric)) for metric, value in as_percentages(metrics).items())
-        lines.append(f"{name:<{width}}" + "".join(f"{value:>{column}}" for value in values))
+        values = (format_value(value, intervals[name][metric]) for metric, value in as_percentages(metrics).items())
+        lines.append(f"{name:<{width}}" + "".join(f"{value:>12}" for value in values))
     return "\n".join(lines)
 
 

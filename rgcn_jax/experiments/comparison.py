@@ -99,7 +99,8 @@ def compare(
     ``significance.paired_difference``.
 
     Raises:
-      InputError: the runs of a pair have different queries, a row or protocol is missing, or there is no row.
+      InputError: the runs of a pair have different queries, a row or protocol is missing, or there is nothing to
+        compare.
     """
     if not rows:
         first, second = paired[0]
@@ -172,6 +173,8 @@ def _values(
         start += person.max(initial=-1) + 1
     names = np.array([name for run in runs.values() for name in run.first_frames])
     both = ~np.isnan(a - b)
+    if not both.any():
+        raise InputError(f"{paired[0][0].path} and {paired[0][1].path} have no query with a match in both.")
     return a[both], b[both], np.concatenate(persons)[both], names[both]
 
 

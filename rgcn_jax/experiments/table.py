@@ -4,15 +4,14 @@ A table file is a Python file with ``get_table()``, such as ``configs/tables/tab
 cells and prints it.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 from rgcn_jax.config_evaluation import CLIPS
-from rgcn_jax.config_io import configs_folder, import_from_current_folder
+from rgcn_jax.config_io import configs_folder, run_python_file
 from rgcn_jax.errors import InputError, as_input_error, listed
 
 METRICS = {
@@ -109,20 +108,14 @@ def load_table(path: str) -> Table:
       InputError: the file does not exist, its ``get_table`` is missing or fails, or the table is inconsistent.
     """
     folder = configs_folder() / "tables"
-    file, packaged = Path(path).expanduser(), folder / f"{path}.py"
-    if file.name == path and packaged.is_file():
+    file, packaged = Path(os.path.expanduser(path)), folder / f"{path}.py"
+    if file.name == path and os.path.isfile(packaged):
         file = packaged
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path's, False for a name that is too long
         names = sorted(p.stem for p in folder.glob("*.py"))
         raise InputError(f"{path}: expected a file or one of the packaged tables {', '.join(names)}.")
-    import_from_current_folder()
-    loader = SourceFileLoader(file.stem, str(file))
-    module = module_from_spec(spec_from_loader(file.stem, loader))  # pyright: ignore[reportArgumentType]
-    with as_input_error(  # a user's file may raise anything
-        f"{path}: get_table() of this file failed", kinds=Exception
-    ):
-        loader.exec_module(module)
-        table = module.get_table()
+    with as_input_error(f"{path}: get_table() of this file failed", kinds=Exception):  # it may raise anything
+        table = run_python_file(file).get_table()
     if not isinstance(table, Table):
         raise InputError(f"{path}: get_table() must return a Table, found {type(table).__name__}.")
     if problems := list(_problems(table)):

@@ -137,9 +137,11 @@ def written(folder, scores, pose):
     return folder
 
 
-def test_runs_without_a_common_row_are_refused():
+def test_runs_without_a_common_row_or_query_are_refused():
     with pytest.raises(InputError, match="no row in common"):
         compare([(run(noise(0)), run(noise(0)))], [], "official")
+    with pytest.raises(InputError, match="no query"):
+        cell([run(noise(0))], [run(np.full(120, np.nan))])
 
 
 def test_the_command_prints_and_writes_the_comparison(tmp_path, capsys):
