@@ -100,7 +100,7 @@ def local_losses(
     without ``axis_name`` has separate statistics on each device; the result has those of the first one
     (``parallel.normalisation_axis``).
     """
-    key = jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))
+    key = jax.random.fold_in(key, parallel.device_index())
     features, updated = local_features(
         params, batch_stats, batch, key, model=model, dtype=dtype, micro_batches=micro_batches
     )
