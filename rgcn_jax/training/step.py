@@ -88,7 +88,7 @@ def local_losses(
     batch: DeviceBatch,
     key: Array,
     *,
-    model: TwoBranch,
+    model: Any,
     objective: LossConfig,
     dtype: Any,
     micro_batches: int,
