@@ -178,6 +178,24 @@ def test_an_auxiliary_loss_is_the_mean_over_the_micro_batches(micro_batches, aux
     tiny.leaves_close(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("width", [0, 3])
+def test_micro_batches_of_a_model_with_one_branch(width):
+    """The features of the other branch, and frames that it alone would read, have an axis of size 0."""
+
+    def apply(variables, frames, keypoints, mask, **_):
+        rows = keypoints.reshape(len(keypoints), -1)
+        found = SimpleNamespace(appearance=frames, pose=rows[:, width:], logits=rows, standardised={}, aux={})
+        return found, {"batch_stats": variables["batch_stats"]}
+
+    keypoints = np.random.default_rng(0).random((6, 1, 1, 3), np.float32)
+    batch = {"frames": np.ones((6, 3 - width)), "keypoints": keypoints, "frame_mask": np.ones((6, 1), bool)}
+    batch = jax.tree.map(jax.numpy.asarray, batch)
+    settings = {"model": SimpleNamespace(axis_name="clips", apply=apply), "dtype": np.float32, "micro_batches": 2}
+    found, _ = local_features({}, jax.numpy.zeros(()), batch, jax.random.key(0), **settings)
+    np.testing.assert_array_equal(found["logits"], keypoints.reshape(6, 3))
+    assert found["appearance"].shape == found["pose"].shape == (6, 3 - width)
+
+
 @pytest.mark.jit
 def test_an_auxiliary_loss_is_the_mean_over_the_devices():
     def apply(variables, frames, keypoints, mask, **_):
