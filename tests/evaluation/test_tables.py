@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rgcn_jax.evaluation.ranking import evaluate_ranking
+from rgcn_jax.evaluation.ranking import as_percentages, evaluate_ranking
 from rgcn_jax.evaluation.significance import metric_intervals
 from rgcn_jax.evaluation.tables import format_table, format_value
 
@@ -15,7 +15,7 @@ def random_metrics(seed):
 
 def test_table():
     rows = {name: random_metrics(seed) for seed, name in enumerate(("appearance", "pose", "fused"))}
-    unknown = {name: dict.fromkeys(("mAP", "rank1", "rank5", "rank10", "rank20")) for name in rows}
+    unknown = {name: dict.fromkeys(as_percentages(metrics)) for name, metrics in rows.items()}
     lines = format_table(rows, "official", "euclidean", unknown).splitlines()
     metrics = rows["pose"]
     assert lines[0] == (
