@@ -33,8 +33,3 @@ def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[...
     except TypeError as error:
         raise InputError(f"{wrong}, but it cannot be called with {', '.join(arguments)}: {error}.") from error
     return found
-
-
-def plugin_modules(parts: Iterable[str]) -> list[str]:
-    """The distinct modules of model parts named "MODULE:NAME"."""
-    return list(dict.fromkeys(part.partition(":")[0] for part in parts if ":" in part))

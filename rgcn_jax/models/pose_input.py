@@ -169,9 +169,8 @@ def centre(
     position, detected = jnp.asarray(position), jnp.asarray(detected)
     middle, has_middle = _mean(position[..., jnp.array(HIPS), :], detected[..., jnp.array(HIPS)], axis=2)
     everything, _ = _mean(position, detected, axis=(1, 2))
-    median_x = _median(middle[..., 0], has_middle, everything[:, 0])
-    median_y = _median(middle[..., 1], has_middle, everything[:, 1])
-    fallback = jnp.stack([median_x, median_y], axis=-1)[:, None, :]
+    medians = [_median(middle[..., i], has_middle, everything[:, i]) for i in (0, 1)]
+    fallback = jnp.stack(medians, axis=-1)[:, None, :]
     origin = jnp.where(has_middle[..., None], middle, fallback)
     scale = torso_length(position, detected) if torso is None else jnp.asarray(torso)
     return (position - origin[:, :, None, :]) / scale[:, None, None, None]
