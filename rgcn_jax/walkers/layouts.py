@@ -4,6 +4,7 @@ A layout plans the files; ``write.py`` writes them.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -77,14 +78,14 @@ def dukemtmc_vidreid(walkers: Walkers) -> Plan:
         queries.setdefault(tracklet.person_id, []).append(tracklet)
     chosen = {options[rng.integers(len(options))] for options in queries.values()}
     next_person = 1 + max(walkers.people)
-    tracks: dict[int, int] = {}
+    tracks: Counter[int] = Counter()
     files = []
     parts = {"train": set(split.train), "query": chosen, "gallery": set(split.gallery)}
     for tracklet in (*split.train, *split.gallery):
         person, letter = tracklet.person_id, "X"
         if person == DISTRACTOR_ID:
             person, letter, next_person = next_person, "D", next_person + 1
-        tracks[person] = tracks.get(person, 0) + 1
+        tracks[person] += 1
         start, skip = int(rng.integers(1000, 80000)), int(rng.random() < 0.05)
         names = tuple(
             f"{person:04}/{tracks[person]:04}/"
@@ -180,13 +181,13 @@ def ls_vid(walkers: Walkers) -> Plan:
     """
     split = walkers.split
     test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
-    tracks: dict[int, int] = {}
+    tracks: Counter[int] = Counter()
     files, texts = [], {}
     for part, tracklets in (("train", split.train), ("test", test)):
         lines = []
         for tracklet in tracklets:
             person = tracklet.person_id
-            tracks[person] = tracks.get(person, 0) + 1
+            tracks[person] += 1
             prefix = f"tracklet_{part}/{person:04}/{person:04}_{tracks[person]}"
             frames = range(1, len(tracklet.frames) + 1)
             files.append((tracklet, tuple(f"{prefix}_{tracklet.camera_id:02}_{f:06}.jpg" for f in frames)))
@@ -234,14 +235,14 @@ def mevid(walkers: Walkers) -> Plan:
     """
     split = walkers.split
     test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
-    tracks: dict[tuple[int, int, int], int] = {}
+    tracks: Counter[tuple[int, int, int]] = Counter()
     files, texts = [], {}
     for part, tracklets in (("train", split.train), ("test", test)):
         names, rows = [], []
         for tracklet in tracklets:
             key = tracklet.person_id, max(tracklet.clothes_id - 1, 0), tracklet.camera_id
-            number, first = tracks.get(key, 0), len(names)
-            tracks[key] = number + 1
+            number, first = tracks[key], len(names)
+            tracks[key] += 1
             stem = f"{key[0]:04}O{key[1]:03}C{key[2]:03}T{number:03}"
             own = [f"{stem}F{f:05}.jpg" for f in range(len(tracklet.frames))]
             files.append((tracklet, tuple(f"bbox_{part}/{stem[:4]}/{name}" for name in own)))
@@ -263,10 +264,10 @@ def folder(walkers: Walkers) -> Plan:
     rest = [t for t in (*split.junk, *split.gallery) if t not in asked]
     files = []
     for part, tracklets in (("train", split.train), ("query", split.query), ("gallery", rest)):
-        tracks: dict[tuple[int, int], int] = {}
+        tracks: Counter[tuple[int, int]] = Counter()
         for tracklet in tracklets:
             key = tracklet.person_id, tracklet.camera_id
-            tracks[key] = tracks.get(key, 0) + 1
+            tracks[key] += 1
             place = f"{part}/{tracklet.person_id}/{tracklet.camera_id}/{tracks[key]}"
             files.append((tracklet, tuple(f"{place}/{f}.jpg" for f in range(1, len(tracklet.frames) + 1))))
     return Plan(tuple(files), {}, {})

@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 from scipy.io import savemat
 from tqdm import tqdm
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error, needs_extra
 from rgcn_jax.runtime.files import INCOMPLETE
 from rgcn_jax.walkers.generation import Walkers
 from rgcn_jax.walkers.layouts import LAYOUTS, Plan
@@ -65,12 +65,8 @@ def _write_lists(root: Path, plan: Plan):
 
 def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
     """Write a file as MATLAB 7.3 does: HDF5 after a header of 512 bytes, with reversed axes."""
-    try:
+    with needs_extra("data", f"writing {path.name} needs h5py"):
         import h5py
-    except ImportError:
-        raise InputError(
-            f"writing {path.name} needs h5py, which is not installed: pip install 'rgcn_jax[data]'."
-        ) from None
     with h5py.File(path, "w", userblock_size=512) as file:
         for key, matrix in matrices.items():
             file[key] = matrix.T
@@ -102,7 +98,7 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
         raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}.")
     plan = LAYOUTS[layout](walkers)
     images = 0
-    try:
+    with as_input_error(f"{root} cannot be written", "choose another --out"):
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
             left = " (left by a killed command: delete it)" if (root / INCOMPLETE).exists() else ""
@@ -121,6 +117,4 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
             images += len(names)
         _write_lists(root, plan)
         (root / INCOMPLETE).unlink()
-    except OSError as error:
-        raise InputError(f"{root} cannot be written ({error.strerror or error}): choose another --out.") from error
     return images
