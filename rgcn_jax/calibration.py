@@ -67,11 +67,7 @@ class Calibration:
 
 def settings_of(evaluation: EvaluationConfig) -> dict[str, Any]:
     """The settings that a threshold depends on."""
-    return {
-        "distance": evaluation.distance,
-        "pose_weight": evaluation.pose_weight,
-        "clips": evaluation.clips,
-    }
+    return {name: getattr(evaluation, name) for name in ("distance", "pose_weight", "clips")}
 
 
 def write_calibration(calibration: Calibration) -> None:

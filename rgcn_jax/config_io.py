@@ -187,7 +187,7 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
       InputError: a field is unknown (similar ones are listed), a value has the wrong type, or an argument is not an
         override.
     """
-    known = list(_names(config))
+    known = [name for name, _, _ in leaves(Config())]
     for argument in arguments:
         name = argument.lstrip("-").removeprefix("noconfig.").removeprefix("config.").split("=")[0]
         if argument.startswith(("--config.", "--noconfig.")) and name not in known:
@@ -232,11 +232,3 @@ def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, 
             "it; --config.allow_config_change resumes it with the new config and records the change."
         )
     return differing
-
-
-def _names(config: ConfigDict, prefix: str = "") -> list[str]:
-    """Dotted names of all fields of a ``ConfigDict``."""
-    names = []
-    for key, value in config.items():
-        names += _names(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"]
-    return names

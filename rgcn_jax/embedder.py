@@ -144,8 +144,7 @@ class Embedder:
         """Batches of the smallest power of two times the device count that holds all clips, or ``clips_per_batch``."""
         settings = self.config.evaluation
         clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
-        devices = self.mesh.size
-        size = devices
+        size = self.mesh.size
         while size < min(clips, settings.clips_per_batch):
             size *= 2
         return Cutting(settings.clips, self.config.frames_per_clip, size)

@@ -40,7 +40,7 @@ class EmbeddingParts:
 
     def __init__(self, out: Path, plan: dict[str, Any]):
         self._folder = out.with_name(f".{out.name}.parts")
-        self._files: list[tuple[int, Path]] = []
+        self._files: list[tuple[int, int, Path]] = []
         self.done, self.discarded = 0, False
         text = json.dumps(plan, indent=2, sort_keys=True)
         with writing(self._folder):
@@ -61,7 +61,7 @@ class EmbeddingParts:
         by_start = {int(found[1]): (int(found[2]), p) for found, p in named if found and int(found[1]) < int(found[2])}
         while self.done in by_start:
             end, path = by_start[self.done]
-            self._files.append((self.done, path))
+            self._files.append((self.done, end, path))
             self.done = end
 
     def add(self, features: Sequence[TrackletFeature]) -> None:
@@ -76,13 +76,12 @@ class EmbeddingParts:
                     "pose": np.stack([feature.pose for feature in features]),
                 },
             )
-        self._files.append((self.done, path))
+        self._files.append((self.done, end, path))
         self.done = end
 
     def read(self) -> Iterator[TrackletFeature]:
         """Yield the features of all tracklets so far, in order. Raises InputError if a part file is damaged."""
-        ends = [*(start for start, _ in self._files[1:]), self.done]
-        for (start, path), end in zip(self._files, ends, strict=True):
+        for start, end, path in self._files:
             with as_input_error(f"{path} is damaged", "remove it and rerun the same command", MALFORMED):
                 arrays, _ = read_arrays(path, ("appearance", "pose"))
                 kinds = {(array.dtype.name, array.ndim, len(array)) for array in arrays.values()}

@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     config = embedder.config
     if not config.with_pose and known.other_keypoints:
         raise InputError("--other-keypoints: the model has no pose branch.")
-    chosen = known.corruptions or [n for n, c in CORRUPTIONS.items() if _applies(c.of_frames, config)]
+    with_frames = not config.data.features
+    affecting = [n for n, c in CORRUPTIONS.items() if (with_frames if c.of_frames else config.with_pose)]
+    chosen = known.corruptions or affecting
     header = {"model": embedder.hash, "step": embedder.step, "seed": known.seed, "config": config.to_dict()}
     data = open_process_data(config, required=("query", "gallery"))
     header |= {"data_set": f"{data.split.name} {data.split.split_description}".strip()}
@@ -81,13 +83,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
         add(OTHER_KEYPOINTS, "", None, lambda: measured.other_keypoints(source))
     wrote = f"robustness: {path} and {path.with_suffix('.csv').name}"
     print(last_line(wrote, "rgcn-jax", "report", known.model, "--out=report.html"))
-
-
-def _applies(of_frames: bool, config: Any) -> bool:
-    """Whether a corruption affects an input of the model."""
-    if of_frames:
-        return not config.data.features
-    return config.with_pose
 
 
 def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:

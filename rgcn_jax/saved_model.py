@@ -16,9 +16,8 @@ from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, save_config, typed
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.evaluation.scorer import model_from_config
-from rgcn_jax.models.plugins import plugin_modules
 from rgcn_jax.models.two_branch import CLASSIFIER, TwoBranch
-from rgcn_jax.runtime.checksum import host_leaves, structure
+from rgcn_jax.runtime.checksum import differences, host_leaves, structure
 from rgcn_jax.shipped import SHIPPED, model_path
 from rgcn_jax.training.model_folder import WEIGHTS_FILE, read_model_folder, write_model_folder
 from rgcn_jax.training.state import variables_hash
@@ -101,11 +100,9 @@ def save_model(folder: Path, model: SavedModel) -> None:
 
 def _check_imports(path: Path, config: Config, allowed: Collection[str]) -> None:
     """Raise ``InputError`` if the config names a module that is not allowed."""
-    refused = [
-        module
-        for module in plugin_modules((config.model.appearance, config.model.pose, config.model.readout))
-        if not any(module == name or module.startswith(f"{name}.") for name in allowed)
-    ]
+    parts = (config.model.appearance, config.model.pose, config.model.readout)
+    modules = dict.fromkeys(part.partition(":")[0] for part in parts if ":" in part)
+    refused = [m for m in modules if not any(m == name or m.startswith(f"{name}.") for name in allowed)]
     if refused:
         raise InputError(
             f"the model {path} would import and run the Python module {' and '.join(refused)}, which is not allowed: "
@@ -126,13 +123,7 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
             jax.random.key(0), jnp.zeros(frames, model.dtype), jnp.zeros((*one, 14, 3)), jnp.ones(one, bool)
         )
     )
-    need, found = structure(expected), structure(saved.variables)
-    wrong = [
-        f"{name} is {found.get(name, 'missing')}, expected {need.get(name, 'no such parameter')}"
-        for name in sorted({*need, *found})
-        if need.get(name) != found.get(name)
-    ]
-    if wrong:
+    if wrong := differences(structure(saved.variables), structure(expected)):
         raise InputError(
             f"the weights of {saved.path} do not fit the model that its config describes: "
             f"{listed(wrong, 3, separator='; ')}."

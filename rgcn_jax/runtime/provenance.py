@@ -29,14 +29,21 @@ CHANGES_FILE = "config_changes.jsonl"
 
 def provenance(split: Split) -> dict[str, Any]:
     """``versions``, ``git`` (None outside of a checkout), ``data`` (``fingerprint``), ``devices`` (kind of each) and
-    ``hardware``.
+    ``hardware`` (platform, devices and processes of JAX; processor and number of usable cores).
     """
     return {
         "versions": versions(),
         "git": git_commit(Path(__file__).resolve().parents[2]),
         "data": fingerprint(split),
         "devices": [device.device_kind for device in jax.devices()],
-        "hardware": hardware(),
+        "hardware": {  # no host or user name
+            "platform": jax.default_backend(),
+            "devices": jax.device_count(),
+            "processes": jax.process_count(),
+            "cpu": _cpu(),
+            "cpu_cores": usable_cores(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
     }
 
 
@@ -101,18 +108,6 @@ def fingerprint(split: Split) -> dict[str, Any]:
         for part, tracklets in parts.items()
     }
     return {"name": split.name, "partition": split.split_description, **counts, "sha256": digest.hexdigest()}
-
-
-def hardware() -> dict[str, Any]:
-    """Platform, devices and processes of JAX; processor and number of usable cores. No host or user name."""
-    return {
-        "platform": jax.default_backend(),
-        "devices": jax.device_count(),
-        "processes": jax.process_count(),
-        "cpu": _cpu(),
-        "cpu_cores": usable_cores(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def _cpu() -> str:

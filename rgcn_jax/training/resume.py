@@ -24,7 +24,7 @@ def resume(
         state, record, reports = found
         for sentence in reports:
             say(sentence)
-        progress = Progress.of(record)
+        progress = Progress(**record)
     _resume_best(checkpoints, fresh, progress, changed(progress), say)
     return state, progress
 
@@ -53,5 +53,5 @@ def _resume_best(
         say(f"{error} Moved to {checkpoints.quarantine('best', step)}; the best one from now on is kept.")
         return
     if found:
-        best = Progress.of(found[1])
+        best = Progress(**found[1])
         progress.best_mAP, progress.best_step = best.best_mAP, best.best_step
