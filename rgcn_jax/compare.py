@@ -15,10 +15,8 @@ from rgcn_jax.runtime.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare") -> None:
-    """Parse the command line, compare the runs, print a table and write ``--out``.
-
-    Raises:
-      InputError: an argument is invalid, or the runs cannot be read or paired.
+    """Parse the command line, compare the runs, print a table and write ``--out``. Raises ``InputError`` for invalid
+    input.
     """
     known = _parse(arguments, prog)
     runs = [load_scored_run(path) for path in known.runs]
@@ -55,7 +53,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
 
 
 def _table(comparison: Comparison) -> str:
-    """The comparison as a text table."""
     first = comparison.cells[0]
     lines = [
         f"protocol {comparison.protocol}, {comparison.num_pairs} pair(s) of runs, {first.num_queries:,} queries of "

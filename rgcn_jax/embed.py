@@ -24,11 +24,7 @@ if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
 
 @on_interrupt("rerun the same command to resume.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -> None:
-    """Parse the command line, embed every tracklet once and write the features file.
-
-    Raises:
-      InputError: an argument is invalid, or the model or the data cannot be read.
-    """
+    """Parse the command line, embed every tracklet once and write the file. Raises ``InputError`` for invalid input."""
     known, overrides = _parse(arguments, prog)
     from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
     from rgcn_jax.evaluation.embed import Cutting, Readers, to_embeddings

@@ -23,19 +23,11 @@ PLAN_FILE = "plan.json"
 
 
 class EmbeddingParts:
-    """The part files of one features file. Of several processes only the first creates one.
+    """The part files of one features file, ``out``. Of several processes only the first creates one.
 
-    Args:
-      out: the features file.
-      plan: everything that the features depend on (model, data set, settings), as JSON values. Parts of another plan
-        are discarded.
-
-    Attributes:
-      done: number of tracklets in part files.
-      discarded: whether parts of another plan were discarded.
-
-    Raises:
-      InputError: the folder cannot be written, or a part file is damaged.
+    ``plan``: everything that the features depend on (model, data set, settings), as JSON values. Parts of another plan
+    are removed, and ``discarded`` is True. ``done``: number of tracklets in part files. Raises InputError if the folder
+    cannot be written, or a part file is damaged.
     """
 
     def __init__(self, out: Path, plan: dict[str, Any]):

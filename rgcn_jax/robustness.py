@@ -23,9 +23,7 @@ if TYPE_CHECKING:  # not at run time: it imports JAX, which takes seconds
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustness") -> None:
     """Parse the command line, evaluate the model at every level, print a line for each and write the curves.
 
-    Raises:
-      InputError: an argument is invalid, the model, its data or the other keypoints cannot be read, or the file cannot
-        be written.
+    Raises ``InputError`` for invalid arguments, models, data and keypoints, and if the file cannot be written.
     """
     known, overrides = _parse(arguments, prog)
     if processes.place() is not None:
@@ -99,7 +97,6 @@ def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
 
 
 def _line(name: str, at: dict[str, Any]) -> str:
-    """One level as a line: mAP and Rank-1 of each row."""
     level = "" if at["level"] is None else f"{at['level']:g}"
     rows = ", ".join(f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in at["rows"].items())
     return f"{name:<16}{level:>5}  mAP/Rank-1 (%): {rows}"

@@ -38,10 +38,8 @@ class SavedModel(NamedTuple):
     hash: str
 
     def build(self, mesh: Mesh) -> TwoBranch:
-        """Build the model, without classifier, for the devices of a mesh.
-
-        Raises:
-          InputError: the weights do not fit the model that the config describes.
+        """Build the model, without classifier, for the devices of a mesh. Raises InputError if the weights do not fit
+        it.
         """
         model = self.model(mesh)
         _check_fit(self, model)
@@ -89,10 +87,8 @@ def open_model(
 
 
 def save_model(folder: Path, model: SavedModel) -> None:
-    """Write ``config.json`` and ``model.safetensors`` to an existing folder.
-
-    Raises:
-      InputError: they cannot be written.
+    """Write ``config.json`` and ``model.safetensors`` to an existing folder. Raises InputError if they cannot be
+    written.
     """
     write_model_folder(folder, Weights(model.step, model.variables, model.hash))
     save_config(model.config, folder / CONFIG_FILE)
@@ -131,7 +127,6 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
 
 
 def _contents(path: Path) -> str:
-    """List the contents of a folder, for a message."""
     if not path.is_dir():
         return "a file" if path.exists() else "no such folder"
     return listed(sorted(entry.name for entry in path.iterdir()), 6) or "an empty folder"

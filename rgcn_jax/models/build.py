@@ -108,10 +108,8 @@ def _choose(table: Mapping[str, Any], name: str) -> Any:
 def build_encoder(name: str, platform: str = "", **settings: Any) -> nn.Module:
     """Build the pose encoder of a name in ``POSE_ENCODERS`` or at an import path.
 
-    ``platform``: as for ``build_model``. ``settings``: ``features``, ``dtype`` and settings of the encoder.
-
-    Raises:
-      InputError: the encoder does not exist, or does not take the settings.
+    ``platform``: as for ``build_model``. ``settings``: ``features``, ``dtype`` and settings of the encoder. Raises
+    InputError if the encoder does not exist, or does not take the settings.
     """
     if ":" in name:
         return load_plugin(name, "model.pose", settings)(**settings)
@@ -223,10 +221,8 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int, p
 def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str], object] = print) -> dict[str, Any]:
     """Load the ResNet of a model, or a whole BiCnet-TKS, from a file (``pretrained.load_appearance``).
 
-    ``say``: called with a line that lists unused tensors of the file, if any.
-
-    Raises:
-      InputError: the appearance model has no ``trunk``, or the file does not fit it.
+    ``say``: called with a line that lists unused tensors of the file, if any. Raises InputError if the appearance model
+    has no ``trunk``, or the file does not fit it.
     """
     appearance = {kind: variables[kind].get("appearance", {}) for kind in ("params", "batch_stats")}
     if not all("trunk" in of_kind for of_kind in appearance.values()):

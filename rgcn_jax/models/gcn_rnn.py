@@ -31,11 +31,7 @@ def rnn_step(
 ) -> Float[Array, "*nodes n"]:
     """One time step of eq. 5 on every node: tanh(h_{t-1} W_h + x'_t W_x + b).
 
-    Args:
-      params: ``W_h`` [n, n], ``b`` [n].
-      h: h_{t-1}.
-      xw: x'_t W_x.
-      dtype: data type of the matmul operands.
+    ``params``: ``W_h`` [n, n], ``b`` [n]. ``xw``: x'_t W_x. ``dtype``: data type of the matmul operands.
     """
     return jnp.tanh(project(h, params["W_h"], dtype) + xw + params["b"])
 

@@ -104,13 +104,9 @@ def fill_gaps(
 ) -> tuple[Float[Array, "b t v c"], Bool[Array, "b t v"]]:
     """Fill gaps of each keypoint in a clip: by linear interpolation inside, by the nearest value at the ends.
 
-    Args:
-      x: values by clip, frame and keypoint; ignored where not seen.
-      seen: mask of valid values.
-      mask: False for frames that pad a clip, which are neither read nor filled. None: all frames are valid.
-
-    Returns:
-      x, 0 where nothing can be filled in, and its mask: all valid frames of keypoints that are seen at least once.
+    Values are ignored where not ``seen``. Frames that pad a clip (``mask`` False; None: none) are neither read nor
+    filled. Returns x, 0 where nothing can be filled in, and its mask: all valid frames of keypoints that are seen at
+    least once.
     """
     x, seen = jnp.asarray(x), jnp.asarray(seen)
     if mask is not None:

@@ -226,12 +226,8 @@ class LGCN(GraphEncoder):
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:
     """LGCN's parameters by the names of eq. 8: W_f W_i W_o W_g, U_f ..., b_f ... (W_f1, W_f2, ... with more layers).
 
-    Args:
-      params: parameters of one LGCN, ``W``, ``U``, ``b``; or its variables, with these under "params".
-
-    Returns:
-      ``W_k`` [C, n] ([n, n] from the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k; ``P_k`` [n, n]
-      with a product.
+    ``params``: parameters of one LGCN, or its variables, with these under "params". Returns ``W_k`` [C, n] ([n, n] from
+    the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k; ``P_k`` [n, n] with a product.
     """
     named = {}
     for name, fused in params.get("params", params).items():

@@ -90,15 +90,9 @@ def step(
 
 
 def read(readout: nn.Module, params: Mapping[str, Any], state: StreamState) -> Float[Array, "b d_p"]:
-    """f_p of the frames so far, eq. 9-14; 0 for a stream without any.
+    """f_p of the frames so far, eq. 9-14; 0 for a stream without any. ``params`` as for ``step``.
 
-    Args:
-      readout: MeanReadout, NodeAttention, TimeAttention or DualAttention.
-      params: parameters as for ``step``.
-      state: state after the last frame.
-
-    Raises:
-      ValueError: the readout is another one.
+    Raises ValueError unless the readout is a MeanReadout, NodeAttention, TimeAttention or DualAttention.
     """
     mean = state.node_sum / jnp.maximum(state.frames, 1.0)[:, None, None]
     if isinstance(readout, MeanReadout):

@@ -185,13 +185,11 @@ def pose_features(
     """f_p of clips from keypoints only, as in evaluation, without frames and appearance model.
 
     Args:
-      model: a model with a pose branch and with ``aspect``; its appearance model is not used.
+      model: a model with a pose branch and with ``aspect``; otherwise raises ValueError. Its appearance model is not
+        used.
       variables: variables of the model; those of the appearance branch and of the classifier may be missing.
       keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
       frame_mask: False for frames that pad a clip. None: all are valid.
-
-    Raises:
-      ValueError: the model has no pose branch or no aspect.
     """
     keypoints = jnp.asarray(keypoints)
     frame_mask = jnp.ones(keypoints.shape[:2], bool) if frame_mask is None else jnp.asarray(frame_mask)
@@ -207,12 +205,8 @@ def feature_statistics(
 ]:
     """((mean, std) of f_a, (mean, std) of f_p) over the training set, for the "standardized" distance.
 
-    Args:
-      batch_stats: the collection "batch_stats" of a ``TwoBranch``.
-
-    Returns:
-      One value per dimension; zero dimensions for a missing pose branch. A constant dimension has standard deviation 0;
-      the distance ignores it.
+    One value per dimension; zero dimensions for a missing branch. A constant dimension has standard deviation 0; the
+    distance ignores it. ``batch_stats``: the collection of a ``TwoBranch``.
     """
 
     def read(branch: str) -> tuple[Array, Array]:

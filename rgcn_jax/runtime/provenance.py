@@ -131,10 +131,8 @@ def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]
 
 
 def noted_changes(workdir: Path) -> list[dict[str, Any]]:
-    """Read all records of ``note_changes``, in order; a line truncated by a killed process is ignored.
-
-    Raises:
-      InputError: the file cannot be read.
+    """Read all records of ``note_changes``, in order; a truncated line is ignored. Raises InputError for an unreadable
+    file.
     """
     with as_input_error(f"{workdir / CHANGES_FILE} cannot be read"):
         return [record for record, _ in read_json_lines(workdir / CHANGES_FILE)[0]]

@@ -57,9 +57,8 @@ class WorkDir:
     def hold(self) -> None:
         """Create the folder if necessary, lock it unless already locked, and remove unfinished files of a killed run.
 
-        Raises:
-          InUseError: another run has locked it.
-          InputError: the folder cannot be created or written, or contains a link in place of a file to be written.
+        Raises InUseError if another run has locked it, and InputError if the folder cannot be created or written, or
+        contains a link in place of a file to be written.
         """
         if self._locks or not self._holds:
             return

@@ -31,10 +31,7 @@ class DamagedError(InputError):
 
 class Checkpoints:
     """The folder ``<workdir>/checkpoints``: ``latest/<step>`` (two are kept), ``best/<step>`` (one is kept), and
-    ``quarantine/`` for damaged ones.
-
-    Raises:
-      InputError: the folder cannot be created.
+    ``quarantine/`` for damaged ones. Raises InputError if it cannot be created.
     """
 
     def __init__(self, workdir: Path):
@@ -62,8 +59,7 @@ class Checkpoints:
     def save(self, kind: str, state: TrainState, record: Mapping[str, Any]) -> None:
         """Save the state with a JSON record, at most once per step; returns before the files are written.
 
-        Raises:
-          InputError: the state contains NaN or Inf, or this or the previous asynchronous save failed.
+        Raises InputError if the state contains NaN or Inf, or this or the previous asynchronous save failed.
         """
         leaves = host_leaves(state)
         step = int(leaves["step"])
@@ -147,9 +143,7 @@ class Checkpoints:
         return there
 
     def remove_unfinished(self) -> list[str]:
-        """Remove unfinished saves of killed runs; return their names. The caller must hold the lock of the work
-        directory.
-        """
+        """Remove unfinished saves of killed runs; return their names. The work directory must be locked."""
         found = sorted(
             p for kind in KINDS for p in (self._folder / kind).iterdir() if ".orbax-checkpoint-tmp" in p.name
         )

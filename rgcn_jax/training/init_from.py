@@ -21,18 +21,14 @@ def init_from_run(
     """Copy parameters and statistics by name from the best checkpoint of a run, or from its latest if it has no best
     one.
 
-    The classifier is not copied, since the identities differ. Parameters that only one of the models has are listed.
-
-    Args:
-      variables: freshly initialised variables of the model.
-      run: work directory of the other run, which is not changed.
-      say: called with a line that lists the parameters.
+    The classifier is not copied, since the identities differ. Parameters that only one of the models has are listed by
+    ``say``. The run is not changed.
 
     Returns:
       The variables, and their origin: ``checkpoint`` ("best" or "latest"), ``step`` and ``sha256`` of the weights.
 
     Raises:
-      InputError: the run has no checkpoint, shapes of a parameter differ, or no parameter has the same name.
+      InputError: the run has no checkpoint, shapes of parameters differ, or no parameter has the same name.
       DamagedError: the checkpoint is damaged.
     """
     kind = "best" if saved_steps(run, "best") else "latest"

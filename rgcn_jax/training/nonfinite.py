@@ -36,12 +36,8 @@ class FiniteCheck:
     writes: bool = True
 
     def check(self, step: int, metrics: Mapping[str, float], kept: int | None) -> None:
-        """Check a step, and count it if it was skipped.
-
-        Args:
-          step: step, counted from 1.
-          metrics: loss terms and gradient norm.
-          kept: step of the last checkpoint, for the message.
+        """Check the metrics of a step, counted from 1, and count it if it was skipped; ``kept``: step of the last
+        checkpoint.
 
         Raises:
           InputError: a value is not finite and the policy is "stop", or too many consecutive steps were skipped.

@@ -36,12 +36,10 @@ def init_pose_branch(
       say: called with each line of the report.
 
     Returns:
-      The variables, and their origin: ``checkpoint`` ("best", "latest" or "folder"), ``step`` and ``sha256`` of the
-        weights.
+      The variables, and their origin: ``checkpoint`` ("best", "latest" or "folder"), ``step`` and ``sha256``.
 
     Raises:
-      InputError: the source is not a model, has no pose branch, or has missing, unexpected or differently shaped
-        parameters; all are listed.
+      InputError: the source is not a model, has no pose branch, or has other parameters; all are listed.
       DamagedError: the checkpoint is damaged.
     """
     kind, found, theirs_model = _read(model_path(source), source)

@@ -12,10 +12,8 @@ def resume(
     """Restore state and progress of the newest intact checkpoint; ``fresh`` ones if there is no checkpoint.
 
     ``changed``: returns whether training continues with another config or data than the checkpoints'
-    (``allow_config_change``), so that a best state of later steps is no longer valid.
-
-    Raises:
-      InputError: all checkpoints are damaged, or of another model; or raised by ``changed``.
+    (``allow_config_change``), so that a best state of later steps is no longer valid. Raises InputError if all
+    checkpoints are damaged, or of another model.
     """
     for name in checkpoints.remove_unfinished():
         say(f"removed: {name}, an unfinished save")

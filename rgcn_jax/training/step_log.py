@@ -45,11 +45,7 @@ class StepLog:
         self._waiting = step, metrics
 
     def settle(self) -> None:
-        """Wait for the metrics of the last step, check them, and write a record if one is due.
-
-        Raises:
-          InputError: a value is not finite, and training stops.
-        """
+        """Wait for the last step's metrics, check them (``FiniteCheck.check``), and write a record if one is due."""
         if self._waiting is None:
             return
         (step, metrics), self._waiting = self._waiting, None

@@ -33,15 +33,10 @@ class Tracker(Protocol):
 
 
 def open_trackers(config: Config, workdir: Path, first_step: int) -> list[Tracker]:
-    """Open TensorBoard, if it is installed, and the tracker of the config.
+    """Open TensorBoard, if it is installed, and the tracker of the config, in an existing work directory.
 
-    Args:
-      config: config of the run.
-      workdir: work directory of the run, which exists.
-      first_step: step that the run is resumed from; later ones are repeated.
-
-    Raises:
-      InputError: the tracker is not installed or does not start.
+    Steps after ``first_step``, from which the run is resumed, are repeated. Raises InputError if the tracker is not
+    installed or does not start.
     """
     trackers: list[Tracker] = [tensorboard.Board(workdir, first_step)] if tensorboard.is_installed() else []
     if config.tracker != "none":

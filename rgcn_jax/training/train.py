@@ -174,10 +174,8 @@ def _check_profile(config: Config, total_steps: int) -> None:
 
 
 def _changed_devices(config: Config, workdir: Path, before: int, now: int) -> dict[str, tuple[int, int]]:
-    """The number of devices as a change of config, if it affects training (``parallel.batch_norm``).
-
-    Raises:
-      InputError: it does, but the config allows no change.
+    """The number of devices as a change of config, if it affects training (``parallel.batch_norm``), which must be
+    allowed.
     """
     if config.parallel.batch_norm != "device" or before in (0, now):
         return {}

@@ -120,7 +120,7 @@ class SilentWriter(Writer):
     def __init__(self):
         self.last_evaluation, self.dropped = None, 0
 
-    def _nothing(self, *_: Any) -> None:
+    def _nothing(self, *_: Any, **__: Any) -> None:
         """Do nothing."""
 
     train = evaluation = say = flush = close = _nothing

@@ -21,8 +21,7 @@ from rgcn_jax.walkers.write import write
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers") -> None:
     """Generate walkers, and write them as a data set, draw a contact sheet, or both.
 
-    Raises:
-      InputError: an argument is invalid, or a file or folder cannot be written.
+    Raises ``InputError`` for invalid arguments, and if a file or folder cannot be written.
     """
     options = _parse(arguments, prog)
     walkers = generate(WalkersSpec(**{field.name: getattr(options, field.name) for field in fields(WalkersSpec)}))

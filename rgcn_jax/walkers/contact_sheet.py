@@ -44,20 +44,14 @@ def contact_sheet(
     frames_per_camera: int = 3,
     skeleton: bool = True,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw look-alikes in rows: the same clothes, different gaits.
+    """Draw look-alikes in rows, as an RGB image: the same clothes, different gaits.
 
     Args:
       walkers: the data.
-      group: person ids, one per row; None: ``most_varied_group``.
+      group: person ids, one per row; None: ``most_varied_group``. Raises ValueError for one that is not in the data.
       height: height of a crop, in pixels; its width is half of it.
       frames_per_camera: number of evenly spaced frames of the person's first tracklet in each camera.
       skeleton: whether to draw the detected keypoints on the last frame of each camera.
-
-    Returns:
-      An RGB image.
-
-    Raises:
-      ValueError: a person id is not in the data.
     """
     tracklets = (*walkers.split.train, *walkers.split.gallery)
     rows = []

@@ -77,8 +77,8 @@ def detect(
       misses: fraction of keypoints missing in any view; for all, or for each.
 
     Returns:
-      x and y in normalised coordinates of the crop and a confidence in (0, 1]; (0, 0, 0) where not detected: occluded,
-      outside of the crop, or missed.
+      x and y in normalised coordinates and a confidence in (0, 1]; (0, 0, 0) where occluded, outside of the crop, or
+        missed.
     """
     shape = xy.shape[:2]
     spread = np.where(rng.random(shape) < _OUTLIERS, 3.0, 1.0)

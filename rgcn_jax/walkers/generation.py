@@ -75,14 +75,8 @@ class Walkers:
         self._panoramas: dict[int, np.ndarray] = {}
 
     def keypoints(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """Simulated detections of a tracklet.
-
-        Returns:
-          The 14 keypoints of each frame: x and y in normalised coordinates of the crop, and a confidence in (0, 1]; (0,
-            0, 0) where not detected.
-
-        Raises:
-          ValueError: the tracklet is not of this data set.
+        """Simulated detections: x and y in normalised coordinates of the crop, and a confidence in (0, 1]; (0, 0, 0)
+        where not detected. Raises ValueError for a tracklet that is not of this data set.
         """
         take = self._take(tracklet)
         shot = self._film(take)
@@ -106,8 +100,7 @@ class Walkers:
     def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
         """Render the crops of a tracklet, RGB, at a size in pixels (designed for 64 x 32 to 256 x 128).
 
-        Raises:
-          ValueError: the tracklet is not of this data set, or the size is not positive.
+        Raises ValueError for a tracklet that is not of this data set, and for a size that is not positive.
         """
         if height < 1 or width < 1:
             raise ValueError(f"height and width of a crop are {height} x {width}: expected positive numbers.")

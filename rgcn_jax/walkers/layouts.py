@@ -125,8 +125,7 @@ def ilids_vid(walkers: Walkers) -> Plan:
     """iLIDS-VID: every person once in cameras 1 and 2, person numbers with gaps, ten random splits that keep
     look-alikes together.
 
-    Raises:
-      InputError: the number of persons is odd, or above 900 (names have three digits).
+    Raises InputError if the number of persons is odd, or above 900 (names have three digits).
     """
     _check_halves(walkers, "iLIDS-VID", 900)
     count = len(walkers.people)
@@ -151,10 +150,8 @@ def ilids_vid(walkers: Walkers) -> Plan:
 def prid2011(walkers: Walkers) -> Plan:
     """PRID2011: every person once in cameras a and b, repeated file names, ten random splits as lists of folder names.
 
-    Splits keep look-alikes together. Distractors are persons in one camera that no split contains.
-
-    Raises:
-      InputError: the number of persons is odd, or above 8,999 (names have four digits).
+    Splits keep look-alikes together. Distractors are persons in one camera that no split contains. Raises InputError if
+    the number of persons is odd, or above 8,999 (names have four digits).
     """
     _check_halves(walkers, "PRID2011", 8999)
     rng = np.random.default_rng([walkers.spec.seed, 103])
@@ -201,10 +198,7 @@ def ls_vid(walkers: Walkers) -> Plan:
 def ccvid(walkers: Walkers) -> Plan:
     """CCVID: ``session1/person_camera``, lists of folder, person and clothes label; no distractors, no junk.
 
-    The second tracklet of a person in a camera is in session 2.
-
-    Raises:
-      InputError: there are more than two tracklets of a person in a camera.
+    The second tracklet of a person in a camera is in session 2. Raises InputError if there are more than two.
     """
     if walkers.spec.tracklets_per_camera > 2:
         raise InputError(

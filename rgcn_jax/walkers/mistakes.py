@@ -87,8 +87,8 @@ def misplace(
       rng: random generator.
       noise: factor of ``NOISE``; 60 % of the variance is constant in the tracklet, the rest has a correlation of 0.7
         between frames.
-      swaps: fraction of frames in which the arms, and independently the legs, are swapped in a full side view; half of
-        it in a front or back view.
+      swaps: fraction of frames with swapped arms, and independently legs, in a full side view; in a front or back view
+        half.
     """
     share = np.clip(swaps * (0.5 + 0.5 * np.abs(yaw_sine)), 0.0, 0.95)
     out = xy.copy()

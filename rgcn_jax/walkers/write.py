@@ -23,16 +23,11 @@ _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12
 
 
 def openpose_people(keypoints: Float32[np.ndarray, "14 3"], height: int, width: int) -> dict:
-    """OpenPose's JSON for one frame, BODY_25, in pixels of the crop.
+    """OpenPose's JSON for one frame, BODY_25, in pixels of a crop of this size.
 
-    Args:
-      keypoints: x and y in normalised coordinates of the crop, and confidence; zeros where not detected.
-      height: height of the crop, in pixels.
-      width: width of the crop, in pixels.
-
-    Returns:
-      One person, or none if no keypoint was detected. MidHip is the midpoint of the hips if both were detected; eyes,
-      ears and feet are zeros.
+    ``keypoints``: x and y in normalised coordinates, and confidence; zeros where not detected. There is one person, or
+    none if no keypoint was detected. MidHip is the midpoint of the hips if both were detected; eyes, ears and feet are
+    zeros.
     """
     body = np.zeros((25, 3))
     body[list(_BODY_25)] = keypoints * (width, height, 1.0)
@@ -75,20 +70,10 @@ def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
 
 
 def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, image_width: int = 128) -> int:
-    """Write the data in the layout of a data set, with OpenPose files under ``openpose/`` in the same folders as
-    frames.
+    """Write the data in a layout of ``LAYOUTS``, with OpenPose files under ``openpose/`` in the same folders as frames.
 
-    Until the end a file in the folder marks it as incomplete, so that no data set is read from it.
-
-    Args:
-      walkers: the data.
-      root: a folder that does not exist or is empty.
-      layout: a key of ``LAYOUTS``.
-      image_height: height of the crops, in pixels.
-      image_width: width of the crops, in pixels.
-
-    Returns:
-      The number of images.
+    Until the end a file in the folder marks it as incomplete, so that no data set is read from it. ``root`` must not
+    exist or be empty; sizes are in pixels. Returns the number of images.
 
     Raises:
       InputError: the folder is not empty or cannot be written, or the data do not fit the layout.
