@@ -101,11 +101,12 @@ def _run(wanted: Sequence[Cell], known: Namespace) -> int:
     index, count = known.only
     share = list({cell.folder: cell for cell in wanted}.values())[index::count]
     done = sum(cell.results() is not None for cell in share)
-    print(f"{len(share)} runs, {done} of them finished", flush=True)
+    runs = "1 run" if len(share) == 1 else f"{len(share)} runs"
+    print(f"{runs}, {done} finished before", flush=True)
     with Stopping() as stopping:
         sweep = Sweep(stopping, lambda text: print(printable(text), flush=True))
         sweep.run(share)
-    print(f"{len(share)} runs: {len(sweep.failed)} failed, {len(sweep.elsewhere)} in other processes", flush=True)
+    print(f"{runs}: {len(sweep.failed)} failed, {len(sweep.elsewhere)} in other processes", flush=True)
     return 1 if sweep.failed else 0
 
 
