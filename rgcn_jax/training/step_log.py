@@ -58,7 +58,7 @@ class StepLog:
             since_step, since = self._since
             rate = (step - since_step) / max(time.monotonic() - since, 1e-9)
             self.restart(step)
-            values["frames_per_second"] = rate * self.config.batch.clips * self.config.frames_per_clip
+            values["frames_per_second"] = rate * (self.config.batch.clips * self.config.frames_per_clip)
             values["seconds_left"] = (total - step) / rate
             values["epoch"] = step / self.run.sampler.steps_per_epoch
             if self.config.on_nonfinite == "skip":
