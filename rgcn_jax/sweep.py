@@ -102,7 +102,7 @@ def _run(wanted: Sequence[Cell], known: Namespace) -> int:
     share = list({cell.folder: cell for cell in wanted}.values())[index::count]
     done = sum(cell.results() is not None for cell in share)
     runs = "1 run" if len(share) == 1 else f"{len(share)} runs"
-    print(f"{runs}, {done} finished before", flush=True)
+    print(f"{runs}, {done} of them finished", flush=True)
     with Stopping() as stopping:
         sweep = Sweep(stopping, lambda text: print(printable(text), flush=True))
         sweep.run(share)
