@@ -51,7 +51,7 @@ class _Shot:
     occluder: Occluder | None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Walkers:
     """A synthetic data set, created by ``generate``.
 
@@ -90,10 +90,8 @@ class Walkers:
             xy = misplace(xy, hidden, sine, rng, self.spec.keypoint_noise, self.spec.swaps)
             misses = misses + self.spec.self_occlusion * hidden * HIDDEN_MISSES
         found = detect(xy, sine, shot.occluder, _rng(self.spec, _TAKES, take.number, 2), misses)
-        if (
-            self.spec.neck_from_shoulders
-            and _rng(self.spec, _TAKES, take.number, 6).random() < self.spec.neck_from_shoulders
-        ):
+        share = self.spec.neck_from_shoulders
+        if share and _rng(self.spec, _TAKES, take.number, 6).random() < share:
             found = with_middle_neck(found)
         return found
 
