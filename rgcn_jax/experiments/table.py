@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.config_evaluation import CLIPS
 from rgcn_jax.config_io import configs_folder, run_python_file
+from rgcn_jax.config_sections import CLIPS
 from rgcn_jax.errors import InputError, as_input_error, listed
 
 METRICS = {

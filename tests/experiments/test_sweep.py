@@ -85,7 +85,7 @@ def test_a_sweep_trains_each_run_once_and_prints_the_table(table, tmp_path, caps
     times = [file.stat().st_mtime_ns for file in results(out)]
     assert status(command.main, [table, "--seeds=0:1", f"--out={out}"]) == 0
     assert [file.stat().st_mtime_ns for file in results(out)] == times
-    assert "runs: 4, finished: 4" in capsys.readouterr().out
+    assert "4 runs, 4 of them finished" in capsys.readouterr().out
 
     lines = list(csv.DictReader(io.StringIO(printed[printed.index("row,data_set") :])))
     (line,) = (r for r in lines if (r["row"], r["metric"]) == ("AP+RGCN_x", "mAP") and r["data_set"] == "walkers")
@@ -124,7 +124,7 @@ def test_a_column_with_other_clips_is_another_evaluation_of_the_same_run(table, 
     assert status(command.main, [table, f"--out={out}", "--format=csv"]) == 0
     printed = capsys.readouterr().out
     assert trained.stat().st_mtime_ns == before
-    assert "runs: 1, finished: 0" in printed
+    assert "1 run, 0 of them finished" in printed
     lines = list(csv.DictReader(io.StringIO(printed[printed.rindex("row,data_set") :])))
     found = {line["clips"]: float(line["mean"]) for line in lines if (line["row"], line["of"]) == ("AP+RGCN_x", "pose")}
     folder = trained.parent
