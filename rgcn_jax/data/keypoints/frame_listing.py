@@ -21,28 +21,23 @@ _MOST = 3_000_000  # maximum number of files to search if they are not where the
 class FrameFiles(NamedTuple):
     """Files of frames.
 
-    ``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remark``: how their
+    ``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remarks``: how their
     names differ from the frames'.
     """
 
     files: list[str]
     present: set[str]
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameFiles:
     """Find the files of the frames: flat, in the folders of the frames, or elsewhere below the folder
     (``names.match``).
 
-    Args:
-      path: the folder.
-      suffix: suffix of a file's name after the frame's stem.
-      frames: distinct paths relative to the data set's root.
-      program: program that wrote the files, for messages.
+    ``suffix``: what follows a frame's stem in the name of its file. ``program``: what wrote the files, for messages.
 
-    Raises:
-      InputError: the folder contains none of them, cannot contain all of them, or contains entries that must not be
-        read.
+    Raises InputError: the folder contains none of them, cannot contain all of them, or contains entries that must not
+    be read.
     """
     listing = sorted(entry.name for entry in scan(path))
     if not listing:
@@ -83,7 +78,7 @@ def _match(path: Path, elsewhere: dict[str, str], stems: Sequence[str], suffix: 
         return FrameFiles([], set())
     files = [elsewhere.get(name, name + suffix) for name in wanted.names]
     try:
-        return FrameFiles(files, _present(path, files), wanted.remark)
+        return FrameFiles(files, _present(path, files), wanted.remarks)
     except InputError:
         return FrameFiles([], set())
 
