@@ -91,7 +91,8 @@ def test_absent_frames_and_queries_beyond_the_rows_are_named(tmp_path):
     frame.unlink()
     with pytest.raises(InputError, match=f"1 of the .* frames .* absent; .*{first}"):
         mevid.load(root)
-    frame.touch()
+    frame.with_suffix(".JPG").touch()
+    assert any(str(frame.with_suffix(".JPG")).endswith(t.frames[0]) for t in mevid.load(root).gallery)
     (root / "query_IDX.txt").write_text("99\n")
     with pytest.raises(InputError, match=r"is row 99 of track_test_info.txt, which has rows 0 to 7"):
         mevid.load(root)
