@@ -94,7 +94,7 @@ def _read_hdf5(
     try:
         with h5py.File(path, mode="r") as file:
             names = list(file)
-            for key in set(choose(names)).intersection(names):
+            for key in choose(names):
                 data = file[key] if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
                 if isinstance(data, h5py.Dataset) and _is_matrix(data, largest):
                     value = np.asarray(data[()])

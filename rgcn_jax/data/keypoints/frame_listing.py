@@ -5,6 +5,7 @@ Each folder is listed once and files are not accessed individually, so the cost 
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,9 +58,11 @@ def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameF
     if len(found.present) == len(files):
         return found
     elsewhere = {file.removesuffix(suffix): file for file in _below(path, suffix)}
-    other = _match(path, elsewhere, stems, suffix) if elsewhere else found
-    if len(other.present) > len(found.present):
-        found = other
+    with suppress(InputError):  # base names are not unique, or a file must not be read
+        wanted = match(path, elsewhere, stems)
+        matched = [elsewhere.get(name, name + suffix) for name in wanted.names]
+        other = FrameFiles(matched, _present(path, matched), wanted.remarks)
+        found = max(found, other, key=lambda candidate: len(candidate.present))
     if not found.present:
         there = difference(mirrored[0], nearest(mirrored[0], list(elsewhere.values()) or listing))
         raise InputError(
@@ -68,19 +71,6 @@ def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameF
             f"nearest: {there}; give the folder that {program} wrote to."
         )
     return found
-
-
-def _match(path: Path, elsewhere: dict[str, str], stems: Sequence[str], suffix: str) -> FrameFiles:
-    """Match by the stems of files anywhere below the folder."""
-    try:
-        wanted = match(path, elsewhere, stems)
-    except InputError:  # base names are not unique
-        return FrameFiles([], set())
-    files = [elsewhere.get(name, name + suffix) for name in wanted.names]
-    try:
-        return FrameFiles(files, _present(path, files), wanted.remarks)
-    except InputError:
-        return FrameFiles([], set())
 
 
 def _present(path: Path, files: Sequence[str]) -> set[str]:
