@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.config import Config
-from rgcn_jax.data.clips.reader import read_without_frames
+from rgcn_jax.data.clips.reader import planned_batch, read_without_frames
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
@@ -61,13 +61,9 @@ class TrackletArrays:
     def read(self, plan: BatchPlan) -> Batch:
         """Read the batch of a plan."""
         which = [int(tracklet.frames[0].split("/")[0]) for tracklet in plan.tracklets]
-        return Batch(
-            frames=np.stack([self._shown(i, frames) for i, frames in zip(which, plan.frames, strict=True)]),
-            keypoints=np.stack([self._keypoints[i][frames] for i, frames in zip(which, plan.frames, strict=True)]),
-            frame_mask=plan.frame_mask,
-            label=plan.label,
-            index=plan.index,
-        )
+        frames = np.stack([self._shown(i, frames) for i, frames in zip(which, plan.frames, strict=True)])
+        keypoints = np.stack([self._keypoints[i][frames] for i, frames in zip(which, plan.frames, strict=True)])
+        return planned_batch(plan, frames, keypoints)
 
     def read_keypoints(self, plan: BatchPlan) -> Batch:
         """Read the batch of a plan without frames."""

@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
-from rgcn_jax.data.prepared.beam import write_shards
 from rgcn_jax.data.prepared.check import check
-from rgcn_jax.data.prepared.shard import FRAMES_PER_SHARD
 from rgcn_jax.data.prepared.source import Finding, collected_warnings, read_keypoints, read_splits, remarks
-from rgcn_jax.data.prepared.writer import Preparation
+from rgcn_jax.data.prepared.writer import FRAMES_PER_SHARD, prepare
 from rgcn_jax.errors import printable
 from rgcn_jax.runtime.cores import usable_cores
 
@@ -89,25 +87,11 @@ def _prepare(options: Namespace) -> int:
             notes += odd
     for note in [*notes, *remarks(source, options.frames_per_clip)]:
         _say(f"remark: {note.text}")
-    with Preparation(
-        options.out, source, keypoints, options.height, options.width, options.frames_per_shard
-    ) as preparation:
-        train = ("train", f"--config={options.dataset}", f"--config.data.root={options.out}")
-        if preparation.finished:
-            _say(last_line(f"{preparation.folder} is already prepared", "rgcn-jax", *train))
-            return 0
-        if preparation.unused:
-            _say(
-                f"remark: {len(preparation.unused):,} finished shards are not used, since their images or keypoints "
-                "have changed, or they were prepared with other settings"
-            )
-        if options.beam:
-            missing = preparation.missing
-            write_shards(missing, options.beam)
-            _say(f"the pipeline wrote {len(missing) - len(preparation.missing):,} of {len(missing):,} shards")
-        for line in preparation.run(options.workers):
-            _say(line)
-    _say(last_line(f"prepared: {preparation.folder}", "rgcn-jax", *train))
+    size = options.height, options.width
+    done = prepare(
+        options.out, source, keypoints, size, options.frames_per_shard, options.workers, options.beam, say=_say
+    )
+    _say(last_line(done, "rgcn-jax", "train", f"--config={options.dataset}", f"--config.data.root={options.out}"))
     return 0
 
 
