@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax prepare")
       InputError: an argument or the data set is invalid.
     """
     options = _parse(arguments, prog)
-    return _check(options) if options.check else _prepare(options)
+    return check(options, _say) if options.check else _prepare(options)
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -62,19 +62,6 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     if options.report and not options.check:
         parser.error("--report=FILE needs --check")
     return options
-
-
-def _check(options: Namespace) -> int:
-    lines, found, status = check(options)
-    for line in lines:
-        _say(line)
-    if status:
-        _say(last_line(found, then="correct what is listed above and rerun the same command"))
-        return status
-    keypoints = (f"--keypoints={options.keypoints}",) if options.keypoints else ()
-    read = (f"--dataset={options.dataset}", f"--root={options.root}", *keypoints)
-    _say(last_line(found, "rgcn-jax", "prepare", *read, "--out=prepared"))
-    return status
 
 
 def _prepare(options: Namespace) -> int:

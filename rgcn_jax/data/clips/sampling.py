@@ -97,7 +97,7 @@ class IdentitySampler:
         box, flip, erase = draw(rng, len(index), self._augmentation)
         frame_mask = np.stack([mask for _, mask in clips])
         changes, keypoints = None, self._augmentation.keypoints
-        if keypoints.on:
+        if any(keypoints.probabilities):
             rng = np.random.default_rng([self._seed, _KEYPOINTS, step])
             changes = draw_changes(rng, frame_mask, keypoints, self._crop_aspect)
         return BatchPlan(

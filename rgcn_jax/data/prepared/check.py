@@ -5,12 +5,13 @@ keypoints are missing, the existing ones are read.
 """
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
+from rgcn_jax.command import last_line
 from rgcn_jax.data.datasets.images import image_size
 from rgcn_jax.data.datasets.listing import FolderReader, NoDataSet
 from rgcn_jax.data.keypoints import formats
@@ -25,11 +26,10 @@ from rgcn_jax.types import unique_frames
 _FRAMES_PER_TASK = 1024
 
 
-def check(options: Namespace) -> tuple[list[str], str, int]:
+def check(options: Namespace, say: Callable[[str], None]) -> int:
     """Check a data set by the parsed flags of the command, and write a report with all names if requested.
 
-    Returns lines for the terminal (the first problems and remarks, with their first names), a summary, and the exit
-    status: 0 if the data set is usable, else 1.
+    ``say``: prints a line. Returns the exit status: 0 if the data set is usable, else 1.
     """
     problems: list[Finding] = []
     notes: list[Finding] = []
@@ -38,16 +38,25 @@ def check(options: Namespace) -> tuple[list[str], str, int]:
         _write_report(options.report, found)  # fails now if it cannot be written, not after hours
     with prepared_source.collected_warnings(notes):
         seen = _look(options, problems, notes)
-    lines = [f"{kind}: {finding.text}" for kind, findings in found.items() for finding in findings[:SHOWN]]
-    if left := len(problems) + len(notes) - len(lines):
-        lines.append(f"and {left:,} more.")
+    for kind, findings in found.items():
+        for finding in findings[:SHOWN]:
+            say(f"{kind}: {finding.text}")
+    if left := sum(len(findings[SHOWN:]) for findings in found.values()):
+        say(f"and {left:,} more.")
     if options.report:
         _write_report(options.report, found)
-        lines.append(f"{options.report} names all of it.")
+        say(f"{options.report} names all of it.")
     elif left or any(f.names for f in problems) or any(len(f.names) > SHOWN for f in notes):
-        lines.append("--report=FILE writes all names to a file.")
-    usable = "not usable" if problems else "usable"
-    return lines, f"{usable}: {seen}; {len(problems):,} problems, {len(notes):,} remarks", 1 if problems else 0
+        say("--report=FILE writes all names to a file.")
+    counts = f"{seen}; {len(problems):,} problems, {len(notes):,} remarks"
+    if problems:
+        say(last_line(f"not usable: {counts}", then="correct what is listed above and rerun the same command"))
+        return 1
+    given = {name: getattr(options, name) for name in ("dataset", "root", "keypoints", "skeleton", "units")}
+    flags = [f"--{name}={value}" for name, value in given.items() if value]
+    flags += ["--follow-links"] if options.follow_links else []
+    say(last_line(f"usable: {counts}", "rgcn-jax", "prepare", *flags, "--out=prepared"))
+    return 0
 
 
 def _write_report(path: Path, found: Mapping[str, Sequence[Finding]]) -> None:

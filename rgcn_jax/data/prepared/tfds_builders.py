@@ -26,7 +26,6 @@ from rgcn_jax.errors import InputError, needs_extra
 
 with needs_extra("data", "Preparing data needs TensorFlow Datasets"):
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
 _DESCRIPTION = "{}: frames of tracklets with 14 keypoints, ids and cameras. One record a frame."
 
@@ -60,7 +59,8 @@ def write_metadata(folder: Path, dataset: str, subsets: Mapping[str, Sequence[Sh
 
     ``subsets``: name of a subset (``train``, ``test``) -> its shards, in order.
     """
-    identity = DatasetIdentity(builder_name(dataset), tfds.core.Version(VERSION), str(folder), module_name="")
+    version = tfds.core.Version(VERSION)
+    identity = tfds.core.DatasetIdentity(builder_name(dataset), version, str(folder), module_name="")
     description = _DESCRIPTION.format(dataset)
     info = tfds.core.DatasetInfo(builder=identity, features=features(height, width), description=description)
     info.set_file_format(ARRAY_RECORD)
@@ -97,16 +97,16 @@ class _PreparedPose(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def download_and_prepare(self, **options: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Do nothing if the data set is prepared; otherwise raise InputError with the command that prepares it."""
         if not self.data_path.is_dir():
-            self._generate_examples()
+            raise InputError(
+                f"{self.data_dir} does not exist: prepare the data set by python -m rgcn_jax.data.prepare "
+                f"--dataset={self.name.removesuffix('_pose')} --root=... --keypoints=... --out={self._data_dir_root}."
+            )
 
     def _split_generators(self, dl_manager: Any) -> NoReturn:
-        self._generate_examples()
+        raise NotImplementedError("nothing is generated")
 
     def _generate_examples(self, *_: Any) -> NoReturn:
-        raise InputError(
-            f"{self.data_dir} does not exist: prepare the data set by python -m rgcn_jax.data.prepare "
-            f"--dataset={self.name.removesuffix('_pose')} --root=... --keypoints=... --out={self._data_dir_root}."
-        )
+        raise NotImplementedError("nothing is generated")
 
 
 BUILDERS = {
