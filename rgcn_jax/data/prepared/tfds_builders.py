@@ -14,7 +14,8 @@ TensorFlow.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,22 +55,18 @@ def features(height: int | None, width: int | None) -> Any:
     )
 
 
-def write_metadata(folder: Path, dataset: str, subsets: Mapping[str, Sequence[Shard]], height: int, width: int) -> None:
-    """Write ``dataset_info.json`` and ``features.json`` into a folder, for frames of this size in pixels.
-
-    ``subsets``: name of a subset (``train``, ``test``) -> its shards, in order.
-    """
+def write_metadata(folder: Path, dataset: str, shards: Sequence[Shard], height: int, width: int) -> None:
+    """Write ``dataset_info.json`` and ``features.json`` into a folder, for frames of this size in pixels."""
     version = tfds.core.Version(VERSION)
     identity = tfds.core.DatasetIdentity(builder_name(dataset), version, str(folder), module_name="")
     description = _DESCRIPTION.format(dataset)
     info = tfds.core.DatasetInfo(builder=identity, features=features(height, width), description=description)
     info.set_file_format(ARRAY_RECORD)
-    splits = [
-        tfds.core.SplitInfo(
-            name=subset, shard_lengths=[s.frames for s in shards], num_bytes=sum(s.size for s in shards)
-        )
-        for subset, shards in subsets.items()
-    ]
+    splits = []
+    for name, group in groupby(shards, lambda shard: shard.file.partition(".")[0].rpartition("-")[2]):
+        subset = list(group)
+        lengths, size = [shard.frames for shard in subset], sum(shard.size for shard in subset)
+        splits.append(tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=size))
     info.set_splits(tfds.core.SplitDict(splits))
     info.write_to_directory(folder)
 

@@ -76,9 +76,22 @@ def prepare(
     folder, partial = below / prepared_format.VERSION, below / prepared_format.PARTIAL
     tasks = list(_tasks(partial, source, keypoints, size, frames_per_shard))
     index = index_arrays(source.tracklets, source.splits)
-    content = _content_hash(tasks, index, keypoints is not None)
+    marker = Marker(
+        format=prepared_format.FORMAT,
+        version=prepared_format.FORMAT_VERSION,
+        dataset=source.dataset,
+        height=size[0],
+        width=size[1],
+        has_keypoints=keypoints is not None,
+        junk_has_keypoints=keypoints is not None and keypoints.covers(source.junk),
+        frame_size=source.splits[1].frame_size,
+        partitions={str(number): split.split_description for number, split in source.splits.items()},
+        source=_content_hash(tasks, index, keypoints is not None),
+        hashes={},
+        shards=[],
+    )
     if os.path.isfile(folder / MARKER):  # pathlib raises for overlong names
-        if prepared_format.read_marker(folder).source != content:
+        if prepared_format.read_marker(folder).source != marker.source:
             raise InputError(
                 f"{folder} was prepared from something else: images, lists, keypoints or settings differ. Delete it "
                 "and rerun the same command, or choose another --out."
@@ -96,7 +109,7 @@ def prepare(
             say(f"the pipeline wrote {len(missing) - len(_missing(tasks)):,} of {len(missing):,} shards")
         with _write_errors(partial, tasks):
             _write(source.root, _missing(tasks), workers)
-            shards = _finish(partial, source, keypoints, tasks, index, content)
+            shards = _finish(partial, marker, tasks, index)
             os.rename(partial, folder)
     frames, written = sum(shard.frames for shard in shards), sum(shard.size for shard in shards)
     say(
@@ -171,14 +184,7 @@ def _write(root: Path, missing: Sequence[ShardTask], workers: int) -> None:
         )
 
 
-def _finish(
-    folder: Path,
-    source: Source,
-    keypoints: KeypointTable | None,
-    tasks: Sequence[ShardTask],
-    index: Mapping[str, np.ndarray],
-    content: str,
-) -> list[Shard]:
+def _finish(folder: Path, marker: Marker, tasks: Sequence[ShardTask], index: Mapping[str, np.ndarray]) -> list[Shard]:
     """Write all other files, remove unused shards, and give the shards their final names."""
     from rgcn_jax.data.prepared import tfds_builders  # takes half a second, and needs an extra
 
@@ -188,23 +194,9 @@ def _finish(
     for path in _unused(folder, tasks):
         path.unlink()
     shards = [Shard(task.path.stem, task.frames, task.path.stat().st_size) for task in tasks]
-    subsets = {name: [shard for shard in shards if f"-{name}." in shard.file] for name in source.subsets}
-    height, width = tasks[0].height, tasks[0].width
-    tfds_builders.write_metadata(folder, source.dataset, subsets, height, width)
-    marker = Marker(
-        format=prepared_format.FORMAT,
-        version=prepared_format.FORMAT_VERSION,
-        dataset=source.dataset,
-        height=height,
-        width=width,
-        has_keypoints=keypoints is not None,
-        junk_has_keypoints=keypoints is not None and keypoints.covers(source.junk),
-        frame_size=source.splits[1].frame_size,
-        partitions={str(number): split.split_description for number, split in source.splits.items()},
-        source=content,
-        hashes={name: file_hash(folder / name) for name in (INDEX, KEYPOINTS)},
-        shards=shards,
-    )
+    tfds_builders.write_metadata(folder, marker.dataset, shards, marker.height, marker.width)
+    hashes = {name: file_hash(folder / name) for name in (INDEX, KEYPOINTS)}
+    marker = replace(marker, hashes=hashes, shards=shards)
     with atomic_file(folder / MARKER, "w") as file:
         file.write(json.dumps(asdict(marker), indent=1) + "\n")
     (folder / _LOCK).unlink()
