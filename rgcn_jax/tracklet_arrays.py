@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.config import Config
-from rgcn_jax.data.clips.reader import planned_batch, read_without_frames
+from rgcn_jax.data.clips.reader import read_without_frames
 from rgcn_jax.data.clips.resize import fit
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import InputError
@@ -62,8 +62,7 @@ class TrackletArrays:
         """Read the batch of a plan."""
         which = [int(tracklet.frames[0].split("/")[0]) for tracklet in plan.tracklets]
         frames = np.stack([self._shown(i, frames) for i, frames in zip(which, plan.frames, strict=True)])
-        keypoints = np.stack([self._keypoints[i][frames] for i, frames in zip(which, plan.frames, strict=True)])
-        return planned_batch(plan, frames, keypoints)
+        return {**self.read_keypoints(plan), "frames": frames}
 
     def read_keypoints(self, plan: BatchPlan) -> Batch:
         """Read the batch of a plan without frames."""
