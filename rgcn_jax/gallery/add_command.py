@@ -4,6 +4,7 @@ import math
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -12,7 +13,7 @@ from rgcn_jax.command import Parser, last_line, on_interrupt
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument, where_is
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
+from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.leases import share
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.pose_detection.detector import BACK_ENDS
@@ -47,41 +48,34 @@ def main(arguments: Sequence[str], prog: str) -> None:
     )
     if crops:
         inputs = replace(inputs, entries=crops.described(inputs.entries))
-    (_add_shared if known.shared else _add_missing)(gallery, inputs, known.save_every)
+    done = set() if known.shared else {i for i, there in enumerate(gallery.contains(inputs.entries)) if there}
+    if done:
+        print(f"{len(done):,} of {len(inputs.entries):,} tracklets are in the gallery already", flush=True)
+    total = None if known.shared else len(inputs.entries)
+    with tqdm(desc="add", total=total, initial=len(done), unit="tracklet", disable=None) as bar:
+        add = partial(_add, gallery, inputs, known.save_every, bar)
+        if known.shared:
+            share(gallery, inputs.entries, known.save_every, add)
+        else:
+            add([i for i in range(len(inputs.entries)) if i not in done])
     if crops:
         crops.finish()
     search = ("gallery", "search", *where_is(known), f"--model={known.model}", "--entry=1", "--html=found.html")
     print(last_line(f"gallery: {known.gallery}, {gallery.count():,} entries", "rgcn-jax", *search))
 
 
-def _add_missing(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
-    there = gallery.contains(inputs.entries)
-    todo = [i for i, known in enumerate(there) if not known]
-    if len(todo) < len(there):
-        print(f"{len(there) - len(todo):,} of {len(there):,} tracklets are in the gallery already", flush=True)
-    with tqdm(total=len(there), initial=len(there) - len(todo), desc="add", unit="tracklet", disable=None) as bar:
-        _add(gallery, inputs, todo, save_every, bar)
-
-
-def _add_shared(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
-    with tqdm(desc="add", unit="tracklet", disable=None) as bar:
-        share(gallery, inputs.entries, save_every, lambda todo: _add(gallery, inputs, todo, save_every, bar))
-
-
-def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int, bar: tqdm) -> None:
+def _add(gallery: Gallery, inputs: Inputs, save_every: int, bar: tqdm, todo: Sequence[int]) -> None:
     """Embed and add tracklets in batches of ``save_every``."""
-    waiting: list[Embedded] = []
-    for number, found in enumerate(inputs.embed(todo), 1):
-        waiting.append(found)
+    features, entries = [], []
+    for number, (feature, seen) in enumerate(inputs.embed(todo), 1):
+        features.append(feature)
+        entries.append(replace(inputs.entries[feature.index], **seen))
         bar.update()
-        if len(waiting) == save_every or number == len(todo):
-            entries = [
-                replace(inputs.entries[one.position], quality=one.quality, keypoints=one.keypoints) for one in waiting
-            ]
-            gallery.add(to_embeddings(waiting, inputs.entries), entries)
+        if len(features) == save_every or number == len(todo):
+            gallery.add(features, entries)
             if bar.disable:
                 print(f"added {number:,} of {len(todo):,} tracklets", flush=True)
-            waiting = []
+            features, entries = [], []
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:

@@ -27,8 +27,8 @@ def small_frames(
       InputError: a name leads out of the entry's folder.
     """
     found, missing = [], 0
-    keypoints = unpack(entry.keypoints, len(entry.frames))
-    for path, points in zip(gallery.frame_paths(entry), keypoints, strict=False):  # no paths if the root is unknown
+    paths = gallery.frame_paths(entry)  # none if the root is unknown
+    for path, points in zip(paths, unpack(entry.keypoints if paths else "", len(paths)), strict=True):
         try:
             found.append(small(read_image(path), points if skeletons else None, height))
         except InputError:

@@ -18,14 +18,14 @@ from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
 from rgcn_jax.gallery.crops import erase_crops, frame_paths
 from rgcn_jax.gallery.embedded import EmbeddedStore
-from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
-from rgcn_jax.gallery.match import Match
+from rgcn_jax.gallery.entry import EVERYTHING, Entry, Match, Where
 from rgcn_jax.gallery.nearest import Nearest
 from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
+    from rgcn_jax.evaluation.embed import TrackletFeature
     from rgcn_jax.gallery.device_search import DeviceSearch
     from rgcn_jax.gallery.milvus import MilvusStore
 
@@ -74,7 +74,9 @@ class Gallery:
             )
         return gallery
 
-    def add(self, embeddings: "Sequence[Embedding] | Embeddings", entries: Sequence[Entry]) -> list[int]:
+    def add(
+        self, embeddings: "Sequence[Embedding | TrackletFeature] | Embeddings", entries: Sequence[Entry]
+    ) -> list[int]:
         """Enrol tracklets. Atomic and durable on return: a process killed earlier has added none of them.
 
         Args:
@@ -100,7 +102,7 @@ class Gallery:
     @overload
     def search(
         self,
-        embeddings: "Sequence[Embedding] | Embeddings",
+        embeddings: "Sequence[Embedding | TrackletFeature] | Embeddings",
         k: int = 20,
         by: By = "fused",
         where: Where = ...,
@@ -163,7 +165,7 @@ class Gallery:
 
     def entries(self, where: Where = EVERYTHING) -> Iterator[tuple[int, Entry]]:
         """Iterate over ids and entries in the order of adding."""
-        return self._store.entries(where)
+        return ((i, Entry.from_json(text, i)) for i, text in self._store.entries(where))
 
     def contains(self, entries: Sequence[Entry]) -> list[bool]:
         """Return for each entry whether it is in the gallery, by source and tracklet."""
@@ -255,11 +257,11 @@ class Gallery:
         )
 
     def _matches(self, found: Sequence[Nearest], threshold: float | None) -> list[list[Match]]:
-        texts = self._store.texts({i for one in found for i in one.positions.tolist()})
+        texts = self._store.texts({i for one in found for i in one.ids.tolist()})
         return [
             [
                 Match(i, distance, None if threshold is None else distance <= threshold, texts[i])
-                for i, distance in zip(one.positions.tolist(), one.distances.tolist(), strict=True)
+                for i, distance in zip(one.ids.tolist(), one.distances.tolist(), strict=True)
                 if i in texts  # removed in the meantime by another process
             ]
             for one in found

@@ -67,12 +67,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Wait for the folder's lock and hold it. The kernel releases it if the process dies. Raises OSError."""
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+def lock(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Lock a file, which is created. The kernel releases the lock if the process dies. Raises OSError.
+
+    Yields whether the file is locked: False only with ``wait=False``, if another process holds the lock.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+        yield held
     finally:
         os.close(descriptor)
 

@@ -13,8 +13,7 @@ from rgcn_jax.gallery.binding import By
 from rgcn_jax.gallery.entry import Entry, Where
 from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.inputs import Inputs, of_data, of_features, to_embeddings
-from rgcn_jax.gallery.match import Match
+from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.strips import Ranking, write_page
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.runtime.files import write_text
@@ -68,15 +67,13 @@ def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ran
 def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: float | None) -> list[Ranking]:
     inputs = of_features(known, embedder) if known.features else of_data(embedder, known.source or "")
     chosen = _chosen(inputs, known.tracklet)
-    embeddings = to_embeddings(list(inputs.embed(chosen)), inputs.entries)
-    queries = [inputs.entries[i] for i in chosen]
-    found = gallery.search(embeddings, known.k + 1, known.by, where_of(known), fpr)
-    return [Ranking(query, _others(query, matches)[: known.k]) for query, matches in zip(queries, found, strict=True)]
-
-
-def _others(query: Entry, matches: Sequence[Match]) -> list[Match]:
-    """Return the matches without the query itself, if it is in the gallery."""
-    return [match for match in matches if match.entry.key != query.key]
+    features = [feature for feature, _ in inputs.embed(chosen)]
+    rankings = []
+    for i, matches in zip(chosen, gallery.search(features, known.k + 1, known.by, where_of(known), fpr), strict=True):
+        query = inputs.entries[i]
+        others = [match for match in matches if match.entry.key != query.key]  # it may be in the gallery itself
+        rankings.append(Ranking(query, others[: known.k]))
+    return rankings
 
 
 def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:

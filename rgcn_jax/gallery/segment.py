@@ -14,6 +14,8 @@ next append overwrites it.
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -138,18 +140,12 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
       FileNotFoundError: the segment does not exist, because another process has rewritten it.
     """
     segment = Segment(folder, name, width)
-    path = segment.paths[1]
-    try:
-        with open_file(path, follow_links=False) as file:
+    columns, starts = [segment.columns], [segment.text_starts]
+    with _reading(segment.paths[1]):
+        with open_file(segment.paths[1], follow_links=False) as file:
             there = os.fstat(file.fileno()).st_size
             data = file.read(min(num_bytes, there))  # the manifest is untrusted
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): restore the gallery from a copy.") from error
-    try:
-        at, columns, starts = 0, [segment.columns], [segment.text_starts]
-        while at < num_bytes:
+        while (at := segment.num_bytes) < num_bytes:
             magic, n, text_bytes, checksum, of_rows = RECORD.unpack_from(data, at)
             end = at + RECORD.size + n * COLUMNS.itemsize + text_bytes
             body = memoryview(data)[at + RECORD.size : end]
@@ -159,27 +155,29 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
             columns.append(np.frombuffer(data, COLUMNS, n, at + RECORD.size))
             starts.append(_text_starts(columns[-1], at))
             segment.records.append((n, of_rows))
-            at = end
+            segment.num_bytes = end
         segment.columns, segment.text_starts = np.concatenate(columns), np.concatenate(starts)
-        segment.num_bytes = num_bytes
         if len(segment.columns) != count:
             raise ValueError(f"{len(segment.columns)} entries, {count} in the manifest")
-        _ = segment.mapped
-    except InputError:
-        raise
-    except (ValueError, struct.error) as error:
-        raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
+    _ = segment.mapped
     return segment
 
 
-def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Convert errors to InputError, except FileNotFoundError: another process may have rewritten the segment."""
     try:
-        with open_file(path, follow_links=False) as file:
-            return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # plain array: indexing a memmap is slow
+        yield
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} is damaged ({reason}): restore the gallery from a copy.") from error
+
+
+def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    with _reading(path), open_file(path, follow_links=False) as file:
+        return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # plain array: indexing a memmap is slow
 
 
 def _text_starts(columns: np.ndarray, record_start: int) -> np.ndarray:

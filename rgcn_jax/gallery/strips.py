@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rgcn_jax.errors import printable
-from rgcn_jax.gallery.entry import Entry
+from rgcn_jax.gallery.entry import Entry, Match
 from rgcn_jax.gallery.flags import time_text
 from rgcn_jax.gallery.frame_images import jpeg, small_frames
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.match import Match
 from rgcn_jax.runtime.files import write_text
 
 STYLE = """

@@ -10,11 +10,10 @@ import numpy as np
 from rgcn_jax.errors import InputError, NotFoundError
 from rgcn_jax.gallery.audit import record
 from rgcn_jax.gallery.binding import branch_weights
-from rgcn_jax.gallery.entry import Entry, Where
+from rgcn_jax.gallery.entry import Entry, Match, Where
 from rgcn_jax.gallery.flags import time_text
 from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small_frames
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.match import Match
 from rgcn_jax.gallery.server.queries import Queries
 from rgcn_jax.gallery.server.ranked_list import described, rows
 from rgcn_jax.gallery.server.requests import SearchRequest
