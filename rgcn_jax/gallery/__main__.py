@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
@@ -31,15 +32,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
         + "\n\nCOMMAND --help lists the flags of each.",
     )
     parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
-    first, rest = (list(arguments or [])[:1], list(arguments or [])[1:])
-    command = parser.parse_args(first or ["--help"]).command
-    if command in ("add", "search", "serve"):  # these import the embedder, which is slow
-        from rgcn_jax.gallery import add_command, search_command, serve_command
-
-        module = {"add": add_command, "search": search_command, "serve": serve_command}[command]
-        module.main(rest, f"{prog} {command}")
-    else:
-        {"remove": remove, "info": info, "compact": compact}[command](rest, f"{prog} {command}")
+    given = list(arguments or [])
+    command = parser.parse_args(given[:1] or ["--help"]).command
+    run = {"remove": remove, "info": info, "compact": compact}.get(command)
+    if run is None:
+        run = import_module(f"rgcn_jax.gallery.{command}_command").main  # imports slow libraries
+    run(given[1:], f"{prog} {command}")
 
 
 def remove(arguments: Sequence[str], prog: str) -> None:

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from rgcn_jax.command import Parser, last_line, on_interrupt
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument, where_is
+from rgcn_jax.gallery.crops import is_milvus
+from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery, time_argument, where_is
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.leases import share
@@ -112,15 +113,9 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         raise InputError("--video needs --tracks=FILE and --camera=N.")
     if known.shared and (known.video or is_milvus(known.gallery)):
         raise InputError("--shared is for data sets and features files, and a gallery in a folder.")
-    of_video = {
-        "--tracks": known.tracks,
-        "--boxes": known.boxes,
-        "--start": known.start,
-        "--fps": known.fps,
-        "--detector": known.detector,
-    }
-    if not known.video and (wrong := [name for name, value in of_video.items() if value]):
-        raise InputError(f"{wrong[0]} is for --video=PATH only.")
+    of_video = ("tracks", "boxes", "start", "fps", "detector")
+    if not known.video and (wrong := [name for name in of_video if getattr(known, name)]):
+        raise InputError(f"--{wrong[0]} is for --video=PATH only.")
     if bool(known.detector) != bool(known.detector_weights) or (known.detector and known.keypoints):
         raise InputError("expected --detector and --detector-weights together, and no --keypoints beside them.")
     check_features_flags(known)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.entry import Entry, Where, check_new, to_columns
+from rgcn_jax.gallery.entry import COLUMNS, Entry, Where, check_new, to_columns
 from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
 from rgcn_jax.gallery.nearest import Block, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
@@ -71,7 +71,7 @@ class EmbeddedStore:
     def columns(self) -> np.ndarray:
         """``COLUMNS`` of all entries, sorted by id."""
         self._refresh()
-        return np.concatenate([segment.columns for segment in self._segments] or [Segment(self.folder, "", 1).columns])
+        return np.concatenate([np.empty(0, COLUMNS), *(segment.columns for segment in self._segments)])
 
     def count(self, where: Where) -> int:
         """Return the number of entries."""
@@ -106,10 +106,11 @@ class EmbeddedStore:
     def vectors(self, where: Where) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and features of entries, sorted by id."""
         self._refresh()
-        masks = [(segment, where.mask(segment.columns)) for segment in self._segments]
-        chosen = [(s.ids[mask], s.vectors[mask]) for s, mask in masks if mask.any()]
-        none = np.empty(0, np.int64), np.empty((0, sum(self.binding["widths"])), np.float32)
-        ids, rows = zip(*chosen, strict=True) if chosen else ([none[0]], [none[1]])
+        ids, rows = [np.empty(0, np.int64)], [np.empty((0, sum(self.binding["widths"])), np.float32)]
+        for segment in self._segments:
+            if (mask := where.mask(segment.columns)).any():
+                ids.append(segment.ids[mask])
+                rows.append(segment.vectors[mask])
         return np.concatenate(ids), np.concatenate(rows)
 
     def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:

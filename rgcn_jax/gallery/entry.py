@@ -49,7 +49,7 @@ class Entry:
       root: folder of the frames. If relative, it is inside the gallery's folder, and the gallery owns the frames.
       video: video file that the tracklet was cut from.
       data_set: name of the data set.
-      keypoints: packed keypoints of ``frames`` (``shown_keypoints.py``); empty if unknown.
+      keypoints: packed keypoints of ``frames`` (``frame_images.py``); empty if unknown.
     """
 
     tracklet: str

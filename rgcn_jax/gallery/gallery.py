@@ -16,10 +16,9 @@ from rgcn_jax.errors import InputError, NotFoundError, as_input_error
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
-from rgcn_jax.gallery.crops import erase_crops, frame_paths
+from rgcn_jax.gallery.crops import erase_crops, files_folder, frame_paths, is_milvus, known_folder
 from rgcn_jax.gallery.embedded import EmbeddedStore
 from rgcn_jax.gallery.entry import EVERYTHING, Entry, Match, Where
-from rgcn_jax.gallery.nearest import Nearest
 from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
@@ -126,8 +125,7 @@ class Gallery:
           InputError: ``by`` or ``k`` is invalid, the model was not calibrated at this rate, or a file is corrupt.
         """
         single = not isinstance(embeddings, Embeddings) and hasattr(embeddings, "appearance")
-        vectors = self._vectors([embeddings] if single else embeddings)
-        found = self._matches(self._search(vectors, k, by, where), self.threshold(by, fpr) if fpr is not None else None)
+        found = self._search(self._vectors([embeddings] if single else embeddings), k, by, where, fpr)
         return found[0] if single else found
 
     def similar(
@@ -142,9 +140,7 @@ class Gallery:
         _, vectors = self._store.vectors(Where(ids=[id]))
         if not len(vectors):
             raise NotFoundError(f"the gallery has no entry {id}.")
-        others = replace(where, not_ids=[id, *(where.not_ids or ())])
-        threshold = self.threshold(by, fpr) if fpr is not None else None
-        return self._matches(self._search(vectors, k, by, others), threshold)[0]
+        return self._search(vectors, k, by, replace(where, not_ids=[id, *(where.not_ids or ())]), fpr)[0]
 
     def threshold(self, by: By, fpr: float) -> float:
         """Return the calibrated distance threshold of the verdict "same person".
@@ -213,9 +209,7 @@ class Gallery:
     @property
     def folder(self) -> Path:
         """Folder of the gallery's own crops and its audit log. Raises InputError if unknown."""
-        if self._store.folder is None:
-            raise InputError("a gallery in Milvus needs a folder for crops and its audit log: --files=DIR.")
-        return self._store.folder
+        return known_folder(self._store.folder)
 
     @property
     def binding(self) -> dict[str, Any]:
@@ -248,15 +242,12 @@ class Gallery:
         kind = model.config.evaluation.distance
         return np.concatenate([fuse(embeddings, row, kind, 1.0, model.statistics) for row in rows], axis=1)
 
-    def _search(self, vectors: np.ndarray, k: int, by: By, where: Where) -> list[Nearest]:
+    def _search(self, vectors: np.ndarray, k: int, by: By, where: Where, fpr: float | None) -> list[list[Match]]:
         if k < 1:
             raise InputError(f"k is {k}: expected 1 or more.")
-        model = self._known_model()
-        return self._store.search(
-            vectors, branch_weights(by, model.config.evaluation, self.binding["widths"][1] > 0), k, where
-        )
-
-    def _matches(self, found: Sequence[Nearest], threshold: float | None) -> list[list[Match]]:
+        weights = branch_weights(by, self._known_model().config.evaluation, self.binding["widths"][1] > 0)
+        threshold = None if fpr is None else self.threshold(by, fpr)
+        found = self._store.search(vectors, weights, k, where)
         texts = self._store.texts({i for one in found for i in one.ids.tolist()})
         return [
             [
@@ -277,17 +268,15 @@ def _device_search(on_device: bool | None) -> "DeviceSearch | None":
 
 
 def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) -> "EmbeddedStore | MilvusStore":
-    if not uri.endswith(".db") and "://" not in uri:
+    if not is_milvus(uri):
         if files is not None:
             raise InputError("--files is for a gallery in Milvus: another has its own folder.")
         return EmbeddedStore(Path(uri).expanduser(), binding)
     with as_input_error(f"{uri} needs the extra milvus", "pip install 'rgcn_jax[milvus]'", ImportError):
         from rgcn_jax.gallery.milvus import MilvusStore
         from rgcn_jax.gallery.milvus_collections import parse_address
-    address = parse_address(str(Path(uri).expanduser()) if "://" not in uri else uri)
-    if files is None and "://" not in uri:
-        files = Path(f"{address.uri}.files")
-    store = MilvusStore(address, binding, files)
+    files = files_folder(uri, files)
+    store = MilvusStore(parse_address(uri if "://" in uri else str(Path(uri).expanduser())), binding, files)
     if files is not None:
         with writing(files):
             files.mkdir(parents=True, exist_ok=True)

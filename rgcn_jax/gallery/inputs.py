@@ -11,7 +11,7 @@ import numpy as np
 from rgcn_jax.data.datasets.listing import IMAGES, natural_order
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry
-from rgcn_jax.gallery.shown_keypoints import pack
+from rgcn_jax.gallery.frame_images import pack
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds; arguments are parsed first
     from rgcn_jax.embedder import Embedder

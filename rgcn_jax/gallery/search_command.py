@@ -34,10 +34,16 @@ def main(arguments: Sequence[str], prog: str) -> None:
     """
     known, overrides = _parse(arguments, prog)
     open_gallery(known)  # fail early: loading the model takes seconds
-    embedder = open_embedder(known, [*_overrides(known), *overrides])
+    if known.root and not known.dataset and not known.features:
+        known.dataset = "folder"
+    embedder = open_embedder(known, [*([] if known.features else data_overrides(known)), *overrides])
     gallery = open_gallery(known, embedder)
     fpr = rate_of_verdict(gallery, embedder, known.by, known.fpr)
-    rankings = _of_entry(gallery, known, fpr) if known.entry else _of_inputs(gallery, embedder, known, fpr)
+    if known.entry:
+        matches = gallery.similar(known.entry, known.k, known.by, where_of(known), fpr)
+        rankings = [Ranking(entry, matches) for _, entry in gallery.entries(Where(ids=[known.entry]))]
+    else:
+        rankings = _of_inputs(gallery, embedder, known, fpr)
     for ranking in rankings[:SHOWN]:
         print(printable(_table(ranking)))
     if len(rankings) > SHOWN:
@@ -56,12 +62,6 @@ def main(arguments: Sequence[str], prog: str) -> None:
         return
     found = f"results: {known.out}" if known.out else f"{len(rankings):,} queries"
     print(last_line(found, then="the same command with --html=found.html shows the frames"))
-
-
-def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ranking]:
-    matches = gallery.similar(known.entry, known.k, known.by, where_of(known), fpr)
-    ((_, entry),) = gallery.entries(Where(ids=[known.entry]))
-    return [Ranking(entry, matches)]
 
 
 def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: float | None) -> list[Ranking]:
@@ -157,12 +157,6 @@ def _content(gallery: Gallery, known: Namespace, rankings: Sequence[Ranking], ve
             for ranking in rankings
         ],
     }
-
-
-def _overrides(known: Namespace) -> list[str]:
-    if known.root and not known.dataset and not known.features:
-        known.dataset = "folder"
-    return [] if known.features else data_overrides(known)
 
 
 def _by(text: str) -> By:

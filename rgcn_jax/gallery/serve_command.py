@@ -33,8 +33,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
 
         from rgcn_jax.gallery.server.app import make_app
     from rgcn_jax.gallery.server.access import Guard
-    from rgcn_jax.gallery.server.detect import open_detector
-    from rgcn_jax.gallery.server.queries import Queries
+    from rgcn_jax.gallery.server.queries import Queries, open_detector
     from rgcn_jax.gallery.server.service import Service
     from rgcn_jax.gallery.server.videos import Videos
 
@@ -57,8 +56,9 @@ def main(arguments: Sequence[str], prog: str) -> None:
             known.max_upload * 2**20,
             f"rgcn_jax_gallery_{port}",
         )
+        shown = f"[{known.host}]" if ":" in known.host else known.host
         for token, name in users.items():
-            print(printable(f"{name}: http://{_shown(known.host)}:{port}/?token={token}"), flush=True)
+            print(printable(f"{name}: http://{shown}:{port}/?token={token}"), flush=True)
         then = "open an address above in a browser; Ctrl-C ends the server"
         print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
@@ -69,12 +69,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """Open a listening socket. Raises InputError if the address is in use or not local."""
     with as_input_error(f"cannot listen at {host}, port {port}", "choose another --port"):
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(64)
-    return listening
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, dualstack_ipv6=family == socket.AF_INET6)
 
 
 def is_loopback(host: str) -> bool:
@@ -83,10 +79,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _this_user() -> str:

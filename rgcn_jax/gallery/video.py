@@ -14,7 +14,7 @@ import cv2
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
 from rgcn_jax.errors import InputError, as_input_error
-from rgcn_jax.gallery.crops import CROPS_FOLDER
+from rgcn_jax.gallery.crops import CROPS_FOLDER, files_folder, known_folder
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
 from rgcn_jax.runtime.files import find_unfinished, refuse_link, writing
@@ -100,8 +100,8 @@ class VideoCrops:
         """
         if self.known.detector and self.keypoints:
             with writing(self.keypoints):
-                for path in self.keypoints.parent.iterdir():
-                    if path.name.startswith(f"{self.keypoints.stem}.") and path.is_file():
+                for path in self.keypoints.parent.glob(f"{self.keypoints.stem}.*"):
+                    if path.is_file():
                         path.unlink()
 
 
@@ -113,19 +113,13 @@ def plan_crops(known: Namespace) -> VideoCrops:
         content = hashlib.sha256(read_file(known.tracks, LARGEST_LIST))
         content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
     stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
-    root = crops_folder(known) / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
+    root = (
+        known_folder(files_folder(known.gallery, known.files))
+        / CROPS_FOLDER
+        / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
+    )
     detected = root.with_name(f"{root.name}.keypoints.npz") if known.detector else None
     return VideoCrops(known, root, known.keypoints or detected)
-
-
-def crops_folder(known: Namespace) -> Path:
-    """Return the folder of a gallery's video crops. Raises InputError if the gallery has no folder."""
-    if known.files is not None:
-        return known.files / CROPS_FOLDER
-    if "://" in known.gallery:
-        raise InputError("a gallery in Milvus needs a folder for the crops of a video: --files=DIR.")
-    folder = Path(f"{known.gallery}.files" if known.gallery.endswith(".db") else known.gallery)
-    return folder / CROPS_FOLDER
 
 
 def _frame_rate(video: Path) -> float:
@@ -142,5 +136,5 @@ def _is_running(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True

@@ -1,8 +1,7 @@
-"""Routes of the web page, in Starlette: JSON requests and responses, images, and the three files of the page."""
+"""Routes of the web page, in Starlette: JSON requests and responses, images, and the files of the page."""
 
 import json
 from collections.abc import Callable, Mapping
-from importlib import resources
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,18 +10,17 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from rgcn_jax.errors import InputError, NotFoundError, printable
-from rgcn_jax.gallery.server.ranked_list import to_csv, to_json
+from rgcn_jax.gallery.server.ranked_list import rows, to_csv, to_json
 from rgcn_jax.gallery.server.requests import box_of, conditions, marks_of, search_request
 from rgcn_jax.gallery.server.service import Service
 from rgcn_jax.gallery.server.uploads import MAX_FRAMES, File, read_crops, read_keypoints
 from rgcn_jax.gallery.server.videos import Videos
 
 MAX_JSON = 2**18
-FILES = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css")}
-FILES |= {f"/{name}": (name, "text/javascript") for name in ("page.js", "query.js", "box.js")}
 
 
 def make_app(service: Service, videos: Videos) -> Starlette:
@@ -35,7 +33,6 @@ def make_app(service: Service, videos: Videos) -> Starlette:
     routes = _Routes(service, videos)
     return Starlette(
         routes=[
-            *(Route(path, _file(*file)) for path, file in FILES.items()),
             Route("/api/gallery", routes.about),
             Route("/api/entries", routes.entries, methods=["POST"]),
             Route("/strip/{id:int}.jpg", routes.strip),
@@ -47,8 +44,9 @@ def make_app(service: Service, videos: Videos) -> Starlette:
             Route("/api/videos", routes.video, methods=["POST"]),
             Route("/api/videos/{name}/person", routes.person, methods=["POST"]),
             Route("/video/{name}.jpg", routes.first_frame),
+            Mount("/", StaticFiles(packages=[("rgcn_jax.gallery.server", "page")], html=True)),
         ],
-        exception_handlers={InputError: _refused, HTTPException: _http, ClientDisconnect: _gone, OSError: _full},
+        exception_handlers=dict.fromkeys((InputError, HTTPException, ClientDisconnect, OSError), _failed),
     )
 
 
@@ -56,31 +54,33 @@ class _Routes:
     def __init__(self, service: Service, videos: Videos):
         self._service, self._videos = service, videos
 
-    async def about(self, request: Request) -> Response:
-        return JSONResponse({**await run_in_threadpool(self._service.about), "user": _user(request)["user"]})
+    def about(self, request: Request) -> Response:
+        return JSONResponse({**self._service.about(), "user": _user(request)["user"]})
 
     async def entries(self, request: Request) -> Response:
         asked = await _json(request)
         offset = asked.pop("offset", 0)
         if not isinstance(offset, int) or not 0 <= offset < 2**40:
             raise InputError("offset: expected a whole number.")
-        return JSONResponse(await run_in_threadpool(self._service.entries, conditions(asked), offset))
+        where, _ = conditions(asked)
+        return JSONResponse(await run_in_threadpool(self._service.entries, where, offset))
 
-    async def strip(self, request: Request) -> Response:
-        skeletons = "skeletons" in request.query_params
-        found = await run_in_threadpool(self._service.strip, request.path_params["id"], skeletons)
-        return _image_response(found)
+    def strip(self, request: Request) -> Response:
+        return _image_response(self._service.strip(request.path_params["id"], "skeletons" in request.query_params))
 
     async def search(self, request: Request) -> Response:
         asked = search_request(await _json(request))
-        return JSONResponse(await run_in_threadpool(self._service.search, asked, _user(request)))
+        query, matches, verdict = await run_in_threadpool(self._service.search, asked, _user(request))
+        return JSONResponse({"query": query, "by": asked.by, "verdict": verdict, "matches": rows(matches)})
 
     async def export(self, request: Request) -> Response:
         asked = await _json(request)
         form, marks = asked.pop("format", None), marks_of(asked.pop("marks", {}))
         if form not in ("csv", "json"):
             raise InputError('format: expected "csv" or "json".')
-        head, matches = await run_in_threadpool(self._service.export, search_request(asked), _user(request))
+        search = search_request(asked)
+        query, matches, _ = await run_in_threadpool(self._service.search, search, _user(request), "export")
+        head = {"query": query, "by": search.by, "conditions": search.log}
         text = to_csv(matches, marks) if form == "csv" else to_json(head, matches, marks)
         headers = {"content-disposition": f'attachment; filename="ranking.{form}"'}
         return Response(text, media_type="text/csv" if form == "csv" else "application/json", headers=headers)
@@ -96,11 +96,11 @@ class _Routes:
 
             return await self._query(request, embed)
 
-    async def forget(self, request: Request) -> Response:
+    def forget(self, request: Request) -> Response:
         self._service.queries.remove(request.path_params["name"])
         return JSONResponse({})
 
-    async def upload_strip(self, request: Request) -> Response:
+    def upload_strip(self, request: Request) -> Response:
         strips = self._service.queries.get(request.path_params["name"]).strip
         return _image_response(strips["skeletons" in request.query_params])
 
@@ -124,20 +124,15 @@ class _Routes:
             request, lambda: self._service.queries.add(self._videos.crops(name, chosen), None, [note])
         )
 
-    async def first_frame(self, request: Request) -> Response:
+    def first_frame(self, request: Request) -> Response:
         return _image_response(self._videos.get(request.path_params["name"]).first_frame.read_bytes())
 
     async def _query(self, request: Request, embed: Callable[[], str]) -> Response:
         name = await run_in_threadpool(embed)
-        await run_in_threadpool(self._service.log_upload, name, _user(request))
         query = self._service.queries.get(name)
+        await run_in_threadpool(self._service.log_upload, query, _user(request))
         found = {"upload": name, "frames": query.frames, "keypoints": query.keypoints, "notes": query.notes}
         return JSONResponse(found)
-
-
-def _file(name: str, kind: str) -> Callable[[Request], Response]:
-    content = resources.files("rgcn_jax.gallery.server").joinpath("page", name).read_bytes()
-    return lambda request: Response(content, media_type=kind)
 
 
 def _image_response(found: bytes | None) -> Response:
@@ -171,20 +166,14 @@ def _files(form: Mapping[str, Any], name: str) -> list[File]:
     return [File(one.filename or "", one.file) for one in found if isinstance(one, UploadFile)]
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": printable(str(error))}, 404 if isinstance(error, NotFoundError) else 400)
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
-    return JSONResponse({"error": detail}, status)
-
-
-async def _full(request: Request, error: Exception) -> Response:
-    """Handle an OSError: the disk for uploads is full, or a file of the server cannot be read."""
-    reason = getattr(error, "strerror", None) or "an error"
-    return JSONResponse({"error": f"the server cannot keep or read a file ({reason}): try again later."}, 507)
-
-
-async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)
+async def _failed(request: Request, error: Exception) -> Response:
+    """Convert an exception to a response with a message."""
+    status, text = 400, ""  # ClientDisconnect
+    if isinstance(error, InputError):
+        status, text = 404 if isinstance(error, NotFoundError) else 400, printable(str(error))
+    elif isinstance(error, HTTPException):
+        status, text = error.status_code, error.detail
+    elif isinstance(error, OSError):
+        text = f"the server cannot keep or read a file ({error.strerror or 'an error'}): try again later."
+        status = 507
+    return JSONResponse({"error": text}, status)

@@ -1,7 +1,8 @@
 """Operations of the gallery's web page, without HTTP: browse, embed uploads, search, export. Searches are logged."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from rgcn_jax.gallery.entry import Entry, Match, Where
 from rgcn_jax.gallery.flags import time_text
 from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small_frames
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.server.queries import Queries
-from rgcn_jax.gallery.server.ranked_list import described, rows
+from rgcn_jax.gallery.server.queries import Queries, Query
+from rgcn_jax.gallery.server.ranked_list import described
 from rgcn_jax.gallery.server.requests import SearchRequest
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds
@@ -75,60 +76,46 @@ class Service:
         frames, _ = small_frames(self._gallery, self._entry(entry_id), skeletons)
         return jpeg(side_by_side(frames)) if frames else None
 
-    def search(self, request: SearchRequest, user: Mapping[str, str]) -> dict[str, Any]:
-        """Return the ranking of a search, after logging the search.
+    def search(
+        self, request: SearchRequest, user: Mapping[str, str], action: str = "search"
+    ) -> tuple[dict[str, Any], list[Match], dict[str, float] | None]:
+        """Return the query, its matches, and the rate and threshold of the verdicts, after logging the search.
+
+        Args:
+          request: the search.
+          user: "user" and "address" for the log.
+          action: "search" or "export".
 
         Raises:
-          InputError: there is no such query, or the search is invalid.
+          InputError: there is no such query, the search is invalid, or the log cannot be written.
         """
-        query, matches, threshold = self._found(request)
-        self._log("search", request, matches, user)
-        verdict = None if threshold is None else {"fpr": self._fpr, "threshold": threshold}
-        return {"query": query, "by": request.by, "verdict": verdict, "matches": rows(matches)}
-
-    def export(self, request: SearchRequest, user: Mapping[str, str]) -> tuple[dict[str, Any], Sequence[Match]]:
-        """Return the query and the matches of a search, and log the export. Raises InputError as ``search`` does."""
-        query, matches, _ = self._found(request)
-        self._log("export", request, matches, user)
-        return {"query": query, "by": request.by, "conditions": dict(request.log)}, matches
-
-    def log_upload(self, name: str, user: Mapping[str, str]) -> None:
-        """Log the upload of a query."""
-        query = self.queries.get(name)
-        line = {"action": "upload", "query": {"upload": query.hash}, "frames": query.frames}
-        record(self._gallery.folder, {**user, **line})
-
-    def _found(self, request: SearchRequest) -> tuple[dict[str, Any], list[Match], float | None]:
-        fpr = self._rate(request)
+        verdict = None
+        if self._fpr is not None and isinstance(request.by, str):
+            with suppress(InputError):  # the row was not calibrated at this rate
+                verdict = {"fpr": self._fpr, "threshold": self._gallery.threshold(request.by, self._fpr)}
+        options = {"k": request.k, "by": request.by, "where": request.where, "fpr": verdict and self._fpr}
         if request.entry is not None:
-            entry = self._entry(request.entry)
+            query = {"id": request.entry, **described(self._entry(request.entry))}
+            logged = {"entry": request.entry}
             with self._lock:
-                matches = self._gallery.similar(request.entry, request.k, request.by, request.where, fpr)
-            query = {"id": request.entry, **described(entry)}
+                matches = self._gallery.similar(request.entry, **options)
         else:
             upload = self.queries.get(request.upload or "")
-            self._check_pose(request, upload.keypoints is not None)
+            with_pose = self._gallery.binding["widths"][1] > 0
+            weights = branch_weights(request.by, self._embedder.config.evaluation, with_pose)
+            if with_pose and upload.keypoints is None and weights[1] > 0:
+                raise InputError("the upload has no keypoints: search by appearance, or upload them too.")
+            query, logged = {"upload": upload.hash, "num_frames": upload.frames}, {"upload": upload.hash}
             with self._lock:
-                matches = self._gallery.search(upload.embedding, request.k, request.by, request.where, fpr)
-            query = {"upload": upload.hash, "num_frames": upload.frames}
-        threshold = None if fpr is None else self._gallery.threshold(request.by, fpr)
-        return query, matches, threshold
+                matches = self._gallery.search(upload.embedding, **options)
+        line = {"action": action, "query": logged, "by": request.by, "k": request.k, **request.log}
+        record(self._gallery.folder, {**user, **line, "found": [match.id for match in matches]})
+        return query, matches, verdict
 
-    def _rate(self, request: SearchRequest) -> float | None:
-        """Return the rate of the verdicts, or None if the row was not calibrated at it."""
-        if self._fpr is None or not isinstance(request.by, str):
-            return None
-        try:
-            self._gallery.threshold(request.by, self._fpr)
-        except InputError:
-            return None
-        return self._fpr
-
-    def _check_pose(self, request: SearchRequest, has_keypoints: bool) -> None:
-        with_pose = self._gallery.binding["widths"][1] > 0
-        weights = branch_weights(request.by, self._embedder.config.evaluation, with_pose)
-        if with_pose and not has_keypoints and weights[1] > 0:
-            raise InputError("the upload has no keypoints: search by appearance, or upload them too.")
+    def log_upload(self, query: Query, user: Mapping[str, str]) -> None:
+        """Log the upload of a query. Raises InputError."""
+        line = {"action": "upload", "query": {"upload": query.hash}, "frames": query.frames}
+        record(self._gallery.folder, {**user, **line})
 
     def _entry(self, entry_id: int) -> Entry:
         with self._lock:
@@ -136,10 +123,3 @@ class Service:
         if not found:
             raise NotFoundError(f"the gallery has no entry {entry_id}.")
         return found[0][1]
-
-    def _log(self, action: str, request: SearchRequest, matches: Sequence[Match], user: Mapping[str, str]) -> None:
-        query = {"entry": request.entry}
-        if request.upload is not None:
-            query = {"upload": self.queries.get(request.upload).hash}
-        line = {"action": action, "query": query, "by": request.by, "k": request.k, **request.log}
-        record(self._gallery.folder, {**user, **line, "found": [match.id for match in matches]})

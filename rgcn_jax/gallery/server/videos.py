@@ -12,7 +12,7 @@ import numpy as np
 
 from rgcn_jax.errors import NotFoundError
 from rgcn_jax.gallery.server import video_worker
-from rgcn_jax.gallery.server.uploads import File, check_video, read_folder
+from rgcn_jax.gallery.server.uploads import File, check_video, read_frames
 
 MAX_VIDEOS = 4
 """Maximum number of videos kept. The oldest is deleted."""
@@ -99,8 +99,7 @@ class Videos:
                 order["tracks"] = str(video.folder / "tracks")
             with self._lock:
                 video_worker.run(order)
-            paths = sorted(out.iterdir())
-            return read_folder(paths, [path.name for path in paths])
+            return read_frames({path.name: path for path in sorted(out.iterdir())})
         finally:
             shutil.rmtree(out, ignore_errors=True)
 
