@@ -7,7 +7,15 @@ from importlib import import_module
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.gallery.entry import EVERYTHING
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_is, where_of
+from rgcn_jax.gallery.flags import (
+    add_filter_flags,
+    add_gallery_flag,
+    entries_text,
+    open_gallery,
+    time_text,
+    where_is,
+    where_of,
+)
 
 DOES = {
     "add": "add tracklets of a features file, a data set, or a video with its tracks",
@@ -53,7 +61,11 @@ def remove(arguments: Sequence[str], prog: str) -> None:
     gallery = open_gallery(known)
     removed = gallery.remove(where_of(known))
     compact = ("rgcn-jax", "gallery", "compact", *where_is(known))
-    print(last_line(f"removed {removed:,} entries, {known.gallery} has {gallery.count():,} left", *compact))
+    print(
+        last_line(
+            f"removed {entries_text(removed)}, {known.gallery} has {entries_text(gallery.count())} left", *compact
+        )
+    )
 
 
 def compact(arguments: Sequence[str], prog: str) -> None:
@@ -64,7 +76,8 @@ def compact(arguments: Sequence[str], prog: str) -> None:
     gallery = open_gallery(known)
     segments = gallery.compact()
     info = ("rgcn-jax", "gallery", "info", *where_is(known))
-    print(last_line(f"{known.gallery}: {gallery.count():,} entries in {segments} segments", *info))
+    parts = "1 segment" if segments == 1 else f"{segments} segments"
+    print(last_line(f"{known.gallery}: {entries_text(gallery.count())} in {parts}", *info))
 
 
 def info(arguments: Sequence[str], prog: str) -> None:
@@ -94,7 +107,7 @@ def info(arguments: Sequence[str], prog: str) -> None:
             where = f"person {entry.person_id}, camera {entry.camera_id}, {time_text(entry.start)}"
             print(printable(f"{i}  {entry.source}  {entry.tracklet}  {where}"))
     settings = ", ".join(f"{name} {value}" for name, value in binding["settings"].items())
-    print(f"{gallery.count():,} entries, all files are intact; model {binding['model'][:16]}; {settings}")
+    print(f"{entries_text(gallery.count())}, all files are intact; model {binding['model'][:16]}; {settings}")
     print(f"{sum(person > 0 for person in persons):,} named persons; cameras (0: unknown): ", end="")
     print(", ".join(f"{camera} ({count:,})" for camera, count in sorted(cameras.items())) or "none")
     for source, count in sorted(sources.items()):

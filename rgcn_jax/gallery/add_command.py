@@ -12,7 +12,7 @@ from tqdm import tqdm
 from rgcn_jax.command import Parser, last_line, on_interrupt
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.crops import is_milvus
-from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery, time_argument, where_is
+from rgcn_jax.gallery.flags import add_gallery_flag, entries_text, open_gallery, time_argument, where_is
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.leases import share
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
     if crops:
         crops.finish()
     search = ("gallery", "search", *where_is(known), f"--model={known.model}", "--entry=1", "--html=found.html")
-    print(last_line(f"gallery: {known.gallery}, {gallery.count():,} entries", "rgcn-jax", *search))
+    print(last_line(f"gallery: {known.gallery}, {entries_text(gallery.count())}", "rgcn-jax", *search))
 
 
 def _add(gallery: Gallery, inputs: Inputs, save_every: int, bar: tqdm, todo: Sequence[int]) -> None:
@@ -90,10 +90,7 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         "must be the same in every command on the gallery.",
         config_fields=True,
     )
-    add_gallery_flag(parser)
-    add_model_flags(parser)
-    add_data_flags(parser)
-    add_features_flags(parser)
+    add_input_flags(parser)
     parser.path("--video", "PATH", "video file, or folder of its frames")
     parser.path("--tracks", "FILE", "its tracks in MOTChallenge's format")
     parser.flag("--boxes", "their form, as of rgcn-jax tracks", choices=("size", "corners"))
@@ -122,8 +119,11 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
     return known, overrides
 
 
-def add_features_flags(parser: Parser) -> None:
-    """Add the flags ``--features`` and ``--labels``."""
+def add_input_flags(parser: Parser) -> None:
+    """Add the flags of the gallery, the model, the data set and the features file."""
+    add_gallery_flag(parser)
+    add_model_flags(parser)
+    add_data_flags(parser)
     parser.path("--features", "FILE.npz", "a features file of this model")
     parser.path("--labels", "FILE.csv", "its persons, cameras and roles")
 

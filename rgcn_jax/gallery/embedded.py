@@ -157,7 +157,7 @@ class EmbeddedStore:
                 if not gone.any():
                     segments.append(segment)
                 elif not gone.all():
-                    segments.append(self._rewritten(manifest, [(segment, np.flatnonzero(~gone))]))
+                    segments.append(self._rewritten(manifest, [(segment, ~gone)]))
             self._replace(manifest, segments)
             self._keys = None
         return removed
@@ -181,13 +181,13 @@ class EmbeddedStore:
             segments = [
                 group[0]
                 if len(group) == len(group[0].records) == 1
-                else self._rewritten(manifest, [(segment, np.arange(len(segment.columns))) for segment in group])
+                else self._rewritten(manifest, [(segment, slice(None)) for segment in group])
                 for group in groups
             ]
             self._replace(manifest, segments)
         return len(segments)
 
-    def _rewritten(self, manifest: dict[str, Any], parts: Sequence[tuple[Segment, np.ndarray]]) -> Segment:
+    def _rewritten(self, manifest: dict[str, Any], parts: Sequence[tuple[Segment, np.ndarray | slice]]) -> Segment:
         """Write a new segment from rows of other segments."""
         columns = np.concatenate([segment.columns[rows] for segment, rows in parts])
         vectors = np.concatenate([segment.vectors[rows] for segment, rows in parts])

@@ -54,6 +54,11 @@ def where_of(known: Namespace) -> Where:
     return Where(**{field.name: getattr(known, field.name, None) for field in fields(Where)})
 
 
+def entries_text(count: int) -> str:
+    """Format a number of entries."""
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
 def time_argument(text: str) -> float:
     """Parse an ISO 8601 time such as 2026-11-30T09:00+01:00 to seconds since 1970-01-01 UTC.
 

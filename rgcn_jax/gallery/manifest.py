@@ -40,7 +40,7 @@ def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
       InputError: the file cannot be written.
     """
     described = {"format": FORMAT, "version": VERSION, "generation": manifest.get("generation", 0) + 1}
-    content = {name: value for name, value in manifest.items() if name != "checksum"} | described
+    content = {**manifest, **described}
     content["checksum"] = _checksum(content)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(read_text(path))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
-        if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:
+        if _checksum(manifest) != manifest["checksum"]:
             raise ValueError("checksum mismatch")
         _check(manifest)
     return manifest
@@ -112,4 +112,5 @@ def check_binding(binding: Any) -> None:
 
 
 def _checksum(manifest: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
+    content = {name: value for name, value in manifest.items() if name != "checksum"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

@@ -89,10 +89,8 @@ def create(client: Client, name: str, width: int, index: str) -> None:
     """Create a collection."""
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
-    for field in ("key", "source", "person_id", "camera_id"):
-        schema.add_field(field, DataType.INT64)
-    for field in ("start", "end", "quality"):
-        schema.add_field(field, DataType.DOUBLE)
+    for field in SCALARS:
+        schema.add_field(field, DataType.DOUBLE if COLUMNS[field].kind == "f" else DataType.INT64)
     schema.add_field("text", DataType.VARCHAR, max_length=MAX_TEXT)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
     params = client.prepare_index_params()

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from rgcn_jax.command import Parser, last_line, whole_number
 from rgcn_jax.errors import InputError, listed, printable
-from rgcn_jax.gallery.add_command import add_features_flags, check_features_flags
+from rgcn_jax.gallery.add_command import add_input_flags, check_features_flags
 from rgcn_jax.gallery.binding import By
 from rgcn_jax.gallery.entry import Entry, Where
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
+from rgcn_jax.gallery.flags import add_filter_flags, open_gallery, time_text, where_of
 from rgcn_jax.gallery.gallery import Gallery
 from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.strips import Ranking, write_page
-from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.model_command import data_overrides, open_embedder
 from rgcn_jax.runtime.files import write_text
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds
@@ -176,10 +176,7 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         "data set or a folder of frames (--root, --keypoints), or of an entry (--entry). The query itself is left out.",
         config_fields=True,
     )
-    add_gallery_flag(parser)
-    add_model_flags(parser)
-    add_data_flags(parser)
-    add_features_flags(parser)
+    add_input_flags(parser)
     parser.flag("--entry", "search for this entry of the gallery", type=whole_number(1), metavar="ID")
     parser.flag(
         "--tracklet",

@@ -16,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Segment:
     records: list[tuple[int, int]] = field(default_factory=list)
     num_bytes: int = 0
     verified: int = 0
-    _squares: tuple[tuple[float, float], np.ndarray] = field(default=((0.0, 0.0), np.empty(0, np.float32)), repr=False)
+    _squares: tuple[tuple[float, float], np.ndarray] | None = field(default=None, init=False, repr=False)
 
     @property
     def state(self) -> tuple[str, int, int]:
@@ -94,12 +94,12 @@ class Segment:
     def squares(self, weights: tuple[float, float]) -> np.ndarray:
         """Return α² |y_a|² + β² |y_p|² of the stored features y, float32. Cached for the last weights."""
         kept = self._squares  # read once: another thread may search with other weights
-        if kept[0] != weights:
+        if kept is None or kept[0] != weights:
             (a, p), of = weights, self.columns
             kept = self._squares = weights, (a**2 * of["square_a"] + p**2 * of["square_p"]).astype(np.float32)
         return kept[1]
 
-    def texts(self, rows: np.ndarray) -> list[bytes]:
+    def texts(self, rows: np.ndarray | slice) -> list[bytes]:
         """Return the JSON texts of the entries in some rows."""
         starts = self.text_starts[rows]
         ends, data = starts + self.columns["text"][rows], self.mapped[1].data
@@ -111,22 +111,17 @@ class Segment:
         Raises OSError.
         """
         rows = np.ascontiguousarray(vectors, "<f4")
-        body = columns.tobytes() + texts
+        body, checksum = columns.tobytes() + texts, zlib.crc32(rows.data)
         fields = struct.pack("<4sIQ", MAGIC, len(columns), len(texts))
-        record = RECORD.pack(
-            MAGIC, len(columns), len(texts), zlib.crc32(body, zlib.crc32(fields)), zlib.crc32(rows.data)
-        )
+        record = RECORD.pack(MAGIC, len(columns), len(texts), zlib.crc32(body, zlib.crc32(fields)), checksum)
         _write(self.paths[0], 4 * self.width * len(self.columns), rows.data)
         _write(self.paths[1], self.num_bytes, record + body)
-        longer = Segment(
-            self.folder,
-            self.name,
-            self.width,
-            np.concatenate([self.columns, columns]),
-            np.concatenate([self.text_starts, _text_starts(columns, self.num_bytes)]),
-            [*self.records, (len(columns), zlib.crc32(rows.data))],
-            self.num_bytes + len(record) + len(body),
-            self.verified,
+        longer = replace(
+            self,
+            columns=np.concatenate([self.columns, columns]),
+            text_starts=np.concatenate([self.text_starts, _text_starts(columns, self.num_bytes)]),
+            records=[*self.records, (len(columns), checksum)],
+            num_bytes=self.num_bytes + len(record) + len(body),
         )
         _ = longer.mapped
         return longer

@@ -34,7 +34,6 @@ def main(arguments: Sequence[str], prog: str) -> None:
         from rgcn_jax.gallery.server.app import make_app
     from rgcn_jax.gallery.server.access import Guard
     from rgcn_jax.gallery.server.queries import Queries, open_detector
-    from rgcn_jax.gallery.server.service import Service
     from rgcn_jax.gallery.server.videos import Videos
 
     open_gallery(known)  # fail early: loading the model takes seconds
@@ -43,25 +42,20 @@ def main(arguments: Sequence[str], prog: str) -> None:
     embedder = open_embedder(known, overrides)
     gallery = open_gallery(known, embedder)
     detect = open_detector(known.detector, known.detector_weights) if known.detector else None
-    service = Service(
-        gallery, embedder, Queries(embedder, detect), rate_of_verdict(gallery, embedder, "fused", known.fpr)
-    )
+    fpr = rate_of_verdict(gallery, embedder, "fused", known.fpr)
     users = {secrets.token_urlsafe(32): name for name in known.user or [_this_user()]}
     hosts = None if known.allow_remote else {f"{name}:{port}" for name in LOOPBACK}
     with tempfile.TemporaryDirectory(prefix="rgcn_jax-gallery-") as folder:
-        app = Guard(
-            make_app(service, Videos(Path(folder))),
-            users,
-            hosts,
-            known.max_upload * 2**20,
-            f"rgcn_jax_gallery_{port}",
-        )
+        app = make_app(gallery, embedder, Queries(embedder, detect), Videos(Path(folder)), fpr)
+        guarded = Guard(app, users, hosts, known.max_upload * 2**20, f"rgcn_jax_gallery_{port}")
         shown = f"[{known.host}]" if ":" in known.host else known.host
         for token, name in users.items():
             print(printable(f"{name}: http://{shown}:{port}/?token={token}"), flush=True)
         then = "open an address above in a browser; Ctrl-C ends the server"
         print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
+        config = uvicorn.Config(
+            guarded, log_level="warning", access_log=False, server_header=False, proxy_headers=False
+        )
         with suppress(KeyboardInterrupt):  # after shutdown, uvicorn raises the received signal again
             uvicorn.Server(config).run(sockets=[listening])
 

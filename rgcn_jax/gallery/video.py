@@ -78,7 +78,7 @@ class VideoCrops:
         found = []
         for entry in entries:
             numbers = [int(number) for name in entry.frames for number in re.findall(r"_f([0-9]+)\.jpg$", name)]
-            times = (None, None) if known.start is None else [known.start + (n - 1) / rate for n in numbers]
+            times = [known.start + (n - 1) / rate for n in numbers if known.start is not None] or (None, None)
             found.append(
                 replace(
                     entry,
@@ -113,11 +113,8 @@ def plan_crops(known: Namespace) -> VideoCrops:
         content = hashlib.sha256(read_file(known.tracks, LARGEST_LIST))
         content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
     stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
-    root = (
-        known_folder(files_folder(known.gallery, known.files))
-        / CROPS_FOLDER
-        / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
-    )
+    crops = known_folder(files_folder(known.gallery, known.files)) / CROPS_FOLDER
+    root = crops / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
     detected = root.with_name(f"{root.name}.keypoints.npz") if known.detector else None
     return VideoCrops(known, root, known.keypoints or detected)
 

@@ -10,7 +10,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from rgcn_jax.gallery.server.app import MAX_JSON, make_app
-from rgcn_jax.gallery.server.service import Service
 from rgcn_jax.gallery.server.videos import Videos
 from tests.faults.test_disk import full_after
 
@@ -19,9 +18,9 @@ VIDEO = b"\0\0\0\x18ftypisom" + bytes(50_000)
 
 @pytest.fixture
 def client(tmp_path):
-    service: Any = object.__new__(Service)
+    unused: Any = None
     (tmp_path / "videos").mkdir()
-    return TestClient(make_app(service, Videos(tmp_path / "videos")), raise_server_exceptions=False)
+    return TestClient(make_app(unused, unused, unused, Videos(tmp_path / "videos")), raise_server_exceptions=False)
 
 
 def test_a_request_of_unknown_length_is_not_read_for_ever(client):

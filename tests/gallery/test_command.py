@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax import calibrate, evaluate
+from rgcn_jax import calibrate, embed, evaluate
 from rgcn_jax.__main__ import dispatch
 from rgcn_jax.evaluation.feature_set import read_features
 from rgcn_jax.gallery import Gallery, Where
@@ -120,6 +120,17 @@ def test_a_data_set_and_a_features_file_are_added_too(world, tmp_path):
     np.testing.assert_allclose(vectors[: len(ids) // 2], vectors[len(ids) // 2 :], rtol=1e-4, atol=1e-5)
     assert (status(gallery_command_main, ["add", *arguments, *world.data])) == 0
     assert gallery.count() == 2 * 5 * PERSONS
+
+
+def test_features_of_whole_tracklets_are_those_of_embed(world, tmp_path):
+    arguments, clips = [f"--gallery={tmp_path / 'people'}", f"--model={world.model}"], "--config.evaluation.clips=full"
+    embed.main([f"--model={world.model}", *world.data, clips, f"--out={tmp_path / 'f.npz'}"])
+    for inputs in (world.data, [f"--features={tmp_path / 'f.npz'}"]):
+        gallery_command("add", *arguments, *inputs, clips)
+    gallery = Gallery.open(tmp_path / "people")
+    assert gallery.count() == 2 * 5 * PERSONS
+    _, vectors = gallery._store.vectors(Where())
+    np.testing.assert_allclose(vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :], rtol=1e-4, atol=1e-5)
 
 
 def test_shared_additions_are_those_of_one_worker(world, tmp_path):

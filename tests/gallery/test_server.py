@@ -24,7 +24,6 @@ from rgcn_jax.gallery.server.access import Guard
 from rgcn_jax.gallery.server.app import make_app
 from rgcn_jax.gallery.server.follow import follow
 from rgcn_jax.gallery.server.queries import Queries
-from rgcn_jax.gallery.server.service import Service
 from rgcn_jax.gallery.server.videos import Videos
 from scripts.walkers_gallery import write_video
 from tests.commands import fails
@@ -42,8 +41,10 @@ def world(tmp_path_factory):
 
 
 def open_page(world, people, folder, detect=None, headers=None):
-    service = Service(Gallery.open(people, world.embedder), world.embedder, Queries(world.embedder, detect))
-    app = Guard(make_app(service, Videos(folder)), {TOKEN: "ann", "b-token": "bob"}, {HOST}, LIMIT)
+    opened, queries = Gallery.open(people, world.embedder), Queries(world.embedder, detect)
+    app = Guard(
+        make_app(opened, world.embedder, queries, Videos(folder)), {TOKEN: "ann", "b-token": "bob"}, {HOST}, LIMIT
+    )
     return TestClient(app, base_url=f"http://{HOST}", headers=headers or {"authorization": f"Bearer {TOKEN}"})
 
 
@@ -106,6 +107,7 @@ def test_other_hosts_other_sites_and_large_requests_are_refused(page):
     assert ask("/api/search", json=search, headers={"origin": f"http://{HOST}"}).status_code == 200
     assert ask("/api/search", content=b"x" * (LIMIT + 1)).status_code == 413
     assert ask("/api/search", content=(b"x" * 2**16 for _ in range(20))).status_code == 413  # of unknown length
+    assert ask("/api/search", content=b"x", headers={"content-length": "9" * 5000}).status_code == 413
     refused(ask("/api/search", content=b"{" * 10), "JSON")
 
 
@@ -187,10 +189,10 @@ def test_keypoints_are_detected_where_there_is_a_detector(page, world):
     assert (matches[0]["id"], matches[0]["distance"]) == (6, 0)
 
 
-def bomb():
+def zipped(name, content):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.jpg", bytes(3 * uploads.MAX_PIXELS + 1))
+        archive.writestr(name, content)
     return data.getvalue()
 
 
@@ -205,8 +207,8 @@ def test_wrong_uploads_are_one_sentence(page, world, monkeypatch):
         ([("files", ("a.jpg", b"x"))], "a.jpg"),
         ([("files", ("a.jpg", good[0][1][1][:-200]))], "a.jpg"),
         ([("files", ("a.zip", b"x"))], "a.zip"),
-        ([("files", (f"{'1' * 5000}.jpg", good[0][1][1]))], "the name"),
-        ([("files", ("a.zip", bomb()))], "unpacks"),
+        ([("files", ("a.zip", zipped(f"{'1' * 5000}.jpg", good[0][1][1])))], "the name"),
+        ([("files", ("a.zip", zipped("a.jpg", bytes(3 * uploads.MAX_PIXELS + 1))))], "unpacks"),
         ([("files", ("a.png", huge()))] * 2, "same name"),
         ([("files", ("a.png", huge())), ("files", ("b.png", huge()))], "pixels together"),
         ([*good, ("keypoints", ("k.npz", npz(world.keypoints[0][1:])))], "expected"),
@@ -344,7 +346,7 @@ def test_a_search_that_cannot_be_logged_is_not_answered(page, monkeypatch):
     def full(*arguments):
         raise InputError("audit.jsonl cannot be written")
 
-    monkeypatch.setattr("rgcn_jax.gallery.server.service.record", full)
+    monkeypatch.setattr("rgcn_jax.gallery.server.app.record", full)
     refused(page.client.post("/api/search", json={"query": {"entry": 1}}), "audit.jsonl")
 
 

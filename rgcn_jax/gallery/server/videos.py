@@ -56,13 +56,12 @@ class Videos:
         folder = self._folder / name
         folder.mkdir(mode=0o700)
         try:
-            with (folder / "video").open("wb") as file:
-                shutil.copyfileobj(video.content, file)
-            order = {"video": str(folder / "video"), "out": str(folder)}
-            if tracks:
-                with (folder / "tracks").open("wb") as file:
-                    shutil.copyfileobj(tracks.content, file)
-                order["tracks"] = str(folder / "tracks")
+            order = {"out": str(folder)}
+            for kind, given in (("video", video), ("tracks", tracks)):
+                if given is not None:
+                    order[kind] = str(folder / kind)
+                    with (folder / kind).open("wb") as file:
+                        shutil.copyfileobj(given.content, file)
             with self._lock:
                 found = video_worker.run(order)
         except BaseException:
