@@ -5,7 +5,6 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -19,9 +18,6 @@ from rgcn_jax.gallery.leases import share
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.pose_detection.detector import BACK_ENDS
 
-if TYPE_CHECKING:
-    from rgcn_jax.gallery.video import VideoCrops
-
 
 @on_interrupt("what was added is kept; rerun the same command to resume.")
 def main(arguments: Sequence[str], prog: str) -> None:
@@ -33,11 +29,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     known, overrides = parse(arguments, prog)
     import jax  # after argument parsing: the import takes seconds
 
-    crops: VideoCrops | None = None
+    crops = None
     if known.video:
-        from rgcn_jax.gallery.video import plan_crops
+        from rgcn_jax.gallery import video  # imports slow libraries
 
-        crops = plan_crops(known)
+        crops = video.VideoCrops(known)
     embedder = open_embedder(known, [*(crops.overrides if crops else data_overrides(known)), *overrides])
     if jax.process_count() > 1:
         raise InputError("gallery add runs in one process: embed with rgcn-jax embed and add the features file.")

@@ -21,7 +21,7 @@ _KEYPOINT = np.dtype("<f2")
 
 
 def small_frames(
-    gallery: Gallery, entry: Entry, skeletons: bool = False, height: int = HEIGHT
+    gallery: Gallery, entry: Entry, skeletons: bool = False
 ) -> tuple[list[UInt8[np.ndarray, "_ _ 3"]], int]:
     """Read an entry's frames as small images. Also returns the number of unreadable frames.
 
@@ -32,7 +32,7 @@ def small_frames(
     paths = gallery.frame_paths(entry)  # none if the root is unknown
     for path, points in zip(paths, unpack(entry.keypoints if paths else "", len(paths)), strict=True):
         try:
-            found.append(small(read_image(path), points if skeletons else None, height))
+            found.append(small(read_image(path), points if skeletons else None))
         except InputError:
             missing += 1
     return found, missing
