@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib import import_module
 
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
@@ -42,10 +41,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
     parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
     given = list(arguments or [])
     command = parser.parse_args(given[:1] or ["--help"]).command
-    run = {"remove": remove, "info": info, "compact": compact}.get(command)
-    if run is None:
-        run = import_module(f"rgcn_jax.gallery.{command}_command").main  # imports slow libraries
-    run(given[1:], f"{prog} {command}")
+    run = {"remove": remove, "info": info, "compact": compact}
+    if command not in run:  # these import the embedder, which is slow
+        from rgcn_jax.gallery import add_command, search_command, serve_command
+
+        run = {"add": add_command.main, "search": search_command.main, "serve": serve_command.main}
+    run[command](given[1:], f"{prog} {command}")
 
 
 def remove(arguments: Sequence[str], prog: str) -> None:
