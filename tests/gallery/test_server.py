@@ -27,6 +27,7 @@ from rgcn_jax.gallery.server.queries import Queries
 from rgcn_jax.gallery.server.videos import Videos
 from scripts.walkers_gallery import write_video
 from tests.commands import fails
+from tests.faults.test_disk import full_after
 from tests.gallery import small_world
 
 pytestmark = pytest.mark.jit
@@ -266,6 +267,8 @@ def test_a_person_of_a_video_is_cut_out_by_a_track_or_a_box(page, world, video):
         ({"track": 999}, "999"),
     ]:
         refused(page.client.post(person, json=wrong), problem)
+    with full_after(500):
+        refused(page.client.post(person, json={"track": track[0]}), "cannot keep")
     for data in (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n", movie.read_bytes()[:64]):
         refused(page.client.post("/api/videos", files={"video": ("v.mp4", data)}), "video")
     assert len(list(page.videos.iterdir())) == 1  # of the one that could be decoded

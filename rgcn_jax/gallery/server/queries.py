@@ -2,7 +2,6 @@
 
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,7 @@ class Queries:
     def __init__(self, embedder: "Embedder", detect: Detect | None):
         self._embedder, self.detect = embedder, detect
         self._lock = threading.Lock()  # one embedding at a time, to bound memory
-        self._queries: OrderedDict[str, Query] = OrderedDict()
+        self._queries: dict[str, Query] = {}
 
     def add(
         self,
@@ -97,7 +96,7 @@ class Queries:
             name = secrets.token_urlsafe(16)
             self._queries[name] = query
             while len(self._queries) > MAX_QUERIES:
-                self._queries.popitem(last=False)
+                self.remove(next(iter(self._queries)))
         return name
 
     def get(self, name: str) -> Query:

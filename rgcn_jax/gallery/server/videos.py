@@ -3,7 +3,6 @@
 import secrets
 import shutil
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ class Videos:
     def __init__(self, folder: Path):
         self._folder = folder
         self._lock = threading.Lock()  # one video is decoded at a time
-        self._videos: OrderedDict[str, Video] = OrderedDict()
+        self._videos: dict[str, Video] = {}
 
     def add(self, video: File, tracks: File | None) -> tuple[str, Video]:
         """Store a video and its tracks. Return its name and its contents.
