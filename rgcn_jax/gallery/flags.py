@@ -4,14 +4,12 @@ import argparse
 from argparse import Namespace
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rgcn_jax.command import Parser, path_argument
+from rgcn_jax.gallery.binding import GalleryModel
 from rgcn_jax.gallery.entry import Where
 from rgcn_jax.gallery.gallery import Gallery
-
-if TYPE_CHECKING:  # imports JAX, which takes seconds
-    from rgcn_jax.embedder import Embedder
 
 
 def add_gallery_flag(parser: Parser) -> None:
@@ -31,7 +29,7 @@ def gallery_argument(text: str) -> str:
     return text if "://" in text else str(path_argument(text))
 
 
-def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
+def open_gallery(known: Namespace, model: GalleryModel | None = None) -> Gallery:
     """Open the gallery of ``--gallery``. Raises InputError."""
     return Gallery.open(known.gallery, model, known.files)
 

@@ -136,11 +136,14 @@ class Gallery:
         Raises:
           InputError: there is no such entry, or as for ``search``.
         """
-        self._known_model()
         _, vectors = self._store.vectors(Where(ids=[id]))
         if not len(vectors):
             raise NotFoundError(f"the gallery has no entry {id}.")
         return self._search(vectors, k, by, replace(where, not_ids=[id, *(where.not_ids or ())]), fpr)[0]
+
+    def weights(self, by: By) -> tuple[float, float]:
+        """Return the branch weights α and β of a search. Raises InputError if ``by`` is invalid."""
+        return branch_weights(by, self.model.config.evaluation, self.binding["widths"][1] > 0)
 
     def threshold(self, by: By, fpr: float) -> float:
         """Return the calibrated distance threshold of the verdict "same person".
@@ -148,7 +151,7 @@ class Gallery:
         Raises:
           InputError: the model was not calibrated for these settings and rate, or ``by`` is a pair of weights.
         """
-        model = self._known_model()
+        model = self.model
         if model.calibration is None:
             raise InputError("the model has no thresholds: calibrate it by rgcn-jax calibrate.")
         if not isinstance(by, str):
@@ -221,14 +224,16 @@ class Gallery:
         """Ids, persons, cameras, times and quality of all entries (``entry.COLUMNS``)."""
         return self._store.columns
 
-    def _known_model(self) -> GalleryModel:
+    @property
+    def model(self) -> GalleryModel:
+        """Model of the gallery. Raises InputError if the gallery was opened without it."""
         if self._model is None:
             raise InputError("the gallery was opened without its model: give the model to add or to search.")
         return self._model
 
     def _vectors(self, embeddings: Any) -> np.ndarray:
         """Convert embeddings to features [N, D_a + D_p] as stored. Raises InputError."""
-        model = self._known_model()
+        model = self.model
         if not isinstance(embeddings, Embeddings):
             if not len(embeddings):
                 return np.empty((0, sum(self.binding["widths"])), np.float32)
@@ -245,9 +250,8 @@ class Gallery:
     def _search(self, vectors: np.ndarray, k: int, by: By, where: Where, fpr: float | None) -> list[list[Match]]:
         if k < 1:
             raise InputError(f"k is {k}: expected 1 or more.")
-        weights = branch_weights(by, self._known_model().config.evaluation, self.binding["widths"][1] > 0)
         threshold = None if fpr is None else self.threshold(by, fpr)
-        found = self._store.search(vectors, weights, k, where)
+        found = self._store.search(vectors, self.weights(by), k, where)
         texts = self._store.texts({i for one in found for i in one.ids.tolist()})
         return [
             [

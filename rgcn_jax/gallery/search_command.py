@@ -38,7 +38,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
         known.dataset = "folder"
     embedder = open_embedder(known, [*([] if known.features else data_overrides(known)), *overrides])
     gallery = open_gallery(known, embedder)
-    fpr = rate_of_verdict(gallery, embedder, known.by, known.fpr)
+    fpr = rate_of_verdict(gallery, known.by, known.fpr)
     if known.entry:
         matches = gallery.similar(known.entry, known.k, known.by, where_of(known), fpr)
         rankings = [Ranking(entry, matches) for _, entry in gallery.entries(Where(ids=[known.entry]))]
@@ -96,7 +96,7 @@ def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
     return chosen
 
 
-def rate_of_verdict(gallery: Gallery, embedder: "Embedder", by: By, fpr: float | None) -> float | None:
+def rate_of_verdict(gallery: Gallery, by: By, fpr: float | None) -> float | None:
     """Return ``fpr``, or a default: the usual rate, else the lowest calibrated one. None without calibration.
 
     Raises:
@@ -105,9 +105,10 @@ def rate_of_verdict(gallery: Gallery, embedder: "Embedder", by: By, fpr: float |
     if fpr is not None:
         gallery.threshold(by, fpr)
         return fpr
-    if embedder.calibration is None or not isinstance(by, str):
+    calibration = gallery.model.calibration
+    if calibration is None or not isinstance(by, str):
         return None
-    points = embedder.calibration.rows.get(by, {}).get("tpr_at_fpr", {})
+    points = calibration.rows.get(by, {}).get("tpr_at_fpr", {})
     rates = sorted(float(name) for name, point in points.items() if point is not None)
     rate = USUAL_RATE if USUAL_RATE in rates else rates[0] if rates else None
     try:

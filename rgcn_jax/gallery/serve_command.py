@@ -42,11 +42,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     embedder = open_embedder(known, overrides)
     gallery = open_gallery(known, embedder)
     detect = open_detector(known.detector, known.detector_weights) if known.detector else None
-    fpr = rate_of_verdict(gallery, embedder, "fused", known.fpr)
+    fpr = rate_of_verdict(gallery, "fused", known.fpr)
     users = {secrets.token_urlsafe(32): name for name in known.user or [_this_user()]}
     hosts = None if known.allow_remote else {f"{name}:{port}" for name in LOOPBACK}
     with tempfile.TemporaryDirectory(prefix="rgcn_jax-gallery-") as folder:
-        app = make_app(gallery, embedder, Queries(embedder, detect), Videos(Path(folder)), fpr)
+        app = make_app(gallery, Queries(embedder, detect), Videos(Path(folder)), fpr)
         guarded = Guard(app, users, hosts, known.max_upload * 2**20, f"rgcn_jax_gallery_{port}")
         shown = f"[{known.host}]" if ":" in known.host else known.host
         for token, name in users.items():

@@ -21,11 +21,10 @@ VIDEO = b"\0\0\0\x18ftypisom" + bytes(50_000)
 
 @pytest.fixture
 def client(tmp_path):
-    gallery, embedder = Gallery.open(tmp_path / "people", model()), cast(Any, None)  # which embeds nothing
+    queries = Queries(cast(Any, None), None)  # none is embedded
     (tmp_path / "videos").mkdir()
-    return TestClient(
-        make_app(gallery, embedder, Queries(embedder, None), Videos(tmp_path / "videos")), raise_server_exceptions=False
-    )
+    app = make_app(Gallery.open(tmp_path / "people", model()), queries, Videos(tmp_path / "videos"))
+    return TestClient(app, raise_server_exceptions=False)
 
 
 def test_a_request_of_unknown_length_is_not_read_for_ever(client):

@@ -43,9 +43,7 @@ def world(tmp_path_factory):
 
 def open_page(world, people, folder, detect=None, headers=None):
     opened, queries = Gallery.open(people, world.embedder), Queries(world.embedder, detect)
-    app = Guard(
-        make_app(opened, world.embedder, queries, Videos(folder)), {TOKEN: "ann", "b-token": "bob"}, {HOST}, LIMIT
-    )
+    app = Guard(make_app(opened, queries, Videos(folder)), {TOKEN: "ann", "b-token": "bob"}, {HOST}, LIMIT)
     return TestClient(app, base_url=f"http://{HOST}", headers=headers or {"authorization": f"Bearer {TOKEN}"})
 
 

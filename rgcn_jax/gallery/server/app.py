@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -22,7 +22,6 @@ from starlette.staticfiles import StaticFiles
 
 from rgcn_jax.errors import InputError, NotFoundError, printable
 from rgcn_jax.gallery.audit import record
-from rgcn_jax.gallery.binding import branch_weights
 from rgcn_jax.gallery.entry import Entry, Match, Where
 from rgcn_jax.gallery.flags import time_text
 from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small_frames
@@ -33,27 +32,21 @@ from rgcn_jax.gallery.server.requests import SearchRequest, box_of, conditions, 
 from rgcn_jax.gallery.server.uploads import MAX_FRAMES, File, read_crops, read_keypoints
 from rgcn_jax.gallery.server.videos import Videos
 
-if TYPE_CHECKING:  # imports JAX, which takes seconds
-    from rgcn_jax.embedder import Embedder
-
 MAX_JSON = 2**18
 PAGE = 24
 """Entries per page."""
 
 
-def make_app(
-    gallery: Gallery, embedder: "Embedder", queries: Queries, videos: Videos, fpr: float | None = None
-) -> Starlette:
+def make_app(gallery: Gallery, queries: Queries, videos: Videos, fpr: float | None = None) -> Starlette:
     """Create the application. It must be wrapped in ``access.Guard``.
 
     Args:
       gallery: gallery opened with its model.
-      embedder: the model.
       queries: store of uploaded queries.
       videos: store of uploaded videos.
       fpr: false positive rate of the verdicts; None for no verdicts.
     """
-    page = _Page(gallery, embedder, queries, videos, fpr)
+    page = _Page(gallery, queries, videos, fpr)
     return Starlette(
         routes=[
             Route("/api/gallery", page.about),
@@ -74,23 +67,21 @@ def make_app(
 
 
 class _Page:
-    def __init__(self, gallery: Gallery, embedder: "Embedder", queries: Queries, videos: Videos, fpr: float | None):
-        self._gallery, self._embedder, self._queries, self._videos = gallery, embedder, queries, videos
-        self._fpr = fpr
+    def __init__(self, gallery: Gallery, queries: Queries, videos: Videos, fpr: float | None):
+        self._gallery, self._queries, self._videos, self._fpr = gallery, queries, videos, fpr
         self._lock = threading.Lock()  # of the gallery
 
     def about(self, request: Request) -> Response:
         with self._lock:
             columns, binding = self._gallery.columns, self._gallery.binding
         times = columns["start"][np.isfinite(columns["start"])]
-        with_pose = binding["widths"][1] > 0
         found = {
             "entries": len(columns),
             "cameras": np.unique(columns["camera_id"]).tolist(),
             "first": time_text(float(times.min())) if len(times) else None,
             "last": time_text(float(times.max())) if len(times) else None,
-            "with_pose": with_pose,
-            "fused": branch_weights("fused", self._embedder.config.evaluation, with_pose),
+            "with_pose": binding["widths"][1] > 0,
+            "fused": self._gallery.weights("fused"),
             "detector": self._queries.detect is not None,
             "model": binding["model"][:16],
             "fpr": self._fpr,
@@ -194,9 +185,7 @@ class _Page:
                 matches = self._gallery.similar(search.entry, **options)
         else:
             upload = self._queries.get(search.upload or "")
-            with_pose = self._gallery.binding["widths"][1] > 0
-            weights = branch_weights(search.by, self._embedder.config.evaluation, with_pose)
-            if upload.keypoints is None and weights[1] > 0:
+            if upload.keypoints is None and self._gallery.weights(search.by)[1] > 0:
                 raise InputError("the upload has no keypoints: search by appearance, or upload them too.")
             query, logged = {"upload": upload.hash, "num_frames": upload.frames}, {"upload": upload.hash}
             with self._lock:
