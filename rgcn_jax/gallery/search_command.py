@@ -1,6 +1,7 @@
 """The command ``rgcn-jax gallery search``: nearest entries of tracklets, as a table, JSON and an HTML page."""
 
 import json
+import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -56,11 +57,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     if known.html:
         missing = write_page(known.html, gallery, rankings, verdict, known.skeletons)
         if missing:
-            print(f"{missing:,} frames could not be read")
+            print(f"frames that could not be read: {missing:,}")
         beside = f", results: {known.out}" if known.out else ""
         print(last_line(f"page: {known.html}{beside}", then=f"open {known.html} in a browser"))
         return
-    found = f"results: {known.out}" if known.out else f"{len(rankings):,} queries"
+    found = f"results: {known.out}" if known.out else f"queries: {len(rankings):,}"
     print(last_line(found, then="the same command with --html=found.html shows the frames"))
 
 
@@ -87,7 +88,7 @@ def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
     chosen = []
     for name in names:
         found = [i for i, e in enumerate(inputs.entries) if name in (e.tracklet, e.tracklet.rpartition("/")[0])]
-        if not found and name.isdigit() and int(name) < len(inputs.entries):
+        if not found and re.fullmatch("[0-9]{1,9}", name) and int(name) < len(inputs.entries):
             found = [int(name)]
         if len(found) != 1:
             like = listed([entry.tracklet for entry in inputs.entries])

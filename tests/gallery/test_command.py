@@ -228,6 +228,7 @@ def test_wrong_input_is_one_sentence(world, tmp_path, capsys):
         ([*add, "--video=x.mp4", f"--tracks={world.folder}/cam1.txt", "--camera=1"], "x.mp4"),
         ([*search, "--entry=999"], "no entry 999"),
         ([*search, features, "--tracklet=nobody"], "names 0 tracklets"),
+        ([*search, features, "--tracklet=²"], "names 0 tracklets"),
         ([*search, features, "--by=gait"], "gait"),
         ([*search, features, "--by=1,x"], "two weights"),
         ([*search, features, "--fpr=0.001"], "calibrate"),
