@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from rgcn_jax.errors import InputError, NotFoundError, as_input_error
+from rgcn_jax.errors import InputError, NotFoundError, needs_extra
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
@@ -276,7 +276,7 @@ def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) ->
         if files is not None:
             raise InputError("--files is for a gallery in Milvus: another has its own folder.")
         return EmbeddedStore(Path(uri).expanduser(), binding)
-    with as_input_error(f"{uri} needs the extra milvus", "pip install 'rgcn_jax[milvus]'", ImportError):
+    with needs_extra("milvus", f"The gallery {uri} needs pymilvus"):
         from rgcn_jax.gallery.milvus import MilvusStore
         from rgcn_jax.gallery.milvus_collections import parse_address
     files = files_folder(uri, files)

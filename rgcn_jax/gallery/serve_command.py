@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.command import Parser, last_line, whole_number
-from rgcn_jax.errors import InputError, as_input_error, printable
+from rgcn_jax.errors import InputError, as_input_error, needs_extra, printable
 from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery
 from rgcn_jax.gallery.search_command import rate_of_verdict
 from rgcn_jax.model_command import add_model_flags, open_embedder
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str], prog: str) -> None:
       InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is in use.
     """
     known, overrides = _parse(arguments, prog)
-    with as_input_error("gallery serve needs the extra serve", "pip install 'rgcn_jax[serve]'", ImportError):
+    with needs_extra("serve", "gallery serve needs uvicorn"):
         import uvicorn
 
         from rgcn_jax.gallery.server.app import make_app
@@ -44,11 +44,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     detect = open_detector(known.detector, known.detector_weights) if known.detector else None
     fpr = rate_of_verdict(gallery, "fused", known.fpr)
     users = {secrets.token_urlsafe(32): name for name in known.user or [_this_user()]}
-    hosts = None if known.allow_remote else {f"{name}:{port}" for name in LOOPBACK}
+    shown = f"[{known.host}]" if ":" in known.host else known.host
+    hosts = None if known.allow_remote else {f"{name}:{port}" for name in (*LOOPBACK, shown)}
     with tempfile.TemporaryDirectory(prefix="rgcn_jax-gallery-") as folder:
         app = make_app(gallery, Queries(embedder, detect), Videos(Path(folder)), fpr)
         guarded = Guard(app, users, hosts, known.max_upload * 2**20, f"rgcn_jax_gallery_{port}")
-        shown = f"[{known.host}]" if ":" in known.host else known.host
         for token, name in users.items():
             print(printable(f"{name}: http://{shown}:{port}/?token={token}"), flush=True)
         then = "open an address above in a browser; Ctrl-C ends the server"

@@ -6,6 +6,8 @@ import json
 import shutil
 import stat
 import subprocess
+import sys
+import urllib.request
 import zipfile
 from types import SimpleNamespace
 
@@ -26,7 +28,7 @@ from rgcn_jax.gallery.server.follow import follow
 from rgcn_jax.gallery.server.queries import Queries
 from rgcn_jax.gallery.server.videos import Videos
 from scripts.walkers_gallery import write_video
-from tests.commands import fails
+from tests.commands import REPOSITORY, fails
 from tests.faults.test_disk import full_after
 from tests.gallery import small_world
 
@@ -356,6 +358,20 @@ def test_a_damaged_log_is_an_error_that_names_the_line(page):
     with pytest.raises(InputError, match="line 2"):
         Gallery.open(page.people).remove(Where(ids=[5]))
     assert Gallery.open(page.people).count() == 12
+
+
+@pytest.mark.slow
+def test_the_command_serves_at_any_loopback_address(world):
+    command = [sys.executable, "-m", "rgcn_jax", "gallery", "serve", f"--gallery={world.people}"]
+    command += [f"--model={world.model}", "--port=0", "--user=ann", "--host=127.0.0.2"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = next(line for line in process.stdout if line.startswith("ann: ")).removeprefix("ann: ").strip()
+        assert address.startswith("http://127.0.0.2:")
+        with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(address, timeout=60) as answer:
+            assert b"Gallery search" in answer.read()
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 def test_other_addresses_are_refused(world, capsys):

@@ -159,7 +159,7 @@ class _Page:
         return self._added(request, self._videos.crops(name, chosen), None, note)
 
     def first_frame(self, request: Request) -> Response:
-        return _image(self._videos.get(request.path_params["name"]).first_frame.read_bytes())
+        return _image(self._videos.get(request.path_params["name"]).first_frame)
 
     def _added(self, request: Request, frames: list[np.ndarray], keypoints: np.ndarray | None, *notes: str) -> Response:
         """Embed and log an upload."""

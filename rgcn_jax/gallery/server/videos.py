@@ -19,17 +19,16 @@ MAX_VIDEOS = 4
 
 @dataclass(frozen=True)
 class Video:
-    """An uploaded video. ``tracks`` contains the id and number of boxes of each track."""
+    """An uploaded video.
+
+    ``first_frame`` is a JPEG image. ``tracks`` contains the id and number of boxes of each track.
+    """
 
     folder: Path
+    first_frame: bytes
     width: int
     height: int
     tracks: tuple[tuple[int, int], ...]
-
-    @property
-    def first_frame(self) -> Path:
-        """Path of the first frame as JPEG."""
-        return self.folder / video_worker.FIRST_FRAME
 
 
 class Videos:
@@ -63,10 +62,11 @@ class Videos:
                         shutil.copyfileobj(given.content, file)
             with self._lock:
                 found = video_worker.run(order)
+            first = (folder / video_worker.FIRST_FRAME).read_bytes()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        kept = Video(folder, found["width"], found["height"], tuple((i, n) for i, n in found["tracks"]))
+        kept = Video(folder, first, found["width"], found["height"], tuple((i, n) for i, n in found["tracks"]))
         self._videos[name] = kept
         while len(self._videos) > MAX_VIDEOS:
             self.remove(next(iter(self._videos)))
