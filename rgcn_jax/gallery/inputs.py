@@ -141,10 +141,7 @@ def evenly_spaced(count: int) -> list[int]:
 
 
 def _frames_beside(root: str, first: str, count: int) -> tuple[str, ...]:
-    """Select frames of a tracklet with a known first frame and length, if its folder has no other images.
-
-    Otherwise return the first frame only.
-    """
+    """Select frames of a tracklet by its first frame and length; the first one only if its folder has other images."""
     folder = Path(root, first).parent
     if root and folder.is_dir():
         names = natural_order(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGES)

@@ -51,11 +51,7 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
 def _try(
     gallery: Gallery, entries: Sequence[Entry], lease: Path, shard: range, add: Callable[[Sequence[int]], None]
 ) -> bool:
-    """Add the missing tracklets of a shard if no other worker holds its lease.
-
-    Returns:
-      Whether the shard is in the gallery; False if another worker holds it.
-    """
+    """Add the missing tracklets of a shard. Return False if another worker holds its lease."""
 
     def missing() -> list[int]:
         there = gallery.contains([entries[i] for i in shard])

@@ -78,10 +78,7 @@ def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: fl
 
 
 def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
-    """Return the positions of the named tracklets. Without names: all queries, or all tracklets if there is no query.
-
-    Raises InputError if a name matches no tracklet, or several.
-    """
+    """Return the positions of the named tracklets. Without names: all queries, or all tracklets if there is no query."""
     if not names:
         queries = [i for i, query in enumerate(inputs.is_query) if query]
         return queries or list(range(len(inputs.entries)))

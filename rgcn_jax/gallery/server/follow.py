@@ -64,10 +64,7 @@ def _view(frame: np.ndarray, centre: tuple[float, float], pixel: float, size: tu
 
 
 def _nearest(frame: np.ndarray, patch: np.ndarray, box: Box, number: int) -> Box | None:
-    """Return the box near the last one that correlates most with the patch.
-
-    None if the correlation is below ``LEAST``, or the box has left the frame.
-    """
+    """Return the box that correlates most with the patch; None if that is below ``LEAST`` or outside the frame."""
     best, found = LEAST, None
     reach = round(SEARCH * SIDE)
     height, width = patch.shape[:2]
