@@ -78,7 +78,7 @@ def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: fl
 
 
 def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
-    """Return the positions of the named tracklets. Without names: of all queries, or of all tracklets if there is none."""
+    """Return the positions of the named tracklets. Without names: of all queries, or of all if there is no query."""
     if not names:
         queries = [i for i, query in enumerate(inputs.is_query) if query]
         return queries or list(range(len(inputs.entries)))
