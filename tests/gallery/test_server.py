@@ -269,9 +269,12 @@ def test_a_person_of_a_video_is_cut_out_by_a_track_or_a_box(page, world, video):
         refused(page.client.post(person, json=wrong), problem)
     with full_after(500):
         refused(page.client.post(person, json={"track": track[0]}), "cannot keep")
+    alone = page.client.post("/api/videos", files={"video": files["video"]}).json()
+    assert alone["tracks"] == []
+    refused(page.client.post(f"/api/videos/{alone['video']}/person", json={"track": track[0]}), "no track")
     for data in (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n", movie.read_bytes()[:64]):
         refused(page.client.post("/api/videos", files={"video": ("v.mp4", data)}), "video")
-    assert len(list(page.videos.iterdir())) == 1  # of the one that could be decoded
+    assert len(list(page.videos.iterdir())) == 2  # of those that could be decoded
 
 
 def test_a_video_that_takes_too_long_is_refused(page, video, monkeypatch):

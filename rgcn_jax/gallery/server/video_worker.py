@@ -78,13 +78,13 @@ def _carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     if "track" in order:
         boxes = {box.frame: box for box in _boxes(order) if box.track == order["track"]}
         if not boxes:
-            raise InputError(f"the track file has no track {order['track']}.")
+            raise InputError(f"there is no track {order['track']}.")
         pairs = ((frame, boxes[n]) for n, frame in enumerate(_frames(order["video"]), 1) if n in boxes)
         return _write(out, pairs)
     if (frame := next(_frames(order["video"]), None)) is None:
         raise InputError("the video has no frame that can be decoded: convert it with ffmpeg first, to H.264 in MP4.")
     write_image(out / FIRST_FRAME, frame)
-    tracks = Counter(box.track for box in _boxes(order)) if "tracks" in order else {}
+    tracks = Counter(box.track for box in _boxes(order))
     return {"height": frame.shape[0], "width": frame.shape[1], "tracks": sorted(tracks.items())}
 
 
@@ -96,7 +96,7 @@ def _frames(video: str) -> Iterator[np.ndarray]:
 
 
 def _boxes(order: Mapping[str, Any]) -> list[Box]:
-    return parse_tracks(read_file(order["tracks"], LARGEST_LIST), "the track file")[0]
+    return parse_tracks(read_file(order["tracks"], LARGEST_LIST), "the track file")[0] if "tracks" in order else []
 
 
 def _write(out: Path, pairs: Iterator[tuple[np.ndarray, Box]]) -> dict[str, Any]:
