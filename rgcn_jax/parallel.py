@@ -162,18 +162,31 @@ def over_clips(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) ->
 
     Reduce the loss over ``AXIS`` inside and differentiate *outside*: the gradient is then that of the global batch, on
     any number of devices.
+
+    On a mesh of one device, arrays are declared replicated instead of divided, which is the same there. Nothing then
+    varies over devices, so the gradient needs no all-reduce. On a CPU, XLA would copy all gradients for it, and every
+    update of a parameter would wait for the last gradient. An unreduced output is an error on several devices only.
     """
+    if mesh.size == 1:
+        in_specs, out_specs = jax.tree.map(
+            lambda _: REPLICATED, (in_specs, out_specs), is_leaf=lambda spec: isinstance(spec, PartitionSpec)
+        )
     return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=True)
 
 
 def gather_clips(x: jax.Array) -> jax.Array:
     """Concatenate the rows of all devices in order, inside ``over_clips``; for mining over the global batch."""
-    return jax.lax.all_gather(x, AXIS, tiled=True)
+    return x if jax.lax.axis_size(AXIS) == 1 else jax.lax.all_gather(x, AXIS, tiled=True)
+
+
+def device_index() -> jax.Array | int:
+    """Index of this device on the mesh, inside ``over_clips``."""
+    return 0 if jax.lax.axis_size(AXIS) == 1 else jax.lax.axis_index(AXIS)
 
 
 def mean_over_devices(x: Any) -> Any:
     """Mean over devices of a tree of per-device means; used inside ``over_clips``."""
-    return jax.lax.pmean(x, AXIS)
+    return x if jax.lax.axis_size(AXIS) == 1 else jax.lax.pmean(x, AXIS)
 
 
 def normalisation_axis(batch_norm: str) -> str | None:
@@ -194,13 +207,13 @@ def normalisation_axis(batch_norm: str) -> str | None:
 
 def of_first_device(tree: Any) -> Any:
     """Broadcast the first device's values to all devices, exactly; used inside ``over_clips``."""
-    first = jax.lax.axis_index(AXIS) == 0
+    first = device_index() == 0
     return jax.tree.map(lambda x: jax.lax.psum(jax.numpy.where(first, x, jax.numpy.zeros_like(x)), AXIS), tree)
 
 
 def on_each_device(tree: Any) -> Any:
     """Mark the values as varying over devices; used inside ``over_clips``."""
-    return jax.lax.pcast(tree, AXIS, to="varying")
+    return tree if jax.lax.axis_size(AXIS) == 1 else jax.lax.pcast(tree, AXIS, to="varying")
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:

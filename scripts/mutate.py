@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -145,7 +145,7 @@ def main() -> int:
         return mutate(path, options.tests, options.sample, options.seed, options.lines)
 
 
-def mutate(path: Path, tests: list[str], sample: int, seed: int, lines: Container[int] = ()) -> int:
+def mutate(path: Path, tests: list[str], sample: int, seed: int, lines: Sequence[int] = ()) -> int:
     """Run the mutants of a module; print survivors and score; return 1 if any survives."""
     began = time.monotonic()
     if not run_tests(path, None, tests, 3600):
@@ -156,6 +156,8 @@ def mutate(path: Path, tests: list[str], sample: int, seed: int, lines: Containe
     total = len(chosen)
     if lines:
         chosen = [spot for spot in chosen if mutant(tree, spot)[1] in lines]
+    if not chosen:
+        sys.exit(f"{path}: nothing to change" + (f" on lines {', '.join(map(str, lines))}" if lines else ""))
     if 0 < sample < len(chosen):
         chosen = sorted(random.Random(seed).sample(chosen, sample))
     alive = 0

@@ -65,10 +65,11 @@ def local_features(
 
     if model.axis_name is None:  # statistics differ between devices after the first micro-batch
         batch_stats = parallel.on_each_device(batch_stats)
-    divided = jax.tree.map(lambda x: x.reshape(-1, micro_batches, *x.shape[1:]).swapaxes(0, 1), seen)
+    each = len(batch["keypoints"]) // micro_batches  # no -1 in the shapes: without a branch, an axis has size 0
+    divided = jax.tree.map(lambda x: x.reshape(each, micro_batches, *x.shape[1:]).swapaxes(0, 1), seen)
     batch_stats, features = jax.lax.scan(one_micro_batch, batch_stats, (divided, jax.random.split(key, micro_batches)))
     auxiliary = {"auxiliary_loss": features.pop("auxiliary_loss").mean()} if "auxiliary_loss" in features else {}
-    in_order = {name: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for name, x in features.items()}
+    in_order = {name: x.swapaxes(0, 1).reshape(each * micro_batches, *x.shape[2:]) for name, x in features.items()}
     return in_order | auxiliary, batch_stats
 
 
@@ -88,7 +89,7 @@ def local_losses(
     batch: DeviceBatch,
     key: Array,
     *,
-    model: TwoBranch,
+    model: Any,
     objective: LossConfig,
     dtype: Any,
     micro_batches: int,
@@ -100,7 +101,7 @@ def local_losses(
     without ``axis_name`` has separate statistics on each device; the result has those of the first one
     (``parallel.normalisation_axis``).
     """
-    key = jax.random.fold_in(key, jax.lax.axis_index(parallel.AXIS))
+    key = jax.random.fold_in(key, parallel.device_index())
     features, updated = local_features(
         params, batch_stats, batch, key, model=model, dtype=dtype, micro_batches=micro_batches
     )

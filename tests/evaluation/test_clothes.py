@@ -115,7 +115,7 @@ def test_applies_where_clothes_are_known_and_change():
     assert "clothes_changed" not in applicable_protocols(ids, cameras, roles, some_unknown)
 
 
-@pytest.mark.parametrize(("clothes", "lacks"), [(0, "clothes ids"), (1, "check the clothes ids")])
+@pytest.mark.parametrize(("clothes", "lacks"), [(0, "no clothes ids"), (1, "check the clothes ids")])
 def test_is_refused_without_changes(clothes, lacks):
     tracklets = [Tracklet((f"{i}.jpg",), 1 + i % 2, 1 + i // 2, clothes) for i in range(4)]
     roles = Roles(np.array([True, True, False, False]), np.ones(4, bool), np.zeros(4, bool))

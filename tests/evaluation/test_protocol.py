@@ -243,6 +243,24 @@ def test_one_camera_can_be_scored_by_name():
     assert chance == pytest.approx(np.mean([share for share in shares if share]))
 
 
+def test_the_hint_counts_a_query_with_one_match():
+    tracklets = [Tracklet((str(i),), person, 1) for i, person in enumerate([1, 1, 2])]
+    roles = Roles(np.array([True, False, True]), np.ones(3, bool), np.zeros(3, bool))
+    with pytest.raises(InputError, match="protocol=same_camera_allowed .*1 of 2 "):
+        scorable_protocols(tracklets, roles)
+
+
+def test_query_excluded_requires_queries_in_the_gallery():
+    tracklets = [Tracklet((str(i),), 1, 1 + i) for i in range(3)]
+    query = np.array([True, False, False])
+    with pytest.raises(InputError, match="'query_excluded'.* queries in the gallery"):
+        scorable_protocols(tracklets, Roles(query, ~query, np.zeros(3, bool)), "query_excluded")
+    everything = np.ones(3, bool)
+    with pytest.raises(InputError, match="'query_excluded'") as error:
+        scorable_protocols(tracklets, Roles(everything, everything, ~everything), "query_excluded")
+    assert "no queries" not in str(error.value)
+
+
 def test_the_same_camera_beside_the_others():
     """With several cameras the protocol is one more where it is asked for, and not there otherwise."""
     embeddings, roles = random_case()

@@ -168,6 +168,20 @@ def test_the_first_devices_values_are_exact_even_beside_infinities():
     np.testing.assert_array_equal(jax.jit(first)(parallel.shard(values, mesh)), values[:1])
 
 
+@pytest.mark.parametrize(("devices", "reduced"), [(1, False), (2, True)])
+def test_a_gradient_is_reduced_over_devices_only_if_there_are_several(devices, reduced):
+    def loss(weights, rows):
+        everybody = parallel.gather_clips(rows)
+        return parallel.mean_over_devices((weights * rows).mean() + (everybody * parallel.device_index()).sum())
+
+    specs = (parallel.REPLICATED, parallel.SHARDED)
+    mapped = parallel.over_clips(loss, parallel.make_mesh(devices), specs, parallel.REPLICATED)
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    gradient = jax.grad(mapped)
+    np.testing.assert_allclose(gradient(np.ones(3, np.float32), rows), rows.mean(0) / 3, rtol=1e-6)
+    assert ("psum" in str(jax.make_jaxpr(gradient)(np.ones(3, np.float32), rows))) == reduced
+
+
 @pytest.mark.jit
 def test_of_a_single_process_any_process_is_itself():
     reported = parallel.AnyProcess(parallel.make_mesh(2))

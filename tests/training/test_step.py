@@ -1,6 +1,7 @@
 """The training step: the objective of the paper, and finite under stress (on several devices: tests/parallel)."""
 
 import logging
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -16,7 +17,7 @@ from rgcn_jax.models.build import build_model
 from rgcn_jax.models.frame_input import normalise_frames
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.training.optim import adam_coupled_l2, step_schedule
-from rgcn_jax.training.step import batch_shapes, local_features, make_train_step
+from rgcn_jax.training.step import batch_shapes, local_features, local_losses, make_train_step
 from tests import tiny
 
 
@@ -175,6 +176,44 @@ def test_an_auxiliary_loss_is_the_mean_over_the_micro_batches(micro_batches, aux
     expected |= {"auxiliary_loss": (rows**2).mean()} if auxiliary else {}
     assert found.keys() == expected.keys()
     tiny.leaves_close(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [0, 3])
+def test_micro_batches_of_a_model_with_one_branch(width):
+    """The features of the other branch, and frames that it alone would read, have an axis of size 0."""
+
+    def apply(variables, frames, keypoints, mask, **_):
+        rows = keypoints.reshape(len(keypoints), -1)
+        found = SimpleNamespace(appearance=frames, pose=rows[:, width:], logits=rows, standardised={}, aux={})
+        return found, {"batch_stats": variables["batch_stats"]}
+
+    keypoints = np.random.default_rng(0).random((6, 1, 1, 3), np.float32)
+    batch = {"frames": np.ones((6, 3 - width)), "keypoints": keypoints, "frame_mask": np.ones((6, 1), bool)}
+    batch = jax.tree.map(jax.numpy.asarray, batch)
+    settings = {"model": SimpleNamespace(axis_name="clips", apply=apply), "dtype": np.float32, "micro_batches": 2}
+    found, _ = local_features({}, jax.numpy.zeros(()), batch, jax.random.key(0), **settings)
+    np.testing.assert_array_equal(found["logits"], keypoints.reshape(6, 3))
+    assert found["appearance"].shape == found["pose"].shape == (6, 3 - width)
+
+
+@pytest.mark.jit
+def test_an_auxiliary_loss_is_the_mean_over_the_devices():
+    def apply(variables, frames, keypoints, mask, **_):
+        rows = frames.reshape(len(frames), -1)
+        aux = {"auxiliary_loss": (rows**2).mean()}
+        found = SimpleNamespace(appearance=rows, pose=rows[:, :1], logits=rows, standardised={}, aux=aux)
+        return found, {"batch_stats": variables["batch_stats"]}
+
+    batch = tiny.batch()
+    batch["frames"] = np.random.default_rng(0).random((8, 2, 1, 1, 3), np.float32)
+    settings = {"objective": LossConfig(), "dtype": np.float32, "micro_batches": 1}
+    settings["model"] = SimpleNamespace(axis_name=parallel.AXIS, apply=apply)
+    replicated, mesh = parallel.REPLICATED, parallel.make_mesh(2)
+    specs = (replicated, replicated, parallel.SHARDED, replicated), (replicated, replicated)
+    terms, _ = parallel.over_clips(partial(local_losses, **settings), mesh, *specs)(
+        {}, jax.numpy.zeros(()), parallel.shard(batch, mesh), jax.random.key(0)
+    )
+    assert float(terms.auxiliary) == pytest.approx((batch["frames"] ** 2).mean(), rel=1e-6)
 
 
 @pytest.mark.jit

@@ -9,9 +9,9 @@ times every choice.
   both are equally fast, and above that XLA's is faster.
 - The gradient for the input of a wide layer is a product with the untransposed kernel, whose results are summed. XLA's
   own transposes the kernel first, which for 512 channels takes longer than the arithmetic.
-- The gradient of a 1x1 kernel is a product over all positions. XLA transposes the wider factor and fuses this with the
-  preceding operation, which then writes its result column by column. Here the narrower factor is transposed once, as a
-  separate operation. The gradient of a larger kernel is computed by XLA's convolution.
+- The gradient of a 1x1 kernel is a product over all positions, whose factors are used as they lie in memory. XLA's own
+  gradient transposes one of them as part of the operation before it, which then writes its result column by column.
+  The gradient of a larger kernel is computed by XLA's convolution.
 """
 
 from typing import Literal
@@ -150,15 +150,9 @@ def pointwise_kernel_gradient(
     the kernel with ``dy``, summed over all positions.
     """
     (seen,), dy = _shifted(jnp.asarray(x), (1, 1), stride, padding), jnp.asarray(dy)
-    rows, d = seen.reshape(-1, seen.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    # The barrier prevents XLA from fusing the transposition into the product and transposing the wider factor instead.
-    if stride > 1:
-        gradient = jax.lax.dot_general(rows, d, (((0,), (0,)), ((), ())))
-    elif rows.shape[1] <= d.shape[1]:
-        gradient = jax.lax.optimization_barrier(rows.T) @ d
-    else:
-        gradient = (jax.lax.optimization_barrier(d.T) @ rows).T
-    return gradient[None, None]
+    # Without the barrier, XLA repeats the operations that compute the factors.
+    rows, d = jax.lax.optimization_barrier((seen.reshape(-1, seen.shape[-1]), dy.reshape(-1, dy.shape[-1])))
+    return jax.lax.dot_general(rows, d, (((0,), (0,)), ((), ())))[None, None]
 
 
 def _shifted(x: Array, kernel_size: tuple[int, ...], stride: int, padding: int) -> list[Array]:
