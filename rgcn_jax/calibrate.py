@@ -22,8 +22,7 @@ if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate") -> None:
     """Parse the command line, verify all pairs of tracklets, print the rates and write the thresholds.
 
-    Raises:
-        InputError: an argument is invalid, the model or the data cannot be read, or no person was seen by two cameras.
+    Raises ``InputError`` for invalid arguments, models and data, also if no person was seen by two cameras.
     """
     known, overrides = _parse(arguments, prog)
     from rgcn_jax import parallel  # imported after parsing: JAX takes seconds

@@ -25,12 +25,7 @@ RATES = (0.25, 0.5, 0.75)
 def learn_from_training_persons(embedder: Embedder, data: Data) -> Fusion:
     """Learn the fusion of a model from the training tracklets of its data set.
 
-    Args:
-      embedder: the model.
-      data: the data set, opened with its training subset.
-
-    Raises:
-      InputError: the model has only one branch, or no training person was seen by two cameras.
+    Raises InputError if the model has only one branch, or no training person was seen by two cameras.
     """
     config = embedder.config
     if not (config.with_pose and config.with_appearance):

@@ -36,13 +36,9 @@ class Calibration:
     rows: Mapping[str, Any]
 
     def threshold(self, model: str, evaluation: EvaluationConfig, row: str, fpr: float) -> float:
-        """The distance threshold below which two tracklets are accepted as the same person.
+        """The distance below which two tracklets are accepted as the same person at a calibrated false positive rate.
 
-        Args:
-          model: hash of the weights whose features are compared.
-          evaluation: the settings of the comparison.
-          row: "appearance", "pose" or "fused".
-          fpr: false positive rate, one of the calibrated ones.
+        ``model``: hash of the weights whose features are compared. ``row``: "appearance", "pose" or "fused".
 
         Raises:
           InputError: the calibration is of other weights or settings, or has no threshold at this rate.
@@ -67,11 +63,7 @@ class Calibration:
 
 def settings_of(evaluation: EvaluationConfig) -> dict[str, Any]:
     """The settings that a threshold depends on."""
-    return {
-        "distance": evaluation.distance,
-        "pose_weight": evaluation.pose_weight,
-        "clips": evaluation.clips,
-    }
+    return {name: getattr(evaluation, name) for name in ("distance", "pose_weight", "clips")}
 
 
 def write_calibration(calibration: Calibration) -> None:
@@ -88,11 +80,7 @@ def write_calibration(calibration: Calibration) -> None:
 
 
 def read_calibration(folder: Path) -> Calibration | None:
-    """Read the calibration in a model's folder; None if there is none.
-
-    Raises:
-      InputError: the file is not a calibration.
-    """
+    """Read the calibration in a model's folder; None if there is none. Raises InputError if the file is not one."""
     path = folder / CALIBRATION_FILE
     if not path.exists():
         return None
@@ -121,13 +109,8 @@ def write_fusion(path: Path, fusion: Fusion, model: str, data_set: str, clips: s
 def read_fusion(folder: Path, model: str, clips: str) -> Fusion | None:
     """Read the fusion in a model's folder; None if there is none.
 
-    Args:
-      folder: the model's folder.
-      model: hash of its weights.
-      clips: its ``evaluation.clips``.
-
-    Raises:
-      InputError: the file is not a fusion, or was learned with other weights or clips.
+    ``model``: hash of the model's weights. ``clips``: its ``evaluation.clips``. Raises InputError if the file is not a
+    fusion, or was learned with other weights or clips.
     """
     path = folder / FUSION_FILE
     if not path.exists():

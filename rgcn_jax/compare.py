@@ -4,22 +4,19 @@ Differences come with intervals and p-values over persons.
 """
 
 import json
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.experiments.comparison import Comparison, as_json, compare, differing, group, pairs
-from rgcn_jax.experiments.scored_run import ScoredRun, load_scored_run
+from rgcn_jax.experiments.scored_run import load_scored_run
 from rgcn_jax.runtime.files import write_text
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare") -> None:
-    """Parse the command line, compare the runs, print a table and write ``--out``.
-
-    Raises:
-      InputError: an argument is invalid, or the runs cannot be read or paired.
+    """Parse the command line, compare the runs, print a table and write ``--out``. Raises ``InputError`` for invalid
+    input.
     """
     known = _parse(arguments, prog)
     runs = [load_scored_run(path) for path in known.runs]
@@ -37,7 +34,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
                 "count as one configuration."
             )
         paired = pairs(*groups)
-        rows = [(row, row) for row in ("appearance", "pose", "fused") if all(_has(pair, row) for pair in paired)]
+        common = set.intersection(*({name.split("/")[1] for name in run.scores} for pair in paired for run in pair))
+        rows = [(row, row) for row in ("appearance", "pose", "fused") if row in common]
     protocol = known.protocol or paired[0][0].protocol
     comparison = compare(paired, rows, protocol, known.resamples)
     first, second = paired[0]
@@ -54,12 +52,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax compare")
         print(last_line(made, then="to see where the runs differ: rgcn-jax report RUN BASELINE --out=report.html"))
 
 
-def _has(pair: tuple[ScoredRun, ScoredRun], row: str) -> bool:
-    return all(any(name.split("/")[1] == row for name in run.scores) for run in pair)
-
-
 def _table(comparison: Comparison) -> str:
-    """The comparison as a text table."""
     first = comparison.cells[0]
     lines = [
         f"protocol {comparison.protocol}, {comparison.num_pairs} pair(s) of runs, {first.num_queries:,} queries of "
@@ -94,16 +87,14 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     parser.path("--out", "FILE.json", "file to write the comparison to")
     known = parser.parse_args(arguments)
     if known.out and not known.out.parent.is_dir():
-        raise InputError(f"--out={known.out}: the folder {Path(known.out).parent} does not exist.")
+        raise InputError(f"--out={known.out}: the folder {known.out.parent} does not exist.")
     return known
 
 
 def _two_rows(text: str) -> list[str]:
     rows = text.split(",")
     if len(rows) != 2 or not set(rows) <= {"appearance", "pose", "fused"}:
-        import argparse
-
-        raise argparse.ArgumentTypeError(f"expected two of appearance, pose, fused, found {text!r}")
+        raise ArgumentTypeError(f"expected two of appearance, pose, fused, found {text!r}")
     return rows
 
 

@@ -8,9 +8,7 @@ a ``Config`` by ``config_io.typed``.
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rgcn_jax.config_augment import AugmentConfig
-from rgcn_jax.config_evaluation import EvaluationConfig
-from rgcn_jax.config_training import LossConfig, OptimizerConfig
+from rgcn_jax.config_sections import AugmentConfig, EvaluationConfig, LossConfig, OptimizerConfig
 from rgcn_jax.fields import setting
 from rgcn_jax.walkers.spec import WalkersSpec
 

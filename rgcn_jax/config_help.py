@@ -5,6 +5,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from functools import reduce
 from typing import get_type_hints
 
 from rgcn_jax.config import Config
@@ -28,9 +29,7 @@ def rows() -> Iterator[tuple[str, str, str, str, bool]]:
     """Yield (dotted name, default, meaning, allowed values, may change on resume) of every field."""
     config = Config()
     for name, field, value in leaves(config):
-        section = config
-        for part in name.split(".")[:-1]:
-            section = getattr(section, part)
+        section = reduce(getattr, name.split(".")[:-1], config)
         values = expected(field, get_type_hints(type(section))[field.name])
         shown = '""' if value == "" else str(value).lower() if isinstance(value, bool) else str(value)
         yield name, shown, field.metadata["help"], values, field.metadata["may_change"]

@@ -41,13 +41,8 @@ RENAMED_VALUES = {("model.appearance", "given"): "precomputed"}
 def typed(config: ConfigDict | Mapping[str, Any], say: Callable[[str], object] = print, name: str = "config") -> Config:
     """Convert a ``ConfigDict``, or nested dicts of plain values, to a typed ``Config``.
 
-    Args:
-      config: missing fields take their defaults.
-      say: called with a line that lists missing fields.
-      name: name of the config in messages.
-
-    Raises:
-      InputError: lists all errors: unknown fields, values out of range and invalid combinations.
+    Missing fields take their defaults, and ``say`` is called with a line that lists them. ``name``: that of the config
+    in messages. Raises InputError, which lists all errors: unknown fields, values out of range, invalid combinations.
     """
     plain = config.to_dict() if isinstance(config, ConfigDict) else config
     problems: list[str] = []
@@ -84,12 +79,8 @@ def packaged_config(name: str) -> ConfigDict:
 def load_config_file(path: str) -> ConfigDict:
     """Load the locked config that ``get_config()`` of a Python file returns.
 
-    Args:
-      path: a file; ``file.py:text`` calls ``get_config("text")``; a name without ``.py``, such as "mars", is a packaged
-        config.
-
-    Raises:
-      InputError: the file does not exist, or its ``get_config`` is missing or fails.
+    ``path``: a file; ``file.py:text`` calls ``get_config("text")``; a name without ``.py``, such as "mars", is a
+    packaged config. Raises InputError if the file does not exist, or its ``get_config`` is missing or fails.
     """
     file = _config_path(path.split(":")[0])
     import_from_current_folder()
@@ -138,12 +129,8 @@ def import_from_current_folder() -> None:
 def load_config_json(path: Path, say: Callable[[str], object] = print) -> ConfigDict:
     """Load the locked config that ``save_config`` wrote, possibly in an earlier version.
 
-    Args:
-      path: the file.
-      say: called with a line on missing or renamed fields.
-
-    Raises:
-      InputError: the file does not exist, or is not a valid config.
+    ``say``: called with a line on missing or renamed fields. Raises InputError if there is no such file, or it is
+    invalid.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist: --workdir must be the folder of a run of rgcn-jax train.")
@@ -187,7 +174,7 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
       InputError: a field is unknown (similar ones are listed), a value has the wrong type, or an argument is not an
         override.
     """
-    known = list(_names(config))
+    known = [name for name, _, _ in leaves(Config())]
     for argument in arguments:
         name = argument.lstrip("-").removeprefix("noconfig.").removeprefix("config.").split("=")[0]
         if argument.startswith(("--config.", "--noconfig.")) and name not in known:
@@ -211,11 +198,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
 def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, tuple[Any, Any]]:
     """Compare a config with the one saved at ``path``, except for fields that may change on resume.
 
-    Returns:
-      name -> (saved value, new value); empty if no config was saved.
-
-    Raises:
-      InputError: fields differ and ``allow_change`` is False, so the run cannot be resumed.
+    Returns name -> (saved value, new value); empty if no config was saved. Raises InputError if fields differ and
+    ``allow_change`` is False, so the run cannot be resumed.
     """
     if not path.exists():
         return {}
@@ -232,11 +216,3 @@ def changed_fields(config: Config, path: Path, allow_change: bool) -> dict[str, 
             "it; --config.allow_config_change resumes it with the new config and records the change."
         )
     return differing
-
-
-def _names(config: ConfigDict, prefix: str = "") -> list[str]:
-    """Dotted names of all fields of a ``ConfigDict``."""
-    names = []
-    for key, value in config.items():
-        names += _names(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"]
-    return names

@@ -5,7 +5,7 @@ The output is a features file (``evaluation/feature_set.py``). Resumable; runs o
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -18,21 +18,16 @@ from rgcn_jax.types import Tracklet
 
 if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
     from rgcn_jax.data.clips.reader import Data
-    from rgcn_jax.embedder import Embedder
     from rgcn_jax.evaluation.embed import TrackletFeature
     from rgcn_jax.evaluation.protocol import Roles
 
 
 @on_interrupt("rerun the same command to resume.")
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -> None:
-    """Parse the command line, embed every tracklet once and write the features file.
-
-    Raises:
-      InputError: an argument is invalid, or the model or the data cannot be read.
-    """
+    """Parse the command line, embed every tracklet once and write the file. Raises ``InputError`` for invalid input."""
     known, overrides = _parse(arguments, prog)
     from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
-    from rgcn_jax.evaluation.embed import Cutting, to_embeddings
+    from rgcn_jax.evaluation.embed import Cutting, Readers, to_embeddings
     from rgcn_jax.evaluation.feature_set import check_target, of_tracklets, write_features
     from rgcn_jax.evaluation.pose_quality import pose_quality
     from rgcn_jax.runtime.provenance import fingerprint, versions
@@ -60,7 +55,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax embed") -
     done = parallel.number_of_first(parts.done if parts else 0)
     if done:
         print(f"resuming after {done:,} of {len(tracklets):,} tracklets", flush=True)
-    features = _features(embedder, data, tracklets, cutting, done)
+    readers = Readers(data.read, data.read_keypoints)
+    features = embedder.extractor.tracklets(embedder.variables, readers, tracklets, cutting, done)
     _collect(features, parts, done, len(tracklets), known.save_every)
     if parts is None:
         return
@@ -97,16 +93,6 @@ def _tracklets(data: "Data", with_train: bool) -> tuple[list[Tracklet], "Roles"]
     if not tracklets and not train:
         raise InputError(f"{data.split.root} has no tracklets.")
     return [*tracklets, *train], Roles(*(np.pad(role, (0, len(train))) for role in roles))
-
-
-def _features(
-    embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], cutting: Any, done: int
-) -> Iterator["TrackletFeature"]:
-    """Yield the features of all tracklets after the first ``done``, from the same batches as an uninterrupted run."""
-    from rgcn_jax.evaluation.embed import Readers
-
-    readers = Readers(data.read, data.read_keypoints)
-    return embedder.extractor.tracklets(embedder.variables, readers, tracklets, cutting, done)
 
 
 def _collect(

@@ -144,8 +144,7 @@ class Embedder:
         """Batches of the smallest power of two times the device count that holds all clips, or ``clips_per_batch``."""
         settings = self.config.evaluation
         clips = Cutting(settings.clips, self.config.frames_per_clip, 1).num_clips(tracklets)
-        devices = self.mesh.size
-        size = devices
+        size = self.mesh.size
         while size < min(clips, settings.clips_per_batch):
             size *= 2
         return Cutting(settings.clips, self.config.frames_per_clip, size)
@@ -207,13 +206,8 @@ class Embedder:
     def same_person(self, a: Embedding, b: Embedding, fpr: float = 1e-3) -> bool:
         """Whether two tracklets are classified as the same person at a calibrated false positive rate.
 
-        Args:
-          a: embedding of one tracklet.
-          b: embedding of the other.
-          fpr: fraction of impostor pairs that are accepted, as measured by ``rgcn-jax calibrate``.
-
-        Raises:
-          InputError: the model was not calibrated, or not with its present settings or at this rate.
+        ``fpr``: fraction of impostor pairs that are accepted, as measured by ``rgcn-jax calibrate``. Raises InputError
+        if the model was not calibrated, or not with its present settings or at this rate.
         """
         if self.calibration is None:
             raise InputError(
@@ -236,14 +230,8 @@ def load(
 ) -> Embedder:
     """Load the model of a run, of a model folder written by ``rgcn-jax export``, or of the package.
 
-    Args:
-      path: the folder; or "walkers-gait", a pose encoder trained on synthetic pedestrians that embeds anyone's
-        keypoints (docs/gait.md).
-      checkpoint: "latest" or "best"; applies to a run.
-      allow_imports: modules that the model's config names and that may be imported.
-      num_devices: number of devices to use; 0: all.
-
-    Raises:
-      InputError: the model does not exist or is damaged, or its config names a module that is not allowed.
+    ``path`` may be "walkers-gait", a pose encoder trained on synthetic pedestrians that embeds anyone's keypoints
+    (docs/gait.md). Arguments and errors as for ``saved_model.open_model``; ``num_devices``: number of devices to use;
+    0: all.
     """
     return Embedder(open_model(path, checkpoint, allow_imports=allow_imports), num_devices)

@@ -23,24 +23,16 @@ PLAN_FILE = "plan.json"
 
 
 class EmbeddingParts:
-    """The part files of one features file. Of several processes only the first creates one.
+    """The part files of one features file, ``out``. Of several processes only the first creates one.
 
-    Args:
-      out: the features file.
-      plan: everything that the features depend on (model, data set, settings), as JSON values. Parts of another plan
-        are discarded.
-
-    Attributes:
-      done: number of tracklets in part files.
-      discarded: whether parts of another plan were discarded.
-
-    Raises:
-      InputError: the folder cannot be written, or a part file is damaged.
+    ``plan``: everything that the features depend on (model, data set, settings), as JSON values. Parts of another plan
+    are removed, and ``discarded`` is True. ``done``: number of tracklets in part files. Raises InputError if the folder
+    cannot be written, or a part file is damaged.
     """
 
     def __init__(self, out: Path, plan: dict[str, Any]):
         self._folder = out.with_name(f".{out.name}.parts")
-        self._files: list[tuple[int, Path]] = []
+        self._files: list[tuple[int, int, Path]] = []
         self.done, self.discarded = 0, False
         text = json.dumps(plan, indent=2, sort_keys=True)
         with writing(self._folder):
@@ -61,7 +53,7 @@ class EmbeddingParts:
         by_start = {int(found[1]): (int(found[2]), p) for found, p in named if found and int(found[1]) < int(found[2])}
         while self.done in by_start:
             end, path = by_start[self.done]
-            self._files.append((self.done, path))
+            self._files.append((self.done, end, path))
             self.done = end
 
     def add(self, features: Sequence[TrackletFeature]) -> None:
@@ -76,13 +68,12 @@ class EmbeddingParts:
                     "pose": np.stack([feature.pose for feature in features]),
                 },
             )
-        self._files.append((self.done, path))
+        self._files.append((self.done, end, path))
         self.done = end
 
     def read(self) -> Iterator[TrackletFeature]:
         """Yield the features of all tracklets so far, in order. Raises InputError if a part file is damaged."""
-        ends = [*(start for start, _ in self._files[1:]), self.done]
-        for (start, path), end in zip(self._files, ends, strict=True):
+        for start, end, path in self._files:
             with as_input_error(f"{path} is damaged", "remove it and rerun the same command", MALFORMED):
                 arrays, _ = read_arrays(path, ("appearance", "pose"))
                 kinds = {(array.dtype.name, array.ndim, len(array)) for array in arrays.values()}

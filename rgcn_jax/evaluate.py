@@ -23,8 +23,7 @@ if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate") -> None:
     """Parse the command line, score a model or a features file, print the rows of every protocol and write them.
 
-    Raises:
-      InputError: an argument is invalid, or the model, its data or the features cannot be read.
+    Raises ``InputError`` for invalid arguments, models, data and features.
     """
     known, overrides = _parse(arguments, prog)
     if known.all_splits:
@@ -36,7 +35,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax evaluate"
 
 
 def _evaluate(known: Namespace, overrides: Sequence[str]) -> "tuple[Evaluation, Path]":
-    """Run one evaluation; return it and the path of its results file."""
     if known.model:
         return _evaluate_model(known, [*data_overrides(known), *overrides])
     return _evaluate_features(known, overrides)
@@ -206,7 +204,6 @@ def _name(config: Config, checkpoint: str, fitted: bool) -> str:
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> tuple[Namespace, list[str]]:
-    """Parse flags and config overrides."""
     parser = Parser(
         prog,
         "Evaluate a model under every protocol, on its own data set or another one; or score a features file without a "

@@ -25,13 +25,9 @@ _OF = re.compile(r"split ([0-9]+) of ([0-9]+)")
 def evaluate_splits(known: Namespace, evaluate: Callable[[Namespace], "tuple[Evaluation, Path]"]) -> dict[str, Any]:
     """Evaluate every published split, print and write mean and standard error of each row, and return what was written.
 
-    Args:
-      known: the flags; ``{split}`` in ``model``, ``features`` and ``save_features`` stands for the split number.
-        ``out`` is the file of the means.
-      evaluate: evaluates one split; returns the evaluation and the path of its results.
-
-    Raises:
-      InputError: the data set has only one split, or a split cannot be evaluated.
+    ``known``: the flags; ``{split}`` in ``model``, ``features`` and ``save_features`` stands for the split number, and
+    ``out`` is the file of the means. ``evaluate``: evaluates one split; returns the evaluation and the path of its
+    results. Raises InputError if the data set has only one split, or a split cannot be evaluated.
     """
     found: list[Evaluation] = []
     files: list[Path] = []

@@ -98,13 +98,9 @@ def out_of_range(values: Any) -> list[str]:
 def build(kind: type, given: Mapping[str, Any], prefix: str, problems: list[str], missing: list[str]) -> Any:
     """Build a dataclass from nested dicts of plain values.
 
-    Args:
-      kind: the dataclass.
-      given: name -> value; a section is a nested dict. Lists are converted to tuples, and whole numbers to floats where
-        the field is a float.
-      prefix: prefix of field names in messages.
-      problems: errors are appended here; a field with an error keeps its default.
-      missing: names of fields that ``given`` lacks, and that keep their defaults, are appended here.
+    Lists are converted to tuples, and whole numbers to floats where the field is a float. A field that is missing or
+    has an error keeps its default; its name, or the error, is appended to ``missing`` or ``problems``. ``prefix``: that
+    of field names in messages.
     """
     types, values = get_type_hints(kind), {}
     declared = {f.name: f for f in fields(kind)}

@@ -63,47 +63,23 @@ def batch_hard_triplet_loss(
         candidates, candidate_labels = features, labels
     if distance not in TRIPLET_DISTANCES:
         raise ValueError(f"distance is {distance!r}: expected one of {', '.join(TRIPLET_DISTANCES)}")
-    hardest = _hardest_distances if distance == "euclidean" else _hardest_cosine_distances
-    positive, negative = hardest(features, labels, candidates, candidate_labels)
+    if distance == "euclidean":
+        distances = squared_distances(features, candidates)
+    else:
+        distances = 1.0 - jnp.matmul(_unit(features), _unit(candidates).T, precision=jax.lax.Precision.HIGHEST)
+    # An anchor that is itself a candidate is a positive at distance 0, so an identity with one clip is well-defined.
+    same = jnp.asarray(labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
+    positive = jnp.where(same, distances, 0.0).max(axis=1)
+    negative = jnp.where(same, jnp.inf, distances).min(axis=1)
+    if distance == "euclidean":  # the bound keeps the gradient finite, and 0 between exact duplicates
+        positive, negative = (jnp.sqrt(jnp.maximum(squared, 1e-12)) for squared in (positive, negative))
     if isinstance(margin, str):
         return jax.nn.softplus(positive - negative).mean()
     return jnp.maximum(margin + positive - negative, 0.0).mean()
 
 
-def _hardest_distances(
-    anchors: Float[ArrayLike, "a d"],
-    anchor_labels: Int[ArrayLike, "a"],
-    candidates: Float[ArrayLike, "c d"],
-    candidate_labels: Int[ArrayLike, "c"],
-) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
-    """Distance of each anchor to its farthest positive and to its nearest negative among the candidates.
-
-    An anchor that is itself a candidate is a positive at distance 0, so an identity with one clip is well-defined.
-    Without a negative the second distance is +inf. The square root is taken of the two selected distances only, as
-    sqrt(max(d^2, 1e-12)): the gradient is finite everywhere, and 0 between exact duplicates.
-    """
-    squared = squared_distances(anchors, candidates)
-    same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
-    positive = jnp.where(same, squared, 0.0).max(axis=1)
-    negative = jnp.where(same, jnp.inf, squared).min(axis=1)
-    return jnp.sqrt(jnp.maximum(positive, 1e-12)), jnp.sqrt(jnp.maximum(negative, 1e-12))
-
-
-def _hardest_cosine_distances(
-    anchors: Float[ArrayLike, "a d"],
-    anchor_labels: Int[ArrayLike, "a"],
-    candidates: Float[ArrayLike, "c d"],
-    candidate_labels: Int[ArrayLike, "c"],
-) -> tuple[Float[Array, "a"], Float[Array, "a"]]:
-    """``_hardest_distances`` for 1 - cos. A zero vector has distance 1 to all others."""
-    similarities = jnp.matmul(_unit(anchors), _unit(candidates).T, precision=jax.lax.Precision.HIGHEST)
-    same = jnp.asarray(anchor_labels)[:, None] == jnp.asarray(candidate_labels)[None, :]
-    positive = jnp.where(same, 1.0 - similarities, 0.0).max(axis=1)
-    return positive, jnp.where(same, jnp.inf, 1.0 - similarities).min(axis=1)
-
-
 def _unit(features: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
-    """Scale rows to unit length, in float32 or float64; a zero row stays zero, with a finite gradient."""
+    """Scale rows to unit length; a zero row stays zero, at distance 1 from all others, with a finite gradient."""
     features = jnp.asarray(features)
     features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
     return features * jax.lax.rsqrt(jnp.maximum((features**2).sum(axis=1, keepdims=True), 1e-12))
@@ -168,25 +144,20 @@ def combine(
     """
     identity = jnp.asarray(identity)
     appearance, pose = (None if loss is None else jnp.asarray(loss) for loss in (appearance, pose))
-    terms = _weighted(identity, appearance, pose, appearance_weight, weight_gradient)
-    if auxiliary is None:
-        return terms
-    auxiliary = jnp.asarray(auxiliary)
-    return terms._replace(total=terms.total + auxiliary, auxiliary=auxiliary)
-
-
-def _weighted(
-    identity: Array, appearance: Array | None, pose: Array | None, appearance_weight: str | float, weight_gradient: bool
-) -> LossTerms:
     one, zero = jnp.ones_like(identity), jnp.zeros_like(identity)
     if appearance is None:
         if pose is None:
             raise ValueError("both triplet losses are None: expected at least one")
-        return LossTerms(identity + pose, identity, zero, pose, zero)
-    if pose is None:
-        return LossTerms(identity + appearance, identity, appearance, zero, one)
-    if appearance_weight == "adaptive":
-        weight = adaptive_weight(appearance, pose, stop_gradient=not weight_gradient)
+        terms = LossTerms(identity + pose, identity, zero, pose, zero)
+    elif pose is None:
+        terms = LossTerms(identity + appearance, identity, appearance, zero, one)
     else:
-        weight = jnp.full_like(appearance, float(appearance_weight))
-    return LossTerms(identity + weight * appearance + (1.0 - weight) * pose, identity, appearance, pose, weight)
+        if appearance_weight == "adaptive":
+            weight = adaptive_weight(appearance, pose, stop_gradient=not weight_gradient)
+        else:
+            weight = jnp.full_like(appearance, float(appearance_weight))
+        terms = LossTerms(identity + weight * appearance + (1.0 - weight) * pose, identity, appearance, pose, weight)
+    if auxiliary is None:
+        return terms
+    auxiliary = jnp.asarray(auxiliary)
+    return terms._replace(total=terms.total + auxiliary, auxiliary=auxiliary)

@@ -16,13 +16,8 @@ from rgcn_jax.runtime.time_accounting import Seconds
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax train") -> None:
     """Parse the command line and train. On SIGTERM, SIGINT or SIGHUP the state is saved (``runtime/preemption.py``).
 
-    Args:
-      arguments: command line; None: ``sys.argv[1:]``.
-      prog: how the command was called, for its usage line.
-
-    Raises:
-      InputError: an argument, the config or the data are invalid.
-      Stopped: a signal was received, and the state was saved.
+    Raises ``InputError`` for invalid arguments, configs and data, and ``Stopped`` after a signal, once the state is
+    saved.
     """
     seconds = Seconds()
     parser = Parser(

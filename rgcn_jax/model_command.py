@@ -60,8 +60,8 @@ def data_overrides(known: Namespace) -> list[str]:
 def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
     """Join the processes of the job and load the model of ``--model`` on all their devices.
 
-    Raises:
-      InputError: the model does not exist, its config names a module that is not allowed, or the processes differ.
+    Raises InputError if the model does not exist, its config names a module that is not allowed, or the processes
+    differ.
     """
     from rgcn_jax import parallel
     from rgcn_jax.embedder import Embedder
@@ -79,11 +79,10 @@ def open_embedder(known: Namespace, overrides: Sequence[str]) -> "Embedder":
 
 
 def results_path(folder: Path, name: str, out: Path | None) -> Path:
-    """Path of a results file: ``out``, else ``evaluations/NAME.json`` in the folder or, if that is read-only, in the
-    current folder.
+    """Path of a results file: ``out``, else ``evaluations/NAME.json`` in the folder or, if read-only, in the current
+    one.
 
-    Raises:
-      InputError: ``out`` is not a .json file in an existing folder, or neither folder can be written.
+    Raises InputError if ``out`` is not a .json file in an existing folder, or neither folder can be written.
     """
     if out is not None:
         if out.suffix != ".json" or not out.parent.is_dir():

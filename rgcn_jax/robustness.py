@@ -23,9 +23,7 @@ if TYPE_CHECKING:  # not at run time: it imports JAX, which takes seconds
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustness") -> None:
     """Parse the command line, evaluate the model at every level, print a line for each and write the curves.
 
-    Raises:
-      InputError: an argument is invalid, the model, its data or the other keypoints cannot be read, or the file cannot
-        be written.
+    Raises ``InputError`` for invalid arguments, models, data and keypoints, and if the file cannot be written.
     """
     known, overrides = _parse(arguments, prog)
     if processes.place() is not None:
@@ -47,7 +45,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     config = embedder.config
     if not config.with_pose and known.other_keypoints:
         raise InputError("--other-keypoints: the model has no pose branch.")
-    chosen = known.corruptions or [n for n, c in CORRUPTIONS.items() if _applies(c.of_frames, config)]
+    with_frames = not config.data.features
+    affecting = [n for n, c in CORRUPTIONS.items() if (with_frames if c.of_frames else config.with_pose)]
+    chosen = known.corruptions or affecting
     header = {"model": embedder.hash, "step": embedder.step, "seed": known.seed, "config": config.to_dict()}
     data = open_process_data(config, required=("query", "gallery"))
     header |= {"data_set": f"{data.split.name} {data.split.split_description}".strip()}
@@ -83,13 +83,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax robustnes
     print(last_line(wrote, "rgcn-jax", "report", known.model, "--out=report.html"))
 
 
-def _applies(of_frames: bool, config: Any) -> bool:
-    """Whether a corruption affects an input of the model."""
-    if of_frames:
-        return not config.data.features
-    return config.with_pose
-
-
 def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
     """Load the test tracklets' keypoints of another detector."""
     from rgcn_jax.data.keypoints import table
@@ -104,7 +97,6 @@ def _keypoints(known: Namespace, measured: "Robustness", data: Any) -> Any:
 
 
 def _line(name: str, at: dict[str, Any]) -> str:
-    """One level as a line: mAP and Rank-1 of each row."""
     level = "" if at["level"] is None else f"{at['level']:g}"
     rows = ", ".join(f"{row} {m['mAP']:.1f}/{m['rank1']:.1f}" for row, m in at["rows"].items())
     return f"{name:<16}{level:>5}  mAP/Rank-1 (%): {rows}"

@@ -16,9 +16,8 @@ from rgcn_jax.config import Config
 from rgcn_jax.config_io import CONFIG_FILE, load_config_json, override, save_config, typed
 from rgcn_jax.errors import InputError, listed
 from rgcn_jax.evaluation.scorer import model_from_config
-from rgcn_jax.models.plugins import plugin_modules
 from rgcn_jax.models.two_branch import CLASSIFIER, TwoBranch
-from rgcn_jax.runtime.checksum import host_leaves, structure
+from rgcn_jax.runtime.checksum import differences, host_leaves, structure
 from rgcn_jax.shipped import SHIPPED, model_path
 from rgcn_jax.training.model_folder import WEIGHTS_FILE, read_model_folder, write_model_folder
 from rgcn_jax.training.state import variables_hash
@@ -39,10 +38,8 @@ class SavedModel(NamedTuple):
     hash: str
 
     def build(self, mesh: Mesh) -> TwoBranch:
-        """Build the model, without classifier, for the devices of a mesh.
-
-        Raises:
-          InputError: the weights do not fit the model that the config describes.
+        """Build the model, without classifier, for the devices of a mesh. Raises InputError if the weights do not fit
+        it.
         """
         model = self.model(mesh)
         _check_fit(self, model)
@@ -90,10 +87,8 @@ def open_model(
 
 
 def save_model(folder: Path, model: SavedModel) -> None:
-    """Write ``config.json`` and ``model.safetensors`` to an existing folder.
-
-    Raises:
-      InputError: they cannot be written.
+    """Write ``config.json`` and ``model.safetensors`` to an existing folder. Raises InputError if they cannot be
+    written.
     """
     write_model_folder(folder, Weights(model.step, model.variables, model.hash))
     save_config(model.config, folder / CONFIG_FILE)
@@ -101,11 +96,9 @@ def save_model(folder: Path, model: SavedModel) -> None:
 
 def _check_imports(path: Path, config: Config, allowed: Collection[str]) -> None:
     """Raise ``InputError`` if the config names a module that is not allowed."""
-    refused = [
-        module
-        for module in plugin_modules((config.model.appearance, config.model.pose, config.model.readout))
-        if not any(module == name or module.startswith(f"{name}.") for name in allowed)
-    ]
+    parts = (config.model.appearance, config.model.pose, config.model.readout)
+    modules = dict.fromkeys(part.partition(":")[0] for part in parts if ":" in part)
+    refused = [m for m in modules if not any(m == name or m.startswith(f"{name}.") for name in allowed)]
     if refused:
         raise InputError(
             f"the model {path} would import and run the Python module {' and '.join(refused)}, which is not allowed: "
@@ -126,13 +119,7 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
             jax.random.key(0), jnp.zeros(frames, model.dtype), jnp.zeros((*one, 14, 3)), jnp.ones(one, bool)
         )
     )
-    need, found = structure(expected), structure(saved.variables)
-    wrong = [
-        f"{name} is {found.get(name, 'missing')}, expected {need.get(name, 'no such parameter')}"
-        for name in sorted({*need, *found})
-        if need.get(name) != found.get(name)
-    ]
-    if wrong:
+    if wrong := differences(structure(saved.variables), structure(expected)):
         raise InputError(
             f"the weights of {saved.path} do not fit the model that its config describes: "
             f"{listed(wrong, 3, separator='; ')}."
@@ -140,7 +127,6 @@ def _check_fit(saved: SavedModel, model: TwoBranch) -> None:
 
 
 def _contents(path: Path) -> str:
-    """List the contents of a folder, for a message."""
     if not path.is_dir():
         return "a file" if path.exists() else "no such folder"
     return listed(sorted(entry.name for entry in path.iterdir()), 6) or "an empty folder"

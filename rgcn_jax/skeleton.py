@@ -124,7 +124,7 @@ def to_14(keypoints: Float[np.ndarray, "*batch v 3"], source: str) -> Float32[np
     found = np.where(detected(keypoints)[..., None], keypoints, 0.0)
     out = np.empty((*keypoints.shape[:-2], 14, 3), np.float32)
     for node, index in enumerate(order):
-        out[..., node, :] = found[..., index, :] if isinstance(index, int) else _middle(found, *index)
+        out[..., node, :] = found[..., index, :] if isinstance(index, int) else midpoint(found, *index)
     return _without_stray_necks(out) if order is _HALPE else out
 
 
@@ -162,9 +162,9 @@ def in_crops(
     return np.where(seen[..., None], np.concatenate([share, keypoints[..., 2:]], -1), 0.0).astype(np.float32)
 
 
-def _middle(found: Float[np.ndarray, "*batch v 3"], first: int, second: int) -> Float[np.ndarray, "*batch 3"]:
+def midpoint(keypoints: Float[np.ndarray, "*batch v 3"], first: int, second: int) -> Float[np.ndarray, "*batch 3"]:
     """The midpoint of two keypoints, missing if either is."""
-    a, b = found[..., first, :], found[..., second, :]
+    a, b = keypoints[..., first, :], keypoints[..., second, :]
     middle = (a + b) / 2
     middle[..., 2] = np.minimum(a[..., 2], b[..., 2])
     return np.where(middle[..., 2:] > 0, middle, 0.0)
@@ -176,7 +176,7 @@ def _without_stray_necks(bodies: Float32[np.ndarray, "*batch 14 3"]) -> Float32[
     The torso length is the longest of: midpoint of the shoulders to midpoint of the hips, the same to the head, and the
     distance between the shoulders, as far as these were detected. A missing neck or shoulder changes nothing.
     """
-    middle, hips = _middle(bodies, *_SHOULDERS), _middle(bodies, *_HIPS)
+    middle, hips = midpoint(bodies, *_SHOULDERS), midpoint(bodies, *_HIPS)
     right, left = (bodies[..., i, :] for i in _SHOULDERS)
     lengths = [_distance(middle, hips), _distance(middle, bodies[..., 0, :]), _distance(right, left)]
     stray = _distance(middle, bodies[..., 1, :]) > np.maximum.reduce(lengths) / 2

@@ -21,12 +21,8 @@ SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax sweep") -> int:
     """Parse the command line, train the missing runs, print the table and write it in all formats.
 
-    Returns:
-      The exit status: 1 if a run failed.
-
-    Raises:
-      InputError: an argument, the table or a config is invalid.
-      Stopped: a signal was received, and the state of the current run was saved.
+    Returns the exit status, 1 if a run failed. Raises ``InputError`` for invalid arguments, tables and configs, and
+    ``Stopped`` after a signal, once the current run is saved.
     """
     known, overrides = _parse(arguments, prog)
     table = load_table(known.table)
@@ -102,15 +98,15 @@ def _cells(known: Namespace, table: Table, overrides: Sequence[str]) -> list[Cel
 
 
 def _run(wanted: Sequence[Cell], known: Namespace) -> int:
-    """Train the runs of this process; return the exit status."""
     index, count = known.only
     share = list({cell.folder: cell for cell in wanted}.values())[index::count]
     done = sum(cell.results() is not None for cell in share)
-    print(f"{len(share)} runs, {done} of them finished", flush=True)
+    runs = "1 run" if len(share) == 1 else f"{len(share)} runs"
+    print(f"{runs}, {done} of them finished", flush=True)
     with Stopping() as stopping:
         sweep = Sweep(stopping, lambda text: print(printable(text), flush=True))
         sweep.run(share)
-    print(f"{len(share)} runs: {len(sweep.failed)} failed, {len(sweep.elsewhere)} in other processes", flush=True)
+    print(f"{runs}: {len(sweep.failed)} failed, {len(sweep.elsewhere)} in other processes", flush=True)
     return 1 if sweep.failed else 0
 
 

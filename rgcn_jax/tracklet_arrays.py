@@ -61,13 +61,8 @@ class TrackletArrays:
     def read(self, plan: BatchPlan) -> Batch:
         """Read the batch of a plan."""
         which = [int(tracklet.frames[0].split("/")[0]) for tracklet in plan.tracklets]
-        return Batch(
-            frames=np.stack([self._shown(i, frames) for i, frames in zip(which, plan.frames, strict=True)]),
-            keypoints=np.stack([self._keypoints[i][frames] for i, frames in zip(which, plan.frames, strict=True)]),
-            frame_mask=plan.frame_mask,
-            label=plan.label,
-            index=plan.index,
-        )
+        frames = np.stack([self._shown(i, frames) for i, frames in zip(which, plan.frames, strict=True)])
+        return {**self.read_keypoints(plan), "frames": frames}
 
     def read_keypoints(self, plan: BatchPlan) -> Batch:
         """Read the batch of a plan without frames."""

@@ -78,7 +78,7 @@ LAYERS = [
     {"training"},
     {"evaluation"},
     {"data", "models"},
-    {"config", "config_augment", "config_evaluation", "config_training", "config_rules", "config_io", "config_help"},
+    {"config", "config_sections", "config_rules", "config_io", "config_help"},
     {"walkers"},
     {"command", "runtime", "parallel"},
     {"skeleton", "losses", "types", "errors", "fields", "torch_files", "shipped"},

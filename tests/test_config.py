@@ -18,13 +18,13 @@ from rgcn_jax.config import (
     default_config,
     to_config_dict,
 )
-from rgcn_jax.config_augment import KeypointAugmentConfig
 from rgcn_jax.config_io import (
     load_config_file,
     override,
     packaged_config,
     typed,
 )
+from rgcn_jax.config_sections import KeypointAugmentConfig
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation import distance, protocol
 from rgcn_jax.fields import leaves

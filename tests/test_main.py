@@ -59,7 +59,9 @@ def checkpointed(*workdirs):
     target = prepare(typed(load_config_json(workdirs[0] / "config.json")), restored=True).state
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
-            state = checkpoints.restore("latest", target)
+            found = checkpoints.newest_intact("latest", target)
+        assert found is not None
+        state = found[0]
         yield jax.device_get(jax.tree.leaves(replace(state, key=jax.random.key_data(state.key))))
 
 

@@ -11,8 +11,8 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.config_evaluation import CLIPS
 from rgcn_jax.config_io import configs_folder, import_from_current_folder
+from rgcn_jax.config_sections import CLIPS
 from rgcn_jax.errors import InputError, as_input_error, listed
 
 METRICS = {

@@ -4,13 +4,9 @@ One ResNet-50 processes two streams of a clip, detail frames at full resolution 
 Its components are in `rgcn_jax.models.bicnet_parts`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.bicnet_parts import (
@@ -23,7 +19,7 @@ from rgcn_jax.models.bicnet_parts import (
 )
 from rgcn_jax.models.masking import at_least_float32, masked_mean
 from rgcn_jax.models.pooling import max_over_positions
-from rgcn_jax.models.resnet import PLAIN_CONV, PLAIN_NORM, ResNet50
+from rgcn_jax.models.resnet import ResNet50
 
 STAGES = 4
 
@@ -42,10 +38,10 @@ class BiCnet(nn.Module):
     frames; f_a is the mean of both averages. It is not normalised: the normalisation and classifier of the original are
     the neck and classifier of ``TwoBranch``.
 
-    Fields as in `ResNet50`. ``trunk`` is a `ResNet50` in names and shapes, so the same weights load into it. With the
-    paper's fields there are 29,270,304 parameters: 23,508,032 in the trunk, 4,128,768 in the propagation, 1,623,104 in
-    the selection and 10,400 in the attention. The original with 625 identities has 30.56 million, including its
-    BatchNorm and linear head.
+    ``trunk``: a `ResNet50` of four stages, whose ``pooling`` is not used; the same weights load into it. For
+    ResNet-50 there are 29,270,304 parameters: 23,508,032 in the trunk, 4,128,768 in the propagation, 1,623,104 in the
+    selection and 10,400 in the attention. The original with 625 identities has 30.56 million, including its BatchNorm
+    and linear head.
 
     Number of frames: clips are padded to groups of four by repeating the last frame (the original: 8 frames), and a
     masked frame is replaced by the last valid one before it (at the beginning, by the first valid one). Such frames are
@@ -58,14 +54,7 @@ class BiCnet(nn.Module):
     Raises ValueError unless there are four stages, or as raised by the trunk.
     """
 
-    stage_sizes: Sequence[int] = (3, 4, 6, 3)
-    width: int = 64
-    last_stride: int = 1
-    remat: str = "none"
-    dtype: DTypeLike = jnp.float32
-    axis_name: str | None = None
-    conv: Callable[..., Any] = PLAIN_CONV
-    norm: Callable[..., Any] = PLAIN_NORM
+    trunk: ResNet50
 
     @nn.compact
     def __call__(
@@ -76,27 +65,17 @@ class BiCnet(nn.Module):
         These are ``attention_masks`` [B, G, 3, 8], the stripe weights of the context frames of G = ceil(T / 4) groups,
         and in training ``auxiliary_loss`` [], 0.01 times `diversity_loss`.
         """
-        if len(self.stage_sizes) != STAGES:
-            raise ValueError(f"expected {STAGES} stages for BiCnet, found {len(self.stage_sizes)}")
+        if len(self.trunk.stage_sizes) != STAGES:
+            raise ValueError(f"expected {STAGES} stages for BiCnet, found {len(self.trunk.stage_sizes)}")
         frames, counts = complete_clips(frames, mask)
         b, t = frames.shape[:2]
-        trunk = ResNet50(
-            self.stage_sizes,
-            self.width,
-            self.last_stride,
-            remat=self.remat,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-            conv=self.conv,
-            norm=self.norm,
-            name="trunk",
-        )
+        dtype, axis_name = self.trunk.dtype, self.trunk.axis_name
 
         def run_stage(stage: int, x: Array) -> Array:
-            out = trunk.stage(stage, x.reshape(-1, *x.shape[-3:]), train)
+            out = self.trunk.stage(stage, x.reshape(-1, *x.shape[-3:]), train)
             return out.reshape(*x.shape[:-3], *out.shape[1:])
 
-        x = trunk.stem(frames.reshape(b * t, *frames.shape[2:]), train)
+        x = self.trunk.stem(frames.reshape(b * t, *frames.shape[2:]), train)
         x = x.reshape(b, t // GROUP, GROUP, *x.shape[1:])
         detail, context = x[:, :, 0], max_pool_2x2(x[:, :, 1:])
         masks = jnp.zeros(0)
@@ -104,12 +83,12 @@ class BiCnet(nn.Module):
             detail = run_stage(stage, detail)
             context = run_stage(stage, context)
             if stage < STAGES - 1:
-                context = CrossScalePropagation(self.dtype, name=f"propagation{stage + 1}")(detail, context)
+                context = CrossScalePropagation(dtype, name=f"propagation{stage + 1}")(detail, context)
             if stage == 1:
-                select = TemporalKernelSelection(self.dtype, self.axis_name, name="kernel_selection")
+                select = TemporalKernelSelection(dtype, axis_name, name="kernel_selection")
                 detail, context = select(detail, context, counts, train)
             if stage == 2:
-                attend = DividedAttention(self.axis_name, name="divided_attention")
+                attend = DividedAttention(axis_name, name="divided_attention")
                 detail, context, masks = attend(detail, context, train)
         grouped = counts.reshape(b, -1, GROUP)
         f_a = _mean_of_streams(detail, context, grouped)

@@ -11,6 +11,8 @@ network has some in the attention logits, where the following normalisation canc
 in float32 (float64 for float64 input).
 """
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32, masked_mean
+from rgcn_jax.models.resnet import PLAIN_NORM
 
 GROUP = 4
 """Frames per group: one detail and three context frames."""
@@ -142,18 +145,16 @@ class TemporalKernelSelection(nn.Module):
         squeezed = nn.Dense(max(d // 16, 1), use_bias=False, kernel_init=uniform_fan_in, name="squeeze")(
             masked_mean(short + long, counts).mean(axis=(1, 2))
         )
-        squeezed = nn.relu(self._norm("squeeze_norm")(squeezed, use_running_average=not train))
+        batch_norm = partial(PLAIN_NORM, use_running_average=not train, axis_name=self.axis_name)
+        squeezed = nn.relu(batch_norm(name="squeeze_norm")(squeezed))
         scores = nn.Dense(2 * d, use_bias=False, kernel_init=uniform_fan_in, name="select")(squeezed).reshape(b, 2, d)
         weights = jax.nn.softmax(scores, axis=1)[:, :, None, None, None]
         selected = (weights[:, 0] * short + weights[:, 1] * long).reshape(cells.shape)
-        norm = self._norm("norm", nn.initializers.zeros)
+        norm = batch_norm(scale_init=nn.initializers.zeros, name="norm")
         # Separate statements fix the order in which the running statistics are updated.
-        to_detail = norm(_spread(selected[:, :, 0], 8, detail), use_running_average=not train)
-        to_context = norm(_spread(selected[:, :, 1:], 4, context), use_running_average=not train)
+        to_detail = norm(_spread(selected[:, :, 0], 8, detail))
+        to_context = norm(_spread(selected[:, :, 1:], 4, context))
         return detail + to_detail.astype(detail.dtype), context + to_context.astype(context.dtype)
-
-    def _norm(self, name: str, scale_init: nn.initializers.Initializer = nn.initializers.ones) -> nn.BatchNorm:
-        return nn.BatchNorm(momentum=0.9, epsilon=1e-5, scale_init=scale_init, axis_name=self.axis_name, name=name)
 
 
 def _spread(cells: Array, size: int, like: Array) -> Array:
@@ -186,6 +187,7 @@ class DividedAttention(nn.Module):
         """Maps of both resolutions to the new maps of both, and the stripe weights of the context frames."""
         detail, context = jnp.asarray(detail), jnp.asarray(context)
         maps = [average_pool(detail, 2), *(at_least_float32(context[:, :, i]) for i in range(GROUP - 1))]
+        norm = partial(PLAIN_NORM, use_running_average=not train, axis_name=self.axis_name)
         vectors, masks = [], []
         for i, x in enumerate(maps):
             stripes = stripe_means(x)
@@ -194,25 +196,16 @@ class DividedAttention(nn.Module):
             else:
                 logits = nn.Dense(1, use_bias=False, kernel_init=uniform_fan_in, name=f"score{i}")(stripes)[..., 0]
                 logits = nn.Dense(STRIPES, use_bias=False, kernel_init=uniform_fan_in, name=f"mix{i}")(logits)
-                logits = self._norm(f"mix_norm{i}", train, nn.initializers.ones)(logits)
+                logits = norm(name=f"mix_norm{i}")(logits)
             masks.append(jax.nn.softmax(logits, axis=-1))
             vector = (masks[-1][..., None] * stripes).sum(axis=-2)
-            vectors.append(self._norm(f"norm{i}", train, nn.initializers.zeros)(vector)[:, :, None, None])
+            vector = norm(scale_init=nn.initializers.zeros, name=f"norm{i}")(vector)
+            vectors.append(vector[:, :, None, None])
         to_detail, to_context = vectors[0], jnp.stack(vectors[1:], axis=2)
         return (
             detail + to_detail.astype(detail.dtype),
             context + to_context.astype(context.dtype),
             jnp.stack(masks[1:], axis=2),
-        )
-
-    def _norm(self, name: str, train: bool, scale_init: nn.initializers.Initializer) -> nn.BatchNorm:
-        return nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            scale_init=scale_init,
-            axis_name=self.axis_name,
-            name=name,
         )
 
 

@@ -40,16 +40,12 @@ def _recurrent(**trunk: Any) -> FrameAppearance:
     return FrameAppearance(ResNet50(**trunk), RecurrentAggregation(features))
 
 
-def _bicnet(**trunk: Any) -> BiCnet:
-    return BiCnet(**{name: value for name, value in trunk.items() if name != "pooling"})
-
-
 APPEARANCES: Mapping[str, Callable[..., nn.Module]] = {
     "AP": lambda **trunk: FrameAppearance(ResNet50(**trunk), AveragePooling()),
     "AA": lambda **trunk: FrameAppearance(ResNet50(**trunk), AttentionAggregation()),
     "AA-conv": lambda **trunk: ConvolutionalAttention(ResNet50(**trunk)),
     "RA": _recurrent,
-    "BiC": _bicnet,
+    "BiC": lambda **trunk: BiCnet(ResNet50(**trunk)),
     "precomputed": lambda **_: PrecomputedFeatures(),
 }
 """Appearance models: frames -> f_a; called with the fields of ``ResNet50``. All but "precomputed" have a ``ResNet50``,
@@ -86,8 +82,9 @@ ENCODER_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "graph_self": ("self_term", LAYERED_ENCODERS),
     "product": ("product", RECURRENT_ENCODERS),
     "dropout": ("dropout", NORMALISED_ENCODERS),
+    "axis_name": ("axis_name", NORMALISED_ENCODERS),
 }
-"""Fields of some pose encoders only: name of the argument, and these encoders."""
+"""Settings of some pose encoders only, fields of ``config.model`` and ``axis_name``: name of the argument, encoders."""
 
 READOUTS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "DAM": (DualAttention, 2),
@@ -111,10 +108,8 @@ def _choose(table: Mapping[str, Any], name: str) -> Any:
 def build_encoder(name: str, platform: str = "", **settings: Any) -> nn.Module:
     """Build the pose encoder of a name in ``POSE_ENCODERS`` or at an import path.
 
-    ``platform``: as for ``build_model``. ``settings``: ``features``, ``dtype`` and settings of the encoder.
-
-    Raises:
-      InputError: the encoder does not exist, or does not take the settings.
+    ``platform``: as for ``build_model``. ``settings``: ``features``, ``dtype`` and settings of the encoder. Raises
+    InputError if the encoder does not exist, or does not take the settings.
     """
     if ":" in name:
         return load_plugin(name, "model.pose", settings)(**settings)
@@ -130,16 +125,6 @@ def _build_readout(name: str) -> tuple[nn.Module, int]:
         return readout(), getattr(readout, "vectors", 1)
     readout, vectors = _choose(READOUTS, name)
     return readout(), vectors
-
-
-def _encoder_settings(fields: Mapping[str, Any], axis_name: str | None) -> dict[str, Any]:
-    """Settings that only some pose encoders take."""
-    settings: dict[str, Any] = {
-        argument: fields[field]
-        for field, (argument, encoders) in ENCODER_SETTINGS.items()
-        if fields["pose"] in encoders and field in fields
-    }
-    return settings | ({"axis_name": axis_name} if fields["pose"] in NORMALISED_ENCODERS else {})
 
 
 def build_model(
@@ -175,7 +160,12 @@ def build_model(
                 f"model.pose_features is {fields['pose_features']}, which the readout {fields['readout']} cannot "
                 f"divide into {vectors} equal vectors: choose a multiple of {vectors}."
             )
-        settings = _encoder_settings(fields, axis_name)
+        given = {**fields, "axis_name": axis_name}
+        settings = {
+            argument: given[name]
+            for name, (argument, encoders) in ENCODER_SETTINGS.items()
+            if fields["pose"] in encoders and name in given
+        }
         width = fields["pose_features"] // vectors
         encoder = build_encoder(fields["pose"], platform, features=width, dtype=compute, **settings)
     trunk = {
@@ -231,10 +221,8 @@ def initialise(model: TwoBranch, seed: int, frames_per_clip: int, *shape: int, p
 def with_pretrained(variables: Mapping[str, Any], path: Path, say: Callable[[str], object] = print) -> dict[str, Any]:
     """Load the ResNet of a model, or a whole BiCnet-TKS, from a file (``pretrained.load_appearance``).
 
-    ``say``: called with a line that lists unused tensors of the file, if any.
-
-    Raises:
-      InputError: the appearance model has no ``trunk``, or the file does not fit it.
+    ``say``: called with a line that lists unused tensors of the file, if any. Raises InputError if the appearance model
+    has no ``trunk``, or the file does not fit it.
     """
     appearance = {kind: variables[kind].get("appearance", {}) for kind in ("params", "batch_stats")}
     if not all("trunk" in of_kind for of_kind in appearance.values()):

@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
-from rgcn_jax.models.graph_convolution import Adjacency
 from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.models.recurrent_gcn import Adjacency
 from rgcn_jax.skeleton import normalized_adjacency
 
 VARIANTS = ("O", "H")

@@ -17,8 +17,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
-from rgcn_jax.models.graph_convolution import GraphEncoder, convolve, project
-from rgcn_jax.models.recurrent_gcn import State, forget_one, orthogonal_gates, scan_projected
+from rgcn_jax.models.graph_convolution import project
+from rgcn_jax.models.recurrent_gcn import GraphEncoder, forget_one, orthogonal_gates
 
 _lecun = nn.initializers.lecun_normal()
 
@@ -31,11 +31,7 @@ def rnn_step(
 ) -> Float[Array, "*nodes n"]:
     """One time step of eq. 5 on every node: tanh(h_{t-1} W_h + x'_t W_x + b).
 
-    Args:
-      params: ``W_h`` [n, n], ``b`` [n].
-      h: h_{t-1}.
-      xw: x'_t W_x.
-      dtype: data type of the matmul operands.
+    ``params``: ``W_h`` [n, n], ``b`` [n]. ``xw``: x'_t W_x. ``dtype``: data type of the matmul operands.
     """
     return jnp.tanh(project(h, params["W_h"], dtype) + xw + params["b"])
 
@@ -63,10 +59,7 @@ class _Pipeline(GraphEncoder):
 
     def graph_stage(self, keypoints: ArrayLike) -> tuple[Array, DTypeLike]:
         """X to X' [B, T, V, n] and the data type of the matmul operands; creates ``W_g``."""
-        x, a_hat, dtype = self.prepare(keypoints)
-        shapes = zip(self.weight_names("W_g"), self.fan_in(x.shape[-1]), strict=True)
-        weights = [self.param(name, _lecun, (rows, self.features)) for name, rows in shapes]
-        ax, w_g = convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term)
+        ax, w_g, dtype = self.graph_layers(keypoints, "W_g")
         return nn.relu(project(ax, w_g, dtype)), dtype
 
 
@@ -90,12 +83,7 @@ class GCNRNN(_Pipeline):
             "b": self.param("b", nn.initializers.zeros, (n,)),
         }
         zero = jnp.zeros_like(x[:, 0])
-        unroll = self.unrolled(x.shape[1])
-
-        def step(state: State, xw: Array) -> State:
-            return (rnn_step(params, state[0], xw, dtype),)
-
-        return scan_projected(step, (zero,), x, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
+        return self.scan(lambda state, xw: (rnn_step(params, state[0], xw, dtype),), (zero,), x, w_x, mask, dtype)
 
 
 class GCNLSTM(_Pipeline):
@@ -124,9 +112,4 @@ class GCNLSTM(_Pipeline):
         if self.lstm is not None:
             return self.lstm({"W_x": w_x, **params}, x, mask, dtype)
         zero = jnp.zeros_like(x[:, 0])
-
-        def step(state: State, xw: Array) -> State:
-            return lstm_step(params, state, xw, dtype)
-
-        unroll = self.unrolled(x.shape[1])
-        return scan_projected(step, (zero, zero), x, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
+        return self.scan(lambda state, xw: lstm_step(params, state, xw, dtype), (zero, zero), x, w_x, mask, dtype)

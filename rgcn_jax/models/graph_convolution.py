@@ -1,4 +1,4 @@
-"""Graph convolution A_hat X W, layer by layer, over all frames at once; shared by RGCN, LGCN and the pipelines.
+"""Graph convolution A_hat X W, layer by layer, over all frames at once; shared by RGCN, LGCN, GCN&RNN and GCN&LSTM.
 
 Two departures from the paper, both off by default. ``self_term``: a layer is sigma([Z, A_hat Z] W_x), which keeps a
 keypoint's own value in addition to that of its neighbourhood. A_hat of this graph damps differences between
@@ -13,11 +13,6 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, DTypeLike, Float
-
-from rgcn_jax.models.masking import at_least_float32
-from rgcn_jax.skeleton import normalized_adjacency
-
-Adjacency = tuple[tuple[float, ...], ...]
 
 
 def project(
@@ -48,9 +43,7 @@ def convolve(
     self_term: bool = False,
 ) -> tuple[Float[Array, "b t v k"], Float[Array, "..."]]:
     """Graph convolution of all frames without its last product: (AX, W), such that sigma(AX W) enters the recurrence;
-    with ``self_term`` ([X, AX], W).
-
-    ``scan_projected`` computes the last product.
+    with ``self_term`` ([X, AX], W). The scan over the frames computes the last product.
     """
     ax, w = _neighbours(x, a_hat, self_term), jnp.asarray(weights[0])
     for following in map(jnp.asarray, weights[1:]):
@@ -72,44 +65,3 @@ def _neighbours(x: ArrayLike, a_hat: ArrayLike, self_term: bool, gates: int = 1)
         return ax
     pair = [z.reshape(*z.shape[:-1], gates, -1) for z in (jnp.asarray(x), ax)]
     return jnp.concatenate(pair, axis=-1).reshape(*ax.shape[:-1], -1)
-
-
-class GraphEncoder(nn.Module):
-    """Base class with the fields that RGCN, LGCN and the pipelines share.
-
-    ``features``: n. ``num_layers``: L, at least 1. ``relu_each_layer``: sigma after every layer instead of one outside.
-    ``self_term``: layers take [Z, A_hat Z] instead of A_hat Z, and their weights have twice the rows. ``adjacency``:
-    rows of A_hat; None: the 14-keypoint graph of figure 4. ``dtype``: data type of the matmul operands.
-    ``project_in_scan``: multiply the input by W_x (LGCN: W) frame by frame instead of all at once before the scan; the
-    result is the same. ``unroll``: the scan over a clip of at most this many frames is unrolled; 1: never.
-    """
-
-    features: int
-    num_layers: int = 1
-    relu_each_layer: bool = False
-    adjacency: Adjacency | None = None
-    dtype: DTypeLike = jnp.float32
-    project_in_scan: bool = False
-    self_term: bool = False
-    unroll: int = 1
-
-    def unrolled(self, frames: int) -> int:
-        """Number of frames by which the scan is unrolled: all of a short clip's, else 1."""
-        return frames if frames <= self.unroll else 1
-
-    def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
-        """X in float32 or better, A_hat in the same type, and the data type of the matmul operands."""
-        if self.num_layers < 1:
-            raise ValueError(f"num_layers is {self.num_layers}: expected at least 1.")
-        x = at_least_float32(keypoints)
-        a_hat = jnp.asarray(normalized_adjacency() if self.adjacency is None else self.adjacency, x.dtype)
-        return x, a_hat, x.dtype if x.dtype == jnp.float64 else self.dtype
-
-    def fan_in(self, channels: int) -> list[int]:
-        """Rows of the weights of each layer, for an input with ``channels``."""
-        seen = 2 if self.self_term else 1
-        return [seen * channels] + [seen * self.features] * (self.num_layers - 1)
-
-    def weight_names(self, symbol: str) -> list[str]:
-        """The paper's names of the weights of all layers: the symbol itself for one layer, else numbered from 1."""
-        return [symbol] if self.num_layers == 1 else [f"{symbol}{layer + 1}" for layer in range(self.num_layers)]

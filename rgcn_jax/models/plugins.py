@@ -11,13 +11,9 @@ from rgcn_jax.errors import InputError, as_input_error
 def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[..., Any]:
     """Import the class or function at a path such as "my_package.my_encoder:EveryFrameAlone".
 
-    Args:
-      path: module and name; the module must be on the Python path (in the current directory, or installed).
-      field: config field that holds the path, for the error message.
-      arguments: keyword arguments that it will be called with.
-
-    Raises:
-      InputError: the module cannot be imported or lacks the name, or the object cannot be called with the arguments.
+    The module must be on the Python path (in the current directory, or installed). ``field``: config field that holds
+    the path. ``arguments``: keyword arguments that it will be called with. Raises InputError if the module cannot be
+    imported or lacks the name, or the object cannot be called with the arguments.
     """
     module, _, name = path.partition(":")
     wrong = f"{field} is {path!r}, an import path MODULE:NAME"
@@ -33,8 +29,3 @@ def load_plugin(path: str, field: str, arguments: Iterable[str]) -> Callable[...
     except TypeError as error:
         raise InputError(f"{wrong}, but it cannot be called with {', '.join(arguments)}: {error}.") from error
     return found
-
-
-def plugin_modules(parts: Iterable[str]) -> list[str]:
-    """The distinct modules of model parts named "MODULE:NAME"."""
-    return list(dict.fromkeys(part.partition(":")[0] for part in parts if ":" in part))

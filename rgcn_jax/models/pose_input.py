@@ -104,13 +104,9 @@ def fill_gaps(
 ) -> tuple[Float[Array, "b t v c"], Bool[Array, "b t v"]]:
     """Fill gaps of each keypoint in a clip: by linear interpolation inside, by the nearest value at the ends.
 
-    Args:
-      x: values by clip, frame and keypoint; ignored where not seen.
-      seen: mask of valid values.
-      mask: False for frames that pad a clip, which are neither read nor filled. None: all frames are valid.
-
-    Returns:
-      x, 0 where nothing can be filled in, and its mask: all valid frames of keypoints that are seen at least once.
+    Values are ignored where not ``seen``. Frames that pad a clip (``mask`` False; None: none) are neither read nor
+    filled. Returns x, 0 where nothing can be filled in, and its mask: all valid frames of keypoints that are seen at
+    least once.
     """
     x, seen = jnp.asarray(x), jnp.asarray(seen)
     if mask is not None:
@@ -169,9 +165,8 @@ def centre(
     position, detected = jnp.asarray(position), jnp.asarray(detected)
     middle, has_middle = _mean(position[..., jnp.array(HIPS), :], detected[..., jnp.array(HIPS)], axis=2)
     everything, _ = _mean(position, detected, axis=(1, 2))
-    median_x = _median(middle[..., 0], has_middle, everything[:, 0])
-    median_y = _median(middle[..., 1], has_middle, everything[:, 1])
-    fallback = jnp.stack([median_x, median_y], axis=-1)[:, None, :]
+    medians = [_median(middle[..., i], has_middle, everything[:, i]) for i in (0, 1)]
+    fallback = jnp.stack(medians, axis=-1)[:, None, :]
     origin = jnp.where(has_middle[..., None], middle, fallback)
     scale = torso_length(position, detected) if torso is None else jnp.asarray(torso)
     return (position - origin[:, :, None, :]) / scale[:, None, None, None]

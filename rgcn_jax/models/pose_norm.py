@@ -36,13 +36,10 @@ class PoseNorm(nn.Module):
         seen: Bool[ArrayLike, "b t v"],
         train: bool = False,
     ) -> Float[Array, "b t v c"]:
-        """Standardise X.
+        """Standardise X of ``pose_input``.
 
-        Args:
-          x: X of ``pose_input``.
-          present: mask of valid keypoints in X, detected or filled; the others become 0.
-          seen: mask of keypoints detected in valid frames, which update the statistics.
-          train: whether to update the statistics.
+        ``present``: mask of valid keypoints in X, detected or filled; the others become 0. ``seen``: mask of keypoints
+        detected in valid frames, which update the statistics if ``train``.
         """
         x = at_least_float32(x)
         shape = x.shape[2:]

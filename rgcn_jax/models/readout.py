@@ -47,42 +47,41 @@ class MeanReadout(nn.Module):
         return masked_mean(H, mask).mean(axis=1), {}
 
 
-class NodeAttention(nn.Module):
-    """f_p = h_n, eq. 9-11: mean over frames, then attention softmax_v(h_bar_v w_n) over keypoints. Parameter ``w_n``
-    [n].
-    """
-
-    @nn.compact
-    def __call__(
-        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
-    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
-        """H and mask of valid frames (None: all) to (f_p, {"node"})."""
-        h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
-        return h_n, {"node": node}
-
-
-class TimeAttention(nn.Module):
-    """f_p = h_t, eq. 12-14: mean over keypoints, then attention softmax_t(h_bar_t w_t) over frames. Parameter ``w_t``
-    [n].
-    """
-
-    @nn.compact
-    def __call__(
-        self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
-    ) -> tuple[Float[Array, "b n"], dict[str, Array]]:
-        """H and mask of valid frames (None: all) to (f_p, {"time"})."""
-        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
-        return h_t, {"time": time}
-
-
-class DualAttention(nn.Module):
-    """f_p = [h_n ; h_t] [B, 2n], eq. 9-14: node and time attention. Parameters ``w_n`` and ``w_t`` [n]."""
+class _Attention(nn.Module):
+    attends = ()  # the kinds of attention, whose features are concatenated
 
     @nn.compact
     def __call__(
         self, H: Float[ArrayLike, "b t v n"], mask: Bool[ArrayLike, "b t"] | None = None
     ) -> tuple[Float[Array, "b m"], dict[str, Array]]:
-        """H and mask of valid frames (None: all) to (f_p, {"node", "time"})."""
-        h_n, node = attend_nodes(H, self.param("w_n", _score_vector, jnp.shape(H)[-1:]), mask)
-        h_t, time = _attend_frames(H, self.param("w_t", _score_vector, jnp.shape(H)[-1:]), mask)
-        return jnp.concatenate([h_n, h_t], axis=-1), {"node": node, "time": time}
+        """H and mask of valid frames (None: all) to (f_p, weights)."""
+        features, weights = [], {}
+        for kind in self.attends:
+            attend, name = (attend_nodes, "w_n") if kind == "node" else (_attend_frames, "w_t")
+            f, weights[kind] = attend(H, self.param(name, _score_vector, jnp.shape(H)[-1:]), mask)
+            features.append(f)
+        return jnp.concatenate(features, axis=-1), weights
+
+
+class NodeAttention(_Attention):
+    """f_p = h_n [B, n], eq. 9-11: mean over frames, then attention softmax_v(h_bar_v w_n) over keypoints.
+
+    Parameter ``w_n`` [n].
+    """
+
+    attends = ("node",)
+
+
+class TimeAttention(_Attention):
+    """f_p = h_t [B, n], eq. 12-14: mean over keypoints, then attention softmax_t(h_bar_t w_t) over frames.
+
+    Parameter ``w_t`` [n].
+    """
+
+    attends = ("time",)
+
+
+class DualAttention(_Attention):
+    """f_p = [h_n ; h_t] [B, 2n], eq. 9-14: node and time attention. Parameters ``w_n`` and ``w_t`` [n]."""
+
+    attends = ("node", "time")

@@ -25,8 +25,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float
 
-from rgcn_jax.models.graph_convolution import GraphEncoder, convolve, project
+from rgcn_jax.models.graph_convolution import convolve, project
+from rgcn_jax.models.masking import at_least_float32
+from rgcn_jax.skeleton import normalized_adjacency
 
+Adjacency = tuple[tuple[float, ...], ...]
 GATES = ("f", "i", "o", "g")
 """Order of the gates in LGCN's fused parameters: forget, input, output, candidate."""
 
@@ -106,23 +109,65 @@ def scan_frames(
     return jnp.swapaxes(outputs, 0, 1)
 
 
-def scan_projected(
-    step: Callable[[State, Array], State],
-    state: State,
-    inputs: Float[ArrayLike, "b t *rest c"],
-    w: Float[ArrayLike, "..."],
-    mask: Bool[ArrayLike, "b t"] | None,
-    dtype: DTypeLike,
-    *,
-    in_scan: bool,
-    unroll: int,
-) -> Float[Array, "b t *out"]:
-    """``scan_frames`` with x_t W (``project``) as input, computed for all frames before the scan, or frame by frame if
-    ``in_scan``.
+class GraphEncoder(nn.Module):
+    """Base class with the fields and steps that RGCN, LGCN, GCN&RNN and GCN&LSTM share.
+
+    ``features``: n. ``num_layers``: L, at least 1. ``relu_each_layer``: sigma after every layer instead of one outside.
+    ``self_term``: layers take [Z, A_hat Z] instead of A_hat Z, and their weights have twice the rows. ``adjacency``:
+    rows of A_hat; None: the 14-keypoint graph of figure 4. ``dtype``: data type of the matmul operands.
+    ``project_in_scan``: multiply the input by W_x (LGCN: W) frame by frame instead of all at once before the scan; the
+    result is the same. ``unroll``: the scan over a clip of at most this many frames is unrolled; 1: never.
     """
-    if in_scan:
-        return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
-    return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
+
+    features: int
+    num_layers: int = 1
+    relu_each_layer: bool = False
+    adjacency: Adjacency | None = None
+    dtype: DTypeLike = jnp.float32
+    project_in_scan: bool = False
+    self_term: bool = False
+    unroll: int = 1
+
+    def prepare(self, keypoints: ArrayLike) -> tuple[Array, Array, DTypeLike]:
+        """X in float32 or better, A_hat in the same type, and the data type of the matmul operands."""
+        if self.num_layers < 1:
+            raise ValueError(f"num_layers is {self.num_layers}: expected at least 1.")
+        x = at_least_float32(keypoints)
+        a_hat = jnp.asarray(normalized_adjacency() if self.adjacency is None else self.adjacency, x.dtype)
+        return x, a_hat, x.dtype if x.dtype == jnp.float64 else self.dtype
+
+    def weight_names(self, symbol: str) -> list[str]:
+        """The paper's names of the weights of all layers: the symbol itself for one layer, else numbered from 1."""
+        return [symbol] if self.num_layers == 1 else [f"{symbol}{layer + 1}" for layer in range(self.num_layers)]
+
+    def graph_layers(self, keypoints: ArrayLike, symbol: str, gates: int = 1) -> tuple[Array, Array, DTypeLike]:
+        """(AX, W) of ``convolve`` and the data type of the matmul operands; creates the weights of all layers.
+
+        The first layer's are [C, gates n]; the others' [n, n], or one such matrix for each of several gates.
+        """
+        x, a_hat, dtype = self.prepare(keypoints)
+        (first, *rest), n = self.weight_names(symbol), self.features
+        seen = 2 if self.self_term else 1
+        init, shape = (_lecun, (seen * n, n)) if gates == 1 else (_lecun_each, (gates, seen * n, n))
+        weights = [self.param(first, _lecun, (seen * x.shape[-1], gates * n))]
+        weights += [self.param(name, init, shape) for name in rest]
+        return *convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term), dtype
+
+    def scan(
+        self,
+        step: Callable[[State, Array], State],
+        state: State,
+        inputs: Float[ArrayLike, "b t *rest c"],
+        w: Float[ArrayLike, "..."],
+        mask: Bool[ArrayLike, "b t"] | None,
+        dtype: DTypeLike,
+    ) -> Float[Array, "b t *out"]:
+        """``scan_frames`` with x_t W (``project``) as input, before or in the scan (``project_in_scan``)."""
+        frames = jnp.shape(inputs)[1]
+        unroll = frames if frames <= self.unroll else 1
+        if self.project_in_scan:
+            return scan_frames(lambda state, x: step(state, project(x, w, dtype)), state, inputs, mask, unroll)
+        return scan_frames(step, state, project(inputs, w, dtype), mask, unroll)
 
 
 class RGCN(GraphEncoder):
@@ -139,11 +184,8 @@ class RGCN(GraphEncoder):
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
         """X to H. Frames where ``mask`` is False do not change the state. ``train`` has no effect."""
-        x, a_hat, dtype = self.prepare(keypoints)
+        ax, w_x, dtype = self.graph_layers(keypoints, "W_x")
         n = self.features
-        shapes = zip(self.weight_names("W_x"), self.fan_in(x.shape[-1]), strict=True)
-        weights = [self.param(name, _lecun, (rows, n)) for name, rows in shapes]
-        ax, w_x = convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term)
         params = {
             "W_h": self.param("W_h", _orthogonal, (n, n)),
             "b": self.param("b", nn.initializers.zeros, (n,)),
@@ -151,12 +193,7 @@ class RGCN(GraphEncoder):
         if self.product:
             params["P"] = self.param("P", _lecun, (n, n))
         h = jnp.zeros_like(project(ax[:, 0], w_x, dtype))
-
-        def step(state: State, xw: Array) -> State:
-            return (rgcn_step(params, state[0], xw, dtype),)
-
-        unroll = self.unrolled(x.shape[1])
-        return scan_projected(step, (h,), ax, w_x, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
+        return self.scan(lambda state, xw: (rgcn_step(params, state[0], xw, dtype),), (h,), ax, w_x, mask, dtype)
 
 
 class LGCN(GraphEncoder):
@@ -174,12 +211,8 @@ class LGCN(GraphEncoder):
         self, keypoints: Float[ArrayLike, "b t v c"], mask: Bool[ArrayLike, "b t"] | None = None, train: bool = False
     ) -> Float[Array, "b t v {self.features}"]:
         """X to H. Frames where ``mask`` is False do not change H and C. ``train`` has no effect."""
-        x, a_hat, dtype = self.prepare(keypoints)
+        ax, w, dtype = self.graph_layers(keypoints, "W", gates=4)
         n = self.features
-        (first, *rest), (rows, *more) = self.weight_names("W"), self.fan_in(x.shape[-1])
-        weights = [self.param(first, _lecun, (rows, 4 * n))]
-        weights += [self.param(name, _lecun_each, (4, m, n)) for name, m in zip(rest, more, strict=True)]
-        ax, w = convolve(x, a_hat, weights, self.relu_each_layer, dtype, self.self_term)
         params = {
             "U": self.param("U", orthogonal_gates, (n, 4 * n)),
             "b": self.param("b", forget_one, (4 * n,)),
@@ -187,23 +220,14 @@ class LGCN(GraphEncoder):
         if self.product:
             params["P"] = self.param("P", _lecun_each, (4, n, n))
         zero = jnp.zeros_like(project(ax[:, 0], w, dtype)[..., :n])
-
-        def step(state: State, xw: Array) -> State:
-            return lgcn_step(params, state, xw, dtype)
-
-        unroll = self.unrolled(x.shape[1])
-        return scan_projected(step, (zero, zero), ax, w, mask, dtype, in_scan=self.project_in_scan, unroll=unroll)
+        return self.scan(lambda state, xw: lgcn_step(params, state, xw, dtype), (zero, zero), ax, w, mask, dtype)
 
 
 def named_gates(params: Mapping[str, Any]) -> dict[str, Array]:
     """LGCN's parameters by the names of eq. 8: W_f W_i W_o W_g, U_f ..., b_f ... (W_f1, W_f2, ... with more layers).
 
-    Args:
-      params: parameters of one LGCN, ``W``, ``U``, ``b``; or its variables, with these under "params".
-
-    Returns:
-      ``W_k`` [C, n] ([n, n] from the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k; ``P_k`` [n, n]
-      with a product.
+    ``params``: parameters of one LGCN, or its variables, with these under "params". Returns ``W_k`` [C, n] ([n, n] from
+    the second layer on), ``U_k`` [n, n] and ``b_k`` [n] for every gate k; ``P_k`` [n, n] with a product.
     """
     named = {}
     for name, fused in params.get("params", params).items():

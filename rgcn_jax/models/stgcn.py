@@ -20,13 +20,13 @@ Precision: matmul operands are in ``dtype``; sums, normalisations and activation
 input).
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, DTypeLike, Float, Float32
+from scipy.sparse.csgraph import shortest_path
 
 from rgcn_jax.models.graph_convolution import project
 from rgcn_jax.models.masked_norm import MaskedBatchNorm
@@ -66,15 +66,7 @@ def spatial_partition(
     a = np.eye(num_nodes)
     for i, j in edges:
         a[i, j] = a[j, i] = 1.0
-    distance = np.full(num_nodes, np.inf)
-    distance[centre] = 0
-    queue = deque([centre])
-    while queue:
-        node = queue.popleft()
-        for neighbour in map(int, np.flatnonzero(a[node])):
-            if np.isinf(distance[neighbour]):
-                distance[neighbour] = distance[node] + 1
-                queue.append(neighbour)
+    distance = shortest_path(a, unweighted=True, indices=centre)
     if variant == "spatial_compat":
         distance[distance > 1] = np.inf
     a /= a.sum(axis=0)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
@@ -16,6 +17,7 @@ from rgcn_jax.models.graph_convolution import convolve, project
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.readout import DualAttention, MeanReadout, NodeAttention, TimeAttention, attend_nodes
 from rgcn_jax.models.recurrent_gcn import LGCN, RGCN, lgcn_step, rgcn_step
+from rgcn_jax.skeleton import KEYPOINTS
 
 
 class StreamState(NamedTuple):
@@ -35,9 +37,9 @@ class StreamState(NamedTuple):
     """Sum over t of exp(score_t - top_score) h_bar_t: the numerator of eq. 14."""
 
 
-def initial_state(encoder: RGCN | LGCN, streams: int, num_keypoints: int = 14) -> StreamState:
+def initial_state(encoder: RGCN | LGCN, streams: int) -> StreamState:
     """The state before the first frame: H_0 = C_0 = 0."""
-    zero = jnp.zeros((streams, num_keypoints, encoder.features))
+    zero = jnp.zeros((streams, len(KEYPOINTS), encoder.features))
     none = jnp.zeros(streams)
     recurrent = (zero,) if isinstance(encoder, RGCN) else (zero, zero)
     return StreamState(recurrent, none, zero, none - jnp.inf, none, zero[:, 0])
@@ -72,30 +74,25 @@ def step(
     mean = at_least_float32(recurrent[0]).mean(axis=1)
     score = jnp.zeros(mean.shape[:1]) if score_vector is None else (mean * score_vector).sum(axis=-1)
     top = jnp.maximum(state.top_score, score)
-    kept, added = jnp.exp(state.top_score - top), jnp.exp(score - top)
+    decay, added = jnp.exp(state.top_score - top), jnp.exp(score - top)
     new = StreamState(
         recurrent,
         state.frames + 1,
         state.node_sum + recurrent[0],
         top,
-        state.weight_sum * kept + added,
-        state.time_sum * kept[:, None] + added[:, None] * mean,
+        state.weight_sum * decay + added,
+        state.time_sum * decay[:, None] + added[:, None] * mean,
     )
     if counts is None:
         return new
-    return _choose(jnp.asarray(counts), new, state)
+    kept = jnp.asarray(counts)
+    return jax.tree.map(lambda a, b: jnp.where(kept.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, state)
 
 
 def read(readout: nn.Module, params: Mapping[str, Any], state: StreamState) -> Float[Array, "b d_p"]:
-    """f_p of the frames so far, eq. 9-14; 0 for a stream without any.
+    """f_p of the frames so far, eq. 9-14; 0 for a stream without any. ``params`` as for ``step``.
 
-    Args:
-      readout: MeanReadout, NodeAttention, TimeAttention or DualAttention.
-      params: parameters as for ``step``.
-      state: state after the last frame.
-
-    Raises:
-      ValueError: the readout is another one.
+    Raises ValueError unless the readout is a MeanReadout, NodeAttention, TimeAttention or DualAttention.
     """
     mean = state.node_sum / jnp.maximum(state.frames, 1.0)[:, None, None]
     if isinstance(readout, MeanReadout):
@@ -108,13 +105,3 @@ def read(readout: nn.Module, params: Mapping[str, Any], state: StreamState) -> F
     if not parts:
         raise ValueError(f"{type(readout).__name__} cannot be streamed: expected one of the package's readouts.")
     return jnp.concatenate(parts, axis=-1)
-
-
-def _choose(counts: Array, new: StreamState, old: StreamState) -> StreamState:
-    """``new`` where ``counts``, else ``old``, for each member."""
-
-    def pick(a: Array, b: Array) -> Array:
-        return jnp.where(counts.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-
-    recurrent = tuple(pick(a, b) for a, b in zip(new.recurrent, old.recurrent, strict=True))
-    return StreamState(recurrent, *(pick(a, b) for a, b in zip(new[1:], old[1:], strict=True)))

@@ -14,6 +14,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from rgcn_jax.models.masking import at_least_float32
 from rgcn_jax.models.pose_norm import standardise
+from rgcn_jax.skeleton import KEYPOINTS
 
 
 class InputState(NamedTuple):
@@ -25,9 +26,10 @@ class InputState(NamedTuple):
     """Whether the keypoint has been detected."""
 
 
-def initial_input(streams: int, channels: int = 2, num_keypoints: int = 14) -> InputState:
+def initial_input(streams: int, channels: int = 2) -> InputState:
     """The state before the first frame."""
-    return InputState(jnp.zeros((streams, num_keypoints, channels)), jnp.zeros((streams, num_keypoints), bool))
+    shape = streams, len(KEYPOINTS)
+    return InputState(jnp.zeros((*shape, channels)), jnp.zeros(shape, bool))
 
 
 def next_input(

@@ -118,16 +118,12 @@ class TwoBranch(nn.Module):
         standardised, seen = {}, []
         if self.appearance is not None:
             f_a, aux = self.appearance(frames, frame_mask, train=train)
-            f_a = self._feature("appearance", at_least_float32(f_a), train)
-            standardised["appearance"] = self._standardised("appearance", f_a, train)
-            seen.append(self._neck("appearance", f_a, standardised["appearance"]))
+            f_a, standardised["appearance"] = self._normalised("appearance", at_least_float32(f_a), train, seen)
         f_p, attention = jnp.zeros_like(f_a[:, :0]), {}
         if self.pose is not None and self.readout is not None:
             x = self._with_embedding(self._pose_input(keypoints, self._aspect(frames), frame_mask, train))
             f_p, attention = self.readout(self.pose(x, frame_mask, train=train), frame_mask)
-            f_p = self._feature("pose", f_p, train)
-            standardised["pose"] = self._standardised("pose", f_p, train)
-            seen.append(self._neck("pose", f_p, standardised["pose"]))
+            f_p, standardised["pose"] = self._normalised("pose", f_p, train, seen)
         logits = jnp.zeros_like(f_a[:, :0])
         if self.num_identities:
             logits = nn.Dense(self.num_identities, name=CLASSIFIER)(jnp.concatenate(seen, axis=-1))
@@ -158,35 +154,25 @@ class TwoBranch(nn.Module):
         e = self.param("keypoint_embedding", nn.initializers.normal(1.0), shape)
         return jnp.concatenate([x, jnp.broadcast_to(e, (*x.shape[:2], *shape)).astype(x.dtype)], axis=-1)
 
-    def _standardised(self, branch: str, f: Array, train: bool) -> Array:
-        """Update the running statistics of a branch and return its standardised feature."""
-        # Two passes (mean, then squared deviations): pose features vary by less than a hundredth of their mean.
-        return nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=EPSILON[branch],
-            use_bias=False,
-            use_scale=False,
-            use_fast_variance=False,
-            axis_name=self.axis_name,
-            name=f"statistics_{branch}",
-        )(f)
-
-    def _feature(self, branch: str, f: Array, train: bool) -> Array:
-        """The feature of a branch, normalised if the neck is "batchnorm_all"."""
-        if self.neck != "batchnorm_all":
-            return f
-        return feature_norm(branch, name=f"neck_{branch}", axis_name=self.axis_name)(f, use_running_average=not train)
-
-    def _neck(self, branch: str, f: Array, standardised: Array) -> Array:
-        """The classifier's input from a branch."""
-        if self.neck != "batchnorm":
-            return f
-        return standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:])
+    def _normalised(self, branch: str, f: Array, train: bool, seen: list[Array]) -> tuple[Array, Array]:
+        """The feature of a branch and its standardised form; appends the classifier's input to ``seen``."""
+        if self.neck == "batchnorm_all":
+            f = feature_norm(branch, name=f"neck_{branch}", axis_name=self.axis_name)(f, use_running_average=not train)
+        standardised = feature_norm(
+            branch, use_bias=False, use_scale=False, axis_name=self.axis_name, name=f"statistics_{branch}"
+        )(f, use_running_average=not train)
+        if self.neck == "batchnorm":
+            seen.append(standardised * self.param(f"neck_{branch}", nn.initializers.ones, f.shape[-1:]))
+        else:
+            seen.append(f)
+        return f, standardised
 
 
 def feature_norm(branch: str, **settings: Any) -> nn.BatchNorm:
-    """Batch normalisation of the feature of a branch under the neck "batchnorm_all"."""
+    """Batch normalisation of the feature of a branch, for its statistics and for the neck "batchnorm_all".
+
+    In two passes (mean, then squared deviations): pose features vary by less than a hundredth of their mean.
+    """
     return nn.BatchNorm(momentum=0.9, epsilon=EPSILON[branch], use_fast_variance=False, **settings)
 
 
@@ -199,13 +185,11 @@ def pose_features(
     """f_p of clips from keypoints only, as in evaluation, without frames and appearance model.
 
     Args:
-      model: a model with a pose branch and with ``aspect``; its appearance model is not used.
+      model: a model with a pose branch and with ``aspect``; otherwise raises ValueError. Its appearance model is not
+        used.
       variables: variables of the model; those of the appearance branch and of the classifier may be missing.
       keypoints: x and y in normalised coordinates of the crop, in [0, 1], and confidence, 0 where not detected.
       frame_mask: False for frames that pad a clip. None: all are valid.
-
-    Raises:
-      ValueError: the model has no pose branch or no aspect.
     """
     keypoints = jnp.asarray(keypoints)
     frame_mask = jnp.ones(keypoints.shape[:2], bool) if frame_mask is None else jnp.asarray(frame_mask)
@@ -221,12 +205,8 @@ def feature_statistics(
 ]:
     """((mean, std) of f_a, (mean, std) of f_p) over the training set, for the "standardized" distance.
 
-    Args:
-      batch_stats: the collection "batch_stats" of a ``TwoBranch``.
-
-    Returns:
-      One value per dimension; zero dimensions for a missing pose branch. A constant dimension has standard deviation 0;
-      the distance ignores it.
+    One value per dimension; zero dimensions for a missing branch. A constant dimension has standard deviation 0; the
+    distance ignores it. ``batch_stats``: the collection of a ``TwoBranch``.
     """
 
     def read(branch: str) -> tuple[Array, Array]:

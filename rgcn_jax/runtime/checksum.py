@@ -12,16 +12,18 @@ import jax
 import numpy as np
 
 
-def path_name(path: tuple[Any, ...]) -> str:
-    """Name of a leaf, such as ``params/pose/W_x``, from its path of keys of any kind."""
-    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+def _leaves(tree: Any) -> dict[str, Any]:
+    """Leaves by name, such as ``params/pose/W_x``."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }
 
 
 def host_leaves(tree: Any) -> dict[str, np.ndarray]:
     """All leaves of a tree by name, as arrays in host memory; PRNG keys as their raw data."""
     leaves = {
-        path_name(path): jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-        for path, leaf in jax.tree.leaves_with_path(tree)
+        name: jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+        for name, leaf in _leaves(tree).items()
     }
     return {name: np.asarray(leaf) for name, leaf in jax.device_get(leaves).items()}
 
@@ -37,7 +39,16 @@ def content_hash(leaves: Mapping[str, np.ndarray]) -> str:
 
 def structure(tree: Any) -> dict[str, str]:
     """Type and shape of each leaf by name, without reading values."""
-    return {path_name(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in _leaves(tree).items()}
+
+
+def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
+    """A clause for each name that only one ``structure`` has, or whose type or shape differs."""
+    return [
+        f"{name} is {found.get(name, 'missing')}, expected {expected.get(name, 'no such parameter')}"
+        for name in sorted({*found, *expected})
+        if found.get(name) != expected.get(name)
+    ]
 
 
 def json_hash(value: Any) -> str:

@@ -17,17 +17,12 @@ def cache_folder() -> Path:
 
 
 def keep_compiled(enabled: bool = True) -> str:
-    """Enable JAX's persistent compilation cache in ``cache_folder()``.
+    """Enable JAX's persistent compilation cache in ``cache_folder()``, if ``enabled`` (``config.compilation_cache``).
 
     A folder that is already set, by JAX_COMPILATION_CACHE_DIR or in a program, is kept. Call it before the first
     compilation. The cache keeps programs that took at least a second to compile. Its keys include program, versions and
-    devices, so entries are never stale; it can be deleted at any time.
-
-    Args:
-      enabled: ``config.compilation_cache``.
-
-    Returns:
-      A message if the folder cannot be used and there is no cache, else "".
+    devices, so entries are never stale; it can be deleted at any time. Returns a message if the folder cannot be used
+    and there is no cache, else "".
     """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR") or getattr(jax.config, "jax_compilation_cache_dir", None)
     if not enabled or chosen:

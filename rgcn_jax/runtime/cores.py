@@ -20,9 +20,8 @@ BY_AFFINITY = ("NPROC", "TF_NUM_INTRAOP_THREADS")
 def usable_cores(membership: Path = MEMBERSHIP, cgroups: Path = CGROUPS) -> int:
     """Number of usable cores, at least 1; a quota of 1.5 cores counts as 2.
 
-    Args:
-      membership: file that names this process's cgroup, with one line per hierarchy.
-      cgroups: mount point of the cgroup control files.
+    ``membership``: file that names this process's cgroup, one line per hierarchy. ``cgroups``: mount point of the
+    cgroups.
     """
     quotas = [math.ceil(quota) for quota in _quotas(membership, cgroups)]
     return max(min([_cores_by_affinity(), *quotas]), 1)

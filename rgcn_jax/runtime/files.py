@@ -102,12 +102,8 @@ def remove_unfinished(folder: Path) -> None:
 def refuse_links(folder: Path, names: Iterable[str]) -> None:
     """Refuse symbolic links in place of files to be written, in folders that others may have prepared.
 
-    Args:
-      folder: the folder.
-      names: entries that will be written; the contents of folders are checked too.
-
-    Raises:
-      InputError: one is a symbolic link, which could point to any file of the user.
+    ``names``: entries of ``folder`` that will be written; the contents of folders are checked too. Raises InputError
+    for a symbolic link, which could point to any file of the user.
     """
     for path in (folder / name for name in names):
         found = [path] if path.is_symlink() else []
@@ -127,7 +123,6 @@ def refuse_link(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -41,13 +41,7 @@ def read_json_lines(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], int
 def open_to_append(path: Path, mode: int = 0o644) -> int:
     """Open a file for appending, after removing a truncated last line; return its descriptor.
 
-    A symbolic link is not followed.
-
-    Args:
-      path: path of the file.
-      mode: permissions of a new file.
-
-    Raises OSError.
+    A symbolic link is not followed. ``mode``: permissions of a new file. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:

@@ -24,14 +24,11 @@ FEW_CORES = 8
 
 
 def retain_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Configure glibc malloc to retain freed memory.
+    """Configure glibc malloc to retain freed memory; return whether anything was set, False for another C library.
 
     The process keeps its peak memory, and up to as much again due to fragmentation. Call it before other threads start,
     since each chooses its heap once. Existing settings in the environment take precedence (``MALLOC_...``, and
     ``GLIBC_TUNABLES`` with ``mmap_max``, ``mmap_threshold``, ``trim_threshold`` or ``arena_max``).
-
-    Returns:
-      Whether anything was set; False if the C library is not glibc.
     """
     tunables = environment.get("GLIBC_TUNABLES", "")
     if any(name in tunables for name in ("mmap_max", "mmap_threshold", "trim_threshold", "arena_max")):

@@ -84,7 +84,11 @@ def robust_output() -> Iterator[None]:
     Closed file descriptors 0 to 2 (``>&-``) are first opened on the null device; otherwise a file of the run would get
     their number, and libraries would write messages into it.
     """
-    _open_closed_descriptors()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # the new one gets the lowest free number, this one
+            os.open(os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY)
     before = sys.stdout, sys.stderr
     out, err = (RobustStream(stream or open(os.devnull, "w", encoding="utf-8")) for stream in before)  # noqa: SIM115
     sys.stdout, sys.stderr = cast(Any, out), cast(Any, err)
@@ -98,13 +102,3 @@ def robust_output() -> Iterator[None]:
         for stream in (out, err):
             stream.guard_final_flush()
         sys.stdout, sys.stderr = before
-
-
-def _open_closed_descriptors() -> None:
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(
-                os.devnull, os.O_RDONLY if descriptor == 0 else os.O_WRONLY
-            )  # gets the lowest free number, this one

@@ -48,8 +48,7 @@ class Place:
 def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     """Read this process's place in a multi-process job from the environment; None if no variable is set.
 
-    Raises:
-      InputError: only some are set, or some are invalid; all errors are listed.
+    Raises InputError, which lists all errors, if only some are set, or some are invalid.
     """
     found = {name: environment.get(name, "").strip() for name in (ADDRESS, COUNT, INDEX)}
     if not any(found.values()):
@@ -77,8 +76,7 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
 def find_coordinator(there: Place, seconds: int) -> None:
     """Wait until process 0 listens; in process 0, check that its port is free. JAX would abort the process instead.
 
-    Raises:
-      InputError: the timeout of ``seconds`` has expired, or the port is in use.
+    Raises InputError after ``seconds``, or if the port is in use.
     """
     if there.index == 0:
         family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET

@@ -29,14 +29,21 @@ CHANGES_FILE = "config_changes.jsonl"
 
 def provenance(split: Split) -> dict[str, Any]:
     """``versions``, ``git`` (None outside of a checkout), ``data`` (``fingerprint``), ``devices`` (kind of each) and
-    ``hardware``.
+    ``hardware`` (platform, devices and processes of JAX; processor and number of usable cores).
     """
     return {
         "versions": versions(),
         "git": git_commit(Path(__file__).resolve().parents[2]),
         "data": fingerprint(split),
         "devices": [device.device_kind for device in jax.devices()],
-        "hardware": hardware(),
+        "hardware": {  # no host or user name
+            "platform": jax.default_backend(),
+            "devices": jax.device_count(),
+            "processes": jax.process_count(),
+            "cpu": _cpu(),
+            "cpu_cores": usable_cores(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
     }
 
 
@@ -103,18 +110,6 @@ def fingerprint(split: Split) -> dict[str, Any]:
     return {"name": split.name, "partition": split.split_description, **counts, "sha256": digest.hexdigest()}
 
 
-def hardware() -> dict[str, Any]:
-    """Platform, devices and processes of JAX; processor and number of usable cores. No host or user name."""
-    return {
-        "platform": jax.default_backend(),
-        "devices": jax.device_count(),
-        "processes": jax.process_count(),
-        "cpu": _cpu(),
-        "cpu_cores": usable_cores(),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
 def _cpu() -> str:
     try:
         for line in read_text("/proc/cpuinfo").splitlines():
@@ -136,10 +131,8 @@ def note_changes(workdir: Path, step: int, changes: Mapping[str, tuple[Any, Any]
 
 
 def noted_changes(workdir: Path) -> list[dict[str, Any]]:
-    """Read all records of ``note_changes``, in order; a line truncated by a killed process is ignored.
-
-    Raises:
-      InputError: the file cannot be read.
+    """Read all records of ``note_changes``, in order; a truncated line is ignored. Raises InputError for an unreadable
+    file.
     """
     with as_input_error(f"{workdir / CHANGES_FILE} cannot be read"):
         return [record for record, _ in read_json_lines(workdir / CHANGES_FILE)[0]]

@@ -32,17 +32,3 @@ class Seconds:
         spent = self.spent()
         parts = sorted(PARTS, key=lambda part: -spent[part])
         return f"{spent['total']:.1f} s: " + ", ".join(f"{p} {spent[p]:.1f}" for p in parts if spent[p] >= 0.05)
-
-
-class Clock:
-    """Measures steps per second between calls; the first step (compilation) is included."""
-
-    def __init__(self, step: int):
-        self._step, self._time = step, time.monotonic()
-
-    def steps_per_second(self, step: int) -> float:
-        """Steps per second since the last call."""
-        now = time.monotonic()
-        rate = (step - self._step) / max(now - self._time, 1e-9)
-        self._step, self._time = step, now
-        return rate

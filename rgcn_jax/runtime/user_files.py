@@ -20,15 +20,10 @@ LARGEST_LIST = 2**29
 
 
 def open_file(path: str | os.PathLike[str], largest: int | None = None, follow_links: bool = True) -> BinaryIO:
-    """Open a regular file for reading.
+    """Open a regular file for reading, of at most ``largest`` bytes (None: any size).
 
-    Args:
-      path: the file.
-      largest: maximum size in bytes; None: unlimited.
-      follow_links: if False, the path itself must not be a symbolic link.
-
-    Raises:
-      OSError: it cannot be opened, is not a regular file, or is too large; ``strerror`` states the cause.
+    If ``follow_links`` is False, the path itself must not be a symbolic link. Raises OSError, whose ``strerror`` states
+    the cause, if it cannot be opened, is not a regular file, or is too large.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_links else os.O_NOFOLLOW)
     try:

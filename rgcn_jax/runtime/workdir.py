@@ -57,9 +57,8 @@ class WorkDir:
     def hold(self) -> None:
         """Create the folder if necessary, lock it unless already locked, and remove unfinished files of a killed run.
 
-        Raises:
-          InUseError: another run has locked it.
-          InputError: the folder cannot be created or written, or contains a link in place of a file to be written.
+        Raises InUseError if another run has locked it, and InputError if the folder cannot be created or written, or
+        contains a link in place of a file to be written.
         """
         if self._locks or not self._holds:
             return
@@ -67,41 +66,32 @@ class WorkDir:
             self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path, WRITTEN)
         refuse_link(self.path / WRITTEN_BY_OTHERS)
+        todo = "free disk space, fix the permissions, or choose another"
         try:
-            self._lock_folder()
-            self._lock_file()
-            remove_unfinished(self.path)
-        except OSError as error:
-            self._release()
-            raise InputError(
-                f"--workdir={self.path} cannot be written ({error.strerror}): free disk space, fix the permissions, or "
-                "choose another."
-            ) from error
+            with as_input_error(f"--workdir={self.path} cannot be written", todo):
+                self._lock(self.path, os.O_RDONLY | os.O_DIRECTORY)  # fails where only files can be locked
+                lock, failed = self._lock(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+                if failed:
+                    reason = f"{self.path} cannot be locked ({failed})"
+                    print(f"{reason}: make sure that no other run uses it", flush=True)
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                remove_unfinished(self.path)
         except InputError:
             self._release()
             raise
 
-    def _lock_folder(self) -> None:
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._locks.append(folder)
+    def _lock(self, path: Path, flags: int) -> tuple[int, str]:
+        """Open and lock a path; return its descriptor, and why it cannot be locked, if the file system cannot."""
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        self._locks.append(descriptor)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise self._held() from error
-        except OSError:  # a file system that only locks files
-            pass
-
-    def _lock_file(self) -> None:
-        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        self._locks.append(lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise self._held() from error
         except OSError as error:
-            print(f"{self.path} cannot be locked ({error.strerror}): make sure that no other run uses it", flush=True)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            return descriptor, error.strerror or str(error)
+        return descriptor, ""
 
     def _held(self) -> InUseError:
         holder = ""

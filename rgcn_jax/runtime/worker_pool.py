@@ -99,7 +99,6 @@ _number = 0  # index of this worker
 
 
 def _initialize(started: Any, counters: Any) -> None:
-    """Set up a worker."""
     global _counters, _number
     with started.get_lock():
         _counters, _number = counters, started.value

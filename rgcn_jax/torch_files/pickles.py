@@ -120,15 +120,10 @@ def _encode(text: Any, encoding: Any) -> bytes:
 
 
 def _table(entries: Any = ()) -> _Table:
-    pairs = entries.items() if isinstance(entries, dict) else entries
     table = _Table()
-    _set_items(table, (part for pair in pairs for part in _pair(pair)))
+    pairs = entries.items() if isinstance(entries, dict) else entries
+    _set_items(table, (part for key, value in pairs for part in (key, value)))
     return table
-
-
-def _pair(pair: Any) -> tuple[Any, Any]:
-    key, value = pair
-    return key, value
 
 
 def _set_items(table: Any, alternating: Iterable[Any]) -> None:

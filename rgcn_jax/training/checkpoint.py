@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from rgcn_jax import parallel
 from rgcn_jax.errors import InputError, as_input_error, listed
 from rgcn_jax.runtime import processes
-from rgcn_jax.runtime.checksum import content_hash, host_leaves, json_hash, not_finite, structure
+from rgcn_jax.runtime.checksum import content_hash, differences, host_leaves, json_hash, not_finite, structure
 from rgcn_jax.runtime.orbax_logging import suppress_orbax_logging
 from rgcn_jax.training.state import TrainState, variables_hash
 
@@ -31,10 +31,7 @@ class DamagedError(InputError):
 
 class Checkpoints:
     """The folder ``<workdir>/checkpoints``: ``latest/<step>`` (two are kept), ``best/<step>`` (one is kept), and
-    ``quarantine/`` for damaged ones.
-
-    Raises:
-      InputError: the folder cannot be created.
+    ``quarantine/`` for damaged ones. Raises InputError if it cannot be created.
     """
 
     def __init__(self, workdir: Path):
@@ -62,8 +59,7 @@ class Checkpoints:
     def save(self, kind: str, state: TrainState, record: Mapping[str, Any]) -> None:
         """Save the state with a JSON record, at most once per step; returns before the files are written.
 
-        Raises:
-          InputError: the state contains NaN or Inf, or this or the previous asynchronous save failed.
+        Raises InputError if the state contains NaN or Inf, or this or the previous asynchronous save failed.
         """
         leaves = host_leaves(state)
         step = int(leaves["step"])
@@ -106,26 +102,6 @@ class Checkpoints:
                 + ": free disk space or fix the permissions, then rerun the same command to resume."
             ) from error
 
-    def restore(self, kind: str, target: TrainState) -> TrainState:
-        """Restore the newest checkpoint of a kind, with the shapes and devices of ``target``.
-
-        Raises:
-          DamagedError: it is damaged.
-          InputError: there is none, or it is of another model; the message lists the differences.
-        """
-        step = self.latest_step(kind)
-        if step is None:
-            raise InputError(
-                f"no {kind!r} checkpoint in {self._folder / kind}: train first, or set --workdir to the folder of a "
-                "finished run."
-            )
-        try:
-            return self._read(kind, step, target)
-        except DamagedError as error:
-            raise DamagedError(
-                f"{error} Use the other checkpoint, or rerun the command, which resumes from the previous one."
-            ) from error
-
     def newest_intact(self, kind: str, target: TrainState) -> tuple[TrainState, dict[str, Any], list[str]] | None:
         """Restore the newest intact checkpoint of a kind; None if there is none.
 
@@ -139,7 +115,7 @@ class Checkpoints:
         for step in sorted(self._managers[kind].all_steps(), reverse=True):
             state, record, error = target, {}, None
             try:
-                state, record = self._read(kind, step, target), self._verified_record(kind, step)["record"]
+                state, record = self._read(kind, step, target)
             except DamagedError as found:
                 error = found
             if parallel.in_any(error is not None):
@@ -167,9 +143,7 @@ class Checkpoints:
         return there
 
     def remove_unfinished(self) -> list[str]:
-        """Remove unfinished saves of killed runs; return their names. The caller must hold the lock of the work
-        directory.
-        """
+        """Remove unfinished saves of killed runs; return their names. The work directory must be locked."""
         found = sorted(
             p for kind in KINDS for p in (self._folder / kind).iterdir() if ".orbax-checkpoint-tmp" in p.name
         )
@@ -179,21 +153,16 @@ class Checkpoints:
         parallel.in_any(False)
         return [str(path.relative_to(self._folder.parent)) for path in found]
 
-    def _verified_record(self, kind: str, step: int) -> dict[str, Any]:
-        """Record and hashes of a checkpoint."""
-        path = self._folder / kind / str(step)
+    def _read(self, kind: str, step: int, target: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """State and record of a checkpoint."""
+        path, manager = self._folder / kind / str(step), self._managers[kind]
         try:
-            found = self._managers[kind].restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
-            seal = found.pop("seal")
+            signed = manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]
+            seal = signed.pop("seal")
         except Exception as error:  # any failure to read it
             raise DamagedError(f"the checkpoint {path} is damaged: its record cannot be read.") from error
-        if seal != json_hash(found):
+        if seal != json_hash(signed):
             raise DamagedError(f"the checkpoint {path} is damaged: checksum mismatch of its record.")
-        return found
-
-    def _read(self, kind: str, step: int, target: TrainState) -> TrainState:
-        path, manager = self._folder / kind / str(step), self._managers[kind]
-        signed = self._verified_record(kind, step)
         if signed["structure"] != json_hash(structure(target)):
             raise self._another_model(kind, step, target)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, target)
@@ -205,13 +174,14 @@ class Checkpoints:
             raise DamagedError(f"the checkpoint {path} is damaged: {_description(error)}.") from error
         if content_hash(host_leaves(state)) != signed["state"]:
             raise DamagedError(f"the checkpoint {path} is damaged: checksum mismatch.")
-        return state
+        return state, signed["record"]
 
     def _another_model(self, kind: str, step: int, target: TrainState) -> InputError:
         """The error for an intact checkpoint whose structure differs from that of ``target``."""
         try:
             stored = self._managers[kind].item_metadata(step)["state"]
-            differing = _differences(_arrays(stored), _arrays(target)) or "the optimiser state differs"
+            names = differences(_arrays(stored), _arrays(target))
+            differing = listed(names, separator="; ") or "the optimiser state differs"
         except Exception as error:  # the structures differ; only the description fails
             differing = _description(error)
         return InputError(
@@ -245,21 +215,6 @@ def _description(error: Exception) -> str:
     """Type and text of an error; the end of a long text, where TensorStore states the cause."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) <= 200 else '... ' + text[-200:]}"
-
-
-def _differences(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
-    """Describe missing and unexpected names, and those of another type or shape; empty if there are none."""
-    other = [
-        f"{name} is {found[name]}, expected {expected[name]}"
-        for name in sorted(expected.keys() & found.keys())
-        if found[name] != expected[name]
-    ]
-    parts = {
-        "missing ": sorted(expected.keys() - found.keys()),
-        "unexpected ": sorted(found.keys() - expected.keys()),
-        "": other,
-    }
-    return "; ".join(what + listed(names) for what, names in parts.items() if names)
 
 
 def _arrays(state: Any) -> dict[str, str]:

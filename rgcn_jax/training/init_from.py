@@ -8,7 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.checksum import differences, structure
 from rgcn_jax.training.weights import read_weights, saved_steps
 
 _CLASSIFIER = "params/classifier/"
@@ -20,33 +21,29 @@ def init_from_run(
     """Copy parameters and statistics by name from the best checkpoint of a run, or from its latest if it has no best
     one.
 
-    The classifier is not copied, since the identities differ. Parameters that only one of the models has are listed.
-
-    Args:
-      variables: freshly initialised variables of the model.
-      run: work directory of the other run, which is not changed.
-      say: called with a line that lists the parameters.
+    The classifier is not copied, since the identities differ. Parameters that only one of the models has are listed by
+    ``say``. The run is not changed.
 
     Returns:
       The variables, and their origin: ``checkpoint`` ("best" or "latest"), ``step`` and ``sha256`` of the weights.
 
     Raises:
-      InputError: the run has no checkpoint, shapes of a parameter differ, or no parameter has the same name.
+      InputError: the run has no checkpoint, shapes of parameters differ, or no parameter has the same name.
       DamagedError: the checkpoint is damaged.
     """
     kind = "best" if saved_steps(run, "best") else "latest"
     found = read_weights(run, kind)
-    theirs: dict[str, Any] = _without_classifier(flatten_dict(found.variables, sep="/"))
+    theirs: dict[str, Any] = flatten_dict(found.variables, sep="/")
+    theirs = {name: value for name, value in theirs.items() if not name.startswith(_CLASSIFIER)}
     ours: dict[str, Any] = flatten_dict(dict(variables), sep="/")
     common = [name for name in ours if name in theirs]
     if not any(name.startswith("params/") for name in common):
         raise InputError(f"model.init_from is {run}, but its model has no parameter in common with this one.")
-    for name in common:
-        if theirs[name].shape != ours[name].shape:
-            raise InputError(
-                f"model.init_from is {run}, but its {name} has shape {list(theirs[name].shape)}, expected "
-                f"{list(ours[name].shape)}: set the model fields of that run's config.json."
-            )
+    if wrong := differences(structure({n: theirs[n] for n in common}), structure({n: ours[n] for n in common})):
+        raise InputError(
+            f"model.init_from is {run}, but {listed(wrong, separator='; ')}: set the model fields of that run's "
+            "config.json."
+        )
     new, left_out = ours.keys() - theirs.keys(), theirs.keys() - ours.keys()
     say(
         f"{len(common)} parameters and statistics from {run} ({kind} checkpoint, step {found.step}); new: "
@@ -55,10 +52,6 @@ def init_from_run(
     filled = ours | {name: jnp.asarray(theirs[name]) for name in common}
     origin = {"checkpoint": kind, "step": found.step, "sha256": found.hash}
     return unflatten_dict(filled, sep="/"), origin
-
-
-def _without_classifier(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if not name.startswith(_CLASSIFIER)}
 
 
 def _modules(names: Iterable[str]) -> str:

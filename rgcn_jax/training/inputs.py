@@ -60,10 +60,8 @@ def pretrained_hash(path: str) -> str | None:
 
 
 def read_inputs(workdir: Path) -> Inputs | None:
-    """Read ``inputs.json``; None if it does not exist, as in runs of earlier versions.
-
-    Raises:
-      InputError: the file is invalid.
+    """Read ``inputs.json``; None if it does not exist, as in runs of earlier versions. Raises InputError if it is
+    invalid.
     """
     path = workdir / INPUTS_FILE
     if not path.exists():
@@ -90,10 +88,8 @@ def write_inputs(workdir: Path, inputs: Inputs) -> None:
 def changed_data(workdir: Path, before: Inputs | None, now: Mapping[str, str], allow_change: bool) -> dict[str, Any]:
     """Compare the data with that of earlier starts: "data: NAME" -> abbreviated hashes before and now.
 
-    Data known of one start only are not compared: a run may resume with prepared data after loose frames.
-
-    Raises:
-      InputError: data other than the division into shards has changed, and ``allow_change`` is False.
+    Data known of one start only are not compared: a run may resume with prepared data after loose frames. Raises
+    InputError if data other than the division into shards has changed, unless ``allow_change``.
     """
     if before is None:
         return {}
@@ -116,17 +112,10 @@ def changed_versions(before: Inputs | None, now: Mapping[str, str]) -> dict[str,
 
 
 def check_checkpoint(workdir: Path, step: int, way_of: str, known: Inputs | None, allow_change: bool) -> dict[str, Any]:
-    """Detect a checkpoint that was copied from a run with another config or data.
+    """Detect a checkpoint that was copied from a run with another config or data: its ``way`` is not one of the run's.
 
-    Args:
-      workdir: work directory of the run.
-      step: step of the checkpoint.
-      way_of: its ``way``; empty in checkpoints of earlier versions.
-      known: inputs of the run.
-      allow_change: whether to resume from such a checkpoint.
-
-    Raises:
-      InputError: it is one, and ``allow_change`` is False.
+    ``way_of`` is empty in checkpoints of earlier versions. Raises InputError for such a checkpoint, unless
+    ``allow_change``.
     """
     if not way_of or known is None or way_of in known.ways:
         return {}

@@ -1,7 +1,7 @@
 """The training loop: steps, and the logging, saving and evaluation between them, without blocking the device."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import jax
 
@@ -112,7 +112,7 @@ class Loop:
     def _save(self, kind: str, state: TrainState) -> None:
         self.seconds.now("checkpoint")
         self.writer.flush()
-        self.checkpoints.save(kind, state, self.progress.record())
+        self.checkpoints.save(kind, state, asdict(self.progress))
 
     def _evaluate(self, state: TrainState, step: int) -> Evaluation:
         """Score the state, log the result, and save the state if it is the best so far."""

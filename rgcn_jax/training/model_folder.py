@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import safetensors
 from flax.traverse_util import unflatten_dict
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.runtime.files import atomic_file, writing
 from rgcn_jax.runtime.user_files import open_file
@@ -25,25 +26,23 @@ FORMAT, VERSION = "rgcn_jax model", "1"
 
 def read_model_folder(folder: Path) -> Weights:
     """Read step, variables and hash. Raises InputError if the file is of another kind, or damaged."""
-    path = folder / WEIGHTS_FILE
-    try:
+    path, todo = folder / WEIGHTS_FILE, "copy the model folder again"
+    with as_input_error(f"{path} cannot be read", todo, (OSError, SafetensorError)):
         open_file(path).close()  # rejects special files, such as a pipe that would block
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-                raise InputError(
-                    f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. Weights "
-                    "of other programs are loaded by model.pretrained."
-                )
+        opened = safetensors.safe_open(path, framework="numpy")
+    with opened as file:
+        metadata: Mapping[str, str] = file.metadata() or {}
+        if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+            raise InputError(
+                f"{path} is not a model of rgcn_jax, version {VERSION}: its metadata are {dict(metadata)}. Weights of "
+                "other programs are loaded by model.pretrained."
+            )
+        with as_input_error(f"{path} is damaged", todo, Exception):  # NumPy's for impossible shapes, conflicting names
             leaves = {name: file.get_tensor(name) for name in sorted(file.keys())}
-        step = int(metadata.get("step", "0"))
-        variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
-        if set(variables) != set(COLLECTIONS) or not all(isinstance(of, dict) for of in variables.values()):
-            raise ValueError(f"found {', '.join(sorted(variables))}, expected {' and '.join(COLLECTIONS)}")
-    except InputError:
-        raise
-    except Exception as error:  # SafetensorError, NumPy's for impossible shapes, or conflicting names
-        raise InputError(f"{path} cannot be read ({error}): copy the model folder again.") from error
+            step = int(metadata.get("step", "0"))
+            variables: dict[str, Any] = {name: {} for name in COLLECTIONS} | unflatten_dict(leaves, sep="/")
+            if set(variables) != set(COLLECTIONS) or not all(isinstance(of, dict) for of in variables.values()):
+                raise ValueError(f"found {', '.join(sorted(variables))}, expected {' and '.join(COLLECTIONS)}")
     found = variables_hash(host_leaves(variables))
     if found != metadata.get("hash"):
         raise InputError(f"{path} is damaged: checksum mismatch. Copy the model folder again.")

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rgcn_jax.data.clips.sampling import BatchPlan
@@ -14,6 +15,7 @@ MAX_CONSECUTIVE = 10
 """Consecutive skipped steps after which "skip" stops too, since the cause is the model and not a batch."""
 
 
+@dataclass(frozen=True)
 class FiniteCheck:
     """Checks the metrics of every step for NaN and Inf.
 
@@ -22,42 +24,38 @@ class FiniteCheck:
         unchanged) and count it.
       workdir: such a step is reported in ``nonfinite/step-N.json``: its metrics, and person, camera, first frame and
         frame positions of each clip.
-      writes: whether this process writes the report: the first of several.
       plan: returns the plan of a step, counted from 0 (``IdentitySampler.plan``).
       progress: counts skipped steps.
+      writes: whether this process writes the report: the first of several.
     """
 
-    def __init__(
-        self, policy: str, workdir: Path, plan: Callable[[int], BatchPlan], progress: Progress, writes: bool = True
-    ):
-        self._policy, self._folder, self._plan, self._progress = policy, workdir / "nonfinite", plan, progress
-        self._writes = writes
+    policy: str
+    workdir: Path
+    plan: Callable[[int], BatchPlan]
+    progress: Progress
+    writes: bool = True
 
     def check(self, step: int, metrics: Mapping[str, float], kept: int | None) -> None:
-        """Check a step, and count it if it was skipped.
-
-        Args:
-          step: step, counted from 1.
-          metrics: loss terms and gradient norm.
-          kept: step of the last checkpoint, for the message.
+        """Check the metrics of a step, counted from 1, and count it if it was skipped; ``kept``: step of the last
+        checkpoint.
 
         Raises:
           InputError: a value is not finite and the policy is "stop", or too many consecutive steps were skipped.
         """
         bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
         if not bad:
-            self._progress.skipped_in_a_row = 0
+            self.progress.skipped_in_a_row = 0
             return
         problem = f"at step {step} {', '.join(bad)}; {self._write(step, metrics)}"
         last = "no checkpoint was saved" if kept is None else f"the last checkpoint is of step {kept}"
-        if self._policy == "stop":
+        if self.policy == "stop":
             raise InputError(
                 f"training diverged: {problem}. Lower optimizer.learning_rate and train in another --workdir, or skip "
                 f"such steps by --config.on_nonfinite=skip ({last})."
             )
-        self._progress.skipped_steps += 1
-        self._progress.skipped_in_a_row += 1
-        if self._progress.skipped_in_a_row >= MAX_CONSECUTIVE:
+        self.progress.skipped_steps += 1
+        self.progress.skipped_in_a_row += 1
+        if self.progress.skipped_in_a_row >= MAX_CONSECUTIVE:
             raise InputError(
                 f"training diverged: {MAX_CONSECUTIVE} consecutive steps were skipped; {problem}. Lower "
                 f"optimizer.learning_rate and train in another --workdir ({last})."
@@ -65,7 +63,7 @@ class FiniteCheck:
 
     def _write(self, step: int, metrics: Mapping[str, float]) -> str:
         """Write the report of a batch and return a clause that names it; a failed write does not end the run."""
-        plan = self._plan(step - 1)
+        plan = self.plan(step - 1)
         clips = [
             {
                 "person_id": tracklet.person_id,
@@ -79,13 +77,13 @@ class FiniteCheck:
             )
         ]
         shown = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
-        file = self._folder / f"step-{step}.json"
+        file = self.workdir / "nonfinite" / f"step-{step}.json"
         listed = f"its batch is listed in {file}"
-        if not self._writes:
+        if not self.writes:
             return listed
-        record = {"step": step, "policy": self._policy, **shown, "clips": clips}
+        record = {"step": step, "policy": self.policy, **shown, "clips": clips}
         try:
-            self._folder.mkdir(exist_ok=True)
+            file.parent.mkdir(exist_ok=True)
             with atomic_file(file, "w") as opened:
                 opened.write(json.dumps(record, indent=1) + "\n")
         except OSError as error:

@@ -70,11 +70,7 @@ def with_pose_factor(optimizer: optax.GradientTransformation, factor: float) -> 
 
 
 def steps_applied(opt_state: Any) -> Array:
-    """Number of steps that a scheduled optimiser has applied, according to its schedule; skipped steps do not count.
-
-    Raises:
-      ValueError: it has no schedule, or more than one.
-    """
+    """Number of steps that an optimiser with one schedule has applied, according to it; skipped steps do not count."""
 
     def is_schedule(node: Any) -> bool:
         return isinstance(node, optax.ScaleByScheduleState)

@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from rgcn_jax.config import ModelConfig
 from rgcn_jax.config_io import CONFIG_FILE, load_config_json, typed
 from rgcn_jax.errors import InputError, listed
+from rgcn_jax.runtime.checksum import differences, structure
 from rgcn_jax.shipped import SHIPPED, model_path
 from rgcn_jax.training.model_folder import WEIGHTS_FILE, read_model_folder
 from rgcn_jax.training.weights import Weights, read_weights, saved_steps
@@ -35,24 +36,17 @@ def init_pose_branch(
       say: called with each line of the report.
 
     Returns:
-      The variables, and their origin: ``checkpoint`` ("best", "latest" or "folder"), ``step`` and ``sha256`` of the
-        weights.
+      The variables, and their origin: ``checkpoint`` ("best", "latest" or "folder"), ``step`` and ``sha256``.
 
     Raises:
-      InputError: the source is not a model, has no pose branch, or has missing, unexpected or differently shaped
-        parameters; all are listed.
+      InputError: the source is not a model, has no pose branch, or has other parameters; all are listed.
       DamagedError: the checkpoint is damaged.
     """
     kind, found, theirs_model = _read(model_path(source), source)
     ours, theirs = _pose_branch(variables), _pose_branch(found.variables)
     if not theirs:
         raise InputError(f"model.pose_pretrained is {source}, which has no pose branch: choose a model with one.")
-    wrong = [
-        f"{name} is {_shape(theirs, name)} there, {_shape(ours, name)} here"
-        for name in sorted({*ours, *theirs})
-        if _shape(ours, name) != _shape(theirs, name)
-    ]
-    if wrong:
+    if wrong := differences(structure(theirs), structure(ours)):
         raise InputError(
             f"model.pose_pretrained is {source}, but its pose branch differs: {listed(wrong, 4, separator='; ')}"
             f". Set the fields of that model: {_fields(theirs_model)}."
@@ -82,10 +76,6 @@ def _read(folder: Path, source: str) -> tuple[str, Weights, ModelConfig]:
 
 def _pose_branch(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {name: leaf for name, leaf in flatten_dict(dict(variables), sep="/").items() if name.startswith(TAKEN)}
-
-
-def _shape(leaves: Mapping[str, Any], name: str) -> str:
-    return str(list(leaves[name].shape)) if name in leaves else "absent"
 
 
 def _fields(model: ModelConfig) -> str:

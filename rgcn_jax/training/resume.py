@@ -12,10 +12,8 @@ def resume(
     """Restore state and progress of the newest intact checkpoint; ``fresh`` ones if there is no checkpoint.
 
     ``changed``: returns whether training continues with another config or data than the checkpoints'
-    (``allow_config_change``), so that a best state of later steps is no longer valid.
-
-    Raises:
-      InputError: all checkpoints are damaged, or of another model; or raised by ``changed``.
+    (``allow_config_change``), so that a best state of later steps is no longer valid. Raises InputError if all
+    checkpoints are damaged, or of another model.
     """
     for name in checkpoints.remove_unfinished():
         say(f"removed: {name}, an unfinished save")
@@ -24,7 +22,7 @@ def resume(
         state, record, reports = found
         for sentence in reports:
             say(sentence)
-        progress = Progress.of(record)
+        progress = Progress(**record)
     _resume_best(checkpoints, fresh, progress, changed(progress), say)
     return state, progress
 
@@ -53,5 +51,5 @@ def _resume_best(
         say(f"{error} Moved to {checkpoints.quarantine('best', step)}; the best one from now on is kept.")
         return
     if found:
-        best = Progress.of(found[1])
+        best = Progress(**found[1])
         progress.best_mAP, progress.best_step = best.best_mAP, best.best_step

@@ -50,10 +50,8 @@ class Run:
 def prepare(config: Config, restored: bool = False) -> Run:
     """Open the data, check everything that can be checked before training, and build model, optimiser and steps.
 
-    Args:
-      config: config of the run.
-      restored: whether a checkpoint will replace the parameters: the state then holds shapes only, and
-        ``model.pretrained``, ``init_from`` and ``pose_pretrained`` are not read.
+    If ``restored``, a checkpoint will replace the parameters: the state then holds shapes only, and
+    ``model.pretrained``, ``init_from`` and ``pose_pretrained`` are not read.
 
     Raises:
       InputError: data, weights, devices or processes do not fit the config, or each other.
@@ -127,8 +125,7 @@ def prepare(config: Config, restored: bool = False) -> Run:
 def open_process_data(config: Config, required: Sequence[str] = ALL_SUBSETS) -> Data:
     """Open the data set of a config; each of several processes reads its own clips of a batch.
 
-    Raises:
-      InputError: the data set cannot be read, lacks a required subset, or differs between processes.
+    Raises InputError if the data set cannot be read, lacks a required subset, or differs between processes.
     """
     data = open_data(config.data, config.frame_size, config.with_pose, required, config.with_appearance)
     parallel.check_same("the list of tracklets", fingerprint(data.split)["sha256"])

@@ -4,7 +4,7 @@ A checkpoint holds both. The data pipeline has no state, since a batch is a pure
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import flax.struct
@@ -53,15 +53,6 @@ class Progress:
     """Hash of config and data, from ``inputs.way``; "": not recorded."""
     init_from: dict[str, Any] | None = None
     """Origin of the initial weights (``model.init_from``, ``pose_pretrained``): checkpoint, step, sha256."""
-
-    def record(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Progress":
-        """Inverse of ``record``."""
-        return cls(**record)
 
 
 def create_state(variables: dict[str, Any], optimizer: optax.GradientTransformation, seed: int) -> TrainState:

@@ -1,12 +1,14 @@
 """Logs metrics one step late so that the host never blocks the device."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from rgcn_jax.config import Config
-from rgcn_jax.runtime.time_accounting import Clock, Seconds
+from rgcn_jax.runtime.time_accounting import Seconds
 from rgcn_jax.training.checkpoint import Checkpoints
 from rgcn_jax.training.nonfinite import FiniteCheck
 from rgcn_jax.training.run import Run
@@ -19,25 +21,21 @@ def is_time(step: int, every: int, total: int) -> bool:
     return step == total or (every > 0 and step % every == 0)
 
 
+@dataclass
 class StepLog:
     """Fetches, checks and records the metrics of a step while the next step runs on the device."""
 
-    def __init__(
-        self,
-        config: Config,
-        run: Run,
-        checkpoints: Checkpoints,
-        writer: Writer,
-        progress: Progress,
-        check: FiniteCheck,
-        seconds: Seconds,
-    ):
-        self._run, self._checkpoints, self._writer, self._progress = run, checkpoints, writer, progress
-        self._check, self._seconds = check, seconds
-        self._every, self._skips = config.log_every_steps, config.on_nonfinite == "skip"
-        self._frames = config.batch.clips * config.frames_per_clip
-        self._clock = Clock(progress.step)
+    config: Config
+    run: Run
+    checkpoints: Checkpoints
+    writer: Writer
+    progress: Progress
+    check: FiniteCheck
+    seconds: Seconds
+
+    def __post_init__(self):
         self._waiting: tuple[int, Mapping[str, Any]] | None = None
+        self.restart(self.progress.step)
 
     def add(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add the metrics of a dispatched step, and settle the previous one."""
@@ -47,29 +45,27 @@ class StepLog:
         self._waiting = step, metrics
 
     def settle(self) -> None:
-        """Wait for the metrics of the last step, check them, and write a record if one is due.
-
-        Raises:
-          InputError: a value is not finite, and training stops.
-        """
+        """Wait for the last step's metrics, check them (``FiniteCheck.check``), and write a record if one is due."""
         if self._waiting is None:
             return
         (step, metrics), self._waiting = self._waiting, None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self._seconds.now("logging")
-        self._check.check(step, values, self._checkpoints.latest_step())
-        self._progress.step = step
-        total = self._run.total_steps
-        if is_time(step, self._every, total):
-            rate = self._clock.steps_per_second(step)
-            values["frames_per_second"] = rate * self._frames
+        self.seconds.now("logging")
+        self.check.check(step, values, self.checkpoints.latest_step())
+        self.progress.step = step
+        total = self.run.total_steps
+        if is_time(step, self.config.log_every_steps, total):
+            since_step, since = self._since
+            rate = (step - since_step) / max(time.monotonic() - since, 1e-9)
+            self.restart(step)
+            values["frames_per_second"] = rate * (self.config.batch.clips * self.config.frames_per_clip)
             values["seconds_left"] = (total - step) / rate
-            values["epoch"] = step / self._run.sampler.steps_per_epoch
-            if self._skips:
-                values["skipped_steps"] = self._progress.skipped_steps
-            self._writer.train(step, values)
-        self._seconds.now("step")
+            values["epoch"] = step / self.run.sampler.steps_per_epoch
+            if self.config.on_nonfinite == "skip":
+                values["skipped_steps"] = self.progress.skipped_steps
+            self.writer.train(step, values)
+        self.seconds.now("step")
 
     def restart(self, step: int) -> None:
-        """Exclude the time since the last step from the step rate."""
-        self._clock = Clock(step)
+        """Begin to measure the step rate after ``step``."""
+        self._since = step, time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from rgcn_jax.config import Config
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, as_input_error, needs_extra
 from rgcn_jax.runtime.files import write_text
 from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.training import tensorboard
@@ -33,15 +33,10 @@ class Tracker(Protocol):
 
 
 def open_trackers(config: Config, workdir: Path, first_step: int) -> list[Tracker]:
-    """Open TensorBoard, if it is installed, and the tracker of the config.
+    """Open TensorBoard, if it is installed, and the tracker of the config, in an existing work directory.
 
-    Args:
-      config: config of the run.
-      workdir: work directory of the run, which exists.
-      first_step: step that the run is resumed from; later ones are repeated.
-
-    Raises:
-      InputError: the tracker is not installed or does not start.
+    Steps after ``first_step``, from which the run is resumed, are repeated. Raises InputError if the tracker is not
+    installed or does not start.
     """
     trackers: list[Tracker] = [tensorboard.Board(workdir, first_step)] if tensorboard.is_installed() else []
     if config.tracker != "none":
@@ -52,21 +47,15 @@ def open_trackers(config: Config, workdir: Path, first_step: int) -> list[Tracke
 def _open(config: Config, workdir: Path) -> Tracker:
     file = workdir / RUN_FILE
     known = _known_runs(file)
-    try:
+    with needs_extra(config.tracker, f"tracker is {config.tracker}"):
         if config.tracker == "wandb":
             from rgcn_jax.training.wandb_tracker import WandbTracker as Chosen
         else:
             from rgcn_jax.training.mlflow_tracker import MlflowTracker as Chosen
+    todo = "see docs/tracking.md, or train with --config.tracker=none"
+    # Clients raise anything: no login, no network, an unwritable folder.
+    with as_input_error(f"tracker is {config.tracker}, which does not start", todo, Exception):
         tracker = Chosen(workdir, config, known.get(config.tracker))
-    except ImportError as error:
-        raise InputError(
-            f"tracker is {config.tracker}, which is not installed ({error}): pip install 'rgcn_jax[{config.tracker}]'."
-        ) from error
-    except Exception as error:  # clients raise anything: no login, no network, an unwritable folder
-        raise InputError(
-            f"tracker is {config.tracker}, which does not start ({type(error).__name__}: {error}): see "
-            "docs/tracking.md, or train with --config.tracker=none."
-        ) from error
     write_text(file, json.dumps(known | {config.tracker: tracker.run_id}) + "\n")
     return tracker
 
@@ -75,13 +64,9 @@ def _known_runs(file: Path) -> dict[str, str]:
     """Ids of this run by tracker; empty if the file does not exist. Raises ``InputError`` if it is invalid."""
     if not file.exists():
         return {}
-    try:
+    todo = "restore it from a copy, or remove it to start new runs in the tracker"
+    with as_input_error(f"{file} was not written by a run", todo, MALFORMED):
         found = json.loads(read_text(file, follow_links=False))
         if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
             raise ValueError("unexpected fields")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file} was not written by a run ({error}): restore it from a copy, or remove it to start new runs in the "
-            "tracker."
-        ) from error
     return found

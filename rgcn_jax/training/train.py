@@ -92,7 +92,9 @@ def train(
                 write_inputs(workdir, given)
                 save_config(config, workdir / CONFIG_FILE)
             with (
-                _writer(config, workdir, run.total_steps, progress.step) if first else SilentWriter() as writer,
+                Writer(workdir, run.total_steps, progress.step, open_trackers(config, workdir, progress.step))
+                if first
+                else SilentWriter() as writer,
                 Profile(profiled_steps(config) if first else None, workdir) as profile,
             ):
                 if writer.dropped:
@@ -122,10 +124,6 @@ def _resume(
     _check_steps(workdir, progress.step, run.total_steps)
     changes = all_changes(progress)
     return state, progress, changes
-
-
-def _writer(config: Config, workdir: Path, total_steps: int, first_step: int) -> Writer:
-    return Writer(workdir, total_steps, first_step, open_trackers(config, workdir, first_step))
 
 
 def _finish(
@@ -176,10 +174,8 @@ def _check_profile(config: Config, total_steps: int) -> None:
 
 
 def _changed_devices(config: Config, workdir: Path, before: int, now: int) -> dict[str, tuple[int, int]]:
-    """The number of devices as a change of config, if it affects training (``parallel.batch_norm``).
-
-    Raises:
-      InputError: it does, but the config allows no change.
+    """The number of devices as a change of config, if it affects training (``parallel.batch_norm``), which must be
+    allowed.
     """
     if config.parallel.batch_norm != "device" or before in (0, now):
         return {}

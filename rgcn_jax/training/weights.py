@@ -34,9 +34,7 @@ def saved_steps(workdir: Path, kind: str) -> list[int]:
 def read_weights(workdir: Path, kind: str) -> Weights:
     """Read the newest checkpoint of a kind from a work directory.
 
-    Raises:
-      DamagedError: it is damaged.
-      InputError: there is none.
+    Raises InputError if there is none, and DamagedError if it is damaged.
     """
     steps = saved_steps(workdir, kind)
     if not steps:

@@ -120,20 +120,10 @@ class SilentWriter(Writer):
     def __init__(self):
         self.last_evaluation, self.dropped = None, 0
 
-    def train(self, step: int, metrics: Mapping[str, float | int]) -> None:
+    def _nothing(self, *_: Any, **__: Any) -> None:
         """Do nothing."""
 
-    def evaluation(self, step: int, rows: Mapping[str, Mapping[str, float]], extra: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-    def say(self, text: str) -> None:
-        """Do nothing."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+    train = evaluation = say = flush = close = _nothing
 
 
 def _has_terminal() -> bool:

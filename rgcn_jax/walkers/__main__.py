@@ -9,7 +9,7 @@ from dataclasses import fields
 
 import cv2
 
-from rgcn_jax.command import Parser, last_line, path_argument, run_command, whole_number
+from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError
 from rgcn_jax.walkers.contact_sheet import contact_sheet
 from rgcn_jax.walkers.generation import generate
@@ -21,15 +21,10 @@ from rgcn_jax.walkers.write import write
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax walkers") -> None:
     """Generate walkers, and write them as a data set, draw a contact sheet, or both.
 
-    Raises:
-      InputError: an argument is invalid, or a file or folder cannot be written.
+    Raises ``InputError`` for invalid arguments, and if a file or folder cannot be written.
     """
     options = _parse(arguments, prog)
-    try:
-        spec = WalkersSpec(**{field.name: getattr(options, field.name) for field in fields(WalkersSpec)})
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    walkers = generate(spec)
+    walkers = generate(WalkersSpec(**{field.name: getattr(options, field.name) for field in fields(WalkersSpec)}))
     if (file := options.contact_sheet) is not None:
         if file.suffix.lower() not in (".png", ".jpg"):
             raise InputError(f"--contact-sheet={file}: expected a .png or .jpg file.")
@@ -51,27 +46,17 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
         "Generate walking persons in groups of look-alikes that differ only in pose, and write them as a person "
         "re-identification data set with OpenPose keypoints, or draw a contact sheet.",
     )
-    parser.add_argument(
-        "--out", type=path_argument, metavar="DIR", help="folder to write the data set to; new or empty"
+    parser.path("--out", "DIR", "folder to write the data set to; new or empty")
+    parser.flag(
+        "--layout", "data set whose folders, names and lists to imitate", choices=tuple(LAYOUTS), default="mars"
     )
-    parser.add_argument(
-        "--layout", choices=tuple(LAYOUTS), default="mars", help="data set whose folders, names and lists to imitate"
-    )
-    size = whole_number(1)
-    parser.add_argument("--image-height", type=size, default=256, metavar="N", help="height of the crops in pixels")
-    parser.add_argument("--image-width", type=size, default=128, metavar="N", help="width of the crops in pixels")
-    parser.add_argument(
-        "--contact-sheet", type=path_argument, metavar="FILE.png", help="image file for one group of look-alikes"
-    )
+    parser.whole("--image-height", "height of the crops in pixels", default=256)
+    parser.whole("--image-width", "width of the crops in pixels", default=128)
+    parser.path("--contact-sheet", "FILE.png", "image file for one group of look-alikes")
     for field in fields(WalkersSpec):
-        kind = type(field.default)
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            default=field.default,
-            metavar="N" if kind is int else "X",
-            help=field.metadata["help"],
-        )
+        kind, name = type(field.default), f"--{field.name.replace('_', '-')}"
+        metavar = "N" if kind is int else "X"
+        parser.flag(name, field.metadata["help"], type=kind, default=field.default, metavar=metavar)
     options = parser.parse_args(arguments)
     if options.out is None and options.contact_sheet is None:
         parser.error("nothing to do: expected --out=DIR, --contact-sheet=FILE.png or both")

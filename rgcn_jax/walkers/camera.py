@@ -106,11 +106,8 @@ def look(
 ) -> View:
     """Point a camera at a walker and cut out the crops of a tracklet, with jittered boxes, like a person detector.
 
-    Args:
-      camera: the camera; the walking direction is rotated about its yaw (normal, 12 degrees, at most 24).
-      rng: random generator of direction, distance and boxes.
-      points: points of the walker in metres, which the boxes enclose.
-      box_jitter: factor of the jitter of the boxes; 0: none.
+    The walking direction is rotated about the camera's yaw (normal, 12 degrees, at most 24). ``points``: of the walker
+    in metres, which the boxes enclose. ``box_jitter``: factor of the jitter of the boxes; 0: none.
     """
     yaw = np.radians(camera.yaw + _YAW_JITTER * np.clip(rng.standard_normal(), -2, 2))
     elevation = np.radians(camera.elevation + rng.uniform(-1.5, 1.5))

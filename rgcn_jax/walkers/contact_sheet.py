@@ -9,10 +9,7 @@ from rgcn_jax.types import Tracklet
 from rgcn_jax.walkers.generation import Walkers
 
 _GAP = 4
-
-
-def _right_sided(joint: int) -> bool:
-    return joint in (2, 3, 4, 8, 9, 10)
+_RIGHT = (2, 3, 4, 8, 9, 10)
 
 
 def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], keypoints: np.ndarray) -> None:
@@ -26,7 +23,7 @@ def draw_skeleton(image: UInt8[np.ndarray, "h w 3"], keypoints: np.ndarray) -> N
     thick = max(1, height // 100)
     for a, b in EDGES:
         if keypoints[a, 2] > 0 and keypoints[b, 2] > 0:
-            colour = (255, 255, 255) if b in (0, 1) else (255, 150, 40) if _right_sided(b) else (60, 170, 255)
+            colour = (255, 255, 255) if b in (0, 1) else (255, 150, 40) if b in _RIGHT else (60, 170, 255)
             cv2.line(image, places[a], places[b], colour, thick, cv2.LINE_AA, 4)
     for joint, place in enumerate(places):
         if keypoints[joint, 2] > 0:
@@ -47,20 +44,14 @@ def contact_sheet(
     frames_per_camera: int = 3,
     skeleton: bool = True,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw look-alikes in rows: the same clothes, different gaits.
+    """Draw look-alikes in rows, as an RGB image: the same clothes, different gaits.
 
     Args:
       walkers: the data.
-      group: person ids, one per row; None: ``most_varied_group``.
+      group: person ids, one per row; None: ``most_varied_group``. Raises ValueError for one that is not in the data.
       height: height of a crop, in pixels; its width is half of it.
       frames_per_camera: number of evenly spaced frames of the person's first tracklet in each camera.
       skeleton: whether to draw the detected keypoints on the last frame of each camera.
-
-    Returns:
-      An RGB image.
-
-    Raises:
-      ValueError: a person id is not in the data.
     """
     tracklets = (*walkers.split.train, *walkers.split.gallery)
     rows = []

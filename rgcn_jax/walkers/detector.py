@@ -59,11 +59,6 @@ def draw_occluder(rng: np.random.Generator, frames: int) -> Occluder | None:
     return Occluder(kind, box)
 
 
-def _far(right_is_far: Bool[np.ndarray, "f 1"]) -> Bool[np.ndarray, "f 14"]:
-    """Mask of the keypoints on the far side."""
-    return np.where(right_is_far, _RIGHT, _LEFT)
-
-
 def detect(
     xy: Float64[np.ndarray, "f 14 2"],
     yaw_sine: float | Float64[np.ndarray, "f"],
@@ -82,17 +77,17 @@ def detect(
       misses: fraction of keypoints missing in any view; for all, or for each.
 
     Returns:
-      x and y in normalised coordinates of the crop and a confidence in (0, 1]; (0, 0, 0) where not detected: occluded,
-      outside of the crop, or missed.
+      x and y in normalised coordinates and a confidence in (0, 1]; (0, 0, 0) where occluded, outside of the crop, or
+        missed.
     """
     shape = xy.shape[:2]
     spread = np.where(rng.random(shape) < _OUTLIERS, 3.0, 1.0)
     error = rng.standard_normal(xy.shape) * _NOISE * spread[..., None]
     found = xy + error
     sine = np.broadcast_to(yaw_sine, shape[:1])[:, None]
-    right_is_far = sine > 0
+    far = np.where(sine > 0, _RIGHT, _LEFT)
     missed = np.full(shape, misses)
-    missed += np.where(_far(right_is_far), _FAR_MISSES * np.abs(sine) * _WEIGHT, 0.0)
+    missed += np.where(far, _FAR_MISSES * np.abs(sine) * _WEIGHT, 0.0)
     detected = rng.random(shape) >= missed
     if occluder is not None:
         detected &= ~occluder.covers(xy)
@@ -100,6 +95,6 @@ def detect(
     detected &= ((share > 0) & (share < 1)).all(-1)
     # Confidence is lower for large errors and on the far side.
     doubt = np.linalg.norm(error, axis=-1) / 0.06 + 0.25 * rng.random(shape)
-    doubt += np.where(_far(right_is_far), 0.3 * np.abs(sine) * _WEIGHT, 0.0)
+    doubt += np.where(far, 0.3 * np.abs(sine) * _WEIGHT, 0.0)
     confidence = np.clip(0.97 - doubt, 0.05, 1.0)
     return np.where(detected[..., None], np.concatenate([share, confidence[..., None]], -1), 0.0).astype(np.float32)

@@ -36,8 +36,6 @@ class Figure:
 
 
 class _Tailor:
-    """Builder of the parts of one figure."""
-
     def __init__(self, person: Person, motion: Motion, loose: float, hem: float):
         self.tall, self.build, self.hem = person["height"], person["build"] * loose, hem
         self.motion = motion
@@ -226,12 +224,8 @@ def _bag(t: _Tailor, outfit: Outfit):
 def dress(person: Person, motion: Motion, outfit: Outfit, loose: float = 1.0, hem: float = 0.0) -> Figure:
     """Create all parts of a walker in every frame, unsorted.
 
-    Args:
-      person: the body.
-      motion: its points in space.
-      outfit: the clothes.
-      loose: factor of all girths: how loosely the clothes fit.
-      hem: offset by which hems are lower, as a fraction of the height.
+    ``loose``: factor of all girths: how loosely the clothes fit. ``hem``: offset by which hems are lower, as a fraction
+    of the height.
     """
     tailor = _Tailor(person, motion, loose, hem)
     for clothe in (_legs, _trunk, _arms, _head, _bag):

@@ -150,16 +150,10 @@ def _held_arm(
 
 
 def walk(person: Person, phase: Float64[np.ndarray, "f"], pace: float | Float64[np.ndarray, "f"] = 1.0) -> Motion:
-    """Compute the walker's motion at given phases of the stride (radians; 0 and 2 pi are heel strikes of the right
-    foot).
+    """Compute the motion at given phases of the stride, in radians; 0 and 2 pi are heel strikes of the right foot.
 
-    Args:
-      person: body, gait and posture.
-      phase: phase of each frame.
-      pace: factor of the swing of legs and arms, for all frames or for each.
-
-    Returns:
-      The motion; the lowest foot touches the ground if ``bounce`` is 1.
+    ``pace``: factor of the swing of legs and arms, for all frames or for each. The lowest foot touches the ground if
+    the person's ``bounce`` is 1.
     """
     tall = person["height"]
     level = np.zeros_like(phase)

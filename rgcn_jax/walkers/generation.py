@@ -1,15 +1,13 @@
 """Generation of the walkers data set: a ``Split`` whose frames and keypoints are computed on demand."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
-from rgcn_jax.walkers.camera import Camera, View, draw_cameras, look
+from rgcn_jax.walkers.camera import View, draw_cameras, look
 from rgcn_jax.walkers.detector import JUNK_MISSES, MISSES, Occluder, detect, draw_occluder
 from rgcn_jax.walkers.dress import dress
 from rgcn_jax.walkers.gait import Motion, walk
@@ -39,7 +37,7 @@ class _Take:
     outfit: Outfit
     camera: int
     frames: int
-    kind: Literal["walker", "junk"]
+    is_junk: bool
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class _Shot:
     occluder: Occluder | None
 
 
+@dataclass(eq=False, repr=False)
 class Walkers:
     """A synthetic data set, created by ``generate``.
 
@@ -64,62 +63,49 @@ class Walkers:
       outfits: clothes by person id, the first of several.
     """
 
-    def __init__(
-        self,
-        spec: WalkersSpec,
-        split: Split,
-        look_alikes: tuple[tuple[int, ...], ...],
-        people: dict[int, Person],
-        outfits: dict[int, Outfit],
-        takes: dict[Tracklet, _Take],
-    ):
-        self.spec = spec
-        self.split = split
-        self.look_alikes = look_alikes
-        self.people = people
-        self.outfits = outfits
-        self._takes = takes
-        self._cameras = _cameras(spec)
+    spec: WalkersSpec
+    split: Split
+    look_alikes: tuple[tuple[int, ...], ...]
+    people: dict[int, Person]
+    outfits: dict[int, Outfit]
+    _takes: dict[Tracklet, _Take]
+
+    def __post_init__(self):
+        self._cameras = draw_cameras(_rng(self.spec, _CAMERAS), self.spec.cameras, self.spec.views)
         self._panoramas: dict[int, np.ndarray] = {}
 
     def keypoints(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """Simulated detections of a tracklet.
-
-        Returns:
-          The 14 keypoints of each frame: x and y in normalised coordinates of the crop, and a confidence in (0, 1]; (0,
-            0, 0) where not detected.
-
-        Raises:
-          ValueError: the tracklet is not of this data set.
+        """Simulated detections: x and y in normalised coordinates of the crop, and a confidence in (0, 1]; (0, 0, 0)
+        where not detected. Raises ValueError for a tracklet that is not of this data set.
         """
         take = self._take(tracklet)
         shot = self._film(take)
         xy, _, _ = shot.view.project(shot.motion.points[:, :14])
-        misses = JUNK_MISSES if take.kind == "junk" else MISSES
+        misses = JUNK_MISSES if take.is_junk else MISSES
         right = shot.view.right
         sine = -(np.cos(shot.turn) * right[0] + np.sin(shot.turn) * right[1])
         if self.spec.self_occlusion or self.spec.keypoint_noise or self.spec.swaps:
-            rng = self._rng(_TAKES, take.number, 5)
+            rng = _rng(self.spec, _TAKES, take.number, 5)
             hidden = hidden_by_body(shot.view, shot.motion)
             xy = misplace(xy, hidden, sine, rng, self.spec.keypoint_noise, self.spec.swaps)
             misses = misses + self.spec.self_occlusion * hidden * HIDDEN_MISSES
-        found = detect(xy, sine, shot.occluder, self._rng(_TAKES, take.number, 2), misses)
-        if self.spec.neck_from_shoulders and self._rng(_TAKES, take.number, 6).random() < self.spec.neck_from_shoulders:
+        found = detect(xy, sine, shot.occluder, _rng(self.spec, _TAKES, take.number, 2), misses)
+        share = self.spec.neck_from_shoulders
+        if share and _rng(self.spec, _TAKES, take.number, 6).random() < share:
             found = with_middle_neck(found)
         return found
 
     def frames(self, tracklet: Tracklet, height: int, width: int) -> UInt8[np.ndarray, "f h w 3"]:
         """Render the crops of a tracklet, RGB, at a size in pixels (designed for 64 x 32 to 256 x 128).
 
-        Raises:
-          ValueError: the tracklet is not of this data set, or the size is not positive.
+        Raises ValueError for a tracklet that is not of this data set, and for a size that is not positive.
         """
         if height < 1 or width < 1:
             raise ValueError(f"height and width of a crop are {height} x {width}: expected positive numbers.")
         take = self._take(tracklet)
         shot = self._film(take)
         camera = self._cameras[take.camera - 1]
-        rng = self._rng(_TAKES, take.number, 3)
+        rng = _rng(self.spec, _TAKES, take.number, 3)
         # Clothes fit slightly differently in every tracklet.
         loose, hem = float(np.exp(rng.normal(0, 0.08))), float(rng.uniform(-0.03, 0.03))
         figure = dress(shot.person, shot.motion, take.outfit, loose, hem)
@@ -139,49 +125,32 @@ class Walkers:
             raise ValueError(f"the tracklet of {tracklet.frames[:1]} is not of this data set (seed {self.spec.seed}).")
         return self._takes[tracklet]
 
-    def _rng(self, *key: int) -> np.random.Generator:
-        return _rng(self.spec, *key)
-
     def _panorama(self, camera: int) -> UInt8[np.ndarray, "h w 3"]:
         if camera not in self._panoramas:
-            self._panoramas[camera] = panorama(self._cameras[camera - 1], self._rng(_PLACES, camera))
+            self._panoramas[camera] = panorama(self._cameras[camera - 1], _rng(self.spec, _PLACES, camera))
         return self._panoramas[camera]
 
     def _film(self, take: _Take) -> _Shot:
         """Compute the person's motion and the camera's view."""
-        rng = self._rng(_TAKES, take.number, 1)
+        rng = _rng(self.spec, _TAKES, take.number, 1)
         person = with_session_noise(take.person, rng, self.spec.session_noise)
         start, spec = rng.uniform(0, 2 * np.pi), self.spec
         turn = np.zeros(take.frames)
         if spec.speed_variation or spec.slowing or spec.turning or spec.posture_changes:
-            session = self._rng(_TAKES, take.number, 4)
+            session = _rng(self.spec, _TAKES, take.number, 4)
             person = with_another_posture(person, session, spec.posture_changes)
             course = draw_course(session, take.frames, FRAMES_PER_SECOND, spec)
             motion, turn = walk_course(person, start, course, FRAMES_PER_SECOND), course.turn
         else:
             motion = walk(person, start + 2 * np.pi * person["cadence"] / FRAMES_PER_SECOND * np.arange(take.frames))
         view = look(self._cameras[take.camera - 1], rng, motion.points)
-        if take.kind == "junk":
+        if take.is_junk:
             view = view.missed(rng)
         return _Shot(person, motion, turn, view, draw_occluder(rng, take.frames))
 
 
 def _rng(spec: WalkersSpec, *key: int) -> np.random.Generator:
     return np.random.default_rng([spec.seed, *key])
-
-
-def _cameras(spec: WalkersSpec) -> list[Camera]:
-    return draw_cameras(_rng(spec, _CAMERAS), spec.cameras, spec.views)
-
-
-def _names(folder: str, person: str, camera: int, number: int, frames: int) -> tuple[str, ...]:
-    """Frame names in the format of MARS."""
-    return tuple(f"{folder}/{person}/{person}C{camera}T{number:04}F{f:03}.jpg" for f in range(1, frames + 1))
-
-
-def _spread(rng: np.random.Generator, count: int, cameras: int) -> Sequence[int]:
-    """``count`` camera indices, as evenly distributed as possible, in random order."""
-    return rng.permutation(np.arange(count) % cameras + 1).tolist()
 
 
 def generate(spec: WalkersSpec) -> Walkers:
@@ -203,31 +172,33 @@ def generate(spec: WalkersSpec) -> Walkers:
     ids = (1 + _rng(spec, _IDS).permutation(count)).tolist()
 
     rng = _rng(spec, _TAKES)
-    wanted = []  # (folder, id as text, person id, index of the person, camera, number of the tracklet, kind)
+    wanted = []  # (folder, id as text, person id, index of the person, camera, number of the tracklet, is junk)
     for i, person_id in enumerate(ids):
         folder = "bbox_train" if i < spec.train_identities else "bbox_test"
         number = 0
         for camera in range(1, spec.cameras + 1):
             for _ in range(spec.tracklets_per_camera):
                 number += 1
-                wanted.append((folder, f"{person_id:04}", person_id, i, camera, number, "walker"))
-    for text, person_id, extra, first, kind in (
-        ("0000", DISTRACTOR_ID, spec.distractors, count, "walker"),
-        ("00-1", JUNK_ID, spec.junk, count + spec.distractors, "junk"),
+                wanted.append((folder, f"{person_id:04}", person_id, i, camera, number, False))
+    for text, person_id, extra, first, is_junk in (
+        ("0000", DISTRACTOR_ID, spec.distractors, count, False),
+        ("00-1", JUNK_ID, spec.junk, count + spec.distractors, True),
     ):
-        for n, camera in enumerate(_spread(rng, extra, spec.cameras)):
-            wanted.append(("bbox_test", text, person_id, first + n, camera, n + 1, kind))
+        # As evenly distributed over the cameras as possible, in random order.
+        for n, camera in enumerate(rng.permutation(np.arange(extra) % spec.cameras + 1).tolist()):
+            wanted.append(("bbox_test", text, person_id, first + n, camera, n + 1, is_junk))
 
     takes: dict[Tracklet, _Take] = {}
     lengths = rng.integers(spec.min_frames, spec.max_frames + 1, len(wanted)).tolist()
-    for order, length, (folder, text, person_id, i, camera, number, kind) in zip(
+    for order, length, (folder, text, person_id, i, camera, number, is_junk) in zip(
         rng.permutation(len(wanted)).tolist(), lengths, wanted, strict=True
     ):
         change = int(changes[i, camera - 1, (number - 1) % spec.tracklets_per_camera]) if i < count else 0
         clothes = change + 1 if i < count and spec.outfits_per_identity > 1 else 0
-        tracklet = Tracklet(_names(folder, text, camera, number, length), person_id, camera, clothes)
+        stem = f"{folder}/{text}/{text}C{camera}T{number:04}"  # names as in MARS
+        tracklet = Tracklet(tuple(f"{stem}F{f:03}.jpg" for f in range(1, length + 1)), person_id, camera, clothes)
         outfit = change_clothes(worn[i], further[i][change - 1]) if change else worn[i]
-        takes[tracklet] = _Take(order, people[i], outfit, camera, length, kind)
+        takes[tracklet] = _Take(order, people[i], outfit, camera, length, is_junk)
 
     by_name = sorted(takes, key=lambda t: t.frames[0])
     test = [t for t in by_name if t.frames[0].startswith("bbox_test") and t.person_id > 0]

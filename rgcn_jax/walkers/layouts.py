@@ -4,6 +4,7 @@ A layout plans the files; ``write.py`` writes them.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -77,14 +78,14 @@ def dukemtmc_vidreid(walkers: Walkers) -> Plan:
         queries.setdefault(tracklet.person_id, []).append(tracklet)
     chosen = {options[rng.integers(len(options))] for options in queries.values()}
     next_person = 1 + max(walkers.people)
-    tracks: dict[int, int] = {}
+    tracks: Counter[int] = Counter()
     files = []
     parts = {"train": set(split.train), "query": chosen, "gallery": set(split.gallery)}
     for tracklet in (*split.train, *split.gallery):
         person, letter = tracklet.person_id, "X"
         if person == DISTRACTOR_ID:
             person, letter, next_person = next_person, "D", next_person + 1
-        tracks[person] = tracks.get(person, 0) + 1
+        tracks[person] += 1
         start, skip = int(rng.integers(1000, 80000)), int(rng.random() < 0.05)
         names = tuple(
             f"{person:04}/{tracks[person]:04}/"
@@ -124,8 +125,7 @@ def ilids_vid(walkers: Walkers) -> Plan:
     """iLIDS-VID: every person once in cameras 1 and 2, person numbers with gaps, ten random splits that keep
     look-alikes together.
 
-    Raises:
-      InputError: the number of persons is odd, or above 900 (names have three digits).
+    Raises InputError if the number of persons is odd, or above 900 (names have three digits).
     """
     _check_halves(walkers, "iLIDS-VID", 900)
     count = len(walkers.people)
@@ -150,10 +150,8 @@ def ilids_vid(walkers: Walkers) -> Plan:
 def prid2011(walkers: Walkers) -> Plan:
     """PRID2011: every person once in cameras a and b, repeated file names, ten random splits as lists of folder names.
 
-    Splits keep look-alikes together. Distractors are persons in one camera that no split contains.
-
-    Raises:
-      InputError: the number of persons is odd, or above 8,999 (names have four digits).
+    Splits keep look-alikes together. Distractors are persons in one camera that no split contains. Raises InputError if
+    the number of persons is odd, or above 8,999 (names have four digits).
     """
     _check_halves(walkers, "PRID2011", 8999)
     rng = np.random.default_rng([walkers.spec.seed, 103])
@@ -180,13 +178,13 @@ def ls_vid(walkers: Walkers) -> Plan:
     """
     split = walkers.split
     test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
-    tracks: dict[int, int] = {}
+    tracks: Counter[int] = Counter()
     files, texts = [], {}
     for part, tracklets in (("train", split.train), ("test", test)):
         lines = []
         for tracklet in tracklets:
             person = tracklet.person_id
-            tracks[person] = tracks.get(person, 0) + 1
+            tracks[person] += 1
             prefix = f"tracklet_{part}/{person:04}/{person:04}_{tracks[person]}"
             frames = range(1, len(tracklet.frames) + 1)
             files.append((tracklet, tuple(f"{prefix}_{tracklet.camera_id:02}_{f:06}.jpg" for f in frames)))
@@ -200,10 +198,7 @@ def ls_vid(walkers: Walkers) -> Plan:
 def ccvid(walkers: Walkers) -> Plan:
     """CCVID: ``session1/person_camera``, lists of folder, person and clothes label; no distractors, no junk.
 
-    The second tracklet of a person in a camera is in session 2.
-
-    Raises:
-      InputError: there are more than two tracklets of a person in a camera.
+    The second tracklet of a person in a camera is in session 2. Raises InputError if there are more than two.
     """
     if walkers.spec.tracklets_per_camera > 2:
         raise InputError(
@@ -234,14 +229,14 @@ def mevid(walkers: Walkers) -> Plan:
     """
     split = walkers.split
     test = [t for t in split.gallery if t.person_id != DISTRACTOR_ID]
-    tracks: dict[tuple[int, int, int], int] = {}
+    tracks: Counter[tuple[int, int, int]] = Counter()
     files, texts = [], {}
     for part, tracklets in (("train", split.train), ("test", test)):
         names, rows = [], []
         for tracklet in tracklets:
             key = tracklet.person_id, max(tracklet.clothes_id - 1, 0), tracklet.camera_id
-            number, first = tracks.get(key, 0), len(names)
-            tracks[key] = number + 1
+            number, first = tracks[key], len(names)
+            tracks[key] += 1
             stem = f"{key[0]:04}O{key[1]:03}C{key[2]:03}T{number:03}"
             own = [f"{stem}F{f:05}.jpg" for f in range(len(tracklet.frames))]
             files.append((tracklet, tuple(f"bbox_{part}/{stem[:4]}/{name}" for name in own)))
@@ -263,10 +258,10 @@ def folder(walkers: Walkers) -> Plan:
     rest = [t for t in (*split.junk, *split.gallery) if t not in asked]
     files = []
     for part, tracklets in (("train", split.train), ("query", split.query), ("gallery", rest)):
-        tracks: dict[tuple[int, int], int] = {}
+        tracks: Counter[tuple[int, int]] = Counter()
         for tracklet in tracklets:
             key = tracklet.person_id, tracklet.camera_id
-            tracks[key] = tracks.get(key, 0) + 1
+            tracks[key] += 1
             place = f"{part}/{tracklet.person_id}/{tracklet.camera_id}/{tracks[key]}"
             files.append((tracklet, tuple(f"{place}/{f}.jpg" for f in range(1, len(tracklet.frames) + 1))))
     return Plan(tuple(files), {}, {})

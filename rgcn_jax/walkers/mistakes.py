@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from rgcn_jax.skeleton import FLIP_ORDER
+from rgcn_jax.skeleton import FLIP_ORDER, midpoint
 from rgcn_jax.walkers.camera import View
 from rgcn_jax.walkers.gait import POINTS, Motion
 
@@ -87,8 +87,8 @@ def misplace(
       rng: random generator.
       noise: factor of ``NOISE``; 60 % of the variance is constant in the tracklet, the rest has a correlation of 0.7
         between frames.
-      swaps: fraction of frames in which the arms, and independently the legs, are swapped in a full side view; half of
-        it in a front or back view.
+      swaps: fraction of frames with swapped arms, and independently legs, in a full side view; in a front or back view
+        half.
     """
     share = np.clip(swaps * (0.5 + 0.5 * np.abs(yaw_sine)), 0.0, 0.95)
     out = xy.copy()
@@ -107,9 +107,6 @@ def misplace(
 
 def with_middle_neck(keypoints: Float32[np.ndarray, "f 14 3"]) -> Float32[np.ndarray, "f 14 3"]:
     """Detections with the neck at the midpoint of the shoulders, missing if either is, as from ``skeleton.to_14``."""
-    right, left = keypoints[:, 2], keypoints[:, 5]
-    middle = (right + left) / 2
-    middle[:, 2] = np.minimum(right[:, 2], left[:, 2])
     out = keypoints.copy()
-    out[:, 1] = np.where(middle[:, 2:] > 0, middle, 0.0)
+    out[:, 1] = midpoint(keypoints, 2, 5)
     return out

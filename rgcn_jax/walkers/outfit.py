@@ -61,7 +61,6 @@ def _cloth(index: int) -> RGB:
 
 
 def _draw(rng: np.random.Generator) -> Outfit:
-    """Draw a random outfit."""
     top, second, bag = (_cloth(int(i)) for i in rng.choice(_CLOTHS, 3, replace=False))
     coat = bool(rng.random() < 0.2)
     return Outfit(

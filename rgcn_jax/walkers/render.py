@@ -42,14 +42,8 @@ def _fixed_point(corners: Float64[np.ndarray, "*n 2"], rows: int, columns: int) 
 
 
 class Painter:
-    """Polygons of one tracklet at one size, ready to be filled frame by frame.
-
-    Args:
-      figure: parts of the walker.
-      view: geometry of the crops.
-      camera: provides the light.
-      height: height of the crop, in pixels.
-      width: width of the crop, in pixels.
+    """Polygons of one tracklet at one size, in pixels, ready to be filled frame by frame; ``camera`` provides the
+    light.
     """
 
     def __init__(self, figure: Figure, view: View, camera: Camera, height: int, width: int):

@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 from scipy.io import savemat
 from tqdm import tqdm
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error, needs_extra
 from rgcn_jax.runtime.files import INCOMPLETE
 from rgcn_jax.walkers.generation import Walkers
 from rgcn_jax.walkers.layouts import LAYOUTS, Plan
@@ -23,16 +23,11 @@ _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12
 
 
 def openpose_people(keypoints: Float32[np.ndarray, "14 3"], height: int, width: int) -> dict:
-    """OpenPose's JSON for one frame, BODY_25, in pixels of the crop.
+    """OpenPose's JSON for one frame, BODY_25, in pixels of a crop of this size.
 
-    Args:
-      keypoints: x and y in normalised coordinates of the crop, and confidence; zeros where not detected.
-      height: height of the crop, in pixels.
-      width: width of the crop, in pixels.
-
-    Returns:
-      One person, or none if no keypoint was detected. MidHip is the midpoint of the hips if both were detected; eyes,
-      ears and feet are zeros.
+    ``keypoints``: x and y in normalised coordinates, and confidence; zeros where not detected. There is one person, or
+    none if no keypoint was detected. MidHip is the midpoint of the hips if both were detected; eyes, ears and feet are
+    zeros.
     """
     body = np.zeros((25, 3))
     body[list(_BODY_25)] = keypoints * (width, height, 1.0)
@@ -65,12 +60,8 @@ def _write_lists(root: Path, plan: Plan):
 
 def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
     """Write a file as MATLAB 7.3 does: HDF5 after a header of 512 bytes, with reversed axes."""
-    try:
+    with needs_extra("data", f"writing {path.name} needs h5py"):
         import h5py
-    except ImportError:
-        raise InputError(
-            f"writing {path.name} needs h5py, which is not installed: pip install 'rgcn_jax[data]'."
-        ) from None
     with h5py.File(path, "w", userblock_size=512) as file:
         for key, matrix in matrices.items():
             file[key] = matrix.T
@@ -79,20 +70,10 @@ def _save_hdf5(path: Path, matrices: Mapping[str, np.ndarray]):
 
 
 def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, image_width: int = 128) -> int:
-    """Write the data in the layout of a data set, with OpenPose files under ``openpose/`` in the same folders as
-    frames.
+    """Write the data in a layout of ``LAYOUTS``, with OpenPose files under ``openpose/`` in the same folders as frames.
 
-    Until the end a file in the folder marks it as incomplete, so that no data set is read from it.
-
-    Args:
-      walkers: the data.
-      root: a folder that does not exist or is empty.
-      layout: a key of ``LAYOUTS``.
-      image_height: height of the crops, in pixels.
-      image_width: width of the crops, in pixels.
-
-    Returns:
-      The number of images.
+    Until the end a file in the folder marks it as incomplete, so that no data set is read from it. ``root`` must not
+    exist or be empty; sizes are in pixels. Returns the number of images.
 
     Raises:
       InputError: the folder is not empty or cannot be written, or the data do not fit the layout.
@@ -102,7 +83,7 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
         raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}.")
     plan = LAYOUTS[layout](walkers)
     images = 0
-    try:
+    with as_input_error(f"{root} cannot be written", "choose another --out"):
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
             left = " (left by a killed command: delete it)" if (root / INCOMPLETE).exists() else ""
@@ -121,6 +102,4 @@ def write(walkers: Walkers, root: Path, layout: str, image_height: int = 256, im
             images += len(names)
         _write_lists(root, plan)
         (root / INCOMPLETE).unlink()
-    except OSError as error:
-        raise InputError(f"{root} cannot be written ({error.strerror or error}): choose another --out.") from error
     return images

@@ -124,7 +124,7 @@ def test_a_column_with_other_clips_is_another_evaluation_of_the_same_run(table, 
     assert status(command.main, [table, f"--out={out}", "--format=csv"]) == 0
     printed = capsys.readouterr().out
     assert trained.stat().st_mtime_ns == before
-    assert "1 runs, 0 of them finished" in printed
+    assert "1 run, 0 of them finished" in printed
     lines = list(csv.DictReader(io.StringIO(printed[printed.rindex("row,data_set") :])))
     found = {line["clips"]: float(line["mean"]) for line in lines if (line["row"], line["of"]) == ("AP+RGCN_x", "pose")}
     folder = trained.parent

@@ -19,7 +19,7 @@ from tests.models import torch_networks as networks
 
 DATA = Path(__file__).parent / "data"
 STAGES, WIDTH = (1, 1), 2
-TRUNK, BICNET = ResNet50(STAGES, WIDTH), BiCnet(networks.STAGES, networks.WIDTH)
+TRUNK, BICNET = ResNet50(STAGES, WIDTH), BiCnet(ResNet50(networks.STAGES, networks.WIDTH))
 IMAGES = np.random.default_rng(0).standard_normal((2, 32, 16, 3)).astype(np.float32)
 
 

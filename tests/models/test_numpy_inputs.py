@@ -54,7 +54,7 @@ MODELS = [
     (models.FrameAppearance(TRUNK, models.AveragePooling()), (FRAMES, MASK)),
     (models.ConvolutionalAttention(TRUNK, 3), (FRAMES, MASK)),
     (models.PrecomputedFeatures(), (FRAME_FEATURES[:, 0], MASK)),
-    (models.BiCnet((1, 1, 1, 1), width=4), (FRAMES, MASK)),
+    (models.BiCnet(models.ResNet50((1, 1, 1, 1), width=4)), (FRAMES, MASK)),
     (two_branch(models.RGCN(N)), (FRAMES, KEYPOINTS, MASK)),
     (two_branch(models.LGCN(N)), (FRAMES, KEYPOINTS, MASK, True)),
 ]

@@ -90,7 +90,7 @@ TABLE = [
     (frame_appearance(), (FRAMES,), RESNET50),
     (models.ConvolutionalAttention(models.ResNet50()), (FRAMES,), RESNET50 + CONVOLUTIONAL_ATTENTION),
     (models.PrecomputedFeatures(), (F_A,), 0),
-    (models.BiCnet(), (FRAMES,), BICNET),
+    (models.BiCnet(models.ResNet50()), (FRAMES,), BICNET),
     (two_branch(None, None), CLIPS, RESNET50 + D * K + K),
     (two_branch(models.RGCN(N), models.DualAttention()), CLIPS, RESNET50 + RGCN + 2 * N + CLASSIFIER),
     (two_branch(models.LGCN(N), models.DualAttention()), CLIPS, RESNET50 + LGCN + 2 * N + CLASSIFIER),

@@ -53,7 +53,9 @@ def variables_of(*workdirs):
     target = prepare(typed(config), restored=True).state
     for workdir in workdirs:
         with Checkpoints(workdir) as checkpoints:
-            yield jax.device_get(checkpoints.restore("latest", target).variables)
+            found = checkpoints.newest_intact("latest", target)
+            assert found is not None
+            yield jax.device_get(found[0].variables)
 
 
 def agree(workdir, alone):

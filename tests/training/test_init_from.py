@@ -68,6 +68,12 @@ def test_another_shape_is_one_error_with_the_name_and_both_shapes(run, changes):
         init_from_run(model_of(**changes), run, print)
 
 
+def test_other_shapes_are_all_counted(run):
+    with pytest.raises(InputError, match=r" and \d+ more") as error:
+        init_from_run(model_of(width=8), run, print)
+    assert str(error.value).count(", expected ") == 3
+
+
 def test_a_folder_without_a_run_and_a_model_without_a_common_name(run, tmp_path):
     with pytest.raises(InputError, match="no 'latest' checkpoint"):
         init_from_run(model_of(), tmp_path, print)

@@ -49,7 +49,8 @@ class HeldClock:
 def test_recording_a_profile_is_a_part_of_its_own_and_in_no_steps_rate(steps, tmp_path, monkeypatch):
     """Starting and writing it take 1,000 seconds each here; the last case is written after the last step."""
     clock = HeldClock()
-    monkeypatch.setattr("rgcn_jax.runtime.time_accounting.time", clock)
+    for module in ("runtime.time_accounting", "training.step_log"):
+        monkeypatch.setattr(f"rgcn_jax.{module}.time", clock)
     job = Job(tmp_path)
     for name in ("start_trace", "stop_trace"):
         monkeypatch.setattr(jax.profiler, name, lambda *_, **__: setattr(clock, "now", clock.now + 1000))
