@@ -26,14 +26,13 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.data.clips.augment import Augmentation, no_transform
-from rgcn_jax.data.clips.pipeline import ClipReader, FileReader
+from rgcn_jax.data.clips.pipeline import ClipReader, LooseFiles
 from rgcn_jax.data.clips.sampling import BatchPlan, IdentitySampler
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
 from rgcn_jax.data.prepared.opened import Prepared, open_prepared
-from rgcn_jax.data.prepared.reader import Records
 from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.types import Split, Tracklet
@@ -142,9 +141,9 @@ def random_plans(tracklets: Sequence[Tracklet], frames: int) -> Iterator[BatchPl
 
 def read_prepared(prepared: Prepared, plans: Sequence[BatchPlan]) -> tuple[float, float]:
     """Rates of reading records of random frames."""
-    records, clock = Records(prepared), Clock()
+    clock = Clock()
     clock.start()
-    frames = sum(records.fetch(plan).size for plan in plans)
+    frames = sum(prepared.fetch(plan).size for plan in plans)
     return clock.stop(frames)
 
 
@@ -226,8 +225,8 @@ def main() -> None:
         folder = find(out, "mars")
         assert folder is not None
         prepared = open_prepared(folder)
-        loose = FileReader(root, loose_table, HEIGHT, WIDTH)
-        records = ClipReader(Records(prepared), prepared, prepared.marker.height, prepared.marker.width)
+        loose = ClipReader(LooseFiles(root), loose_table, HEIGHT, WIDTH)
+        records = ClipReader(prepared, prepared, prepared.marker.height, prepared.marker.width)
         paths = [root / frame for t in prepared.tracklets for frame in t.frames]
         images = [p.read_bytes() for p in random.Random(0).choices(paths, k=arguments.steps * BATCH)]
         print(

@@ -117,9 +117,8 @@ def within(name, prefix):
 # if at all. The value: what is missing where TensorFlow, or TensorFlow Datasets, is.
 WITH_TENSORFLOW = {
     f"rgcn_jax.data.{name}": "InputError Reading a data set from disk needs TensorFlow"
-    for name in ("clips.tensorflow_cpu", "clips.pixels", "clips.pipeline", "prepared.reader")
+    for name in ("clips.tensorflow_cpu", "clips.pixels", "clips.pipeline")
 } | {
-    "rgcn_jax.data.prepared.tfds_format": "InputError Preparing data needs TensorFlow Datasets",
     "rgcn_jax.data.prepared.tfds_builders": "InputError Preparing data needs TensorFlow Datasets",
     "rgcn_jax.pose_detection.movenet": "InputError MoveNet needs TensorFlow",
 }
@@ -191,7 +190,7 @@ def test_tensorflow_is_imported_in_one_place_and_configs_in_none():
         if within(name, "rgcn_jax.export.runtimes"):
             assert imports_of_ours()[name] == set(), f"{name} runs an export, and is to do so without this package"
     assert {name for name, found in tops.items() if "tensorflow_datasets" in found} == {
-        "rgcn_jax.data.prepared.tfds_format"
+        "rgcn_jax.data.prepared.tfds_builders"
     }
     assert not any({"torch", "configs", "tests"} & found for found in tops.values())
     # Its reader refuses everything that is not a tensor's description.

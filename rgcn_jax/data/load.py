@@ -113,9 +113,9 @@ def _open_folder(data: DataConfig, size: tuple[int, int], with_pose: bool, requi
             split = _without_junk(split)
 
     def frames() -> Reader:
-        from rgcn_jax.data.clips.pipeline import FileReader  # imports TensorFlow
+        from rgcn_jax.data.clips.pipeline import ClipReader, LooseFiles  # imports TensorFlow
 
-        return FileReader(split.root, table, *size)
+        return ClipReader(LooseFiles(split.root), table, *size)
 
     return _Opened(split, table, frames)
 
@@ -151,9 +151,8 @@ def _open_prepared(
 
     def frames() -> Reader:
         from rgcn_jax.data.clips.pipeline import ClipReader  # imports TensorFlow
-        from rgcn_jax.data.prepared.reader import Records
 
-        return ClipReader(Records(prepared), table, *size)
+        return ClipReader(prepared, table, *size)
 
     return _Opened(split, table, frames, {"frames": prepared.frames_hash})
 

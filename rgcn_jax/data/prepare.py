@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
 from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.keypoints.__main__ import add_source_flags
-from rgcn_jax.data.prepared.beam import write_shards
 from rgcn_jax.data.prepared.check import check
-from rgcn_jax.data.prepared.shard import FRAMES_PER_SHARD
 from rgcn_jax.data.prepared.source import Finding, collected_warnings, read_keypoints, read_splits, remarks
-from rgcn_jax.data.prepared.writer import Preparation
+from rgcn_jax.data.prepared.writer import FRAMES_PER_SHARD, prepare
 from rgcn_jax.errors import printable
 from rgcn_jax.runtime.cores import usable_cores
 
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax prepare")
       InputError: an argument or the data set is invalid.
     """
     options = _parse(arguments, prog)
-    return _check(options) if options.check else _prepare(options)
+    return check(options, _say) if options.check else _prepare(options)
 
 
 def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
@@ -66,19 +64,6 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> Namespace:
     return options
 
 
-def _check(options: Namespace) -> int:
-    lines, found, status = check(options)
-    for line in lines:
-        _say(line)
-    if status:
-        _say(last_line(found, then="correct what is listed above and rerun the same command"))
-        return status
-    keypoints = (f"--keypoints={options.keypoints}",) if options.keypoints else ()
-    read = (f"--dataset={options.dataset}", f"--root={options.root}", *keypoints)
-    _say(last_line(found, "rgcn-jax", "prepare", *read, "--out=prepared"))
-    return status
-
-
 def _prepare(options: Namespace) -> int:
     notes: list[Finding] = []
     keypoints = None
@@ -89,25 +74,11 @@ def _prepare(options: Namespace) -> int:
             notes += odd
     for note in [*notes, *remarks(source, options.frames_per_clip)]:
         _say(f"remark: {note.text}")
-    with Preparation(
-        options.out, source, keypoints, options.height, options.width, options.frames_per_shard
-    ) as preparation:
-        train = ("train", f"--config={options.dataset}", f"--config.data.root={options.out}")
-        if preparation.finished:
-            _say(last_line(f"{preparation.folder} is already prepared", "rgcn-jax", *train))
-            return 0
-        if preparation.unused:
-            _say(
-                f"remark: {len(preparation.unused):,} finished shards are not used, since their images or keypoints "
-                "have changed, or they were prepared with other settings"
-            )
-        if options.beam:
-            missing = preparation.missing
-            write_shards(missing, options.beam)
-            _say(f"the pipeline wrote {len(missing) - len(preparation.missing):,} of {len(missing):,} shards")
-        for line in preparation.run(options.workers):
-            _say(line)
-    _say(last_line(f"prepared: {preparation.folder}", "rgcn-jax", *train))
+    size = options.height, options.width
+    done = prepare(
+        options.out, source, keypoints, size, options.frames_per_shard, options.workers, options.beam, say=_say
+    )
+    _say(last_line(done, "rgcn-jax", "train", f"--config={options.dataset}", f"--config.data.root={options.out}"))
     return 0
 
 

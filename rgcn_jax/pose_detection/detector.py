@@ -6,7 +6,6 @@ imported only in the processes that run it.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,10 +50,8 @@ def _movenet(path: Path, margin: float, threads: int) -> Detector:
     return MoveNet(path, margin, threads)
 
 
-BACK_ENDS: Mapping[str, BackEnd] = MappingProxyType(
-    {
-        "movenet": BackEnd(tfjs.files, "coco17", 1.0, _movenet),
-        "rtmpose": BackEnd(rtmpose.files, "coco17", 1.25, rtmpose.RTMPose),
-    }
-)
+BACK_ENDS: Mapping[str, BackEnd] = {
+    "movenet": BackEnd(tfjs.files, "coco17", 1.0, _movenet),
+    "rtmpose": BackEnd(rtmpose.files, "coco17", 1.25, rtmpose.RTMPose),
+}
 """Back ends by name."""

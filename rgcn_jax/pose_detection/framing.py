@@ -1,10 +1,11 @@
 """Padding and resizing of crops to a detector's input size, and the inverse transformation of keypoints."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 
 class Framed(NamedTuple):
@@ -38,3 +39,11 @@ def frame(crop: UInt8[np.ndarray, "_ _ 3"], height: int, width: int, margin: flo
     interpolation = cv2.INTER_AREA if rows > height else cv2.INTER_LINEAR
     image = cv2.resize(box, (width, height), interpolation=interpolation)
     return Framed(image, np.array([columns / width, rows / height]), np.array([left, top], np.float64))
+
+
+def unframe(keypoints: Float[np.ndarray, "n v 3"], framed: Sequence[Framed]) -> Float32[np.ndarray, "n v 3"]:
+    """Convert x and y of keypoints from pixels of the inputs to pixels of the crops; confidences are kept."""
+    scale = np.stack([f.scale for f in framed])[:, None]
+    border = np.stack([f.border for f in framed])[:, None]
+    points = keypoints[..., :2] * scale - border
+    return np.concatenate([points, keypoints[..., 2:]], axis=-1).astype(np.float32)

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 
 from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.pose_detection import tfjs
-from rgcn_jax.pose_detection.framing import frame
+from rgcn_jax.pose_detection.framing import frame, unframe
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # 1.5 times as fast for this model
 
@@ -85,21 +85,18 @@ class MoveNet:
         framed = [frame(crop, self._size, self._size, self._margin, replicate=True) for crop in crops]
         squares = tf.constant(np.stack([f.image for f in framed]))
         found = self._run(squares).numpy()  # y and x as fractions of the square, and confidence
-        scale = np.stack([f.scale for f in framed])[:, None]
-        border = np.stack([f.border for f in framed])[:, None]
-        points = found[..., 1::-1] * self._size * scale - border
-        return np.concatenate([points, found[..., 2:]], axis=-1).astype(np.float32)
+        return unframe(found[..., [1, 0, 2]] * np.array([self._size, self._size, 1], np.float32), framed)
 
 
 def _import(path: Path):
     """Load the network as a function from int32 [1, size, size, 3] to float32 [1, 1, 17, 3]; return it and the size."""
-    model = tfjs.load(path)
+    nodes, weights = tfjs.load(path)
     wrong = f"{path} is not MoveNet SinglePose"
     with as_input_error(f"{wrong}: its graph cannot be read", kinds=(json_format.Error, TypeError, ValueError)):
-        source = json_format.ParseDict(dict(model.graph), tf.compat.v1.GraphDef())
+        source = json_format.ParseDict(dict(nodes), tf.compat.v1.GraphDef())
     graph = tf.compat.v1.GraphDef()
     for node in source.node:
-        graph.node.extend(_translated(node, model.weights, wrong))
+        graph.node.extend(_translated(node, weights, wrong))
     strange = sorted({node.op for node in graph.node} - _OPERATIONS)
     if strange or source.library.function:
         raise InputError(f"{wrong}: its graph has {', '.join(strange) or 'functions'}, which MoveNet does not have.")

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from rgcn_jax.errors import InputError, as_input_error, needs_extra
-from rgcn_jax.pose_detection.framing import frame
+from rgcn_jax.pose_detection.framing import frame, unframe
 
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 STD = np.array([58.395, 57.12, 57.375], np.float32)
@@ -72,11 +72,7 @@ class RTMPose:
         pixels = np.stack([(f.image - MEAN) / STD for f in framed]).transpose(0, 3, 1, 2)
         size = 1 if self._one_by_one else len(crops)
         parts = [self._run(np.ascontiguousarray(pixels[i : i + size])) for i in range(0, len(crops), size)]
-        scale = np.stack([f.scale for f in framed])[:, None]
-        border = np.stack([f.border for f in framed])[:, None]
-        found = np.concatenate(parts)
-        points = found[..., :2] * scale - border
-        return np.concatenate([points, found[..., 2:]], axis=-1).astype(np.float32)
+        return unframe(np.concatenate(parts), framed)
 
     def _run(self, pixels: Float32[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n 17 3"]:
         """Positions in pixels of the input, and confidence."""

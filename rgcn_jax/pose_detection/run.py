@@ -3,7 +3,8 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,33 +12,15 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.coverage import Coverage, measure_tracklets
+from rgcn_jax.data.keypoints.coverage import Coverage, measure
 from rgcn_jax.data.keypoints.store import check_store_path, save
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks, fingerprint
 from rgcn_jax.pose_detection.detector import BACK_ENDS
-from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, process
-from rgcn_jax.runtime.cores import usable_cores
+from rgcn_jax.pose_detection.worker import Chunk, ChunkResult, Job, Options, process
 from rgcn_jax.runtime.user_files import open_file
 from rgcn_jax.runtime.worker_pool import run_tasks
 from rgcn_jax.types import Split, unique_frames
-
-
-@dataclass(frozen=True)
-class Options:
-    """Settings of the detection. ``margin``: size of the detector's input box as a multiple of the crop; None: the back
-    end's default. ``threshold``: minimum confidence of a detected keypoint. ``workers``: processes, which divide the
-    usable cores among them. ``batch``: crops per batch of the detector. ``save_every``: frames between saves of a
-    process.
-    """
-
-    backend: str
-    model: Path
-    margin: float | None = None
-    threshold: float = 0.2
-    workers: int = field(default_factory=usable_cores)
-    batch: int = 32
-    save_every: int = 256
 
 
 @dataclass(frozen=True)
@@ -76,25 +59,14 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
     tracklets = (*split.train, *split.query, *split.gallery, *split.junk)
     frames = unique_frames(tracklets)
     settings = _settings(split, frames, options)
-    chunks = Chunks(out, settings)
-    try:
+    with closing(Chunks(out, settings)) as chunks:
         if chunks.complete:
             return None
         rows = {frame: row for row, frame in enumerate(frames)}
         _, done, damaged = chunks.read(rows)
         if damaged:
-            print(f"{len(damaged)} damaged chunks are detected again: {', '.join(damaged)}", flush=True)
-        job = Job(
-            root=split.root,
-            folder=chunks.folder,
-            settings_hash=fingerprint(settings),
-            backend=options.backend,
-            model=options.model,
-            margin=settings["margin"],
-            threshold=options.threshold,
-            batch=options.batch,
-            threads=max(usable_cores() // options.workers, 1),
-        )
+            print(f"damaged chunks, detected again: {', '.join(damaged)}", flush=True)
+        job = Job(split.root, chunks.folder, fingerprint(settings), settings["margin"], options)
         results = _work(job, frames, np.flatnonzero(~done), options)
         keypoints, done_now, _ = chunks.read(rows)
         unreadable = sorted(problem for result in results for problem in result.unreadable)
@@ -109,7 +81,7 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             missing = frames[np.flatnonzero(~done_now)[0]]
             raise InputError(f"chunks are missing from {chunks.folder} (of {missing}): rerun the same command.")
         store = chunks.folder / "store.part.npz"
-        coverage = measure_tracklets(keypoints[..., 2] > 0, rows, tracklets)
+        coverage = measure(keypoints[..., 2] > 0, rows, tracklets)
         save(
             store,
             frames,
@@ -120,8 +92,6 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
             coverage=coverage,
         )
         chunks.finish(store)
-    finally:
-        chunks.close()
     working = sum(result.seconds for result in results) / max(min(options.workers, len(results)), 1)
     detected = sum(result.finished for result in results)
     return Report(keypoints, coverage, int(done.sum()), detected, time.perf_counter() - start, working)
@@ -130,9 +100,9 @@ def detect(split: Split, out: Path, options: Options) -> Report | None:
 def check(out: Path, options: Options) -> None:
     """Validate options and path before anything is read. Raises ``InputError``."""
     check_store_path(out)
-    for name, least in (("workers", 1), ("batch", 1), ("save_every", 1)):
-        if getattr(options, name) < least:
-            raise InputError(f"{name} is {getattr(options, name)}: expected {least} or more.")
+    for name in ("workers", "batch", "save_every"):
+        if getattr(options, name) < 1:
+            raise InputError(f"{name} is {getattr(options, name)}: expected 1 or more.")
     if not 0 <= options.threshold <= 1:
         raise InputError(f"threshold is {options.threshold}: expected a number from 0 to 1.")
     if options.margin is not None and not 1 <= options.margin <= 3:

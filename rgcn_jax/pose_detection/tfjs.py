@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +25,6 @@ _LARGEST = 2**31
 _TYPES = ("float32", "float16", "int32")
 
 
-class GraphModel(NamedTuple):
-    """``graph``: nodes as JSON (a ``GraphDef``). ``weights``: name of a Const node -> its value."""
-
-    graph: Mapping[str, Any]
-    weights: Mapping[str, np.ndarray]
-
-
 def files(path: Path) -> tuple[Path, ...]:
     """The model's JSON file and its weights files.
 
@@ -41,8 +34,10 @@ def files(path: Path) -> tuple[Path, ...]:
     return (path, *(file for file, _ in _weights(path, _read(path))))
 
 
-def load(path: Path) -> GraphModel:
-    """Read a graph model; weights stored as float16 are converted to float32.
+def load(path: Path) -> tuple[Mapping[str, Any], Mapping[str, np.ndarray]]:
+    """Read the nodes of a graph model as JSON (a ``GraphDef``), and its weights: name of a Const node -> its value.
+
+    Weights stored as float16 are converted to float32.
 
     Raises:
       InputError: as for ``files``, or the size of the weights differs from that in the JSON file.
@@ -68,7 +63,7 @@ def load(path: Path) -> GraphModel:
             raise InputError(
                 f"{file} has {len(data):,} bytes, but {path.name} lists {at:,}: use files of one download."
             )
-    return GraphModel(model["modelTopology"], weights)
+    return model["modelTopology"], weights
 
 
 def _read(path: Path) -> dict[str, Any]:

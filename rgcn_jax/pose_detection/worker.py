@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -14,22 +14,36 @@ from rgcn_jax.data.datasets.images import read_image
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import write_chunk
 from rgcn_jax.pose_detection.detector import BACK_ENDS, Detector
+from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.skeleton import to_14
 
 
 @dataclass(frozen=True)
+class Options:
+    """Settings of the detection. ``margin``: size of the detector's input box as a multiple of the crop; None: the back
+    end's default. ``threshold``: minimum confidence of a detected keypoint. ``workers``: processes, which divide the
+    usable cores among them. ``batch``: crops per batch of the detector. ``save_every``: frames between saves of a
+    process.
+    """
+
+    backend: str
+    model: Path
+    margin: float | None = None
+    threshold: float = 0.2
+    workers: int = field(default_factory=usable_cores)
+    batch: int = 32
+    save_every: int = 256
+
+
+@dataclass(frozen=True)
 class Job:
-    """Settings shared by all chunks of a run."""
+    """What the chunks of a run share. ``margin``: that of the options, or the back end's default."""
 
     root: Path
     folder: Path
     settings_hash: str
-    backend: str
-    model: Path
     margin: float
-    threshold: float
-    batch: int
-    threads: int
+    options: Options
 
 
 @dataclass(frozen=True)
@@ -58,15 +72,15 @@ def process(chunk: Chunk, advance: Callable[[], None]) -> ChunkResult:
     Raises:
       InputError: the detector cannot be opened, or the chunk cannot be written.
     """
-    job = chunk.job
-    detector = _detector(job)
+    job, options = chunk.job, chunk.job.options
+    detector = _detector(options, job.margin)
     start = time.perf_counter()
     names: list[str] = []
     found: list[Float32[np.ndarray, "n 14 3"]] = []
     unreadable: list[str] = []
-    for first in range(0, len(chunk.frames), job.batch):
+    for first in range(0, len(chunk.frames), options.batch):
         crops = []
-        batch = chunk.frames[first : first + job.batch]
+        batch = chunk.frames[first : first + options.batch]
         for frame in batch:
             try:
                 crops.append(read_image(job.root / frame))
@@ -75,8 +89,10 @@ def process(chunk: Chunk, advance: Callable[[], None]) -> ChunkResult:
             else:
                 names.append(frame)
         if crops:
-            keypoints = to_14(detector(crops), BACK_ENDS[job.backend].skeleton)
-            found.extend(accepted(k, crop.shape[:2], job.threshold) for k, crop in zip(keypoints, crops, strict=True))
+            keypoints = to_14(detector(crops), BACK_ENDS[options.backend].skeleton)
+            found.extend(
+                accepted(k, crop.shape[:2], options.threshold) for k, crop in zip(keypoints, crops, strict=True)
+            )
         for _ in batch:
             advance()
     if names:
@@ -97,6 +113,7 @@ def accepted(
 
 
 @functools.cache
-def _detector(job: Job) -> Detector:
+def _detector(options: Options, margin: float) -> Detector:
     cv2.setNumThreads(1)
-    return BACK_ENDS[job.backend].open(job.model, job.margin, job.threads)
+    threads = max(usable_cores() // options.workers, 1)
+    return BACK_ENDS[options.backend].open(options.model, margin, threads)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rgcn_jax.data.clips.memory import MemoryReader
-from rgcn_jax.data.clips.pipeline import FileReader
+from rgcn_jax.data.clips.pipeline import ClipReader, LooseFiles
 from rgcn_jax.data.clips.reader import ProcessReader
 from rgcn_jax.errors import InputError
 from tests import frames
@@ -19,7 +19,7 @@ def data(tmp_path_factory):
 def test_the_clips_of_all_processes_in_order_are_the_batches_of_one(kind, processes, data):
     read = MemoryReader(data.read)
     if kind == "files":
-        read = FileReader(data.root, data.source, frames.HEIGHT, frames.WIDTH)
+        read = ClipReader(LooseFiles(data.root), data.source, frames.HEIGHT, frames.WIDTH)
     plans = frames.plans(4, crop=0.5, flip=0.5, erase=0.5)
     shares = [list(ProcessReader(read, index, processes)(plans)) for index in range(processes)]
     for parts, whole in zip(zip(*shares, strict=True), read(plans), strict=True):

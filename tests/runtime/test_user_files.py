@@ -68,7 +68,7 @@ def opens(source):
     return found
 
 
-OTHER_MODULES = {"os", "webbrowser", "mat5", "Gallery"}
+OTHER_MODULES = {"os", "webbrowser", "Gallery"}
 ALLOWED = {
     "models/weight_files.py": "models import nothing of runtime; the callers check that it is a file",
     "torch_files/reader.py": "the same",

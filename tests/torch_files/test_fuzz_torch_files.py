@@ -15,11 +15,11 @@ from tests.torch_files.handmade import DATA
 MUTANTS = 250
 
 
-def survives(read, path, content):
+def survives(read, path, content, mutants=MUTANTS):
     """How many of the mutants were refused."""
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(MUTANTS):
+    for _ in range(mutants):
         path.write_bytes(spoilt_bytes(content, rng, near_ends=True))
         with contextlib.suppress(InputError):
             read(path)
@@ -39,4 +39,5 @@ def test_features_in_matlabs_form(packed, tmp_path):
     scipy.io.savemat(tmp_path / "f.mat", arrays, do_compression=packed)
     assert read_features([tmp_path / "f.mat"])["query"].names == ["a/b.jpg", "c", "d"]
     content = (tmp_path / "f.mat").read_bytes()
-    assert survives(lambda path: read_features([path]), tmp_path / "f.mat", content) > MUTANTS // 4
+    # Few, since each is read in a process of its own.
+    assert survives(lambda path: read_features([path]), tmp_path / "f.mat", content, 8) >= 2

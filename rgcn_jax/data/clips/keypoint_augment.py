@@ -30,9 +30,9 @@ class KeypointAugmentation:
     stretch: float = 1.25
 
     @property
-    def on(self) -> bool:
-        """Whether any probability is above 0."""
-        return any(getattr(self, f"{kind}_probability") > 0 for kind in ("drop", "jitter", "aspect", "swap", "stretch"))
+    def probabilities(self) -> tuple[float, ...]:
+        """Probabilities of dropout, jitter, another aspect, swapped sides and stretched time."""
+        return tuple(getattr(self, f"{kind}_probability") for kind in ("drop", "jitter", "aspect", "swap", "stretch"))
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,7 @@ def draw_changes(
       crop_aspect: width of a crop over its height, since jitter is in crop heights in both directions.
     """
     clips, frames = frame_mask.shape
-    chosen = rng.random((clips, 5)) < [
-        augmentation.drop_probability,
-        augmentation.jitter_probability,
-        augmentation.aspect_probability,
-        augmentation.swap_probability,
-        augmentation.stretch_probability,
-    ]
-    drop, jitter, aspect, swap, stretch = chosen.T
+    drop, jitter, aspect, swap, stretch = (rng.random((clips, 5)) < augmentation.probabilities).T
     lost = (rng.random((clips, 14)) < augmentation.drop_share) & drop[:, None]
     dropped = _runs(rng.random((clips, 14, 2)), frames) & lost[..., None]
     shift = augmentation.jitter * rng.standard_normal((clips, frames, 14, 2)) / [crop_aspect, 1.0]

@@ -1,7 +1,7 @@
 """Reader of clips in memory, such as the walkers' frames, with NumPy and OpenCV, without TensorFlow."""
 
+import functools
 from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -9,47 +9,23 @@ from jaxtyping import Float32, UInt8
 
 from rgcn_jax.data.clips.ahead import ReadAhead
 from rgcn_jax.data.clips.augment import ERASED_RGB
-from rgcn_jax.data.clips.reader import planned_keypoints
+from rgcn_jax.data.clips.reader import planned_batch, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.types import Batch, Tracklet
 
 
-@runtime_checkable
-class ArraySource(Protocol):
-    """Frames and keypoints of tracklets as arrays; ``frames`` are uint8 RGB at the training size."""
-
-    def frames(self, tracklet: Tracklet) -> UInt8[np.ndarray, "f h w 3"]:
-        """All frames of a tracklet."""
-        ...
-
-    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """All keypoints of a tracklet, see ``KeypointSource``."""
-        ...
-
-
 class CachedSource:
-    """An ``ArraySource`` that computes each tracklet once by the given functions, and caches it."""
+    """Frames (uint8 RGB at the training size) and keypoints (a ``KeypointSource``) of tracklets as arrays.
+
+    Each tracklet is computed once by the given functions, and cached.
+    """
 
     def __init__(
         self,
         frames: Callable[[Tracklet], UInt8[np.ndarray, "f h w 3"]],
         keypoints: Callable[[Tracklet], Float32[np.ndarray, "f 14 3"]],
     ):
-        self._compute_frames, self._compute_keypoints = frames, keypoints
-        self._frames: dict[Tracklet, np.ndarray] = {}
-        self._keypoints: dict[Tracklet, np.ndarray] = {}
-
-    def frames(self, tracklet: Tracklet) -> UInt8[np.ndarray, "f h w 3"]:
-        """All frames of a tracklet."""
-        if tracklet not in self._frames:
-            self._frames[tracklet] = self._compute_frames(tracklet)
-        return self._frames[tracklet]
-
-    def of(self, tracklet: Tracklet) -> Float32[np.ndarray, "f 14 3"]:
-        """All keypoints of a tracklet."""
-        if tracklet not in self._keypoints:
-            self._keypoints[tracklet] = self._compute_keypoints(tracklet)
-        return self._keypoints[tracklet]
+        self.frames, self.of = functools.cache(frames), functools.cache(keypoints)
 
 
 def show(
@@ -73,19 +49,13 @@ def show(
     return frame
 
 
-def read_batch(plan: BatchPlan, source: ArraySource) -> Batch:
+def read_batch(plan: BatchPlan, source: CachedSource) -> Batch:
     """Read the batch of a plan."""
     clips = []
     for i, (tracklet, positions) in enumerate(zip(plan.tracklets, plan.frames, strict=True)):
         frames = source.frames(tracklet)
         clips.append(np.stack([show(frames[p], plan.box[i], bool(plan.flip[i]), plan.erase[i]) for p in positions]))
-    return Batch(
-        frames=np.stack(clips),
-        keypoints=planned_keypoints(plan, source),
-        frame_mask=plan.frame_mask,
-        label=plan.label,
-        index=plan.index,
-    )
+    return planned_batch(plan, np.stack(clips), planned_keypoints(plan, source))
 
 
 class MemoryReader:

@@ -9,14 +9,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
 from rgcn_jax.data.clips import pixels
 from rgcn_jax.data.clips.ahead import ReadAhead
-from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
+from rgcn_jax.data.clips.reader import KeypointSource, planned_batch, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.errors import InputError, listed
@@ -133,13 +133,7 @@ class ClipReader:
             except tf.errors.OpError as error:
                 raise (failures[0] if failures else self._unreadable(list(under_way)) or error) from error
             under_way.popleft()
-            yield Batch(
-                frames=frames,
-                keypoints=keypoints,
-                frame_mask=plan.frame_mask,
-                label=plan.label,
-                index=plan.index,
-            )
+            yield planned_batch(plan, frames, keypoints)
 
     def _clips(self, inputs: Callable[[], Iterator], clips: int, frames: int) -> tf.data.Dataset:
         """Data set of the frames of each clip in order, [t, h, w, 3]."""
@@ -190,10 +184,3 @@ class ClipReader:
         except tf.errors.OpError:
             return False
         return True
-
-
-class FileReader(ClipReader):
-    """A ``ClipReader`` of image files below ``root``; ``options`` are its remaining arguments."""
-
-    def __init__(self, root: Path, keypoints: KeypointSource, height: int, width: int, **options: Any):
-        super().__init__(LooseFiles(root), keypoints, height, width, **options)

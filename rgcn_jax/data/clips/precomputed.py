@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from rgcn_jax.data.clips.reader import KeypointSource, planned_keypoints
+from rgcn_jax.data.clips.reader import KeypointSource, planned_batch, planned_keypoints
 from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime.npz import read_arrays
@@ -85,10 +85,4 @@ def read_features(plan: BatchPlan, table: FeatureTable, keypoints: KeypointSourc
 
     Keypoints are cropped and flipped as planned; the features, which are of whole tracklets, are not.
     """
-    return Batch(
-        frames=table.of(plan.tracklets),
-        keypoints=planned_keypoints(plan, keypoints),
-        frame_mask=plan.frame_mask,
-        label=plan.label,
-        index=plan.index,
-    )
+    return planned_batch(plan, table.of(plan.tracklets), planned_keypoints(plan, keypoints))

@@ -82,12 +82,11 @@ def planned_keypoints(plan: BatchPlan, source: KeypointSource) -> Float32[np.nda
     return transform_keypoints(chosen, plan.box, plan.flip)
 
 
+def planned_batch(plan: BatchPlan, frames: np.ndarray, keypoints: Float32[np.ndarray, "b t 14 3"]) -> Batch:
+    """The batch of a plan with these frames and keypoints."""
+    return Batch(frames=frames, keypoints=keypoints, frame_mask=plan.frame_mask, label=plan.label, index=plan.index)
+
+
 def read_without_frames(plan: BatchPlan, source: KeypointSource) -> Batch:
     """Read the batch of a plan for a model without an appearance branch: ``frames`` [B, 0]."""
-    return Batch(
-        frames=np.zeros((len(plan.index), 0), np.float32),
-        keypoints=planned_keypoints(plan, source),
-        frame_mask=plan.frame_mask,
-        label=plan.label,
-        index=plan.index,
-    )
+    return planned_batch(plan, np.zeros((len(plan.index), 0), np.float32), planned_keypoints(plan, source))

@@ -6,6 +6,7 @@ workers, and gets the same data.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +80,6 @@ class IdentitySampler:
         self._identities, self._clips, self._length = identities, clips_per_identity, frames_per_clip
         self._max_stride, self._augmentation, self._seed = max_frame_stride, augmentation, seed
         self._crop_aspect = crop_aspect
-        self._drawn: tuple[int, np.ndarray] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -89,14 +89,15 @@ class IdentitySampler:
     def plan(self, step: int) -> BatchPlan:
         """The plan of a step (counted from 0): a pure function of (seed, step)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        labels = self._order(epoch)[position * self._identities : (position + 1) * self._identities]
+        order = np.random.default_rng([self._seed, _IDENTITIES, epoch]).permutation(len(self.person_ids))
+        labels = order[position * self._identities : (position + 1) * self._identities]
         rng = np.random.default_rng([self._seed, _CLIPS, step])
         index = np.concatenate([choose_tracklets(rng, self._of_person[label], self._clips) for label in labels])
         clips = [training_clip(rng, len(self.tracklets[i].frames), self._length, self._max_stride) for i in index]
         box, flip, erase = draw(rng, len(index), self._augmentation)
         frame_mask = np.stack([mask for _, mask in clips])
         changes, keypoints = None, self._augmentation.keypoints
-        if keypoints.on:
+        if any(keypoints.probabilities):
             rng = np.random.default_rng([self._seed, _KEYPOINTS, step])
             changes = draw_changes(rng, frame_mask, keypoints, self._crop_aspect)
         return BatchPlan(
@@ -110,14 +111,6 @@ class IdentitySampler:
             erase=erase,
             keypoint_changes=changes,
         )
-
-    def _order(self, epoch: int) -> np.ndarray:
-        """Order of the identities in an epoch; cached until another epoch's is requested."""
-        drawn = self._drawn
-        if drawn is None or drawn[0] != epoch:
-            rng = np.random.default_rng([self._seed, _IDENTITIES, epoch])
-            self._drawn = drawn = epoch, rng.permutation(len(self.person_ids))
-        return drawn[1]
 
     def plans(self, first_step: int, last_step: int) -> Iterator[BatchPlan]:
         """Yield the plans of the steps first_step, ..., last_step - 1."""
@@ -137,8 +130,7 @@ def clips_of_process(plan: BatchPlan, process_index: int, process_count: int) ->
             "batch.identities and batch.clips_per_identity, or evaluation.clips_per_batch."
         )
     mine = slice(process_index * clips, (process_index + 1) * clips)
-    fields = {name: field for name, field in plan._asdict().items() if field is not None}
-    return BatchPlan(**{name: field[mine] for name, field in fields.items()})  # pyright: ignore
+    return BatchPlan._make(None if field is None else field[mine] for field in plan)
 
 
 def choose_tracklets(rng: np.random.Generator, candidates: Sequence[int], count: int) -> Int32[np.ndarray, "k"]:
@@ -223,15 +215,9 @@ def evaluation_plans(
 
     Labels are -1, so that they cannot leak into the model.
     """
-    rows: list[tuple[int, np.ndarray, np.ndarray]] = []
     cut = EVALUATION_CLIPS[clips]
-    for index, tracklet in enumerate(tracklets):
-        for frames, mask in cut(len(tracklet.frames), frames_per_clip):
-            rows.append((index, frames, mask))
-            if len(rows) == clips_per_batch:
-                yield _evaluation_plan(tracklets, rows, clips_per_batch)
-                rows = []
-    if rows:
+    every = ((i, *clip) for i, t in enumerate(tracklets) for clip in cut(len(t.frames), frames_per_clip))
+    while rows := list(islice(every, clips_per_batch)):
         yield _evaluation_plan(tracklets, rows, clips_per_batch)
 
 

@@ -67,14 +67,11 @@ def nearest(name: str, names: Collection[str]) -> str:
 
     def alike(other: str) -> tuple[int, str]:
         end = _stem(other)
-        return (shared(end[::-1], stem[::-1]) + shared(end, stem), other)
+        # Characters in common, as is meant.
+        both = os.path.commonprefix([end, stem]), os.path.commonprefix([end[::-1], stem[::-1]])  # noqa: RUF071
+        return len(both[0]) + len(both[1]), other
 
     return max(names, key=alike, default="")
-
-
-def shared(a: str, b: str) -> int:
-    """Length of the common prefix of two texts."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _stem(name: str) -> str:

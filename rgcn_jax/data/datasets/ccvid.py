@@ -24,7 +24,7 @@ from typing import NamedTuple
 from rgcn_jax.data.datasets.listing import FolderReader, natural_order, require_folders
 from rgcn_jax.data.datasets.lists import read_list, text_lines
 from rgcn_jax.data.datasets.published import compare_with_published
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "CCVID"
@@ -94,7 +94,7 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     folders.check("Take the lists and the folders from one download again.")
     if unlisted:
         warnings.warn(
-            f"{len(unlisted):,} folders belong to no line of the lists and are not used, such as {unlisted[0]}.",
+            f"Folders that belong to no line of the lists and are not used: {listed(unlisted)}.",
             stacklevel=2,
         )
     compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)

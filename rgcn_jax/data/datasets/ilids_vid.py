@@ -23,8 +23,8 @@ from jaxtyping import Int64
 
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
 from rgcn_jax.data.datasets.lists import numbered_frames
-from rgcn_jax.data.datasets.matlab import read_matrix
-from rgcn_jax.data.datasets.published import compare_with_published, describe_split
+from rgcn_jax.data.datasets.matlab import read_matrices
+from rgcn_jax.data.datasets.published import compare_with_published, two_camera_split
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
 
@@ -59,14 +59,7 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
         )
     order = (rows[split_number - 1] - 1).tolist()
     test, train = ([persons[i] for i in sorted(half)] for half in (order[: len(order) // 2], order[len(order) // 2 :]))
-    split = Split(
-        name="ilids_vid",
-        root=root,
-        train=tuple(tracklets[camera, person] for person in train for camera in ("cam1", "cam2")),
-        query=tuple(tracklets["cam1", person] for person in test),
-        gallery=tuple(tracklets["cam2", person] for person in test),
-        split_description=describe_split(split_number, len(rows), train, test),
-    )
+    split = two_camera_split("ilids_vid", root, tracklets, train, test, split_number, len(rows))
     compare_with_published(_TITLE, split, _PUBLISHED, _SMALL, len(rows))
     return split
 
@@ -99,7 +92,7 @@ def _read_people(folders: FolderReader) -> tuple[list[str], dict[tuple[str, str]
 
 
 def _read_matrix(path: Path) -> Int64[np.ndarray, "splits persons"]:
-    return read_matrix(path, "ls_set", _TITLE, "the archive")
+    return read_matrices({path: "ls_set"}, _TITLE, "the archive")[0]
 
 
 def _read_splits(path: Path, persons: int) -> Int64[np.ndarray, "splits persons"]:

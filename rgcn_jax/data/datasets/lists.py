@@ -1,9 +1,11 @@
-"""List files of the data sets: reading, parsing of frame names that contain ids, and frames in numerical order."""
+"""List files of the data sets: reading, frame names that contain ids, and comparison with rows and with folders."""
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -12,7 +14,7 @@ from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
-from rgcn_jax.types import JUNK_ID
+from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Tracklet
 
 
 def read_list(title: str, root: Path, name: str, advice: str = "") -> bytes:
@@ -84,6 +86,106 @@ def parse_names(
 def _number(digits: UInt8[np.ndarray, "lines digits"]) -> Int64[np.ndarray, "lines"]:
     """Convert rows of decimal digit characters to numbers."""
     return (digits - np.uint8(ord("0"))).astype(np.int64) @ 10 ** np.arange(digits.shape[1])[::-1]
+
+
+def check_rows(
+    first: Int64[np.ndarray, "rows"],
+    last: Int64[np.ndarray, "rows"],
+    labels: Mapping[str, Int64[np.ndarray, "rows"]],
+    names: Sequence[str],
+    fields: Mapping[str, Int64[np.ndarray, "lines"]],
+    fail: Callable[[int, str], NoReturn],
+) -> int:
+    """Check that each row of a list is one tracklet of its own, in temporal order.
+
+    Returns the number of names in all rows. ``first``, ``last``: lines of a row's names, from 0, inclusive. ``labels``:
+    numbers of a row that its names must have. ``names``, ``fields``: from ``parse_names``. ``fail``: raises the error,
+    given a row, from 0, and the end of a sentence.
+    """
+    beyond = np.flatnonzero((first < 0) | (last < first) | (last >= len(names)))
+    if len(beyond):
+        fail(int(beyond[0]), f"does not lie within the {len(names)} lines of the name file.")
+    order = np.argsort(first, kind="stable")
+    overlap = np.flatnonzero(first[order][1:] <= last[order][:-1])
+    if len(overlap):
+        other, row = order[overlap[0] : overlap[0] + 2].tolist()
+        fail(row, f"shares lines with the row of lines {first[other] + 1} to {last[other] + 1}.")
+    lengths = last - first + 1
+    row_of = np.repeat(np.arange(len(first)), lengths)
+    line_of = np.arange(len(row_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + first[row_of]
+    for field, of_row in {**labels, "tracklet": fields["tracklet"][first]}.items():
+        differs = np.flatnonzero(fields[field][line_of] != of_row[row_of])
+        if len(differs):
+            line = int(line_of[differs[0]])
+            fail(int(row_of[differs[0]]), f"is a tracklet that mixes {field}s: line {line + 1} is {names[line]}.")
+    disorder = np.flatnonzero((np.diff(fields["frame"][line_of]) <= 0) & (np.diff(row_of) == 0))
+    if len(disorder):
+        before, after = (names[int(line_of[disorder[0] + i])] for i in (0, 1))
+        fail(int(row_of[disorder[0]]), f"is not in temporal order: {before} is followed by {after}.")
+    return len(line_of)
+
+
+def split_queries(
+    rows: Sequence[int], test: Sequence[Tracklet], first: int, path: Path, list_name: str
+) -> tuple[tuple[Tracklet, ...], tuple[Tracklet, ...]]:
+    """Split the test tracklets into the queries, in their order, and the others.
+
+    ``rows``: rows of the queries in the list of test tracklets, ``list_name``, whose first row has the number
+    ``first``. ``path``: the file with the queries. Raises InputError: there is no query, one is not a row or occurs
+    twice, or one is junk or a distractor.
+    """
+    seen: set[int] = set()
+    for row in rows:
+        where = f"{path}: a query is row {row} of {list_name}"
+        if not 0 <= row - first < len(test):
+            last = len(test) - 1 + first
+            raise InputError(f"{where}, which has rows {first} to {last}: the two files must come from one download.")
+        person = test[row - first].person_id
+        if person in (JUNK_ID, DISTRACTOR_ID):
+            kind = "junk" if person == JUNK_ID else "a distractor"
+            raise InputError(
+                f"{where}, which is {kind} (person id {person}), but a query must be a person: the two files must come "
+                "from one download."
+            )
+        if row in seen:
+            raise InputError(f"{path}: row {row} of {list_name} is a query twice: download the file again.")
+        seen.add(row)
+    if not seen:
+        raise InputError(f"{path} names no query, but without one nothing can be evaluated: download it again.")
+    query = tuple(test[row - first] for row in rows)
+    return query, tuple(t for row, t in enumerate(test, first) if row not in seen)
+
+
+def present_frames(
+    title: str, root: Path, lists: Path, part: str, tracklets: Sequence[Tracklet], follow_links: bool
+) -> tuple[Tracklet, ...]:
+    """Compare listed frames with the folders, by one directory listing per person, without access to single frames.
+
+    Returns the tracklets with the names of the frames on disk: ``.JPG`` and ``.jpeg`` are accepted for ``.jpg``.
+    ``lists``: folder of the lists, for messages. ``part``: folder of the persons. Raises InputError: a frame is absent.
+    """
+    folders = FolderReader(title, root, follow_links)
+    present: dict[str, dict[str, str]] = {}  # person -> stem -> path of the JPEG file
+    exact: set[str] = set()
+    for person in dict.fromkeys(t.frames[0].rpartition("/")[0] for t in tracklets):
+        files = [f"{person}/{name}" for name in (folders.listing(person).files if (root / person).is_dir() else ())]
+        exact |= set(files)
+        present[person] = {f.rpartition(".")[0]: f for f in files if f.lower().endswith((".jpg", ".jpeg"))}
+    folders.check()
+    found, missing = [], []
+    for tracklet in tracklets:
+        stems = present[tracklet.frames[0].rpartition("/")[0]]
+        names = tuple(f if f in exact else stems.get(f.rpartition(".")[0], f) for f in tracklet.frames)
+        missing += [name for name in names if name not in exact]
+        found.append(tracklet if names == tracklet.frames else replace(tracklet, frames=names))
+    if missing:
+        total = sum(len(t.frames) for t in tracklets)
+        raise InputError(
+            f"{len(missing):,} of the {total:,} frames that {lists} lists for {part} are absent; the first is "
+            f"{root / missing[0]}: unpack {part} again, in full. In its place: {beside(root, missing[0])}.",
+            [f"{frame} is absent" for frame in missing],
+        )
+    return tuple(found)
 
 
 def numbered_frames(folders: FolderReader, folder: str, pattern: re.Pattern[str], like: str) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import (
     IMAGES,
     FolderReader,
@@ -26,8 +25,8 @@ from rgcn_jax.data.datasets.listing import (
     natural_order,
     require_folders,
 )
-from rgcn_jax.data.datasets.lists import read_list, text_lines
-from rgcn_jax.data.datasets.matlab import read_matrix
+from rgcn_jax.data.datasets.lists import read_list, split_queries, text_lines
+from rgcn_jax.data.datasets.matlab import read_matrices
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
@@ -64,7 +63,14 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, fol
     """
     root = Path(root)
     require_folders(_TITLE, root, ("tracklet_train", "tracklet_test"))
-    lists, info = _find_lists(root)
+    places = {"list_sequence": "test/data", "info/list_sequence": "info/data"}  # of the lists -> of info_test.mat
+    lists = next((folder for folder in places if os.path.isdir(root / folder)), None)
+    if lists is None:
+        raise InputError(
+            f"{_TITLE} is incomplete: {root} has no folder list_sequence and no folder info/list_sequence: unpack the "
+            "lists there, or give a renamed folder its name back."
+        )
+    info = places[lists]
     folders = FolderReader(_TITLE, root, follow_links)
     for folder in (lists, info):
         folders.listing(folder)
@@ -75,33 +81,11 @@ def load(root: str | os.PathLike[str], gallery_includes_query: bool = False, fol
     )
     folders.check("Take the lists and the folders from one download again.")
     path = root / info / "info_test.mat"
-    rows = read_matrix(path, "query", _TITLE, "the data set").ravel().tolist()
-    if not rows or len(set(rows)) < len(rows) or not all(1 <= row <= len(test) for row in rows):
-        raise InputError(
-            f"{path}: query must name lines 1 to {len(test)} of list_seq_test.txt, at least one and each once: take "
-            "both files from one download again."
-        )
-    query = tuple(test[row - 1] for row in rows)
-    rest = tuple(t for row, t in enumerate(test, 1) if row not in set(rows))
+    rows = read_matrices({path: "query"}, _TITLE, "the data set")[0].ravel().tolist()
+    query, rest = split_queries(rows, test, 1, path, "list_seq_test.txt")
     split = Split("ls_vid", root, train, query, query + rest if gallery_includes_query else rest)
     compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)
     return split
-
-
-def _find_lists(root: Path) -> tuple[str, str]:
-    """Find the folder of the lists and that of ``info_test.mat``, relative to the root."""
-    for lists, info in (("list_sequence", "test/data"), ("info/list_sequence", "info/data")):
-        if os.path.isdir(root / lists):
-            if not (root / info / "info_test.mat").is_file():
-                raise InputError(
-                    f"{_TITLE} is incomplete: there is no file {root / info / 'info_test.mat'}; "
-                    f"{beside(root, f'{info}/info_test.mat')}."
-                )
-            return lists, info
-    raise InputError(
-        f"{_TITLE} is incomplete: {root} has no folder list_sequence and no folder info/list_sequence: unpack the "
-        "lists there, or give a renamed folder its name back."
-    )
 
 
 def parse_list(text: bytes, path: str | os.PathLike[str], folder: str) -> list[Line]:
@@ -150,7 +134,7 @@ def _read_tracklets(folders: FolderReader, path: Path, folder: str) -> tuple[Tra
             else:
                 unused += 1
     if unused:
-        warnings.warn(f"{unused:,} files in {folder} belong to no line of {path} and are not used.", stacklevel=3)
+        warnings.warn(f"Files in {folder} that belong to no line of {path} and are not used: {unused:,}.", stacklevel=3)
     tracklets = [_tracklet(folders, line, natural_order(by_folder[line.folder][line.prefix])) for line in lines]
     return tuple(tracklet for tracklet in tracklets if tracklet)
 

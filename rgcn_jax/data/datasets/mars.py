@@ -16,18 +16,17 @@ Layout below the root::
 
 import os
 import warnings
-from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
-from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
-from rgcn_jax.data.datasets.lists import parse_names, read_list
-from rgcn_jax.data.datasets.matlab import read_matrix
+from rgcn_jax.data.datasets.lists import check_rows, parse_names, present_frames, read_list, split_queries
+from rgcn_jax.data.datasets.matlab import read_matrices
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
-from rgcn_jax.types import DISTRACTOR_ID, JUNK_ID, Split, Tracklet
+from rgcn_jax.types import JUNK_ID, Split, Tracklet
 
 FRAME_SIZE = (256, 128)
 """Height and width in pixels of every crop."""
@@ -79,21 +78,33 @@ def load(
     if check_files is None:
         check_files = any(os.path.isdir(root / part) for part in ("bbox_train", "bbox_test"))
     _check_layout(root, check_files, follow_links)
-    train = _read_tracklets(root, "bbox_train", "train_name.txt", "tracks_train_info.mat", "track_train_info")
-    test = _read_tracklets(root, "bbox_test", "test_name.txt", "tracks_test_info.mat", "track_test_info")
+    matrices = {
+        "tracks_train_info.mat": "track_train_info",
+        "tracks_test_info.mat": "track_test_info",
+        "query_IDX.mat": "query_IDX",
+    }
+    train_rows, test_rows, query_rows = read_matrices(
+        {root / "info" / name: key for name, key in matrices.items()}, "MARS", "the info folder"
+    )
+    train = _read_tracklets(root, "train", train_rows)
+    test = _read_tracklets(root, "test", test_rows)
     for row, tracklet in enumerate(train, 1):
         if tracklet.person_id <= 0:
             raise InputError(
                 f"{root / 'info' / 'tracks_train_info.mat'}: row {row} has person id {tracklet.person_id}, but a "
                 "training tracklet must have a positive one; junk and distractors are for the test set."
             )
-    queries = _read_queries(root / "info" / "query_IDX.mat", test)
+    query_path = root / "info" / "query_IDX.mat"
+    if 1 not in query_rows.shape:
+        raise InputError(
+            f"{query_path}: query_IDX must be one row of test tracks, found shape {query_rows.shape}: download the "
+            "info folder again."
+        )
     if check_files:
-        train = _present_frames(root, "bbox_train", train, follow_links)
-        test = _present_frames(root, "bbox_test", test, follow_links)
-    is_query = set(queries)
-    query = tuple(test[i] for i in queries)
-    rest = tuple(t for i, t in enumerate(test) if i not in is_query and t.person_id != JUNK_ID)
+        train = present_frames("MARS", root, root / "info", "bbox_train", train, follow_links)
+        test = present_frames("MARS", root, root / "info", "bbox_test", test, follow_links)
+    query, others = split_queries(query_rows.ravel().tolist(), test, 1, query_path, "tracks_test_info.mat")
+    rest = tuple(t for t in others if t.person_id != JUNK_ID)
     gallery = query + rest if gallery_includes_query else rest
     junk = tuple(t for t in test if t.person_id == JUNK_ID)
     split = Split("mars", root, train, query, gallery, junk, FRAME_SIZE)
@@ -116,27 +127,19 @@ def _check_layout(root: Path, check_files: bool, follow_links: bool) -> None:
     folders.check()
 
 
-def _read_names(root: Path, name: str) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Read the frame names, and their fields as arrays: person, camera, tracklet, frame."""
-    lines = read_list("MARS", root / "info", name, "It comes with the info folder, copy it there.").splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
-    return parse_names(lines, "0065C1T0002F016.jpg", _FIELDS, root / "info" / name, junk=b"00-1")
-
-
-def _read_tracklets(root: Path, folder: str, name_file: str, row_file: str, key: str) -> tuple[Tracklet, ...]:
-    name_path, row_path = root / "info" / name_file, root / "info" / row_file
-    rows = read_matrix(row_path, key, "MARS", "the info folder")
+def _read_tracklets(root: Path, part: str, rows: np.ndarray) -> tuple[Tracklet, ...]:
+    name_path, row_path = root / "info" / f"{part}_name.txt", root / "info" / f"tracks_{part}_info.mat"
     if rows.shape[1] != 4 or len(rows) == 0:
         raise InputError(
-            f"{row_path}: {key} must have 4 columns (first line, last line, person, camera) and at least one row, "
-            f"found shape {rows.shape}: download the info folder again."
+            f"{row_path}: track_{part}_info must have 4 columns (first line, last line, person, camera) and at least "
+            f"one row, found shape {rows.shape}: download the info folder again."
         )
-    names, fields = _read_names(root, name_file)
+    text = read_list("MARS", root / "info", name_path.name, "It comes with the info folder, copy it there.")
+    names, fields = parse_names(text.rstrip().splitlines(), "0065C1T0002F016.jpg", _FIELDS, name_path, junk=b"00-1")
     _check_rows(rows, names, fields, row_path, name_path)
     tracklets = []
     for first, last, person, camera in rows.tolist():  # Python integers, since NumPy integers would keep their type
-        of_person = f"{folder}/{names[first - 1][:4]}/"
+        of_person = f"bbox_{part}/{names[first - 1][:4]}/"
         tracklets.append(Tracklet(tuple([of_person + name for name in names[first - 1 : last]]), person, camera))
     return tuple(tracklets)
 
@@ -146,104 +149,19 @@ def _check_rows(
 ) -> None:
     first, last = rows[:, 0], rows[:, 1]
 
-    def fail(row: int, problem: str) -> None:
+    def fail(row: int, problem: str) -> NoReturn:
         raise InputError(
             f"{row_path}: row {row + 1} (lines {first[row]} to {last[row]} of {name_path.name}, person {rows[row, 2]}, "
             f"camera {rows[row, 3]}) {problem} The two files must come from one download: take both from there again."
         )
 
-    beyond = np.flatnonzero((first < 1) | (last < first) | (last > len(names)))
-    if len(beyond):
-        fail(int(beyond[0]), f"does not lie within the {len(names)} lines of the name file, counted from 1.")
-    order = np.argsort(first, kind="stable")
-    overlap = np.flatnonzero(first[order][1:] <= last[order][:-1])
-    if len(overlap):
-        fail(int(order[overlap[0] + 1]), f"shares lines with row {order[overlap[0]] + 1}.")
-
-    lengths = last - first + 1
-    row_of = np.repeat(np.arange(len(rows)), lengths)
-    line_of = np.arange(len(row_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + (first - 1)[row_of]
-    expected = {"person": rows[:, 2], "camera": rows[:, 3], "tracklet": fields["tracklet"][first - 1]}
-    for field, of_row in expected.items():
-        differs = np.flatnonzero(fields[field][line_of] != of_row[row_of])
-        if len(differs):
-            at = differs[0]
-            name = names[line_of[at]]
-            fail(int(row_of[at]), f"is a tracklet that mixes {field}s: line {line_of[at] + 1} is {name}.")
-    frames = fields["frame"][line_of]
-    disorder = np.flatnonzero((np.diff(frames) <= 0) & (np.diff(row_of) == 0))
-    if len(disorder):
-        at = disorder[0]
-        pair = f"{names[line_of[at]]} is followed by {names[line_of[at + 1]]}"
-        fail(int(row_of[at]), f"is not in temporal order: {pair}.")
+    labels = {"person": rows[:, 2], "camera": rows[:, 3]}
+    used = check_rows(first - 1, last - 1, labels, names, fields, fail)
     if np.any(rows[:, 3] < 1):
         fail(int(np.argmax(rows[:, 3] < 1)), "has no camera: cameras count from 1.")
-    if len(line_of) < len(names):
+    if used < len(names):
         warnings.warn(
-            f"{len(names) - len(line_of)} of the {len(names)} lines of {name_path} belong to no row of {row_path.name} "
+            f"{len(names) - used} of the {len(names)} lines of {name_path} belong to no row of {row_path.name} "
             "and are not used.",
             stacklevel=4,
         )
-
-
-def _read_queries(path: Path, test: tuple[Tracklet, ...]) -> list[int]:
-    """Positions of the queries in ``test``, from 0, in the order of the file."""
-    matrix = read_matrix(path, "query_IDX", "MARS", "the info folder")
-    if 1 not in matrix.shape or matrix.size == 0:
-        raise InputError(
-            f"{path}: query_IDX must be one row of test tracks, at least one, found shape {matrix.shape}: without a "
-            "query nothing can be evaluated; download the info folder again."
-        )
-    rows = matrix.ravel().tolist()
-    seen: set[int] = set()
-    for row in rows:
-        if not 1 <= row <= len(test):
-            raise InputError(
-                f"{path}: a query is row {row} of tracks_test_info.mat, which has rows 1 to {len(test)}: the two files "
-                "must come from one download."
-            )
-        person = test[row - 1].person_id
-        if person in (JUNK_ID, DISTRACTOR_ID):
-            kind = "junk" if person == JUNK_ID else "a distractor"
-            raise InputError(
-                f"{path}: a query is row {row} of tracks_test_info.mat, which is {kind} (person id {person}), but a "
-                "query must be a person: the two files must come from one download."
-            )
-        if row in seen:
-            raise InputError(
-                f"{path}: row {row} of tracks_test_info.mat is a query twice: download the info folder again."
-            )
-        seen.add(row)
-    return [row - 1 for row in rows]
-
-
-def _present_frames(
-    root: Path, folder: str, tracklets: tuple[Tracklet, ...], follow_links: bool
-) -> tuple[Tracklet, ...]:
-    """Compare the listed frames with the folders, by one directory listing per person, without access to single frames.
-
-    Returns:
-      The tracklets with the names of the frames on disk: ``.JPG`` and ``.jpeg`` are accepted for ``.jpg``.
-    """
-    folders = FolderReader("MARS", root, follow_links)
-    present: dict[str, dict[str, str]] = {}  # person -> stem -> path of the JPEG file
-    exact: set[str] = set()
-    for person in dict.fromkeys(t.frames[0].rpartition("/")[0] for t in tracklets):
-        files = [f"{person}/{name}" for name in (folders.listing(person).files if (root / person).is_dir() else ())]
-        exact |= set(files)
-        present[person] = {f.rpartition(".")[0]: f for f in files if f.lower().endswith((".jpg", ".jpeg"))}
-    folders.check()
-    found, missing = [], []
-    for tracklet in tracklets:
-        stems = present[tracklet.frames[0].rpartition("/")[0]]
-        names = tuple(f if f in exact else stems.get(f.rpartition(".")[0], f) for f in tracklet.frames)
-        missing += [name for name in names if name not in exact]
-        found.append(tracklet if names == tracklet.frames else replace(tracklet, frames=names))
-    if missing:
-        total = sum(len(t.frames) for t in tracklets)
-        raise InputError(
-            f"{len(missing):,} of the {total:,} frames that {root / 'info'} lists for {folder} are absent; the first "
-            f"is {root / missing[0]}: unpack {folder} again, in full. In its place: {beside(root, missing[0])}.",
-            [f"{frame} is absent" for frame in missing],
-        )
-    return tuple(found)

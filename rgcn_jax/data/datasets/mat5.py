@@ -1,159 +1,104 @@
-"""Reader of MATLAB files of version 5 (MATLAB's ``-v6`` and ``-v7``), for one numeric or character matrix.
+"""Reader of MATLAB files up to version 7 (``-v4``, ``-v6``, ``-v7``), by SciPy in a child process.
 
-SciPy reads such files too, but does not validate them. A wrong byte in a type or a size ends the process with a
-segmentation fault, as with 2 % of damaged copies of a list of MARS. A few kilobytes can decompress to any size. Here
-every number is checked before use, and only the headers of other matrices are decompressed. SciPy in a separate process
-would start Python and SciPy for every list.
-
-A file has a header of 128 bytes, followed by elements. An element is a tag, two uint32 for type and size, and the
-contents. A matrix is an element that contains others: flags with its class, dimensions, name, real part. A compressed
-matrix is an element with a matrix compressed by zlib.
+SciPy does not validate such files: a wrong byte in a type or a size can end the process, and a few kilobytes can unpack
+to any size. The child, ``python -m rgcn_jax.data.datasets.mat5``, has limits on time and memory, and returns arrays in
+NumPy's format. Published files, recognised by their hash, are read without a child.
 """
 
-import struct
-import zlib
-from collections.abc import Iterator
-from itertools import islice
-from math import prod
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num
 
-LARGEST = 10_000_000
-"""Default limit on the numbers in a matrix. The lists of every supported data set are far smaller."""
+from rgcn_jax.errors import InputError, as_input_error
+from rgcn_jax.runtime.user_files import file_hash, open_file
 
-_MATRIX, _PACKED = 14, 15
-_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-_ENCODINGS = {2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16"}
-_CHARACTERS = 4
-_NUMERIC = range(6, 16)  # classes: double, single, and the eight integer types
-_COMPLEX = 0x0800
-_HEAD = 4096  # bytes that contain the header of any matrix that is read
+_PUBLISHED = {
+    "2b580c94cf7934dbe3320c628b915dba76153c60effa94c1f48995ae8b96a932": "query_IDX.mat of MARS, 3,830 bytes",
+    "35a5464d1219cc42001ddb6cdb2c1e88ae2bc9d516e559d44a68310521386b56": "tracks_test_info.mat of MARS, 47,540 bytes",
+    "bae1ca16a6afbad1db664fbd4a60f8761585d7fb591c5e20b714f637dba3636b": "tracks_train_info.mat of MARS, 34,151 bytes",
+}
+_SECONDS = 300
+_PROGRAM_BYTES = 2**29  # memory of Python, NumPy and SciPy
+
+Arrays = tuple[dict[str, np.ndarray], list[str]]
 
 
-def read(file: bytes, key: str, largest: int = LARGEST) -> tuple[Num[np.ndarray, "rows columns"] | None, list[str]]:
-    """Read the matrix called ``key``, and the names before it.
+def read(wanted: Mapping[Path, Collection[str]], largest: int, todo: str) -> list[Arrays]:
+    """Read arrays of numbers or of characters; the latter as an array of rows.
 
     Args:
-      file: the contents of the file.
-      key: name of the matrix.
-      largest: maximum number of elements.
+      wanted: file -> names of arrays in it.
+      largest: maximum size of a file, and of an array, in bytes.
+      todo: what the user can do about a damaged file, for messages.
 
     Returns:
-      The first matrix of that name, or None if there is none; the names of the matrices before it.
+      For each file: those of the wanted arrays that it has, without larger ones and other kinds of value (cells,
+      structs, sparse matrices); and the names of all its values.
 
     Raises:
-      ValueError: the file is truncated, damaged or of another format, or the matrix has more than ``largest`` numbers.
-      TypeError: ``key`` is not a real matrix of numbers with two axes.
+      InputError: a file cannot be read, or is damaged or of another format.
     """
-    contents, order, names = _find(file, key, largest)
-    return (None if contents is None else _matrix(contents, order, largest)), names
+    hashes = []
+    for path in wanted:
+        with as_input_error(f"{path} cannot be read", todo), open_file(path, largest):
+            hashes.append(file_hash(path))
+    if _PUBLISHED.keys() >= {*hashes}:
+        return [_load(path, keys, largest) for path, keys in wanted.items()]
+    files = json.dumps([[str(path), *keys] for path, keys in wanted.items()])
+    return _read_in_child(files, tuple(hashes), largest, todo)
 
 
-def read_text(file: bytes, key: str, largest: int = LARGEST) -> list[str]:
-    """Read the rows of a matrix of characters, without trailing spaces. ``read`` lists the names.
-
-    Raises:
-      ValueError: the file is damaged, or the matrix has more than ``largest`` characters.
-      TypeError: ``key`` is missing or not a matrix of characters.
-    """
-    contents, order, _ = _find(file, key, largest)
-    return _text(contents or b"", order)
-
-
-def _find(file: bytes, key: str, largest: int) -> tuple[bytes | None, str, list[str]]:
-    """Find the first matrix called ``key``; return its contents, the byte order, and the names before it."""
-    order = {b"IM": "<", b"MI": ">"}.get(file[126:128])
-    if order is None or len(file) < 128:
-        raise ValueError("it is of an unknown format: save it in MATLAB again, by save('-v7')")
-    names = []
-    for kind, contents in _elements(file[128:], order):
-        head = contents
-        if kind == _PACKED:
-            kind, head = _unpacked(contents, order, _HEAD)
-        if kind != _MATRIX:
-            raise ValueError(f"a part of type {kind} where a matrix was expected")
-        name = _name(head, order)
-        if name == key:
-            whole = 8 * largest + _HEAD
-            return (contents if head is contents else _unpacked(contents, order, whole, True)[1]), order, names
-        names.append(name)
-    return None, order, names
-
-
-def _elements(data: bytes, order: str, padded: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Yield type and contents of consecutive elements."""
-    at = 0
-    while at < len(data):
-        if at + 8 > len(data):
-            raise ValueError("it is cut off")
-        kind, size = struct.unpack_from(f"{order}II", data, at)
-        if kind >> 16:  # up to four bytes of contents are in the tag
-            kind, size = kind & 0xFFFF, kind >> 16
-            start, end = at + 4, at + 8
-            if size > 4:
-                raise ValueError("a size is wrong")
-        else:
-            start = at + 8
-            end = start + size + (-size % 8 if padded else 0)
-            if start + size > len(data):
-                raise ValueError("it is cut off")
-        yield kind, data[start : start + size]
-        at = end
-
-
-def _unpacked(packed: bytes, order: str, most: int, to_the_end: bool = False) -> tuple[int, bytes]:
-    """Decompress at most ``most`` bytes of an element; return its type and contents.
-
-    If ``to_the_end`` is true, these must be all bytes.
-    """
-    stream = zlib.decompressobj()
+@lru_cache(maxsize=8)  # the lists of a data set are read once for each of its splits
+def _read_in_child(files: str, hashes: tuple[str, ...], largest: int, todo: str) -> list[Arrays]:
+    del hashes  # files with other contents are read again
+    command = [sys.executable, "-m", __name__, str(largest), files]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread would reserve memory
     try:
-        data = stream.decompress(packed, most + 8)
-    except zlib.error as error:
-        raise ValueError(str(error)) from error
-    if to_the_end and len(data) == most + 8:
-        raise ValueError(f"it is a matrix of more than {(most - _HEAD) // 8:,} numbers")
-    if len(data) < 8 or (to_the_end and not stream.eof):
-        raise ValueError("it is cut off")
-    kind, size = struct.unpack_from(f"{order}II", data)
-    return kind, data[8 : 8 + size]
+        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=environment)
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"{files} take more than {_SECONDS} seconds to read: {todo}.") from error
+    output, found = io.BytesIO(done.stdout), []
+    for path, *_ in json.loads(files):
+        if output.tell() == len(done.stdout):
+            reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] if done.returncode > 0 else ""
+            raise InputError(
+                f"{path} cannot be read as a MATLAB file ({reason or 'SciPy crashed'}), it may be cut off: {todo}."
+            )
+        names, kept = (np.load(output, allow_pickle=False).tolist() for _ in range(2))
+        found.append(({key: np.load(output, allow_pickle=False) for key in kept}, names))
+    return found
 
 
-def _name(head: bytes, order: str) -> str:
-    """Name of a matrix; empty if MATLAB saved it without a name."""
-    parts = list(islice(_elements(head, order, padded=True), 3))
-    return parts[2][1].decode("utf-8", "replace") if len(parts) == 3 else ""
+def _load(path: str | Path, keys: Collection[str], largest: int) -> Arrays:
+    from scipy.io import loadmat, whosmat
+
+    with open_file(path, largest) as file:
+        names = [name for name, _, _ in whosmat(file)]
+        values = loadmat(file, variable_names=list(keys)) if keys else {}
+    arrays = {key: values[key] for key in keys if isinstance(values.get(key), np.ndarray)}
+    return {k: a for k, a in arrays.items() if a.dtype.kind in "biufcU" and a.nbytes <= largest}, names
 
 
-def _shape(contents: bytes, order: str) -> tuple[int, list[int], int, bytes]:
-    """Return the flags of a matrix, its dimensions, and type and contents of its real part."""
-    parts = list(islice(_elements(contents, order, padded=True), 4))
-    if len(parts) < 4:
-        raise TypeError("it is no matrix of numbers")
-    (_, flags), (_, dimensions), _, (kind, numbers) = parts
-    word = int.from_bytes(flags[:4], "little" if order == "<" else "big")
-    shape = [size for (size,) in struct.iter_unpack(f"{order}i", dimensions[: len(dimensions) // 4 * 4])]
-    return word, shape, kind, numbers
+def main(largest: int, files: list[list[str]]) -> None:
+    """Read files, each a path and names as for ``read``, and write names and arrays to the standard output."""
+    limit = _PROGRAM_BYTES + 3 * largest
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for path, *keys in files:
+        arrays, names = _load(path, keys, largest)
+        encoded = io.BytesIO()
+        for array in (np.array(names, np.str_), np.array([*arrays], np.str_), *arrays.values()):
+            np.save(encoded, array, allow_pickle=False)
+        sys.stdout.buffer.write(encoded.getbuffer())
+        sys.stdout.buffer.flush()  # the files before one that crashes are known
 
 
-def _matrix(contents: bytes, order: str, largest: int) -> Num[np.ndarray, "rows columns"]:
-    word, shape, kind, numbers = _shape(contents, order)
-    if word & 0xFF not in _NUMERIC or word & _COMPLEX or kind not in _TYPES or len(shape) != 2 or min(shape) < 0:
-        raise TypeError("it is no matrix of real numbers")
-    if prod(shape) > largest:
-        raise ValueError(f"it is a matrix of {prod(shape):,} numbers, more than {largest:,}")
-    if len(numbers) != prod(shape) * np.dtype(_TYPES[kind]).itemsize:
-        raise ValueError(f"it has {len(numbers):,} bytes for {shape[0]:,} x {shape[1]:,} numbers")
-    return np.frombuffer(numbers, f"{order}{_TYPES[kind]}").reshape(shape, order="F")
-
-
-def _text(contents: bytes, order: str) -> list[str]:
-    word, shape, kind, characters = _shape(contents, order)
-    if word & 0xFF != _CHARACTERS or kind not in _ENCODINGS or len(shape) != 2 or min(shape) < 0:
-        raise TypeError("it is no matrix of characters")
-    encoding = _ENCODINGS[kind] + ({"<": "-le", ">": "-be"}[order] if _ENCODINGS[kind] == "utf-16" else "")
-    text = characters.decode(encoding)
-    if len(text) != prod(shape):
-        raise ValueError(f"it has {len(text):,} characters for {shape[0]:,} x {shape[1]:,}")
-    return [text[row :: shape[0]].rstrip() for row in range(shape[0])]  # column by column
+if __name__ == "__main__":
+    main(int(sys.argv[1]), json.loads(sys.argv[2]))

@@ -18,13 +18,13 @@ Numbers may be in NumPy's format (``2.01e+02``). ``clothes_id`` is the outfit, c
 import os
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Int64
 
-from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
-from rgcn_jax.data.datasets.lists import parse_names, read_list
+from rgcn_jax.data.datasets.lists import check_rows, parse_names, present_frames, read_list, split_queries
 from rgcn_jax.data.datasets.published import compare_with_published
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet
@@ -67,15 +67,9 @@ def load(root: str | os.PathLike[str], follow_links: bool = False) -> Split:
     folders.check()
     train, test = (_read_tracklets(root, part) for part in ("train", "test"))
     rows = parse_numbers(_read(root, "query_IDX.txt"), root / "query_IDX.txt", 1)[:, 0].tolist()
-    if len(set(rows)) < len(rows) or max(rows) >= len(test):
-        raise InputError(
-            f"{root / 'query_IDX.txt'} must name rows 0 to {len(test) - 1} of track_test_info.txt, each once. {_ADVICE}"
-        )
-    for part, tracklets in (("bbox_train", train), ("bbox_test", test)):
-        _check_frames(folders, root, part, tracklets)
-    query = tuple(test[row] for row in rows)
-    asked = set(rows)
-    gallery = tuple(t for row, t in enumerate(test) if row not in asked)
+    train = present_frames(_TITLE, root, root, "bbox_train", train, follow_links)
+    test = present_frames(_TITLE, root, root, "bbox_test", test, follow_links)
+    query, gallery = split_queries(rows, test, 0, root / "query_IDX.txt", "track_test_info.txt")
     split = Split("mevid", root, train, query, gallery)
     compare_with_published(_TITLE, split, _PUBLISHED, _SMALL)
     return split
@@ -110,26 +104,21 @@ def _read_tracklets(root: Path, part: str) -> tuple[Tracklet, ...]:
     row_path, name_path = root / f"track_{part}_info.txt", root / f"{part}_name.txt"
     rows = parse_numbers(_read(root, row_path.name), row_path, 5)
     names, fields = parse_names(_read(root, name_path.name).split(), _NAME, _FIELDS, name_path)
-    used = 0
-    for number, (first, last, *labels) in enumerate(rows.tolist()):
-        where = f"{row_path}: row {number} (names {first} to {last} of {name_path.name})"
-        if not first <= last < len(names):
-            raise InputError(f"{where} does not lie within its {len(names)} names, counted from 0. {_ADVICE}")
-        if not labels[0] or not labels[2]:
-            raise InputError(f"{where} has person {labels[0]} and camera {labels[2]}: both count from 1. {_ADVICE}")
-        expected: dict[str, int] = dict(zip(("person", "outfit", "camera"), labels, strict=True))
-        expected["tracklet"] = int(fields["tracklet"][first])
-        for field, value in expected.items():
-            other = np.flatnonzero(fields[field][first : last + 1] != value)
-            if len(other):
-                name = names[first + other[0]]
-                raise InputError(f"{where} is {field} {value}, but it has the frame {name}. {_ADVICE}")
-        if (np.diff(fields["frame"][first : last + 1]) <= 0).any():
-            raise InputError(f"{where} is not in temporal order. {_ADVICE}")
-        used += last - first + 1
+    first, last, person, outfit, camera = rows.T
+
+    def fail(row: int, problem: str) -> NoReturn:
+        raise InputError(
+            f"{row_path}: row {row} (names {first[row]} to {last[row]} of {name_path.name}, person {person[row]}, "
+            f"outfit {outfit[row]}, camera {camera[row]}) {problem} {_ADVICE}"
+        )
+
+    unknown = np.flatnonzero((person == 0) | (camera == 0))
+    if len(unknown):
+        fail(int(unknown[0]), "has no person or no camera: both count from 1.")
+    used = check_rows(first, last, {"person": person, "outfit": outfit, "camera": camera}, names, fields, fail)
     if used < len(names):
         warnings.warn(
-            f"{len(names) - used:,} names of {name_path} belong to no tracklet and are not used.", stacklevel=3
+            f"Names in {name_path} that belong to no tracklet and are not used: {len(names) - used:,}.", stacklevel=3
         )
     return tuple(
         Tracklet(
@@ -137,21 +126,3 @@ def _read_tracklets(root: Path, part: str) -> tuple[Tracklet, ...]:
         )
         for first, last, person, outfit, camera in rows.tolist()
     )
-
-
-def _check_frames(folders: FolderReader, root: Path, part: str, tracklets: tuple[Tracklet, ...]) -> None:
-    """Compare the listed frames with the folders, with one directory listing per person."""
-    absent: list[str] = []
-    listed: dict[str, set[str]] = {}
-    for tracklet in tracklets:
-        folder = tracklet.frames[0].rpartition("/")[0]
-        if folder not in listed:
-            listed[folder] = {f"{folder}/{name}" for name in folders.listing(folder).files}
-        absent += [frame for frame in tracklet.frames if frame not in listed[folder]]
-    folders.check()
-    if absent:
-        raise InputError(
-            f"{len(absent):,} frames that {root} lists for {part} are absent; the first is {root / absent[0]}: unpack "
-            f"{part} again, in full. In its place: {beside(root, absent[0])}.",
-            [f"{frame} is absent" for frame in absent],
-        )

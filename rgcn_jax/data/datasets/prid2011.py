@@ -17,13 +17,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rgcn_jax.data.datasets.absent import beside
 from rgcn_jax.data.datasets.listing import FolderReader, require_folders
-from rgcn_jax.data.datasets.lists import numbered_frames
-from rgcn_jax.data.datasets.published import compare_with_published, describe_split
+from rgcn_jax.data.datasets.lists import numbered_frames, read_list
+from rgcn_jax.data.datasets.published import compare_with_published, two_camera_split
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.runtime import strict_json
-from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 from rgcn_jax.types import Split, Tracklet
 
 _TITLE = "PRID2011"
@@ -49,14 +47,9 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
     root = Path(root)
     require_folders(_TITLE, root, tuple(f"{_SHOTS}/{camera}" for camera in _CAMERAS))
     folders = FolderReader(_TITLE, root, follow_links)
-    has_splits = folders.has_file(_SPLITS)
+    folders.has_file(_SPLITS)  # reports a link out of the root
     folders.check()
-    if not has_splits:
-        raise InputError(
-            f"{_TITLE} is incomplete: there is no file {root / _SPLITS}; it is a separate download, see docs/data.md. "
-            f"In its place: {beside(root, _SPLITS)}."
-        )
-    splits = _read_splits(root / _SPLITS)
+    splits = _read_splits(root)
     if not 1 <= split_number <= len(splits):
         raise InputError(
             f"{_TITLE} has splits 1 to {len(splits)} in {root / _SPLITS}, there is no split {split_number}: set "
@@ -73,21 +66,14 @@ def load(root: str | os.PathLike[str], split_number: int = 1, follow_links: bool
             else:
                 folders.wrong(f"split {split_number} names {person}, but {_SHOTS}/{camera} has no such folder")
     folders.check()
-    split = Split(
-        name="prid2011",
-        root=root,
-        train=tuple(tracklets[camera, person] for person in train for camera in _CAMERAS),
-        query=tuple(tracklets["cam_a", person] for person in test),
-        gallery=tuple(tracklets["cam_b", person] for person in test),
-        split_description=describe_split(split_number, len(splits), train, test),
-    )
+    split = two_camera_split("prid2011", root, tracklets, train, test, split_number, len(splits))
     compare_with_published(_TITLE, split, _PUBLISHED, _SMALL, len(splits))
     return split
 
 
 def num_splits(root: str | os.PathLike[str]) -> int:
     """The number of splits in ``splits_prid2011.json``. Raises InputError if it cannot be read."""
-    return len(_read_splits(Path(root) / _SPLITS))
+    return len(_read_splits(Path(root)))
 
 
 def parse_splits(text: bytes, path: str | os.PathLike[str]) -> list[tuple[list[str], list[str]]]:
@@ -116,7 +102,6 @@ def _parse_split(split: object, where: str) -> tuple[list[str], list[str]]:
     return sorted(halves[0]), sorted(halves[1])
 
 
-def _read_splits(path: Path) -> list[tuple[list[str], list[str]]]:
-    with as_input_error(f"{path} cannot be read"):
-        text = read_file(path, LARGEST_LIST)
-    return parse_splits(text, path)
+def _read_splits(root: Path) -> list[tuple[list[str], list[str]]]:
+    advice = "It is a separate download, see docs/data.md."
+    return parse_splits(read_list(_TITLE, root, _SPLITS, advice), root / _SPLITS)

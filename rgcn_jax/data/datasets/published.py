@@ -1,11 +1,12 @@
-"""Comparison of a data set with its published counts; description of a published split."""
+"""Comparison of a data set with its published counts; assembly of one of several published splits."""
 
 import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from rgcn_jax.types import DISTRACTOR_ID, Split
+from rgcn_jax.types import DISTRACTOR_ID, Split, Tracklet
 
 
 def compare_with_published(title: str, split: Split, published: Mapping[str, int], small: int, splits: int = 1) -> None:
@@ -46,18 +47,33 @@ def compare_with_published(title: str, split: Split, published: Mapping[str, int
         )
 
 
-def describe_split(split_number: int, num_splits: int, train: Sequence[str], test: Sequence[str]) -> str:
-    """Describe one of several published splits, such as "split 3 of 10 (1a2b3c4d)".
+def two_camera_split(
+    name: str,
+    root: Path,
+    tracklets: Mapping[tuple[str, str], Tracklet],
+    train: Sequence[str],
+    test: Sequence[str],
+    split_number: int,
+    num_splits: int,
+) -> Split:
+    """Assemble one of several published splits of a data set with two cameras.
 
-    In brackets are the first 8 hexadecimal digits of the SHA-256 of ``{"test":[...],"train":[...]}``: JSON without
-    blanks, with sorted names of the person folders. Thus files that list the same persons in another order, by index or
-    by name, have the same hash. Different files of the same name are in circulation.
+    Training has both cameras, person by person; queries are from the first camera, the gallery from the second. The
+    description is like "split 3 of 10 (1a2b3c4d)". In brackets are the first 8 hexadecimal digits of the SHA-256 of
+    ``{"test":[...],"train":[...]}``: JSON without blanks, with sorted names of the person folders. Thus files that list
+    the same persons in another order, by index or by name, have the same hash. Different files of the same name are in
+    circulation.
 
-    Args:
-      split_number: number of the split, from 1.
-      num_splits: number of splits.
-      train: folder names of the training persons.
-      test: folder names of the test persons.
+    ``tracklets``: camera and person folder -> tracklet, the first camera first. ``train``, ``test``: person folders.
+    ``split_number``: from 1.
     """
+    first, second = dict.fromkeys(camera for camera, _ in tracklets)
     content = json.dumps({"test": sorted(test), "train": sorted(train)}, separators=(",", ":"))
-    return f"split {split_number} of {num_splits} ({hashlib.sha256(content.encode()).hexdigest()[:8]})"
+    return Split(
+        name=name,
+        root=root,
+        train=tuple(tracklets[camera, person] for person in train for camera in (first, second)),
+        query=tuple(tracklets[first, person] for person in test),
+        gallery=tuple(tracklets[second, person] for person in test),
+        split_description=f"split {split_number} of {num_splits} ({hashlib.sha256(content.encode()).hexdigest()[:8]})",
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rgcn_jax.command import Parser
 from rgcn_jax.data.datasets import ccvid, custom, dukemtmc_vidreid, ilids_vid, ls_vid, mars, mevid, prid2011
+from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split
 
 
@@ -24,14 +25,12 @@ class DataSet:
     def load(self, root: Path, split_number: int = 1, follow_links: bool = False) -> Split:
         """Read one published split. ``follow_links``: whether to follow symbolic links out of the folder.
 
-        Raises:
-          InputError: the folder is invalid, or the split does not exist.
-          ValueError: ``split_number`` is not 1, but the data set has one split.
+        Raises InputError: the folder is invalid, or the split does not exist.
         """
         if self.count_splits is not None:
             return self.read(root, split_number=split_number, follow_links=follow_links)
         if split_number != 1:
-            raise ValueError(f"split {split_number} of a data set with one split.")
+            raise InputError(f"there is no split {split_number}, since the data set has one: leave it at 1.")
         return self.read(root, follow_links=follow_links)
 
     def num_splits(self, root: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rgcn_jax.command import Parser, last_line, on_interrupt, run_command
-from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS, add_follow_links
+from rgcn_jax.data.datasets.registry import DATA_SETS, add_follow_links
 from rgcn_jax.data.features.files import Rows, read_features
 from rgcn_jax.data.features.matching import Matched, match
 from rgcn_jax.errors import MALFORMED, InputError, as_input_error, printable
@@ -30,8 +30,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax features"
     parts = read_features(options.files)
     if options.names:
         parts = _with_names(parts, options.names)
-    if options.split != 1 and options.dataset not in SEVERAL_SPLITS:
-        raise InputError(f"--split={options.split}: {options.dataset} has one split, leave it at 1.")
     split = DATA_SETS[options.dataset].load(options.root, options.split, options.follow_links)
     matched = match(parts, split)
     write_features(options.out, matched, split)

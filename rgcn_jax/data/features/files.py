@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from rgcn_jax.data.datasets import mat5
-from rgcn_jax.data.datasets.matlab import numbers_in
+from rgcn_jax.data.datasets import matlab
 from rgcn_jax.data.features.keys import EXPECTED, PARTS, Role, roles
-from rgcn_jax.errors import InputError, listed, needs_extra
+from rgcn_jax.errors import InputError, listed
 from rgcn_jax.runtime.npz import LARGEST, read_arrays
-from rgcn_jax.runtime.user_files import open_file, read_file, read_text
+from rgcn_jax.runtime.user_files import read_text
 from rgcn_jax.torch_files.pickles import NumpyArray
 from rgcn_jax.torch_files.reader import is_torch_file, read_torch_file
 
@@ -126,9 +125,10 @@ def _texts(value: Any) -> list[str] | None:
         if array.dtype.kind not in "US" or array.ndim != 1:
             return None
         try:
-            return [str(name, "utf-8") if isinstance(name, bytes) else str(name) for name in array.tolist()]
+            names = [str(name, "utf-8") if isinstance(name, bytes) else str(name) for name in array.tolist()]
         except ValueError:  # undecodable bytes
             return None
+        return [name.rstrip() for name in names]  # MATLAB pads the rows of a matrix of characters
     if not isinstance(value, (list, tuple)):
         return None
     found = [name[0] if isinstance(name, (list, tuple)) and name else name for name in value]
@@ -145,7 +145,8 @@ def _read(path: Path) -> dict[Role, tuple[str, Any]]:
             keys = roles(read_arrays(path, ())[1], path.stem)
             found: Mapping[str, Any] = read_arrays(path, keys.values())[0]
         elif path.suffix == ".mat":
-            keys, found = _read_mat(path)
+            found = _read_mat(path)
+            keys = roles(found, path.stem)
         elif path.suffix == ".csv":
             found = _read_csv(path)
             keys = roles(found, path.stem)
@@ -182,44 +183,15 @@ def _read_csv(path: Path) -> dict[str, Any]:
     return {"features": table[:, :-2], "pids": table[:, -2], "camids": table[:, -1]}
 
 
-def _read_mat(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
-    with open_file(path) as file:
-        start = file.read(520)
-    if b"\x89HDF\r\n\x1a\n" in (start[:8], start[512:520]):
-        return _read_hdf5(path)
-    content = read_file(path, LARGEST)
-    keys = roles(mat5.read(content, "\0")[1], path.stem)
-    found: dict[str, Any] = {}
-    for role, key in keys.items():
-        try:
-            found[key] = (
-                mat5.read_text(content, key, LARGEST // 8)
-                if role.what == "names"
-                else mat5.read(content, key, LARGEST // 8)[0]
+def _read_mat(path: Path) -> dict[str, Any]:
+    def wanted(names: Iterable[str]) -> list[str]:
+        return list(roles(names, path.stem).values())
+
+    found, names = matlab.read_arrays(path, wanted, LARGEST, "save it again")
+    for key in wanted(names):
+        if key not in found:
+            raise InputError(
+                f"{path}: {key} is no matrix of numbers of at most {LARGEST / 2**30:,.2g} GiB; give names of frames by "
+                "--names."
             )
-        except TypeError as error:
-            raise InputError(f"{path}: {key}, the {role.what}: {error}.") from error
-    return keys, found
-
-
-def _read_hdf5(path: Path) -> tuple[dict[Role, str], dict[str, Any]]:
-    with needs_extra("data", f"{path} is a MATLAB file of version 7.3, which needs h5py"):
-        import h5py
-    found = {}
-    try:
-        with h5py.File(path, mode="r") as file:
-            keys = roles(file, path.stem)
-            for key in keys.values():
-                data = numbers_in(file, key, LARGEST)
-                if data is None:
-                    raise InputError(
-                        f"{path}: {key} is no matrix of numbers of at most {LARGEST / 2**30:,.2g} GiB; give names of "
-                        "frames by --names."
-                    )
-                value = np.asarray(data[()])
-                found[key] = value.T if "MATLAB_class" in data.attrs else value  # MATLAB's axes are reversed
-    except InputError:
-        raise
-    except Exception as error:  # h5py may raise anything on damaged files
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-    return keys, found
+    return found

@@ -1,6 +1,7 @@
 """Matching of the rows of a features file to the tracklets of a data set, by frame names or by order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ def match(parts: Mapping[str, Rows], split: Split) -> Matched:
         row; the order does not match, or cannot be verified; or a query or gallery tracklet has no row.
     """
     tracklets: dict[str, Sequence[Tracklet]] = {}
-    notes, index, offset = [], None, _camera_offset(parts)
+    notes, index = [], None
+    offset = int(any(0 in rows.camera_ids for rows in parts.values() if rows.camera_ids is not None))
     if counted := _counted_persons(parts, split):
         parts = counted
         notes.append("test persons are numbered from 0 in the file, in the order of their ids")
@@ -88,11 +90,6 @@ def _features(
     return found
 
 
-def _camera_offset(parts: Mapping[str, Rows]) -> int:
-    """Offset of the camera ids, which is 1 if they are counted from 0, else 0."""
-    return int(any(0 in rows.camera_ids for rows in parts.values() if rows.camera_ids is not None))
-
-
 def _counted_persons(parts: Mapping[str, Rows], split: Split) -> dict[str, Rows] | None:
     """Return the parts with the data set's person ids if the file numbers the P test persons from 0 to P - 1, else
     None.
@@ -131,22 +128,18 @@ def _mismatch(rows: Rows, tracklets: Sequence[Tracklet], offset: int, renumbered
     return ""
 
 
-def _orders(part: str, split: Split) -> Iterator[tuple[str, tuple[Tracklet, ...]]]:
-    """Yield the usual orders of a part in files, with descriptions."""
+def _orders(part: str, split: Split) -> dict[str, tuple[Tracklet, ...]]:
+    """Map descriptions of the usual orders of a part in files to the tracklets in this order."""
     query, gallery = tuple(split.query), tuple(split.gallery)
     queries = set(query)
     rest = tuple(t for t in gallery if t not in queries)
-    if part == "query":
-        yield "the queries", query
-    elif part == "train":
-        yield "the training tracklets", tuple(split.train)
-    elif part == "gallery":
-        yield "the gallery", gallery
-        yield "the gallery without the queries", rest
-        yield "the queries, then the gallery without them", query + rest
-    else:
-        yield "the queries, then the gallery without them", query + rest
-        yield "the queries, then the gallery", query + gallery
+    together = {"the queries, then the gallery without them": query + rest}
+    return {
+        "query": {"the queries": query},
+        "train": {"the training tracklets": tuple(split.train)},
+        "gallery": {"the gallery": gallery, "the gallery without the queries": rest, **together},
+        "": {**together, "the queries, then the gallery": query + gallery},
+    }[part]
 
 
 def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tuple[Tracklet, ...]]:
@@ -156,7 +149,7 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
             f"{label}: the features have neither frame names nor both persons and cameras, so their tracklets are "
             "unknown: provide these, or names by --names."
         )
-    orders = {order: words for words, order in reversed(list(_orders(part, split)))}
+    orders = {order: words for words, order in reversed(_orders(part, split).items())}
     of_length = [(words, order) for order, words in orders.items() if len(order) == len(rows.features)]
     if not of_length:
         lengths = "; ".join(f"{words} {len(order):,}" for order, words in orders.items())
@@ -177,10 +170,7 @@ def _in_order(part: str, rows: Rows, split: Split, offset: int) -> tuple[str, tu
 
 def _unchecked(tracklets: Sequence[Tracklet]) -> list[str]:
     """Return a note on tracklets of the same person and camera, whose order cannot be verified."""
-    distinct = dict.fromkeys(tracklets)
-    counts: dict[tuple[int, int], int] = {}
-    for t in distinct:
-        counts[t.person_id, t.camera_id] = counts.get((t.person_id, t.camera_id), 0) + 1
+    counts = Counter((t.person_id, t.camera_id) for t in {*tracklets})
     several = sum(count for count in counts.values() if count > 1)
     if not several:
         return []

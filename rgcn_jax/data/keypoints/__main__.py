@@ -126,7 +126,7 @@ def _convert(options: Namespace) -> list[str]:
     if absent:
         lines.append(f"Without an entry {absent:,} of the {len(frames):,} frames: nobody was found in them.")
     if found.unused:
-        lines.append(f"{len(found.unused):,} entries are of no frame of the data set: left out.")
+        lines.append(f"Entries of no frame of the data set, left out: {len(found.unused):,}.")
     return [
         *lines,
         f"{out}: {len(frames):,} frames. Share of the frames with so many of the 14 keypoints:",

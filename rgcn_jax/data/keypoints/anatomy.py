@@ -16,7 +16,7 @@ import os
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float32
 
 from rgcn_jax.data.keypoints.skeletons import of_size
 from rgcn_jax.errors import InputError
@@ -28,6 +28,7 @@ SAMPLE = 2000
 LEAST_BODIES = 10
 """Minimum number of bodies for a conclusion."""
 
+_WORDS = [keypoint.replace("_", " ") for keypoint in KEYPOINTS]
 _ABOVE = ((0, 1), (2, 8), (5, 11), (8, 9), (9, 10), (11, 12), (12, 13))
 _LIMBS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13))
 _PROPORTION = (0.1, 2.0)  # range of a limb's median length relative to the torso's; real ones are 0.4 to 0.8
@@ -75,7 +76,7 @@ def measure(bodies: Float[np.ndarray, "n 14 3"]) -> Fit | None:
 
     for a, b in _ABOVE:
         both = there[:, a] & there[:, b]
-        note(f"the {_words(a)} is above the {_words(b)}", y[both, a] < y[both, b])
+        note(f"the {_WORDS[a]} is above the {_WORDS[b]}", y[both, a] < y[both, b])
     trunk = there[:, [1, 2, 5, 8, 11]].all(axis=1)
     points = bodies[trunk, :, :2].astype(np.float64)
     shoulders, hips = points[:, [2, 5]].mean(axis=1), points[:, [8, 11]].mean(axis=1)
@@ -89,21 +90,13 @@ def measure(bodies: Float[np.ndarray, "n 14 3"]) -> Fit | None:
     for a, b in _LIMBS:
         both = there[trunk][:, [a, b]].all(axis=1) & (torso > 0)
         if np.count_nonzero(both) >= LEAST_BODIES:
-            median = _median_ratio(points[both, a] - points[both, b], torso[both])
-            name = f"the distance of {_words(a)} and {_words(b)} is in proportion to the torso"
+            median = np.median(np.linalg.norm(points[both, a] - points[both, b], axis=1) / torso[both])
+            name = f"the distance of {_WORDS[a]} and {_WORDS[b]} is in proportion to the torso"
             shares[name] = float(_PROPORTION[0] <= median <= _PROPORTION[1])
     if not any(" above " in sentence for sentence in shares):
         return None
     broken = tuple(sentence for sentence, share in shares.items() if share < _FITS)
     return Fit(min(shares.values()), float(np.mean(list(shares.values()))), broken)
-
-
-def _words(keypoint: int) -> str:
-    return KEYPOINTS[keypoint].replace("_", " ")
-
-
-def _median_ratio(limbs: Float64[np.ndarray, "m 2"], torso: Float64[np.ndarray, "m"]) -> float:
-    return float(np.median(np.linalg.norm(limbs, axis=1) / torso))
 
 
 def check(path: str | os.PathLike[str], bodies: Sample) -> list[str]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int, Real
+from jaxtyping import Float, Int, Real
 
 from rgcn_jax.data.datasets.absent import difference, nearest
 from rgcn_jax.data.keypoints import names as frame_names
@@ -52,19 +52,11 @@ def read(
     names, keypoints = names_and_keypoints(path, arrays, named)
     skeleton_found = named or ARRAYS[keypoints.shape[1]]
     found_units = _units(path, arrays, skeleton_found, units)
-    chosen, wanted = rows_of(path, names, keypoints, frames)
+    scale = None
     if found_units == "normalised":
-        chosen = chosen * np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None]
-    people = chosen.astype(np.float32)
-    return Detections(
-        to_14(people, skeleton_found),
-        np.ones(len(frames), bool),
-        skeleton_found,
-        others(names, wanted.names),
-        sample=sample(people[people[..., 2].any(axis=1)], skeleton_found, named is not None),
-        remarks=(wanted.remark,) if wanted.remark else (),
-        units=found_units,
-    )
+        scale = np.concatenate([sizes[:, ::-1], np.ones((len(sizes), 1))], axis=1)[:, None]
+    found = detections_of(path, names, keypoints, frames, skeleton_found, named is not None, scale)
+    return found._replace(units=found_units)
 
 
 def _units(path: Path, arrays: Mapping[str, np.ndarray], skeleton: str, named: str | None) -> str:
@@ -146,10 +138,19 @@ def names_and_keypoints(
     return texts, keypoints
 
 
-def rows_of(
-    path: Path, names: Sequence[str], keypoints: Real[np.ndarray, "m v 3"], frames: Sequence[str]
-) -> tuple[Float32[np.ndarray, "n v 3"], frame_names.Wanted]:
-    """Return the keypoints of these frames and their names in the file. All frames must exist and be finite."""
+def detections_of(
+    path: Path,
+    names: Sequence[str],
+    keypoints: Real[np.ndarray, "m v 3"],
+    frames: Sequence[str],
+    skeleton: str,
+    named: bool,
+    scale: Float[np.ndarray, "#n 1 3"] | None = None,
+) -> Detections:
+    """The keypoints of these frames, multiplied by ``scale``. All frames must be in the file, with finite values.
+
+    ``named``: whether the file or the user names the skeleton.
+    """
     rows = {name: row for row, name in enumerate(names)}
     wanted = frame_names.match(path, names, frames)
     absent = [i for i, name in enumerate(wanted.names) if name not in rows]
@@ -172,4 +173,12 @@ def rows_of(
             f"or above 1e6; the first is {frames[wrong[0]]}: write zeros where a keypoint was not found.",
             [f"{frames[i]} has a number that is not finite or above 1e6" for i in wrong.tolist()],
         )
-    return chosen, wanted
+    people = chosen if scale is None else (chosen * scale).astype(np.float32)
+    return Detections(
+        to_14(people, skeleton),
+        np.ones(len(frames), bool),
+        skeleton,
+        others(names, wanted.names),
+        sample=sample(people[people[..., 2].any(axis=1)], skeleton, named),
+        remarks=wanted.remarks,
+    )

@@ -10,7 +10,7 @@ whole frame if one field is empty. Here nothing is dropped.)
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -18,14 +18,11 @@ import numpy as np
 from jaxtyping import Int
 from tqdm import tqdm
 
-from rgcn_jax.data.keypoints.anatomy import sample
-from rgcn_jax.data.keypoints.detections import Detections, others, shown
-from rgcn_jax.data.keypoints.names import match
-from rgcn_jax.data.keypoints.numbers import LARGEST
+from rgcn_jax.data.keypoints.detections import Detections, shown
+from rgcn_jax.data.keypoints.people_list import PeopleList
 from rgcn_jax.data.keypoints.skeletons import COCO
-from rgcn_jax.errors import InputError, listed
+from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.user_files import open_file
-from rgcn_jax.skeleton import to_14
 
 _PARTS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _COCO17 = ["nose", *(f"{side}_{part}" for part in _PARTS for side in ("left", "right"))]
@@ -37,52 +34,29 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
 
     Raises InputError for unusable rows, after reading the whole file.
     """
-    del sizes
     if skeleton not in (None, COCO[17]):
         raise InputError(f"{path} names the columns of {COCO[17]} in its first line: leave out --skeleton={skeleton}.")
-    names: dict[str, int] = {}  # name -> line
-    rows: list[np.ndarray] = []
-    problems: list[str] = []
+    people = PeopleList(path, COCO, COCO[17], "unknown", "Fix or drop these lines")
+    lines: dict[str, int] = {}  # of a name
     try:
         with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             _check_header(path, next(reader, []))
-            for row in tqdm(_not_empty(reader), "poses", disable=None, leave=False):
+            for name, *fields in tqdm(filter(None, reader), "poses", disable=None, leave=False):
+                line = reader.line_num
+                if lines.setdefault(name, line) != line:
+                    people.problems.append(f"lines {lines[name]:,} and {line:,} are both of {shown(name)}")
                 try:
-                    rows.append(_keypoints(row[1:]))
-                except InputError as error:
-                    problems.append(f"line {reader.line_num:,} {error}")
-                    continue
-                if names.setdefault(row[0], reader.line_num) != reader.line_num:
-                    problems.append(f"lines {names[row[0]]:,} and {reader.line_num:,} are both of {shown(row[0])}")
+                    people.add(f"line {line:,}", name, _numbers(fields))
+                except ValueError as error:
+                    people.problems.append(f"line {line:,} has a field that is not a number ({shown(error)})")
     except UnicodeDecodeError as error:
         raise InputError(f"The keypoint file {path} is not text in UTF-8 ({error.reason}): write it again.") from error
     except csv.Error as error:
         raise InputError(f"The keypoint file {path} is not CSV ({error}): write it again.") from error
     except OSError as error:
         raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error
-    if problems:
-        raise InputError(
-            f"{len(problems):,} lines of the keypoint file {path} cannot be used: {listed(problems, separator='; ')}. "
-            "Fix or drop them.",
-            problems,
-        )
-    wanted, remark = match(path, names, frames)
-    row = {name: i for i, name in enumerate(names)}
-    index = np.array([row.get(name, -1) for name in wanted], int)
-    pixels = np.zeros((len(frames), 14, 3), np.float32)
-    some = None
-    if rows:
-        people = np.stack(rows)[index[index >= 0]]
-        pixels[index >= 0], some = to_14(people, COCO[17]), sample(people, COCO[17], named=True)
-    return Detections(
-        pixels,
-        index >= 0,
-        COCO[17] if rows else "",
-        others(names, wanted),
-        sample=some,
-        remarks=(remark,) if remark else (),
-    )
+    return people.detections(frames, sizes)
 
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
@@ -95,23 +69,10 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         )
 
 
-def _not_empty(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    return (row for row in reader if row)
-
-
-def _keypoints(fields: Sequence[str]) -> np.ndarray:
-    if len(fields) != 51:
-        raise InputError(f"has {len(fields)} fields after the name, expected 51 (x, y, confidence of 17 keypoints)")
-    filled = list(fields)
-    for i in range(0, 51, 3):
-        if not any(fields[i : i + 3]):
-            filled[i : i + 3] = "000"
+def _numbers(fields: Sequence[str]) -> list[float]:
+    """Convert fields, where three empty ones stand for a keypoint that was not detected. Raises ValueError."""
+    triples = [fields[i : i + 3] for i in range(0, len(fields), 3)]
+    filled = [field for triple in triples for field in (triple if any(triple) else "0" * len(triple))]
     if "_" in "".join(filled):
-        raise InputError("has a field that is not a number")  # Python would accept 1_0 as 10
-    try:
-        values = np.array([float(field) for field in filled])
-    except ValueError as error:
-        raise InputError(f"has a field that is not a number ({shown(error)})") from error
-    if not np.all(np.abs(values) <= LARGEST):
-        raise InputError("has a number that is not finite or above 1e6")
-    return values.reshape(17, 3).astype(np.float32)
+        raise ValueError("with _")  # Python would accept 1_0 as 10
+    return [float(field) for field in filled]

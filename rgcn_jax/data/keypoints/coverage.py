@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, Int64
+from jaxtyping import Bool, Int64
 
 from rgcn_jax.skeleton import KEYPOINTS
 from rgcn_jax.types import Tracklet
@@ -25,38 +25,29 @@ class Coverage(NamedTuple):
     keypoints: Int64[np.ndarray, "14"]
 
 
-def measure(detected: Bool[np.ndarray, "n 14"], cameras: Mapping[int, Int[np.ndarray, "_"]] | None = None) -> Coverage:
-    """Measure the coverage of N frames.
-
-    Args:
-      detected: mask of the 14 keypoints detected in each frame.
-      cameras: camera -> its distinct frames, as rows of ``detected``; None if unknown.
-    """
-    kind = np.digitize(np.count_nonzero(detected, axis=1), [1, 8, 14])
-    by_camera = {c: np.bincount(kind[rows], minlength=4) for c, rows in sorted((cameras or {}).items())}
-    return Coverage(np.bincount(kind, minlength=4), by_camera, np.count_nonzero(detected, axis=0).astype(np.int64))
-
-
-def measure_tracklets(
-    detected: Bool[np.ndarray, "n 14"], rows: Mapping[str, int], tracklets: Iterable[Tracklet]
+def measure(
+    detected: Bool[np.ndarray, "n 14"], rows: Mapping[str, int] | None = None, tracklets: Iterable[Tracklet] = ()
 ) -> Coverage:
     """Measure the coverage of N frames, and by camera of the tracklets' distinct frames.
 
     Args:
-      detected: as for ``measure``.
+      detected: mask of the 14 keypoints detected in each frame.
       rows: path of a frame -> its row in ``detected``.
-      tracklets: tracklets whose cameras are counted.
+      tracklets: tracklets whose cameras are counted; none if unknown.
     """
+    kind = np.digitize(np.count_nonzero(detected, axis=1), [1, 8, 14])
     cameras: dict[int, set[int]] = {}
     for tracklet in tracklets:
-        cameras.setdefault(tracklet.camera_id, set()).update(rows[frame] for frame in tracklet.frames)
-    return measure(detected, {camera: np.array(sorted(found), int) for camera, found in cameras.items()})
+        cameras.setdefault(tracklet.camera_id, set()).update((rows or {})[frame] for frame in tracklet.frames)
+    by_camera = {camera: np.bincount(kind[sorted(of)], minlength=4) for camera, of in sorted(cameras.items())}
+    return Coverage(np.bincount(kind, minlength=4), by_camera, np.count_nonzero(detected, axis=0).astype(np.int64))
 
 
 def report(coverage: Coverage) -> list[str]:
     """Format the coverage as lines for the terminal."""
     total = max(int(coverage.frames.sum()), 1)
     rows = [*coverage.cameras.items(), ("all", coverage.frames)]
+    cells = [f"{name:15}{count / total:6.1%}" for name, count in zip(KEYPOINTS, coverage.keypoints, strict=True)]
     return [
         "camera " + " ".join(f"{kind:>6}" for kind in KINDS),
         *(
@@ -64,15 +55,8 @@ def report(coverage: Coverage) -> list[str]:
             for name, counts in rows
         ),
         "Share of the frames in which each keypoint was detected:",
-        *_columns(
-            [f"{name:15}{count / total:6.1%}" for name, count in zip(KEYPOINTS, coverage.keypoints, strict=True)]
-        ),
+        *(f"{left}    {right}" for left, right in zip(cells[:7], cells[7:], strict=True)),
     ]
-
-
-def _columns(cells: list[str]) -> list[str]:
-    half = (len(cells) + 1) // 2
-    return [f"{left}    {right}" for left, right in zip(cells[:half], cells[half:], strict=True)]
 
 
 def to_json(coverage: Coverage) -> dict[str, Any]:

@@ -63,19 +63,13 @@ class _Read(NamedTuple):
 def read_folder(
     program: Program, path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skeleton: str | None = None
 ) -> Detections:
-    """Read the subject's keypoints of these frames; zeros without a person.
+    """Read the subject's keypoints of these frames; zeros without a person. Arguments as for ``formats.read``.
 
-    Args:
-      program: program that wrote the folder.
-      path: the folder, either flat (``<frame's stem><suffix>``) or with the folders of the frames
-        (``bbox_train/0001/<frame's stem><suffix>``). It may be a symbolic link itself, but must not contain links out
-        of it.
-      frames: distinct paths relative to the data set's root.
-      sizes: height and width of the crop in pixels, for each frame or one for all.
-      skeleton: a key of ``SKELETONS``; None: as stated in the files, else by the number of keypoints.
+    The folder is either flat (``<frame's stem><suffix>``) or has the folders of the frames
+    (``bbox_train/0001/<frame's stem><suffix>``). It may be a symbolic link itself, but must not contain links out of
+    it.
 
-    Raises:
-      InputError: frames have no file, or files are unusable; errors are reported after all files were read.
+    Raises InputError: frames have no file, or files are unusable; errors are reported after all files were read.
     """
     found = frame_listing.find(path, program.suffix, frames, program.name)
     if not program.leaves_out:
@@ -100,7 +94,7 @@ def read_folder(
         has_entry,
         one,
         sample=sample(np.stack(read.some), one, read.named) if read.some else None,
-        remarks=(found.remark,) if found.remark else (),
+        remarks=found.remarks,
     )
 
 

@@ -5,6 +5,7 @@ Each folder is listed once and files are not accessed individually, so the cost 
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,28 +22,23 @@ _MOST = 3_000_000  # maximum number of files to search if they are not where the
 class FrameFiles(NamedTuple):
     """Files of frames.
 
-    ``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remark``: how their
+    ``files``: path of each frame's file relative to the folder. ``present``: those that exist. ``remarks``: how their
     names differ from the frames'.
     """
 
     files: list[str]
     present: set[str]
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameFiles:
     """Find the files of the frames: flat, in the folders of the frames, or elsewhere below the folder
     (``names.match``).
 
-    Args:
-      path: the folder.
-      suffix: suffix of a file's name after the frame's stem.
-      frames: distinct paths relative to the data set's root.
-      program: program that wrote the files, for messages.
+    ``suffix``: what follows a frame's stem in the name of its file. ``program``: what wrote the files, for messages.
 
-    Raises:
-      InputError: the folder contains none of them, cannot contain all of them, or contains entries that must not be
-        read.
+    Raises InputError: the folder contains none of them, cannot contain all of them, or contains entries that must not
+    be read.
     """
     listing = sorted(entry.name for entry in scan(path))
     if not listing:
@@ -62,9 +58,11 @@ def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameF
     if len(found.present) == len(files):
         return found
     elsewhere = {file.removesuffix(suffix): file for file in _below(path, suffix)}
-    other = _match(path, elsewhere, stems, suffix) if elsewhere else found
-    if len(other.present) > len(found.present):
-        found = other
+    with suppress(InputError):  # base names are not unique, or a file must not be read
+        wanted = match(path, elsewhere, stems)
+        matched = [elsewhere.get(name, name + suffix) for name in wanted.names]
+        other = FrameFiles(matched, _present(path, matched), wanted.remarks)
+        found = max(found, other, key=lambda candidate: len(candidate.present))
     if not found.present:
         there = difference(mirrored[0], nearest(mirrored[0], list(elsewhere.values()) or listing))
         raise InputError(
@@ -73,19 +71,6 @@ def find(path: Path, suffix: str, frames: Sequence[str], program: str) -> FrameF
             f"nearest: {there}; give the folder that {program} wrote to."
         )
     return found
-
-
-def _match(path: Path, elsewhere: dict[str, str], stems: Sequence[str], suffix: str) -> FrameFiles:
-    """Match by the stems of files anywhere below the folder."""
-    try:
-        wanted = match(path, elsewhere, stems)
-    except InputError:  # base names are not unique
-        return FrameFiles([], set())
-    files = [elsewhere.get(name, name + suffix) for name in wanted.names]
-    try:
-        return FrameFiles(files, _present(path, files), wanted.remark)
-    except InputError:
-        return FrameFiles([], set())
 
 
 def _present(path: Path, files: Sequence[str]) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rgcn_jax.data.keypoints.numbers import LARGEST_FRAME
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, needs_extra
 from rgcn_jax.runtime.user_files import open_file
 
 _CHUNK = 2**16  # bytes per read
@@ -22,21 +22,22 @@ def entries(path: Path) -> Iterator[tuple[str | None, Any]]:
     """Yield the entries of a JSON list as (None, value), or of an object as (key, value), in the file's order.
 
     Raises:
-      InputError: with the reason only: the file cannot be read, is not JSON, is truncated, is neither a list nor an
-        object, or an entry is larger than ``LARGEST_FRAME``, nested too deeply or has a duplicate key.
+      InputError: the file cannot be read, is not JSON, is truncated, is neither a list nor an object, or an entry is
+        larger than ``LARGEST_FRAME``, nested too deeply or has a duplicate key.
     """
+    with needs_extra("data", f"The keypoint file {path} needs ijson"):
+        import ijson  # noqa: F401 (training on walkers does not need it)
     try:
         with open_file(path) as file:
             yield from _entries(_Reader(file))
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})") from error
+        raise InputError(f"The keypoint file {path} cannot be read ({error.strerror}).") from error
+    except InputError as error:
+        raise InputError(f"The keypoint file {path} {error}: write it again.") from error
 
 
 def _entries(reader: "_Reader") -> Iterator[tuple[str | None, Any]]:
-    try:
-        import ijson  # in the extra data, which training on walkers does not need
-    except ImportError:
-        raise InputError("needs ijson, which is not installed: pip install 'rgcn_jax[data]'") from None
+    import ijson
 
     if not reader.start:
         raise InputError("is empty")

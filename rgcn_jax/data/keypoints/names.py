@@ -24,12 +24,12 @@ from rgcn_jax.errors import InputError
 class Wanted(NamedTuple):
     """Names in a file for the frames.
 
-    ``names``: the name in the file of each frame, or the expected one. ``remark``: how they differ from the frames'
-    names, or "".
+    ``names``: the name in the file of each frame, or the expected one. ``remarks``: how they differ from the frames'
+    names.
     """
 
     names: Sequence[str]
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def match(path: Path, names: Collection[str], frames: Sequence[str], joined_folders: bool = False) -> Wanted:
@@ -79,7 +79,7 @@ def _match_similar(known: set[str], frames: Sequence[str], wanted: Sequence[str]
         found = [by_tail.get(tail, name) for tail, name in zip(tails, wanted, strict=True)]
         if sum(name in known for name in found) > len(found) // 2:
             example = next((frame, name) for frame, name in zip(frames, found, strict=True) if name in known)
-            return Wanted(found, f"frames are matched by the end of their paths: {difference(*example)}")
+            return Wanted(found, (f"frames are matched by the end of their paths: {difference(*example)}",))
     return _match_prefix(known, keys, by_key, wanted)
 
 
@@ -95,7 +95,7 @@ def _match_prefix(known: set[str], keys: list[str], by_key: dict[str, str], want
     for prefix, _ in prefixes.most_common(1):
         found = [by_base.get(prefix + base, name) for base, name in zip(bases, wanted, strict=True)]
         if sum(name in known for name in found) > len(found) // 2:
-            return Wanted(found, f"names begin with {prefix!a}, which is left out")
+            return Wanted(found, (f"names begin with {prefix!a}, which is left out",))
     return Wanted(wanted)
 
 

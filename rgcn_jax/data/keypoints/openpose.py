@@ -28,15 +28,14 @@ SUFFIX = "_keypoints.json"
 _MID_HIP, _RIGHT_HIP, _LEFT_HIP = 8, 9, 12  # of BODY_25
 
 
-def parse_openpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
-    """Parse the p persons of one OpenPose file, with v = 25 (BODY_25) or 18 (COCO) keypoints: x, y, confidence as
-    stored.
+def parse_openpose(text: bytes, skeleton: str | None = None) -> People:
+    """Parse the persons of one OpenPose file, with 25 (BODY_25) or 18 (COCO) keypoints: x, y, confidence as stored.
 
-    p may be 0. Raises InputError with the reason only, without the file's name.
+    There may be none. Raises InputError with the reason only, without the file's name.
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS`` named by the user; None: determined by v.
+      skeleton: a key of ``SKELETONS`` named by the user; None: by the number of keypoints.
     """
     known = expected(OPENPOSE, skeleton)
     contents = parse_json(text)
@@ -55,15 +54,11 @@ def parse_openpose(text: bytes, skeleton: str | None = None) -> Float32[np.ndarr
             raise InputError(f"has {len(numbers)} numbers a person, expected {wanted}{advice(len(numbers), skeleton)}")
         check_numbers(numbers)
         rows.append(numbers)
-    return people_array(rows)
+    people = people_array(rows)
+    return People(people, known.get(people.shape[1], ""), skeleton is not None)
 
 
-def _people(text: bytes, skeleton: str | None) -> People:
-    people = parse_openpose(text, skeleton)
-    return People(people, expected(OPENPOSE, skeleton).get(people.shape[1], ""), skeleton is not None)
-
-
-PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, _people)
+PROGRAM = Program("OpenPose", "BODY_25 or COCO", SUFFIX, parse_openpose)
 
 
 def write_folder(path: Path, frames: Sequence[str], pixels: Float32[np.ndarray, "n 14 3"]) -> None:

@@ -25,17 +25,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
-from rgcn_jax.data.keypoints.anatomy import sample
-from rgcn_jax.data.keypoints.arrays import names_and_keypoints, open_arrays, rows_of
+from rgcn_jax.data.keypoints.arrays import detections_of, names_and_keypoints, open_arrays
 from rgcn_jax.data.keypoints.coverage import Coverage, measure, to_json
-from rgcn_jax.data.keypoints.detections import Detections, others, shown
+from rgcn_jax.data.keypoints.detections import Detections, shown
 from rgcn_jax.data.keypoints.skeletons import ARRAYS
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime import strict_json
 from rgcn_jax.runtime.files import writing
 from rgcn_jax.runtime.npz import write_arrays
 from rgcn_jax.runtime.user_files import open_file
-from rgcn_jax.skeleton import SKELETONS, to_14
+from rgcn_jax.skeleton import SKELETONS
 
 VERSION = 1
 _FORMAT = "rgcn_jax keypoints"
@@ -129,17 +128,8 @@ def read(path: Path, frames: Sequence[str], sizes: Int[np.ndarray, "#n 2"], skel
         )
     if skeleton is not None and SKELETONS[skeleton] != 14:
         raise InputError(f"The keypoint store {path} holds 14 keypoints already: leave out --skeleton={skeleton}.")
-    chosen, wanted = rows_of(path, names, keypoints, frames)
-    return Detections(
-        to_14(chosen, skeleton or ARRAYS[14]),
-        np.ones(len(frames), bool),
-        skeleton or header.skeleton,
-        others(names, wanted.names),
-        header.detector,
-        header.threshold,
-        sample=sample(chosen[chosen[..., 2].any(axis=1)], skeleton or ARRAYS[14], named=True),
-        remarks=(wanted.remark,) if wanted.remark else (),
-    )
+    found = detections_of(path, names, keypoints, frames, skeleton or ARRAYS[14], named=True)
+    return found._replace(skeleton=skeleton or header.skeleton, detector=header.detector, threshold=header.threshold)
 
 
 def has_header(path: Path) -> bool:

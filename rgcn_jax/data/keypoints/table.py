@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int
 
 from rgcn_jax.data.keypoints import anatomy, formats
 from rgcn_jax.data.keypoints.coordinates import doubts, frame_sizes, normalised_coordinates
-from rgcn_jax.data.keypoints.coverage import Coverage, measure_tracklets
+from rgcn_jax.data.keypoints.coverage import Coverage, measure
 from rgcn_jax.data.keypoints.detections import Detections
 from rgcn_jax.errors import InputError
 from rgcn_jax.types import Split, Tracklet, unique_frames
@@ -59,7 +59,7 @@ class KeypointTable:
 
     def coverage(self, tracklets: Iterable[Tracklet]) -> Coverage:
         """Coverage of the whole table, and by camera of the tracklets' frames."""
-        return measure_tracklets(self.values[..., 2] > 0, self.rows, tracklets)
+        return measure(self.values[..., 2] > 0, self.rows, tracklets)
 
     @cached_property
     def _rows_of(self) -> dict[Tracklet, Int[np.ndarray, "f"]]:
@@ -125,9 +125,8 @@ def read_source(
       least_share: see ``formats.LEAST_SHARE``.
       threshold: confidence below which keypoints count as not detected.
       lenient: whether to tolerate unreadable images, see ``frame_sizes``.
-      skeleton: a key of ``rgcn_jax.skeleton.SKELETONS``; None: as stated in the files, else by their number of
-        keypoints.
-      units: one of ``coordinates.UNITS``; None: as stated in the files, else pixels.
+      skeleton: see ``formats.read``.
+      units: see ``formats.read``.
 
     Raises:
       InputError: the path, a file or its contents are invalid, a frame has no keypoints, no person was found in any

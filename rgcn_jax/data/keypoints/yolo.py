@@ -8,9 +8,6 @@ then x, y and confidence of COCO's 17 keypoints. With ``save_conf=True``, the co
 Frames without persons have no file. A keypoint below 0.5 is written as 0 0 and counts as not detected.
 """
 
-import numpy as np
-from jaxtyping import Float32
-
 from rgcn_jax.data.keypoints.frame_files import People, Program
 from rgcn_jax.data.keypoints.numbers import people_array
 from rgcn_jax.errors import InputError
@@ -20,12 +17,12 @@ SUFFIX = ".txt"
 _BOX = 5  # class, and the box's centre and size
 
 
-def parse_yolo(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, "p v 3"]:
-    """Parse the p persons of one label file: x, y (normalised coordinates) and confidence as stored; p may be 0.
+def parse_yolo(text: bytes, skeleton: str | None = None) -> People:
+    """Parse the persons of one label file, perhaps none: x, y (normalised coordinates) and confidence as stored.
 
     Args:
       text: contents of the file.
-      skeleton: a key of ``SKELETONS``; None: COCO-17, with v = 17 keypoints.
+      skeleton: a key of ``SKELETONS``; None: COCO-17.
 
     Raises:
       InputError: with the reason only, without the file's name.
@@ -46,13 +43,8 @@ def parse_yolo(text: bytes, skeleton: str | None = None) -> Float32[np.ndarray, 
                 f"has a line of {len(row)} numbers, expected {least} or {least + 1}: class, box, and x, y, confidence "
                 f"of {size} keypoints{what and f'; {what}'}"
             )
-    if not rows:
-        return np.zeros((0, size, 3), np.float32)
-    return people_array([row[_BOX:least] for row in rows])
+    people = people_array([row[_BOX:least] for row in rows])
+    return People(people, skeleton or "coco17", skeleton is not None)
 
 
-def _people(text: bytes, skeleton: str | None) -> People:
-    return People(parse_yolo(text, skeleton), skeleton or "coco17", skeleton is not None)
-
-
-PROGRAM = Program("Ultralytics", "a YOLO-pose model", SUFFIX, _people, leaves_out=True)
+PROGRAM = Program("Ultralytics", "a YOLO-pose model", SUFFIX, parse_yolo, leaves_out=True)

@@ -39,11 +39,6 @@ def builder_name(dataset: str) -> str:
     return f"{dataset}_pose"
 
 
-def shard_name(dataset: str, subset: str, number: int, count: int) -> str:
-    """File name of a shard: ``mars_pose-train.array_record-00000-of-00063``."""
-    return f"{builder_name(dataset)}-{subset}.{ARRAY_RECORD}-{number:05}-of-{count:05}"
-
-
 @dataclass(frozen=True)
 class Shard:
     """File name of a shard, number of records, and size in bytes."""
@@ -87,13 +82,13 @@ def find(root: Path, dataset: str) -> Path | None:
     """
     below = root / builder_name(dataset)
     for folder in (root, root / VERSION, below / VERSION):
-        if (folder / MARKER).is_file():
+        if os.path.isfile(folder / MARKER):  # pathlib raises for overlong names
             found = read_marker(folder).dataset
             if found != dataset:
                 raise InputError(f"{folder} was prepared from {found!r}, not {dataset!r}: set data.name to {found!r}.")
             return folder
     for partial in (below / PARTIAL, root / PARTIAL, root):
-        if partial.name == PARTIAL and partial.is_dir():
+        if partial.name == PARTIAL and os.path.isdir(partial):
             raise InputError(
                 f"{partial} is an unfinished preparation: rerun python -m rgcn_jax.data.prepare with the same "
                 "arguments to resume it."

@@ -1,7 +1,4 @@
-"""Input of the data preparation: an original data set, its keypoints, and remarks on both.
-
-Needs no TensorFlow.
-"""
+"""Input of the data preparation: an original data set, its keypoints, and remarks on both."""
 
 import warnings
 from collections import Counter
@@ -10,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
@@ -64,15 +59,9 @@ class Source:
 
 
 def read_splits(dataset: str, root: Path, follow_links: bool = False) -> Source:
-    """Read all published splits of a data set.
+    """Read all published splits of a data set, a key of ``DATA_SETS``, below a root.
 
-    Args:
-      dataset: a key of ``DATA_SETS``.
-      root: folder of the data set.
-      follow_links: whether to follow symbolic links out of the folder.
-
-    Raises:
-      InputError: the data set is invalid.
+    ``follow_links``: whether to follow symbolic links out of the folder. Raises InputError if the data set is invalid.
     """
     data_set = DATA_SETS[dataset]
     first = data_set.load(root, follow_links=follow_links)
@@ -90,23 +79,15 @@ def read_splits(dataset: str, root: Path, follow_links: bool = False) -> Source:
 def read_keypoints(
     path: Path, source: Source, skeleton: str | None = None, units: str | None = None, lenient: bool = False
 ) -> tuple[KeypointTable, list[Finding]]:
-    """Read the keypoints of all tracklets, or of all except junk if those of junk cannot be read.
+    """Read the keypoints of all tracklets, or of all except junk if those of junk cannot be read, and remarks on them.
 
-    ``skeleton`` and ``units``: see ``table.read_source``. ``lenient``: whether invalid images are ignored, see
-    ``frame_sizes``.
-
-    Returns:
-      The keypoints and remarks on them.
-
-    Raises:
-      InputError: see ``table.read_source``.
+    Arguments and errors as for ``table.read_source``.
     """
     table, detections = read_source(
         path, source.splits[1], source.tracklets, source.junk, lenient=lenient, skeleton=skeleton, units=units
     )
     found = [Finding(f"doubtful keypoints: {remark}") for remark in table.remarks]
-    frames = tuple(table.rows)
-    absent = [frames[i] for i in np.flatnonzero(~detections.has_entry)]
+    absent = [frame for frame, has_entry in zip(table.rows, detections.has_entry, strict=True) if not has_entry]
     found += counted(absent, f"frames have no keypoints in {path}")
     found += unused_keypoints(path, source, detections.unused)
     if not table.covers(source.junk):
@@ -150,8 +131,7 @@ def remarks(source: Source, frames_per_clip: int) -> list[Finding]:
 @contextmanager
 def collected_warnings(findings: list[Finding]) -> Iterator[None]:
     """Collect the distinct UserWarnings of the block as findings."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
         yield
     texts = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))
     findings += [Finding(text) for text in texts]

@@ -159,5 +159,5 @@ def test_the_fields_are_those_of_the_config():
     assert {f.name: getattr(config, f.name) for f in fields(config)} == {
         f.name: f.default for f in fields(KeypointAugmentation)
     }
-    assert not KeypointAugmentation().on
+    assert not any(KeypointAugmentation().probabilities)
     assert isinstance(sampler(ALL).plan(0).keypoint_changes, KeypointChanges)

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from rgcn_jax.data.clips.augment import ERASED_RGB, Augmentation
 from rgcn_jax.data.clips.memory import CachedSource, MemoryReader, read_batch
-from rgcn_jax.data.clips.pipeline import FileReader
+from rgcn_jax.data.clips.pipeline import ClipReader, LooseFiles
 from rgcn_jax.data.clips.reader import NoKeypoints
 from rgcn_jax.data.clips.sampling import IdentitySampler, evaluation_plans
 from rgcn_jax.data.datasets import mars
@@ -35,14 +35,14 @@ def sharp(tmp_path_factory):
 
 
 def reader(data, **changes):
-    return FileReader(data.root, data.source, frames.HEIGHT, frames.WIDTH, **changes)
+    return ClipReader(LooseFiles(data.root), data.source, frames.HEIGHT, frames.WIDTH, **changes)
 
 
 def read_images(tmp_path, *names, height=frames.HEIGHT, width=frames.WIDTH):
     """The frames that the reader makes of some files, one tracklet."""
     tracklet = Tracklet(names, 1, 1)
     plans = evaluation_plans([tracklet], clips="dense", frames_per_clip=len(names), clips_per_batch=1)
-    (batch,) = FileReader(tmp_path, NoKeypoints(), height, width)(plans)
+    (batch,) = ClipReader(LooseFiles(tmp_path), NoKeypoints(), height, width)(plans)
     return batch["frames"][0]
 
 
@@ -158,7 +158,7 @@ def test_a_bad_image_is_named(spoil, suffix, tmp_path):
     tracklets = [Tracklet((name,), 1, 1) for name in names]
     plans = evaluation_plans(tracklets, clips="dense", frames_per_clip=1, clips_per_batch=2)
     with pytest.raises(InputError) as caught:
-        list(FileReader(tmp_path, NoKeypoints(), frames.HEIGHT, frames.WIDTH)(plans))
+        list(ClipReader(LooseFiles(tmp_path), NoKeypoints(), frames.HEIGHT, frames.WIDTH)(plans))
     assert str(tmp_path / names[4]) in str(caught.value)
     assert str(tmp_path / names[3]) not in str(caught.value)
     assert "restore it" in str(caught.value)
@@ -170,7 +170,7 @@ def test_an_error_of_the_plans_or_keypoints_is_raised_as_it_is(data):
             raise KeyError("no keypoints for this frame")
 
     with pytest.raises(KeyError, match="no keypoints for this frame"):
-        list(FileReader(data.root, NoSuchKeypoints(), frames.HEIGHT, frames.WIDTH)(frames.plans(2)))
+        list(ClipReader(LooseFiles(data.root), NoSuchKeypoints(), frames.HEIGHT, frames.WIDTH)(frames.plans(2)))
 
 
 def test_it_reads_ahead_a_little_and_stops_when_nobody_asks_any_more(data):
@@ -221,7 +221,7 @@ def test_real_frames_arrive_with_their_keypoints(real_data):
         seed=0,
     )
     plan = sampler.plan(0)
-    (batch,) = FileReader(split.root, table, 256, 128)([plan])
+    (batch,) = ClipReader(LooseFiles(split.root), table, 256, 128)([plan])
     assert batch["frames"].shape == (4, 4, 256, 128, 3)
     for clip, (tracklet, positions) in enumerate(zip(plan.tracklets, plan.frames, strict=True)):
         for frame, position in zip(batch["frames"][clip], positions, strict=True):
@@ -251,7 +251,7 @@ def test_a_crop_of_real_frames_at_the_training_size(real_data):
         seed=3,
     )
     plan = sampler.plan(0)
-    (batch,) = FileReader(split.root, NoKeypoints(), 64, 32)([plan])
+    (batch,) = ClipReader(LooseFiles(split.root), NoKeypoints(), 64, 32)([plan])
 
     def shrunk(tracklet):
         images = [frames.read_image(split.root / f) for f in tracklet.frames]

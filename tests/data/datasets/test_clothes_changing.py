@@ -61,9 +61,10 @@ def test_a_line_of_ccvid_of_another_form_is_refused(line):
 
 ROWS = {
     "beyond the names": ("0 9 1 0 1", "does not lie within"),
-    "another person": ("0 1 2 0 1", "is person 2, but"),
-    "another outfit": ("0 1 1 3 1", "is outfit 3, but"),
-    "two tracklets": ("0 2 1 0 1", "is tracklet 0, but"),
+    "another person": ("0 1 2 0 1", "mixes persons: line 1 is 0001O000C001T000F00000"),
+    "another outfit": ("0 1 1 3 1", "mixes outfits"),
+    "two tracklets": ("0 2 1 0 1", "mixes tracklets: line 3 is"),
+    "another row's names": ("0 1 1 0 1\n1 1 1 0 1", "row 1 .* shares lines with the row of lines 1 to 2"),
     "backwards": ("3 4 1 0 1", "is not in temporal order"),
     "a column less": ("0 1 1 0", "5 whole numbers"),
     "a fraction": ("0 1.5 1 0 1", "5 whole numbers"),
@@ -88,8 +89,10 @@ def test_absent_frames_and_queries_beyond_the_rows_are_named(tmp_path):
     first = (root / "test_name.txt").read_text().split()[0]
     frame = root / "bbox_test" / first[:4] / first
     frame.unlink()
-    with pytest.raises(InputError, match=f"1 frames .* absent; .*{first}"):
+    with pytest.raises(InputError, match=f"1 of the .* frames .* absent; .*{first}"):
         mevid.load(root)
+    frame.with_suffix(".JPG").touch()
+    assert any(str(frame.with_suffix(".JPG")).endswith(t.frames[0]) for t in mevid.load(root).gallery)
     (root / "query_IDX.txt").write_text("99\n")
-    with pytest.raises(InputError, match="must name rows 0 to 7"):
+    with pytest.raises(InputError, match=r"is row 99 of track_test_info.txt, which has rows 0 to 7"):
         mevid.load(root)

@@ -132,14 +132,22 @@ def test_tracklets_that_are_none_are_named(tmp_path, frame, line, problem):
 
 def test_files_of_no_line_are_told_of(tmp_path):
     make(tmp_path, frames=[*FRAMES, "tracklet_test/0003/0003_7_01_1.jpg", "tracklet_test/0003/list.txt"])
-    with pytest.warns(UserWarning, match="2 files in tracklet_test .*list_seq_test.txt"):
+    with pytest.warns(UserWarning, match="Files in tracklet_test .*list_seq_test.txt .*: 2"):
         ls_vid.load(tmp_path)
 
 
-@pytest.mark.parametrize("query", [(), (0.0,), (4.0,), (1.0, 1.0)])
-def test_queries_that_are_none_are_reported(tmp_path, query):
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ((), "names no query"),
+        ((0.0,), "row 0 of list_seq_test.txt, which has rows 1 to 3"),
+        ((4.0,), "row 4 of list_seq_test.txt, which has rows 1 to 3"),
+        ((1.0, 1.0), "row 1 of list_seq_test.txt is a query twice"),
+    ],
+)
+def test_queries_that_are_none_are_reported(tmp_path, query, problem):
     make(tmp_path, query=np.reshape(query, (1, -1)))
-    fails(tmp_path, tmp_path / "test/data/info_test.mat", "query must name lines 1 to 3 of list_seq_test.txt")
+    fails(tmp_path, tmp_path / "test/data/info_test.mat", problem)
 
 
 def test_a_matlab_file_that_is_hostile_damaged_or_absent_is_reported(tmp_path):

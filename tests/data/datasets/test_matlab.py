@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rgcn_jax.data.datasets.matlab import read_matrix
+from rgcn_jax.data.datasets.matlab import read_matrices
 from rgcn_jax.errors import InputError
 
 
@@ -19,11 +19,11 @@ def write(path, chunk):
 @pytest.mark.parametrize("chunk", [(4, 10), (100, 100)])
 def test_chunks_of_a_common_size_are_read(chunk, tmp_path):
     write(tmp_path / "x.mat", chunk)
-    found = read_matrix(tmp_path / "x.mat", "query", "LS-VID", "the archive")
+    (found,) = read_matrices({tmp_path / "x.mat": "query"}, "LS-VID", "the archive")
     np.testing.assert_array_equal(found, np.arange(40).reshape(4, 10).T)
 
 
 def test_a_matrix_whose_chunk_is_enormous_is_refused(tmp_path):
     write(tmp_path / "x.mat", (2**13, 2**13))
     with pytest.raises(InputError, match="query must be a matrix of whole numbers"):
-        read_matrix(tmp_path / "x.mat", "query", "LS-VID", "the archive")
+        read_matrices({tmp_path / "x.mat": "query"}, "LS-VID", "the archive")

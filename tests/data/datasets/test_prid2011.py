@@ -81,7 +81,7 @@ def test_an_absent_file_of_splits_and_a_wrong_frame_are_reported(tmp_path):
     (tmp_path / SHOTS / "cam_a/person_0002/00010.png").touch()
     fails(tmp_path, "person_0002/first.png is no frame name like 0001.png", "person_0002 holds frame 10 twice")
     (tmp_path / "splits_prid2011.json").unlink()
-    fails(tmp_path, f"there is no file {tmp_path / 'splits_prid2011.json'}; it is a separate download")
+    fails(tmp_path, f"cannot read {tmp_path / 'splits_prid2011.json'} (No such file", "It is a separate download")
 
 
 def test_the_usual_counts_are_compared(tmp_path):

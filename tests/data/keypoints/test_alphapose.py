@@ -111,14 +111,14 @@ def test_a_result_is_not_what_it_must_be(file, entry, reason):
         read_results(file, FRAMES, SIZE)
     message = str(caught.value)
     assert reason in message
-    assert message.startswith(f"1 entries of the keypoint file {file} cannot be used: ")
+    assert message.startswith(f"The keypoint file {file} cannot be used, because of 1 of its entries: ")
     assert "\n" not in message
     assert len(message) < 500
 
 
 def test_all_bad_entries_are_counted(file):
     _write(file, [_result(f"{i}.jpg", _person(17 if i % 2 else 16)) for i in range(10)])
-    with pytest.raises(InputError, match=r"5 entries .*entry 1 \(0.jpg\).*entry 3 .*entry 5 .*2 more"):
+    with pytest.raises(InputError, match=r"5 of its entries: entry 1 \(0.jpg\).*entry 3 .*entry 5 .*2 more"):
         read_results(file, FRAMES, SIZE)
 
 

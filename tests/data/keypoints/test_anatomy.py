@@ -125,7 +125,7 @@ def test_mmpose_names_the_skeleton(tmp_path):
 def test_openpose_before_1_2(tmp_path):
     body = people("coco17", 1)[0, :18].ravel().tolist()
     text = json.dumps({"people": [{"pose_keypoints": [*body, 1.0, 2.0, 0.5]}]}).encode()
-    assert parse_openpose(text).shape == (1, 18, 3)
+    assert parse_openpose(text).keypoints.shape == (1, 18, 3)
 
 
 def test_a_store_of_another_skeleton_is_refused_when_it_is_opened(tmp_path):

@@ -63,8 +63,8 @@ def test_empty_fields_are_a_keypoint_that_was_not_found(file):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (NAMES[1], "line 3 has 0 fields after the name, expected 51"),
-        (_row(NAMES[1]) + ",1", "line 3 has 52 fields after the name"),
+        (NAMES[1], "line 3 has 0 numbers a person, expected one of 51"),
+        (_row(NAMES[1]) + ",1", "line 3 has 52 numbers a person"),
         (_row(NAMES[1], "nan"), "line 3 has a number that is not finite or above 1e6"),
         (_row(NAMES[1], "1_0"), "line 3 has a field that is not a number"),
         (_row(NAMES[1], "1e9"), "line 3 has a number that is not finite or above 1e6"),
@@ -75,7 +75,7 @@ def test_empty_fields_are_a_keypoint_that_was_not_found(file):
 def test_a_row_is_not_what_it_must_be(file, row, reason):
     with pytest.raises(InputError) as caught:
         read(_write(file, HEADER, _row(NAMES[0]), row), FRAMES, SIZE)
-    assert f"1 lines of the keypoint file {file} cannot be used: {reason}" in str(caught.value)
+    assert f"The keypoint file {file} cannot be used, because of 1 of its entries: {reason}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

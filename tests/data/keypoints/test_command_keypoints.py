@@ -109,7 +109,7 @@ def test_what_has_no_entry_and_what_is_not_used_is_reported(root, tmp_path, caps
     assert _convert(root, tmp_path / "a.json", tmp_path / "k.npz") == 0
     printed = capsys.readouterr().out
     assert f"Without an entry 3 of the {len(frames)} frames: nobody was found in them." in printed
-    assert "2 entries are of no frame of the data set: left out." in printed
+    assert "Entries of no frame of the data set, left out: 2." in printed
     (tmp_path / "a.json").write_text(json.dumps([{"image_id": name, "keypoints": person} for name in frames[:5]]))
     assert _convert(root, tmp_path / "a.json", tmp_path / "k2.npz") == 2
     assert "a lower --least-share" in capsys.readouterr().err

@@ -124,7 +124,7 @@ def test_label_files_of_ultralytics(tmp_path):
 def test_a_label_file_is_not_what_it_must_be(text, reason):
     with pytest.raises(InputError, match=reason):
         yolo.parse_yolo(text)
-    assert yolo.parse_yolo(b"").shape == (0, 17, 3)
+    assert len(yolo.parse_yolo(b"").keypoints) == 0
 
 
 _NUMBERS = st.lists(st.floats() | st.sampled_from(["x", "1_0", "", "1e400", "\ud7ff"]), min_size=55, max_size=58)
@@ -137,10 +137,10 @@ _NUMBERS = st.lists(st.floats() | st.sampled_from(["x", "1_0", "", "1e400", "\ud
 )
 def test_any_label_file(text):
     try:
-        people_found = yolo.parse_yolo(text)
+        people_found = yolo.parse_yolo(text).keypoints
     except InputError:
         return
-    assert people_found.shape[1:] == (17, 3)
+    assert len(people_found) == 0 or people_found.shape[1:] == (17, 3)
     assert np.isfinite(people_found).all()
 
 

@@ -26,10 +26,10 @@ def _person(size, x=40.0):
 
 @pytest.mark.parametrize("size", [25, 18])
 def test_the_skeleton_is_told_by_the_number_of_numbers(size):
-    people = parse_openpose(_file(_person(size), _person(size, 50)))
+    people = parse_openpose(_file(_person(size), _person(size, 50))).keypoints
     assert people.shape == (2, size, 3)
     assert people[1, 3].tolist() == [50, 6, 0.5]
-    assert parse_openpose(_file()).shape == (0, 25, 3)
+    assert parse_openpose(_file()).keypoints.shape == (0, 25, 3)
 
 
 def test_both_skeletons_give_the_14_keypoints(tmp_path):
@@ -80,7 +80,7 @@ def test_a_file_is_not_what_it_must_be(text, reason):
 
 def _parses_or_says_why(text):
     try:
-        people = parse_openpose(text)
+        people = parse_openpose(text).keypoints
     except InputError:
         return
     assert people.dtype == np.float32

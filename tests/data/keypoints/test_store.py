@@ -15,6 +15,7 @@ from rgcn_jax.data.keypoints.coverage import measure
 from rgcn_jax.data.keypoints.store import read, save
 from rgcn_jax.errors import InputError
 from rgcn_jax.skeleton import KEYPOINTS
+from rgcn_jax.types import Tracklet
 
 SIZE = np.array([[256, 128]])
 FRAMES = ["d/a.jpg", "d/b.jpg", "e/c.jpg"]
@@ -62,8 +63,9 @@ def test_a_store_gives_back_what_was_saved_and_says_where_it_is_from(tmp_path):
 
 def test_the_file_is_as_it_is_documented(tmp_path):
     path = tmp_path / "k.npz"
-    cameras = {2: np.array([0]), 1: np.array([1, 2])}
-    save(path, FRAMES, _pixels(), coverage=measure(_pixels()[..., 2] > 0, cameras))
+    rows = {frame: i for i, frame in enumerate(FRAMES)}
+    tracklets = [Tracklet((FRAMES[0],), 1, 2), Tracklet((FRAMES[1], FRAMES[2]), 1, 1)]
+    save(path, FRAMES, _pixels(), coverage=measure(_pixels()[..., 2] > 0, rows, tracklets))
     with np.load(path, allow_pickle=False) as store:
         assert sorted(store) == ["header", "keypoints", "names"]
         assert store["keypoints"].dtype == np.float32
@@ -76,7 +78,7 @@ def test_the_file_is_as_it_is_documented(tmp_path):
         "2": {"0": 0, "1-7": 0, "8-13": 0, "14": 1},
     }
     first = path.read_bytes()
-    save(path, FRAMES, _pixels(), coverage=measure(_pixels()[..., 2] > 0, cameras))
+    save(path, FRAMES, _pixels(), coverage=measure(_pixels()[..., 2] > 0, rows, tracklets))
     assert path.read_bytes() == first
 
 

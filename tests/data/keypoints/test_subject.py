@@ -35,7 +35,7 @@ def test_the_subject_counts_only_inside_of_the_crop():
 def test_the_subject_of_real_crops_with_bystanders(real_data):
     several = 0
     for file in sorted((real_data / "vtest_mars" / "openpose").iterdir()):
-        people = parse_openpose(file.read_bytes())
+        people = parse_openpose(file.read_bytes()).keypoints
         if len(people) > 1:
             several += 1
             # The subject is written first; here it is put last, so that a tie or the order cannot help.

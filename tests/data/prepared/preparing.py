@@ -76,9 +76,10 @@ def run_here(root: Path, *others: object, finish: int | None = None, **options) 
         for number, task in enumerate(tasks):
             if number == finish:
                 raise KeyboardInterrupt
-            yield task, shard.run(task, lambda: progress(1))
+            yield task, work(task, lambda: progress(1))
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard, "_set_environment", lambda: None)
         patch.setattr(writer, "run_tasks", run_tasks)
         patch.setattr(check, "run_tasks", run_tasks)
         return status(prepare.main, command(root, *others, **options)[3:])

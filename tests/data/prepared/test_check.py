@@ -11,6 +11,7 @@ import pytest
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.prepared.source import read_splits
 from rgcn_jax.types import unique_frames
+from tests.commands import next_command
 from tests.data.prepared import preparing
 
 
@@ -127,8 +128,10 @@ def test_a_check_of_what_is_whole_says_usable_and_what_is_odd(tmp_path, capsys):
     split = mars.load(root)
     extra = root / "openpose" / split.train[0].frames[0]
     extra.with_name("nobody_keypoints.json").write_text('{"people": []}')
-    assert preparing.run_here(root, "--check", "--frames_per_clip=4") == 0
+    flags = ["--units=pixels", "--follow-links"]
+    assert preparing.run_here(root, "--check", "--frames_per_clip=4", *flags) == 0
     out = capsys.readouterr().out
+    assert {"prepare", f"--root={root}", f"--keypoints={root / 'openpose'}", *flags} < {*next_command(out)}
     assert "1 entries of" in out
     assert "are keypoints of no frame" in out
     short = sum(len(t.frames) < 4 for t in split.train)

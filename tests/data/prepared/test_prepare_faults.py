@@ -2,6 +2,7 @@
 wrong is accepted, the message names the file.
 """
 
+import fcntl
 import random
 import shutil
 import signal
@@ -17,8 +18,6 @@ from rgcn_jax.data import prepare
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import formats
 from rgcn_jax.data.load import open_data
-from rgcn_jax.data.prepared.source import read_splits
-from rgcn_jax.data.prepared.writer import Preparation
 from rgcn_jax.errors import InputError
 from tests.commands import status
 from tests.data.prepared import preparing
@@ -75,8 +74,10 @@ def test_a_folder_that_is_no_data_set_is_reported(tmp_path, capsys):
 
 def test_another_preparation_in_the_same_folder_is_refused(whole, tmp_path, capsys):
     line = ["--dataset=mars", f"--root={whole}", f"--out={tmp_path}", "--workers=1"]
-    source = read_splits("mars", whole)
-    with Preparation(tmp_path, source, None, 256, 128):
+    lock = tmp_path / "mars_pose" / "1.0.0.partial" / ".lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
         assert status(prepare.main, line) == 2
         assert "is being prepared by another process" in capsys.readouterr().err
 
@@ -106,6 +107,8 @@ def test_a_root_and_a_size_that_cannot_be_are_reported(tmp_path, capsys):
         assert f"argument --{option}: b/aaa" in capsys.readouterr().err
     with pytest.raises(InputError, match="cannot be looked at .File name too long"):
         mars.load(Path("a" * 300))
+    with pytest.raises(InputError, match="cannot be looked at .File name too long"):
+        open_data(DataConfig("mars", "a" * 300), (256, 128), with_pose=False)
     with pytest.raises(InputError, match="there is nothing of that name"):
         formats.recognise(Path("a" * 300))
     assert status(prepare.main, ["--dataset=mars", "--root=a", f"--out={tmp_path}", "--height=1000000"]) == 2

@@ -36,7 +36,9 @@ def out(root, tmp_path_factory):
 
 
 def test_every_data_set_has_one(tmp_path):
+    documented = DOCS.read_text()
     for name in DATA_SETS:
+        assert f"`{builder_name(name)}`" in documented
         assert tfds.builder_cls(builder_name(name)).__module__ == tfds_builders.__name__
         builder = tfds.builder(builder_name(name), data_dir=tmp_path)
         features = builder.info.features
