@@ -151,10 +151,10 @@ def wait_for_index(gallery: Gallery, uri: str, limit: float = 1800) -> float:
     """
     if "://" not in uri:
         return 0.0
-    from rgcn_jax.gallery.milvus_collections import connect, parse_address  # needs the extra
+    from rgcn_jax.gallery.milvus_collections import Client, parse_address  # needs the extra
 
     address, start = parse_address(uri), time.perf_counter()
-    client = connect(address)
+    client = Client(address.uri)
     gallery.compact()
     for name in (f"{address.name}_appearance", f"{address.name}_pose"):
         while int((about := client.describe_index(name, "vector"))["pending_index_rows"]):

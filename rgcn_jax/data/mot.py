@@ -141,7 +141,7 @@ def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera
                 problems.append(f"line {box.line}: the box is outside of the frame ({size} pixels) or far larger")
                 continue
             name = f"{box.track:04}_c{camera}_f{box.frame:06}.jpg"
-            _write_image(folder / str(box.track) / str(camera) / "0001" / name, crop)
+            write_image(folder / str(box.track) / str(camera) / "0001" / name, crop)
         if read == last:
             break
     if not read:
@@ -151,7 +151,8 @@ def _write(video: Path, tracks: Path, boxes: Sequence[Box], folder: Path, camera
     raise_all(tracks, problems)
 
 
-def _write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
+def write_image(path: Path, image: UInt8[np.ndarray, "a b 3"]) -> None:
+    """Write a BGR image as JPEG, and its folder. Raises OSError, or InputError if it cannot be encoded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     if not done:

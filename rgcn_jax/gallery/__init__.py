@@ -6,8 +6,7 @@ gallery.search(embedding, k=10, where=Where(not_cameras=[1]))
 """
 
 from rgcn_jax.gallery.binding import GalleryModel
-from rgcn_jax.gallery.entry import Entry, Where
+from rgcn_jax.gallery.entry import Entry, Match, Where
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.match import Match
 
 __all__ = ["Entry", "Gallery", "GalleryModel", "Match", "Where"]

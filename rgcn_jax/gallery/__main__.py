@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rgcn_jax.command import Parser, last_line, run_command
 from rgcn_jax.errors import InputError, printable
+from rgcn_jax.gallery import flags
 from rgcn_jax.gallery.entry import EVERYTHING
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_is, where_of
 
 DOES = {
     "add": "add tracklets of a features file, a data set, or a video with its tracks",
@@ -31,15 +31,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax gallery")
         + "\n\nCOMMAND --help lists the flags of each.",
     )
     parser.add_argument("command", choices=tuple(DOES), metavar="COMMAND", help="one of those below")
-    first, rest = (list(arguments or [])[:1], list(arguments or [])[1:])
-    command = parser.parse_args(first or ["--help"]).command
-    if command in ("add", "search", "serve"):  # these import the embedder, which is slow
+    given = list(arguments or [])
+    command = parser.parse_args(given[:1] or ["--help"]).command
+    run = {"remove": remove, "info": info, "compact": compact}
+    if command not in run:  # these import the embedder, which is slow
         from rgcn_jax.gallery import add_command, search_command, serve_command
 
-        module = {"add": add_command, "search": search_command, "serve": serve_command}[command]
-        module.main(rest, f"{prog} {command}")
-    else:
-        {"remove": remove, "info": info, "compact": compact}[command](rest, f"{prog} {command}")
+        run = {"add": add_command.main, "search": search_command.main, "serve": serve_command.main}
+    run[command](given[1:], f"{prog} {command}")
 
 
 def remove(arguments: Sequence[str], prog: str) -> None:
@@ -49,34 +48,40 @@ def remove(arguments: Sequence[str], prog: str) -> None:
         "Erase the entries that fulfil all conditions: their features, what is known of them, and crops that the "
         "gallery has cut out of a video. Images elsewhere and earlier copies of the folder are not touched.",
     )
-    add_gallery_flag(parser)
-    add_filter_flags(parser)
+    flags.add_gallery_flag(parser)
+    flags.add_filter_flags(parser)
     known = parser.parse_args(arguments)
-    gallery = open_gallery(known)
-    removed = gallery.remove(where_of(known))
-    compact = ("rgcn-jax", "gallery", "compact", *where_is(known))
-    print(last_line(f"removed {removed:,} entries, {known.gallery} has {gallery.count():,} left", *compact))
+    gallery = flags.open_gallery(known)
+    removed = gallery.remove(flags.where_of(known))
+    compact = ("rgcn-jax", "gallery", "compact", *flags.where_is(known))
+    print(
+        last_line(
+            f"removed {flags.entries_text(removed)}, {known.gallery} has {flags.entries_text(gallery.count())} left",
+            *compact,
+        )
+    )
 
 
 def compact(arguments: Sequence[str], prog: str) -> None:
     """Merge small files."""
     parser = Parser(prog, "Merge the small files that many additions or removals leave.")
-    add_gallery_flag(parser)
+    flags.add_gallery_flag(parser)
     known = parser.parse_args(arguments)
-    gallery = open_gallery(known)
+    gallery = flags.open_gallery(known)
     segments = gallery.compact()
-    info = ("rgcn-jax", "gallery", "info", *where_is(known))
-    print(last_line(f"{known.gallery}: {gallery.count():,} entries in {segments} segments", *info))
+    info = ("rgcn-jax", "gallery", "info", *flags.where_is(known))
+    parts = "1 segment" if segments == 1 else f"{segments} segments"
+    print(last_line(f"{known.gallery}: {flags.entries_text(gallery.count())} in {parts}", *info))
 
 
 def info(arguments: Sequence[str], prog: str) -> None:
     """Print the contents of a gallery and verify all of its files."""
     parser = Parser(prog, "What is in a gallery: its entries by camera and source, its model; checks all files.")
-    add_gallery_flag(parser)
+    flags.add_gallery_flag(parser)
     parser.switch("--list", "also print a line for every entry")
     parser.path("--model", "DIR", "also check that it is the gallery's model")
     known = parser.parse_args(arguments)
-    gallery = open_gallery(known)
+    gallery = flags.open_gallery(known)
     gallery.check()
     binding = gallery.binding
     if known.model:
@@ -93,17 +98,17 @@ def info(arguments: Sequence[str], prog: str) -> None:
         cameras[entry.camera_id] += 1
         sources[entry.source] += 1
         if known.list:
-            where = f"person {entry.person_id}, camera {entry.camera_id}, {time_text(entry.start)}"
+            where = f"person {entry.person_id}, camera {entry.camera_id}, {flags.time_text(entry.start)}"
             print(printable(f"{i}  {entry.source}  {entry.tracklet}  {where}"))
     settings = ", ".join(f"{name} {value}" for name, value in binding["settings"].items())
-    print(f"{gallery.count():,} entries, all files are intact; model {binding['model'][:16]}; {settings}")
+    print(f"{flags.entries_text(gallery.count())}, all files are intact; model {binding['model'][:16]}; {settings}")
     print(f"{sum(person > 0 for person in persons):,} named persons; cameras (0: unknown): ", end="")
     print(", ".join(f"{camera} ({count:,})" for camera, count in sorted(cameras.items())) or "none")
     for source, count in sorted(sources.items()):
         print(printable(f"  {count:>9,}  {source}"))
     model = f"--model={known.model or 'MODEL'}"
-    search = ("search", *where_is(known), model, f"--entry={first}", "--html=found.html")
-    add = ("add", *where_is(known), model, "--features=FILE.npz")
+    search = ("search", *flags.where_is(known), model, f"--entry={first}", "--html=found.html")
+    add = ("add", *flags.where_is(known), model, "--features=FILE.npz")
     print(last_line(f"gallery: {known.gallery}", "rgcn-jax", "gallery", *(add if first is None else search)))
 
 

@@ -4,21 +4,19 @@ import math
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 from tqdm import tqdm
 
 from rgcn_jax.command import Parser, last_line, on_interrupt
 from rgcn_jax.errors import InputError
-from rgcn_jax.gallery.flags import add_gallery_flag, is_milvus, open_gallery, time_argument, where_is
+from rgcn_jax.gallery.crops import is_milvus
+from rgcn_jax.gallery.flags import add_gallery_flag, entries_text, open_gallery, time_argument, where_is
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.inputs import Embedded, Inputs, of_data, of_features, to_embeddings
+from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.leases import share
 from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
 from rgcn_jax.pose_detection.detector import BACK_ENDS
-
-if TYPE_CHECKING:
-    from rgcn_jax.gallery.video import VideoCrops
 
 
 @on_interrupt("what was added is kept; rerun the same command to resume.")
@@ -31,11 +29,11 @@ def main(arguments: Sequence[str], prog: str) -> None:
     known, overrides = parse(arguments, prog)
     import jax  # after argument parsing: the import takes seconds
 
-    crops: VideoCrops | None = None
+    crops = None
     if known.video:
-        from rgcn_jax.gallery.video import plan_crops
+        from rgcn_jax.gallery import video  # imports slow libraries
 
-        crops = plan_crops(known)
+        crops = video.VideoCrops(known)
     embedder = open_embedder(known, [*(crops.overrides if crops else data_overrides(known)), *overrides])
     if jax.process_count() > 1:
         raise InputError("gallery add runs in one process: embed with rgcn-jax embed and add the features file.")
@@ -47,41 +45,34 @@ def main(arguments: Sequence[str], prog: str) -> None:
     )
     if crops:
         inputs = replace(inputs, entries=crops.described(inputs.entries))
-    (_add_shared if known.shared else _add_missing)(gallery, inputs, known.save_every)
+    done = set() if known.shared else {i for i, there in enumerate(gallery.contains(inputs.entries)) if there}
+    if done:
+        print(f"{len(done):,} of {len(inputs.entries):,} tracklets are in the gallery already", flush=True)
+    total = None if known.shared else len(inputs.entries)
+    with tqdm(desc="add", total=total, initial=len(done), unit="tracklet", disable=None) as bar:
+        add = partial(_add, gallery, inputs, known.save_every, bar)
+        if known.shared:
+            share(gallery, inputs.entries, known.save_every, add)
+        else:
+            add([i for i in range(len(inputs.entries)) if i not in done])
     if crops:
         crops.finish()
     search = ("gallery", "search", *where_is(known), f"--model={known.model}", "--entry=1", "--html=found.html")
-    print(last_line(f"gallery: {known.gallery}, {gallery.count():,} entries", "rgcn-jax", *search))
+    print(last_line(f"gallery: {known.gallery}, {entries_text(gallery.count())}", "rgcn-jax", *search))
 
 
-def _add_missing(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
-    there = gallery.contains(inputs.entries)
-    todo = [i for i, known in enumerate(there) if not known]
-    if len(todo) < len(there):
-        print(f"{len(there) - len(todo):,} of {len(there):,} tracklets are in the gallery already", flush=True)
-    with tqdm(total=len(there), initial=len(there) - len(todo), desc="add", unit="tracklet", disable=None) as bar:
-        _add(gallery, inputs, todo, save_every, bar)
-
-
-def _add_shared(gallery: Gallery, inputs: Inputs, save_every: int) -> None:
-    with tqdm(desc="add", unit="tracklet", disable=None) as bar:
-        share(gallery, inputs.entries, save_every, lambda todo: _add(gallery, inputs, todo, save_every, bar))
-
-
-def _add(gallery: Gallery, inputs: Inputs, todo: Sequence[int], save_every: int, bar: tqdm) -> None:
+def _add(gallery: Gallery, inputs: Inputs, save_every: int, bar: tqdm, todo: Sequence[int]) -> None:
     """Embed and add tracklets in batches of ``save_every``."""
-    waiting: list[Embedded] = []
-    for number, found in enumerate(inputs.embed(todo), 1):
-        waiting.append(found)
+    features, entries = [], []
+    for number, (feature, seen) in enumerate(inputs.embed(todo), 1):
+        features.append(feature)
+        entries.append(replace(inputs.entries[feature.index], **seen))
         bar.update()
-        if len(waiting) == save_every or number == len(todo):
-            entries = [
-                replace(inputs.entries[one.position], quality=one.quality, keypoints=one.keypoints) for one in waiting
-            ]
-            gallery.add(to_embeddings(waiting, inputs.entries), entries)
+        if len(features) == save_every or number == len(todo):
+            gallery.add(features, entries)
             if bar.disable:
                 print(f"added {number:,} of {len(todo):,} tracklets", flush=True)
-            waiting = []
+            features, entries = [], []
 
 
 def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
@@ -95,10 +86,7 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         "must be the same in every command on the gallery.",
         config_fields=True,
     )
-    add_gallery_flag(parser)
-    add_model_flags(parser)
-    add_data_flags(parser)
-    add_features_flags(parser)
+    add_input_flags(parser)
     parser.path("--video", "PATH", "video file, or folder of its frames")
     parser.path("--tracks", "FILE", "its tracks in MOTChallenge's format")
     parser.flag("--boxes", "their form, as of rgcn-jax tracks", choices=("size", "corners"))
@@ -118,23 +106,20 @@ def parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         raise InputError("--video needs --tracks=FILE and --camera=N.")
     if known.shared and (known.video or is_milvus(known.gallery)):
         raise InputError("--shared is for data sets and features files, and a gallery in a folder.")
-    of_video = {
-        "--tracks": known.tracks,
-        "--boxes": known.boxes,
-        "--start": known.start,
-        "--fps": known.fps,
-        "--detector": known.detector,
-    }
-    if not known.video and (wrong := [name for name, value in of_video.items() if value]):
-        raise InputError(f"{wrong[0]} is for --video=PATH only.")
+    of_video = ("tracks", "boxes", "start", "fps", "detector")
+    if not known.video and (wrong := [name for name in of_video if getattr(known, name)]):
+        raise InputError(f"--{wrong[0]} is for --video=PATH only.")
     if bool(known.detector) != bool(known.detector_weights) or (known.detector and known.keypoints):
         raise InputError("expected --detector and --detector-weights together, and no --keypoints beside them.")
     check_features_flags(known)
     return known, overrides
 
 
-def add_features_flags(parser: Parser) -> None:
-    """Add the flags ``--features`` and ``--labels``."""
+def add_input_flags(parser: Parser) -> None:
+    """Add the flags of the gallery, the model, the data set and the features file."""
+    add_gallery_flag(parser)
+    add_model_flags(parser)
+    add_data_flags(parser)
     parser.path("--features", "FILE.npz", "a features file of this model")
     parser.path("--labels", "FILE.csv", "its persons, cameras and roles")
 

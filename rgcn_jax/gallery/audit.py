@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rgcn_jax.errors import MALFORMED, as_input_error
-from rgcn_jax.gallery.manifest import lock
+from rgcn_jax.gallery.manifest import LOCK_FILE, lock
 from rgcn_jax.runtime.files import atomic_file, writing
 from rgcn_jax.runtime.json_lines import append_record, open_to_append
 from rgcn_jax.runtime.user_files import open_file
@@ -41,7 +41,7 @@ def record(folder: Path, line: Mapping[str, Any]) -> None:
     """
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     path = folder / AUDIT_FILE
-    with writing(path), lock(folder):
+    with writing(path), lock(folder / LOCK_FILE):
         descriptor = open_to_append(path, 0o600)
         try:
             append_record(descriptor, {"time": now, **line})
@@ -61,38 +61,31 @@ def forget(folder: Path, ids: Collection[int]) -> int:
     path, gone, changed = folder / AUDIT_FILE, set(ids), 0
     if not gone or not path.exists():
         return 0
-    with writing(path), lock(folder), open_file(path, follow_links=False) as before, atomic_file(path) as after:
+    with (
+        writing(path),
+        lock(folder / LOCK_FILE),
+        open_file(path, follow_links=False) as before,
+        atomic_file(path) as after,
+    ):
         os.fchmod(after.fileno(), 0o600)
         for number, text in enumerate(iter(lambda: before.readline(_LONGEST), b""), 1):
             if len(text) < _LONGEST and not text.endswith(b"\n"):  # incomplete since the disk was full: never shown
                 changed += 1
                 break
-            line = _without(_parsed(path, number, text), gone)
-            kept = b"" if line is None else json.dumps(line).encode() + b"\n"
+            kept = _without(gone, text, f"line {number} of {path}")
             changed += kept != text
             after.write(kept)
     return changed
 
 
-def _parsed(path: Path, number: int, text: bytes) -> dict[str, Any]:
-    with as_input_error(
-        f"line {number} of {path} is no record",
-        "whom it is about is unknown, so remove the line, then rerun the command",
-        MALFORMED,
-    ):
+def _without(gone: set[int], text: bytes, where: str) -> bytes:
+    """Return a line without the entries; empty if its query is one of them."""
+    todo = "whom it is about is unknown, so remove the line, then rerun the command"
+    with as_input_error(f"{where} is no record", todo, MALFORMED):
         line = json.loads(text)
-        if not isinstance(line, dict) or not isinstance(line.get("query", {}), dict):
-            raise ValueError("not a JSON object")
-    return line
-
-
-def _without(line: dict[str, Any], gone: set[int]) -> dict[str, Any] | None:
-    if _is_in(line.get("query", {}).get("entry"), gone):
-        return None
-    if isinstance(found := line.get("found"), list):
-        return {**line, "found": [i for i in found if not _is_in(i, gone)]}
-    return line
-
-
-def _is_in(entry: Any, gone: set[int]) -> bool:
-    return isinstance(entry, int) and entry in gone
+        queried, found = line.get("query", {}).get("entry"), line.get("found")
+    if isinstance(queried, int) and queried in gone:
+        return b""
+    if isinstance(found, list):
+        line["found"] = [i for i in found if not (isinstance(i, int) and i in gone)]
+    return json.dumps(line).encode() + b"\n"

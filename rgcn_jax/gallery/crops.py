@@ -1,4 +1,4 @@
-"""Paths of the frames of a gallery's entries, and deletion of crops that the gallery cut from a video."""
+"""Folder of a gallery's crops and audit log, paths of its entries' frames, and deletion of crops of videos."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,25 @@ from rgcn_jax.runtime.files import refuse_link, writing
 
 CROPS_FOLDER = "crops"
 """Subfolder of the gallery for crops of videos. The gallery owns these files."""
+
+
+def is_milvus(uri: str) -> bool:
+    """Whether a gallery is in Milvus, by the form of its address."""
+    return "://" in uri or uri.endswith(".db")
+
+
+def files_folder(uri: str, files: Path | None) -> Path | None:
+    """Return the folder of a gallery's crops and audit log. None if it is unknown, which is so only in Milvus."""
+    if files is not None or "://" in uri:
+        return files
+    return Path(f"{uri}.files" if uri.endswith(".db") else uri).expanduser()
+
+
+def known_folder(folder: Path | None) -> Path:
+    """Return the folder of crops and audit log. Raises InputError if it is unknown."""
+    if folder is None:
+        raise InputError("a gallery in Milvus needs a folder for crops and its audit log: --files=DIR.")
+    return folder
 
 
 def frame_paths(folder: Path | None, entry: Entry) -> list[Path]:

@@ -14,21 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-FIRST_BYTES = 2**31
-"""Bytes of features kept on a device that does not report its memory size."""
-
 
 class DeviceSearch:
     """Features of blocks on the first device.
 
     Args:
-      max_bytes: bytes of features kept on the device; None for half of its memory.
+      max_bytes: bytes of features kept on the device; None for half of its memory, or 2 GiB if it reports no size.
     """
 
     def __init__(self, max_bytes: int | None = None):
         if max_bytes is None:
             stats = jax.local_devices()[0].memory_stats() or {}
-            max_bytes = int(stats.get("bytes_limit", 2 * FIRST_BYTES)) // 2
+            max_bytes = int(stats.get("bytes_limit", 2**32)) // 2
         self._left = max_bytes
         self._kept: dict[Hashable, jax.Array] = {}
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rgcn_jax.errors import MALFORMED, InputError, as_input_error
-from rgcn_jax.gallery.entry import Entry, Where, check_new, to_columns
+from rgcn_jax.errors import InputError
+from rgcn_jax.gallery.entry import COLUMNS, Entry, Where, check_new, to_columns
 from rgcn_jax.gallery.manifest import LOCK_FILE, MANIFEST, commit, lock, read_manifest
-from rgcn_jax.gallery.nearest import Block, Least, Nearest, Weights, nearest
+from rgcn_jax.gallery.nearest import Block, Nearest, Weights, nearest
 from rgcn_jax.gallery.segment import SEGMENT_BYTES, Segment, open_segment
 from rgcn_jax.runtime.files import remove_unfinished, writing
 
@@ -62,7 +62,7 @@ class EmbeddedStore:
                 raise InputError(
                     f"{self.folder} holds {sorted(others)[0]} and no gallery: name a new or an empty folder."
                 )
-            with lock(self.folder):
+            with lock(self.folder / LOCK_FILE):
                 if not (self.folder / MANIFEST).exists():
                     first = {"binding": dict(binding), "next_id": 1, "next_segment": 1, "segments": []}
                     commit(self.folder, first)
@@ -71,21 +71,19 @@ class EmbeddedStore:
     def columns(self) -> np.ndarray:
         """``COLUMNS`` of all entries, sorted by id."""
         self._refresh()
-        return np.concatenate([segment.columns for segment in self._segments] or [Segment(self.folder, "", 1).columns])
+        return np.concatenate([np.empty(0, COLUMNS), *(segment.columns for segment in self._segments)])
 
     def count(self, where: Where) -> int:
         """Return the number of entries."""
         self._refresh()
         return sum(int(np.count_nonzero(where.mask(segment.columns))) for segment in self._segments)
 
-    def entries(self, where: Where) -> Iterator[tuple[int, Entry]]:
-        """Iterate over ids and entries, sorted by id."""
+    def entries(self, where: Where) -> Iterator[tuple[int, bytes]]:
+        """Iterate over ids and JSON texts of entries, sorted by id."""
         self._refresh()
         for segment in list(self._segments):
             rows = np.flatnonzero(where.mask(segment.columns))
-            with as_input_error(f"{segment.paths[1]} was not written by this program", kinds=MALFORMED):
-                found = [Entry.from_json(text) for text in segment.texts(rows)]
-            yield from zip(segment.ids[rows].tolist(), found, strict=True)
+            yield from zip(segment.ids[rows].tolist(), segment.texts(rows), strict=True)
 
     def texts(self, ids: Collection[int]) -> dict[int, bytes]:
         """Return the JSON texts of entries by id, as of the last refresh. Missing ids are omitted."""
@@ -108,44 +106,22 @@ class EmbeddedStore:
     def vectors(self, where: Where) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and features of entries, sorted by id."""
         self._refresh()
-        masks = [(segment, where.mask(segment.columns)) for segment in self._segments]
-        chosen = [(s.ids[mask], s.vectors[mask]) for s, mask in masks if mask.any()]
-        none = np.empty(0, np.int64), np.empty((0, sum(self.binding["widths"])), np.float32)
-        ids, rows = zip(*chosen, strict=True) if chosen else ([none[0]], [none[1]])
+        ids, rows = [np.empty(0, np.int64)], [np.empty((0, sum(self.binding["widths"])), np.float32)]
+        for segment in self._segments:
+            if (mask := where.mask(segment.columns)).any():
+                ids.append(segment.ids[mask])
+                rows.append(segment.vectors[mask])
         return np.concatenate(ids), np.concatenate(rows)
 
     def search(self, queries: np.ndarray, weights: tuple[float, float], k: int, where: Where) -> list[Nearest]:
-        """Return the k nearest entries of each query; ``positions`` are ids."""
+        """Return the k nearest entries of each query."""
         self._refresh()
         if not len(queries):
             return []
-        blocks = [Block(s.vectors, s.squares(weights), where.mask(s.columns)) for s in self._segments]
-        both = Weights(*weights, self._split)
-        found = nearest(blocks, queries, both, k, None if self.device is None else self._on_device(self.device, both))
-        ids = self._ids(np.concatenate([np.empty(0, np.int64), *(one.positions for one in found)]))
-        ends = np.cumsum([len(one.positions) for one in found])[:-1]
-        return [Nearest(i, one.distances) for i, one in zip(np.split(ids, ends), found, strict=True)]
-
-    def _ids(self, positions: np.ndarray) -> np.ndarray:
-        """Convert positions among all entries to ids."""
-        ids = np.empty_like(positions)
-        ends = np.cumsum([len(segment.columns) for segment in self._segments])
-        of = np.searchsorted(ends, positions, side="right")
-        for number, segment in enumerate(self._segments):
-            if (here := of == number).any():
-                ids[here] = segment.ids[positions[here] - (ends[number] - len(segment.columns))]
-        return ids
-
-    def _on_device(self, device: "DeviceSearch", weights: Weights) -> Least:
-        """Return the function that computes float32 distances on a device."""
-        segments = list(self._segments)
-        device.forget(segment.state for segment in segments)
-
-        def least(number: int, squares: np.ndarray, scaled: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-            segment = segments[number]
-            return device.least(segment.state, segment.vectors, squares, scaled, weights.used, most)
-
-        return least
+        if self.device is not None:
+            self.device.forget(segment.state for segment in self._segments)
+        blocks = [Block(s.vectors, s.squares(weights), where.mask(s.columns), s.ids, s.state) for s in self._segments]
+        return nearest(blocks, queries, Weights(*weights, self._split), k, self.device)
 
     def add(self, vectors: np.ndarray, entries: Sequence[Entry]) -> list[int]:
         """Add entries with their features and return their ids. Atomic and durable on return."""
@@ -181,7 +157,7 @@ class EmbeddedStore:
                 if not gone.any():
                     segments.append(segment)
                 elif not gone.all():
-                    segments.append(self._rewritten(manifest, [(segment, np.flatnonzero(~gone))]))
+                    segments.append(self._rewritten(manifest, [(segment, ~gone)]))
             self._replace(manifest, segments)
             self._keys = None
         return removed
@@ -205,13 +181,13 @@ class EmbeddedStore:
             segments = [
                 group[0]
                 if len(group) == len(group[0].records) == 1
-                else self._rewritten(manifest, [(segment, np.arange(len(segment.columns))) for segment in group])
+                else self._rewritten(manifest, [(segment, slice(None)) for segment in group])
                 for group in groups
             ]
             self._replace(manifest, segments)
         return len(segments)
 
-    def _rewritten(self, manifest: dict[str, Any], parts: Sequence[tuple[Segment, np.ndarray]]) -> Segment:
+    def _rewritten(self, manifest: dict[str, Any], parts: Sequence[tuple[Segment, np.ndarray | slice]]) -> Segment:
         """Write a new segment from rows of other segments."""
         columns = np.concatenate([segment.columns[rows] for segment, rows in parts])
         vectors = np.concatenate([segment.vectors[rows] for segment, rows in parts])
@@ -226,7 +202,7 @@ class EmbeddedStore:
     @contextmanager
     def _change(self) -> Iterator[dict[str, Any]]:
         """Hold the lock and yield a copy of the current manifest to modify. Raises InputError."""
-        with writing(self.folder), lock(self.folder):
+        with writing(self.folder), lock(self.folder / LOCK_FILE):
             self._refresh()
             self._remove_leftovers()
             yield dict(self._manifest)

@@ -4,12 +4,12 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import MALFORMED, InputError, as_input_error
 from rgcn_jax.types import UNKNOWN_ID
 
 COLUMNS = np.dtype(
@@ -49,7 +49,7 @@ class Entry:
       root: folder of the frames. If relative, it is inside the gallery's folder, and the gallery owns the frames.
       video: video file that the tracklet was cut from.
       data_set: name of the data set.
-      keypoints: packed keypoints of ``frames`` (``shown_keypoints.py``); empty if unknown.
+      keypoints: packed keypoints of ``frames`` (``frame_images.py``); empty if unknown.
     """
 
     tracklet: str
@@ -77,17 +77,33 @@ class Entry:
         return _ENCODER.encode(fields).encode()
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Entry":
-        """Inverse of ``to_json``. Raises ValueError, KeyError or RecursionError for invalid text."""
-        fields: Any = json.loads(text.decode())  # faster than on bytes, for which json detects the encoding
-        if not isinstance(fields, dict):
-            raise ValueError(f"not an entry: {str(fields)[:100]}")
-        for name, value in fields.items():  # in the search path: no generator, for speed
-            if not isinstance(value, TYPES[name]):
-                raise ValueError(f"not an entry: {str(fields)[:100]}")
-        if "frames" in fields:
-            fields["frames"] = tuple(map(str, fields["frames"]))
-        return cls(fields.pop("tracklet"), **fields)
+    def from_json(cls, text: bytes, id: int) -> "Entry":
+        """Inverse of ``to_json``. Raises InputError if the text of entry ``id`` is invalid."""
+        with as_input_error(f"entry {id} was not written by this program", kinds=MALFORMED):
+            fields: Any = json.loads(text.decode())  # faster than on bytes, for which json detects the encoding
+            for name, value in fields.items():  # in the search path: no generator, for speed
+                if not isinstance(value, TYPES[name]):
+                    raise ValueError(f"not an entry: {str(fields)[:100]}")
+            if "frames" in fields:
+                fields["frames"] = tuple(map(str, fields["frames"]))
+            return cls(fields.pop("tracklet"), **fields)
+
+
+class Match(NamedTuple):
+    """An entry in the results of a search.
+
+    ``same`` is the verdict "same person" at the requested false positive rate. ``text`` is the entry as JSON.
+    """
+
+    id: int
+    distance: float
+    same: bool | None
+    text: bytes
+
+    @property
+    def entry(self) -> Entry:
+        """The entry, decoded on access. Raises InputError if the text is invalid."""
+        return Entry.from_json(self.text, self.id)
 
 
 TIME = (float, int, type(None))

@@ -1,17 +1,15 @@
 """Flags shared by several of the gallery's commands: gallery, filters, points in time."""
 
 import argparse
-import re
 from argparse import Namespace
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rgcn_jax.command import Parser, path_argument
+from rgcn_jax.gallery.binding import GalleryModel
 from rgcn_jax.gallery.entry import Where
 from rgcn_jax.gallery.gallery import Gallery
-
-if TYPE_CHECKING:  # imports JAX, which takes seconds
-    from rgcn_jax.embedder import Embedder
 
 
 def add_gallery_flag(parser: Parser) -> None:
@@ -31,12 +29,7 @@ def gallery_argument(text: str) -> str:
     return text if "://" in text else str(path_argument(text))
 
 
-def is_milvus(gallery: str) -> bool:
-    """Whether ``--gallery`` is in Milvus."""
-    return "://" in gallery or gallery.endswith(".db")
-
-
-def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
+def open_gallery(known: Namespace, model: GalleryModel | None = None) -> Gallery:
     """Open the gallery of ``--gallery``. Raises InputError."""
     return Gallery.open(known.gallery, model, known.files)
 
@@ -44,11 +37,11 @@ def open_gallery(known: Namespace, model: "Embedder | None" = None) -> Gallery:
 def add_filter_flags(parser: Parser) -> None:
     """Add the flags of the conditions of ``Where``. Repeated flags of one kind are alternatives."""
     number: dict[str, Any] = {"least": 0, "most": 2**31 - 1, "action": "append"}
-    parser.whole("--id", "entry of this id; may be repeated, as the next ones", **number)
-    parser.whole("--person", "entries of this person", **number)
-    parser.whole("--in-camera", "entries of this camera", **number)
-    parser.whole("--not-camera", "entries of other cameras", **number)
-    parser.flag("--in-source", "entries of this source (see info)", action="append", metavar="NAME")
+    parser.whole("--id", "entry of this id; may be repeated, as the next ones", dest="ids", **number)
+    parser.whole("--person", "entries of this person", dest="persons", **number)
+    parser.whole("--in-camera", "entries of this camera", dest="cameras", **number)
+    parser.whole("--not-camera", "entries of other cameras", dest="not_cameras", **number)
+    parser.flag("--in-source", "entries of this source (see info)", dest="sources", action="append", metavar="NAME")
     parser.flag("--after", "entries seen at or after this time", type=time_argument, metavar="TIME")
     parser.flag("--before", "entries seen at or before this time", type=time_argument, metavar="TIME")
     parser.flag("--min-quality", "entries with at least this quality", type=float, metavar="X")
@@ -56,16 +49,12 @@ def add_filter_flags(parser: Parser) -> None:
 
 def where_of(known: Namespace) -> Where:
     """Return the filter given by the flags of ``add_filter_flags``."""
-    return Where(
-        ids=known.id,
-        persons=known.person,
-        cameras=known.in_camera,
-        not_cameras=known.not_camera,
-        sources=known.in_source,
-        after=known.after,
-        before=known.before,
-        min_quality=known.min_quality,
-    )
+    return Where(**{field.name: getattr(known, field.name, None) for field in fields(Where)})
+
+
+def entries_text(count: int) -> str:
+    """Format a number of entries."""
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def time_argument(text: str) -> float:
@@ -85,6 +74,6 @@ def time_text(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     try:
-        return re.sub(r"\+00:00$", "Z", datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds"))
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00") + "Z"
     except (ValueError, OverflowError, OSError):  # the year is not in 1 to 9999, in an entry written by other software
         return f"{seconds:g} s"

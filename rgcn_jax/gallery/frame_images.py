@@ -1,5 +1,7 @@
-"""Small images of an entry's frames as JPEG, with or without skeletons."""
+"""Small images of an entry's frames as JPEG, with or without skeletons, and the keypoints stored with the entry."""
 
+import base64
+import binascii
 from collections.abc import Sequence
 
 import cv2
@@ -7,19 +9,19 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rgcn_jax.data.datasets.images import read_image
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.shown_keypoints import unpack
 from rgcn_jax.walkers.contact_sheet import draw_skeleton
 
 HEIGHT = 96
 """Height of a frame on a page, in pixels."""
 _GAP = 2
+_KEYPOINT = np.dtype("<f2")
 
 
 def small_frames(
-    gallery: Gallery, entry: Entry, skeletons: bool = False, height: int = HEIGHT
+    gallery: Gallery, entry: Entry, skeletons: bool = False
 ) -> tuple[list[UInt8[np.ndarray, "_ _ 3"]], int]:
     """Read an entry's frames as small images. Also returns the number of unreadable frames.
 
@@ -27,10 +29,10 @@ def small_frames(
       InputError: a name leads out of the entry's folder.
     """
     found, missing = [], 0
-    keypoints = unpack(entry.keypoints, len(entry.frames))
-    for path, points in zip(gallery.frame_paths(entry), keypoints, strict=False):  # no paths if the root is unknown
+    paths = gallery.frame_paths(entry)  # none if the root is unknown
+    for path, points in zip(paths, unpack(entry.keypoints if paths else "", len(paths)), strict=True):
         try:
-            found.append(small(read_image(path), points if skeletons else None, height))
+            found.append(small(read_image(path), points if skeletons else None))
         except InputError:
             missing += 1
     return found, missing
@@ -57,3 +59,35 @@ def side_by_side(frames: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarr
 def jpeg(image: UInt8[np.ndarray, "_ _ 3"]) -> bytes:
     """Encode the image as JPEG."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
+def pack(keypoints: Float32[np.ndarray, "f 14 3"]) -> str:
+    """Encode x and y of keypoints as base64 of float16 [F, 14, 2], in normalised coordinates of the crop.
+
+    A frame takes 75 bytes. Undetected keypoints are NaN. The confidence is not stored. The text is empty if no keypoint
+    was detected.
+    """
+    seen = keypoints[..., 2:] > 0
+    if not seen.any():
+        return ""
+    return base64.b64encode(np.where(seen, keypoints[..., :2], np.nan).astype(_KEYPOINT).tobytes()).decode()
+
+
+def unpack(text: str, frames: int) -> Float32[np.ndarray, "f 14 3"]:
+    """Return x, y and a detection flag (1 or 0) of each keypoint; zeros if undetected.
+
+    Args:
+      text: result of ``pack``; empty if nothing was detected.
+      frames: number of frames of the entry.
+
+    Raises:
+      InputError: the text does not have this number of frames.
+    """
+    found = np.full((frames, 14, 2), np.nan, np.float32)
+    if text:
+        with as_input_error(
+            f"the keypoints of an entry are not those of {frames} frames", kinds=(binascii.Error, ValueError)
+        ):
+            found = np.frombuffer(base64.b64decode(text, validate=True), _KEYPOINT).reshape(frames, 14, 2)
+    seen = np.isfinite(found).all(axis=-1, keepdims=True)
+    return np.concatenate([np.where(seen, found, 0), seen], axis=-1).astype(np.float32)

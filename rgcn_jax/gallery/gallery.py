@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from rgcn_jax.errors import InputError, NotFoundError, as_input_error
+from rgcn_jax.errors import InputError, NotFoundError, needs_extra
 from rgcn_jax.evaluation.distance import fuse
 from rgcn_jax.gallery.audit import forget
 from rgcn_jax.gallery.binding import By, GalleryModel, binding_of, branch_weights
-from rgcn_jax.gallery.crops import erase_crops, frame_paths
+from rgcn_jax.gallery.crops import erase_crops, files_folder, frame_paths, is_milvus, known_folder
 from rgcn_jax.gallery.embedded import EmbeddedStore
-from rgcn_jax.gallery.entry import EVERYTHING, Entry, Where
-from rgcn_jax.gallery.match import Match
-from rgcn_jax.gallery.nearest import Nearest
+from rgcn_jax.gallery.entry import EVERYTHING, Entry, Match, Where
 from rgcn_jax.runtime.files import writing
 from rgcn_jax.types import UNKNOWN_ID, Embeddings
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedding
+    from rgcn_jax.evaluation.embed import TrackletFeature
     from rgcn_jax.gallery.device_search import DeviceSearch
     from rgcn_jax.gallery.milvus import MilvusStore
 
@@ -74,7 +73,9 @@ class Gallery:
             )
         return gallery
 
-    def add(self, embeddings: "Sequence[Embedding] | Embeddings", entries: Sequence[Entry]) -> list[int]:
+    def add(
+        self, embeddings: "Sequence[Embedding | TrackletFeature] | Embeddings", entries: Sequence[Entry]
+    ) -> list[int]:
         """Enrol tracklets. Atomic and durable on return: a process killed earlier has added none of them.
 
         Args:
@@ -100,7 +101,7 @@ class Gallery:
     @overload
     def search(
         self,
-        embeddings: "Sequence[Embedding] | Embeddings",
+        embeddings: "Sequence[Embedding | TrackletFeature] | Embeddings",
         k: int = 20,
         by: By = "fused",
         where: Where = ...,
@@ -124,8 +125,7 @@ class Gallery:
           InputError: ``by`` or ``k`` is invalid, the model was not calibrated at this rate, or a file is corrupt.
         """
         single = not isinstance(embeddings, Embeddings) and hasattr(embeddings, "appearance")
-        vectors = self._vectors([embeddings] if single else embeddings)
-        found = self._matches(self._search(vectors, k, by, where), self.threshold(by, fpr) if fpr is not None else None)
+        found = self._search(self._vectors([embeddings] if single else embeddings), k, by, where, fpr)
         return found[0] if single else found
 
     def similar(
@@ -136,13 +136,14 @@ class Gallery:
         Raises:
           InputError: there is no such entry, or as for ``search``.
         """
-        self._known_model()
         _, vectors = self._store.vectors(Where(ids=[id]))
         if not len(vectors):
             raise NotFoundError(f"the gallery has no entry {id}.")
-        others = replace(where, not_ids=[id, *(where.not_ids or ())])
-        threshold = self.threshold(by, fpr) if fpr is not None else None
-        return self._matches(self._search(vectors, k, by, others), threshold)[0]
+        return self._search(vectors, k, by, replace(where, not_ids=[id, *(where.not_ids or ())]), fpr)[0]
+
+    def weights(self, by: By) -> tuple[float, float]:
+        """Return the branch weights α and β of a search. Raises InputError if ``by`` is invalid."""
+        return branch_weights(by, self.model.config.evaluation, self.binding["widths"][1] > 0)
 
     def threshold(self, by: By, fpr: float) -> float:
         """Return the calibrated distance threshold of the verdict "same person".
@@ -150,7 +151,7 @@ class Gallery:
         Raises:
           InputError: the model was not calibrated for these settings and rate, or ``by`` is a pair of weights.
         """
-        model = self._known_model()
+        model = self.model
         if model.calibration is None:
             raise InputError("the model has no thresholds: calibrate it by rgcn-jax calibrate.")
         if not isinstance(by, str):
@@ -163,7 +164,7 @@ class Gallery:
 
     def entries(self, where: Where = EVERYTHING) -> Iterator[tuple[int, Entry]]:
         """Iterate over ids and entries in the order of adding."""
-        return self._store.entries(where)
+        return ((i, Entry.from_json(text, i)) for i, text in self._store.entries(where))
 
     def contains(self, entries: Sequence[Entry]) -> list[bool]:
         """Return for each entry whether it is in the gallery, by source and tracklet."""
@@ -211,9 +212,7 @@ class Gallery:
     @property
     def folder(self) -> Path:
         """Folder of the gallery's own crops and its audit log. Raises InputError if unknown."""
-        if self._store.folder is None:
-            raise InputError("a gallery in Milvus needs a folder for crops and its audit log: --files=DIR.")
-        return self._store.folder
+        return known_folder(self._store.folder)
 
     @property
     def binding(self) -> dict[str, Any]:
@@ -225,14 +224,16 @@ class Gallery:
         """Ids, persons, cameras, times and quality of all entries (``entry.COLUMNS``)."""
         return self._store.columns
 
-    def _known_model(self) -> GalleryModel:
+    @property
+    def model(self) -> GalleryModel:
+        """Model of the gallery. Raises InputError if the gallery was opened without it."""
         if self._model is None:
             raise InputError("the gallery was opened without its model: give the model to add or to search.")
         return self._model
 
     def _vectors(self, embeddings: Any) -> np.ndarray:
         """Convert embeddings to features [N, D_a + D_p] as stored. Raises InputError."""
-        model = self._known_model()
+        model = self.model
         if not isinstance(embeddings, Embeddings):
             if not len(embeddings):
                 return np.empty((0, sum(self.binding["widths"])), np.float32)
@@ -246,20 +247,16 @@ class Gallery:
         kind = model.config.evaluation.distance
         return np.concatenate([fuse(embeddings, row, kind, 1.0, model.statistics) for row in rows], axis=1)
 
-    def _search(self, vectors: np.ndarray, k: int, by: By, where: Where) -> list[Nearest]:
+    def _search(self, vectors: np.ndarray, k: int, by: By, where: Where, fpr: float | None) -> list[list[Match]]:
         if k < 1:
             raise InputError(f"k is {k}: expected 1 or more.")
-        model = self._known_model()
-        return self._store.search(
-            vectors, branch_weights(by, model.config.evaluation, self.binding["widths"][1] > 0), k, where
-        )
-
-    def _matches(self, found: Sequence[Nearest], threshold: float | None) -> list[list[Match]]:
-        texts = self._store.texts({i for one in found for i in one.positions.tolist()})
+        threshold = None if fpr is None else self.threshold(by, fpr)
+        found = self._store.search(vectors, self.weights(by), k, where)
+        texts = self._store.texts({i for one in found for i in one.ids.tolist()})
         return [
             [
                 Match(i, distance, None if threshold is None else distance <= threshold, texts[i])
-                for i, distance in zip(one.positions.tolist(), one.distances.tolist(), strict=True)
+                for i, distance in zip(one.ids.tolist(), one.distances.tolist(), strict=True)
                 if i in texts  # removed in the meantime by another process
             ]
             for one in found
@@ -275,17 +272,15 @@ def _device_search(on_device: bool | None) -> "DeviceSearch | None":
 
 
 def _open_store(uri: str, binding: dict[str, Any] | None, files: Path | None) -> "EmbeddedStore | MilvusStore":
-    if not uri.endswith(".db") and "://" not in uri:
+    if not is_milvus(uri):
         if files is not None:
             raise InputError("--files is for a gallery in Milvus: another has its own folder.")
         return EmbeddedStore(Path(uri).expanduser(), binding)
-    with as_input_error(f"{uri} needs the extra milvus", "pip install 'rgcn_jax[milvus]'", ImportError):
+    with needs_extra("milvus", f"The gallery {uri} needs pymilvus"):
         from rgcn_jax.gallery.milvus import MilvusStore
         from rgcn_jax.gallery.milvus_collections import parse_address
-    address = parse_address(str(Path(uri).expanduser()) if "://" not in uri else uri)
-    if files is None and "://" not in uri:
-        files = Path(f"{address.uri}.files")
-    store = MilvusStore(address, binding, files)
+    files = files_folder(uri, files)
+    store = MilvusStore(parse_address(uri if "://" in uri else str(Path(uri).expanduser())), binding, files)
     if files is not None:
         with writing(files):
             files.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def hybrid_search(
     weights: Weights,
     k: int,
 ) -> list[Nearest]:
-    """Return the k nearest entries of each query; ``positions`` are ids.
+    """Return the k nearest entries of each query.
 
     Args:
       nearest_of: searches one branch.
@@ -73,13 +73,13 @@ def _round(
         vectors = features[rows]
         scaled = vectors[:, weights.used] * weights.scale(vectors.shape[1])
         squares = np.einsum("nd,nd->n", scaled, scaled).astype(np.float32)
-        blocks = [Block(vectors, squares, np.ones(len(rows), bool))] if len(rows) else []
+        blocks = [Block(vectors, squares, np.ones(len(rows), bool), ids[rows])] if len(rows) else []
         one = nearest(blocks, query[None], weights, k)[0]
         complete = any(len(hits[b][q]) < limit for b in used)
-        if not complete and len(one.positions) == k:
+        if not complete and len(one.ids) == k:
             bound = sum(weights[b] ** 2 * _least_unseen(features[of[b]][:, halves[b]], query[halves[b]]) for b in used)
             complete = bool(one.distances[-1] ** 2 < bound)
-        results.append((Nearest(ids[rows[one.positions]], one.distances), complete))
+        results.append((one, complete))
     return results
 
 

@@ -1,50 +1,37 @@
 """Input tracklets of the gallery's commands, from a features file or from a data set that is then embedded."""
 
 from argparse import Namespace
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rgcn_jax.data.clips.sampling import BatchPlan
 from rgcn_jax.data.datasets.listing import IMAGES, natural_order
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery.entry import Entry
-from rgcn_jax.gallery.shown_keypoints import pack
-from rgcn_jax.types import Batch, Embeddings, Tracklet
+from rgcn_jax.gallery.frame_images import pack
 
 if TYPE_CHECKING:  # these import JAX, which takes seconds; arguments are parsed first
-    from rgcn_jax.data.clips.reader import Data, Reader
     from rgcn_jax.embedder import Embedder
+    from rgcn_jax.evaluation.embed import TrackletFeature
 
 FRAMES = 8
 """Maximum number of evenly spaced frames that an entry keeps of its tracklet, for display."""
 
 
-class Embedded(NamedTuple):
-    """Features of one tracklet.
-
-    ``quality`` is the mean fraction of keypoints detected, or None if unknown. ``keypoints`` are those of the entry's
-    frames, packed (``shown_keypoints.py``).
-    """
-
-    position: int
-    appearance: np.ndarray
-    pose: np.ndarray
-    quality: float | None
-    keypoints: str = ""
-
-
 @dataclass(frozen=True)
 class Inputs:
-    """Tracklets, the mask of queries, and their features: ``embed(positions)`` yields these in the given order."""
+    """Tracklets, and the mask of queries.
+
+    ``embed(positions)`` yields the features of some tracklets in the given order, ``index`` being the position, and the
+    fields of the entry that depend on its keypoints: "quality" and "keypoints".
+    """
 
     entries: Sequence[Entry]
     is_query: np.ndarray
-    embed: Callable[[Sequence[int]], Iterator[Embedded]]
+    embed: Callable[[Sequence[int]], Iterator[tuple["TrackletFeature", dict[str, Any]]]]
 
 
 def of_features(known: Namespace, embedder: "Embedder") -> Inputs:
@@ -53,6 +40,7 @@ def of_features(known: Namespace, embedder: "Embedder") -> Inputs:
     Raises:
       InputError: a file cannot be read, or the features are from another model or other settings.
     """
+    from rgcn_jax.evaluation.embed import TrackletFeature
     from rgcn_jax.evaluation.feature_set import read_features, with_labels
 
     features = read_features(known.features)
@@ -87,9 +75,9 @@ def of_features(known: Namespace, embedder: "Embedder") -> Inputs:
         )
     ]
 
-    def embed(positions: Sequence[int]) -> Iterator[Embedded]:
+    def embed(positions: Sequence[int]) -> Iterator[tuple[TrackletFeature, dict[str, Any]]]:
         for i in positions:
-            yield Embedded(i, columns.appearance[i], columns.pose[i], None)
+            yield TrackletFeature(i, columns.appearance[i], columns.pose[i]), {}
 
     return Inputs(entries, features.roles.query, embed)
 
@@ -100,11 +88,14 @@ def of_data(embedder: "Embedder", source: str = "", camera: int = 0) -> Inputs:
     Raises:
       InputError: the data set cannot be read, or has no tracklets.
     """
+    from rgcn_jax.evaluation.embed import Cutting, Readers, TrackletFeature
     from rgcn_jax.evaluation.protocol import test_tracklets
     from rgcn_jax.training.run import open_process_data
 
     config = embedder.config
     data = open_process_data(config, required=())
+    readers = Readers(data.read, data.read_keypoints)
+    cutting = Cutting(config.evaluation.clips, config.frames_per_clip, config.evaluation.clips_per_batch)
     tracklets, roles = test_tracklets(data.split)
     if not tracklets:
         raise InputError(f"{data.split.root} has no tracklets in query or gallery.")
@@ -125,78 +116,18 @@ def of_data(embedder: "Embedder", source: str = "", camera: int = 0) -> Inputs:
         for tracklet in tracklets
     ]
 
-    def embed(positions: Sequence[int]) -> Iterator[Embedded]:
-        return _embedded(embedder, data, [tracklets[i] for i in positions], positions)
+    def embed(positions: Sequence[int]) -> Iterator[tuple[TrackletFeature, dict[str, Any]]]:
+        chosen = [tracklets[i] for i in positions]
+        for feature in embedder.extractor.tracklets(embedder.variables, readers, chosen, cutting):
+            i, seen = positions[feature.index], {}
+            if data.keypoints is not None:
+                keypoints = data.keypoints.of(tracklets[i])
+                seen["quality"] = float((keypoints[..., 2] > 0).mean())
+                if on_disk:
+                    seen["keypoints"] = pack(keypoints[evenly_spaced(len(keypoints))])
+            yield feature._replace(index=i), seen
 
     return Inputs(entries, roles.query, embed)
-
-
-def _embedded(
-    embedder: "Embedder", data: "Data", tracklets: Sequence[Tracklet], positions: Sequence[int]
-) -> Iterator[Embedded]:
-    from rgcn_jax.evaluation.embed import Cutting, tracklet_means
-
-    config = embedder.config
-    cutting = Cutting(config.evaluation.clips, config.frames_per_clip, config.evaluation.clips_per_batch)
-    reader = _Measured(data.read, tracklets)
-    clips = embedder.extractor.clips(embedder.variables, reader, tracklets, cutting)
-    for feature in tracklet_means((plan.index, features) for plan, features in clips):
-        i = feature.index
-        quality = float(reader.detected[i] / reader.frames[i]) if config.with_pose else None
-        yield Embedded(positions[i], feature.appearance, feature.pose, quality, reader.shown(i))
-
-
-class _Measured:
-    """``Reader`` that keeps the keypoints of the entries' frames and measures how many are detected.
-
-    ``detected`` is the sum over frames of the fraction of keypoints detected, and ``frames`` the number of frames read.
-    Both are indexed by tracklet.
-    """
-
-    def __init__(self, read: "Reader", tracklets: Sequence[Tracklet]):
-        self._read = read
-        self._lengths = [len(tracklet.frames) for tracklet in tracklets]
-        self._keypoints: dict[int, np.ndarray] = {}
-        self.detected, self.frames = np.zeros(len(tracklets)), np.zeros(len(tracklets))
-
-    def __call__(self, plans: Iterable[BatchPlan]) -> Generator[Batch, None, None]:
-        """Read the batches of the plans."""
-        ahead: deque[BatchPlan] = deque()
-
-        def noted() -> Iterator[BatchPlan]:
-            for plan in plans:
-                ahead.append(plan)
-                yield plan
-
-        for batch in self._read(noted()):
-            plan, of_clip = ahead.popleft(), batch["index"] >= 0
-            mask = batch["frame_mask"][of_clip]
-            shares = (batch["keypoints"][of_clip, :, :, 2] > 0).mean(axis=2) * mask
-            np.add.at(self.detected, batch["index"][of_clip], shares.sum(axis=1))
-            np.add.at(self.frames, batch["index"][of_clip], mask.sum(axis=1))
-            for clip in np.flatnonzero(of_clip).tolist():
-                self._keep(int(plan.index[clip]), plan.frames[clip][plan.frame_mask[clip]], batch["keypoints"][clip])
-            yield batch
-
-    def shown(self, index: int) -> str:
-        """Return the packed keypoints of an entry's frames; zeros for frames in no clip."""
-        return pack(self._keypoints.pop(index))
-
-    def _keep(self, index: int, positions: np.ndarray, keypoints: np.ndarray) -> None:
-        named = evenly_spaced(self._lengths[index])
-        kept = self._keypoints.setdefault(index, np.zeros((len(named), 14, 3), np.float32))
-        _, of_clip, of_entry = np.intersect1d(positions, named, return_indices=True)
-        kept[of_entry] = keypoints[of_clip]
-
-
-def to_embeddings(found: Sequence[Embedded], entries: Sequence[Entry]) -> Embeddings:
-    """Stack the features of some tracklets. ``entries`` contains those of all tracklets."""
-    ids = [(entries[one.position].person_id, entries[one.position].camera_id) for one in found]
-    return Embeddings(
-        np.stack([one.appearance for one in found]),
-        np.stack([one.pose for one in found]),
-        *np.array(ids, np.int32).reshape(-1, 2).T,
-    )
 
 
 def evenly(frames: Sequence[str]) -> tuple[str, ...]:
@@ -210,10 +141,7 @@ def evenly_spaced(count: int) -> list[int]:
 
 
 def _frames_beside(root: str, first: str, count: int) -> tuple[str, ...]:
-    """Select frames of a tracklet with a known first frame and length, if its folder has no other images.
-
-    Otherwise return the first frame only.
-    """
+    """Select frames of a tracklet by its first frame and length; the first one only if its folder has other images."""
     folder = Path(root, first).parent
     if root and folder.is_dir():
         names = natural_order(path.name for path in folder.iterdir() if path.suffix.lower() in IMAGES)

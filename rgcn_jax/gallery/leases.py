@@ -5,18 +5,17 @@ the lock and another worker takes the shard. Tracklets embedded before are in th
 system, locks must work across machines (NFS 4, Lustre with flock), as the gallery's own locks must.
 """
 
-import fcntl
 import hashlib
-import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.gallery.gallery import Gallery
+from rgcn_jax.gallery.manifest import lock
 from rgcn_jax.runtime.files import refuse_links, writing
 
 LEASES_FOLDER = ".leases"
@@ -39,12 +38,10 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
     names = hashlib.sha256("\n".join(f"{entry.source}\0{entry.tracklet}" for entry in entries).encode()).hexdigest()
     folder = gallery.folder / LEASES_FOLDER / f"{names[:16]}-{size}"
     refuse_links(gallery.folder, (LEASES_FOLDER,))
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    left = list(range(0, len(entries), size))
+    left = [range(start, min(start + size, len(entries))) for start in range(0, len(entries), size)]
     random.shuffle(left)  # reduces contention among workers that start together
     while left:
-        held = [start for start in left if not _try(gallery, entries, folder, start, size, add)]
+        held = [shard for shard in left if not _try(gallery, entries, folder / f"{shard.start:09}", shard, add)]
         if len(held) == len(left):
             time.sleep(WAIT_SECONDS)
         left = held
@@ -52,19 +49,9 @@ def share(gallery: Gallery, entries: Sequence[Entry], size: int, add: Callable[[
 
 
 def _try(
-    gallery: Gallery,
-    entries: Sequence[Entry],
-    folder: Path,
-    start: int,
-    size: int,
-    add: Callable[[Sequence[int]], None],
+    gallery: Gallery, entries: Sequence[Entry], lease: Path, shard: range, add: Callable[[Sequence[int]], None]
 ) -> bool:
-    """Add the missing tracklets of a shard if no other worker holds it.
-
-    Returns:
-      Whether the shard is in the gallery; False if another worker holds it.
-    """
-    shard = range(start, min(start + size, len(entries)))
+    """Add the missing tracklets of a shard. Return False if another worker holds its lease."""
 
     def missing() -> list[int]:
         there = gallery.contains([entries[i] for i in shard])
@@ -72,24 +59,10 @@ def _try(
 
     if not missing():
         return True
-    with _lease(folder / f"{start:09}") as mine:
+    with ExitStack() as stack:
+        with writing(lease):
+            lease.parent.mkdir(parents=True, exist_ok=True)  # a worker that found all shards done may have removed it
+            mine = stack.enter_context(lock(lease, wait=False))
         if mine and (todo := missing()):
             add(todo)
         return mine
-
-
-@contextmanager
-def _lease(path: Path) -> Iterator[bool]:
-    """Try to take the lease of a shard; yields whether this worker holds it."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)  # may have been removed by a worker that found all shards done
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)

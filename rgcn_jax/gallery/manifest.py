@@ -40,7 +40,7 @@ def commit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
       InputError: the file cannot be written.
     """
     described = {"format": FORMAT, "version": VERSION, "generation": manifest.get("generation", 0) + 1}
-    content = {name: value for name, value in manifest.items() if name != "checksum"} | described
+    content = {**manifest, **described}
     content["checksum"] = _checksum(content)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -60,19 +60,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(read_text(path))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise ValueError(f"format {manifest['format']!r}, version {manifest['version']!r}")
-        if _checksum({name: value for name, value in manifest.items() if name != "checksum"}) != manifest["checksum"]:
+        if _checksum(manifest) != manifest["checksum"]:
             raise ValueError("checksum mismatch")
         _check(manifest)
     return manifest
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Wait for the folder's lock and hold it. The kernel releases it if the process dies. Raises OSError."""
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+def lock(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Lock a file, which is created. The kernel releases the lock if the process dies. Raises OSError.
+
+    Yields whether the file is locked: False only with ``wait=False``, if another process holds the lock.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+        yield held
     finally:
         os.close(descriptor)
 
@@ -105,4 +112,5 @@ def check_binding(binding: Any) -> None:
 
 
 def _checksum(manifest: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(manifest, sort_keys=True).encode())
+    content = {name: value for name, value in manifest.items() if name != "checksum"}
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())

@@ -7,8 +7,7 @@ texts.
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,32 +58,39 @@ def parse_address(text: str) -> Address:
     return Address(text, "gallery", "FLAT")
 
 
-@contextmanager
-def one_sentence(address: Address) -> Iterator[None]:
-    """Convert a Milvus error to an ``InputError``."""
-    try:
-        yield
-    except MilvusException as error:
-        raise InputError(f"Milvus at {address.uri}: {' '.join(str(error.message).split())[:300]}") from error
+class Client:
+    """A ``MilvusClient`` whose methods raise InputError instead of MilvusException.
+
+    Raises:
+      InputError: Milvus does not respond.
+    """
+
+    def __init__(self, uri: str):
+        self._uri = uri
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # logged errors are also raised
+        try:
+            self._client = MilvusClient(uri=uri, timeout=30)
+        except Exception as error:  # the class depends on the version
+            raise InputError(f"cannot connect to Milvus at {uri}: is it running there?") from error
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return method(*arguments, **options)
+            except MilvusException as error:
+                raise InputError(f"Milvus at {self._uri}: {' '.join(str(error.message).split())[:300]}") from error
+
+        return call
 
 
-def connect(address: Address) -> MilvusClient:
-    """Connect to Milvus. Raises InputError if it does not respond."""
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # logged errors are also raised
-    try:
-        return MilvusClient(uri=address.uri, timeout=30)
-    except Exception as error:  # the class depends on the version
-        raise InputError(f"cannot connect to Milvus at {address.uri}: is it running there?") from error
-
-
-def create(client: MilvusClient, name: str, width: int, index: str) -> None:
+def create(client: Client, name: str, width: int, index: str) -> None:
     """Create a collection."""
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
-    for field in ("key", "source", "person_id", "camera_id"):
-        schema.add_field(field, DataType.INT64)
-    for field in ("start", "end", "quality"):
-        schema.add_field(field, DataType.DOUBLE)
+    for field in SCALARS:
+        schema.add_field(field, DataType.DOUBLE if COLUMNS[field].kind == "f" else DataType.INT64)
     schema.add_field("text", DataType.VARCHAR, max_length=MAX_TEXT)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
     params = client.prepare_index_params()
@@ -136,6 +142,11 @@ def expression(where: Where, first: int, last: int) -> str:
     if where.min_quality is not None:
         parts.append(f"quality >= {float(where.min_quality)!r}")
     return " and ".join(parts)
+
+
+def batches(values: list[Any], size: int) -> list[list[Any]]:
+    """Split a list into lists of at most ``size`` values."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
 
 
 def signed(key: int) -> int:

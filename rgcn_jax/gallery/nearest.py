@@ -14,15 +14,18 @@ within this error is kept, and its distance is recomputed in float64 from the de
 have equal distances. Results are sorted by distance, ties in the order of adding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int, Int64
 
 from rgcn_jax.gallery.candidates import Candidates
 from rgcn_jax.gallery.products import Products
+
+if TYPE_CHECKING:  # imports JAX, which takes seconds
+    from rgcn_jax.gallery.device_search import DeviceSearch
 
 ERROR_FACTOR = 8.0
 QUERY_ELEMENTS = 2**23
@@ -55,23 +58,22 @@ class Weights(NamedTuple):
 class Block(NamedTuple):
     """Entries searched together.
 
-    ``squares`` are |y|² with the weights. ``allowed`` is the mask of entries to search.
+    ``squares`` are |y|² with the weights. ``allowed`` is the mask of entries to search. ``key`` identifies the features
+    on a device.
     """
 
     vectors: Float32[np.ndarray, "n d"]
     squares: Float32[np.ndarray, "n"]
     allowed: Bool[np.ndarray, "n"]
+    ids: Int64[np.ndarray, "n"]
+    key: Hashable = None
 
 
 class Nearest(NamedTuple):
-    """Neighbours of one query, nearest first: positions among the entries of all blocks, and distances."""
+    """Ids and distances of the neighbours of one query, nearest first."""
 
-    positions: np.ndarray
+    ids: Int64[np.ndarray, "k"]
     distances: Float[np.ndarray, "k"]
-
-
-Least = Callable[[int, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""Function (block, squares, scaled queries, most) -> smallest values of a block, and rows (``device_search.py``)."""
 
 
 def nearest(
@@ -79,7 +81,7 @@ def nearest(
     queries: Float32[np.ndarray, "q d"],
     weights: Weights,
     k: int,
-    least: Least | None = None,
+    device: "DeviceSearch | None" = None,
 ) -> list[Nearest]:
     """Return the k nearest allowed entries of each query, or all if there are fewer.
 
@@ -88,19 +90,19 @@ def nearest(
       queries: features of the queries.
       weights: weights of the branches.
       k: number of neighbours, at least 1.
-      least: computes float32 distances on a device; None for NumPy.
+      device: computes the float32 distances; None for NumPy.
     """
     largest = max((len(block.vectors) for block in blocks), default=1)
     rows = max(QUERY_ELEMENTS // max(largest, min(k, sum(len(b.vectors) for b in blocks))), 1)
     return [
         found
         for start in range(0, len(queries), rows)
-        for found in _nearest(blocks, queries[start : start + rows], weights, k, least)
+        for found in _nearest(blocks, queries[start : start + rows], weights, k, device)
     ]
 
 
 def _nearest(
-    blocks: Sequence[Block], queries: np.ndarray, weights: Weights, k: int, least: Least | None
+    blocks: Sequence[Block], queries: np.ndarray, weights: Weights, k: int, device: "DeviceSearch | None"
 ) -> list[Nearest]:
     scale = weights.scale(queries.shape[1])
     used = queries[:, weights.used]
@@ -110,12 +112,12 @@ def _nearest(
     unit = np.finfo(np.float32).eps / 2
     candidates = Candidates(k, ERROR_FACTOR * (np.sqrt(len(scale)) + 1) * unit * (norms + norm) ** 2)
     products, first = Products(scaled), 0
-    for number, block in enumerate(blocks):
+    for block in blocks:
         if block.allowed.any():
-            if least is None:
+            if device is None:
                 _measure(block, first, products, weights, candidates, np.arange(len(queries)))
             else:
-                _measure_on_device(number, block, first, scaled, weights, candidates, least)
+                _measure_on_device(block, first, scaled, weights, candidates, device)
         first += len(block.vectors)
     return _exact(blocks, used, *candidates.final(), weights, scale, k)
 
@@ -161,13 +163,7 @@ def _lower(distances: np.ndarray, candidates: Candidates, queries: np.ndarray) -
 
 
 def _measure_on_device(
-    number: int,
-    block: Block,
-    first: int,
-    scaled: np.ndarray,
-    weights: Weights,
-    candidates: Candidates,
-    least: Least,
+    block: Block, first: int, scaled: np.ndarray, weights: Weights, candidates: Candidates, device: "DeviceSearch"
 ) -> None:
     """Add the candidates of a block from distances computed on a device.
 
@@ -175,7 +171,8 @@ def _measure_on_device(
     """
     k, queries = candidates.k, np.arange(len(scaled))
     most = min(2 * k + 64, len(block.vectors))
-    values, rows = least(number, np.where(block.allowed, block.squares, np.float32(np.inf)), scaled, most)
+    squares = np.where(block.allowed, block.squares, np.float32(np.inf))
+    values, rows = device.least(block.key, block.vectors, squares, scaled, weights.used, most)
     if most >= k:
         candidates.lower(queries, values[:, k - 1])
     bounds = candidates.bounds
@@ -200,13 +197,16 @@ def _exact(
     of, positions = of[order], positions[order]
     starts = np.cumsum([0, *(len(block.vectors) for block in blocks)])
     ends = np.searchsorted(positions, starts)
-    squares, exact, scaled = np.empty(len(positions)), queries.astype(np.float64), bool((scale != 1).any())
+    squares, ids = np.empty(len(positions)), np.empty(len(positions), np.int64)
+    exact, scaled = queries.astype(np.float64), bool((scale != 1).any())
     step = max(EXACT_ELEMENTS // len(scale), 1)
     differences = np.empty((step, -(-len(scale) // ALIGNED) * ALIGNED))  # equal alignment: every BLAS rounds alike
     for block in np.flatnonzero(np.diff(ends)).tolist():
         for at in range(ends[block], ends[block + 1], step):
             part = slice(at, min(at + step, ends[block + 1]))
-            vectors = blocks[block].vectors[:, weights.used][positions[part] - starts[block]]
+            rows = positions[part] - starts[block]
+            ids[part] = blocks[block].ids[rows]
+            vectors = blocks[block].vectors[:, weights.used][rows]
             difference = differences[: len(vectors), : len(scale)]
             np.subtract(exact[of[part]], vectors, out=difference)
             if scaled:
@@ -215,4 +215,4 @@ def _exact(
     order = np.lexsort((positions, squares, of))
     first = np.searchsorted(of[order], np.arange(len(queries) + 1)).tolist()
     kept = [order[start : min(start + k, end)] for start, end in pairwise(first)]
-    return [Nearest(positions[rows], np.sqrt(squares[rows])) for rows in kept]
+    return [Nearest(ids[rows], np.sqrt(squares[rows])) for rows in kept]

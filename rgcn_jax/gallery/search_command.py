@@ -1,6 +1,7 @@
 """The command ``rgcn-jax gallery search``: nearest entries of tracklets, as a table, JSON and an HTML page."""
 
 import json
+import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from rgcn_jax.command import Parser, last_line, whole_number
 from rgcn_jax.errors import InputError, listed, printable
-from rgcn_jax.gallery.add_command import add_features_flags, check_features_flags
+from rgcn_jax.gallery.add_command import add_input_flags, check_features_flags
 from rgcn_jax.gallery.binding import By
 from rgcn_jax.gallery.entry import Entry, Where
-from rgcn_jax.gallery.flags import add_filter_flags, add_gallery_flag, open_gallery, time_text, where_of
+from rgcn_jax.gallery.flags import add_filter_flags, open_gallery, time_text, where_of
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.inputs import Inputs, of_data, of_features, to_embeddings
-from rgcn_jax.gallery.match import Match
+from rgcn_jax.gallery.inputs import Inputs, of_data, of_features
 from rgcn_jax.gallery.strips import Ranking, write_page
-from rgcn_jax.model_command import add_data_flags, add_model_flags, data_overrides, open_embedder
+from rgcn_jax.model_command import data_overrides, open_embedder
 from rgcn_jax.runtime.files import write_text
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds
@@ -35,10 +35,16 @@ def main(arguments: Sequence[str], prog: str) -> None:
     """
     known, overrides = _parse(arguments, prog)
     open_gallery(known)  # fail early: loading the model takes seconds
-    embedder = open_embedder(known, [*_overrides(known), *overrides])
+    if known.root and not known.dataset and not known.features:
+        known.dataset = "folder"
+    embedder = open_embedder(known, [*([] if known.features else data_overrides(known)), *overrides])
     gallery = open_gallery(known, embedder)
-    fpr = rate_of_verdict(gallery, embedder, known.by, known.fpr)
-    rankings = _of_entry(gallery, known, fpr) if known.entry else _of_inputs(gallery, embedder, known, fpr)
+    fpr = rate_of_verdict(gallery, known.by, known.fpr)
+    if known.entry:
+        matches = gallery.similar(known.entry, known.k, known.by, where_of(known), fpr)
+        rankings = [Ranking(entry, matches) for _, entry in gallery.entries(Where(ids=[known.entry]))]
+    else:
+        rankings = _of_inputs(gallery, embedder, known, fpr)
     for ranking in rankings[:SHOWN]:
         print(printable(_table(ranking)))
     if len(rankings) > SHOWN:
@@ -51,46 +57,35 @@ def main(arguments: Sequence[str], prog: str) -> None:
     if known.html:
         missing = write_page(known.html, gallery, rankings, verdict, known.skeletons)
         if missing:
-            print(f"{missing:,} frames could not be read")
+            print(f"frames that could not be read: {missing:,}")
         beside = f", results: {known.out}" if known.out else ""
         print(last_line(f"page: {known.html}{beside}", then=f"open {known.html} in a browser"))
         return
-    found = f"results: {known.out}" if known.out else f"{len(rankings):,} queries"
+    found = f"results: {known.out}" if known.out else f"queries: {len(rankings):,}"
     print(last_line(found, then="the same command with --html=found.html shows the frames"))
-
-
-def _of_entry(gallery: Gallery, known: Namespace, fpr: float | None) -> list[Ranking]:
-    matches = gallery.similar(known.entry, known.k, known.by, where_of(known), fpr)
-    ((_, entry),) = gallery.entries(Where(ids=[known.entry]))
-    return [Ranking(entry, matches)]
 
 
 def _of_inputs(gallery: Gallery, embedder: "Embedder", known: Namespace, fpr: float | None) -> list[Ranking]:
     inputs = of_features(known, embedder) if known.features else of_data(embedder, known.source or "")
     chosen = _chosen(inputs, known.tracklet)
-    embeddings = to_embeddings(list(inputs.embed(chosen)), inputs.entries)
-    queries = [inputs.entries[i] for i in chosen]
-    found = gallery.search(embeddings, known.k + 1, known.by, where_of(known), fpr)
-    return [Ranking(query, _others(query, matches)[: known.k]) for query, matches in zip(queries, found, strict=True)]
-
-
-def _others(query: Entry, matches: Sequence[Match]) -> list[Match]:
-    """Return the matches without the query itself, if it is in the gallery."""
-    return [match for match in matches if match.entry.key != query.key]
+    features = [feature for feature, _ in inputs.embed(chosen)]
+    rankings = []
+    for i, matches in zip(chosen, gallery.search(features, known.k + 1, known.by, where_of(known), fpr), strict=True):
+        query = inputs.entries[i]
+        others = [match for match in matches if match.entry.key != query.key]  # it may be in the gallery itself
+        rankings.append(Ranking(query, others[: known.k]))
+    return rankings
 
 
 def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
-    """Return the positions of the named tracklets. Without names: all queries, or all tracklets if there is no query.
-
-    Raises InputError if a name matches no tracklet, or several.
-    """
+    """Return the positions of the named tracklets. Without names: of all queries, or of all if there is no query."""
     if not names:
         queries = [i for i, query in enumerate(inputs.is_query) if query]
         return queries or list(range(len(inputs.entries)))
     chosen = []
     for name in names:
         found = [i for i, e in enumerate(inputs.entries) if name in (e.tracklet, e.tracklet.rpartition("/")[0])]
-        if not found and name.isdigit() and int(name) < len(inputs.entries):
+        if not found and re.fullmatch("[0-9]{1,9}", name) and int(name) < len(inputs.entries):
             found = [int(name)]
         if len(found) != 1:
             like = listed([entry.tracklet for entry in inputs.entries])
@@ -99,7 +94,7 @@ def _chosen(inputs: Inputs, names: Sequence[str]) -> list[int]:
     return chosen
 
 
-def rate_of_verdict(gallery: Gallery, embedder: "Embedder", by: By, fpr: float | None) -> float | None:
+def rate_of_verdict(gallery: Gallery, by: By, fpr: float | None) -> float | None:
     """Return ``fpr``, or a default: the usual rate, else the lowest calibrated one. None without calibration.
 
     Raises:
@@ -108,9 +103,10 @@ def rate_of_verdict(gallery: Gallery, embedder: "Embedder", by: By, fpr: float |
     if fpr is not None:
         gallery.threshold(by, fpr)
         return fpr
-    if embedder.calibration is None or not isinstance(by, str):
+    calibration = gallery.model.calibration
+    if calibration is None or not isinstance(by, str):
         return None
-    points = embedder.calibration.rows.get(by, {}).get("tpr_at_fpr", {})
+    points = calibration.rows.get(by, {}).get("tpr_at_fpr", {})
     rates = sorted(float(name) for name, point in points.items() if point is not None)
     rate = USUAL_RATE if USUAL_RATE in rates else rates[0] if rates else None
     try:
@@ -162,12 +158,6 @@ def _content(gallery: Gallery, known: Namespace, rankings: Sequence[Ranking], ve
     }
 
 
-def _overrides(known: Namespace) -> list[str]:
-    if known.root and not known.dataset and not known.features:
-        known.dataset = "folder"
-    return [] if known.features else data_overrides(known)
-
-
 def _by(text: str) -> By:
     if "," not in text:
         return text
@@ -185,10 +175,7 @@ def _parse(arguments: Sequence[str], prog: str) -> tuple[Namespace, list[str]]:
         "data set or a folder of frames (--root, --keypoints), or of an entry (--entry). The query itself is left out.",
         config_fields=True,
     )
-    add_gallery_flag(parser)
-    add_model_flags(parser)
-    add_data_flags(parser)
-    add_features_flags(parser)
+    add_input_flags(parser)
     parser.flag("--entry", "search for this entry of the gallery", type=whole_number(1), metavar="ID")
     parser.flag(
         "--tracklet",

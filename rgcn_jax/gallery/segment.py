@@ -14,7 +14,9 @@ next append overwrites it.
 import os
 import struct
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -45,7 +47,7 @@ class Segment:
     records: list[tuple[int, int]] = field(default_factory=list)
     num_bytes: int = 0
     verified: int = 0
-    _squares: tuple[tuple[float, float], np.ndarray] = field(default=((0.0, 0.0), np.empty(0, np.float32)), repr=False)
+    _squares: tuple[tuple[float, float], np.ndarray] | None = field(default=None, init=False, repr=False)
 
     @property
     def state(self) -> tuple[str, int, int]:
@@ -92,12 +94,12 @@ class Segment:
     def squares(self, weights: tuple[float, float]) -> np.ndarray:
         """Return α² |y_a|² + β² |y_p|² of the stored features y, float32. Cached for the last weights."""
         kept = self._squares  # read once: another thread may search with other weights
-        if kept[0] != weights:
+        if kept is None or kept[0] != weights:
             (a, p), of = weights, self.columns
             kept = self._squares = weights, (a**2 * of["square_a"] + p**2 * of["square_p"]).astype(np.float32)
         return kept[1]
 
-    def texts(self, rows: np.ndarray) -> list[bytes]:
+    def texts(self, rows: np.ndarray | slice) -> list[bytes]:
         """Return the JSON texts of the entries in some rows."""
         starts = self.text_starts[rows]
         ends, data = starts + self.columns["text"][rows], self.mapped[1].data
@@ -109,22 +111,17 @@ class Segment:
         Raises OSError.
         """
         rows = np.ascontiguousarray(vectors, "<f4")
-        body = columns.tobytes() + texts
+        body, checksum = columns.tobytes() + texts, zlib.crc32(rows.data)
         fields = struct.pack("<4sIQ", MAGIC, len(columns), len(texts))
-        record = RECORD.pack(
-            MAGIC, len(columns), len(texts), zlib.crc32(body, zlib.crc32(fields)), zlib.crc32(rows.data)
-        )
+        record = RECORD.pack(MAGIC, len(columns), len(texts), zlib.crc32(body, zlib.crc32(fields)), checksum)
         _write(self.paths[0], 4 * self.width * len(self.columns), rows.data)
         _write(self.paths[1], self.num_bytes, record + body)
-        longer = Segment(
-            self.folder,
-            self.name,
-            self.width,
-            np.concatenate([self.columns, columns]),
-            np.concatenate([self.text_starts, _text_starts(columns, self.num_bytes)]),
-            [*self.records, (len(columns), zlib.crc32(rows.data))],
-            self.num_bytes + len(record) + len(body),
-            self.verified,
+        longer = replace(
+            self,
+            columns=np.concatenate([self.columns, columns]),
+            text_starts=np.concatenate([self.text_starts, _text_starts(columns, self.num_bytes)]),
+            records=[*self.records, (len(columns), checksum)],
+            num_bytes=self.num_bytes + len(record) + len(body),
         )
         _ = longer.mapped
         return longer
@@ -138,18 +135,12 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
       FileNotFoundError: the segment does not exist, because another process has rewritten it.
     """
     segment = Segment(folder, name, width)
-    path = segment.paths[1]
-    try:
-        with open_file(path, follow_links=False) as file:
+    columns, starts = [segment.columns], [segment.text_starts]
+    with _reading(segment.paths[1]):
+        with open_file(segment.paths[1], follow_links=False) as file:
             there = os.fstat(file.fileno()).st_size
             data = file.read(min(num_bytes, there))  # the manifest is untrusted
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): restore the gallery from a copy.") from error
-    try:
-        at, columns, starts = 0, [segment.columns], [segment.text_starts]
-        while at < num_bytes:
+        while (at := segment.num_bytes) < num_bytes:
             magic, n, text_bytes, checksum, of_rows = RECORD.unpack_from(data, at)
             end = at + RECORD.size + n * COLUMNS.itemsize + text_bytes
             body = memoryview(data)[at + RECORD.size : end]
@@ -159,27 +150,29 @@ def open_segment(folder: Path, name: str, width: int, count: int, num_bytes: int
             columns.append(np.frombuffer(data, COLUMNS, n, at + RECORD.size))
             starts.append(_text_starts(columns[-1], at))
             segment.records.append((n, of_rows))
-            at = end
+            segment.num_bytes = end
         segment.columns, segment.text_starts = np.concatenate(columns), np.concatenate(starts)
-        segment.num_bytes = num_bytes
         if len(segment.columns) != count:
             raise ValueError(f"{len(segment.columns)} entries, {count} in the manifest")
-        _ = segment.mapped
-    except InputError:
-        raise
-    except (ValueError, struct.error) as error:
-        raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
+    _ = segment.mapped
     return segment
 
 
-def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Convert errors to InputError, except FileNotFoundError: another process may have rewritten the segment."""
     try:
-        with open_file(path, follow_links=False) as file:
-            return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # plain array: indexing a memmap is slow
+        yield
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore the gallery from a copy.") from error
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path} is damaged ({reason}): restore the gallery from a copy.") from error
+
+
+def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    with _reading(path), open_file(path, follow_links=False) as file:
+        return np.asarray(np.memmap(file, dtype, "r", shape=shape))  # plain array: indexing a memmap is slow
 
 
 def _text_starts(columns: np.ndarray, record_start: int) -> np.ndarray:

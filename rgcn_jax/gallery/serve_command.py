@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rgcn_jax.command import Parser, last_line, whole_number
-from rgcn_jax.errors import InputError, as_input_error, printable
+from rgcn_jax.errors import InputError, as_input_error, needs_extra, printable
 from rgcn_jax.gallery.flags import add_gallery_flag, open_gallery
 from rgcn_jax.gallery.search_command import rate_of_verdict
 from rgcn_jax.model_command import add_model_flags, open_embedder
@@ -28,14 +28,12 @@ def main(arguments: Sequence[str], prog: str) -> None:
       InputError: an argument is invalid, the model or the gallery cannot be opened, or the port is in use.
     """
     known, overrides = _parse(arguments, prog)
-    with as_input_error("gallery serve needs the extra serve", "pip install 'rgcn_jax[serve]'", ImportError):
+    with needs_extra("serve", "gallery serve needs uvicorn"):
         import uvicorn
 
         from rgcn_jax.gallery.server.app import make_app
     from rgcn_jax.gallery.server.access import Guard
-    from rgcn_jax.gallery.server.detect import open_detector
-    from rgcn_jax.gallery.server.queries import Queries
-    from rgcn_jax.gallery.server.service import Service
+    from rgcn_jax.gallery.server.queries import Queries, open_detector
     from rgcn_jax.gallery.server.videos import Videos
 
     open_gallery(known)  # fail early: loading the model takes seconds
@@ -44,24 +42,20 @@ def main(arguments: Sequence[str], prog: str) -> None:
     embedder = open_embedder(known, overrides)
     gallery = open_gallery(known, embedder)
     detect = open_detector(known.detector, known.detector_weights) if known.detector else None
-    service = Service(
-        gallery, embedder, Queries(embedder, detect), rate_of_verdict(gallery, embedder, "fused", known.fpr)
-    )
+    fpr = rate_of_verdict(gallery, "fused", known.fpr)
     users = {secrets.token_urlsafe(32): name for name in known.user or [_this_user()]}
-    hosts = None if known.allow_remote else {f"{name}:{port}" for name in LOOPBACK}
+    shown = f"[{known.host}]" if ":" in known.host else known.host
+    hosts = None if known.allow_remote else {f"{name}:{port}" for name in (*LOOPBACK, shown)}
     with tempfile.TemporaryDirectory(prefix="rgcn_jax-gallery-") as folder:
-        app = Guard(
-            make_app(service, Videos(Path(folder))),
-            users,
-            hosts,
-            known.max_upload * 2**20,
-            f"rgcn_jax_gallery_{port}",
-        )
+        app = make_app(gallery, Queries(embedder, detect), Videos(Path(folder)), fpr)
+        guarded = Guard(app, users, hosts, known.max_upload * 2**20, f"rgcn_jax_gallery_{port}")
         for token, name in users.items():
-            print(printable(f"{name}: http://{_shown(known.host)}:{port}/?token={token}"), flush=True)
+            print(printable(f"{name}: http://{shown}:{port}/?token={token}"), flush=True)
         then = "open an address above in a browser; Ctrl-C ends the server"
         print(last_line("every search is logged in the gallery's audit.jsonl", then=then), flush=True)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, proxy_headers=False)
+        config = uvicorn.Config(
+            guarded, log_level="warning", access_log=False, server_header=False, proxy_headers=False
+        )
         with suppress(KeyboardInterrupt):  # after shutdown, uvicorn raises the received signal again
             uvicorn.Server(config).run(sockets=[listening])
 
@@ -69,12 +63,8 @@ def main(arguments: Sequence[str], prog: str) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """Open a listening socket. Raises InputError if the address is in use or not local."""
     with as_input_error(f"cannot listen at {host}, port {port}", "choose another --port"):
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(64)
-    return listening
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, dualstack_ipv6=family == socket.AF_INET6)
 
 
 def is_loopback(host: str) -> bool:
@@ -83,10 +73,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _this_user() -> str:

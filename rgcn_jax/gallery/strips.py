@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rgcn_jax.errors import printable
-from rgcn_jax.gallery.entry import Entry
+from rgcn_jax.gallery.entry import Entry, Match
 from rgcn_jax.gallery.flags import time_text
 from rgcn_jax.gallery.frame_images import jpeg, small_frames
 from rgcn_jax.gallery.gallery import Gallery
-from rgcn_jax.gallery.match import Match
 from rgcn_jax.runtime.files import write_text
 
 STYLE = """
@@ -31,6 +30,7 @@ section { margin-bottom: 2.5em } h2 { font-size: 1.1em; overflow-wrap: anywhere 
   .about { width: auto } .strip { flex-wrap: nowrap; max-width: 100% }
   img { height: auto; min-width: 0; flex: 0 1 48px } }
 """
+NO_FRAMES = '<span class="none">no frames available</span>'
 
 
 class Ranking(NamedTuple):
@@ -64,16 +64,21 @@ def write_page(
     """
     body, missing = [], 0
     for ranking in rankings:
-        strip, lost = _strip(gallery, ranking.query, skeletons)
-        missing += lost
-        rows = [_row("query", "query", _about(ranking.query), strip)]
+        shown = [("query", "query", "", ranking.query)]
         for rank, match in enumerate(ranking.matches, 1):
-            strip, lost = _strip(gallery, match.entry, skeletons)
-            missing += lost
-            kind = {None: "", True: "yes", False: "no"}[match.same]
-            said = {None: "", True: ", same person", False: ", not the same"}[match.same]
+            kind, said = {None: ("", ""), True: ("yes", ", same person"), False: ("no", ", not the same")}[match.same]
             title = f"{rank}. distance {match.distance:.4f}{said}"
-            rows.append(_row(kind, title, f"{_about(match.entry)}<br>entry {match.id}", strip))
+            shown.append((kind, title, f"<br>entry {match.id}", match.entry))
+        rows = []
+        for kind, title, end, entry in shown:
+            frames, lost = small_frames(gallery, entry, skeletons)
+            missing += lost
+            sources = [f"data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}" for frame in frames]
+            images = "".join(f'<img alt="" src="{source}">' for source in sources)
+            rows.append(
+                f'<div class="row {kind}"><div class="about"><span class="rank">{title}</span><br>{_about(entry)}{end}'
+                f'</div><div class="strip">{images or NO_FRAMES}</div></div>'
+            )
         body.append(f"<section><h2>{_text(ranking.query.tracklet)}</h2>\n" + "\n".join(rows) + "</section>")
     note = ""
     if verdict:
@@ -94,10 +99,6 @@ def write_page(
     return missing
 
 
-def _row(kind: str, title: str, about: str, strip: str) -> str:
-    return f'<div class="row {kind}"><div class="about"><span class="rank">{title}</span><br>{about}</div>{strip}</div>'
-
-
 def _about(entry: Entry) -> str:
     """Return person, camera, time and source as escaped HTML."""
     parts = [f"person {entry.person_id}" if entry.person_id >= 0 else "", f"camera {entry.camera_id or '?'}"]
@@ -107,11 +108,3 @@ def _about(entry: Entry) -> str:
 
 def _text(text: str) -> str:
     return html.escape(printable(text))
-
-
-def _strip(gallery: Gallery, entry: Entry, skeletons: bool) -> tuple[str, int]:
-    """Return the HTML of an entry's images, and the number of unreadable frames."""
-    frames, missing = small_frames(gallery, entry, skeletons)
-    images = [f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(frame)).decode()}">' for frame in frames]
-    shown = "".join(images) or '<span class="none">no frames available</span>'
-    return f'<div class="strip">{shown}</div>', missing

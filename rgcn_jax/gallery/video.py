@@ -6,7 +6,7 @@ import re
 import shutil
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ import cv2
 from rgcn_jax.data import mot
 from rgcn_jax.data.datasets import custom
 from rgcn_jax.errors import InputError, as_input_error
-from rgcn_jax.gallery.crops import CROPS_FOLDER
+from rgcn_jax.gallery.crops import CROPS_FOLDER, files_folder, known_folder
 from rgcn_jax.gallery.entry import Entry
 from rgcn_jax.pose_detection.run import Options, check, detect
 from rgcn_jax.runtime.files import find_unfinished, refuse_link, writing
@@ -22,22 +22,38 @@ from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 from rgcn_jax.types import UNKNOWN_ID
 
 
-@dataclass(frozen=True)
 class VideoCrops:
-    """Crops of a video's tracks in ``root``, in the gallery's folder, and the store of their keypoints, ``keypoints``.
+    """Crops of a video's tracks in a folder of the gallery, and their keypoints.
 
-    The name of the root contains the video, the camera and a hash of both files. Crops of another video or of other
+    The name of the folder contains the video, the camera and a hash of both files. Crops of another video or of other
     tracks therefore never mix.
+
+    Args:
+      known: flags of ``gallery add``.
+
+    Raises:
+      InputError: the video or the tracks cannot be read, or the gallery has no folder.
     """
 
-    known: Namespace
-    root: Path
-    keypoints: Path | None
+    def __init__(self, known: Namespace):
+        if not known.video.exists():
+            raise InputError(f"The video {known.video} does not exist.")
+        with as_input_error(f"The track file {known.tracks} cannot be read"):
+            content = hashlib.sha256(read_file(known.tracks, LARGEST_LIST))
+            content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
+        stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
+        crops = known_folder(files_folder(known.gallery, known.files)) / CROPS_FOLDER
+        self._known, self._root = known, crops / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
+        self._detection: tuple[Path, Options] | None = None
+        if known.detector:
+            detected = self._root.with_name(f"{self._root.name}.keypoints.npz")
+            self._detection = detected, Options(known.detector, known.detector_weights)
 
     @property
     def overrides(self) -> list[str]:
         """Command-line overrides of the config fields that select the data set."""
-        fields = {"name": "folder", "root": self.root, "keypoints": self.keypoints or "", "split": 1, "features": ""}
+        keypoints = self._detection[0] if self._detection else self._known.keypoints or ""
+        fields = {"name": "folder", "root": self._root, "keypoints": keypoints, "split": 1, "features": ""}
         return [f"--config.data.{name}={value}" for name, value in fields.items()]
 
     def make(self) -> None:
@@ -46,25 +62,24 @@ class VideoCrops:
         Raises:
           InputError: the video or the tracks cannot be read, the detector is missing, or the disk is full.
         """
-        known = self.known
-        options = Options(known.detector, known.detector_weights) if known.detector else None
-        refuse_link(self.root.parent)
-        with writing(self.root.parent):
-            self.root.parent.mkdir(exist_ok=True)
-        if options and self.keypoints:
-            check(self.keypoints, options)
-        if not self.root.exists():
-            for path in find_unfinished(self.root.parent, self.root.name):
+        known = self._known
+        refuse_link(self._root.parent)
+        with writing(self._root.parent):
+            self._root.parent.mkdir(exist_ok=True)
+        if self._detection:
+            check(*self._detection)
+        if not self._root.exists():
+            for path in find_unfinished(self._root.parent, self._root.name):
                 if not _is_running(int(path.name.split(".")[-2])):
                     with writing(path):  # may be a file or a link
                         shutil.rmtree(path)
             crops, tracklets, left_out = mot.convert(
-                known.video, known.tracks, self.root, known.camera, boxes_as=known.boxes
+                known.video, known.tracks, self._root, known.camera, boxes_as=known.boxes
             )
             also = f"; left out {left_out:,} lines of confidence 0" if left_out else ""
             print(f"cut {crops:,} crops of {tracklets:,} tracks out of {known.video}{also}", flush=True)
-        if options and self.keypoints:
-            detect(custom.load(self.root), self.keypoints, options)
+        if self._detection:
+            detect(custom.load(self._root), *self._detection)
 
     def described(self, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries with the video and the times of their tracks. Raises InputError if the frame rate is
@@ -72,13 +87,13 @@ class VideoCrops:
 
         Two tracks may show the same person. Track ids are therefore used as person ids only on the user's request.
         """
-        known = self.known
+        known = self._known
         rate = known.fps or (_frame_rate(known.video) if known.start is not None else 0.0)
-        folder = f"{CROPS_FOLDER}/{self.root.name}"
+        folder = f"{CROPS_FOLDER}/{self._root.name}"
         found = []
         for entry in entries:
             numbers = [int(number) for name in entry.frames for number in re.findall(r"_f([0-9]+)\.jpg$", name)]
-            times = (None, None) if known.start is None else [known.start + (n - 1) / rate for n in numbers]
+            times = [known.start + (n - 1) / rate for n in numbers if known.start is not None] or (None, None)
             found.append(
                 replace(
                     entry,
@@ -98,34 +113,12 @@ class VideoCrops:
         Raises:
           InputError: the files cannot be removed.
         """
-        if self.known.detector and self.keypoints:
-            with writing(self.keypoints):
-                for path in self.keypoints.parent.iterdir():
-                    if path.name.startswith(f"{self.keypoints.stem}.") and path.is_file():
+        if self._detection:
+            detected, _ = self._detection
+            with writing(detected):
+                for path in detected.parent.glob(f"{detected.stem}.*"):
+                    if path.is_file():
                         path.unlink()
-
-
-def plan_crops(known: Namespace) -> VideoCrops:
-    """Return the locations of the crops of ``--video`` and ``--tracks``. Raises InputError if a file cannot be read."""
-    if not known.video.exists():
-        raise InputError(f"The video {known.video} does not exist.")
-    with as_input_error(f"The track file {known.tracks} cannot be read"):
-        content = hashlib.sha256(read_file(known.tracks, LARGEST_LIST))
-        content.update(f"{known.video.stat().st_size if known.video.is_file() else 0} {known.boxes}".encode())
-    stem = re.sub(r"[^\w.-]", "_", known.video.stem).lstrip(".")[:100]
-    root = crops_folder(known) / f"{stem}-c{known.camera}-{content.hexdigest()[:12]}"
-    detected = root.with_name(f"{root.name}.keypoints.npz") if known.detector else None
-    return VideoCrops(known, root, known.keypoints or detected)
-
-
-def crops_folder(known: Namespace) -> Path:
-    """Return the folder of a gallery's video crops. Raises InputError if the gallery has no folder."""
-    if known.files is not None:
-        return known.files / CROPS_FOLDER
-    if "://" in known.gallery:
-        raise InputError("a gallery in Milvus needs a folder for the crops of a video: --files=DIR.")
-    folder = Path(f"{known.gallery}.files" if known.gallery.endswith(".db") else known.gallery)
-    return folder / CROPS_FOLDER
 
 
 def _frame_rate(video: Path) -> float:
@@ -142,5 +135,5 @@ def _is_running(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
     return True

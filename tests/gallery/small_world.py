@@ -18,7 +18,7 @@ from rgcn_jax import parallel
 from rgcn_jax.config_io import override, packaged_config, typed
 from rgcn_jax.evaluation.scorer import model_from_config
 from rgcn_jax.gallery import Entry, Gallery
-from rgcn_jax.gallery.shown_keypoints import pack
+from rgcn_jax.gallery.frame_images import pack
 from rgcn_jax.models.build import initialise
 from rgcn_jax.runtime.checksum import host_leaves
 from rgcn_jax.saved_model import SavedModel, save_model

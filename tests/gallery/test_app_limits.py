@@ -4,24 +4,27 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.testclient import TestClient
 
+from rgcn_jax.gallery import Gallery
 from rgcn_jax.gallery.server.app import MAX_JSON, make_app
-from rgcn_jax.gallery.server.service import Service
+from rgcn_jax.gallery.server.queries import Queries
 from rgcn_jax.gallery.server.videos import Videos
 from tests.faults.test_disk import full_after
+from tests.gallery.models import model
 
 VIDEO = b"\0\0\0\x18ftypisom" + bytes(50_000)
 
 
 @pytest.fixture
 def client(tmp_path):
-    service: Any = object.__new__(Service)
+    queries = Queries(cast(Any, None), None)  # none is embedded
     (tmp_path / "videos").mkdir()
-    return TestClient(make_app(service, Videos(tmp_path / "videos")), raise_server_exceptions=False)
+    app = make_app(Gallery.open(tmp_path / "people", model()), queries, Videos(tmp_path / "videos"))
+    return TestClient(app, raise_server_exceptions=False)
 
 
 def test_a_request_of_unknown_length_is_not_read_for_ever(client):

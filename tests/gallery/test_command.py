@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from rgcn_jax import calibrate, evaluate
+from rgcn_jax import calibrate, embed, evaluate
 from rgcn_jax.__main__ import dispatch
 from rgcn_jax.evaluation.feature_set import read_features
 from rgcn_jax.gallery import Gallery, Where
@@ -122,6 +122,17 @@ def test_a_data_set_and_a_features_file_are_added_too(world, tmp_path):
     assert gallery.count() == 2 * 5 * PERSONS
 
 
+def test_features_of_whole_tracklets_are_those_of_embed(world, tmp_path):
+    arguments, clips = [f"--gallery={tmp_path / 'people'}", f"--model={world.model}"], "--config.evaluation.clips=full"
+    embed.main([f"--model={world.model}", *world.data, clips, f"--out={tmp_path / 'f.npz'}"])
+    for inputs in (world.data, [f"--features={tmp_path / 'f.npz'}"]):
+        gallery_command("add", *arguments, *inputs, clips)
+    gallery = Gallery.open(tmp_path / "people")
+    assert gallery.count() == 2 * 5 * PERSONS
+    _, vectors = gallery._store.vectors(Where())
+    np.testing.assert_allclose(vectors[: len(vectors) // 2], vectors[len(vectors) // 2 :], rtol=1e-4, atol=1e-5)
+
+
 def test_shared_additions_are_those_of_one_worker(world, tmp_path):
     arguments = [f"--model={world.model}", f"--features={world.folder / 'f.npz'}"]
     gallery_command("add", f"--gallery={tmp_path / 'one'}", *arguments)
@@ -217,6 +228,7 @@ def test_wrong_input_is_one_sentence(world, tmp_path, capsys):
         ([*add, "--video=x.mp4", f"--tracks={world.folder}/cam1.txt", "--camera=1"], "x.mp4"),
         ([*search, "--entry=999"], "no entry 999"),
         ([*search, features, "--tracklet=nobody"], "names 0 tracklets"),
+        ([*search, features, "--tracklet=²"], "names 0 tracklets"),
         ([*search, features, "--by=gait"], "gait"),
         ([*search, features, "--by=1,x"], "two weights"),
         ([*search, features, "--fpr=0.001"], "calibrate"),

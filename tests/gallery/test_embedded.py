@@ -8,6 +8,7 @@ import pytest
 
 from rgcn_jax.errors import InputError
 from rgcn_jax.gallery import Entry, Gallery, Where, embedded
+from rgcn_jax.gallery import __main__ as gallery_command
 from tests.gallery.models import embeddings, entries, model, take
 
 FOUND = embeddings(60)
@@ -87,6 +88,19 @@ def test_compaction_merges_small_segments(folder):
     assert gallery.compact() == 1
     assert len(list(folder.glob("*.vectors"))) == 1
     assert Gallery.open(folder, model()).search(take(FOUND, [3, 40]), k=50) == before
+
+
+def test_commands_without_a_model_print_counts(folder, capsys):
+    for arguments, expected in (
+        (["remove", "--id=7"], "removed 1 entry, "),
+        (["remove", *(f"--id={i}" for i in range(8, 51))], "removed 43 entries, "),
+        (["compact"], "6 entries in 1 segment;"),
+        (["info"], "6 entries, all files are intact"),
+        (["remove", *(f"--id={i}" for i in range(2, 7))], "has 1 entry left"),
+        (["info"], "1 entry, all files are intact"),
+    ):
+        gallery_command.main([*arguments, f"--gallery={folder}"])
+        assert expected in capsys.readouterr().out
 
 
 def test_several_may_change_a_gallery(folder):

@@ -38,22 +38,28 @@ def test_the_nearest_are_those_of_a_loop_over_all_pairs(weights, allowed, monkey
     scale = np.repeat([weights.appearance, weights.pose], [5, 3])
     found = rng.random(300) < allowed
     blocks = [
-        Block(entries[part], ((entries[part] * scale) ** 2).sum(axis=1).astype(np.float32), found[part])
+        Block(
+            entries[part],
+            ((entries[part] * scale) ** 2).sum(axis=1).astype(np.float32),
+            found[part],
+            7 + np.arange(300)[part],
+        )
         for part in (slice(0, 1), slice(1, 120), slice(120, 300))
     ]
     for k in (1, 5, 400):
         for query, result in zip(queries, nearest.nearest(blocks, queries, weights, k), strict=True):
             squares = [float(sum((scale * (entry.astype(float) - query)) ** 2)) for entry in entries]
             order = [i for i in np.argsort(squares, kind="stable").tolist() if found[i]][:k]
-            assert result.positions.tolist() == order
+            assert result.ids.tolist() == [7 + i for i in order]
             np.testing.assert_allclose(result.distances, np.sqrt([squares[i] for i in order]), rtol=1e-12)
 
 
 def test_of_equal_entries_the_first_are_found():
     entries = np.ones((30_000, 4), np.float32)
-    blocks = [Block(entries, np.full(30_000, 4, np.float32), np.ones(30_000, bool))] * 2
+    squares, allowed = np.full(30_000, 4, np.float32), np.ones(30_000, bool)
+    blocks = [Block(entries, squares, allowed, start + np.arange(30_000)) for start in (0, 30_000)]
     for found in nearest.nearest(blocks, entries[:3] + 1, Weights(1, 1, 2), 5):
-        assert found.positions.tolist() == [0, 1, 2, 3, 4]
+        assert found.ids.tolist() == [0, 1, 2, 3, 4]
         assert found.distances.tolist() == [2.0] * 5
 
 

@@ -236,6 +236,12 @@ def test_an_upload_that_is_refused_is_said(served, page):
     assert "error" in page.find_element(By.ID, "status").get_dom_attribute("class")
 
 
+def test_an_error_of_the_list_is_shown(served, page):
+    page.execute_script("window.fetch = () => Promise.reject(new Error('the server is gone'))")
+    Select(page.find_element(By.ID, "browse-camera")).select_by_value("2")
+    until(page, lambda: "the server is gone" in page.find_element(By.ID, "status").text)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1600])
 def test_the_page_fits_narrow_and_wide_windows(served, page, width, scheme):

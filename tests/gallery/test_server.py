@@ -6,6 +6,8 @@ import json
 import shutil
 import stat
 import subprocess
+import sys
+import urllib.request
 import zipfile
 from types import SimpleNamespace
 
@@ -24,10 +26,10 @@ from rgcn_jax.gallery.server.access import Guard
 from rgcn_jax.gallery.server.app import make_app
 from rgcn_jax.gallery.server.follow import follow
 from rgcn_jax.gallery.server.queries import Queries
-from rgcn_jax.gallery.server.service import Service
 from rgcn_jax.gallery.server.videos import Videos
 from scripts.walkers_gallery import write_video
-from tests.commands import fails
+from tests.commands import REPOSITORY, fails
+from tests.faults.test_disk import full_after
 from tests.gallery import small_world
 
 pytestmark = pytest.mark.jit
@@ -42,8 +44,8 @@ def world(tmp_path_factory):
 
 
 def open_page(world, people, folder, detect=None, headers=None):
-    service = Service(Gallery.open(people, world.embedder), world.embedder, Queries(world.embedder, detect))
-    app = Guard(make_app(service, Videos(folder)), {TOKEN: "ann", "b-token": "bob"}, {HOST}, LIMIT)
+    opened, queries = Gallery.open(people, world.embedder), Queries(world.embedder, detect)
+    app = Guard(make_app(opened, queries, Videos(folder)), {TOKEN: "ann", "b-token": "bob"}, {HOST}, LIMIT)
     return TestClient(app, base_url=f"http://{HOST}", headers=headers or {"authorization": f"Bearer {TOKEN}"})
 
 
@@ -92,7 +94,7 @@ def test_nothing_is_answered_without_the_token(world, page):
     assert client.post("/api/search", json={"query": {"entry": 1}}).status_code == 401
     entered = client.get(f"/?token={TOKEN}", follow_redirects=False)
     assert (entered.status_code, entered.headers["location"]) == (303, "/")
-    assert {"HttpOnly", "SameSite=Strict"} <= set(entered.headers["set-cookie"].split("; "))
+    assert {"httponly", "samesite=strict"} <= set(entered.headers["set-cookie"].lower().split("; "))
     assert "Gallery search" in client.get("/").text
     assert client.get("/api/gallery").json()["user"] == "ann"
 
@@ -106,6 +108,7 @@ def test_other_hosts_other_sites_and_large_requests_are_refused(page):
     assert ask("/api/search", json=search, headers={"origin": f"http://{HOST}"}).status_code == 200
     assert ask("/api/search", content=b"x" * (LIMIT + 1)).status_code == 413
     assert ask("/api/search", content=(b"x" * 2**16 for _ in range(20))).status_code == 413  # of unknown length
+    assert ask("/api/search", content=b"x", headers={"content-length": "9" * 5000}).status_code == 413
     refused(ask("/api/search", content=b"{" * 10), "JSON")
 
 
@@ -187,10 +190,10 @@ def test_keypoints_are_detected_where_there_is_a_detector(page, world):
     assert (matches[0]["id"], matches[0]["distance"]) == (6, 0)
 
 
-def bomb():
+def zipped(name, content):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.jpg", bytes(3 * uploads.MAX_PIXELS + 1))
+        archive.writestr(name, content)
     return data.getvalue()
 
 
@@ -205,7 +208,8 @@ def test_wrong_uploads_are_one_sentence(page, world, monkeypatch):
         ([("files", ("a.jpg", b"x"))], "a.jpg"),
         ([("files", ("a.jpg", good[0][1][1][:-200]))], "a.jpg"),
         ([("files", ("a.zip", b"x"))], "a.zip"),
-        ([("files", ("a.zip", bomb()))], "unpacks"),
+        ([("files", ("a.zip", zipped(f"{'1' * 5000}.jpg", good[0][1][1])))], "the name"),
+        ([("files", ("a.zip", zipped("a.jpg", bytes(3 * uploads.MAX_PIXELS + 1))))], "unpacks"),
         ([("files", ("a.png", huge()))] * 2, "same name"),
         ([("files", ("a.png", huge())), ("files", ("b.png", huge()))], "pixels together"),
         ([*good, ("keypoints", ("k.npz", npz(world.keypoints[0][1:])))], "expected"),
@@ -263,9 +267,14 @@ def test_a_person_of_a_video_is_cut_out_by_a_track_or_a_box(page, world, video):
         ({"track": 999}, "999"),
     ]:
         refused(page.client.post(person, json=wrong), problem)
+    with full_after(500):
+        refused(page.client.post(person, json={"track": track[0]}), "cannot keep")
+    alone = page.client.post("/api/videos", files={"video": files["video"]}).json()
+    assert alone["tracks"] == []
+    refused(page.client.post(f"/api/videos/{alone['video']}/person", json={"track": track[0]}), "no track")
     for data in (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n", movie.read_bytes()[:64]):
         refused(page.client.post("/api/videos", files={"video": ("v.mp4", data)}), "video")
-    assert len(list(page.videos.iterdir())) == 1  # of the one that could be decoded
+    assert len(list(page.videos.iterdir())) == 2  # of those that could be decoded
 
 
 def test_a_video_that_takes_too_long_is_refused(page, video, monkeypatch):
@@ -343,7 +352,7 @@ def test_a_search_that_cannot_be_logged_is_not_answered(page, monkeypatch):
     def full(*arguments):
         raise InputError("audit.jsonl cannot be written")
 
-    monkeypatch.setattr("rgcn_jax.gallery.server.service.record", full)
+    monkeypatch.setattr("rgcn_jax.gallery.server.app.record", full)
     refused(page.client.post("/api/search", json={"query": {"entry": 1}}), "audit.jsonl")
 
 
@@ -352,6 +361,20 @@ def test_a_damaged_log_is_an_error_that_names_the_line(page):
     with pytest.raises(InputError, match="line 2"):
         Gallery.open(page.people).remove(Where(ids=[5]))
     assert Gallery.open(page.people).count() == 12
+
+
+@pytest.mark.slow
+def test_the_command_serves_at_any_loopback_address(world):
+    command = [sys.executable, "-m", "rgcn_jax", "gallery", "serve", f"--gallery={world.people}"]
+    command += [f"--model={world.model}", "--port=0", "--user=ann", "--host=127.0.0.2"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = next(line for line in process.stdout if line.startswith("ann: ")).removeprefix("ann: ").strip()
+        assert address.startswith("http://127.0.0.2:")
+        with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(address, timeout=60) as answer:
+            assert b"Gallery search" in answer.read()
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 def test_other_addresses_are_refused(world, capsys):

@@ -77,9 +77,9 @@ ALLOWED = {
     "runtime/cores.py": "files of the kernel",
     "pose_detection/worker.py": "opens a model by its library",
     "data/datasets/images.py": "Pillow opens what this has opened",
-    "gallery/server/app.py": "files of the package, and frames that the server has written",
-    "gallery/server/detect.py": "opens a model by its library",
+    "gallery/server/queries.py": "opens a model by its library",
     "gallery/server/uploads.py": "members of an uploaded archive in memory",
+    "gallery/server/videos.py": "a frame that the server has written",
     "export/runtimes/run.py": "runs without the package, on what the export has just written",
     "export/runtimes/write_savedmodel.py": "the same",
 }

@@ -5,16 +5,14 @@ other sites cannot send (HttpOnly, SameSite=Strict), or as ``Authorization: Bear
 cross-site changes are rejected.
 """
 
-import http.cookies
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
-from contextlib import suppress
-from typing import Any
-from urllib.parse import parse_qs
+from collections.abc import Collection, Mapping
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -28,10 +26,6 @@ HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
-
-
-class TooLarge(Exception):
-    """The request body exceeds the size limit."""
 
 
 class Guard:
@@ -48,7 +42,7 @@ class Guard:
 
     def __init__(
         self,
-        app: Any,
+        app: ASGIApp,
         users: Mapping[str, str],
         hosts: Collection[str] | None,
         max_bytes: int,
@@ -61,65 +55,54 @@ class Guard:
         """Reject a request, or pass it to the application with ``scope["user_name"]``."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        send = _with_headers(send)
-        if self._hosts is not None and headers.get("host", "") not in self._hosts:
-            await _answer(send, 421, "this server does not answer to that host name")
-        elif scope["method"] not in ("GET", "HEAD") and not _same_origin(headers):
-            await _answer(send, 403, "another site asked for this")
-        elif scope["path"] == "/" and (given := parse_qs(scope["query_string"].decode("latin-1")).get("token")):
-            await self._enter(send, given[0])
-        elif (user := self._user(headers)) is None:
-            await _answer(send, 401, "open the page by the address with its token, which the server has printed")
+        elif scope["type"] != "http":
+            await WebSocketClose(1008)(scope, receive, send)
+        elif isinstance(user := self._checked(Request(scope)), Response):
+            await user(scope, receive, _with_headers(send))
         else:
-            await self._limited({**scope, "user_name": user}, headers, receive, send)
+            await self._app({**scope, "user_name": user}, self._counted(receive), _with_headers(send))
 
-    async def _enter(self, send: Send, token: str) -> None:
-        if self._known(token) is None:
-            await _answer(send, 401, "this is not the token of the server")
-            return
-        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
-        await _answer(send, 303, "", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+    def _checked(self, request: Request) -> str | Response:
+        """Return the user of a request, or the response that rejects it or sets the cookie."""
+        headers = request.headers
+        if self._hosts is not None and headers.get("host", "") not in self._hosts:
+            return PlainTextResponse("this server does not answer to that host name", 421)
+        if request.method not in ("GET", "HEAD") and not _same_origin(headers):
+            return PlainTextResponse("another site asked for this", 403)
+        if request.scope["path"] == "/" and (token := request.query_params.get("token")):
+            if self._user(token) is None:
+                return PlainTextResponse("this is not the token of the server", 401)
+            entered = RedirectResponse("/", 303)
+            entered.set_cookie(self._cookie, token, httponly=True, samesite="strict")
+            return entered
+        given = headers.get("authorization", "")
+        bearer = given.removeprefix("Bearer ") if given.startswith("Bearer ") else None
+        if (user := self._user(bearer or request.cookies.get(self._cookie, ""))) is None:
+            return PlainTextResponse("open the page by the address with its token, which the server has printed", 401)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or float(length) > self._max_bytes:
+            return PlainTextResponse(self._too_large, 413)
+        return user
 
-    async def _limited(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
-        length, seen, started = headers.get("content-length", "0"), 0, False
-        if not length.isdecimal() or int(length) > self._max_bytes:
-            await _answer(send, 413, f"more than {self._max_bytes:,} bytes")
-            return
+    @property
+    def _too_large(self) -> str:
+        return f"more than {self._max_bytes:,} bytes"
 
-        async def counted() -> MutableMapping[str, Any]:
+    def _counted(self, receive: Receive) -> Receive:
+        """Limit the size of a request that does not state it."""
+        seen = 0
+
+        async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_bytes:
-                raise TooLarge
+                raise HTTPException(413, self._too_large)
             return message
 
-        async def noted(message: MutableMapping[str, Any]) -> None:
-            nonlocal started
-            if seen <= self._max_bytes:  # otherwise respond 413 instead of the application's error
-                started = True
-                await send(message)
+        return counted
 
-        with suppress(TooLarge):
-            await self._app(scope, counted, noted)
-        if seen > self._max_bytes and not started:
-            await _answer(send, 413, f"more than {self._max_bytes:,} bytes")
-
-    def _user(self, headers: Mapping[str, str]) -> str | None:
-        if (given := headers.get("authorization", "")).startswith("Bearer "):
-            return self._known(given.removeprefix("Bearer "))
-        try:
-            found = http.cookies.SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except http.cookies.CookieError:
-            return None
-        return self._known(found.value) if found else None
-
-    def _known(self, token: str) -> str | None:
+    def _user(self, token: str) -> str | None:
         """Return the user of a token, or None. Takes the same time for every wrong token."""
         user = None
         for known, name in self._users.items():
@@ -137,15 +120,9 @@ def _same_origin(headers: Mapping[str, str]) -> bool:
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: MutableMapping[str, Any]) -> None:
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
         await send(message)
 
     return sending
-
-
-async def _answer(send: Send, status: int, text: str, headers: Collection[tuple[bytes, bytes]] = ()) -> None:
-    kind = (b"content-type", b"text/plain; charset=utf-8")
-    await send({"type": "http.response.start", "status": status, "headers": [kind, *headers]})
-    await send({"type": "http.response.body", "body": text.encode()})

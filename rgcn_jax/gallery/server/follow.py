@@ -64,10 +64,7 @@ def _view(frame: np.ndarray, centre: tuple[float, float], pixel: float, size: tu
 
 
 def _nearest(frame: np.ndarray, patch: np.ndarray, box: Box, number: int) -> Box | None:
-    """Return the box near the last one that correlates most with the patch.
-
-    None if the correlation is below ``LEAST``, or the box has left the frame.
-    """
+    """Return the box that correlates most with the patch; None if that is below ``LEAST`` or outside the frame."""
     best, found = LEAST, None
     reach = round(SEARCH * SIDE)
     height, width = patch.shape[:2]
@@ -81,12 +78,7 @@ def _nearest(frame: np.ndarray, patch: np.ndarray, box: Box, number: int) -> Box
             left = centre[0] + (x - reach - width / 2) * pixel
             top = centre[1] + (y - reach - height / 2) * pixel
             best, found = score, Box(0, number, box.track, left, top, width * pixel, height * pixel)
-    if found is None or _outside(frame, found):
+    if found is None:
         return None
-    return found
-
-
-def _outside(frame: np.ndarray, box: Box) -> bool:
-    """Whether the centre of the box is outside the frame."""
-    x, y = box.left + box.width / 2, box.top + box.height / 2
-    return not (0 <= x < frame.shape[1] and 0 <= y < frame.shape[0])
+    x, y = found.left + found.width / 2, found.top + found.height / 2
+    return found if 0 <= x < frame.shape[1] and 0 <= y < frame.shape[0] else None

@@ -2,9 +2,9 @@
 
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,10 @@ from rgcn_jax.errors import InputError, NotFoundError
 from rgcn_jax.gallery.frame_images import jpeg, side_by_side, small
 from rgcn_jax.gallery.inputs import evenly_spaced
 from rgcn_jax.gallery.server.uploads import frames_hash
+from rgcn_jax.pose_detection.detector import BACK_ENDS
+from rgcn_jax.pose_detection.run import Options
+from rgcn_jax.pose_detection.worker import accepted
+from rgcn_jax.skeleton import to_14
 
 if TYPE_CHECKING:  # imports JAX, which takes seconds
     from rgcn_jax.embedder import Embedder, Embedding
@@ -53,7 +57,7 @@ class Queries:
     def __init__(self, embedder: "Embedder", detect: Detect | None):
         self._embedder, self.detect = embedder, detect
         self._lock = threading.Lock()  # one embedding at a time, to bound memory
-        self._queries: OrderedDict[str, Query] = OrderedDict()
+        self._queries: dict[str, Query] = {}
 
     def add(
         self,
@@ -92,7 +96,7 @@ class Queries:
             name = secrets.token_urlsafe(16)
             self._queries[name] = query
             while len(self._queries) > MAX_QUERIES:
-                self._queries.popitem(last=False)
+                self.remove(next(iter(self._queries)))
         return name
 
     def get(self, name: str) -> Query:
@@ -104,3 +108,22 @@ class Queries:
     def remove(self, name: str) -> None:
         """Drop a query."""
         self._queries.pop(name, None)
+
+
+def open_detector(backend: str, weights: Path) -> Detect:
+    """Load a detector of keypoints. Raises InputError if its weights or its library are missing."""
+    kind = BACK_ENDS[backend]
+    kind.weights(weights)
+    detector = kind.open(weights, kind.margin, 1)
+
+    def detect(frames: Sequence[np.ndarray]) -> Float32[np.ndarray, "t 14 3"]:
+        found = []
+        for first in range(0, len(frames), Options.batch):
+            crops = frames[first : first + Options.batch]
+            for keypoints, crop in zip(to_14(detector(crops), kind.skeleton), crops, strict=True):
+                height, width = crop.shape[:2]
+                kept = accepted(keypoints, (height, width), Options.threshold)
+                found.append(kept / np.array([width, height, 1], np.float32))
+        return np.stack(found).astype(np.float32)
+
+    return detect

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rgcn_jax.gallery.entry import Entry
+from rgcn_jax.gallery.entry import Entry, Match
 from rgcn_jax.gallery.flags import time_text
-from rgcn_jax.gallery.match import Match
 
 COLUMNS = (
     *("rank", "id", "distance", "same", "mark", "person_id", "camera_id", "start", "end"),

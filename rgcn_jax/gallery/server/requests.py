@@ -27,7 +27,7 @@ class SearchRequest:
     k: int
     where: Where
     log: Mapping[str, Any]
-    """The conditions as written to the audit log."""
+    """The conditions for the audit log."""
 
 
 def search_request(data: Any) -> SearchRequest:
@@ -52,7 +52,7 @@ def search_request(data: Any) -> SearchRequest:
     if not _whole(k, 1) or k > MAX_RESULTS:
         raise InputError(f"k is {str(k)[:40]!r}: expected a whole number from 1 to {MAX_RESULTS}.")
     by = _by(fields.pop("by", "fused"))
-    where, log = _where(fields)
+    where, log = conditions(fields)
     if fields:
         raise InputError(f"the search has no field {min(fields)!r}.")
     return SearchRequest(entry, upload, by, k, where, log)
@@ -78,15 +78,13 @@ def box_of(data: Any, width: int, height: int) -> list[float]:
     return box
 
 
-def conditions(data: Any) -> Where:
-    """Parse the filter from a JSON object with the conditions of a search. Raises InputError."""
-    fields = dict(_object(data, "the conditions"))
-    where, _ = _where(fields)
-    return where
+def conditions(fields: Any) -> tuple[Where, dict[str, Any]]:
+    """Remove the conditions of a search from a JSON object. Return the filter, and the conditions for the audit log.
 
-
-def _where(fields: dict[str, Any]) -> tuple[Where, dict[str, Any]]:
-    """Return the filter and its conditions for the log. Removes the conditions from ``fields``."""
+    Raises:
+      InputError: a condition is invalid.
+    """
+    _object(fields, "the conditions")
     known, log = {}, {}
     for name in ("cameras", "not_cameras"):
         value = fields.pop(name, None)
@@ -113,7 +111,7 @@ def _by(value: Any) -> By:
     raise InputError('by: expected "fused", "appearance", "pose" or two weights.')
 
 
-def _object(data: Any, what: str) -> Mapping[str, Any]:
+def _object(data: Any, what: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{what}: expected a JSON object.")
     return data

@@ -6,7 +6,7 @@ Uploads are untrusted and read with limits.
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -20,6 +20,7 @@ from rgcn_jax.runtime.npz import read_arrays
 
 MAX_FRAMES = 1000
 """Maximum number of frames of a tracklet."""
+MAX_NAME = 1000
 MAX_PIXELS = 2**26
 """Maximum number of pixels of all frames together: 192 MiB when decoded, or 2,000 crops of 256 x 128."""
 MAX_KEYPOINT_BYTES = 2**20
@@ -44,28 +45,28 @@ def read_crops(files: Sequence[File]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
       InputError: there is no image, a file is not an image, or the files exceed a limit.
     """
     with tempfile.TemporaryDirectory(prefix="rgcn_jax-upload-") as folder:
-        paths = []
+        paths: dict[str, Path] = {}
         for name, data in _images(files):
             if len(paths) == MAX_FRAMES:
                 raise InputError(f"there are more than {MAX_FRAMES} images: upload a part of the tracklet.")
-            path = Path(folder, f"{len(paths):06}")
-            path.write_bytes(data)
-            paths.append((name, path))
+            if name in paths:
+                raise InputError("two images have the same name.")
+            if len(name) > MAX_NAME:
+                raise InputError(f"the name of an image has more than {MAX_NAME} characters: shorten it.")
+            paths[name] = Path(folder, f"{len(paths):06}")
+            paths[name].write_bytes(data)
         if not paths:
             raise InputError("there is no image: expected JPEG or PNG files, or a ZIP archive of them.")
-        by_name = dict(paths)
-        if len(by_name) < len(paths):
-            raise InputError("two images have the same name.")
-        return read_folder([by_name[name] for name in natural_order(by_name)], list(natural_order(by_name)))
+        return read_frames({name: paths[name] for name in natural_order(paths)})
 
 
-def read_folder(paths: Sequence[Path], names: Sequence[str]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
-    """Read frames from files. ``names`` are used in messages.
+def read_frames(paths: Mapping[str, Path]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+    """Read frames from files, by the names used in messages.
 
     Raises InputError if the total number of pixels exceeds ``MAX_PIXELS``, or a file is not an image.
     """
     frames, pixels = [], 0
-    for path, name in zip(paths, names, strict=True):
+    for name, path in paths.items():
         try:
             height, width = image_size(path)
             pixels += height * width

@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,9 +21,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rgcn_jax.data.mot import cut, video_frames
+from rgcn_jax.data.mot import cut, video_frames, write_image
 from rgcn_jax.data.mot_tracks import Box, parse_tracks
-from rgcn_jax.errors import InputError
+from rgcn_jax.errors import InputError, as_input_error
 from rgcn_jax.gallery.server.follow import follow
 from rgcn_jax.runtime.user_files import LARGEST_LIST, read_file
 
@@ -63,7 +64,8 @@ def main(arguments: list[str]) -> None:
     cv2.setNumThreads(1)
     order = json.loads(arguments[0])
     try:
-        print(json.dumps(_carry_out(order)))
+        with as_input_error("the server cannot keep or read a file of the video", "try again later"):
+            print(json.dumps(_carry_out(order)))
     except InputError as error:
         print(json.dumps({"error": str(error)}))
 
@@ -76,16 +78,14 @@ def _carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     if "track" in order:
         boxes = {box.frame: box for box in _boxes(order) if box.track == order["track"]}
         if not boxes:
-            raise InputError(f"the track file has no track {order['track']}.")
+            raise InputError(f"there is no track {order['track']}.")
         pairs = ((frame, boxes[n]) for n, frame in enumerate(_frames(order["video"]), 1) if n in boxes)
         return _write(out, pairs)
-    for frame in _frames(order["video"]):
-        cv2.imwrite(str(out / FIRST_FRAME), frame)
-        tracks: dict[int, int] = {}
-        for box in _boxes(order) if order.get("tracks") else ():
-            tracks[box.track] = tracks.get(box.track, 0) + 1
-        return {"height": frame.shape[0], "width": frame.shape[1], "tracks": sorted(tracks.items())}
-    raise InputError("the video has no frame that can be decoded: convert it with ffmpeg first, to H.264 in MP4.")
+    if (frame := next(_frames(order["video"]), None)) is None:
+        raise InputError("the video has no frame that can be decoded: convert it with ffmpeg first, to H.264 in MP4.")
+    write_image(out / FIRST_FRAME, frame)
+    tracks = Counter(box.track for box in _boxes(order))
+    return {"height": frame.shape[0], "width": frame.shape[1], "tracks": sorted(tracks.items())}
 
 
 def _frames(video: str) -> Iterator[np.ndarray]:
@@ -96,7 +96,7 @@ def _frames(video: str) -> Iterator[np.ndarray]:
 
 
 def _boxes(order: Mapping[str, Any]) -> list[Box]:
-    return parse_tracks(read_file(order["tracks"], LARGEST_LIST), "the track file")[0]
+    return parse_tracks(read_file(order["tracks"], LARGEST_LIST), "the track file")[0] if "tracks" in order else []
 
 
 def _write(out: Path, pairs: Iterator[tuple[np.ndarray, Box]]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _write(out: Path, pairs: Iterator[tuple[np.ndarray, Box]]) -> dict[str, Any]
         crop = cut(frame, box)
         if crop is None:
             raise InputError("the box lies outside of the image, or is far larger.")
-        cv2.imwrite(str(out / f"{count:06}.jpg"), crop, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_image(out / f"{count:06}.jpg", crop)
     if not count:
         raise InputError("the person is in none of the frames that can be decoded.")
     return {"frames": count}

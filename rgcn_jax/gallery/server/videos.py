@@ -3,7 +3,6 @@
 import secrets
 import shutil
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from rgcn_jax.errors import NotFoundError
 from rgcn_jax.gallery.server import video_worker
-from rgcn_jax.gallery.server.uploads import File, check_video, read_folder
+from rgcn_jax.gallery.server.uploads import File, check_video, read_frames
 
 MAX_VIDEOS = 4
 """Maximum number of videos kept. The oldest is deleted."""
@@ -20,17 +19,16 @@ MAX_VIDEOS = 4
 
 @dataclass(frozen=True)
 class Video:
-    """An uploaded video. ``tracks`` contains the id and number of boxes of each track."""
+    """An uploaded video.
+
+    ``first_frame`` is a JPEG image. ``tracks`` contains the id and number of boxes of each track.
+    """
 
     folder: Path
+    first_frame: bytes
     width: int
     height: int
     tracks: tuple[tuple[int, int], ...]
-
-    @property
-    def first_frame(self) -> Path:
-        """Path of the first frame as JPEG."""
-        return self.folder / video_worker.FIRST_FRAME
 
 
 class Videos:
@@ -43,7 +41,7 @@ class Videos:
     def __init__(self, folder: Path):
         self._folder = folder
         self._lock = threading.Lock()  # one video is decoded at a time
-        self._videos: OrderedDict[str, Video] = OrderedDict()
+        self._videos: dict[str, Video] = {}
 
     def add(self, video: File, tracks: File | None) -> tuple[str, Video]:
         """Store a video and its tracks. Return its name and its contents.
@@ -56,19 +54,19 @@ class Videos:
         folder = self._folder / name
         folder.mkdir(mode=0o700)
         try:
-            with (folder / "video").open("wb") as file:
-                shutil.copyfileobj(video.content, file)
-            order = {"video": str(folder / "video"), "out": str(folder)}
-            if tracks:
-                with (folder / "tracks").open("wb") as file:
-                    shutil.copyfileobj(tracks.content, file)
-                order["tracks"] = str(folder / "tracks")
+            order = {"out": str(folder)}
+            for kind, given in (("video", video), ("tracks", tracks)):
+                if given is not None:
+                    order[kind] = str(folder / kind)
+                    with (folder / kind).open("wb") as file:
+                        shutil.copyfileobj(given.content, file)
             with self._lock:
                 found = video_worker.run(order)
+            first = (folder / video_worker.FIRST_FRAME).read_bytes()
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        kept = Video(folder, found["width"], found["height"], tuple((i, n) for i, n in found["tracks"]))
+        kept = Video(folder, first, found["width"], found["height"], tuple((i, n) for i, n in found["tracks"]))
         self._videos[name] = kept
         while len(self._videos) > MAX_VIDEOS:
             self.remove(next(iter(self._videos)))
@@ -99,8 +97,7 @@ class Videos:
                 order["tracks"] = str(video.folder / "tracks")
             with self._lock:
                 video_worker.run(order)
-            paths = sorted(out.iterdir())
-            return read_folder(paths, [path.name for path in paths])
+            return read_frames({path.name: path for path in sorted(out.iterdir())})
         finally:
             shutil.rmtree(out, ignore_errors=True)
 

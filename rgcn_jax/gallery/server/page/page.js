@@ -3,6 +3,7 @@ import { startQueries } from "./query.js";
 
 export const $ = (id) => document.getElementById(id);
 
+const ROWS = ["appearance", "fused", "pose"];
 const state = { query: null, by: "fused", marks: {}, fused: [1, 1], asked: 0 };
 
 export async function ask(path, options = {}) {
@@ -23,6 +24,15 @@ export const asJson = (data) => ({
 export function say(text, isError = false) {
   $("status").textContent = text;
   $("status").classList.toggle("error", isError);
+}
+
+// Runs an action and shows its error.
+export async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    say(error.message, true);
+  }
 }
 
 export function make(tag, properties = {}, ...children) {
@@ -47,9 +57,13 @@ export function about(entry) {
 export function strip(path, text) {
   const picture = make("img", { className: "strip", alt: text, loading: "lazy" });
   picture.dataset.path = path;
-  picture.src = path + ($("skeletons").checked ? "?skeletons" : "");
+  draw(picture);
   picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "dim", textContent: "no frames available" })));
   return picture;
+}
+
+function draw(picture) {
+  picture.src = picture.dataset.path + ($("skeletons").checked ? "?skeletons" : "");
 }
 
 // Whom to search for: {entry: ID} or {upload: NAME}.
@@ -155,36 +169,26 @@ function setBy(by) {
   const share = weights[1] / (weights[0] + weights[1]);
   if (typeof by === "string") $("weight").value = Math.round(100 * share);
   $("weight-text").textContent = `${(1 - share).toFixed(2)} : ${share.toFixed(2)}`;
-  for (const row of ["appearance", "fused", "pose"]) $(`by-${row}`).setAttribute("aria-pressed", by === row);
+  for (const row of ROWS) $(`by-${row}`).setAttribute("aria-pressed", by === row);
 }
 
 async function exportAs(format) {
-  try {
-    const response = await ask("/api/export", asJson({ ...wanted(), format, marks: state.marks }));
-    const url = URL.createObjectURL(await response.blob());
-    make("a", { href: url, download: `ranking.${format}` }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10000);
-  } catch (error) {
-    say(error.message, true);
-  }
+  const response = await ask("/api/export", asJson({ ...wanted(), format, marks: state.marks }));
+  const url = URL.createObjectURL(await response.blob());
+  make("a", { href: url, download: `ranking.${format}` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
 async function forget() {
-  try {
-    await ask(`/api/queries/${state.query.upload}`, { method: "DELETE" });
-    state.query = null;
-    for (const id of ["query", "matches"]) $(id).replaceChildren();
-    $("exports").hidden = true;
-    say("The upload is forgotten. Choose whom to search for.");
-  } catch (error) {
-    say(error.message, true);
-  }
+  await ask(`/api/queries/${state.query.upload}`, { method: "DELETE" });
+  state.query = null;
+  for (const id of ["query", "matches"]) $(id).replaceChildren();
+  $("exports").hidden = true;
+  say("The upload is forgotten. Choose whom to search for.");
 }
 
 function listen() {
-  for (const row of ["appearance", "fused", "pose"]) {
-    $(`by-${row}`).addEventListener("click", () => { setBy(row); search(); });
-  }
+  for (const row of ROWS) $(`by-${row}`).addEventListener("click", () => { setBy(row); search(); });
   let waiting;
   $("weight").addEventListener("input", () => {
     const share = Number($("weight").value) / 100;
@@ -193,14 +197,9 @@ function listen() {
     waiting = setTimeout(search, 60);
   });
   for (const id of ["cameras", "seen-after", "seen-before", "k"]) $(id).addEventListener("change", search);
-  $("skeletons").addEventListener("change", () => {
-    for (const picture of document.querySelectorAll("img.strip")) {
-      picture.src = picture.dataset.path + ($("skeletons").checked ? "?skeletons" : "");
-    }
-  });
-  $("csv").addEventListener("click", () => exportAs("csv"));
-  $("json").addEventListener("click", () => exportAs("json"));
-  $("forget").addEventListener("click", forget);
+  $("skeletons").addEventListener("change", () => document.querySelectorAll("img.strip").forEach(draw));
+  for (const format of ["csv", "json"]) $(format).addEventListener("click", () => attempt(() => exportAs(format)));
+  $("forget").addEventListener("click", () => attempt(forget));
 }
 
 async function start() {
@@ -223,4 +222,4 @@ async function start() {
   await startQueries(gallery);
 }
 
-start().catch((error) => say(error.message, true));
+attempt(start);

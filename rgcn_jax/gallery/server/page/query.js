@@ -1,5 +1,5 @@
 // Whom to search for: an entry of the gallery, uploaded crops, or a person in an uploaded video.
-import { $, about, ask, asJson, choose, make, markChosen, say, strip } from "./page.js";
+import { $, about, ask, asJson, attempt, choose, make, markChosen, say, strip } from "./page.js";
 import { chosenBox, showFrame } from "./box.js";
 
 const PAGE = 24;
@@ -16,9 +16,10 @@ export async function startQueries(gallery) {
       }
     });
   }
-  $("browse-camera").addEventListener("change", () => { offset = 0; list(); });
-  $("before").addEventListener("click", () => { offset = Math.max(0, offset - PAGE); list(); });
-  $("after-page").addEventListener("click", () => { offset += PAGE; list(); });
+  const listFrom = (start) => { offset = start; return attempt(list); };
+  $("browse-camera").addEventListener("change", () => listFrom(0));
+  $("before").addEventListener("click", () => listFrom(Math.max(0, offset - PAGE)));
+  $("after-page").addEventListener("click", () => listFrom(offset + PAGE));
   $("track").addEventListener("change", showBoxPart);
   $("pick-crops").addEventListener("submit", (event) => send(event, uploadCrops));
   $("video-form").addEventListener("submit", (event) => send(event, uploadVideo));
@@ -51,13 +52,8 @@ async function send(event, action) {
   const button = event.target.querySelector("button");
   button.disabled = true;
   say("Working ...");
-  try {
-    await action();
-  } catch (error) {
-    say(error.message, true);
-  } finally {
-    button.disabled = false;
-  }
+  await attempt(action);
+  button.disabled = false;
 }
 
 const searchFor = (found) => choose({ upload: found.upload }, !withPose || found.keypoints != null, found.notes);
