@@ -99,6 +99,7 @@ IN_A_FOLDER = "in a folder that gets its name when it is complete, or is marked 
 TEMPORARY = "uploads, in a folder that ends with the server or the request"
 APPENDS = "appends; readers know torn tails"
 WRITES = {
+    "data/datasets/mat5.py": "into memory",
     "data/keypoints/openpose.py": IN_A_FOLDER,
     "data/mot.py": IN_A_FOLDER,
     "data/prepared/writer.py": "a lock, and into a file of the one writer",
