@@ -32,7 +32,7 @@ from rgcn_jax.data.clips.tensorflow_cpu import tf
 from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
-from rgcn_jax.data.prepared.opened import Prepared, open_prepared
+from rgcn_jax.data.prepared.reader import Prepared, open_prepared
 from rgcn_jax.runtime.cores import usable_cores
 from rgcn_jax.runtime.malloc import retain_freed_memory
 from rgcn_jax.types import Split, Tracklet

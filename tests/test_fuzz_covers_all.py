@@ -31,7 +31,7 @@ FUZZED = {
     "data/keypoints/store.py": f"{KEYPOINTS}test_store.py",
     "data/mot.py": "tests/data/datasets/test_fuzz.py",
     "data/prepared/format.py": "tests/data/prepared/test_fuzz_own_files.py",
-    "data/prepared/opened.py": "tests/data/prepared/test_fuzz_own_files.py",
+    "data/prepared/reader.py": "tests/data/prepared/test_fuzz_own_files.py",
     "embedding_parts.py": RESULTS,
     "evaluation/attributes.py": RESULTS,
     "evaluation/feature_set.py": RESULTS,

@@ -15,7 +15,7 @@ from rgcn_jax.data.datasets.orientation import turned
 from rgcn_jax.data.datasets.registry import DATA_SETS, SEVERAL_SPLITS
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.prepared.format import find
-from rgcn_jax.data.prepared.opened import open_prepared
+from rgcn_jax.data.prepared.reader import open_prepared
 from rgcn_jax.errors import InputError, printable
 from rgcn_jax.runtime.npz import arrays_hash
 from rgcn_jax.types import UNKNOWN_ID, Split

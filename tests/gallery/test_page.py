@@ -237,9 +237,9 @@ def test_an_upload_that_is_refused_is_said(served, page):
 
 
 def test_an_error_of_the_list_is_shown(served, page):
-    page.execute_script("window.fetch = () => Promise.reject(new Error('the server is gone'))")
+    page.execute_script("window.fetch = () => Promise.reject(new Error('no answer from the server'))")
     Select(page.find_element(By.ID, "browse-camera")).select_by_value("2")
-    until(page, lambda: "the server is gone" in page.find_element(By.ID, "status").text)
+    until(page, lambda: "no answer from the server" in page.find_element(By.ID, "status").text)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

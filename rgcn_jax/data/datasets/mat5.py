@@ -59,14 +59,15 @@ def read(wanted: Mapping[Path, Collection[str]], largest: int, todo: str) -> lis
 @lru_cache(maxsize=8)  # the lists of a data set are read once for each of its splits
 def _read_in_child(files: str, hashes: tuple[str, ...], largest: int, todo: str) -> list[Arrays]:
     del hashes  # files with other contents are read again
+    paths = [path for path, *_ in json.loads(files)]
     command = [sys.executable, "-m", __name__, str(largest), files]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread would reserve memory
     try:
         done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=environment)
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"{files} take more than {_SECONDS} seconds to read: {todo}.") from error
+        raise InputError(f"{', '.join(paths)}: not read after {_SECONDS} seconds: {todo}.") from error
     output, found = io.BytesIO(done.stdout), []
-    for path, *_ in json.loads(files):
+    for path in paths:
         if output.tell() == len(done.stdout):
             reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] if done.returncode > 0 else ""
             raise InputError(

@@ -24,7 +24,7 @@ from rgcn_jax.data.keypoints.coverage import report
 from rgcn_jax.data.keypoints.table import KeypointTable
 from rgcn_jax.data.prepared import format as prepared_format
 from rgcn_jax.data.prepared.format import INDEX, KEYPOINTS, MARKER, Marker, Shard
-from rgcn_jax.data.prepared.opened import index_arrays
+from rgcn_jax.data.prepared.reader import index_arrays
 from rgcn_jax.data.prepared.shard import ShardTask, write_by_beam, write_shard
 from rgcn_jax.data.prepared.source import Source
 from rgcn_jax.errors import InputError

@@ -5,7 +5,7 @@ import pytest
 
 from rgcn_jax.data.datasets import ccvid, mevid
 from rgcn_jax.data.datasets.registry import DATA_SETS
-from rgcn_jax.data.prepared.opened import index_arrays, read_index
+from rgcn_jax.data.prepared.reader import index_arrays, read_index
 from rgcn_jax.errors import InputError
 from rgcn_jax.evaluation.protocol import scorable_protocols, test_tracklets
 from rgcn_jax.walkers import WalkersSpec, generate

@@ -15,7 +15,7 @@ from rgcn_jax.data.datasets import mars
 from rgcn_jax.data.keypoints import table as keypoint_table
 from rgcn_jax.data.load import open_data
 from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.opened import open_prepared
+from rgcn_jax.data.prepared.reader import open_prepared
 from rgcn_jax.errors import InputError
 from rgcn_jax.runtime.user_files import file_hash
 from tests import frames

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rgcn_jax.data.prepared import format as prepared_format
-from rgcn_jax.data.prepared.opened import open_prepared
+from rgcn_jax.data.prepared.reader import open_prepared
 from rgcn_jax.errors import InputError
 from rgcn_jax.pose_detection.chunks import Chunks
 from rgcn_jax.runtime.user_files import file_hash
