@@ -22,11 +22,13 @@ if TYPE_CHECKING:  # not at run time: they import JAX, which takes seconds
 def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate") -> None:
     """Parse the command line, verify all pairs of tracklets, print the rates and write the thresholds.
 
-    Raises ``InputError`` for invalid arguments, models and data, also if no person was seen by two cameras.
+    Raises ``InputError`` for invalid arguments, models and data, also if no person was seen by
+    two cameras (unless ``evaluation.protocol`` is ``same_camera_allowed``).
     """
     known, overrides = _parse(arguments, prog)
     from rgcn_jax import parallel  # imported after parsing: JAX takes seconds
     from rgcn_jax.calibration import CALIBRATION_FILE, Calibration, settings_of, write_calibration
+    from rgcn_jax.evaluation.protocol import PROTOCOLS
     from rgcn_jax.evaluation.verification import verify
 
     embedder = open_embedder(known, [*data_overrides(known), *overrides])
@@ -41,11 +43,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "rgcn-jax calibrate
     absent = ("appearance" if not config.with_appearance else "") + ("pose" if not config.with_pose else "")
     rows = tuple(row for row in ("appearance", "pose", "fused") if row != absent)
     found: dict[str, Verification] = {}
+    protocol, embeddings = PROTOCOLS[settings.protocol], features.embeddings
     for row in rows:
-        of_row = embedder.features(features.embeddings, row if embedder.config.with_pose else "appearance")
-        ids = features.embeddings.person_ids, features.embeddings.camera_ids
-        found[row] = verify(of_row, *ids, resamples=known.resamples)
-    print(_table(found))
+        found[row] = verify(
+            embedder.features(embeddings, row if embedder.config.with_pose else "appearance"),
+            embeddings.person_ids,
+            embeddings.camera_ids,
+            exclude_same_camera=not protocol.same_camera,
+            clothes_ids=None if protocol.same_clothes else embeddings.clothes_ids,
+            resamples=known.resamples,
+        )
+    print(f"protocol {protocol.name}: {_table(found)}")
     calibration = Calibration(
         path=known.out or known.model / CALIBRATION_FILE,
         model=embedder.hash,
@@ -117,7 +125,7 @@ def _table(found: "dict[str, Verification]") -> str:
     """The rates of every row in per cent, with 95 % intervals over persons, and the thresholds."""
     first = next(iter(found.values()))
     lines = [
-        f"{first.num_genuine:,} genuine pairs (across cameras), {first.num_impostor:,} impostor pairs of "
+        f"{first.num_genuine:,} genuine pairs, {first.num_impostor:,} impostor pairs of "
         f"{first.num_persons:,} persons; per cent, with 95 % intervals over persons"
     ]
     for row, verification in found.items():

@@ -165,3 +165,10 @@ def test_the_commands_take_its_name(saved, tmp_path, monkeypatch, capsys):
     calibrate.main([f"--model={GAIT}", "--features=features.npz", "--out=thresholds.json", "--resamples=0"])
     assert (tmp_path / "thresholds.json").is_file()
     assert not (FOLDER / "calibration.json").exists()
+    with np.load("features.npz") as features:
+        np.savez("one_camera.npz", **dict(features) | {"camera_ids": np.ones_like(features["camera_ids"])})
+    arguments = [f"--model={GAIT}", "--features=one_camera.npz", "--out=one_camera.json", "--resamples=0"]
+    with pytest.raises(InputError, match="protocol=same_camera_allowed"):
+        calibrate.main(arguments)
+    calibrate.main([*arguments, "--config.evaluation.protocol=same_camera_allowed"])
+    assert (tmp_path / "one_camera.json").is_file()

@@ -163,8 +163,8 @@ def verify_blocks(
     if not num_genuine or not num_impostor:
         raise InputError(
             f"nothing to verify: expected genuine and impostor pairs, found {num_genuine} genuine pairs (one person, "
-            f"two cameras) and {num_impostor} impostor pairs of {num_persons} persons. With one camera, count pairs in "
-            "the same camera too (exclude_same_camera=False)."
+            f"two cameras) and {num_impostor} impostor pairs of {num_persons} persons. With one camera, "
+            "--config.evaluation.protocol=same_camera_allowed counts pairs in the same camera too."
         )
     fpr, tpr = counts.impostor / num_impostor, counts.genuine / num_genuine
     points: dict[float, OperatingPoint | None] = {}

@@ -298,7 +298,7 @@ def test_memory_does_not_hold_all_pairs():
 
 def test_one_camera_has_no_genuine_pair():
     features, ids, _ = random_case()
-    with pytest.raises(InputError, match="0 genuine .*exclude_same_camera"):
+    with pytest.raises(InputError, match="0 genuine .*same_camera_allowed"):
         verify(features, ids, np.ones_like(ids))
     with pytest.raises(InputError, match="0 impostor pairs"):
         verify(features, np.ones_like(ids), np.arange(len(ids)))
