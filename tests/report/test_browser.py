@@ -10,6 +10,7 @@ import pytest
 
 from rgcn_jax.embedder import load
 from rgcn_jax.experiments.corruptions import CORRUPTIONS
+from rgcn_jax.experiments.robustness import METRICS
 from rgcn_jax.report import __main__ as command
 from rgcn_jax.training.train import train
 from tests.commands import status
@@ -48,7 +49,7 @@ def page(config, tmp_path):  # noqa: F811
     run = tmp_path / "run"
     run.mkdir()
     train(replace(config, num_steps=3, eval_every_epochs=0), run)
-    metrics = {"mAP": 50.0, "intervals": {"mAP": [40.0, 60.0]}}
+    metrics = {**dict.fromkeys((*METRICS, "valid_queries", "persons"), 50.0), "intervals": {"mAP": [40.0, 60.0]}}
     points = [{"level": level, "rows": {"fused": metrics}} for level in (0.0, *CORRUPTIONS["jitter"].levels)]
     curves = {"jitter": {"unit": "torso lengths", "points": points}}
     content = {"header": {"model": load(run).hash}, "curves": curves}
